@@ -1,0 +1,101 @@
+"""StorageHandler: the contract of a storage. `parse` and `open` are required, the rest has defaults.
+
+A handler is one file: `handlers/<kind>.py` with a class `Handler`. It imports `relay` and its SDK,
+nothing else of ours, and lets no exception of its SDK out: everything raised is in the tree of
+`relay.errors`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Protocol
+
+from relay.model import Event, ObjectInfo, ObjectRef
+from relay.settings import SourceSettings
+
+
+class ObjectStream(Protocol):
+    """Bytes of one object, in order. `info` describes the whole object, not only the range."""
+
+    info: ObjectInfo
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; b"" only at the end of the range.
+
+        TemporaryFailure when the connection breaks or ends early.
+        """
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """One message of a source's queue: the bytes to accept, and the receipt that deletes it."""
+
+    body: bytes
+    receipt: str
+
+
+class Queue(Protocol):
+    """A place to pull notifications from, instead of or beside the hook."""
+
+    def receive(self, wait: float) -> list[QueueMessage]:
+        """Waits up to `wait` seconds; [] when none came. TemporaryFailure: not reachable."""
+
+    def delete(self, messages: Iterable[QueueMessage]) -> None:
+        """Called after the messages were stored durably, never before."""
+
+    def close(self) -> None: ...
+
+
+class StorageHandler(ABC):
+    """One configured source. Made once per process, used by many threads at once."""
+
+    Settings: ClassVar[type[SourceSettings]] = SourceSettings
+
+    def __init__(self, name: str, settings: Any) -> None:
+        """`name` is the source's name in relay.toml; `settings` an instance of this class's `Settings`."""
+        self.name = name
+        self.settings = settings
+
+    @abstractmethod
+    def parse(self, record: Mapping[str, Any]) -> Iterable[Event]:
+        """The events in one unwrapped record; none when it announces no complete object.
+
+        Reads only the fields it needs. Raises Unreadable when a field it needs is missing or of a wrong type.
+        """
+
+    @abstractmethod
+    def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> ObjectStream:
+        """The bytes [start, end) of exactly the version that `ref` pins; `end` None means to the end.
+
+        Raises Gone (not there), Superseded (there, but not the pinned bytes), PermanentFailure
+        (not allowed), TemporaryFailure (not reachable).
+        """
+
+    def stat(self, ref: ObjectRef) -> ObjectInfo:
+        """Size, etag and version of the object, pinned as in `open`; the same errors."""
+        stream = self.open(ref, 0, 1)
+        stream.close()
+        return stream.info
+
+    def scan(self, since: datetime | None = None) -> Iterator[Event]:
+        """The objects that are there now, modified at or after `since`. Default: cannot list."""
+        return iter(())
+
+    def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
+        """The event of an object that a person (a submission) or a scan came upon."""
+        identity = f"etag:{info.etag}@{info.modified.isoformat() if info.modified else ''}"
+        identity = f"version:{info.version}" if info.version else identity
+        pinned = ObjectRef(ref.bucket, ref.key, info.version or ref.version, info.etag, info.size)
+        return Event(pinned, identity, "found", info.modified)
+
+    def queue(self) -> Queue | None:
+        """The queue to pull from, or None. Each call opens a new one."""
+        return None
+
+    def close(self) -> None:
+        """Gives connections back."""

@@ -1,4 +1,4 @@
-"""Envelope: the wrapping a notification travelled in. Who sent it, is it a handshake, and which records are inside.
+"""Envelope: the wrapping a notification travelled in: its sender, its handshake, its records.
 
 One file per wrapping in `relay/envelopes/`. An envelope without its credentials is absent from a
 source, never permissive: a forger picks the weakest door.

@@ -2,6 +2,7 @@
 
 RelayError                   code, message and hint, in English and Chinese
 ├── ConfigError              the operator's fault: a wrong setting; `path` says which
+│   └── ConfigErrors         all of them, in `errors`
 ├── Rejected                 the sender's fault
 │   ├── Unverified           nobody we know sent this: 401, nothing kept
 │   ├── TooLarge             more bytes than we read: 413, nothing kept
@@ -21,6 +22,7 @@ TemporaryFailure, capped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from relay.model import Problem, Text
@@ -69,6 +71,17 @@ class ConfigError(RelayError):
         return (
             f"{self.path}: {self.message.en}.{hint}" if self.path else f"{self.message.en}.{hint}"
         )
+
+
+class ConfigErrors(ConfigError):
+    """Everything that is wrong with the configuration, told together."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__("", f"{len(errors)} settings are wrong")
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
 
 
 class Rejected(RelayError):

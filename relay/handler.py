@@ -1,4 +1,4 @@
-"""StorageHandler: the contract of a storage. `parse` and `open` are required, the rest has defaults.
+"""StorageHandler: the contract of a storage. `parse` and `open` are required, no more.
 
 A handler is one file: `handlers/<kind>.py` with a class `Handler`. It imports `relay` and its SDK,
 nothing else of ours, and lets no exception of its SDK out: everything raised is in the tree of
@@ -57,7 +57,7 @@ class StorageHandler(ABC):
     Settings: ClassVar[type[SourceSettings]] = SourceSettings
 
     def __init__(self, name: str, settings: Any) -> None:
-        """`name` is the source's name in relay.toml; `settings` an instance of this class's `Settings`."""
+        """`name` is the source's name in relay.toml; `settings` is of this class's `Settings`."""
         self.name = name
         self.settings = settings
 
@@ -65,12 +65,13 @@ class StorageHandler(ABC):
     def parse(self, record: Mapping[str, Any]) -> Iterable[Event]:
         """The events in one unwrapped record; none when it announces no complete object.
 
-        Reads only the fields it needs. Raises Unreadable when a field it needs is missing or of a wrong type.
+        Reads only the fields it needs. Raises Unreadable when one of them is missing or of a
+        wrong type.
         """
 
     @abstractmethod
     def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> ObjectStream:
-        """The bytes [start, end) of exactly the version that `ref` pins; `end` None means to the end.
+        """The bytes [start, end) of exactly the version that `ref` pins; None: to the end.
 
         Raises Gone (not there), Superseded (there, but not the pinned bytes), PermanentFailure
         (not allowed), TemporaryFailure (not reachable).
@@ -95,6 +96,13 @@ class StorageHandler(ABC):
 
     def queue(self) -> Queue | None:
         """The queue to pull from, or None. Each call opens a new one."""
+        return None
+
+    def ready(self) -> str | None:
+        """Tries the connection and says what worked; None: there is no way to try.
+
+        For `relay check --connect`. Changes nothing. Raises as `open` does.
+        """
         return None
 
     def close(self) -> None:

@@ -137,7 +137,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What a sender handed us, byte for byte. Header names are lower-case; `query` keeps the first value."""
+    """What a sender handed us, byte for byte. Header names are lower-case; first query values."""
 
     source: str
     body: bytes
@@ -226,8 +226,8 @@ class Attempt:
 class Claim:
     """The right to work on a delivery until the lease ends.
 
-    `attempt` counts within the current run (a retrigger starts a new run). `earlier` is when the first
-    attempt began that may have reached the destination without our knowing the end; None: no such.
+    `attempt` counts within the current run (a retrigger starts a new run). `earlier` is when the
+    first attempt began that may have reached the destination without our knowing the end.
     """
 
     delivery: Delivery
@@ -264,7 +264,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Waiting would help. `after`: what the destination asked for; `hold`: for all its deliveries."""
+    """Waiting would help. `after`: what was asked for; `hold`: all its deliveries wait."""
 
     problem: Problem
     after: timedelta | None = None

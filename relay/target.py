@@ -1,6 +1,7 @@
 """Target: the contract of a place where archives are imported. Four questions, no policy.
 
-`relay/targets/<kind>.py` with a class `Target`; third parties by entry point `relay.targets` or dotted path.
+`relay/targets/<kind>.py` with a class `Target`; third parties by entry point `relay.targets` or
+dotted path.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from relay.settings import TargetSettings
 
 
 class Archive(Protocol):
-    """The archive as a target sees it: looked at already, not loaded yet, and readable as often as needed."""
+    """The archive as a target sees it: looked at, not loaded, readable as often as needed."""
 
     name: str
     size: int
@@ -82,7 +83,7 @@ class Target(ABC):
 
     @abstractmethod
     def check(self, order: Order, report: ArchiveReport) -> None:
-        """Raises PermanentFailure when the target would refuse this for its names or its size. No I/O."""
+        """Raises PermanentFailure when the target would refuse its names or its size. No I/O."""
 
     @abstractmethod
     def held(self, order: Order) -> Held | None:
@@ -92,7 +93,8 @@ class Target(ABC):
     def create(self, order: Order, archive: Archive, progress: Progress) -> Landed:
         """Imports the archive as a new function.
 
-        Raises NameTaken, PermanentFailure, TemporaryFailure, or Ambiguous when it may have happened all the same.
+        Raises NameTaken, PermanentFailure, TemporaryFailure, or Ambiguous when it may have
+        happened all the same.
         """
 
     @abstractmethod
@@ -101,6 +103,13 @@ class Target(ABC):
 
         Errors as for `create`, without NameTaken.
         """
+
+    def ready(self) -> str | None:
+        """Tries the connection and says what it saw; None: there is no way to try.
+
+        Changes nothing. Raises the errors of the tree.
+        """
+        return None
 
     def close(self) -> None:
         """Gives connections back."""

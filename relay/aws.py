@@ -1,0 +1,273 @@
+"""What S3 and SQS share: credentials, clients, and the translation of the SDK's errors."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import boto3
+import urllib3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    MetadataRetrievalError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
+from pydantic import Field, SecretStr, model_validator
+
+from relay.errors import (
+    ConfigError,
+    Gone,
+    PermanentFailure,
+    RelayError,
+    Superseded,
+    TemporaryFailure,
+)
+from relay.model import Text
+from relay.settings import SourceSettings
+
+FAILURES = (
+    ClientError,
+    BotoCoreError,
+    ResponseParserError,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,  # botocore's word for an address that it cannot use
+)
+"""Everything that the SDK lets out; catch these and raise `translate(error, thing)`."""
+
+_PASSING = (
+    BotoConnectionError,
+    HTTPClientError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    ResponseParserError,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+_BUSY = ("SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "InternalError")
+_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
+_MISSING = ("NoSuchKey", "NoSuchVersion", "404")
+_SIGN_IN = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
+_QUEUES = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
+_AWS = re.compile(r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-[0-9])\.(?:[a-z]+\.)?amazonaws\.com(?:\.cn)?$")
+
+
+class AwsSettings(SourceSettings):
+    """How to sign in where the AWS protocols are spoken. Without keys: the SDK's own chain."""
+
+    region: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _both_keys(self) -> Self:
+        if bool(self.access_key_id) != bool(self.secret_access_key):
+            raise ValueError("access_key_id and secret_access_key belong together: set both")
+        return self
+
+
+def checked_url(url: str) -> str:
+    """The address of a service, if it is one: http(s) and a host; no user, query or fragment."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError('should be an address such as "https://s3.example.com"')
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("should hold no user, password, query or fragment")
+    return url.rstrip("/")
+
+
+def region_of(host: str) -> str | None:
+    """The region in the name of an AWS host; None when it names none or is not of AWS."""
+    found = _AWS.search(host)
+    return found[1] if found else None
+
+
+def client(service: str, source: str, settings: AwsSettings, **options: Any) -> Any:
+    """A thread-safe client of `service`. `options`: endpoint_url, region_name, s3 (addressing).
+
+    Checksums only where the protocol demands them: other stores refuse what AWS added later.
+    ConfigError when the SDK cannot use the settings.
+    """
+    config = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=32,
+        tcp_keepalive=True,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        user_agent_extra="relay",
+        s3=options.pop("s3", None),
+    )
+    try:
+        return boto3.session.Session().client(
+            service,
+            aws_access_key_id=settings.access_key_id or None,
+            aws_secret_access_key=_revealed(settings.secret_access_key),
+            aws_session_token=_revealed(settings.session_token),
+            config=config,
+            **options,
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError(
+            f"sources.{source}",
+            f"The AWS SDK cannot use region or address ({type(error).__name__})",
+            'Set region, such as "us-east-1", and for other stores endpoint_url.',
+        ) from error
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of an answer that is an error; 0: there was no answer."""
+    if not isinstance(error, ClientError):
+        return 0
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+
+
+def translate(error: Exception, thing: str) -> RelayError:
+    """The SDK's error in our words. `thing` names what was asked for, such as "bucket/key"."""
+    if isinstance(error, ClientError):
+        return _answered(error, thing)
+    if isinstance(error, _PASSING):
+        kind = type(error).__name__
+        return TemporaryFailure(
+            "storage.unreachable",
+            Text(f"The store did not answer for {thing} ({kind})", f"存储未响应 {thing} ({kind})"),
+            Text(
+                "Relay tries again; check endpoint_url and the network if it lasts.",
+                "Relay 会重试; 若持续出现, 请检查 endpoint_url 与网络。",
+            ),
+        )
+    return PermanentFailure(
+        "storage.unusable",
+        Text(
+            f"The SDK refuses to ask for {thing} ({type(error).__name__})",
+            f"SDK 拒绝请求 {thing} ({type(error).__name__})",
+        ),
+        Text(
+            "Check the source's keys, region and endpoint_url.",
+            "请检查该来源的密钥、region 与 endpoint_url。",
+        ),
+    )
+
+
+def cut(thing: str) -> TemporaryFailure:
+    """The error of a stream that ends before the length it announced."""
+    return TemporaryFailure(
+        "object.cut",
+        Text(f"The store ended {thing} early", f"存储提前结束了 {thing} 的传输"),
+        Text("Relay goes on where it stopped.", "Relay 会从中断处继续。"),
+    )
+
+
+def superseded(thing: str) -> Superseded:
+    """The error of an object that is there, but not as it was announced."""
+    return Superseded(
+        "object.superseded",
+        Text(f"{thing} changed since it was announced", f"{thing} 在通知之后已被更改"),
+    )
+
+
+def _answered(error: ClientError, thing: str) -> RelayError:
+    code = str(error.response.get("Error", {}).get("Code", ""))[:100]
+    status = status_of(error)
+    if status == 412 or code == "PreconditionFailed":
+        return superseded(thing)
+    for codes, statuses, build in _ANSWERS:
+        if code in codes or status in statuses:
+            return build(error, thing, code or str(status))
+    return PermanentFailure(
+        "storage.refused",
+        Text(f"The store refuses {thing} ({code})", f"存储拒绝访问 {thing} ({code})"),
+        answer=f"{status} {code}",
+    )
+
+
+def _no_bucket(_: ClientError, thing: str, code: str) -> RelayError:
+    return PermanentFailure(
+        "storage.no_bucket",
+        Text(f"There is no such bucket or queue: {thing}", f"存储桶或队列不存在: {thing}"),
+        Text(
+            "Check its name, endpoint_url and region; other stores hold other buckets.",
+            "请检查名称、endpoint_url 与 region: 不同存储之间不共享存储桶。",
+        ),
+        answer=code,
+    )
+
+
+def _gone(_: ClientError, thing: str, code: str) -> RelayError:
+    return Gone(
+        "object.gone",
+        Text(f"{thing} is not there any more", f"{thing} 已不存在"),
+        answer=code,
+    )
+
+
+def _archived(_: ClientError, thing: str, code: str) -> RelayError:
+    return PermanentFailure(
+        "object.archived",
+        Text(f"{thing} lies in an archive tier", f"{thing} 位于归档存储层"),
+        Text("Restore it, then retrigger.", "请先恢复对象, 再重新触发。"),
+        answer=code,
+    )
+
+
+def _other_region(_: ClientError, thing: str, code: str) -> RelayError:
+    return PermanentFailure(
+        "storage.other_region",
+        Text(f"{thing} lies in another region", f"{thing} 位于其他区域"),
+        Text("Set the source's region to the bucket's.", "请将来源的 region 设为存储桶所在区域。"),
+        answer=code,
+    )
+
+
+def _busy(error: ClientError, thing: str, code: str) -> RelayError:
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    after = str(headers.get("retry-after", ""))
+    return TemporaryFailure(
+        "storage.busy",
+        Text(f"The store is busy: {thing} ({code})", f"存储繁忙: {thing} ({code})"),
+        Text("Relay tries again.", "Relay 会重试。"),
+        answer=code,
+        retry_after=timedelta(seconds=int(after)) if re.fullmatch("[0-9]{1,5}", after) else None,
+    )
+
+
+def _denied(_: ClientError, thing: str, code: str) -> RelayError:
+    return PermanentFailure(
+        "storage.denied",
+        Text(f"The store denies access to {thing} ({code})", f"存储拒绝访问 {thing} ({code})"),
+        Text(
+            "Check the source's keys, their right to get and list, and this machine's clock. "
+            "Without the right to list, AWS answers so for a missing object too.",
+            "请检查来源的密钥、读取与列举权限以及本机时钟。"
+            "没有列举权限时, AWS 对不存在的对象也会如此回答。",
+        ),
+        answer=code,
+    )
+
+
+_Builder = Callable[[ClientError, str, str], RelayError]
+_ANSWERS: tuple[tuple[tuple[str, ...], tuple[int, ...], _Builder], ...] = (
+    (("NoSuchBucket", *_QUEUES), (), _no_bucket),
+    (("InvalidObjectState",), (), _archived),
+    (_BUSY, (429, 500, 502, 503, 504), _busy),
+    (_REGION, (301, 307), _other_region),
+    (_MISSING, (404, 405), _gone),  # 405: the version is a delete marker
+    (_SIGN_IN, (401, 403), _denied),
+)
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return (secret.get_secret_value() or None) if secret else None

@@ -1,0 +1,40 @@
+"""When to try again after a failed attempt: a pure function of its number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+_GROWTH = 4
+_SPREAD = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """`attempts` in all; the first delay, four times as long each time, never over `longest`."""
+
+    attempts: int = 20
+    first: timedelta = timedelta(seconds=10)
+    longest: timedelta = timedelta(hours=3)
+
+
+_DEFAULT = Backoff()
+
+
+def next_due(
+    attempt: int, now: datetime, *, jitter: float, rules: Backoff = _DEFAULT
+) -> datetime | None:
+    """When to try again after failed attempt number `attempt` (from 1); None means never.
+
+    By default about 10 s, 40 s, 3 min, 11 min, 43 min, then every 3 h, for 20 attempts.
+    `jitter` in [0, 1) spreads a delay evenly over +-10 %, so that what failed together does not
+    come back together.
+    """
+    if attempt >= rules.attempts:
+        return None
+    delay = rules.first
+    for _ in range(attempt - 1):
+        if delay >= rules.longest:
+            break
+        delay *= _GROWTH
+    return now + min(delay, rules.longest) * (1 - _SPREAD + 2 * _SPREAD * jitter)

@@ -1,0 +1,30 @@
+"""`relay work`: the worker alone; any number of them beside each other."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import click
+
+from relay import logs, settings
+from relay.commands.context import configured
+from relay.house import House
+from relay.server import GRACE
+
+
+@click.command("work")
+@click.option("--grace", default=GRACE, show_default=True, help="Seconds to end in after SIGTERM.")
+def command(grace: int) -> None:
+    """Delivers, pulls queues and scans, until SIGTERM or Ctrl-C; then drains."""
+    chosen = configured()
+    logs.configure(sys.stderr, secrets=settings.secrets(chosen))
+    house = House.open(chosen)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    house.start_worker()
+    stopped.wait()
+    house.stop_worker(grace)
+    house.close()

@@ -1,0 +1,181 @@
+"""Bring one archive to a target under a conflict policy; a lost answer is no outcome.
+
+A call whose answer was lost, and a name that is taken, lead to the same question: what does the
+target hold now? Equal code after an earlier attempt of ours means that it happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from relay.errors import Ambiguous, NameTaken, NothingToDo, PermanentFailure, TemporaryFailure
+from relay.model import Json, Skipped, Succeeded, Text
+from relay.target import Archive, Held, Landed, Order, Progress, Target
+
+LONGEST_NAME = 60
+"""Characters of a function name (ImportFunction, func_name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be imported as what, and what to do when the name is taken.
+
+    `earlier`: an attempt of this delivery began before and may have reached the target.
+    `created`: when the delivery was made; `rename` takes its stamp from it, so that every attempt
+    means the same name.
+    """
+
+    order: Order
+    on_conflict: str
+    created: datetime
+    earlier: bool = False
+
+
+def bring(target: Target, wish: Wish, archive: Archive, progress: Progress) -> Succeeded | Skipped:
+    """Imports the archive; the outcome is what the target really holds afterwards.
+
+    Raises PermanentFailure and TemporaryFailure (Ambiguous never: it is asked about here).
+    """
+    if wish.earlier and (outcome := _after_an_earlier_attempt(target, wish, archive, progress)):
+        return outcome
+    try:
+        return _landed("created", target.create(wish.order, archive, progress), archive)
+    except NameTaken:
+        return _name_taken(target, wish, archive, progress)
+    except Ambiguous as lost:
+        return _ask(target, wish.order, archive, lost)
+
+
+def renamed(order: Order, created: datetime) -> Order:
+    """The order under `{function}-YYYYmmdd-HHMMSS`, at most 60 characters long."""
+    stamp = created.strftime("-%Y%m%d-%H%M%S")
+    return Order(order.func_name[: LONGEST_NAME - len(stamp)] + stamp, order.package)
+
+
+def forecast(held: Held | None, order: Order, policy: str, created: datetime, same: bool) -> Json:
+    """What an import would do now, in words: the plan's answer to "what would happen?"."""
+    if held is None:
+        return {"action": "create", "func_name": order.func_name}
+    match policy:
+        case "update":
+            return {"action": "update", "func_name": held.func_name, "func_urn": held.urn}
+        case "rename":
+            return {"action": "create", "func_name": renamed(order, created).func_name}
+        case "skip" if same:
+            return {"action": "skip", "reason": "unchanged", "func_urn": held.urn}
+        case _:
+            return {"action": "fail", "code": _taken(held, policy).code, "func_urn": held.urn}
+
+
+def _after_an_earlier_attempt(
+    target: Target, wish: Wish, archive: Archive, progress: Progress
+) -> Succeeded | None:
+    held = target.held(wish.order)
+    if held is None:
+        return None
+    if wish.on_conflict == "update":
+        return _landed("updated", target.replace(held, archive, progress), archive)
+    return _already(held) if _same(held, archive) else None
+
+
+def _name_taken(
+    target: Target, wish: Wish, archive: Archive, progress: Progress
+) -> Succeeded | Skipped:
+    held = target.held(wish.order)
+    if held is None:
+        raise TemporaryFailure(
+            "conflict.unclear",
+            Text(
+                f"The target says that {wish.order.func_name} exists, but does not show it",
+                f"目标端称函数 {wish.order.func_name} 已存在, 却查询不到它",
+            ),
+            Text(
+                "It may be in the middle of a change; Relay asks again later.",
+                "该函数可能正在变更, Relay 稍后会再次查询。",
+            ),
+        )
+    if wish.on_conflict == "update":
+        return _landed("updated", target.replace(held, archive, progress), archive)
+    same = _same(held, archive)
+    if same and wish.earlier:
+        return _already(held)
+    if wish.on_conflict == "rename":
+        return _create_renamed(target, wish, archive, progress)
+    if same and wish.on_conflict == "skip":
+        return Skipped(NothingToDo.reason, _held(held))
+    raise _taken(held, wish.on_conflict)
+
+
+def _create_renamed(target: Target, wish: Wish, archive: Archive, progress: Progress) -> Succeeded:
+    order = renamed(wish.order, wish.created)
+    try:
+        return _landed("renamed", target.create(order, archive, progress), archive)
+    except NameTaken:
+        held = target.held(order)
+        if held is not None and _same(held, archive):
+            return _already(held)
+        raise
+    except Ambiguous as lost:
+        return _ask(target, order, archive, lost)
+
+
+def _ask(target: Target, order: Order, archive: Archive, lost: Ambiguous) -> Succeeded:
+    """Did it happen? Yes is a success; anything else is tried again, and then knows of this try."""
+    held = target.held(order)
+    if held is not None and _same(held, archive):
+        return _already(held)
+    raise lost
+
+
+def _same(held: Held, archive: Archive) -> bool:
+    return held.digest is not None and held.digest.lower() == archive.code_digest().lower()
+
+
+def _taken(held: Held, policy: str) -> PermanentFailure:
+    if policy == "fail":
+        return PermanentFailure(
+            "conflict.taken",
+            Text(
+                f"The target already holds a function {held.func_name} (package {held.package})",
+                f"目标端已存在函数 {held.func_name}(应用 {held.package})",
+            ),
+            Text(
+                'on_conflict is "fail". Retrigger with "update" to replace it, or delete it.',
+                'on_conflict 为 "fail"。可选择 "update" 重新触发以覆盖它, 或先在目标端删除该函数。',
+            ),
+        )
+    return PermanentFailure(
+        "conflict.other_content",
+        Text(
+            f"The target holds {held.func_name} (package {held.package}) with other code",
+            f"目标端已存在同名函数 {held.func_name}(应用 {held.package}), 但代码不同",
+        ),
+        Text(
+            'on_conflict is "skip". Retrigger with "update" to replace it, "rename" to keep both.',
+            'on_conflict 为 "skip"。可选择 "update" 覆盖或 "rename" 另存后重新触发。',
+        ),
+    )
+
+
+def _landed(how: str, landed: Landed, archive: Archive) -> Succeeded:
+    told = {"how": how, "func_urn": landed.urn, "func_name": landed.func_name}
+    told |= {"package": landed.package, "digest": archive.code_digest()}
+    return Succeeded({**landed.answer, **told})
+
+
+def _already(held: Held) -> Succeeded:
+    return Succeeded({"how": "already there", **_held(held)})
+
+
+def _held(held: Held) -> Mapping[str, Any] | Json:
+    return {
+        "func_urn": held.urn,
+        "func_name": held.func_name,
+        "package": held.package,
+        "digest": held.digest,
+        "code_size": held.code_size,
+        "last_modified": held.modified,
+    }

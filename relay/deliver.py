@@ -1,0 +1,217 @@
+"""The steps of one delivery: open, look, call (an import) or post (a message).
+
+What comes out is an Outcome; nothing is written here, the worker records it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from relay.archive import ArchiveReport, inspect
+from relay.channel import Message
+from relay.conflict import Wish, bring
+from relay.errors import (
+    Busy,
+    NothingToDo,
+    PermanentFailure,
+    RelayError,
+    Superseded,
+    TemporaryFailure,
+)
+from relay.handler import StorageHandler
+from relay.loader import Plugins
+from relay.model import (
+    Claim,
+    Delivery,
+    Event,
+    Failed,
+    Kind,
+    ObjectRef,
+    Outcome,
+    Problem,
+    Retry,
+    Skipped,
+    Succeeded,
+    Text,
+)
+from relay.passage import CheckedArchive
+from relay.routes import names
+from relay.store import Store
+from relay.target import Order, Progress
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An object that was looked at: pinned, its archive inspected, nothing loaded yet."""
+
+    archive: CheckedArchive
+    order: Order
+
+
+class Deliverer:
+    """Brings claimed deliveries to their destinations."""
+
+    def __init__(self, store: Store, plugins: Plugins) -> None:
+        self.store = store
+        self.plugins = plugins
+
+    def deliver(self, claim: Claim, progress: Progress = lambda _: None) -> Outcome:
+        """Does what the claim is for. Never raises: a bug is a Retry that says so."""
+        bring_it = {Kind.IMPORT: self._import, Kind.MESSAGE: self._post}[claim.delivery.kind]
+        try:
+            return bring_it(claim, progress)
+        except NothingToDo as nothing:
+            return Skipped(nothing.reason, {"words": nothing.message._asdict()})
+        except Busy as busy:
+            return Retry(busy.problem, busy.retry_after, hold=True, answer=busy.answer)
+        except TemporaryFailure as failure:
+            return Retry(failure.problem, failure.retry_after, answer=failure.answer)
+        except RelayError as failure:
+            return Failed(failure.problem, failure.answer)
+        except Exception as bug:
+            log.exception("delivery hit a bug", extra={"delivery": claim.delivery.id})
+            return Retry(_bug(bug))
+
+    def _import(self, claim: Claim, progress: Progress) -> Outcome:
+        delivery, event = claim.delivery, claim.event
+        if event is None:
+            raise PermanentFailure(
+                "delivery.eventless", Text("The delivery has no event", "该投递没有对应的事件")
+            )
+        if self.store.newer(event.id_in(delivery.source), delivery.route):
+            raise Superseded(
+                "object.superseded",
+                Text("A newer version of the object was announced", "该对象已有更新的版本"),
+            )
+        target = _configured(self.plugins.targets, delivery.destination, "targets")
+        opened = self.look(delivery, event)
+        target.check(opened.order, opened.archive.report)
+        wish = Wish(
+            opened.order,
+            delivery.options.get("on_conflict", "skip"),
+            delivery.created,
+            earlier=claim.earlier is not None,
+        )
+        outcome = bring(target, wish, opened.archive, progress)
+        seen = {"size": opened.archive.size, "warnings": _told(opened.archive.report)}
+        return replace(outcome, result={**outcome.result, **seen})
+
+    def look(self, delivery: Delivery, event: Event) -> Opened:
+        """Pins the object, reads its directory, and refuses what may not be imported."""
+        source = _configured(self.plugins.sources, delivery.source, "sources")
+        name = event.object.key.rpartition("/")[2] or event.object.key
+        archive = archive_of(source, event.object, name, delivery.options.get("export_shape"))
+        refuse(archive.report)
+        export = archive.report.export
+        order = Order(*names(delivery.options, event, export.function if export else None))
+        return Opened(archive, order)
+
+    def _post(self, claim: Claim, _: Progress) -> Outcome:
+        delivery = claim.delivery
+        channel = _configured(self.plugins.channels, delivery.destination, "channels")
+        message = delivery.message or {}
+        told = Message(delivery.id, message["type"], delivery.created, message["body"])
+        return Succeeded({}, channel.post(told))
+
+
+def archive_of(
+    source: StorageHandler, ref: ObjectRef, name: str, shape: str | None
+) -> CheckedArchive:
+    """The object as an archive: pinned to what the store holds now, its directory read."""
+    said = source.stat(ref)
+    if ref.size is not None and ref.size != said.size:
+        raise Superseded(
+            "object.other_size",
+            Text(
+                f"The notification says {ref.size} bytes, the store holds {said.size}",
+                f"通知称大小为 {ref.size} 字节, 而存储中为 {said.size} 字节",
+            ),
+        )
+    version = ref.version or said.version
+    pinned = replace(ref, version=version, etag=ref.etag or said.etag, size=said.size)
+
+    def read(start: int, end: int) -> bytes:
+        stream = source.open(pinned, start, end)
+        try:
+            return _exactly(stream.read, end - start)
+        finally:
+            stream.close()
+
+    report = inspect(said.size, read)
+    if shape == "warn":
+        report = report.relaxed()
+    return CheckedArchive(
+        name, said.size, report, lambda start, end: source.open(pinned, start, end)
+    )
+
+
+def refuse(report: ArchiveReport) -> None:
+    """Raises PermanentFailure with the first error's code and the words of all of them."""
+    if not report.errors:
+        return
+    first, *more = report.errors
+    message = first.message
+    if more:
+        message = Text(
+            f"{first.message.en} (and {len(more)} more findings)",
+            f"{first.message.zh}(另有 {len(more)} 项问题)",
+        )
+    answer = "\n".join(f"{f.code}: {f.message.en} {f.where or ''}".strip() for f in report.errors)
+    raise PermanentFailure(first.code, message, first.hint, answer=answer)
+
+
+def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
+    parts = []
+    while size and (part := read(size)):
+        parts.append(part)
+        size -= len(part)
+    if size:
+        raise TemporaryFailure(
+            "object.cut",
+            Text("The store ended the object early", "存储提前结束了对象的传输"),
+        )
+    return b"".join(parts)
+
+
+def _told(report: ArchiveReport) -> list[dict[str, str | None]]:
+    return [
+        {"code": finding.code, "message": finding.message.en, "where": finding.where}
+        for finding in report.findings
+        if finding.level == "warning"
+    ]
+
+
+def _configured(table: Mapping[str, T], name: str, group: str) -> T:
+    try:
+        return table[name]
+    except KeyError:
+        raise TemporaryFailure(
+            f"{group}.unknown",
+            Text(
+                f"{group}.{name} is not in this worker's configuration",
+                f"当前配置中没有 {group}.{name}",
+            ),
+            Text(
+                f"Put [{group}.{name}] back into relay.toml; the delivery waits for it.",
+                f"请在 relay.toml 中恢复 [{group}.{name}], 该投递会继续等待。",
+            ),
+        ) from None
+
+
+def _bug(bug: Exception) -> Problem:
+    kind = type(bug).__name__
+    return Problem(
+        "relay.bug",
+        Text(f"Relay itself failed ({kind})", f"Relay 自身出错({kind})"),
+        Text(
+            "The log has the traceback; please report it. Relay tries again.",
+            "日志中有完整堆栈, 请反馈给我们; Relay 会重试。",
+        ),
+    )

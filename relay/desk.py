@@ -1,0 +1,101 @@
+"""What people and their programs ask for: take this in, plan it, submit it, try it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+from relay.intake import Intake, Receipt
+from relay.loader import Plugins
+from relay.model import Delivery, Event, Incoming, Json, ObjectRef, Road
+from relay.plan import Planner
+from relay.settings import Settings
+from relay.store import NotFound, Store
+
+
+class Desk:
+    """The front desk of a relay; the API, the pages and the command line all come here."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        plugins: Plugins,
+        intake: Intake,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.plugins = plugins
+        self.intake = intake
+        self.clock = clock
+        self.planner = Planner(settings, plugins, clock=clock)
+
+    def accept(self, incoming: Incoming) -> Receipt:
+        """Takes a notification from a hook; see Intake.accept."""
+        return self.intake.accept(incoming)
+
+    def replay(self, notification_id: str) -> Receipt:
+        """Reads a stored notification again; see Intake.replay."""
+        return self.intake.replay(notification_id)
+
+    def plan(self, source: str, bucket: str, key: str, version: str | None = None) -> Json:
+        """The dry run for an object of a source; changes nothing. See Planner.plan for errors."""
+        return self.planner.plan(source, self._event(source, ObjectRef(bucket, key, version)))
+
+    def submit(
+        self, source: str, bucket: str, key: str, version: str | None = None
+    ) -> list[Delivery]:
+        """Delivers an object that nobody announced; one that is known already is tried again.
+
+        Returns the object's deliveries. Raises NotFound (source), Gone, and what opening raises.
+        """
+        event = self._event(source, ObjectRef(bucket, key, version))
+        known = self.store.find_event(source, event.object)
+        if known is not None and (again := self._again(known)):
+            return again
+        body = json.dumps({"source": source, "bucket": bucket, "key": key, "version": version})
+        now = self.clock()
+        incoming = Incoming(source, body.encode(), now, Road.SUBMISSION, method="", path="")
+        receipt = self.intake.found(incoming, [event])
+        found = (self.store.delivery(one) for one in receipt.deliveries)
+        return [delivery for delivery in found if delivery is not None]
+
+    def retrigger(
+        self, delivery_id: str, options: Json | None = None, key: str | None = None
+    ) -> Delivery:
+        """Tries a delivery again. `key`: an Idempotency-Key. NotFound; Conflict while running."""
+        delivery = self.store.retrigger(delivery_id, self.clock(), options=options, key=key)
+        self.intake.wake()
+        return delivery
+
+    def sources(self) -> list[Json]:
+        """Every source with its last notification and event."""
+        events = self.store.last_events()
+        return [
+            {
+                "name": name,
+                "kind": source.kind,
+                "last_event": events.get(name),
+                "lag_seconds": _age(events.get(name), self.clock()),
+            }
+            for name, source in self.settings.sources.items()
+        ]
+
+    def _again(self, event_id: str) -> list[Delivery]:
+        """The routed deliveries of a known event, the finished ones made due again."""
+        routed = [one for one in self.store.event_deliveries(event_id) if one.destination]
+        return [self.retrigger(one.id) if one.state.finished else one for one in routed]
+
+    def _event(self, source: str, ref: ObjectRef) -> Event:
+        if source not in self.plugins.sources:
+            known = ", ".join(sorted(self.plugins.sources)) or "none"
+            raise NotFound("source.unknown", f"There is no source {source!r}", f"Known: {known}.")
+        handler = self.plugins.sources[source]
+        return handler.event_for(ref, handler.stat(ref))
+
+
+def _age(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else (now - moment).total_seconds()

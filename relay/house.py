@@ -1,0 +1,80 @@
+"""One relay put together from its settings: ledger, plug-ins, intake, desk and worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from relay import __version__
+from relay.deliver import Deliverer
+from relay.desk import Desk
+from relay.intake import Intake
+from relay.loader import Plugins, build
+from relay.metrics import Meters
+from relay.model import utc_now
+from relay.outbound import Outbound
+from relay.pull import Puller
+from relay.settings import Settings
+from relay.store import Store
+from relay.worker import Bell, Worker
+
+
+class House:
+    """Everything one process needs; whether a worker runs in it is for its caller to say."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        plugins: Plugins,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.plugins = plugins
+        self.bell = Bell()
+        self.meters = Meters()
+        self.intake = Intake(settings, store, plugins.sources, clock=clock, wake=self.bell.ring)
+        self.desk = Desk(settings, store, plugins, self.intake, clock=clock)
+        self.worker = Worker(
+            settings,
+            Deliverer(store, plugins),
+            clock=clock,
+            bell=self.bell,
+            meters=self.meters,
+        )
+        self.puller = Puller(self.intake, clock=clock)
+
+    @classmethod
+    def open(cls, settings: Settings) -> House:
+        """Opens the ledger, brings it to the newest version, and makes every plug-in.
+
+        Raises ConfigError and StoreUnavailable.
+        """
+        rules = settings.outbound
+        outbound = Outbound(
+            allow_private=rules.allow_private,
+            connect_timeout=rules.connect_timeout.total_seconds(),
+            read_timeout=rules.read_timeout.total_seconds(),
+            user_agent=f"relay/{__version__}",
+        )
+        plugins = build(settings, outbound)
+        store = Store.open(settings.database.url)
+        store.migrate()
+        return cls(settings, store, plugins)
+
+    def start_worker(self) -> None:
+        """Starts claiming, pulling and scanning."""
+        self.worker.start()
+        self.puller.start()
+
+    def stop_worker(self, grace: float) -> None:
+        """Stops them; deliveries under way get `grace` seconds, then they are given back."""
+        self.puller.ask_to_stop()
+        self.worker.stop(grace)
+        self.puller.stop()
+
+    def close(self) -> None:
+        self.plugins.close()
+        self.store.close()

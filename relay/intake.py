@@ -1,0 +1,223 @@
+"""accept(): the one door. Verify the sender, store what came, and read its events: one transaction.
+
+Hooks, queues, scans and submissions all come through here. What is verified but cannot be
+understood is kept as unreadable; only an unknown sender leaves no trace.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from relay import routes
+from relay.envelope import Answer, Envelope
+from relay.envelopes import ENVELOPES
+from relay.errors import TooLarge, Unreadable, Unverified
+from relay.handler import StorageHandler
+from relay.model import Event, Incoming, Road, Verdict
+from relay.settings import Settings
+from relay.store import Accepted, Arrival, NewNotification, NotFound, Store
+
+log = logging.getLogger(__name__)
+
+SECRET_HEADERS = ("authorization", "cookie", "token", "secret", "signature", "key", "password")
+"""A header whose name holds one of these is stored without its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a notification. `answer` is set for a handshake."""
+
+    notification: str | None
+    events: int
+    deliveries: tuple[str, ...] = ()
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What could be made of a body."""
+
+    events: tuple[Event, ...]
+    verdict: Verdict
+    reason: str | None = None
+
+
+class Intake:
+    """Accepts notifications for every configured source."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        sources: Mapping[str, StorageHandler],
+        *,
+        clock: Callable[[], datetime],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`wake` is called after deliveries were stored, so that a worker need not wait."""
+        self.settings = settings
+        self.store = store
+        self.sources = sources
+        self.clock = clock
+        self.wake = wake
+
+    def accept(self, incoming: Incoming) -> Receipt:
+        """Takes a notification from a hook: verified, or nothing is kept.
+
+        Raises NotFound (no such source), TooLarge, Unverified, StoreUnavailable.
+        """
+        handler = self._handler(incoming.source)
+        if len(incoming.body) > self.settings.hooks.max_body:
+            raise TooLarge(
+                "hook.too_large",
+                f"The body is larger than {self.settings.hooks.max_body} bytes",
+                "Raise hooks.max_body if your storage really sends such notifications.",
+            )
+        envelope = self._verified(incoming)
+        if answer := envelope.answer(incoming):
+            reading = Reading((), Verdict.HANDSHAKE)
+            return replace(self._store(incoming, reading, envelope.name), answer=answer)
+        return self._store(incoming, read(handler, envelope, incoming.body), envelope.name)
+
+    def pull(self, incoming: Incoming) -> Receipt:
+        """Takes a message of the source's own queue, which checked who may write there."""
+        handler = self._handler(incoming.source)
+        envelope = self._recognised(incoming, self._envelopes(incoming.source))
+        if envelope is None:
+            reading = Reading((), Verdict.UNREADABLE, "no accepted envelope recognises the message")
+            return self._store(incoming, reading)
+        return self._store(incoming, read(handler, envelope, incoming.body), envelope.name)
+
+    def found(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
+        """Takes objects that a scan or a person came upon."""
+        return self._store(incoming, Reading(tuple(events), Verdict.ACCEPTED))
+
+    def seen(self, incoming: Incoming, events: Sequence[Event] = ()) -> Receipt:
+        """Marks objects as seen without delivering them: what a first scan came upon."""
+        new = NewNotification(incoming, Verdict.IGNORED, "first scan: marked as seen", ())
+        arrivals = [Arrival(event, ()) for event in events]
+        accepted = self.store.accept(new, arrivals, self.clock())
+        return Receipt(accepted.notification_id, accepted.fresh)
+
+    def replay(self, notification_id: str) -> Receipt:
+        """Reads a stored notification again, after a fix. Its sender was verified when it came."""
+        old = self.store.notification(notification_id)
+        if old is None:
+            raise NotFound("notification.unknown", f"There is no notification {notification_id}")
+        headers = {**old.headers, "relay-replay-of": old.id}
+        incoming = Incoming(
+            old.source, old.body, self.clock(), old.road, old.method, old.path, headers=headers
+        )
+        if old.verdict == Verdict.HANDSHAKE or old.road in (Road.SCAN, Road.SUBMISSION):
+            raise Unreadable(
+                "notification.no_replay",
+                "A handshake, a scan or a submission holds nothing to read again",
+                "Scan or submit once more instead.",
+            )
+        return self.pull(incoming)
+
+    def _handler(self, source: str) -> StorageHandler:
+        try:
+            return self.sources[source]
+        except KeyError:
+            raise NotFound(
+                "source.unknown",
+                f"There is no source {source!r}",
+                "The address ends in the name of a [sources.NAME] table of relay.toml.",
+            ) from None
+
+    def _envelopes(self, source: str) -> Iterator[Envelope]:
+        settings = self.settings.sources[source]
+        return (ENVELOPES[name](settings) for name in settings.accept if name in ENVELOPES)
+
+    def _verified(self, incoming: Incoming) -> Envelope:
+        every = list(self._envelopes(incoming.source))
+        offered = [envelope for envelope in every if envelope.missing() is None]
+        envelope = self._recognised(incoming, iter(offered))
+        if envelope is None:
+            missing = "; ".join(filter(None, (envelope.missing() for envelope in every)))
+            raise Unverified(
+                "hook.unverified",
+                f"Source {incoming.source} has no way to know this sender",
+                f"Set {missing} in [sources.{incoming.source}]." if missing else "",
+            )
+        envelope.verify(incoming)
+        return envelope
+
+    @staticmethod
+    def _recognised(incoming: Incoming, envelopes: Iterator[Envelope]) -> Envelope | None:
+        return next((one for one in envelopes if one.recognises(incoming)), None)
+
+    def _store(self, incoming: Incoming, reading: Reading, *envelopes: str) -> Receipt:
+        allowed = self.settings.sources[incoming.source].buckets
+        events = [one for one in reading.events if not allowed or one.object.bucket in allowed]
+        if len(events) < len(reading.events):
+            reason = "bucket is not in the source's allow-list"
+            verdict = reading.verdict if events else Verdict.IGNORED
+            reading = Reading(tuple(events), verdict, reading.reason or reason)
+        arrivals = [self._arrival(incoming.source, event) for event in events]
+        kept = replace(incoming, headers=_redacted(incoming.headers))
+        new = NewNotification(kept, reading.verdict, reading.reason, envelopes)
+        accepted = self.store.accept(new, arrivals, self.clock())
+        _tell(incoming, reading, accepted)
+        if accepted.deliveries:
+            self.wake()
+        return Receipt(accepted.notification_id, accepted.fresh, accepted.deliveries)
+
+    def _arrival(self, source: str, event: Event) -> Arrival:
+        return Arrival(event, (routes.match(self.settings.routes, source, event),))
+
+
+def read(handler: StorageHandler, envelope: Envelope, body: bytes) -> Reading:
+    """The events in a body. Never raises: one bad record makes the notification unreadable, and
+    the good ones beside it count all the same."""
+    events: list[Event] = []
+    problems: list[str] = []
+    try:
+        for record in envelope.unwrap(body):
+            _read_record(handler, record, events, problems)
+    except Unreadable as error:
+        problems.append(error.message.en)
+    if problems:
+        return Reading(tuple(events), Verdict.UNREADABLE, problems[0])
+    if not events:
+        return Reading((), Verdict.IGNORED, "it announces no complete object")
+    return Reading(tuple(events), Verdict.ACCEPTED)
+
+
+def _read_record(
+    handler: StorageHandler, record: Mapping[str, Any], events: list[Event], problems: list[str]
+) -> None:
+    try:
+        events.extend(handler.parse(record))
+    except Unreadable as error:
+        problems.append(error.message.en)
+    except Exception as bug:  # a handler's bug must not lose the notification
+        log.exception("handler failed on a record", extra={"source": handler.name})
+        problems.append(f"the handler itself failed: {type(bug).__name__}")
+
+
+def _redacted(headers: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: "[redacted]" if any(word in name.lower() for word in SECRET_HEADERS) else value
+        for name, value in headers.items()
+    }
+
+
+def _tell(incoming: Incoming, reading: Reading, accepted: Accepted) -> None:
+    level = logging.WARNING if accepted.verdict == Verdict.UNREADABLE else logging.INFO
+    log.log(
+        level,
+        f"notification {accepted.verdict}",  # noqa: G004 - the verdict is the event's name
+        extra={
+            "notification": accepted.notification_id,
+            "source": incoming.source,
+            "road": incoming.road,
+            "events": accepted.fresh,
+            "reason": reading.reason,
+        },
+    )

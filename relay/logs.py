@@ -1,0 +1,157 @@
+"""Log lines: JSON for machines, text on a terminal, in neither a secret or a signed address."""
+
+from __future__ import annotations
+
+import json as json_module
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import IO, Any
+from urllib.parse import quote, quote_plus
+
+request_id: ContextVar[str | None] = ContextVar("relay_request_id", default=None)
+"""The id of the request that is being answered; each line logged meanwhile has it."""
+
+HIDDEN = "[redacted]"
+
+_SHORTEST_SECRET = 4
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Names of query parameters that sign or open something, at AWS, OBS, OSS, Azure, GCS and in chats.
+_QUERY = re.compile(
+    r"([?&;](?:x-(?:amz|goog|oss|obs)-[a-z-]+|signature|sig|sign|awsaccesskeyid|ossaccesskeyid"
+    r"|accesskeyid|googleaccessid|key|token|[a-z_]*token|secret|password|code)=)[^&\s\"'<>#]*",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(
+    r"((?:proxy-)?authorization|x-auth-token|x-subject-token|x-security-token"
+    r"|x-amz-security-token|set-cookie|cookie)"
+    r"(\\?[\"']?\s*[:=,]\s*(?:b(?=\\?[\"']))?\\?[\"']?)[^\r\n\"'\\]+",
+    re.IGNORECASE,
+)
+_SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{4,}")
+_SENSITIVE = re.compile(
+    r"(authorization|cookie|secret|secret_key|password|token|signature)", re.IGNORECASE
+)
+_USER = re.compile(r"(://)[^/\s@\"'<>]*@")
+
+
+class Redactor:
+    """Hides known secrets, signatures in addresses, and what authorises a request."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            if len(secret) >= _SHORTEST_SECRET:
+                forms |= {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
+                forms |= {repr(secret)[1:-1], json_module.dumps(secret)[1:-1]}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def text(self, text: str) -> str:
+        """The text without anything secret."""
+        if self._known:
+            text = self._known.sub(HIDDEN, text)
+        text = _USER.sub(rf"\1{HIDDEN}@", text)
+        text = _QUERY.sub(rf"\1{HIDDEN}", text)
+        text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
+        return _SCHEME.sub(rf"\1 {HIDDEN}", text)
+
+    def value(self, value: Any) -> Any:
+        """A value as JSON can hold it, its texts without anything secret."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self._named(str(key), one) for key, one in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.value(one) for one in value]
+        return self.text(str(value))
+
+    def _named(self, name: str, value: Any) -> Any:
+        sensitive = isinstance(value, str | bytes) and _SENSITIVE.search(name)
+        return HIDDEN if sensitive else self.value(value)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    request = request_id.get()
+    return {"request": request, **fields} if request else fields
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self.redactor = redactor
+
+    def trace(self, record: logging.LogRecord) -> str:
+        parts = []
+        if record.exc_info and record.exc_info[0]:
+            parts.append(self.formatException(record.exc_info))
+        if record.stack_info:
+            parts.append(record.stack_info)
+        return self.redactor.text("\n".join(parts))
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object a line: time, level, logger, event, the fields, and a traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": self.redactor.text(record.getMessage()),
+        }
+        fields = self.redactor.value(_fields(record))
+        line |= {key: value for key, value in fields.items() if key not in line}
+        if trace := self.trace(record):
+            line["traceback"] = trace
+        # ASCII: a lone surrogate in an object's key must not break the stream.
+        return json_module.dumps(line, ensure_ascii=True)
+
+
+class TextFormatter(_Formatter):
+    """For eyes: the local time, the level, the event, the fields as key=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        fields = self.redactor.value(_fields(record))
+        parts = [time, f"{record.levelname.lower():8}", self.redactor.text(record.getMessage())]
+        parts += [f"{key}={value}" for key, value in fields.items() if value is not None]
+        line = _UNSEEN.sub(_escape, " ".join(parts))
+        trace = [_UNSEEN.sub(_escape, one) for one in self.trace(record).splitlines()]
+        return "\n".join([line, *trace])
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
+def configure(
+    stream: IO[str],
+    *,
+    json: bool | None = None,
+    secrets: Iterable[str] = (),
+    level: int = logging.INFO,
+) -> logging.Handler:
+    """Sends log lines from `level` up to `stream`, in place of whatever was set up before.
+
+    `json`: None decides by the stream: text on a terminal, JSON otherwise. `secrets` are hidden
+    wherever they show up, also in tracebacks and escaped. Returns the handler.
+    """
+    as_json = not stream.isatty() if json is None else json
+    redactor = Redactor(secrets)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter(redactor) if as_json else TextFormatter(redactor))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    # Their lines at INFO tell of single requests, which ours do better.
+    for chatty in ("werkzeug", "botocore", "boto3", "urllib3", "alembic", "watchdog"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    return handler

@@ -1,0 +1,152 @@
+"""Every figure that Prometheus reads, named once (interface.md §5).
+
+What the ledger knows is read from it at each scrape, so that all processes show the same; what
+only a running attempt knows is counted in the process that runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector as PrometheusCollector
+
+from relay.model import Kind, State, Verdict
+
+NOTIFICATIONS = "relay_notifications_total"
+EVENTS = "relay_events_total"
+DELIVERIES = "relay_deliveries"
+ATTEMPTS = "relay_attempts_total"
+ATTEMPT_SECONDS = "relay_attempt_seconds"
+OLDEST_DUE = "relay_oldest_due_seconds"
+IMPORT_BYTES = "relay_import_bytes_total"
+LAST_EVENT = "relay_source_last_event_timestamp_seconds"
+
+_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Figures(Protocol):
+    """What the ledger is asked at a scrape."""
+
+    def counts(self) -> Mapping[tuple[Kind, State], int]: ...
+
+    def oldest_due(self, now: datetime) -> Mapping[Kind, float]: ...
+
+    def last_events(self) -> Mapping[str, datetime]: ...
+
+    def event_counts(self) -> Mapping[str, int]: ...
+
+    def attempt_counts(self) -> Mapping[tuple[Kind, str, str], int]: ...
+
+    def notification_counts(self) -> Mapping[tuple[str, Verdict], int]: ...
+
+
+class Collector(PrometheusCollector):
+    """Reads the ledger when Prometheus scrapes. A ledger that cannot be read fails the scrape:
+    no figures are an alarm, stale or zero ones are a lie."""
+
+    def __init__(self, figures: Figures, clock: Callable[[], datetime]) -> None:
+        self._figures = figures
+        self._clock = clock
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: else registering would read the ledger."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._notifications()
+        yield self._events()
+        yield self._deliveries()
+        yield self._attempts()
+        yield self._oldest_due()
+        yield self._last_events()
+
+    def _notifications(self) -> Metric:
+        family = CounterMetricFamily(
+            NOTIFICATIONS, "Notifications that came in.", labels=("source", "verdict")
+        )
+        for (source, verdict), count in self._figures.notification_counts().items():
+            family.add_metric((source, str(verdict)), count)
+        return family
+
+    def _events(self) -> Metric:
+        family = CounterMetricFamily(EVENTS, "Events, each upload once.", labels=("source",))
+        for source, count in self._figures.event_counts().items():
+            family.add_metric((source,), count)
+        return family
+
+    def _deliveries(self) -> Metric:
+        family = GaugeMetricFamily(DELIVERIES, "Deliveries by state now.", labels=("kind", "state"))
+        counts = self._figures.counts()
+        for kind in Kind:
+            for state in State:
+                family.add_metric((str(kind), str(state)), counts.get((kind, state), 0))
+        return family
+
+    def _attempts(self) -> Metric:
+        family = CounterMetricFamily(
+            ATTEMPTS, "Finished attempts.", labels=("kind", "destination", "outcome")
+        )
+        for (kind, destination, outcome), count in self._figures.attempt_counts().items():
+            family.add_metric((str(kind), destination, outcome), count)
+        return family
+
+    def _oldest_due(self) -> Metric:
+        family = GaugeMetricFamily(
+            OLDEST_DUE,
+            "How long the delivery has waited that has been due the longest; 0: none is.",
+            labels=("kind",),
+        )
+        overdue = self._figures.oldest_due(self._clock())
+        for kind in Kind:
+            family.add_metric((str(kind),), overdue.get(kind, 0.0))
+        return family
+
+    def _last_events(self) -> Metric:
+        family = GaugeMetricFamily(
+            LAST_EVENT, "When the source's last event came.", labels=("source",)
+        )
+        for source, moment in self._figures.last_events().items():
+            family.add_metric((source,), moment.timestamp())
+        return family
+
+
+class Meters:
+    """What this process counts itself, in a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._seconds = Histogram(
+            ATTEMPT_SECONDS,
+            "How long attempts took.",
+            labelnames=("kind",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._bytes = Counter(
+            IMPORT_BYTES,
+            "Archive bytes sent to targets.",
+            labelnames=("target",),
+            registry=self.registry,
+        )
+
+    def attempt(self, kind: Kind, seconds: float) -> None:
+        """An attempt ended after that many seconds."""
+        self._seconds.labels(str(kind)).observe(seconds)
+
+    def sent(self, target: str, count: int) -> None:
+        """So many more bytes of an archive went out."""
+        self._bytes.labels(target).inc(count)
+
+    def watch(self, figures: Figures, clock: Callable[[], datetime]) -> None:
+        """Shows the ledger's figures beside this process's own."""
+        self.registry.register(Collector(figures, clock))
+
+
+def render(registry: CollectorRegistry) -> tuple[bytes, str]:
+    """The registry in Prometheus' text format, and its content type."""
+    return generate_latest(registry), CONTENT_TYPE_LATEST

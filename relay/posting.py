@@ -1,0 +1,143 @@
+"""One HTTP POST to a channel's URL: what came back is an answer, or an error of the tree.
+
+A channel's URL is a credential: neither it nor its parts are in anything that leaves here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import requests
+from pydantic import AfterValidator, SecretStr
+
+from relay.errors import Busy, RelayError, TemporaryFailure
+from relay.model import Text
+from relay.outbound import Outbound, cleaned, retry_after, translate
+
+_SHORTEST_SECRET = 5
+_PLAIN_WORD = re.compile("[a-z]{0,15}")
+
+
+def _check_url(url: SecretStr) -> SecretStr:
+    split = urlsplit(url.get_secret_value())
+    if split.scheme not in ("https", "http") or not split.hostname:
+        raise ValueError("the url starts with https:// and names a host")
+    return url
+
+
+PostUrl = Annotated[SecretStr, AfterValidator(_check_url)]
+"""The setting `url` of a channel: an address whose parts are a credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the other side said. `text`: the start of its body, cleaned, without our secrets."""
+
+    status: int
+    text: str
+    retry_after: timedelta | None = None
+
+    @property
+    def told(self) -> str:
+        """Status and text: what an attempt keeps."""
+        return f"{self.status} {self.text}".strip()
+
+
+class Poster:
+    """Posts to one URL. Used by many threads at once."""
+
+    def __init__(self, outbound: Outbound, url: str, secrets: Iterable[str] = ()) -> None:
+        """`secrets` are kept out of answers, beside the URL and its parts."""
+        self._session = outbound.session(guarded=True)
+        self._url = url
+        self._secrets = sorted(
+            {one for one in (*_parts(url), *secrets) if len(one) >= _SHORTEST_SECRET},
+            key=len,
+            reverse=True,
+        )
+
+    def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The answer, whatever its status.
+
+        TemporaryFailure: none came (Ambiguous where the message may have arrived all the same;
+        posting again is right even then, for a repeat carries the same id). PermanentFailure:
+        the URL leads to where we do not post.
+        """
+        try:
+            response = self._session.post(self._url, data=body, headers=dict(headers))
+        except requests.RequestException as error:
+            # From None: the exception of requests holds the URL, and a traceback would show it.
+            raise translate(error, sent=True) from None
+        text = cleaned(self._without_secrets(response.text))
+        return Answer(response.status_code, text, retry_after(response))
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def refusal(answer: Answer) -> RelayError:
+    """What a status that means no success means everywhere: waiting would help, and how long.
+
+    A channel that knows better (its service's own refusals) looks at the answer first.
+    """
+    if answer.status == 429 or (answer.status == 503 and answer.retry_after):
+        return Busy(
+            "channel.busy",
+            Text("The channel asks us to wait", "频道要求稍后再发"),
+            Text("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
+            answer=answer.told,
+            retry_after=answer.retry_after,
+        )
+    code, message, hint = _words(answer.status)
+    return TemporaryFailure(code, message, hint, answer=answer.told, retry_after=answer.retry_after)
+
+
+def _words(status: int) -> tuple[str, Text, Text]:
+    if 300 <= status < 400:
+        return (
+            "channel.moved",
+            Text(
+                f"The channel's URL answers with a redirect ({status}), which is not followed",
+                f"频道的 URL 返回了重定向({status}), Relay 不会跟随重定向",
+            ),
+            Text(
+                "Put the address it has moved to into the channel's url.",
+                "请把频道的 url 改为新的地址。",
+            ),
+        )
+    if status >= 500:
+        return (
+            "channel.down",
+            Text(f"The channel is out of order ({status})", f"频道暂时不可用({status})"),
+            Text("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
+        )
+    return (
+        "channel.refused",
+        Text(f"The channel did not take the message ({status})", f"频道没有接受该消息({status})"),
+        Text(
+            "Check the channel's url and secret, and what the receiver logs; "
+            "Relay tries again meanwhile.",
+            "请检查频道的 url 和 secret 以及接收端日志; 其间 Relay 会继续重试。",
+        ),
+    )
+
+
+def _parts(url: str) -> Iterator[str]:
+    """What of a URL may be a secret: all of it, its path and query, and every part that is no
+    plain word (else "webhook" could not be read in any answer)."""
+    split = urlsplit(url)
+    yield url
+    yield f"{split.path}?{split.query}" if split.query else split.path
+    words = [*split.path.split("/"), *(value for _, value in parse_qsl(split.query))]
+    for word in (*words, split.password or ""):
+        yield from (part for part in (word, unquote(word)) if not _PLAIN_WORD.fullmatch(part))

@@ -1,0 +1,118 @@
+"""Makes genuine FunctionGraph exports, code zip and YAML in a zip, for the demo and the tests.
+
+Layout: Huawei Cloud FunctionGraph user guide, exporting functions (`<CodeFileName>` beside
+`<function>.yaml`, flat, stored).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+CODE_FILE = "index.zip"
+PADDING = "padding.bin"
+HELLO = {
+    "index.py": b"""\
+def handler(event, context):
+    return {"statusCode": 200, "body": "hello"}
+"""
+}
+
+_BLOCK = 1024 * 1024
+_MADE = (2026, 1, 1, 0, 0, 0)
+
+
+def make_export(
+    function: str = "hello",
+    *,
+    runtime: str = "Python3.9",
+    handler: str = "index.handler",
+    code: Mapping[str, bytes] | None = None,
+    code_size: int | None = None,
+    **properties: Any,
+) -> bytes:
+    """An export as bytes: the same arguments give the same bytes.
+
+    `code`: files of the code zip (default: a hello). `code_size`: adds a file of that many bytes
+    that no packer makes smaller. `properties`: more of the YAML's Properties, or others.
+    """
+    file = io.BytesIO()
+    told = {"Runtime": runtime, "Handler": handler, **properties}
+    _write(file, function, _files(code or HELLO, code_size), told)
+    return file.getvalue()
+
+
+def write_export(
+    path: Path,
+    function: str = "hello",
+    *,
+    code: Mapping[str, bytes] | None = None,
+    code_size: int | None = None,
+    **properties: Any,
+) -> None:
+    """The same into a file, of any size, without holding it (`Runtime=` for `runtime=`)."""
+    with path.open("wb") as file:
+        _write(file, function, _files(code or HELLO, code_size), properties)
+
+
+def export_name(function: str, code: bytes) -> str:
+    """How the console names an export: the function, the MD5 of its code, .zip."""
+    return f"{function}{hashlib.md5(code, usedforsecurity=False).hexdigest()}.zip"
+
+
+Files = Mapping[str, Iterator[bytes]]
+
+
+def _files(code: Mapping[str, bytes], code_size: int | None) -> Files:
+    files = {name: iter([content]) for name, content in code.items()}
+    if code_size is not None:
+        files[PADDING] = _noise(code_size)
+    return files
+
+
+def _noise(size: int) -> Iterator[bytes]:
+    """Bytes without a pattern, the same each time."""
+    for start in range(0, size, _BLOCK):
+        seed = hashlib.shake_128(start.to_bytes(8, "big"))
+        yield seed.digest(min(_BLOCK, size - start))
+
+
+def _write(file: IO[bytes], function: str, code: Files, properties: Mapping[str, Any]) -> None:
+    with zipfile.ZipFile(file, "w") as export:
+        with export.open(_entry(CODE_FILE), "w") as inner, zipfile.ZipFile(inner, "w") as zipped:
+            for name, content in code.items():
+                method = zipfile.ZIP_STORED if name == PADDING else zipfile.ZIP_DEFLATED
+                with zipped.open(_entry(name, method), "w") as out:
+                    out.writelines(content)
+        export.writestr(_entry(f"{function}.yaml"), _yaml(function, properties))
+
+
+def _entry(name: str, method: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _MADE)
+    entry.compress_type = method
+    return entry
+
+
+def _yaml(function: str, properties: Mapping[str, Any]) -> str:
+    told = {
+        "Handler": "index.handler",
+        "Runtime": "Python3.9",
+        "CodeType": "zip",
+        "CodeFileName": CODE_FILE,
+        "DependencyPkg": "",
+        "Description": "",
+        "MemorySize": 128,
+        "Timeout": 3,
+        "Version": "latest",
+        "Environment": {"Variables": {}},
+        **properties,
+    }
+    resource = {"Type": "HC::Serverless::Function", "Properties": told}
+    document = {"HcCrmTemplateVersion": "v1", "Resources": {function: resource}}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

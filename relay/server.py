@@ -1,0 +1,39 @@
+"""How gunicorn runs Relay: its settings, and the hooks that start and stop the worker in it.
+
+`relay serve` runs gunicorn with `-c python:relay.server`; deploy/gunicorn.conf.py imports it.
+Few processes with many threads: half-sent requests must not stop the others.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+GRACE = 25
+"""Seconds a delivery under way gets after SIGTERM; then it is given back and done elsewhere."""
+
+wsgi_app = "relay.wsgi:create()"
+bind = f"127.0.0.1:{os.environ.get('PORT', '8080')}"
+worker_class = "gthread"
+# SQLite has one writer: one process. Over PostgreSQL WEB_CONCURRENCY may say more.
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+threads = 32
+keepalive = 75
+graceful_timeout = GRACE + 5
+control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """After the fork: threads made earlier would not be in this process."""
+    house = worker.wsgi.extensions["relay"]
+    if house.settings.server.worker:
+        house.start_worker()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Lets deliveries end; what does not in time goes back to the ledger."""
+    wsgi = getattr(worker, "wsgi", None)
+    house = wsgi.extensions["relay"] if wsgi is not None else None
+    if house is not None:
+        house.stop_worker(GRACE)
+        house.close()

@@ -1,0 +1,97 @@
+"""What single settings must look like: names, tokens, addresses, globs and templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from relay.globs import compile_glob
+
+NAME_RIGHT = "should be letters, digits, _ and - only"
+TEMPLATE_FIELDS = ("function", "stem", "key", "bucket")
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_BRACES = re.compile(r"[{}]")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+def is_name(text: str) -> bool:
+    """Whether a source, target, channel or route may be called so: it stands in addresses."""
+    return _NAME.fullmatch(text) is not None
+
+
+def name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(NAME_RIGHT)
+    return text
+
+
+def nothing_if_empty(value: Any) -> Any:
+    """ "" is how a file says "not set": an empty token must never be one that a sender can know."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return None if text == "" else value
+
+
+def without_empty(value: Any) -> Any:
+    """A list without its empty texts, for the same reason."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [one for one in value if nothing_if_empty(one) is not None]
+
+
+def bearer_token(token: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("should be printable ASCII without spaces: it travels in a header")
+    return token
+
+
+def public_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValueError("should be an address such as https://relay.example.com") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_fits:
+        raise ValueError("should be an address such as https://relay.example.com")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("should have no user, password, ? or #: it is shown in messages")
+    return url.rstrip("/")
+
+
+def database_url(url: str) -> str:
+    scheme = url.partition(":")[0].partition("+")[0]
+    if scheme not in ("sqlite", "postgresql", "postgres"):
+        raise ValueError("should start with sqlite:/// or postgresql://")
+    return url
+
+
+def glob(text: str) -> str:
+    compile_glob(text)
+    return text
+
+
+def template(text: str, fields: Sequence[str]) -> str:
+    """ValueError unless every {...} is one of `fields` and no other brace is there."""
+    known = ", ".join(f"{{{field}}}" for field in fields)
+    if any(field not in fields for field in _FIELD.findall(text)):
+        raise ValueError(f"has a {{...}} that is not known; known are {known}")
+    if _BRACES.search(_FIELD.sub("", text)):
+        raise ValueError("has a { or } without its counterpart")
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def network(value: Any) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise ValueError("should be a network such as 10.0.0.0/8 or fd00::/8") from None

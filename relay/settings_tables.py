@@ -1,0 +1,207 @@
+"""The tables of relay.toml with their keys, types and defaults."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializeAsAny,
+    WithJsonSchema,
+    model_validator,
+)
+
+from relay import settings_rules as rules
+from relay.backoff import Backoff
+from relay.globs import wildcards
+from relay.units import Duration, Size
+
+Result = Literal["succeeded", "failed", "skipped"]
+Glob = Annotated[str, AfterValidator(rules.glob)]
+Network = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(rules.network), WithJsonSchema({"type": "string"})
+]
+
+
+class Table(BaseModel):
+    """A table of relay.toml: unknown keys are errors, values never appear in errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SourceSettings(Table):
+    """What every source understands; a handler's `Settings` adds its own keys."""
+
+    kind: str = Field(description="which handler: s3, local, ..., or package.module:Class")
+    buckets: tuple[str, ...] = Field(
+        (), description="the only buckets whose events are taken; none: all"
+    )
+    accept: tuple[str, ...] = Field(
+        ("bare",), description="the envelopes this source takes; nothing else is tried"
+    )
+    token: Annotated[SecretStr | None, BeforeValidator(rules.nothing_if_empty)] = Field(
+        None, description="what a sender that does not sign must know"
+    )
+
+
+class TargetSettings(Table):
+    """What every target understands; a target's `Settings` adds its own keys."""
+
+    kind: str = Field(description="which target: functiongraph, or package.module:Class")
+    concurrency: int = Field(1, ge=1, description="imports at once, over all workers")
+
+
+class ChannelSettings(Table):
+    """What every channel understands; a channel's `Settings` adds its own keys."""
+
+    kind: str = Field(description="which channel: slack, webhook, ..., or package.module:Class")
+    language: Literal["en", "zh"] = Field("en", description="the language of its messages")
+    on: tuple[Result, ...] = Field(
+        ("succeeded", "failed", "skipped"), description="which results are told"
+    )
+
+
+class Route(Table):
+    """Events of a source that match -> one target, its options, the channels to tell."""
+
+    name: Annotated[str, AfterValidator(rules.name)] | None = Field(
+        None, description="what the route is called; without it, its source and number"
+    )
+    source: str = Field(description="the name of a [sources.NAME] table")
+    bucket: Glob = Field("*", description="glob over the bucket's name")
+    key: Glob = Field("*.zip", description="glob over the object's key; * also matches /")
+    target: str = Field(description="the name of a [targets.NAME] table")
+    func_name: str = Field(
+        "{function}",
+        description="the function's name: {function} in the export's YAML, {stem} and {key} of "
+        "the object, {bucket}, {1}... for what the key's wildcards matched",
+    )
+    package: str = Field("default", description="the function's package; the same {...} are known")
+    on_conflict: Literal["skip", "fail", "update", "rename"] = Field(
+        "skip", description="what to do when the target holds the name already"
+    )
+    export_shape: Literal["require", "warn"] = Field(
+        "require", description="must the archive look like a FunctionGraph export?"
+    )
+    channels: tuple[str, ...] = Field((), description="names of [channels.NAME] tables to tell")
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> Route:
+        numbers = (str(number + 1) for number in range(wildcards(self.key)))
+        fields = (*rules.TEMPLATE_FIELDS, *numbers)
+        for key in ("func_name", "package"):
+            try:
+                rules.template(getattr(self, key), fields)
+            except ValueError as error:
+                raise ValueError(f"{key} {error}") from None
+        return self
+
+
+class DatabaseSettings(Table):
+    """Where the ledger is."""
+
+    # Not shown by repr: a PostgreSQL address may hold a password.
+    url: Annotated[str, AfterValidator(rules.database_url)] = Field(
+        "sqlite:///var/relay.db",
+        repr=False,
+        description="sqlite:///path (from the working directory; //// for an absolute one), or "
+        "postgresql://user@host/db",
+    )
+
+
+class ApiSettings(Table):
+    """Who may use the API and the pages."""
+
+    tokens: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(rules.bearer_token)], ...],
+        BeforeValidator(rules.without_empty),
+    ] = Field((), description="bearer tokens; without any, answers on loopback only")
+
+
+class ServerSettings(Table):
+    """How the web process stands in the network."""
+
+    proxies: int = Field(0, ge=0, le=16, description="reverse proxies in front that are trusted")
+    worker: bool = Field(True, description="whether `relay serve` also delivers")
+
+
+class HooksSettings(Table):
+    """What hooks take."""
+
+    max_body: Size = Field(2**20, ge=1, description="the largest notification that is read")
+
+
+class DeliverySettings(Table):
+    """How deliveries are tried."""
+
+    attempts: int = Field(20, ge=1, le=1000, description="automatic tries before giving up")
+    first_delay: Duration = Field(
+        timedelta(seconds=10),
+        gt=timedelta(0),
+        le=timedelta(days=7),
+        description="after the first failure; four times as long after each further one",
+    )
+    longest_delay: Duration = Field(
+        timedelta(hours=3), gt=timedelta(0), le=timedelta(days=7), description="never longer"
+    )
+    lease: Duration = Field(
+        timedelta(seconds=30),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="after so long without a sign of its worker a delivery is taken over",
+    )
+    workers: int = Field(4, ge=1, le=256, description="deliveries at once, in each process")
+
+    @property
+    def backoff(self) -> Backoff:
+        return Backoff(self.attempts, self.first_delay, self.longest_delay)
+
+
+class OutboundSettings(Table):
+    """How targets and channels are reached."""
+
+    allow_private: tuple[Network, ...] = Field(
+        (), description="private networks that channels may post to, such as 10.0.0.0/8"
+    )
+    connect_timeout: Duration = Field(
+        timedelta(seconds=10), gt=timedelta(0), description="for a connection to stand"
+    )
+    read_timeout: Duration = Field(
+        timedelta(seconds=120), gt=timedelta(0), description="between two signs of the other side"
+    )
+
+
+class Settings(Table):
+    """Everything that is configured. The tables of plug-ins are of the plug-ins' own types."""
+
+    public_url: Annotated[
+        Annotated[str, AfterValidator(rules.public_url)] | None,
+        BeforeValidator(rules.nothing_if_empty),
+    ] = Field(None, description="this relay's own address, for links in messages")
+    database: DatabaseSettings = DatabaseSettings()
+    api: ApiSettings = ApiSettings()
+    server: ServerSettings = ServerSettings()
+    hooks: HooksSettings = HooksSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    outbound: OutboundSettings = OutboundSettings()
+    sources: dict[str, SerializeAsAny[SourceSettings]] = {}
+    targets: dict[str, SerializeAsAny[TargetSettings]] = {}
+    channels: dict[str, SerializeAsAny[ChannelSettings]] = {}
+    routes: tuple[Route, ...] = Field((), description="first match wins")
+
+
+def shape() -> dict[str, tuple[str, ...]]:
+    """Each top-level key with the keys of its table; none for plain values and for names."""
+    keys: dict[str, tuple[str, ...]] = {}
+    for name, field in Settings.model_fields.items():
+        kind: Any = field.annotation
+        own = isinstance(kind, type) and issubclass(kind, Table)
+        keys[name] = tuple(kind.model_fields) if own else ()
+    return keys

@@ -1,0 +1,157 @@
+"""Claiming: one delivery, one owner, until the lease ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, func, select, update
+
+from relay.model import Claim, Event, Kind, State
+from relay.store.engine import Part
+from relay.store.rows import AnyRow, to_delivery, to_event
+from relay.store.schema import RUNNING, attempts, deliveries, events
+from relay.store.search import Wanted, next_due
+
+_UNCERTAIN = ("retry", "lost", "failed", "released")
+"""Outcomes after which the destination may have been reached all the same.
+
+`released` too: a worker that stops gives back what it does not wait for any longer.
+"""
+
+
+class Claims(Part):
+    """Who works on what."""
+
+    def claim(  # noqa: PLR0913 - each is a question of its own to the caller
+        self,
+        owner: str,
+        lease: timedelta,
+        limits: Mapping[tuple[Kind, str], int],
+        now: datetime,
+        *,
+        kind: Kind | None = None,
+        only: str | None = None,
+    ) -> Claim | None:
+        """Takes the delivery that is due longest, of one kind or exactly `only`; None: none is.
+
+        Due are pending ones, and running ones whose lease has ended (their attempt is closed as
+        lost). Passed over are those whose kind and destination has `limits` running already or
+        is on hold, and imports of an object that the same route is importing.
+        """
+        with self._database.write() as connection:
+            self._database.alone(connection, "claim")
+            row = next_due(connection, Wanted(limits, now, kind, only))
+            if row is None:
+                return None
+            if row.state == State.RUNNING:
+                close_attempt(connection, row.id, row.attempts, "lost", now)
+            return _take(connection, row, owner, now + lease, now)
+
+    def renew(self, claims: Iterable[Claim], lease: timedelta, now: datetime) -> set[str]:
+        """Moves the leases' end to `now + lease`; returns the ids of deliveries still ours."""
+        wanted = list(claims)
+        if not wanted:
+            return set()
+        with self._database.write() as connection:
+            return {
+                claim.delivery.id
+                for claim in wanted
+                if change(connection, claim, leased_until=now + lease)
+            }
+
+    def owners(self) -> set[str]:
+        """Who has claimed something now."""
+        with self._database.read() as connection:
+            query = select(deliveries.c.owner).where(RUNNING).distinct()
+            return set(connection.execute(query).scalars())
+
+    def reclaim(self, owner: str, now: datetime) -> int:
+        """Makes everything due that an owner had claimed who is known to be dead; how many."""
+        with self._database.write() as connection:
+            query = select(deliveries.c.id, deliveries.c.attempts)
+            rows = connection.execute(
+                query.where(RUNNING, deliveries.c.owner == owner).with_for_update()
+            ).all()
+            for row in rows:
+                close_attempt(connection, row.id, row.attempts, "lost", now)
+                connection.execute(
+                    update(deliveries).where(deliveries.c.id == row.id).values(**idle(now))
+                )
+            return len(rows)
+
+    def release(self, claim: Claim, now: datetime) -> bool:
+        """Gives a delivery back, due now and without counting the try; False: it is not ours."""
+        with self._database.write() as connection:
+            back = idle(now) | {"tries": deliveries.c.tries - 1}
+            if not change(connection, claim, **back):
+                return False
+            close_attempt(connection, claim.delivery.id, claim.delivery.attempts, "released", now)
+            return True
+
+
+def idle(due: datetime) -> dict[str, object]:
+    """The values of a delivery that waits and belongs to nobody."""
+    return {"state": State.PENDING, "due": due, "owner": None, "leased_until": None}
+
+
+def change(connection: Connection, claim: Claim, **values: object) -> bool:
+    """Changes a claimed delivery; False, and nothing changed, when it is not the claim's any more.
+
+    The fence is what a worker whose lease went to another cannot get past.
+    """
+    ours = and_(deliveries.c.id == claim.delivery.id, deliveries.c.fence == claim.fence, RUNNING)
+    return connection.execute(update(deliveries).where(ours).values(**values)).rowcount == 1
+
+
+def close_attempt(
+    connection: Connection,
+    delivery_id: str,
+    number: int,
+    outcome: str,
+    now: datetime,
+    **more: object,
+) -> None:
+    """Ends an attempt; from then on it is history."""
+    this = and_(
+        attempts.c.delivery_id == delivery_id,
+        attempts.c.number == number,
+        attempts.c.finished.is_(None),
+    )
+    connection.execute(update(attempts).where(this).values(finished=now, outcome=outcome, **more))
+
+
+def _take(connection: Connection, row: AnyRow, owner: str, until: datetime, now: datetime) -> Claim:
+    number = row.attempts + 1
+    taken = {"state": State.RUNNING, "owner": owner, "leased_until": until, "attempts": number}
+    counted = {"fence": row.fence + 1, "tries": row.tries + 1}
+    this = deliveries.c.id == row.id
+    connection.execute(update(deliveries).where(this).values(**taken, **counted))
+    copied = {"kind": row.kind, "destination": row.destination, "trigger": row.trigger}
+    connection.execute(
+        attempts.insert().values(delivery_id=row.id, number=number, started=now, **copied)
+    )
+    delivery = to_delivery(connection.execute(select(deliveries).where(this)).one())
+    earlier = _earlier(connection, row.id)
+    event = _event(connection, row)
+    return Claim(delivery, event, owner, delivery.fence, row.tries + 1, earlier)
+
+
+def _event(connection: Connection, row: AnyRow) -> Event | None:
+    if row.kind == Kind.MESSAGE or row.event_id is None:
+        return None
+    return to_event(connection.execute(select(events).where(events.c.id == row.event_id)).one())
+
+
+def _earlier(connection: Connection, delivery_id: str) -> datetime | None:
+    """When the first attempt began that may have reached the destination; see Claim.earlier."""
+    its = attempts.c.delivery_id == delivery_id
+    settled = (
+        select(func.coalesce(func.max(attempts.c.number), 0))
+        .where(its, attempts.c.outcome.in_(("succeeded", "skipped")))
+        .scalar_subquery()
+    )
+    query = select(func.min(attempts.c.started)).where(
+        its, attempts.c.number > settled, attempts.c.outcome.in_(_UNCERTAIN)
+    )
+    return connection.execute(query).scalar()

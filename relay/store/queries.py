@@ -1,0 +1,102 @@
+"""Reading the ledger: one thing by its id, or what belongs to it."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, not_, select
+
+from relay.model import Attempt, Delivery, Event, Kind, State
+from relay.store.engine import Part
+from relay.store.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
+from relay.store.schema import BY_SCAN, attempts, deliveries, events, notifications
+from relay.store.values import Notification
+
+_NOWHERE = and_(deliveries.c.state == State.SKIPPED, deliveries.c.destination == "")
+
+
+class Queries(Part):
+    """What is there."""
+
+    def delivery(self, id: str) -> Delivery | None:  # noqa: A002 - the noun of the house
+        """The delivery by that id."""
+        with self._database.read() as connection:
+            row = connection.execute(select(deliveries).where(deliveries.c.id == id)).first()
+            return to_delivery(row) if row else None
+
+    def attempts(self, id: str) -> list[Attempt]:  # noqa: A002 - as above
+        """The attempts of a delivery, the first one first."""
+        query = select(attempts).where(attempts.c.delivery_id == id).order_by(attempts.c.number)
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
+    def messages(self, id: str) -> list[Delivery]:  # noqa: A002 - as above
+        """The deliveries of the messages that tell of a delivery, the oldest first."""
+        return self._deliveries(deliveries.c.parent == id)
+
+    def event(self, id: str) -> Event | None:  # noqa: A002 - as above
+        """The event by that id."""
+        with self._database.read() as connection:
+            row = connection.execute(select(events).where(events.c.id == id)).first()
+            return to_event(row) if row else None
+
+    def event_deliveries(self, event_id: str) -> list[Delivery]:
+        """The imports that were made of an event (not their messages), the oldest first."""
+        its = deliveries.c.event_id == event_id
+        return self._deliveries(and_(its, deliveries.c.kind == Kind.IMPORT))
+
+    def notification(self, id: str) -> Notification | None:  # noqa: A002 - as above
+        """The notification by that id, with its body."""
+        query = select(notifications).where(notifications.c.id == id)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+            return to_notification(row) if row else None
+
+    def announcement(self, event_id: str) -> Notification | None:
+        """The notification that first told of an event, with its body."""
+        query = (
+            select(notifications)
+            .join(events, events.c.notification_id == notifications.c.id)
+            .where(events.c.id == event_id)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+            return to_notification(row) if row else None
+
+    def scanned(self, source: str) -> bool:
+        """Whether a scan of this source was ever recorded."""
+        query = select(exists().where(BY_SCAN, notifications.c.source == source))
+        with self._database.read() as connection:
+            return bool(connection.execute(query).scalar())
+
+    def newer(self, event_id: str, route: str) -> str | None:
+        """The id of a newer event of the same object that the same route has a delivery for."""
+        routed = exists().where(
+            deliveries.c.event_id == events.c.id,
+            deliveries.c.route == route,
+            deliveries.c.kind == Kind.IMPORT,
+            not_(_NOWHERE),
+        )
+        with self._database.read() as connection:
+            mine = connection.execute(select(events).where(events.c.id == event_id)).first()
+            if mine is None:
+                return None
+            same = [events.c[name] == mine._mapping[name] for name in ("source", "bucket", "key")]
+            query = select(events.c.id).where(*same, _newer(mine), routed)
+            return connection.execute(query.order_by(events.c.received.desc()).limit(1)).scalar()
+
+    def _deliveries(self, condition: ColumnElement[bool]) -> list[Delivery]:
+        query = select(deliveries).where(condition).order_by(deliveries.c.id)
+        with self._database.read() as connection:
+            return [to_delivery(row) for row in connection.execute(query)]
+
+
+def _newer(mine: AnyRow) -> ColumnElement[bool]:
+    """By order where both have one of the same kind, else by time, else by arrival."""
+    by_arrival = events.c.received > mine.received
+    by_time: ColumnElement[bool] = by_arrival
+    if mine.time is not None:
+        by_time = case((events.c.time.is_not(None), events.c.time > mine.time), else_=by_arrival)
+    prefix, colon, _ = mine.order.partition(":")
+    if not colon:
+        return by_time
+    same_kind = func.substr(events.c.order, 1, len(prefix) + 1) == prefix + ":"
+    return case((same_kind, events.c.order > mine.order), else_=by_time)

@@ -1,0 +1,96 @@
+"""By hand: a delivery is tried again because a person asked for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from relay.model import Delivery, Json, State, Text, Trigger
+from relay.store.engine import Part
+from relay.store.errors import Conflict, NotFound
+from relay.store.rows import AnyRow, to_delivery
+from relay.store.schema import deliveries, idempotency
+
+
+class Hand(Part):
+    """What people ask for."""
+
+    def retrigger(
+        self,
+        delivery_id: str,
+        now: datetime,
+        *,
+        options: Json | None = None,
+        key: str | None = None,
+    ) -> Delivery:
+        """Makes a delivery due now: a finished one in a new run, a pending one at once.
+
+        `options` go over its own. The same `key` (an Idempotency-Key) again does nothing and
+        returns the delivery. Raises NotFound, and Conflict: it is running, it has no
+        destination, or the key was used for another delivery.
+        """
+        with self._database.write() as connection:
+            self._database.alone(connection, "retrigger", delivery_id)
+            this = deliveries.c.id == delivery_id
+            query = select(deliveries).where(this)
+            row = connection.execute(query.with_for_update()).first()
+            if row is None:
+                raise _unknown(delivery_id)
+            if key is not None and not self._first_time(connection, key, delivery_id, now):
+                return to_delivery(row)
+            values = _again(row, now) | {"options": {**row.options, **(options or {})}}
+            connection.execute(update(deliveries).where(this).values(**values))
+            return to_delivery(connection.execute(query).one())
+
+    def _first_time(
+        self, connection: Connection, key: str, delivery_id: str, now: datetime
+    ) -> bool:
+        insert = self._database.insert(idempotency).on_conflict_do_nothing()
+        row = {"key": key, "delivery_id": delivery_id, "created": now}
+        if connection.execute(insert, row).rowcount == 1:
+            return True
+        used = select(idempotency.c.delivery_id).where(idempotency.c.key == key)
+        if connection.execute(used).scalar_one() != delivery_id:
+            raise Conflict(
+                "idempotency.reused",
+                Text(
+                    "This Idempotency-Key was used for another delivery",
+                    "该 Idempotency-Key 已用于另一个投递",
+                ),
+                Text("Send a new key with each new wish.", "每个新请求请使用新的 key。"),
+            )
+        return False
+
+
+def _again(row: AnyRow, now: datetime) -> dict[str, Any]:
+    if row.state == State.RUNNING:
+        raise Conflict(
+            "delivery.running",
+            Text("The delivery is running now", "该投递正在进行中"),
+            Text("Wait until it ends, then try again.", "请等待其结束后再试。"),
+        )
+    if not row.destination:
+        raise Conflict(
+            "delivery.no_route",
+            Text(
+                "The delivery has no destination: no route took it",
+                "没有匹配的路由, 该投递没有目标",
+            ),
+            Text("Add a route for it, then submit the object.", "请先添加路由, 然后提交该对象。"),
+        )
+    due_now = {"due": now, "trigger": Trigger.MANUAL}
+    if row.state == State.PENDING:
+        return due_now
+    fresh = {"state": State.PENDING, "run": row.run + 1, "tries": 0}
+    cleared = dict.fromkeys(("finished", "reason", "error", "result"))
+    return {**due_now, **fresh, **cleared}
+
+
+def _unknown(delivery_id: str) -> NotFound:
+    return NotFound(
+        "delivery.unknown",
+        Text(f"There is no delivery {delivery_id}", f"不存在投递 {delivery_id}"),
+        Text("List them with `relay deliveries`.", "可用 `relay deliveries` 查看列表。"),
+    )

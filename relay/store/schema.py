@@ -1,0 +1,226 @@
+"""The ledger's tables: what is kept of notifications, events, deliveries and their attempts."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    literal_column,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from relay.model import Kind, Road, State, Trigger, Verdict
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+# UTF-8 has no lone surrogates and PostgreSQL no NUL, but a JSON notification may name a key with
+# either. Such a character is stored as U+FDD0 (which Unicode gives to nobody) and its number.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff\ufdd0]")
+_ESCAPED = re.compile("\ufdd0([0-9a-f]{4})")
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time: aware, in UTC; stored as microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> int | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone")
+        return (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, _dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class AnyText(TypeDecorator[str]):
+    """Any Python string, also one that UTF-8 cannot hold; compared by its bytes."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        # PostgreSQL would otherwise sort by its locale: ids and orders compare as bytes.
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return _UNSTORABLE.sub(lambda found: f"\ufdd0{ord(found[0]):04x}", str(value))
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> str | None:
+        if value is None or "\ufdd0" not in value:
+            return value
+        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
+
+
+class Word(TypeDecorator[StrEnum]):
+    """One of the words of an enumeration."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, words: type[StrEnum]) -> None:
+        super().__init__()
+        self.words = words
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.words(value)
+
+
+def _json() -> JSON:
+    return JSON(none_as_null=True)
+
+
+def _kept(name: str, type_: TypeEngine[Any], **more: Any) -> Column[Any]:
+    return Column(name, type_, nullable=False, **more)
+
+
+metadata = MetaData()
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", AnyText(), primary_key=True),
+    _kept("source", AnyText()),
+    _kept("road", Word(Road)),
+    _kept("received", Moment()),
+    _kept("method", AnyText()),
+    _kept("path", AnyText()),
+    _kept("headers", _json()),
+    _kept("body", LargeBinary()),
+    _kept("verdict", Word(Verdict)),
+    Column("reason", AnyText()),
+    _kept("envelopes", _json()),
+    _kept("events", Integer()),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", AnyText(), primary_key=True),
+    Column("notification_id", AnyText(), ForeignKey("notifications.id"), nullable=False),
+    _kept("source", AnyText()),
+    _kept("bucket", AnyText()),
+    _kept("key", AnyText()),
+    Column("version", AnyText()),
+    Column("etag", AnyText()),
+    Column("size", BigInteger()),
+    _kept("identity", AnyText()),
+    _kept("type", AnyText()),
+    Column("time", Moment()),
+    _kept("order", AnyText()),
+    _kept("received", Moment()),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", AnyText(), primary_key=True),
+    _kept("kind", Word(Kind)),
+    _kept("state", Word(State)),
+    _kept("source", AnyText()),
+    _kept("route", AnyText()),
+    _kept("bucket", AnyText()),
+    _kept("key", AnyText()),
+    Column("version", AnyText()),
+    _kept("destination", AnyText()),
+    Column("event_id", AnyText(), ForeignKey("events.id")),
+    Column("parent", AnyText(), ForeignKey("deliveries.id")),
+    _kept("created", Moment()),
+    Column("due", Moment()),
+    Column("finished", Moment()),
+    Column("reason", AnyText()),
+    _kept("attempts", Integer(), default=0),  # over all runs: numbers the attempts
+    _kept("tries", Integer(), default=0),  # in this run: what the backoff counts
+    _kept("run", Integer(), default=1),
+    _kept("trigger", Word(Trigger), default=Trigger.AUTOMATIC),
+    _kept("fence", Integer(), default=0),
+    Column("owner", AnyText()),
+    Column("leased_until", Moment()),
+    _kept("options", _json()),
+    _kept("channels", _json()),
+    Column("message", _json()),
+    Column("result", _json()),
+    Column("error", _json()),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("delivery_id", AnyText(), ForeignKey("deliveries.id"), primary_key=True),
+    Column("number", Integer(), primary_key=True, autoincrement=False),
+    _kept("kind", Word(Kind)),  # kind and destination are repeated here, to be counted by
+    _kept("destination", AnyText()),
+    _kept("trigger", Word(Trigger)),
+    _kept("started", Moment()),
+    Column("finished", Moment()),
+    Column("outcome", AnyText()),
+    Column("error", _json()),
+    Column("answer", AnyText()),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("kind", Word(Kind), primary_key=True),
+    Column("destination", AnyText(), primary_key=True),
+    _kept("until", Moment()),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", AnyText(), primary_key=True),
+    Column("delivery_id", AnyText(), ForeignKey("deliveries.id"), nullable=False),
+    _kept("created", Moment()),
+)
+
+# Spelled out, not bound: a partial index serves only a query that says the same at planning time.
+PENDING = deliveries.c.state == literal_column("'pending'")
+RUNNING = deliveries.c.state == literal_column("'running'")
+FOUND = events.c.type == literal_column("'found'")
+BY_SCAN = notifications.c.road == literal_column("'scan'")
+
+
+def _index(name: str, *columns: Column[Any], where: Any = None) -> None:
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+_d, _e, _n = deliveries.c, events.c, notifications.c
+_index("ix_deliveries_due", _d.kind, _d.destination, _d.due, _d.id, where=PENDING)
+_index("ix_deliveries_leased", _d.key, _d.leased_until, where=RUNNING)
+_index("ix_deliveries_event", _d.event_id)
+_index("ix_deliveries_parent", _d.parent)
+_index("ix_deliveries_key", _d.key, _d.id)
+_index("ix_deliveries_state", _d.state, _d.id, _d.kind)
+_index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
+_index("ix_events_object", _e.source, _e.bucket, _e.key, _e.received)
+_index("ix_events_found", _e.source, _e.bucket, _e.key, where=FOUND)
+_index("ix_events_received", _e.source, _e.received)
+_index("ix_notifications_verdict", _n.source, _n.verdict)
+_index("ix_notifications_scan", _n.source, where=BY_SCAN)

@@ -1,0 +1,89 @@
+"""What goes in at the ledger's doors and what its lists give out: frozen values, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from relay.model import Event, Incoming, Kind, NewDelivery, Road, State, Verdict
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotification:
+    """A notification to store. `incoming.headers` are kept as given: the caller has redacted them.
+
+    `incoming.query` is not kept, for it may hold a token.
+    """
+
+    incoming: Incoming
+    verdict: Verdict
+    reason: str | None = None
+    envelopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A notification as the ledger holds it. `events`: how many it announced, new or known."""
+
+    id: str
+    source: str
+    road: Road
+    received: datetime
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    verdict: Verdict
+    reason: str | None
+    envelopes: tuple[str, ...]
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event that a notification announced, with the deliveries to make of it if it is new."""
+
+    event: Event
+    deliveries: tuple[NewDelivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a notification. `fresh`: new events; `deliveries`: those of all its events."""
+
+    notification_id: str
+    fresh: int
+    deliveries: tuple[str, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryQuery:
+    """Which deliveries to list; None does not filter.
+
+    `bucket` and `key` are globs as in routes; created at or after `since` and before `until`;
+    `limit` 1 to 200; `cursor` is the `next_cursor` of the page before.
+    """
+
+    state: State | None = None
+    kind: Kind | None = None
+    source: str | None = None
+    route: str | None = None
+    bucket: str | None = None
+    key: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list, newest first. `next_cursor` leads to the older ones; None: the end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None

@@ -1,0 +1,108 @@
+"""The keys of a functiongraph target in relay.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from relay.settings import TargetSettings
+from relay.signing import AccessKey
+from relay.units import Rate, Size
+
+_NONE = SecretStr("")
+
+
+class FunctionGraphSettings(TargetSettings):
+    """Where the functions go, and who we are there."""
+
+    region: str = Field(
+        pattern=r"^[a-z0-9-]{1,40}$", description="the region's id, such as cn-north-4"
+    )
+    project_id: str = Field(
+        pattern=r"^[A-Za-z0-9]{32}$", description="the project: 32 letters and digits"
+    )
+    endpoint: str = Field("", description="FunctionGraph's URL; default from region")
+    auth: Literal["auto", "token", "aksk"] = Field(
+        "auto", description="token, aksk, or whichever fits the size of the request"
+    )
+    access_key: str = Field("", description="AK: for auth by signature, up to 12 MB a request")
+    secret_key: SecretStr = Field(_NONE, description="SK that belongs to access_key")
+    security_token: SecretStr = Field(_NONE, description="set for temporary access keys")
+    iam_user: str = Field("", description="IAM user: for auth by token, any size")
+    iam_password: SecretStr = Field(_NONE, description="the IAM user's password")
+    iam_domain: str = Field("", description="the account that the IAM user belongs to")
+    iam_endpoint: str = Field("", description="IAM's URL; default from region")
+    max_size: Size = Field(300 * 2**20, description="the biggest archive that is sent")
+    rate: Rate | None = Field(None, description='how many imports may begin, such as "10/1m"')
+
+    @field_validator("endpoint", "iam_endpoint")
+    @classmethod
+    def _is_an_endpoint(cls, url: str) -> str:
+        parts = urlsplit(url)
+        extra = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+        if url and (parts.scheme not in ("https", "http") or not parts.hostname or extra):
+            raise ValueError("should be https:// and a host, nothing after it")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> Self:
+        missing = dict(self._missing())
+        if missing:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("credentials", "{words}", {"words": words}),
+                        loc=(key,),
+                        input=None,
+                    )
+                    for key, words in missing.items()
+                ],
+            )
+        return self
+
+    def _missing(self) -> Iterator[tuple[str, str]]:
+        key = {"access_key": self.access_key, "secret_key": self.secret_key.get_secret_value()}
+        user = {
+            "iam_user": self.iam_user,
+            "iam_password": self.iam_password.get_secret_value(),
+            "iam_domain": self.iam_domain,
+        }
+        for ways, values in (("aksk", key), ("token", user)):
+            if self.auth == ways or (self.auth == "auto" and any(values.values())):
+                given = ", ".join(name for name in values if values[name]) or f'auth = "{ways}"'
+                yield from ((name, f"is needed by {given}") for name in values if not values[name])
+        if self.auth == "auto" and not any(key.values()) and not any(user.values()):
+            words = (
+                "finds no credentials: set access_key and secret_key (requests up to 12 MB),"
+                " or iam_user, iam_password and iam_domain (any size), or both"
+            )
+            yield "auth", words
+
+    @property
+    def url(self) -> str:
+        return self.endpoint or f"https://functiongraph.{self.region}.myhuaweicloud.com"
+
+    @property
+    def iam_url(self) -> str:
+        return self.iam_endpoint or f"https://iam.{self.region}.myhuaweicloud.com"
+
+    @property
+    def key(self) -> AccessKey | None:
+        """The access key, when requests may be signed with one."""
+        if self.auth == "token" or not self.access_key:
+            return None
+        return AccessKey(
+            self.access_key,
+            self.secret_key.get_secret_value(),
+            self.security_token.get_secret_value(),
+        )
+
+    @property
+    def by_token(self) -> bool:
+        """Whether requests may carry a token."""
+        return self.auth != "aksk" and bool(self.iam_user)

@@ -1,0 +1,51 @@
+"""What the web floor needs from the house: a desk that acts, and what every view is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from relay.intake import Receipt
+from relay.model import Delivery, Incoming, Json
+from relay.settings import Settings
+from relay.store import Store
+from relay.views.guard import Guard
+
+
+class Desk(Protocol):
+    """Acts on what people and programs ask for; reading is the store's."""
+
+    def accept(self, incoming: Incoming) -> Receipt:
+        """Takes a notification: NotFound, Unverified, TooLarge, StoreUnavailable."""
+
+    def replay(self, notification_id: str) -> Receipt:
+        """Reads a stored notification again: NotFound, Unreadable."""
+
+    def plan(self, source: str, bucket: str, key: str, version: str | None = None) -> Json:
+        """The dry run for an object; changes nothing. Raises RelayErrors."""
+
+    def submit(
+        self, source: str, bucket: str, key: str, version: str | None = None
+    ) -> list[Delivery]:
+        """Delivers an object that nobody announced. Raises RelayErrors."""
+
+    def retrigger(
+        self, delivery_id: str, options: Json | None = None, key: str | None = None
+    ) -> Delivery:
+        """Tries a delivery again: NotFound, Conflict. `key` is an Idempotency-Key."""
+
+    def sources(self) -> list[Json]:
+        """name, kind, last_notification, last_event, lag_seconds and errors of every source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What every view is handed."""
+
+    settings: Settings
+    store: Store
+    desk: Desk
+    guard: Guard
+    clock: Callable[[], datetime]

@@ -1,0 +1,183 @@
+"""Connections that hear an answer while they still send, and wait for no answer without end.
+
+What urllib3 leaves open, each seen to hurt: an answer that comes before the body ends (401, 413)
+drowns in a broken pipe; a whole body must go out within the *connect* timeout; an answer that
+drips in byte by byte never times out; a name may lead to an address inside our own network.
+"""
+
+from __future__ import annotations
+
+import io
+import select
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import HTTPResponse
+
+Guard = Callable[[str, str], None]
+"""guard(host, address): raises when a connection to that address is not wanted."""
+
+_TLS_RECORD = 16 * 1024
+
+
+def pool_classes(stall: float, guard: Guard | None) -> dict[str, type[HTTPConnectionPool]]:
+    """The connection pools to put into a PoolManager, by scheme.
+
+    `stall`: seconds in which the other side must take some bytes of a body. `guard` is asked after
+    connecting, before the first byte; connections to a proxy are not its business.
+    """
+
+    class Plain(_Hearing, HTTPConnection):
+        pass
+
+    class Secure(_Hearing, HTTPSConnection):
+        pass
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    for connection in (Plain, Secure):
+        connection.stall = stall
+        connection.guard = staticmethod(guard) if guard else None
+    return {"http": PlainPool, "https": SecurePool}
+
+
+class _Hearing(HTTPConnection):
+    stall: float
+    guard: Guard | None
+    _ahead: bytes | None = None
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        try:
+            if self.guard and self.proxy is None:
+                self.guard(self.host, sock.getpeername()[0])
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._ahead = None
+        try:
+            super().request(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # urllib3 goes on to read the answer
+        except BaseException:
+            self._reset_on_close()
+            raise
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(self.stall)
+        step = _TLS_RECORD if isinstance(self.sock, ssl.SSLSocket) else len(data)
+        rest = memoryview(data)
+        while rest:
+            self._wait_until_writable()
+            try:
+                rest = rest[self.sock.send(rest[:step]) :]
+            except TimeoutError:
+                raise
+            except OSError as error:
+                # Not every kind of break is one that urllib3 reads the answer after.
+                raise BrokenPipeError(*error.args) from error
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        sock, heard = self.sock, self._ahead is not None
+        deadline = monotonic() + (self.timeout or self.stall)
+        self.sock = _AnswerSocket(sock, self._ahead or b"", deadline)
+        try:
+            response = super().getresponse()
+        finally:
+            if self.sock is not None:
+                self.sock = sock
+        if heard and self.sock is not None:
+            # The body was cut off: nothing else can be sent here. The answer holds its own handle
+            # of the socket; close() would close the answer as well.
+            self.sock.close()
+            self.sock = None
+        return response
+
+    def _wait_until_writable(self) -> None:
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN | select.POLLOUT)
+        while True:
+            ready = poll.poll(self.stall * 1000)
+            if not ready:
+                raise TimeoutError(f"no byte was taken for {self.stall:g} s")
+            if ready[0][1] & ~select.POLLOUT:
+                self._ahead = self._read_ahead()
+                if self._ahead is not None:
+                    raise BrokenPipeError("an answer came before the body was sent")
+            if ready[0][1] & select.POLLOUT:
+                return
+
+    def _read_ahead(self) -> bytes | None:
+        # TLS 1.3 sends session tickets after the handshake: readable need not mean an answer.
+        self.sock.settimeout(0)
+        try:
+            return self.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except OSError:
+            return b""
+        finally:
+            self.sock.settimeout(self.stall)
+
+    def _reset_on_close(self) -> None:
+        # What the kernel still holds is dropped: a body that we stop can never become whole.
+        with suppress(OSError, AttributeError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class _AnswerSocket:
+    """What http.client takes for the socket while it reads an answer."""
+
+    def __init__(self, sock: Any, ahead: bytes, deadline: float) -> None:
+        self._sock = sock
+        self._ahead = ahead
+        self._deadline = deadline
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        return io.BufferedReader(_AnswerFile(self._sock, self._ahead, self._deadline))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class _AnswerFile(io.RawIOBase):
+    def __init__(self, sock: Any, ahead: bytes, deadline: float) -> None:
+        super().__init__()
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._ahead = ahead
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._ahead:
+            buffer[:1], self._ahead = self._ahead, b""
+            return 1
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer did not end in time")
+        self._sock.settimeout(left)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

@@ -1,0 +1,165 @@
+"""Checks an archive while its bytes pass by, front to back, against what its directory said."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from relay.archive import ArchiveReport
+from relay.errors import Superseded
+from relay.model import Text
+from relay.zip_entries import (
+    DESCRIPTOR,
+    DESCRIPTOR_SIZES,
+    LOCAL,
+    Entry,
+    descriptor_fits,
+    differences,
+    local_rest,
+)
+from relay.zip_findings import refusal
+from relay.zip_unpack import Piece, Unpacker
+
+
+class _Part:
+    """The next `left` bytes of the archive, kept."""
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self._kept: list[bytes] = []
+
+    def take(self, piece: Piece) -> None:
+        self._kept.append(bytes(piece))
+
+    @property
+    def kept(self) -> bytes:
+        return b"".join(self._kept)
+
+
+class _Content(_Part):
+    """An entry's data: unpacked and checked, digested when it is the code, not kept."""
+
+    def __init__(self, entry: Entry, digested: bool) -> None:
+        super().__init__(entry.compressed)
+        self.unpacker = Unpacker(entry)
+        self.digest = hashlib.sha512() if digested else None
+
+    def take(self, piece: Piece) -> None:
+        for content in self.unpacker.feed(piece):
+            if self.digest is not None:
+                self.digest.update(content)
+
+
+class _Digested(_Part):
+    """Bytes of which only the SHA-256 is wanted."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.digest = hashlib.sha256()
+
+    def take(self, piece: Piece) -> None:
+        self.digest.update(piece)
+
+
+class Check:
+    """Fed with all bytes of an archive in order; `complete` once every verdict is in.
+
+    `sha256` of the whole and `code_digest` (SHA-512 of the code file, unpacked; None without one),
+    both hex, are known then.
+    """
+
+    def __init__(self, report: ArchiveReport) -> None:
+        self.complete = False
+        self.sha256: str | None = None
+        self.code_digest: str | None = None
+        self._report = report
+        self._digest = hashlib.sha256()
+        self._at = 0
+        self._parts = self._walk()
+        self._part = next(self._parts)
+
+    def feed(self, chunk: bytes) -> None:
+        """Raises PermanentFailure as soon as bytes are wrong, Superseded when they are others."""
+        self._digest.update(chunk)
+        rest = memoryview(chunk)
+        while rest and not self.complete:
+            taken = rest[: self._part.left]
+            self._part.take(taken)
+            self._part.left -= len(taken)
+            self._at += len(taken)
+            rest = rest[len(taken) :]
+            self._advance()
+
+    def _advance(self) -> None:
+        while not self._part.left and not self.complete:
+            part = next(self._parts, None)
+            if part is None:
+                self.complete = True
+                self.sha256 = self._digest.hexdigest()
+            else:
+                self._part = part
+
+    def _walk(self) -> Iterator[_Part]:
+        """The archive's parts in order; each verdict is given when the next part is asked for."""
+        entries = sorted(self._report.entries, key=lambda entry: entry.offset)
+        limits = [entry.offset for entry in entries[1:]] + [self._report.directory]
+        for entry, limit in zip(entries, limits, strict=True):
+            yield from self._header(entry, limit)
+            yield from self._content(entry)
+            yield from self._after(entry, limit)
+        tail = _Digested(self._report.size - self._report.directory)
+        yield tail
+        if tail.digest.hexdigest() != self._report.directory_digest:
+            raise _changed()
+
+    def _header(self, entry: Entry, limit: int) -> Iterator[_Part]:
+        header = _Part(LOCAL.size)
+        yield header
+        length = local_rest(header.kept)
+        if length is None:
+            raise refusal("archive.local_missing", entry.name)
+        rest = _Part(length)
+        yield rest
+        differ = differences(entry, header.kept, rest.kept)
+        if differ:
+            raise refusal("archive.headers_differ", entry.name, fields=", ".join(differ))
+        if self._at + entry.compressed > limit:
+            raise refusal("archive.overlap", entry.name)
+
+    def _content(self, entry: Entry) -> Iterator[_Part]:
+        export = self._report.export
+        is_code = export is not None and export.code == entry
+        content = _Content(entry, is_code)
+        yield content
+        content.unpacker.finish()
+        if content.digest is not None:
+            self.code_digest = content.digest.hexdigest()
+
+    def _after(self, entry: Entry, limit: int) -> Iterator[_Part]:
+        """Nothing, or the closing record of an entry whose sizes were not known in front."""
+        length = limit - self._at
+        if not entry.flags & DESCRIPTOR:
+            if length:
+                place = Text("what follows it", "其后内容")
+                raise refusal("archive.gap", entry.name, count=length, before=place)
+            return
+        if length not in DESCRIPTOR_SIZES:
+            raise refusal("archive.descriptor", entry.name)
+        record = _Part(length)
+        yield record
+        if not descriptor_fits(entry, record.kept):
+            raise refusal("archive.descriptor", entry.name)
+
+
+def _changed() -> Superseded:
+    return Superseded(
+        "object.changed",
+        Text(
+            "The object's directory is not the one that was looked at",
+            "对象的目录与检查时不一致",
+        ),
+        Text(
+            "It was replaced in between; the newer upload has its own delivery.",
+            "对象已被替换, 新的上传会有自己的投递。",
+        ),
+    )

@@ -1,0 +1,253 @@
+"""The generic webhook: signed as Standard Webhooks says, and patient with its receivers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from relay.channels.webhook import Channel, WebhookSettings, encode
+from relay.errors import Busy, PermanentFailure, TemporaryFailure
+from relay.model import utc_now
+from relay.sandbox.inbox import InboxServer
+from relay.testing.channel import HOSTILE, PROBLEM, ChannelSuite, message
+from relay.testing.stand_in import SECRET_PATH, Received, Reply
+
+OLD = "whsec_" + base64.b64encode(b"the old key, 24 bytes or more").decode()
+NEW = "whsec_" + base64.b64encode(b"\x00\xff" * 16).decode()
+ID = "01kq3v0m5n6p7q8r9s0t1v2wms"
+
+
+def made(url, outbound, secret=(), language="en", clock=utc_now):
+    settings = WebhookSettings(kind="webhook", url=url, secret=secret, language=language)
+    return Channel("hook", settings, outbound, clock=clock)
+
+
+class TestWebhook(ChannelSuite):
+    accepts = Reply(204)
+    refuses = Reply(410, "gone")
+    secrets = (OLD, NEW)
+
+    def make(self, url, language, outbound):
+        return made(url, outbound, [OLD, NEW], language)
+
+    def shown_id(self, received: Received):
+        return received.headers["webhook-id"]
+
+    def assert_harmless(self, received: Received):
+        # Read by programs: a key must arrive exactly, and the JSON around it must hold.
+        told = received.json()
+        assert told["data"]["bucket"] == "exports"
+        assert told["data"]["key"].startswith(HOSTILE)
+        assert set(told) == {"type", "timestamp", "data"}
+        assert received.body.isascii()
+
+
+@pytest.fixture
+def post(stand_in, outbound):
+    opened = []
+
+    def post(told, **settings):
+        opened.append(made(stand_in.url, outbound, **settings))
+        opened[-1].post(told)
+        return stand_in.received[-1]
+
+    yield post
+    for channel in opened:
+        channel.close()
+
+
+def test_the_official_library_verifies_it_with_either_secret(post):
+    received = post(message("import.succeeded"), secret=[OLD, NEW])
+    for secret in (OLD, NEW):
+        told = Webhook(secret).verify(received.body, dict(received.headers))
+        assert told["data"]["func_name"] == "orders"
+
+
+def test_the_official_library_refuses_another_secret_and_a_changed_body(post):
+    received = post(message("import.succeeded"), secret=OLD)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(NEW).verify(received.body, dict(received.headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OLD).verify(received.body.replace(b"orders", b"other!"), dict(received.headers))
+
+
+def test_the_signature_is_the_hmac_of_id_time_and_body(post):
+    at = datetime(2026, 3, 4, 5, 6, 7, 890000, UTC)
+    received = post(message("import.failed"), secret=NEW, clock=lambda: at)
+    signed = b"01kq3v0m5n6p7q8r9s0t1v2wms.1772600767." + received.body
+    digest = hmac.new(b"\x00\xff" * 16, signed, hashlib.sha256).digest()
+    assert received.headers["webhook-timestamp"] == "1772600767"
+    assert received.headers["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
+
+
+def test_a_repeat_has_a_new_time_and_the_same_id_and_body(post):
+    times = iter([datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 5, tzinfo=UTC)])
+    clock = lambda: next(times)  # noqa: E731
+    told = message("import.failed")
+    channel_clock = {"secret": OLD, "clock": clock}
+    first, second = post(told, **channel_clock), post(told, **channel_clock)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == ID
+    assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+    assert first.body == second.body
+
+
+def test_without_a_secret_it_is_posted_unsigned(post):
+    received = post(message("import.failed"))
+    assert received.headers["webhook-id"] == ID
+    assert "webhook-signature" not in received.headers
+
+
+def test_the_body_of_a_success_says_what_was_imported(post):
+    received = post(message("import.succeeded"))
+    assert received.headers["content-type"] == "application/json"
+    told = received.json()
+    assert told["type"] == "import.succeeded"
+    assert told["timestamp"] == "2026-03-04T05:06:07Z"
+    page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
+    assert told["data"] == {
+        "delivery": "01kq3v0m5n6p7q8r9s0t1v2w3x",
+        "source": "exports",
+        "route": "exports",
+        "bucket": "exports",
+        "key": "prod/orders.zip",
+        "version": "v7",
+        "size": 1_500_000,
+        "target": "prod",
+        "func_name": "orders",
+        "package": "default",
+        "func_urn": "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest",
+        "how": "created",
+        "runtime": "Python3.10",
+        "digest": "9b71d224bd62",
+        "attempts": 2,
+        "trigger": "automatic",
+        "duration_seconds": 4.2,
+        "reason": None,
+        "error": None,
+        "links": {"delivery": page, "retrigger": f"{page}#retrigger"},
+    }
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_sentences_come_in_the_channels_language_as_plain_text(post, language):
+    failed = post(message("import.failed"), language=language).json()["data"]
+    assert failed["error"] == {
+        "code": "archive.truncated",
+        "message": PROBLEM.message.in_(language),
+        "hint": PROBLEM.hint.in_(language),
+    }
+    skipped = post(message("import.skipped"), language=language).json()["data"]
+    assert skipped["reason"]["code"] == "unchanged"
+    expected = {
+        "en": "The target already holds exactly this code.",
+        "zh": "目标端已有完全相同的代码。",
+    }
+    assert skipped["reason"]["message"] == expected[language]
+
+
+def test_a_key_with_lone_surrogates_leaves_as_json_that_every_reader_takes():
+    body = encode(message("import.failed", key="a\ud800b"), "en")
+    assert "\\ud800" not in body.decode()
+    assert json.loads(body)["data"]["key"] == "a\ufffdb"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 422, 425, 500, 502, 504])
+def test_a_receiver_that_is_misconfigured_for_an_hour_costs_no_message(stand_in, outbound, status):
+    channel = made(stand_in.url, outbound)
+    stand_in.replies.append(Reply(status, "what?", {"Retry-After": "7"}))
+    with pytest.raises(TemporaryFailure) as caught:
+        channel.post(message("import.failed"))
+    channel.close()
+    assert not isinstance(caught.value, Busy)
+    assert caught.value.retry_after == timedelta(seconds=7)
+    assert caught.value.answer == f"{status} what?"
+
+
+@pytest.mark.parametrize(("status", "headers"), [(429, {}), (503, {"Retry-After": "7"})])
+def test_a_receiver_that_asks_to_wait_holds_all_its_messages(stand_in, outbound, status, headers):
+    channel = made(stand_in.url, outbound)
+    stand_in.replies.append(Reply(status, "", headers))
+    with pytest.raises(Busy):
+        channel.post(message("import.failed"))
+    channel.close()
+
+
+def test_a_receiver_that_is_gone_is_given_up_with_words(stand_in, outbound):
+    channel = made(stand_in.url, outbound)
+    stand_in.replies.append(Reply(410))
+    with pytest.raises(PermanentFailure) as caught:
+        channel.post(message("import.failed"))
+    channel.close()
+    assert caught.value.code == "webhook.gone"
+    assert "channels.hook" in caught.value.hint.en
+
+
+@pytest.mark.parametrize("moved", [301, 302, 303, 307, 308])
+def test_a_redirect_is_a_failure_in_words(stand_in, outbound, moved):
+    channel = made(stand_in.url, outbound)
+    stand_in.replies.append(Reply(moved, "", {"Location": stand_in.url}))
+    with pytest.raises(TemporaryFailure) as caught:
+        channel.post(message("import.failed"))
+    channel.close()
+    assert caught.value.code == "channel.moved"
+    assert "redirect" in caught.value.message.en
+    assert [received.path for received in stand_in.received] == [SECRET_PATH]
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        ("hunter2-hunter2-hunter2", "starts with whsec_"),
+        ("whsec_hunter2-*!", "not base64"),
+        ("whsec_" + base64.b64encode(b"short").decode(), "24 to 64"),
+        ("whsec_" + base64.b64encode(bytes(65)).decode(), "24 to 64"),
+        ([OLD, "whsec_c2hvcnQ="], "24 to 64"),
+    ],
+)
+def test_a_wrong_secret_is_refused_without_being_shown(secret, words):
+    with pytest.raises(ValidationError, match=words) as caught:
+        WebhookSettings(kind="webhook", url="https://example.com/hook", secret=secret)
+    for shown in [secret] if isinstance(secret, str) else secret:
+        assert shown not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["", [], [""]])
+def test_an_empty_secret_is_none(secret):
+    settings = WebhookSettings(kind="webhook", url="https://example.com/hook", secret=secret)
+    assert settings.secrets == ()
+
+
+def test_a_secret_without_padding_is_taken_as_the_official_library_takes_it(post):
+    unpadded = OLD.rstrip("=")
+    assert unpadded != OLD
+    received = post(message("import.failed"), secret=unpadded)
+    Webhook(OLD).verify(received.body, dict(received.headers))
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.com/s3cret", "example.com/s3cret", "https:///s3cret"]
+)
+def test_a_wrong_url_is_refused_without_being_shown(url):
+    with pytest.raises(ValidationError, match="starts with https://") as caught:
+        WebhookSettings(kind="webhook", url=url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_demos_inbox_verifies_it_and_knows_a_repeat(outbound):
+    with InboxServer(webhook_secret=OLD) as inbox:
+        channel = made(f"{inbox.url}/webhook/ops", outbound, secret=[NEW, OLD])
+        channel.post(message("import.failed"))
+        channel.post(message("import.failed"))
+        channel.close()
+    assert [one.verified for one in inbox.messages] == [True, True]
+    assert inbox.messages[0].webhook_id == inbox.messages[1].webhook_id == ID
+    assert inbox.messages[1].repeat > inbox.messages[0].repeat

@@ -1,0 +1,95 @@
+"""kill -9 at any moment, restart: the delivery ends, one effective import, no false failure."""
+
+import json
+import random
+
+import pytest
+
+from relay.model import Incoming, Kind, State, utc_now
+
+POINTS = ("accepted", "opening", "uploading", "applied", "posting", "told")
+
+
+def announce(world, record):
+    """Stores the notification without a worker, as a web process does."""
+    house = world.house()
+    headers = {"authorization": "Bearer hook-token-of-the-tests"}
+    house.desk.accept(Incoming("exports", json.dumps(record).encode(), utc_now(), headers=headers))
+
+
+def prepare(world, point):
+    """Slows down the step in which the relay is to be killed; returns how to see it there."""
+    sandbox, inbox = world.sandbox, world.inbox
+    if point == "accepted":
+        return world.imports
+    if point == "opening":
+        return lambda: any(one.state == State.RUNNING for one in world.imports())
+    if point == "uploading":
+        sandbox.fault(operation="import", trickle=200_000, times=1)
+        return lambda: sandbox.received("import") > 50_000
+    if point == "applied":
+        sandbox.fault(operation="import", commit=True, delay=30, status=200, times=1)
+        return lambda: "hello" in sandbox.functions
+    if point == "posting":
+        inbox.fault(path="/webhook/", delay=30, status=200, times=1)
+        return lambda: any(
+            one.state == State.RUNNING and one.destination == "ops"
+            for one in world.deliveries(Kind.MESSAGE)
+        )
+    return lambda: world.told("import.succeeded")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_at_this_point_loses_nothing_and_doubles_nothing(make_world, tools, point):
+    world = make_world(lease="3s")
+    from relay.sandbox.exports import make_export
+
+    announce(world, world.upload(body=make_export("hello", code_size=1_000_000)))
+    there = prepare(world, point)
+    first = world.process("work")
+    tools.until(there, 20, world.log)
+    first.kill()
+    first.wait()
+    world.sandbox.clear_faults()
+    world.inbox.clear_faults()
+    world.process("work")
+    [delivery] = world.settled(within=30)
+    check(world, delivery)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kills_at_random_moments_lose_nothing_and_double_nothing(make_world, tools, seed):
+    """Several kills in a row, at moments that a seed chooses, in an import made slow."""
+    world = make_world(lease="3s")
+    from relay.sandbox.exports import make_export
+
+    chance = random.Random(seed)
+    announce(world, world.upload(body=make_export("hello", code_size=1_000_000)))
+    world.sandbox.fault(operation="import", trickle=1_500_000, times=None)
+    for _ in range(3):
+        process = world.process("work")
+        after = chance.randint(0, 1_200_000)
+        seen = world.sandbox.received("import")
+        tools.until(
+            lambda after=after, seen=seen: (
+                world.sandbox.received("import") - seen >= after
+                or (world.imports()[0].state.finished)
+            ),
+            20,
+            world.log,
+        )
+        process.kill()
+        process.wait()
+    world.process("work")
+    [delivery] = world.settled(within=30)
+    check(world, delivery)
+
+
+def check(world, delivery):
+    assert delivery.state == State.SUCCEEDED, world.log()
+    assert world.effective() == 1
+    assert delivery.result["func_urn"] == world.sandbox.functions["hello"].urn
+    assert world.told("import.failed") == []
+    told = world.told("import.succeeded")
+    assert told
+    assert len(set(told)) == 1, "a repeat carries the same id"

@@ -1,0 +1,388 @@
+"""The local handler on a real folder, watched by the real kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import ValidationError
+
+from handlers.local import Handler
+from relay.envelopes import ENVELOPES
+from relay.errors import Gone, PermanentFailure, Superseded, TemporaryFailure
+from relay.handler import Queue, QueueMessage
+from relay.model import Event, Json, ObjectRef
+from relay.testing.handler import HandlerSuite, Put, read
+
+SETTLE = 0.5
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "inbox"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def settings(folder: Path) -> Json:
+    return {"kind": "local", "folder": str(folder), "settle": f"{int(SETTLE * 1000)}ms"}
+
+
+@pytest.fixture
+def handler(settings: Json) -> Handler:
+    return Handler("inbox", Handler.Settings.model_validate(settings))
+
+
+@pytest.fixture
+def put(folder: Path) -> Put:
+    def put(key: str, body: bytes) -> ObjectRef:
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name("new.part").write_bytes(body)
+        path.with_name("new.part").rename(path)
+        return ObjectRef("inbox", key)
+
+    return put
+
+
+class TestLocal(HandlerSuite):
+    odd_keys: ClassVar[tuple[str, ...]] = tuple(
+        key
+        for key in HandlerSuite.odd_keys
+        if not key.startswith("/") and "/../" not in key and "//" not in key
+    )
+
+    @pytest.fixture
+    def handler(self, settings: Json) -> Handler:
+        return Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "0"}))
+
+    @pytest.fixture
+    def record(self) -> Json:
+        return {
+            "bucket": "inbox",
+            "key": "a b/导出.zip",
+            "inode": 42,
+            "size": 1024,
+            "modified": 1_767_225_600_000_000_000,
+            "changed": 1_767_225_600_123_456_789,
+        }
+
+
+@pytest.fixture
+def watch(handler: Handler) -> Iterator[Queue]:
+    with closing(handler.queue()) as queue:
+        yield queue
+
+
+@pytest.fixture
+def told(handler: Handler, watch: Queue) -> Callable[..., list[Event]]:
+    """The events that come until `count` are there, or until `seconds` have passed."""
+
+    def told(count: int = 1, seconds: float = 10) -> list[Event]:
+        until = time.monotonic() + seconds
+        events: list[Event] = []
+        while len(events) < count and time.monotonic() < until:
+            messages = watch.receive(0.2)
+            watch.delete(messages)
+            events += events_of(handler, messages)
+        return events
+
+    return told
+
+
+def events_of(handler: Handler, messages: list[QueueMessage]) -> list[Event]:
+    bare = ENVELOPES["bare"](handler.settings)
+    return [e for m in messages for record in bare.unwrap(m.body) for e in handler.parse(record)]
+
+
+def keys(events: list[Event]) -> list[str]:
+    return sorted(event.object.key for event in events)
+
+
+class TestWatch:
+    def test_a_slow_writer_is_waited_for(self, folder: Path, told: Any, handler: Handler) -> None:
+        start = time.monotonic()
+        with (folder / "slow.zip").open("wb", buffering=0) as file:
+            for _ in range(6):
+                file.write(b"x" * 1000)
+                assert told(seconds=SETTLE / 3) == []
+        events = told()
+        assert keys(events) == ["slow.zip"]
+        assert events[0].object.size == 6000
+        assert len(read(handler, events[0].object)) == 6000
+        assert time.monotonic() - start > SETTLE
+
+    def test_a_closed_file_does_not_wait_to_settle(self, folder: Path, settings: Json) -> None:
+        slow = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "1h"}))
+        with closing(slow.queue()) as queue:
+            (folder / "closed.zip").write_bytes(b"x")
+            assert len(queue.receive(10)) == 1
+
+    def test_a_rename_into_place_counts_under_its_last_name(self, folder: Path, told: Any) -> None:
+        (folder / "up.zip.part").write_bytes(b"x")
+        (folder / ".up.zip").write_bytes(b"x")
+        assert told(seconds=3 * SETTLE) == []
+        (folder / "up.zip.part").rename(folder / "up.zip")
+        assert keys(told()) == ["up.zip"]
+
+    def test_a_file_moved_in_from_outside_counts(
+        self, folder: Path, told: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / "outside.zip").write_bytes(b"x")
+        os.utime(tmp_path / "outside.zip", (1, 1))
+        (tmp_path / "outside.zip").rename(folder / "inside.zip")
+        assert keys(told()) == ["inside.zip"]
+
+    def test_a_folder_moved_in_from_outside_counts_with_all_its_files(
+        self, folder: Path, told: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / "deep" / "er").mkdir(parents=True)
+        (tmp_path / "deep" / "a.zip").write_bytes(b"x")
+        (tmp_path / "deep" / "er" / "b.zip").write_bytes(b"x")
+        (tmp_path / "deep").rename(folder / "moved")
+        assert keys(told(2)) == ["moved/a.zip", "moved/er/b.zip"]
+
+    def test_a_hard_link_counts(self, folder: Path, told: Any, tmp_path: Path) -> None:
+        (tmp_path / "outside.zip").write_bytes(b"x")
+        os.link(tmp_path / "outside.zip", folder / "linked.zip")
+        assert keys(told()) == ["linked.zip"]
+
+    def test_new_folders_and_their_files_at_once_are_not_missed(
+        self, folder: Path, told: Any
+    ) -> None:
+        names = [f"new-{number}/a/b/c.zip" for number in range(20)]
+        for name in names:
+            (folder / name).parent.mkdir(parents=True)
+            (folder / name).write_bytes(b"x")
+        assert keys(told(20)) == sorted(names)
+
+    def test_each_version_of_a_file_is_an_event_in_order(self, folder: Path, told: Any) -> None:
+        (folder / "a.zip").write_bytes(b"new")
+        first = told()[0]
+        (folder / "older.part").write_bytes(b"old")
+        os.utime(folder / "older.part", (1, 1))  # a copy that kept its time still comes later
+        (folder / "older.part").rename(folder / "a.zip")
+        second = told()[0]
+        assert first.identity != second.identity
+        assert first.order < second.order
+        assert first.time is not None
+        assert second.time is not None
+        assert first.time > second.time
+
+    def test_links_folders_and_pipes_do_not_count(
+        self, folder: Path, told: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / "secret.zip").write_bytes(b"secret")
+        (folder / "link.zip").symlink_to(tmp_path / "secret.zip")
+        (folder / "folder.zip").mkdir()
+        os.mkfifo(folder / "pipe.zip")
+        assert told(seconds=4 * SETTLE) == []
+
+    def test_a_file_that_is_gone_again_is_forgotten(self, folder: Path, told: Any) -> None:
+        (folder / "a.zip").write_bytes(b"x")
+        (folder / "a.zip").unlink()
+        assert told(seconds=3 * SETTLE) == []
+
+    def test_what_was_not_deleted_comes_again(self, folder: Path, watch: Queue) -> None:
+        (folder / "a.zip").write_bytes(b"x")
+        first = watch.receive(10)
+        assert len(first) == 1
+        assert watch.receive(0) == first
+        watch.delete(first)
+        assert watch.receive(0) == []
+
+    def test_names_that_are_not_utf8_are_read(
+        self, folder: Path, told: Any, handler: Handler
+    ) -> None:
+        names = [b"caf\xe9.zip", rb"caf\xe9.zip", rb"caf\x5cxe9.zip", "café.zip".encode()]
+        for name in names:
+            Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(name)
+        events = told(len(names))
+        assert len({event.object.key for event in events}) == len(names)
+        assert {read(handler, event.object) for event in events} == set(names)
+        for event in events:
+            assert json.loads(json.dumps(event.object.key)).encode().decode() == event.object.key
+
+    def test_a_folder_that_was_replaced_is_watched_again(self, folder: Path, told: Any) -> None:
+        folder.rename(folder.with_name("before"))
+        with pytest.raises(TemporaryFailure) as raised:
+            told(seconds=0.5)
+        assert raised.value.code == "local.no_folder"
+        folder.mkdir()
+        (folder / "early.zip").write_bytes(b"x")
+        assert keys(told()) == ["early.zip"]
+        (folder / "late.zip").write_bytes(b"x")
+        assert keys(told()) == ["late.zip"]
+
+    def test_nothing_is_missed_when_the_kernel_drops_events(
+        self, folder: Path, told: Any, handler: Handler
+    ) -> None:
+        """More events at once than the kernel's queue takes, while nobody reads it."""
+        count = 3000
+        flood = (
+            "import os, sys\n"
+            "os.chdir(sys.argv[1])\n"
+            "os.mkdir('.noise')\n"
+            "for i in range(20000): os.close(os.open(f'.noise/{i}', os.O_CREAT | os.O_WRONLY))\n"
+            f"for i in range({count}): os.close(os.open(f'{{i}}.zip', os.O_CREAT | os.O_WRONLY))\n"
+        )
+        events: list[Event] = []
+        process = subprocess.Popen([sys.executable, "-c", flood, str(folder)])
+        sys.setswitchinterval(0.5)
+        try:
+            while process.poll() is None:
+                sum(range(10**7))  # holds the lock of the interpreter: the reader starves
+        finally:
+            sys.setswitchinterval(0.005)
+        until = time.monotonic() + 60
+        while len({e.object.key for e in events}) < count and time.monotonic() < until:
+            events += told(count, 1)
+        assert {e.object.key for e in events} == {f"{number}.zip" for number in range(count)}
+
+
+class TestScan:
+    def test_a_scan_and_the_watch_tell_of_the_same_event(
+        self, folder: Path, told: Any, handler: Handler
+    ) -> None:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "a.zip").write_bytes(b"x")
+        watched = told()
+        time.sleep(SETTLE)
+        scanned = list(handler.scan())
+        assert [e.id_in("inbox") for e in scanned] == [e.id_in("inbox") for e in watched]
+        assert [e.order for e in scanned] == [e.order for e in watched]
+        submitted = handler.event_for(watched[0].object, handler.stat(watched[0].object))
+        assert submitted.id_in("inbox") == watched[0].id_in("inbox")
+
+    def test_a_file_that_has_not_settled_is_left_for_the_next_scan(
+        self, folder: Path, handler: Handler
+    ) -> None:
+        (folder / "a.zip").write_bytes(b"x")
+        os.utime(folder / "a.zip", (1, 1))
+        assert list(handler.scan()) == []
+        time.sleep(SETTLE + 0.1)
+        assert keys(list(handler.scan())) == ["a.zip"]
+
+    def test_since_goes_by_when_the_file_came_not_by_its_own_time(
+        self, folder: Path, handler: Handler
+    ) -> None:
+        (folder / "a.zip").write_bytes(b"x")
+        os.utime(folder / "a.zip", (1, 1))
+        time.sleep(SETTLE + 0.1)
+        now = datetime.now(UTC)
+        assert keys(list(handler.scan(now - timedelta(minutes=1)))) == ["a.zip"]
+        assert list(handler.scan(now + timedelta(minutes=1))) == []
+
+    def test_hidden_and_unfinished_files_and_links_are_left_out(
+        self, folder: Path, settings: Json, put: Put
+    ) -> None:
+        handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "0"}))
+        for name in (".hidden", ".git/a.zip", "a.part", "a.tmp", "b/c.zip"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"x")
+        (folder / "link.zip").symlink_to(folder / "b" / "c.zip")
+        (folder / "loop").symlink_to(folder)
+        assert keys(list(handler.scan())) == ["b/c.zip"]
+
+    def test_times_that_no_calendar_has_are_no_matter(self, folder: Path, settings: Json) -> None:
+        handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "0"}))
+        (folder / "a.zip").write_bytes(b"x")
+        os.utime(folder / "a.zip", (-5, -5))
+        events = list(handler.scan())
+        assert keys(events) == ["a.zip"]
+        assert read(handler, events[0].object) == b"x"
+
+
+class TestOpen:
+    @pytest.mark.parametrize(
+        "key", ["../secret", "/etc/passwd", "a/../../secret", "./a", "a//b", "a/.", "", "a\0b"]
+    )
+    def test_a_key_cannot_lead_out(self, handler: Handler, tmp_path: Path, key: str) -> None:
+        (tmp_path / "secret").write_bytes(b"secret")
+        with pytest.raises(PermanentFailure) as raised:
+            handler.open(ObjectRef("inbox", key))
+        assert raised.value.code == "local.leads_out"
+
+    def test_a_link_cannot_lead_out(self, handler: Handler, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "secret").mkdir()
+        (tmp_path / "secret" / "a.zip").write_bytes(b"secret")
+        (folder / "file.zip").symlink_to(tmp_path / "secret" / "a.zip")
+        (folder / "sub").symlink_to(tmp_path / "secret")
+        for key in ("file.zip", "sub/a.zip"):
+            with pytest.raises((PermanentFailure, Gone)):
+                handler.open(ObjectRef("inbox", key))
+
+    def test_a_pipe_does_not_block(self, handler: Handler, folder: Path) -> None:
+        os.mkfifo(folder / "pipe.zip")
+        with pytest.raises(PermanentFailure):
+            handler.open(ObjectRef("inbox", "pipe.zip"))
+
+    def test_another_bucket_is_refused(self, handler: Handler, put: Put) -> None:
+        with pytest.raises(PermanentFailure):
+            handler.open(replace(put("a.zip", b"x"), bucket="other"))
+
+    def test_a_file_that_is_overwritten_while_it_is_read_is_superseded(
+        self, handler: Handler, folder: Path
+    ) -> None:
+        (folder / "a.zip").write_bytes(b"x" * 1000)
+        with closing(handler.open(ObjectRef("inbox", "a.zip"))) as stream:
+            assert stream.read(10)
+            with (folder / "a.zip").open("r+b") as file:
+                file.write(b"y")
+            with pytest.raises(Superseded):
+                stream.read(10)
+
+    def test_a_file_that_is_cut_while_it_is_read_is_superseded(
+        self, handler: Handler, folder: Path
+    ) -> None:
+        (folder / "a.zip").write_bytes(b"x" * 1000)
+        with closing(handler.open(ObjectRef("inbox", "a.zip"))) as stream:
+            assert stream.read(10)
+            os.truncate(folder / "a.zip", 5)
+            with pytest.raises(Superseded):
+                stream.read(10)
+
+    def test_a_file_that_is_replaced_while_it_is_read_gives_the_bytes_that_were_opened(
+        self, handler: Handler, put: Put
+    ) -> None:
+        ref = put("a.zip", b"x" * 1000)
+        with closing(handler.open(ref)) as stream:
+            assert stream.read(10) == b"x" * 10
+            put("a.zip", b"y" * 1000)
+            assert stream.read(5000) == b"x" * 990
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+    def test_a_file_that_may_not_be_read_is_told(self, handler: Handler, put: Put) -> None:
+        ref = put("a.zip", b"x")
+        (handler.settings.folder / "a.zip").chmod(0)
+        with pytest.raises(PermanentFailure) as raised:
+            handler.open(ref)
+        assert raised.value.code == "local.denied"
+
+
+def test_it_says_what_it_tried(handler: Handler, put: Put) -> None:
+    put("a.zip", b"x")
+    assert handler.ready() == "lists the folder, 1 entries"
+
+
+def test_a_folder_that_is_not_there_is_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError):
+        Handler.Settings(kind="local", folder=tmp_path / "nowhere")
+
+
+def test_a_record_of_another_folder_is_unreadable(handler: Handler) -> None:
+    from relay.errors import Unreadable
+
+    with pytest.raises(Unreadable):
+        list(handler.parse({"bucket": "other", "key": "a"}))

@@ -9,6 +9,7 @@ STAMP = $(VENV)/.$(1)-$(shell cat requirements.txt requirements-dev.txt pyprojec
 RUN := $(call STAMP,run)
 DEV := $(call STAMP,dev)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint bench lock browser clean
@@ -23,7 +24,7 @@ run: $(RUN) ## the main job, embedded: relay demo (ARGS=--once ends by itself)
 
 test: $(DEV) browser ## all tests, with coverage (ARGS="-k words" chooses)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered \
-		--cov-fail-under=85 $(ARGS)
+		$(if $(ARGS),,--cov-fail-under=85) $(ARGS)
 
 lint: $(DEV) ## ruff, mypy --strict
 	@$(BIN)/ruff check .
@@ -31,32 +32,35 @@ lint: $(DEV) ## ruff, mypy --strict
 	@$(BIN)/mypy
 
 bench: $(DEV) ## the benchmarks: ratios measured in one run
-	@for f in tests/benchmarks/bench_*.py; do echo "== $$f"; $(BIN)/python $$f $(ARGS) || exit 1; done
+	@$(if $(BENCHMARKS),,echo "there are no benchmarks yet: tests/benchmarks/bench_*.py")
+	@for f in $(BENCHMARKS); do echo "== $$f"; $(BIN)/python $$f $(ARGS) || exit 1; done
 
 lock: $(DEV) ## pin again what the direct requirements pull in
-	@$(BIN)/python tests/tools/lock.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/tools/lock.py $(ARGS)
 
 browser: ## Chromium for the browser tests, where apt can install it
-	@if ! command -v chromium >/dev/null 2>&1; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-			echo "installing chromium"; \
-			apt-get update -qq >/dev/null && apt-get install -y -qq chromium >/dev/null; \
-		elif [ -n "$$CI" ]; then echo "chromium is missing" >&2; exit 1; \
-		else echo "chromium is missing: the browser tests will be skipped"; fi; fi
+	@command -v chromium >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "installing chromium"; \
+		apt-get update -qq >/dev/null && apt-get install -y -qq chromium >/dev/null && exit 0; \
+	fi; \
+	echo "chromium is missing and was not installed: the browser tests need it" >&2; \
+	test -z "$$CI"
 
 clean: ## remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build *.egg-info
 
-$(VENV)/bin/python:
+$(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
-$(RUN): | $(VENV)/bin/python
+$(RUN): | $(BIN)/python
 	@echo "installing what Relay runs on"
-	@$(PIP) install -r requirements.txt
+	@$(PIP) install -r requirements.txt && $(PIP) install --no-deps -e .
 	@rm -f $(VENV)/.run-* && touch $@
 
 $(DEV): $(RUN)
 	@echo "installing what its tests need"
-	@$(PIP) install -r requirements-dev.txt && $(PIP) install --no-deps -e .
+	@$(PIP) install -r requirements-dev.txt
 	@rm -f $(VENV)/.dev-* && touch $@

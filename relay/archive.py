@@ -150,8 +150,8 @@ class _Look:
             self._found.add("archive.local_missing", entry.name)
             return entry
         differ = differences(entry, header, self._window.at(start, start + length))
-        if differ:
-            self._found.add("archive.headers_differ", entry.name, fields=", ".join(differ))
+        if differ is not None:
+            self._found.add("archive.headers_differ", entry.name, fields=differ)
         return replace(entry, data=start + length)
 
     def content(self, entry: Entry) -> bytes:

@@ -6,10 +6,8 @@ target hold now? Equal code after an earlier attempt of ours means that it happe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from relay.errors import Ambiguous, NameTaken, NothingToDo, PermanentFailure, TemporaryFailure
 from relay.model import Json, Skipped, Succeeded, Text
@@ -170,7 +168,7 @@ def _already(held: Held) -> Succeeded:
     return Succeeded({"how": "already there", **_held(held)})
 
 
-def _held(held: Held) -> Mapping[str, Any] | Json:
+def _held(held: Held) -> Json:
     return {
         "func_urn": held.urn,
         "func_name": held.func_name,

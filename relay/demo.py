@@ -147,7 +147,7 @@ def _bucket_with_queue(stack: ExitStack, store_url: str) -> tuple[Any, str]:
 
 
 def _serve(stack: ExitStack, house: House, port: int) -> str:
-    app = create_app(house.settings, house.store, house.desk)
+    app = create_app(house.settings, house.store, house.desk, meters=house.meters)
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="relay demo web", daemon=True)
     thread.start()

@@ -30,13 +30,13 @@ SAYINGS: dict[str, Saying] = {
         AGAIN,
     ),
     "export.many_yaml": _error(
-        "The archive has {count} YAML files; an export has exactly one ({names})",
-        "压缩包中有 {count} 个 YAML 文件, 导出包应仅有一个({names})",
+        "The archive has {count:,} YAML files; an export has exactly one ({names})",
+        "压缩包中有 {count:,} 个 YAML 文件, 导出包应仅有一个({names})",
         AGAIN,
     ),
     "export.yaml_size": _error(
-        "{name} has {size} bytes; at most {limit} are read",
-        "{name} 为 {size} 字节, 上限为 {limit} 字节",
+        "{name} has {size:,} bytes; at most {limit:,} are read",
+        "{name} 为 {size:,} 字节, 上限为 {limit:,} 字节",
     ),
     "export.yaml_encoding": _error("{name} is not UTF-8 text", "{name} 不是 UTF-8 文本"),
     "export.template": _error(
@@ -54,8 +54,8 @@ SAYINGS: dict[str, Saying] = {
         ),
     ),
     "export.resources": _error(
-        "{name} must have exactly one function under Resources; it has {count}",
-        "{name} 的 Resources 下应恰好有一个函数, 实际为 {count} 个",
+        "{name} must have exactly one function under Resources; it has {count:,}",
+        "{name} 的 Resources 下应恰好有一个函数, 实际为 {count:,} 个",
     ),
     "export.function_name": _error(
         "The function's name under Resources in {name} is empty",

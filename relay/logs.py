@@ -35,7 +35,7 @@ _SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{4,}")
 _SENSITIVE = re.compile(
     r"(authorization|cookie|secret|secret_key|password|token|signature)", re.IGNORECASE
 )
-_USER = re.compile(r"(://)[^/\s@\"'<>]*@")
+_USER = re.compile(r"(://)[^/?#\s@\"'<>]*@")
 
 
 class Redactor:

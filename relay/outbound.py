@@ -18,12 +18,12 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url, select_proxy
 from urllib3 import PoolManager, ProxyManager
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from relay import __version__
 from relay.errors import Ambiguous, PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Text, utc_now
-from relay.wire import Guard, pool_classes
+from relay.wire import Manners, pool_classes
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -36,7 +36,7 @@ LONGEST_WAIT = timedelta(hours=1)
 
 _POOL = 32
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 class Outbound:
@@ -59,16 +59,21 @@ class Outbound:
         self.timeout = (connect_timeout, read_timeout)
         self.user_agent = user_agent
 
-    def session(self, *, guarded: bool, max_answer: int = MAX_ANSWER) -> requests.Session:
+    def session(
+        self, *, guarded: bool, max_answer: int = MAX_ANSWER, reuse: bool = True
+    ) -> requests.Session:
         """A session for many threads; the caller closes it.
 
         `guarded` refuses to talk to addresses that are not public (PermanentFailure
         `outbound.private`): for URLs that somebody else wrote. No redirect is followed, nothing is
-        repeated, no cookie kept, and no more than `max_answer` bytes of an answer are read.
+        repeated, no cookie kept, and no more than `max_answer` bytes of an answer are read. Without
+        `reuse` every request has a connection of its own, which cannot have gone stale in a pool.
         """
         session = _Session(self.timeout, max_answer)
         session.headers["User-Agent"] = self.user_agent
-        adapter = _Adapter(self.timeout[1], self._guard if guarded else None)
+        if not reuse:
+            session.headers["Connection"] = "close"
+        adapter = _Adapter(Manners(self.timeout[1], self._guard if guarded else None, reuse))
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         return session
@@ -122,7 +127,8 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
             Text(f"The proxy did not lead to {host}", f"代理未能连通 {host}"),
             Text("Check HTTPS_PROXY and NO_PROXY.", "请检查 HTTPS_PROXY 与 NO_PROXY。"),
         )
-    if isinstance(error, requests.ConnectTimeout) or _never_connected(causes):
+    never = (ConnectTimeoutError, NewConnectionError)
+    if any(isinstance(cause, never) for cause in causes):
         return TemporaryFailure(
             "outbound.unreachable",
             Text(f"{host} cannot be reached", f"无法连接 {host}"),
@@ -212,9 +218,9 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, stall: float, guard: Guard | None) -> None:
-        self._guard = guard
-        self._pools = pool_classes(stall, guard)
+    def __init__(self, manners: Manners) -> None:
+        self._guard = manners.guard
+        self._pools = pool_classes(manners)
         super().__init__(pool_connections=_POOL, pool_maxsize=_POOL, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -290,7 +296,3 @@ def _causes(error: BaseException) -> Iterator[object]:
         seen.append(one)
         yield one
         waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
-
-
-def _never_connected(causes: Sequence[object]) -> bool:
-    return any(isinstance(cause, NewConnectionError) for cause in causes)

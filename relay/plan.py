@@ -107,7 +107,9 @@ def _finding(finding: Finding) -> Json:
 
 
 def _held(held: Held | None, same: bool) -> Json | None:
-    return held and {
+    if held is None:
+        return None
+    return {
         "func_urn": held.urn,
         "package": held.package,
         "code_size": held.code_size,

@@ -59,7 +59,7 @@ class Resuming:
             parts.append(part)
             self._at += len(part)
             missing -= len(part)
-        if self._at == self._end:
+        if self._at == self._size:
             self._check_end()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -88,8 +88,8 @@ class Resuming:
             raise TemporaryFailure(
                 "object.longer",
                 Text(
-                    f"The store gave more than the {self._end} bytes that it announced",
-                    f"存储返回的数据超过其声明的 {self._end} 字节",
+                    f"The store gave more than the {self._size} bytes that it announced",
+                    f"存储返回的数据超过其声明的 {self._size} 字节",
                 ),
                 Text("Relay tries again.", "Relay 会重试。"),
             )

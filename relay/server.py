@@ -21,6 +21,9 @@ threads = 32
 keepalive = 75
 graceful_timeout = GRACE + 5
 control_socket_disable = True
+# For `--access-logfile`; none is written by default. The path alone: a hook's query may hold its
+# token.
+access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(L)s s %({x-request-id}o)s'
 
 
 def post_worker_init(worker: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
@@ -21,7 +23,7 @@ from pydantic import (
 from relay import settings_rules as rules
 from relay.backoff import Backoff
 from relay.globs import wildcards
-from relay.units import Duration, Size
+from relay.units import Duration, SchemaInWords, Size
 
 Result = Literal["succeeded", "failed", "skipped"]
 Glob = Annotated[str, AfterValidator(rules.glob)]
@@ -195,6 +197,29 @@ class Settings(Table):
     targets: dict[str, SerializeAsAny[TargetSettings]] = {}
     channels: dict[str, SerializeAsAny[ChannelSettings]] = {}
     routes: tuple[Route, ...] = Field((), description="first match wins")
+
+
+def settings_table() -> Iterator[tuple[str, str, str]]:
+    """Every setting of ours for the documents: its path, its default as JSON, its sentence.
+
+    Plug-ins describe their own keys; a setting without a default is required.
+    """
+    told = Settings.model_json_schema(mode="validation", schema_generator=SchemaInWords)
+    tables = {name: Settings.model_fields[name].annotation for name in shape() if shape()[name]}
+    named: dict[str, Any] = {
+        "": Settings,
+        **tables,
+        "sources.NAME": SourceSettings,
+        "targets.NAME": TargetSettings,
+        "channels.NAME": ChannelSettings,
+        "routes": Route,
+    }
+    for path, table in named.items():
+        keys = told if table is Settings else told["$defs"][table.__name__]
+        for key, one in keys["properties"].items():
+            if "description" in one:
+                default = json.dumps(one["default"]) if "default" in one else ""
+                yield f"{path}.{key}".removeprefix("."), default, one["description"]
 
 
 def shape() -> dict[str, tuple[str, ...]]:

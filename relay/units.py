@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
 
 _SIZES = {
     "b": 1,
@@ -141,3 +142,14 @@ Rate = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^[0-9]+/[0-9a-z]+$"}),
 ]
 """How often something may happen: `rate: Rate | None = None`."""
+
+
+class SchemaInWords(GenerateJsonSchema):
+    """A JSON Schema whose defaults are written as people would; pydantic writes "PT3H"."""
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, timedelta):
+            return duration_words(dft)
+        if isinstance(dft, Allowance):
+            return rate_words(dft)
+        return super().encode_default(dft)

@@ -14,6 +14,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -27,12 +28,22 @@ Guard = Callable[[str, str], None]
 _TLS_RECORD = 16 * 1024
 
 
-def pool_classes(stall: float, guard: Guard | None) -> dict[str, type[HTTPConnectionPool]]:
-    """The connection pools to put into a PoolManager, by scheme.
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How connections behave.
 
     `stall`: seconds in which the other side must take some bytes of a body. `guard` is asked after
-    connecting, before the first byte; connections to a proxy are not its business.
+    connecting, before the first byte; connections to a proxy are not its business. `reuse`:
+    whether a connection carries more than one request.
     """
+
+    stall: float
+    guard: Guard | None = None
+    reuse: bool = True
+
+
+def pool_classes(manners: Manners) -> dict[str, type[HTTPConnectionPool]]:
+    """The connection pools to put into a PoolManager, by scheme."""
 
     class Plain(_Hearing, HTTPConnection):
         pass
@@ -47,21 +58,19 @@ def pool_classes(stall: float, guard: Guard | None) -> dict[str, type[HTTPConnec
         ConnectionCls = Secure
 
     for connection in (Plain, Secure):
-        connection.stall = stall
-        connection.guard = staticmethod(guard) if guard else None
+        connection.manners = manners
     return {"http": PlainPool, "https": SecurePool}
 
 
 class _Hearing(HTTPConnection):
-    stall: float
-    guard: Guard | None
+    manners: Manners
     _ahead: bytes | None = None
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         try:
-            if self.guard and self.proxy is None:
-                self.guard(self.host, sock.getpeername()[0])
+            if self.manners.guard and self.proxy is None:
+                self.manners.guard(self.host, sock.getpeername()[0])
         except BaseException:
             sock.close()
             raise
@@ -80,7 +89,7 @@ class _Hearing(HTTPConnection):
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        self.sock.settimeout(self.stall)
+        self.sock.settimeout(self.manners.stall)
         step = _TLS_RECORD if isinstance(self.sock, ssl.SSLSocket) else len(data)
         rest = memoryview(data)
         while rest:
@@ -95,16 +104,16 @@ class _Hearing(HTTPConnection):
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         sock, heard = self.sock, self._ahead is not None
-        deadline = monotonic() + (self.timeout or self.stall)
+        deadline = monotonic() + (self.timeout or self.manners.stall)
         self.sock = _AnswerSocket(sock, self._ahead or b"", deadline)
         try:
             response = super().getresponse()
         finally:
             if self.sock is not None:
                 self.sock = sock
-        if heard and self.sock is not None:
-            # The body was cut off: nothing else can be sent here. The answer holds its own handle
-            # of the socket; close() would close the answer as well.
+        if (heard or not self.manners.reuse) and self.sock is not None:
+            # After a body that was cut off nothing else can be sent here. The answer has its own
+            # handle of the socket; close() would close the answer as well.
             self.sock.close()
             self.sock = None
         return response
@@ -113,9 +122,9 @@ class _Hearing(HTTPConnection):
         poll = select.poll()
         poll.register(self.sock, select.POLLIN | select.POLLOUT)
         while True:
-            ready = poll.poll(self.stall * 1000)
+            ready = poll.poll(self.manners.stall * 1000)
             if not ready:
-                raise TimeoutError(f"no byte was taken for {self.stall:g} s")
+                raise TimeoutError(f"no byte was taken for {self.manners.stall:g} s")
             if ready[0][1] & ~select.POLLOUT:
                 self._ahead = self._read_ahead()
                 if self._ahead is not None:
@@ -133,7 +142,7 @@ class _Hearing(HTTPConnection):
         except OSError:
             return b""
         finally:
-            self.sock.settimeout(self.stall)
+            self.sock.settimeout(self.manners.stall)
 
     def _reset_on_close(self) -> None:
         # What the kernel still holds is dropped: a body that we stop can never become whole.

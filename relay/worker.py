@@ -180,7 +180,7 @@ class Worker:
         if isinstance(outcome, Retry):
             due = self._due(claim, outcome, now)
             outcome = outcome if due else Failed(outcome.problem, outcome.answer)
-        messages = report.messages(self.settings, claim, outcome, now)
+        messages = report.messages(self.settings, claim, outcome, now, seconds)
         if not self.store.finish(claim, outcome, now, due=due, messages=messages):
             raise Lost
         self._tell(claim, outcome, seconds, due)

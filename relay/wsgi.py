@@ -21,6 +21,6 @@ def create() -> Flask:
     chosen = settings.load(path, os.environ, loader.settings_class)
     logs.configure(sys.stderr, secrets=settings.secrets(chosen))
     house = House.open(chosen)
-    app = create_app(chosen, house.store, house.desk)
+    app = create_app(chosen, house.store, house.desk, meters=house.meters)
     app.extensions["relay"] = house
     return app

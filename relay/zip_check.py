@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 from relay.archive import ArchiveReport
-from relay.errors import Superseded
+from relay.errors import TemporaryFailure
 from relay.model import Text
 from relay.zip_entries import (
     DESCRIPTOR,
@@ -79,7 +79,7 @@ class Check:
         self._part = next(self._parts)
 
     def feed(self, chunk: bytes) -> None:
-        """Raises PermanentFailure as soon as bytes are wrong, Superseded when they are others."""
+        """Raises PermanentFailure as soon as bytes are wrong, TemporaryFailure when others came."""
         self._digest.update(chunk)
         rest = memoryview(chunk)
         while rest and not self.complete:
@@ -121,8 +121,8 @@ class Check:
         rest = _Part(length)
         yield rest
         differ = differences(entry, header.kept, rest.kept)
-        if differ:
-            raise refusal("archive.headers_differ", entry.name, fields=", ".join(differ))
+        if differ is not None:
+            raise refusal("archive.headers_differ", entry.name, fields=differ)
         if self._at + entry.compressed > limit:
             raise refusal("archive.overlap", entry.name)
 
@@ -151,15 +151,13 @@ class Check:
             raise refusal("archive.descriptor", entry.name)
 
 
-def _changed() -> Superseded:
-    return Superseded(
+def _changed() -> TemporaryFailure:
+    """Replaced or damaged in between: only another look can tell."""
+    return TemporaryFailure(
         "object.changed",
         Text(
-            "The object's directory is not the one that was looked at",
-            "对象的目录与检查时不一致",
+            "The end of the object is not the one that was looked at a moment ago",
+            "对象的结尾与刚才检查时不一致",
         ),
-        Text(
-            "It was replaced in between; the newer upload has its own delivery.",
-            "对象已被替换, 新的上传会有自己的投递。",
-        ),
+        Text("Relay looks at it again.", "Relay 会重新检查该对象。"),
     )

@@ -20,12 +20,14 @@ LOCAL = struct.Struct("<4s5H3L2H")
 ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 DESCRIPTOR = 0x0008
 UTF8 = 0x0800
+PATCH = 0x0020
 
 _BLANK = 0xFFFFFFFF
 _ZIP64 = 0x0001
 _UNICODE_NAME = 0x7075
 _DESCRIPTOR_SIGNATURE = b"PK\x07\x08"
 DESCRIPTOR_SIZES = (12, 16, 20, 24)
+NEWEST_VERSION = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,10 @@ def _entry(fields: tuple[int, ...], rest: bytes, base: int, found: Findings) -> 
         found.add("archive.name_encoding", name)
     elif not flags & UTF8 and not raw.isascii():
         found.add("archive.name_unmarked", name)
+    if fields[2] & 0xFF > NEWEST_VERSION:
+        found.add("archive.version", name, version=fields[2] & 0xFF)
+    if not _extras_fit(extra):
+        found.add("archive.extra", name)
     if _second_name(extra, raw, flags):
         found.add("archive.two_names", name)
     wide = _wide((fields[9], fields[8], fields[16]), extra)
@@ -115,6 +121,14 @@ def _extras(extra: bytes) -> Iterator[tuple[int, bytes]]:
         kind, length = struct.unpack_from("<2H", extra, at)
         yield kind, extra[at + 4 : at + 4 + length]
         at += 4 + length
+
+
+def _extras_fit(extra: bytes) -> bool:
+    """Whether no field claims more bytes than there are; up to three bytes may pad the end."""
+    at = 0
+    while at + 4 <= len(extra):
+        at += 4 + struct.unpack_from("<2H", extra, at)[1]
+    return at <= len(extra)
 
 
 def _wide(values: tuple[int, ...], extra: bytes) -> tuple[int, ...] | None:
@@ -149,20 +163,21 @@ def local_rest(header: bytes) -> int | None:
     return fields[9] + fields[10] if fields[0] == LOCAL_SIGNATURE else None
 
 
-def differences(entry: Entry, header: bytes, rest: bytes) -> tuple[str, ...]:
+def differences(entry: Entry, header: bytes, rest: bytes) -> Text | None:
     """In which fields a local header (30 bytes, then name and extra) denies the directory."""
     _, _, flags, method, _, _, crc, compressed, size, name_length, _ = LOCAL.unpack(header)
     raw, extra = rest[:name_length], rest[name_length:]
     sizes = _wide((size, compressed), extra)
     later = bool(flags & DESCRIPTOR)
     differ = {
-        "name": decoded(raw, flags) != entry.name or _second_name(extra, raw, flags),
-        "method": method != entry.method,
-        "flags": bool((flags ^ entry.flags) & (ENCRYPTED | UTF8 | DESCRIPTOR)),
-        "crc": crc != entry.crc and not (later and crc == 0),
-        "sizes": not _sizes_fit(entry, sizes, later),
+        Text("name", "名称"): decoded(raw, flags) != entry.name or _second_name(extra, raw, flags),
+        Text("method", "压缩方法"): method != entry.method,
+        Text("flags", "标志"): bool((flags ^ entry.flags) & (ENCRYPTED | UTF8 | DESCRIPTOR)),
+        Text("CRC", "CRC"): crc != entry.crc and not (later and crc == 0),
+        Text("sizes", "大小"): not _sizes_fit(entry, sizes, later),
     }
-    return tuple(field for field, is_other in differ.items() if is_other)
+    fields = [field for field, is_other in differ.items() if is_other]
+    return Text(*(", ".join(told) for told in zip(*fields, strict=True))) if fields else None
 
 
 def _sizes_fit(entry: Entry, sizes: tuple[int, ...] | None, later: bool) -> bool:

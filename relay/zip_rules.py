@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from relay.model import Text
 from relay.zip_end import End
-from relay.zip_entries import DESCRIPTOR, DESCRIPTOR_SIZES, ENCRYPTED, Entry
+from relay.zip_entries import DESCRIPTOR, DESCRIPTOR_SIZES, ENCRYPTED, PATCH, Entry
 from relay.zip_findings import Findings, shown
 
 MIB = 1024 * 1024
@@ -31,6 +31,9 @@ _METHODS = {
 }
 _DEFLATE_BEST = 1032
 """Deflate cannot pack better than 1:1032 (258 bytes in two bits)."""
+
+_SPECIAL = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
+"""Kinds that exist; Maven's packer writes others, which mean nothing to anybody."""
 
 _LONGEST_PATH = 1024
 _LONGEST_PART = 255
@@ -92,7 +95,7 @@ def _check_kind(entry: Entry, found: Findings) -> None:
     kind = stat.S_IFMT(entry.mode)
     if kind == stat.S_IFLNK:
         found.add("archive.link", entry.name)
-    elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+    elif kind in _SPECIAL:
         found.add("archive.device", entry.name)
     if entry.folder and entry.size:
         found.add("archive.folder_content", entry.name)
@@ -103,13 +106,18 @@ def _check_kind(entry: Entry, found: Findings) -> None:
 def _check_packing(entry: Entry, limits: Limits, found: Findings) -> None:
     if entry.flags & ENCRYPTED or entry.method == 99:
         found.add("archive.encrypted", entry.name)
-    elif entry.method not in (STORED, DEFLATED):
-        method = _METHODS.get(entry.method, Text(f"method {entry.method}", f"方法 {entry.method}"))
-        found.add("archive.method", entry.name, method=method)
+    elif entry.method not in (STORED, DEFLATED) or entry.flags & PATCH:
+        found.add("archive.method", entry.name, method=_method(entry))
     elif not _possible(entry):
         found.add("archive.sizes", entry.name, size=entry.size, compressed=entry.compressed)
     elif entry.size > limits.ratio_from and entry.size > limits.ratio * entry.compressed:
         found.add("archive.bomb_ratio", entry.name, ratio=entry.size // entry.compressed)
+
+
+def _method(entry: Entry) -> Text | str:
+    if entry.flags & PATCH:
+        return Text("a patch", "补丁")
+    return _METHODS.get(entry.method, Text(f"method {entry.method}", f"方法 {entry.method}"))
 
 
 def _possible(entry: Entry) -> bool:

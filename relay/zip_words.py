@@ -68,13 +68,13 @@ SAYINGS: dict[str, Saying] = {
     ),
     "archive.empty": _error("The archive contains no files", "压缩包内没有任何文件", AGAIN),
     "archive.too_large": _error(
-        "The archive has {size} bytes; at most {limit} are allowed",
-        "压缩包为 {size} 字节, 上限为 {limit} 字节",
+        "The archive has {size:,} bytes; at most {limit:,} are allowed",
+        "压缩包为 {size:,} 字节, 上限为 {limit:,} 字节",
         LIMITS,
     ),
     "archive.large": _warning(
-        "The archive has {size} bytes, more than an exported function can have ({limit})",
-        "压缩包为 {size} 字节, 超过导出函数的上限({limit})",
+        "The archive has {size:,} bytes, more than an exported function can have ({limit:,})",
+        "压缩包为 {size:,} 字节, 超过导出函数的上限({limit:,})",
         Text(
             "The import API names a higher limit, so it is tried all the same.",
             "导入接口给出的上限更高, 因此仍会尝试导入。",
@@ -82,14 +82,14 @@ SAYINGS: dict[str, Saying] = {
     ),
     # Its ends and its directory
     "archive.prefix": _error(
-        "{count} bytes lie before the archive: something was put in front, or it is a piece of "
+        "{count:,} bytes lie before the archive: something was put in front, or it is a piece of "
         "a longer archive",
-        "压缩包之前有 {count} 字节多余内容: 前面拼接了其他数据, 或这只是更大压缩包的一段",
+        "压缩包之前有 {count:,} 字节多余内容: 前面拼接了其他数据, 或这只是更大压缩包的一段",
         AGAIN,
     ),
     "archive.trailing": _error(
-        "{count} bytes follow the end of the archive",
-        "压缩包结尾之后还有 {count} 字节多余内容",
+        "{count:,} bytes follow the end of the archive",
+        "压缩包结尾之后还有 {count:,} 字节多余内容",
         AGAIN,
     ),
     "archive.two_ends": _error("The archive has two ends", "压缩包含有两个结尾记录", HONEST),
@@ -102,25 +102,33 @@ SAYINGS: dict[str, Saying] = {
         "The archive's directory is damaged: {detail}", "压缩包的目录已损坏: {detail}", UPLOAD
     ),
     "archive.directory_size": _error(
-        "The archive's directory has {size} bytes; at most {limit} are read",
-        "压缩包的目录为 {size} 字节, 上限为 {limit} 字节",
+        "The archive's directory has {size:,} bytes; at most {limit:,} are read",
+        "压缩包的目录为 {size:,} 字节, 上限为 {limit:,} 字节",
         LIMITS,
     ),
     "archive.too_many": _error(
-        "The archive lists {count} entries; at most {limit} are allowed",
-        "压缩包含 {count} 个条目, 上限为 {limit} 个",
+        "The archive lists {count:,} entries; at most {limit:,} are allowed",
+        "压缩包含 {count:,} 个条目, 上限为 {limit:,} 个",
         LIMITS,
     ),
     "archive.overlap": _error(
         "{name} shares bytes with what follows it", "{name} 与其后的内容重叠", HONEST
     ),
     "archive.gap": _error(
-        "{count} bytes belong to no file of the archive (before {before})",
-        "有 {count} 字节不属于任何文件(位于 {before} 之前)",
+        "{count:,} bytes belong to no file of the archive (before {before})",
+        "有 {count:,} 字节不属于任何文件(位于 {before} 之前)",
         Text(
             "They may hide files that only some programs see, so they are refused. Make it anew.",
             "其中可能藏有仅部分程序可见的文件, 因此拒绝。请重新打包。",
         ),
+    ),
+    "archive.version": _error(
+        "{name} asks for zip version {version}, which does not exist",
+        "{name} 要求的 zip 版本 {version} 并不存在",
+        UPLOAD,
+    ),
+    "archive.extra": _error(
+        "The extra fields of {name} are damaged", "{name} 的扩展字段已损坏", UPLOAD
     ),
     "archive.headers_differ": _error(
         "{name} is described twice, and the two differ in: {fields}",
@@ -202,16 +210,16 @@ SAYINGS: dict[str, Saying] = {
         PLAIN,
     ),
     "archive.sizes": _error(
-        "{name} cannot unpack to the {size} bytes it claims from {compressed}",
-        "{name} 声称由 {compressed} 字节解压为 {size} 字节, 这不可能",
+        "{name} cannot unpack to the {size:,} bytes it claims from {compressed:,}",
+        "{name} 声称由 {compressed:,} 字节解压为 {size:,} 字节, 这不可能",
         UPLOAD,
     ),
     "archive.bomb_ratio": _error(
-        "{name} unpacks to {ratio} times its size", "{name} 解压后膨胀 {ratio} 倍", LIMITS
+        "{name} unpacks to {ratio:,} times its size", "{name} 解压后膨胀 {ratio:,} 倍", LIMITS
     ),
     "archive.bomb_sum": _error(
-        "Unpacked, the archive has {size} bytes; at most {limit} are allowed",
-        "压缩包解压后为 {size} 字节, 上限为 {limit} 字节",
+        "Unpacked, the archive has {size:,} bytes; at most {limit:,} are allowed",
+        "压缩包解压后为 {size:,} 字节, 上限为 {limit:,} 字节",
         LIMITS,
     ),
     "archive.crc": _error("The content of {name} is damaged", "{name} 的内容已损坏", UPLOAD),
@@ -221,8 +229,8 @@ SAYINGS: dict[str, Saying] = {
         UPLOAD,
     ),
     "archive.size_differs": _error(
-        "{name} unpacks to other than the {size} bytes it claims",
-        "{name} 解压后的大小与其声明的 {size} 字节不符",
+        "{name} unpacks to other than the {size:,} bytes it claims",
+        "{name} 解压后的大小与其声明的 {size:,} 字节不符",
         HONEST,
     ),
 }

@@ -174,7 +174,7 @@ def test_a_missing_package_names_the_extra_to_install() -> None:
 
 
 def test_settings_of_the_wrong_sort_are_refused() -> None:
-    with pytest.raises(ConfigError, match="no relay.settings.SourceSettings"):
+    with pytest.raises(ConfigError, match=r"no relay\.settings\.SourceSettings"):
         settings_class("handlers", "stranger:Odd")
 
 

@@ -306,6 +306,14 @@ def test_a_connection_is_kept_for_the_next_request() -> None:
     assert len(count) == 1
 
 
+def test_without_reuse_every_request_has_a_connection_of_its_own() -> None:
+    with peer(says(OK)) as other, Outbound().session(guarded=False, reuse=False) as one:
+        assert [one.get(other.url).text for _ in range(3)] == ["ok"] * 3
+    requests_heard = [heard for heard in other.heard if heard]
+    assert len(requests_heard) == 3
+    assert all(b"Connection: close\r\n" in heard for heard in requests_heard)
+
+
 @pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\nX: ", OK[:-2]])
 def test_an_answer_that_drips_in_ends_in_time(first: bytes) -> None:
     def script(self: Peer, connection: socket.socket) -> None:

@@ -19,15 +19,15 @@ from relay.commands.printing import (
     table,
     visible,
 )
-from relay.model import Delivery, Json, Kind, State, utc_now
+from relay.model import Delivery, Json, Kind, Problem, State, utc_now
 from relay.store import DeliveryQuery, Page
 
 _LONGEST_KEY = 60
 
 
 @click.command("deliveries")
-@click.option("--state", type=click.Choice(list(State)))
-@click.option("--kind", type=click.Choice(list(Kind)))
+@click.option("--state", type=click.Choice([one.value for one in State]))
+@click.option("--kind", type=click.Choice([one.value for one in Kind]))
 @click.option("--source", help="The name of a source.")
 @click.option("--route", help="The name of a route.")
 @click.option("--bucket")
@@ -53,15 +53,17 @@ def command(as_json: bool, **filters: Any) -> None:
 def as_json_row(delivery: Delivery) -> Json:
     """A delivery as JSON, as `GET /api/v1/deliveries` gives it, its error in English."""
     shown: Json = plain(delivery)
-    error = delivery.error
-    shown["error"] = error and {
-        "code": error.code,
-        "message": error.message.en,
-        "hint": error.hint.en,
-    }
+    shown["error"] = in_english(delivery.error)
     for inner in ("owner", "fence", "run", "message"):
         shown.pop(inner, None)
     return shown
+
+
+def in_english(problem: Problem | None) -> Json | None:
+    """A problem as JSON, in the one language of the command line."""
+    if problem is None:
+        return None
+    return {"code": problem.code, "message": problem.message.en, "hint": problem.hint.en}
 
 
 def _typed(filters: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,11 @@ FINISHED = [state.value for state in State if state.finished]
 @click.option("--state", type=click.Choice(FINISHED), help="All that are in this state.")
 @click.option("--source", help="With --state: only of this source.")
 @click.option("--route", help="With --state: only of this route.")
-@click.option("--kind", type=click.Choice(list(Kind)), help="With --state: only of this kind.")
+@click.option(
+    "--kind",
+    type=click.Choice([one.value for one in Kind]),
+    help="With --state: only of this kind.",
+)
 @click.option(
     "--on-conflict",
     type=click.Choice(["skip", "fail", "update", "rename"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -68,18 +70,24 @@ def command(as_json: bool, faults: tuple[FaultFields, ...], **options: Any) -> N
     for fault in faults:
         sandbox.fault(**fault)
     try:
-        with sandbox:
+        with _stop_signal() as stop, sandbox:
             _introduce(sandbox, as_json)
-            _wait()
+            stop.wait()
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error.strerror or error}") from None
 
 
-def _wait() -> None:
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Set by Ctrl-C and SIGTERM, for as long as it is entered."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _introduce(sandbox: SandboxServer, as_json: bool) -> None:

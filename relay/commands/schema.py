@@ -9,6 +9,7 @@ from relay.errors import ConfigError
 from relay.loader import known, settings_class
 from relay.model import Json
 from relay.settings import PLUG_INS, Settings
+from relay.units import SchemaInWords
 
 _NAMES = "^[A-Za-z0-9_-]{1,100}$"
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
@@ -21,7 +22,7 @@ _BASE = {
 
 def schema() -> Json:
     """The schema. A plug-in whose package is not installed is described by its common keys only."""
-    told = Settings.model_json_schema(mode="validation")
+    told = Settings.model_json_schema(mode="validation", schema_generator=SchemaInWords)
     definitions: Json = told.pop("$defs")
     for group in PLUG_INS:
         told["properties"][group] = {
@@ -77,7 +78,12 @@ def _described(group: str) -> Iterator[tuple[str, Json]]:
         except ConfigError:
             continue
         template = f"#/$defs/{group}.{kind}.{{model}}"
-        yield kind, model.model_json_schema(mode="validation", ref_template=template)
+        yield (
+            kind,
+            model.model_json_schema(
+                mode="validation", ref_template=template, schema_generator=SchemaInWords
+            ),
+        )
 
 
 def _with_references(told: Json) -> Json:

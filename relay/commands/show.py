@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from relay.commands.context import configured, opened
-from relay.commands.deliveries import as_json_row
+from relay.commands.deliveries import as_json_row, in_english
 from relay.commands.printing import (
     json_option,
     plain,
@@ -58,7 +58,7 @@ def _as_json(
     store: Store, delivery: Delivery, attempts: list[Attempt], messages: list[Delivery]
 ) -> Json:
     shown = as_json_row(delivery)
-    shown["attempts"] = [{**plain(a), "error": a.error and a.error.code} for a in attempts]
+    shown["attempts"] = [{**plain(a), "error": in_english(a.error)} for a in attempts]
     shown["event"] = plain(store.event(delivery.event_id)) if delivery.event_id else None
     shown["messages"] = [as_json_row(message) for message in messages]
     return shown

@@ -58,7 +58,8 @@ def make_app(api: Api, iam: Iam, counter: Counter, control: Control) -> Flask:
         view = partial(_call, counter, operation, endpoint, public)
         app.add_url_rule(path, operation, view, methods=[method])
     _add_control(app, control, api.account)
-    app.register_error_handler(HTTPException, partial(_unknown, counter))
+    for status in (404, 405):
+        app.register_error_handler(status, partial(_unknown, counter))
     return app
 
 

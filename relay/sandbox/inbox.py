@@ -78,7 +78,7 @@ class InboxServer:
 
     def __post_init__(self) -> None:
         self._key = read_secret(self.webhook_secret) if self.webhook_secret else None
-        self._faults = FaultQueue()
+        self.faults = FaultQueue()
         self._messages: list[Message] = []
         self._repeats: Counter[str] = Counter()
         self._guard = threading.Lock()
@@ -112,7 +112,7 @@ class InboxServer:
         delay, drop and times are as in `Fault`. Raises ConfigError.
         """
         fault = make_fault(fields, CHANNELS)
-        self._faults.add(fault)
+        self.faults.add(fault)
         return fault
 
     def start(self) -> None:
@@ -148,7 +148,7 @@ class InboxServer:
             body = request.get_data()
             headers = {name.lower(): value for name, value in request.headers.items()}
             verified = self._verify(headers, body) if channel == "webhook" else None
-            fault = self._faults.take(channel)
+            fault = self.faults.take(channel)
             answer = _fault_answer(channel, fault) if fault else _answer(channel, body, verified)
             dropped = fault is not None and fault.resets
             self._keep(channel, headers, body, verified, None if dropped else answer.status_code)

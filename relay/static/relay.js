@@ -1,6 +1,14 @@
 // Keeps the parts marked data-live fresh. The pages work without it.
 "use strict";
 (() => {
+  // Messages link to #retrigger: show what is asked there, not only where.
+  const ask = () => {
+    const target = location.hash === "#retrigger" && document.getElementById("retrigger");
+    if (target) target.open = true;
+  };
+  addEventListener("hashchange", ask);
+  ask();
+
   const timer = document.querySelector("[data-every]");
   if (!timer) return;
   let etag = null;

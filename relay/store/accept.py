@@ -31,6 +31,15 @@ class _Visit:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What became of an arrival; `made`: deliveries were."""
+
+    event_id: str
+    is_new: bool
+    made: bool
+
+
 class Doors(Part):
     """What comes in."""
 
@@ -40,8 +49,9 @@ class Doors(Part):
         """Stores a notification, and its new events with their deliveries; durable on return.
 
         An event is known when its id is, or when the same bytes came by the other road (`_known`):
-        then nothing is made of it, except that a submission gets the deliveries that a known
-        event never had. ACCEPTED without anything new is recorded as DUPLICATE.
+        then nothing is made of it, except that an event which no route took, or which a first
+        scan only marked as seen, is routed when it is announced or submitted (again).
+        ACCEPTED without anything new is recorded as DUPLICATE.
         Raises StoreUnavailable, and then nothing was stored.
         """
         incoming, verdict = notification.incoming, notification.verdict
@@ -50,20 +60,13 @@ class Doors(Part):
             visit = _Visit(connection, new_id(now), incoming.source, now)
             row = _notification(visit.id, notification, len(arrivals))
             connection.execute(notifications.insert(), row)
-            took = [self._take(visit, arrival.event) for arrival in arrivals]
-            late = incoming.road == Road.SUBMISSION
-            made = [
-                _delivery(visit, event_id, arrival.event, new)
-                for (event_id, is_new), arrival in zip(took, arrivals, strict=True)
-                for new in arrival.deliveries
-                if is_new or (late and new.destination and not _routed(connection, event_id))
-            ]
-            if made:
-                connection.execute(deliveries.insert(), made)
-            fresh = sum(is_new for _, is_new in took)
-            if verdict == Verdict.ACCEPTED and not fresh and not made:
+            late = incoming.road != Road.SCAN
+            # One after the other: the same event may come twice in one notification.
+            took = [self._take(visit, arrival, late=late) for arrival in arrivals]
+            fresh = sum(one.is_new for one in took)
+            if verdict == Verdict.ACCEPTED and not fresh and not any(one.made for one in took):
                 verdict = _mark_duplicate(visit)
-            ids = _deliveries_of(connection, [event_id for event_id, _ in took])
+            ids = _deliveries_of(connection, [one.event_id for one in took])
         return Accepted(visit.id, fresh, ids, verdict)
 
     def find_event(self, source: str, ref: ObjectRef) -> str | None:
@@ -76,7 +79,20 @@ class Doors(Part):
         for bucket, key in sorted({(a.event.object.bucket, a.event.object.key) for a in arrivals}):
             self._database.alone(connection, "object", source, bucket, key)
 
-    def _take(self, visit: _Visit, event: Event) -> tuple[str, bool]:
+    def _take(self, visit: _Visit, arrival: Arrival, *, late: bool) -> _Taken:
+        event_id, is_new = self._record(visit, arrival.event)
+        wanted = [
+            _delivery(visit, event_id, arrival.event, new)
+            for new in arrival.deliveries
+            if is_new or (late and new.destination)
+        ]
+        if not is_new and wanted and _routed(visit.connection, event_id):
+            wanted = []
+        if wanted:
+            visit.connection.execute(deliveries.insert(), wanted)
+        return _Taken(event_id, is_new, bool(wanted))
+
+    def _record(self, visit: _Visit, event: Event) -> tuple[str, bool]:
         """The id under which the event is known from now on, and whether it is new."""
         known = _known(visit, event)
         if known is not None:

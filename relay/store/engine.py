@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, cast
 
 from sqlalchemy import (
     URL,
@@ -35,10 +35,12 @@ from relay.globs import compile_glob
 from relay.model import Text
 from relay.store.errors import StoreUnavailable
 from relay.store.schema import AnyText
+from relay.store.turn import Turn
 
 WAIT = 2.0
 """Seconds a transaction waits for others to finish; then the sender hears 503 and asks again."""
 
+_NAP = 0.0005, 0.003
 _SETTING = "database.url"
 _FIXED_WAL = (3, 51, 3)
 """SQLite before this may corrupt a WAL that two connections write and checkpoint at once."""
@@ -52,7 +54,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self._turn = threading.Lock()
+        self._turn = Turn()
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -122,7 +124,7 @@ class Database:
         if not self.is_sqlite:
             yield
             return
-        if not self._turn.acquire(timeout=wait):
+        if not self._turn.acquire(wait):
             raise _unavailable("locked", "other threads wrote all the time", "其他线程一直在写入")
         try:
             yield
@@ -211,10 +213,31 @@ def _matches(text: str, glob: str) -> bool:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
-    wait = int(options.get("relay_wait", WAIT) * 1000)
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={wait}")
-    # A transaction that reads first and then writes cannot wait for its turn: it must fail.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("relay_writes") else "BEGIN")
+    wait = options.get("relay_wait", WAIT)
+    lent = cast("sqlite3.Connection", connection.connection.driver_connection)
+    lent.execute("PRAGMA busy_timeout=0" if options.get("relay_writes") else _patience(wait))
+    if options.get("relay_writes"):
+        # A transaction that reads first and then writes cannot wait for its turn: it must fail.
+        _begin_to_write(lent, monotonic() + wait)
+        lent.execute(_patience(wait))
+    else:
+        lent.execute("BEGIN")
+
+
+def _begin_to_write(lent: sqlite3.Connection, end: float) -> None:
+    # SQLite's own waiting naps for up to 100 ms, and busy processes pass a napping one by.
+    while True:
+        try:
+            lent.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > end:
+                raise
+        sleep(random.uniform(*_NAP))  # noqa: S311 - no secret
+
+
+def _patience(seconds: float) -> str:
+    return f"PRAGMA busy_timeout={int(seconds * 1000)}"
 
 
 @contextmanager
@@ -228,6 +251,8 @@ def _translated() -> Iterator[None]:
         raise (error.orig or error) from error
     except SQLAlchemyError as error:
         raise _in_words(type(error).__name__) from error
+    except sqlite3.Error as error:
+        raise _in_words(str(error)) from error
 
 
 _WORDS: tuple[tuple[str, str, str, str], ...] = (

@@ -44,6 +44,11 @@ class Figures(Part):
         rows = self._rows(select(events.c.source, last).group_by(events.c.source))
         return {row.source: row.last for row in rows}
 
+    def event_counts(self) -> dict[str, int]:
+        """Events by source, each upload once."""
+        rows = self._rows(select(events.c.source, _COUNT).group_by(events.c.source))
+        return {row.source: row.number for row in rows}
+
     def attempt_counts(self) -> dict[tuple[Kind, str, str], int]:
         """Finished attempts by kind, destination and outcome."""
         columns = attempts.c.kind, attempts.c.destination, attempts.c.outcome

@@ -34,6 +34,7 @@ STALE_TOKEN = {(401, "APIGW.0307"), (401, "FSS.0401")}
 
 NAME_TAKEN = {(409, "FSS.1061"), (409, "FSS.0409")}
 TOO_LARGE_FOR_SIGNED = (413, "APIGW.0201")
+BAD_SIGNATURE = "APIGW.0301"
 NOT_READY = {(412, "FSS.1090"), (412, "FSS.1095")}
 UNCLEAR = {408, 500, 502, 504}
 
@@ -126,7 +127,7 @@ def _hint(answer: Answer, now: datetime) -> Text:
         return TOO_LARGE_FOR_A_SIGNATURE
     if answer.code == "APIGW.0201" and answer.status >= 500:
         return GATEWAY_TROUBLE
-    if answer.status == 401 and answer.date and abs(now - answer.date) > CLOCK_TOLERANCE:
+    if answer.code == BAD_SIGNATURE and answer.date and abs(now - answer.date) > CLOCK_TOLERANCE:
         minutes = round(abs(now - answer.date).total_seconds() / 60)
         return Text(
             f"This machine's clock is {minutes} minutes off the server's: set it right.",

@@ -196,8 +196,9 @@ def _refused(what: str, value: str, hint: Text) -> PermanentFailure:
 
 
 def _held(found: Mapping[str, Any], order: Order, urn: str) -> Held:
+    # The import answers the URN without a version, these calls with one: told alike by us.
     return Held(
-        urn=str(found.get("func_urn") or urn),
+        urn=str(found.get("func_urn") or urn).removesuffix(":latest"),
         func_name=order.func_name,
         package=str(found.get("package") or order.package),
         digest=str(found["digest"]) if found.get("digest") else None,

@@ -180,7 +180,7 @@ def story(store: Store, delivery: Delivery, tongue: str) -> shapes.DeliveryStory
     attempts = [shapes.AttemptShape.of(one, tongue) for one in store.attempts(delivery.id)]
     event = store.event(delivery.event_id) if delivery.event_id else None
     return shapes.DeliveryStory(
-        **shapes.common(delivery, tongue),
+        **shapes.fields_of(delivery, tongue),
         attempts=attempts,
         trigger=delivery.trigger,
         parent=delivery.parent,

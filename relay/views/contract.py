@@ -76,17 +76,18 @@ def document(prefix: str, operations: Iterable[Operation]) -> Json:
     refs, definitions = models_json_schema(
         list(_models(every)), ref_template="#/components/schemas/{model}"
     )
+    schemas = definitions.get("$defs", {})
     paths: dict[str, Json] = {}
     for operation in every:
         path = prefix + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", operation.path)
-        paths.setdefault(path, {})[operation.method.lower()] = _described(operation, refs)
+        paths.setdefault(path, {})[operation.method.lower()] = _described(operation, refs, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Relay", "version": __version__},
         "paths": paths,
         "security": [{"bearer": []}, {}],
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": schemas,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -154,12 +155,12 @@ def _models(operations: Iterable[Operation]) -> set[tuple[type[BaseModel], JsonS
     models: set[tuple[type[BaseModel], JsonSchemaMode]] = {(ProblemShape, "serialization")}
     for operation in operations:
         models |= {(answer, "serialization") for answer in operation.answers.values()}
-        if operation.body:
-            models.add((operation.body, "validation"))
+        asked = (operation.query, operation.body)
+        models |= {(model, "validation") for model in asked if model is not None}
     return models
 
 
-def _described(operation: Operation, refs: Models) -> Json:
+def _described(operation: Operation, refs: Models, schemas: Json) -> Json:
     answers = {
         str(status): _content("Done", refs[model, "serialization"])
         for status, model in operation.answers.items()
@@ -169,7 +170,7 @@ def _described(operation: Operation, refs: Models) -> Json:
         answers[str(status)] = _content("Problem", trouble, "application/problem+json")
     described: Json = {
         "summary": operation.summary,
-        "parameters": list(_parameters(operation)),
+        "parameters": list(_parameters(operation, refs, schemas)),
         "responses": answers,
     }
     if operation.body:
@@ -183,13 +184,13 @@ def _content(words: str, schema: Json, kind: str = "application/json") -> Json:
     return {"description": words, "content": {kind: {"schema": schema}}}
 
 
-def _parameters(operation: Operation) -> Iterable[Json]:
+def _parameters(operation: Operation, refs: Models, schemas: Json) -> Iterable[Json]:
     for name in re.findall(r"<(?:\w+:)?(\w+)>", operation.path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
     for name, words in operation.headers.items():
         yield {"name": name, "in": "header", "description": words, "schema": {"type": "string"}}
     if operation.query:
-        schema = operation.query.model_json_schema()
+        schema = schemas[refs[operation.query, "validation"]["$ref"].rpartition("/")[2]]
         for name, property_ in schema["properties"].items():
             needed = name in schema.get("required", ())
             yield {"name": name, "in": "query", "required": needed, "schema": property_}

@@ -39,6 +39,7 @@ def register(app: Flask, clock: Callable[[], datetime]) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         visible=visible,
+        plain=plain,
         when=lambda moment: when(moment, clock(), language()),
         shown_state=shown_state,
         function_of=function_of,
@@ -70,6 +71,11 @@ def visible(text: str, kept: str = "") -> Markup:
     """
     shown = "".join(one if one in kept else _seen(one) for one in text)
     return Markup('<bdi class="foreign">{}</bdi>').format(Markup(shown))  # noqa: S704 - escaped
+
+
+def plain(text: str) -> str:
+    """Text from outside where no markup can be, such as a page's title."""
+    return "".join("\ufffd" if unicodedata.category(one) in UNSEEN else one for one in text)
 
 
 def when(moment: datetime, now: datetime, tongue: str) -> Markup:

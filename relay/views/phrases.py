@@ -112,6 +112,7 @@ PHRASES: dict[str, Text] = {
     "fact.route": Text("Route", "路由"),
     "fact.on_conflict": Text("On conflict", "冲突时"),
     "fact.version": Text("Version", "版本"),
+    "fact.etag": Text("ETag", "ETag"),
     "fact.size": Text("Size", "大小"),
     "fact.attempts": Text("Attempts", "尝试次数"),
     "fact.id": Text("Id", "编号"),

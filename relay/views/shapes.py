@@ -124,7 +124,7 @@ class DeliveryShape(DeliveryBase):
 
     @classmethod
     def of(cls, delivery: Delivery, language: str) -> DeliveryShape:
-        return cls(attempts=delivery.attempts, **common(delivery, language))
+        return cls(attempts=delivery.attempts, **fields_of(delivery, language))
 
 
 class DeliveryStory(DeliveryBase):
@@ -236,7 +236,7 @@ def deliveries(found: Iterable[Delivery], language: str) -> list[DeliveryShape]:
     return [DeliveryShape.of(one, language) for one in found]
 
 
-def common(delivery: Delivery, language: str) -> Json:
+def fields_of(delivery: Delivery, language: str) -> Json:
     return {
         "id": delivery.id,
         "kind": delivery.kind,

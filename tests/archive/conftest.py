@@ -93,8 +93,15 @@ class File:
         return signature + struct.pack(form, f["crc"], f["compressed"], f["size"])
 
     def central_part(self, offset):
-        f = {**self.fields, "offset": offset, "disk": 0, "made": 3 << 8 | 20, **self.central}
-        numbers = (f["made"], 20, f["flags"], f["method"], 0, 0x21)
+        f = {
+            **self.fields,
+            "offset": offset,
+            "disk": 0,
+            "made": 3 << 8 | 20,
+            "needed": 20,
+            **self.central,
+        }
+        numbers = (f["made"], f["needed"], f["flags"], f["method"], 0, 0x21)
         sizes = (f["crc"], f["compressed"], f["size"], len(f["name"]), len(self.central_extra))
         places = (0, f["disk"], 0, self.mode << 16, f["offset"])
         header = struct.pack("<4s6H3L5H2L", b"PK\1\2", *numbers, *sizes, *places)
@@ -201,7 +208,7 @@ def good_files(**changes):
     return [code, File("hello.yaml", YAML, **changes)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def zips():
     """What tests build archives with."""
     return SimpleNamespace(

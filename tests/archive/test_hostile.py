@@ -82,15 +82,16 @@ WHOLE = {
     "entries on other disks": ("archive.multi_disk", with_zip(end={"here": 1})),
     "an entry on another disk": ("archive.multi_disk", with_file(central={"disk": 3})),
     "a program in front": ("archive.prefix", lambda z: b"MZ" + bytes(500) + good(z)),
-    "two zips in one": ("archive.prefix", lambda z: good(z) + good(z)),
+    "two zips in one": ("archive.prefix", lambda z: z.Zip([z.File()]).bytes() + good(z)),
     "a prefix that the offsets count": (
         "archive.prefix",
         lambda z: z.Zip([z.File("b", before=b"#!/bin/sh\n"), *z.good_files()]).bytes(),
     ),
     "a few bytes behind": ("archive.trailing", lambda z: good(z) + b"junk"),
     "many bytes behind": ("archive.trailing", lambda z: good(z) + bytes(40_000)),
-    "two ends": (
-        "archive.two_ends",
+    "one zip twice": ("archive.two_ends", lambda z: good(z) + good(z)),
+    "an empty zip as comment": (
+        "archive.prefix",
         lambda z: z.Zip(z.good_files(), comment=z.Zip([]).bytes()).bytes(),
     ),
     "an end of nothing in the comment": (
@@ -240,6 +241,12 @@ PACKING = {
         "archive.headers_differ",
         with_file(local={"size": 0xFFFFFFFF}, local_extra=zip64_extra(8)),
     ),
+    "extra fields longer than they are": (
+        "archive.extra",
+        with_file(central_extra=b"\1\0\4\0"),
+    ),
+    "a version that does not exist": ("archive.version", with_file(central={"needed": 127})),
+    "a patch": ("archive.method", with_file(flags=0x20)),
     "no closing record": ("archive.descriptor", with_file(flags=8, descriptor=b"")),
     "a closing record too long": ("archive.descriptor", with_file(flags=8, descriptor=bytes(17))),
     "the YAML damaged": (
@@ -248,8 +255,9 @@ PACKING = {
     ),
     "the YAML not inflatable": (
         "archive.inflate",
-        lambda z: z.Zip([z.good_files()[0], z.File("a.yaml", z.YAML, 8, packed=b"\xff" * 99)])
-        .bytes(),
+        lambda z: z.Zip(
+            [z.good_files()[0], z.File("a.yaml", z.YAML, 8, packed=b"\xff" * 99)]
+        ).bytes(),
     ),
     "the YAML larger than it says": (
         "archive.size_differs",
@@ -322,6 +330,8 @@ ACCEPTED = {
     "an empty file, deflated": (set(), with_file("b", b"", method=8)),
     "a folder": (set(), with_file("b/", b"", mode=0o40755)),
     "a folder, deflated to two bytes": (set(), with_file("b/", b"", method=8)),
+    "three bytes of padding": (set(), with_file("b", central_extra=b"\0\0\0")),
+    "a mode of no kind, as Maven writes": (set(), with_file("b/", b"", mode=0o150755)),
     "no Unix mode": (set(), with_file("b", mode=0)),
     "Chinese in UTF-8": (set(), with_file("函数.txt", flags=0x800)),
     "a second name that is the same": (

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import boto3
 import pytest
+import requests
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
-from relay.sandbox.exports import make_export
-from relay.sandbox.functiongraph import SandboxServer
-from relay.sandbox.inbox import InboxServer
 
 from relay import loader, settings
 from relay.house import House
 from relay.model import Kind, State, utc_now
+from relay.sandbox.exports import make_export
+from relay.sandbox.functiongraph import SandboxServer
+from relay.sandbox.inbox import InboxServer
 from relay.store import DeliveryQuery, Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +92,8 @@ class World:
         moto.start()
         stack.callback(moto.stop)
         self.store_url = "http://{}:{}".format(*moto.get_host_and_port())
+        # moto's state belongs to the process, not to the server.
+        requests.post(f"{self.store_url}/moto-api/reset", timeout=5).raise_for_status()
         self.s3, self.sqs = (self._client(service) for service in ("s3", "sqs"))
         self.s3.create_bucket(Bucket="exports")
         self.queue = self.sqs.create_queue(QueueName="uploads")["QueueUrl"]
@@ -167,7 +170,7 @@ class World:
             [sys.executable, "-m", "relay", "--config", str(self.path), *arguments],
             cwd=ROOT,
             env={**os.environ, **environment},
-            stdout=(self.folder / "out.log").open("ab"),
+            stdout=self.stack.enter_context((self.folder / "out.log").open("ab")),
             stderr=subprocess.STDOUT,
         )
         self.stack.callback(end, process)
@@ -194,12 +197,16 @@ class World:
         """How many calls changed that function at the sandbox."""
         return sum(1 for call in self.sandbox.calls if call.applied and call.function == function)
 
+    def received(self):
+        """Bytes of import calls that the sandbox has read so far."""
+        return sum(call.received for call in self.sandbox.calls if call.operation == "import")
+
     def told(self, kind):
-        """The ids of the messages of one type that reached the webhook."""
+        """The ids of the messages of one type that reached the webhook and were taken."""
         return [
             message.headers["webhook-id"]
             for message in self.inbox.messages
-            if message.path.startswith("/webhook/") and message.json["type"] == kind
+            if message.channel == "webhook" and message.json["type"] == kind
         ]
 
     def log(self):

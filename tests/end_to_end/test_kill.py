@@ -26,12 +26,12 @@ def prepare(world, point):
         return lambda: any(one.state == State.RUNNING for one in world.imports())
     if point == "uploading":
         sandbox.fault(operation="import", trickle=200_000, times=1)
-        return lambda: sandbox.received("import") > 50_000
+        return lambda: world.received() > 50_000
     if point == "applied":
-        sandbox.fault(operation="import", commit=True, delay=30, status=200, times=1)
+        sandbox.fault(operation="import", delay=30, times=1)
         return lambda: "hello" in sandbox.functions
     if point == "posting":
-        inbox.fault(path="/webhook/", delay=30, status=200, times=1)
+        inbox.fault(operation="webhook", delay=30, times=1)
         return lambda: any(
             one.state == State.RUNNING and one.destination == "ops"
             for one in world.deliveries(Kind.MESSAGE)
@@ -50,8 +50,8 @@ def test_a_kill_at_this_point_loses_nothing_and_doubles_nothing(make_world, tool
     tools.until(there, 20, world.log)
     first.kill()
     first.wait()
-    world.sandbox.clear_faults()
-    world.inbox.clear_faults()
+    world.sandbox.faults.clear()
+    world.inbox.faults.clear()
     world.process("work")
     [delivery] = world.settled(within=30)
     check(world, delivery)
@@ -69,11 +69,10 @@ def test_kills_at_random_moments_lose_nothing_and_double_nothing(make_world, too
     for _ in range(3):
         process = world.process("work")
         after = chance.randint(0, 1_200_000)
-        seen = world.sandbox.received("import")
+        seen = world.received()
         tools.until(
             lambda after=after, seen=seen: (
-                world.sandbox.received("import") - seen >= after
-                or (world.imports()[0].state.finished)
+                world.received() - seen >= after or (world.imports()[0].state.finished)
             ),
             20,
             world.log,

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 import requests
-from relay.sandbox.exports import make_export
 
 from relay.model import Incoming, Kind, Road, State, utc_now
+from relay.sandbox.exports import make_export
 
 
 def hook(house, record, **headers):
@@ -39,7 +39,7 @@ def test_an_upload_is_imported_and_told_within_two_seconds(world):
     assert {one.destination for one in messages} == {"ops", "chat"}
     assert all(one.state == State.SUCCEEDED for one in messages)
     assert max(one.finished for one in messages) - began < timedelta(seconds=2)
-    [told] = [m for m in world.inbox.messages if m.path.startswith("/webhook/")]
+    [told] = [m for m in world.inbox.messages if m.channel == "webhook"]
     assert told.verified
     assert told.json["data"]["func_urn"] == delivery.result["func_urn"]
 
@@ -64,7 +64,7 @@ def test_what_is_no_export_is_refused_in_words_and_nothing_is_called(world, body
     assert delivery.error.message.zh != delivery.error.message.en
     assert delivery.error.hint.en
     assert [call for call in world.sandbox.calls if call.operation == "import"] == []
-    [told] = [m for m in world.inbox.messages if m.path.startswith("/webhook/")]
+    [told] = [m for m in world.inbox.messages if m.channel == "webhook"]
     assert told.json["type"] == "import.failed"
     assert told.json["data"]["error"]["code"] == code
     assert told.json["data"]["error"]["message"] == delivery.error.message.en
@@ -169,7 +169,7 @@ def test_a_failed_delivery_is_retriggered_after_the_fix(world):
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.FAILED
-    world.sandbox.clear_faults()
+    world.sandbox.faults.clear()
     house.desk.retrigger(delivery.id)
     world.settled()
     again = house.store.delivery(delivery.id)
@@ -251,7 +251,7 @@ def test_an_import_that_happened_but_whose_answer_was_lost_is_a_success(world):
 
 
 def test_a_channel_that_is_down_holds_no_import_up(world):
-    world.inbox.fault(path="/slack/", status=500, times=2)
+    world.inbox.fault(operation="slack", status=500, times=2)
     world.announce_uploads()
     world.working()
     world.upload()

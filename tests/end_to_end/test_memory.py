@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from relay.sandbox.exports import write_export
-
 from relay.model import State
+from relay.sandbox.exports import write_export
 
 MIB = 1024 * 1024
 SIZE = 299 * MIB
@@ -33,11 +32,10 @@ def test_three_hundred_megabytes_pass_in_constant_memory_without_a_temporary_fil
         world.s3.upload_fileobj(file, "exports", "prod/warm.zip")
     process = world.process("work", TMPDIR=str(temporary))
     house = world.house()
-    world.upload(key="prod/small.zip")
+    world.upload(key="prod/small.zip", function="small")
     house.desk.submit("exports", "exports", "prod/small.zip")
     world.settled(within=30)
     idle, before = peak(process), written(process)
-    world.sandbox.forget("hello")
     [submitted] = house.desk.submit("exports", "exports", "prod/warm.zip")
     tools.until(lambda: house.store.delivery(submitted.id).state.finished, 120, world.log)
     delivery = house.store.delivery(submitted.id)

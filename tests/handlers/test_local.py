@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 
 from handlers.local import Handler
 from relay.envelopes import ENVELOPES
-from relay.errors import Gone, PermanentFailure, Superseded, TemporaryFailure
+from relay.errors import Gone, PermanentFailure, Superseded, TemporaryFailure, Unreadable
 from relay.handler import Queue, QueueMessage
 from relay.model import Event, Json, ObjectRef
 from relay.testing.handler import HandlerSuite, Put, read
@@ -111,17 +112,17 @@ def keys(events: list[Event]) -> list[str]:
 
 
 class TestWatch:
-    def test_a_slow_writer_is_waited_for(self, folder: Path, told: Any, handler: Handler) -> None:
-        start = time.monotonic()
-        with (folder / "slow.zip").open("wb", buffering=0) as file:
-            for _ in range(6):
-                file.write(b"x" * 1000)
-                assert told(seconds=SETTLE / 3) == []
-        events = told()
+    def test_a_slow_writer_is_waited_for(self, folder: Path, settings: Json) -> None:
+        handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "2s"}))
+        with closing(handler.queue()) as queue:
+            with (folder / "slow.zip").open("wb", buffering=0) as file:
+                for _ in range(8):
+                    file.write(b"x" * 1000)
+                    assert queue.receive(0.3) == []
+            events = events_of(handler, queue.receive(10))
         assert keys(events) == ["slow.zip"]
-        assert events[0].object.size == 6000
-        assert len(read(handler, events[0].object)) == 6000
-        assert time.monotonic() - start > SETTLE
+        assert events[0].object.size == 8000
+        assert len(read(handler, events[0].object)) == 8000
 
     def test_a_closed_file_does_not_wait_to_settle(self, folder: Path, settings: Json) -> None:
         slow = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "1h"}))
@@ -250,6 +251,21 @@ class TestWatch:
             events += told(count, 1)
         assert {e.object.key for e in events} == {f"{number}.zip" for number in range(count)}
 
+    def test_without_a_watch_to_be_had_only_scans_find_files(
+        self, folder: Path, handler: Handler, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no descriptor is left for inotify
+        try:
+            queue = handler.queue()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with closing(queue):
+            (folder / "a.zip").write_bytes(b"x")
+            assert queue.receive(SETTLE + 0.5) == []
+        assert "folder not watched" in caplog.text
+        assert keys(list(handler.scan())) == ["a.zip"]
+
 
 class TestScan:
     def test_a_scan_and_the_watch_tell_of_the_same_event(
@@ -266,11 +282,12 @@ class TestScan:
         assert submitted.id_in("inbox") == watched[0].id_in("inbox")
 
     def test_a_file_that_has_not_settled_is_left_for_the_next_scan(
-        self, folder: Path, handler: Handler
+        self, folder: Path, handler: Handler, settings: Json
     ) -> None:
+        patient = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "1h"}))
         (folder / "a.zip").write_bytes(b"x")
         os.utime(folder / "a.zip", (1, 1))
-        assert list(handler.scan()) == []
+        assert list(patient.scan()) == []
         time.sleep(SETTLE + 0.1)
         assert keys(list(handler.scan())) == ["a.zip"]
 
@@ -362,10 +379,14 @@ class TestOpen:
             put("a.zip", b"y" * 1000)
             assert stream.read(5000) == b"x" * 990
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-    def test_a_file_that_may_not_be_read_is_told(self, handler: Handler, put: Put) -> None:
+    def test_a_file_that_may_not_be_read_is_told(
+        self, handler: Handler, put: Put, request: pytest.FixtureRequest
+    ) -> None:
         ref = put("a.zip", b"x")
         (handler.settings.folder / "a.zip").chmod(0)
+        if os.geteuid() == 0:  # root may read everything: be nobody for a while
+            request.addfinalizer(lambda: os.seteuid(0))
+            os.seteuid(65534)
         with pytest.raises(PermanentFailure) as raised:
             handler.open(ref)
         assert raised.value.code == "local.denied"
@@ -382,7 +403,5 @@ def test_a_folder_that_is_not_there_is_a_wrong_setting(tmp_path: Path) -> None:
 
 
 def test_a_record_of_another_folder_is_unreadable(handler: Handler) -> None:
-    from relay.errors import Unreadable
-
     with pytest.raises(Unreadable):
         list(handler.parse({"bucket": "other", "key": "a"}))

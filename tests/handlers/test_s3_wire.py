@@ -139,6 +139,22 @@ def test_a_store_that_nobody_runs_is_a_temporary_failure() -> None:
         handler.open(REF)
 
 
+def test_without_keys_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    settings = Handler.Settings(kind="s3", endpoint_url="http://127.0.0.1:1")
+    with (
+        closing(Handler("exports", settings)) as handler,
+        pytest.raises(PermanentFailure) as raised,
+    ):
+        handler.open(REF)
+    assert "NoCredentialsError" in raised.value.message.en
+    assert "keys" in raised.value.hint.en
+
+
 def test_a_body_that_ends_early_is_never_taken_for_the_whole(answering: Answering) -> None:
     told = answer("200 OK", b"half", ETag='"abc"', Content_Length="8")
     with closing(answering(told).open(REF)) as stream:

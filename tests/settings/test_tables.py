@@ -19,6 +19,7 @@ from relay.settings import (
     TargetSettings,
     secrets,
 )
+from relay.settings_tables import settings_table
 
 from .conftest import Loader, Told
 
@@ -73,6 +74,17 @@ def test_these_are_all_settings_and_their_defaults() -> None:
 @pytest.mark.parametrize("table", [SourceSettings, TargetSettings, ChannelSettings, Route])
 def test_every_key_says_in_a_sentence_what_it_is(table: type[Table]) -> None:
     assert [name for name, field in table.model_fields.items() if not field.description] == []
+
+
+def test_the_table_for_the_documents_has_every_setting() -> None:
+    rows = {path: default for path, default, _ in settings_table()}
+    own = {path for path in DEFAULTS if path not in ("sources", "targets", "channels")}
+    assert own <= set(rows)
+    assert rows["delivery.longest_delay"] == '"3h"'
+    assert rows["hooks.max_body"] == "1048576"
+    assert rows["routes.key"] == '"*.zip"'
+    assert rows["sources.NAME.kind"] == ""
+    assert all(sentence for _, _, sentence in settings_table())
 
 
 def test_settings_do_not_change() -> None:

@@ -4,7 +4,9 @@ import base64
 from datetime import timedelta
 
 import pytest
-from ledger import HOOK, NOON
+from web_ledger import HOOK, NOON, REFUSED
+
+from relay.model import Failed
 
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 
@@ -66,10 +68,6 @@ def test_filters(web, hand, query, names):
     hand.succeed(known["done"], "d")
     known["message"] = hand.message_of(known["done"])
     claim = hand.claim(known["failed"])
-    from ledger import REFUSED
-
-    from relay.model import Failed
-
     hand.store.finish(claim, Failed(REFUSED), hand.clock())
     found = ids(web.get(f"/api/v1/deliveries?{query}"))
     assert sorted(found) == sorted(known[name] for name in names)
@@ -306,6 +304,7 @@ def test_a_body_that_is_no_submission_is_refused(web, body, kind, status):
 
 def test_notifications_are_listed_and_shown_byte_for_byte(web, hand):
     hand.announce()
+    hand.clock.forward(seconds=1)
     headers = {"Authorization": HOOK}
     web.client.post("/hooks/exports", data=b"\xff\xfe", headers=headers)
     listed = web.get("/api/v1/notifications?limit=2").get_json()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from ledger import HOOK
+from web_ledger import HOOK
 
 BODY = json.dumps({"objects": [{"key": "prod/hello.zip", "etag": "e1"}]}).encode()
 KNOWN = {"Authorization": HOOK}
@@ -113,9 +113,7 @@ def test_a_declared_length_over_the_limit_is_refused_before_the_body(make_web, s
     with serve(web.app) as url:
         place = urlsplit(url)
         with socket.create_connection((place.hostname, place.port), timeout=10) as wire:
-            wire.sendall(
-                b"POST /hooks/exports HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n"
-            )
+            wire.sendall(b"POST /hooks/exports HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n")
             answer = http.client.HTTPResponse(wire)
             answer.begin()
             assert answer.status == 413
@@ -132,9 +130,7 @@ def test_a_chunked_body_that_breaks_off_is_not_taken_for_whole(web, url):
 def test_a_body_shorter_than_declared_is_not_taken_for_whole(web, url):
     place = urlsplit(url)
     with socket.create_connection((place.hostname, place.port), timeout=10) as wire:
-        wire.sendall(
-            b"POST /hooks/exports HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{}"
-        )
+        wire.sendall(b"POST /hooks/exports HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{}")
         wire.shutdown(socket.SHUT_WR)
         answer = http.client.HTTPResponse(wire)
         answer.begin()

@@ -1,0 +1,164 @@
+"""The export's shape: one YAML, read within bounds, and the code that it names."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from relay.archive import inspect
+from relay.strict_yaml import load
+
+
+def document(**changes):
+    """The YAML with lines replaced (a value) or left out (None)."""
+    lines = {
+        "version": "HcCrmTemplateVersion: v1",
+        "resources": "Resources:",
+        "function": "  hello:",
+        "type": "    Type: HC::Serverless::Function",
+        "properties": "    Properties:",
+        "handler": "      Handler: index.handler",
+        "runtime": "      Runtime: Python3.9",
+        "code": "      CodeFileName: index.zip",
+        "memory": "      MemorySize: 128",
+        "timeout": "      Timeout: 3",
+        "more": "",
+        **changes,
+    }
+    return "\n".join(line for line in lines.values() if line is not None).encode()
+
+
+def report_of(zips, yaml, name="hello.yaml"):
+    files = [zips.File("index.zip", b"code"), zips.File(name, yaml, method=8)]
+    store = zips.Store(zips.Zip(files).bytes())
+    return inspect(store.size, store.read)
+
+
+BAD = {
+    "no version": ("export.template", document(version=None)),
+    "a list": ("export.template", b"- a\n- b\n"),
+    "nothing": ("export.template", b""),
+    "only text": ("export.template", b"hello"),
+    "no resources": ("export.resources", b"HcCrmTemplateVersion: v1\n"),
+    "resources as text": ("export.resources", b"HcCrmTemplateVersion: v1\nResources: hello\n"),
+    "two functions": (
+        "export.resources",
+        document(more="  other:\n    Type: HC::Serverless::Function\n"),
+    ),
+    "no name": ("export.function_name", document(function='  "":')),
+    "another type": ("export.type", document(type="    Type: HC::Serverless::Trigger")),
+    "no type": ("export.type", document(type=None)),
+    "a resource of nothing": (
+        "export.properties",
+        b"HcCrmTemplateVersion: v1\nResources:\n  hello:\n",
+    ),
+    "properties as text": (
+        "export.properties",
+        b"HcCrmTemplateVersion: v1\nResources:\n  hello:\n    Properties: x\n",
+    ),
+    "no code name": ("export.code_name", document(code=None)),
+    "a number as code name": ("export.code_name", document(code="      CodeFileName: 3")),
+    "code that is not there": ("export.code_missing", document(code="      CodeFileName: b.zip")),
+    "the YAML as code": ("export.code_missing", document(code="      CodeFileName: hello.yaml")),
+    "not UTF-8": (
+        "export.yaml_encoding",
+        document(more="      Description: \xff").decode().encode("latin-1"),
+    ),
+    "a tab": ("export.yaml_syntax", document(more="\tx: 1")),
+    "not closed": ("export.yaml_syntax", document(more="      Description: 'open")),
+    "two documents": ("export.yaml_syntax", document(more="---\na: 1")),
+    "a key twice": ("export.yaml_syntax", document(more="      Timeout: 5")),
+    "a control character": ("export.yaml_syntax", document(more='      Description: "\x01"')),
+    "a number too long": ("export.yaml_syntax", document(more="      Big: " + "9" * 5000)),
+    "a list as key": ("export.yaml_syntax", document(more="      ? [a]\n      : b")),
+    "an alias": ("export.yaml_alias", document(more="      A: &a x\n      B: *a")),
+    "an anchor": ("export.yaml_alias", document(more="      A: &a x")),
+    "a billion laughs": (
+        "export.yaml_alias",
+        b"a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nHcCrmTemplateVersion: v1\n",
+    ),
+    "a tag": ("export.yaml_tag", document(more="      A: !!python/object/apply:os.system [ls]")),
+    "a harmless tag": ("export.yaml_tag", document(more="      A: !!binary aGVsbG8=")),
+    "deep": ("export.yaml_deep", document(more="      A: " + "[" * 500 + "]" * 500)),
+    "deep by indentation": (
+        "export.yaml_deep",
+        "\n".join(" " * level + "a:" for level in range(200)).encode(),
+    ),
+    "endless": ("export.yaml_long", document(more="      A: [" + "x," * 60_000 + "]")),
+    "too large": ("export.yaml_size", document(more="# " + "x" * 1_100_000)),
+}
+
+
+@pytest.mark.parametrize(("code", "yaml"), BAD.values(), ids=BAD)
+def test_a_wrong_yaml_is_refused_in_words(zips, code, yaml):
+    began = time.monotonic()
+    report = report_of(zips, yaml)
+    assert time.monotonic() - began < 2
+    assert code in [finding.code for finding in report.errors]
+    for finding in report.errors:
+        assert finding.message.en
+        assert finding.message.en != finding.message.zh
+        assert finding.hint.zh
+        assert len(finding.message.en) < 400
+
+
+def test_a_syntax_error_says_the_line(zips):
+    report = report_of(zips, document(more="\tx: 1"))
+    assert "line 11" in report.errors[0].message.en
+    assert "第 11 行" in report.errors[0].message.zh
+
+
+@pytest.mark.parametrize("names", [["a.yaml", "b.yml"], ["a.YAML", "deep/b.yaml"]])
+def test_two_yaml_files_are_one_too_many(zips, names):
+    files = [zips.File("index.zip"), *[zips.File(name, document()) for name in names]]
+    store = zips.Store(zips.Zip(files).bytes())
+    report = inspect(store.size, store.read)
+    assert [finding.code for finding in report.errors] == ["export.many_yaml"]
+    assert report.export is None
+
+
+ODD = {
+    "runtime": ("export.runtime", document(runtime="      Runtime: Cobol60")),
+    "runtime as number": ("export.runtime", document(runtime="      Runtime: 3.9")),
+    "memory": ("export.memory", document(memory="      MemorySize: 129")),
+    "memory as text": ("export.memory", document(memory="      MemorySize: 128M")),
+    "timeout": ("export.timeout", document(timeout="      Timeout: 259201")),
+    "handler": ("export.handler", document(handler="      Handler: handler")),
+}
+
+
+@pytest.mark.parametrize(("code", "yaml"), ODD.values(), ids=ODD)
+def test_values_outside_of_the_documents_are_only_noted(zips, code, yaml):
+    report = report_of(zips, yaml)
+    assert [(finding.code, finding.level) for finding in report.findings] == [(code, "note")]
+    assert report.export.code.name == "index.zip"
+
+
+@pytest.mark.parametrize("runtime", ["Java21", "Custom", "Custom Image", "C#(.NET Core 6.0)"])
+def test_documented_values_are_not_worth_a_note(zips, runtime):
+    yaml = document(runtime=f"      Runtime: {runtime}", handler='      Handler: "-"')
+    assert report_of(zips, yaml).findings == ()
+
+
+def test_another_template_version_is_warned_of(zips):
+    report = report_of(zips, document(version="HcCrmTemplateVersion: v2"))
+    assert [finding.code for finding in report.findings] == ["export.template_version"]
+    assert report.errors == ()
+
+
+def test_unknown_keys_are_no_finding(zips):
+    yaml = document(more="      FuncVpc: {vpc_id: abc}\n      Strategy: [1, 2]")
+    report = report_of(zips, yaml)
+    assert report.findings == ()
+    assert report.export.properties["FuncVpc"] == {"vpc_id": "abc"}
+
+
+def test_properties_are_plain_json_values():
+    read = load("a: 2021-01-01\nb: .inf\nc: yes\n1: [1.5, null]\nd: 0x1F\n")
+    assert read == {"a": "2021-01-01", "b": "inf", "c": True, "1": [1.5, None], "d": 31}
+
+
+def test_a_mark_in_front_and_crlf_are_no_trouble(zips):
+    yaml = b"\xef\xbb\xbf" + document().replace(b"\n", b"\r\n")
+    assert report_of(zips, yaml, "hello.YML").findings == ()

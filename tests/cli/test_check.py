@@ -1,0 +1,191 @@
+"""`relay check`: errors, advice, and trying what is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+
+from relay.sandbox.functiongraph import SandboxServer
+
+from .conftest import CONFIGURATION, Run
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 server with the bucket of the configuration."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+    client.create_bucket(Bucket="exports")
+    client.close()
+    yield url
+    server.stop()
+
+
+def advice(run: Run, text: str) -> dict[str, str]:
+    Path("relay.toml").write_text(text)
+    told = json.loads(run("check", "--json").stdout)
+    return {one["path"]: f"{one['words']}. {one['hint']}" for one in told["warnings"]}
+
+
+def outcomes(run: Run) -> dict[str, tuple[str, str]]:
+    told = json.loads(run("check", "--connect", "--json").stdout)
+    return {one["what"]: (one["outcome"], one["words"]) for one in told["connections"]}
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_good_configuration_is_ok_without_a_warning(run: Run) -> None:
+    result = run("check")
+    assert result.exit_code == 0
+    expected = "ok configuration (relay.toml): 1 source, 1 target, 1 channel, 1 route\n"
+    assert result.stdout == expected
+
+
+def test_the_file_can_be_named(run: Run, configured: Path) -> None:
+    configured.rename("other.toml")
+    assert "(other.toml): 1 source" in run("--config", "other.toml", "check").stdout
+    assert "(other.toml): 1 source" in run("check", RELAY_CONFIG="other.toml").stdout
+    assert "no file: defaults and environment" in run("check").stdout
+
+
+def test_every_error_is_told_with_its_path_and_ends_with_78(run: Run, configured: Path) -> None:
+    wrong = CONFIGURATION.replace("region", "regoin").replace('source = "exports"', 'source = "x"')
+    configured.write_text(wrong)
+    result = run("check")
+    assert result.exit_code == 78
+    assert (
+        "sources.exports.regoin: no setting has this name. Did you mean `region`?" in result.stderr
+    )
+    assert "targets.prod.region: is required" in result.stderr
+    assert "routes[0].source: no [sources.NAME] table has this name" in result.stderr
+
+
+def test_errors_come_as_json_too(run: Run) -> None:
+    result = run("check", "--json", RELAY_DELIVERY__ATTEMPTS="x")
+    assert result.exit_code == 78
+    told = json.loads(result.stdout)
+    assert told["ok"] is False
+    assert told["errors"][0]["path"] == "delivery.attempts"
+    assert told["errors"][0]["message"] == "should be a whole number"
+
+
+@given(secret=st.from_regex(r"[A-Za-z0-9/+=]{12,40}", fullmatch=True))
+@rules(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@pytest.mark.parametrize(
+    "setting", ["kind", "region", "addressing_style", "buckets", "endpoint_url", "scan_every"]
+)
+def test_no_output_holds_a_secret(run: Run, configured: Path, setting: str, secret: str) -> None:
+    line = f'{setting} = "{secret}"\n'
+    text, found = re.subn(
+        rf"(\[sources\.exports\]\n(?:.+\n)*?){setting} = .+\n", rf"\1{line}", CONFIGURATION
+    )
+    if not found:
+        text = CONFIGURATION.replace("[sources.exports]\n", f"[sources.exports]\n{line}")
+    configured.write_text(text)
+    for arguments in (("check",), ("check", "--json")):
+        assert secret not in run(*arguments).output
+
+
+class TestAdvice:
+    def test_without_tokens_only_loopback_is_answered(self, run: Run) -> None:
+        text = CONFIGURATION.replace('["a-token-that-is-long-enough"]', "[]")
+        assert "answer on loopback only" in advice(run, text)["api.tokens"]
+
+    def test_short_tokens_are_told(self, run: Run) -> None:
+        text = CONFIGURATION.replace("a-token-that-is-long-enough", "short")
+        text = text.replace("a-hook-token-that-is-long", "short")
+        assert set(advice(run, text)) == {"api.tokens[0]", "sources.exports.token"}
+
+    def test_a_source_that_cannot_verify_anybody_is_told(self, run: Run) -> None:
+        text = CONFIGURATION.replace('token = "a-hook-token-that-is-long"\n', "")
+        told = advice(run, text)["sources.exports"]
+        assert "nothing can be posted to it" in told
+        assert "Set token." in told
+
+    def test_unless_it_pulls_a_queue(self, run: Run) -> None:
+        queue = 'sqs_queue_url = "https://sqs.us-east-1.amazonaws.com/1/q"\n'
+        text = CONFIGURATION.replace('token = "a-hook-token-that-is-long"\n', queue)
+        assert advice(run, text) == {}
+
+    def test_an_envelope_that_does_not_exist_is_told(self, run: Run) -> None:
+        text = CONFIGURATION.replace('kind = "s3"', 'kind = "s3"\naccept = ["bare", "bear"]')
+        assert "there is no envelope 'bear'" in advice(run, text)["sources.exports.accept"]
+
+    def test_what_no_route_uses_is_told(self, run: Run) -> None:
+        text = CONFIGURATION.partition("[[routes]]")[0]
+        assert advice(run, text) == {
+            "sources.exports": "no route takes it. ",
+            "targets.prod": "no route uses it. ",
+            "channels.ops": "no route tells it. ",
+        }
+
+    def test_a_route_behind_one_that_takes_everything_is_told(self, run: Run) -> None:
+        route = '[[routes]]\nsource = "exports"\ntarget = "prod"\n'
+        text = CONFIGURATION + 'key = "*"\nname = "all"\n' + route
+        assert advice(run, text) == {"routes[1]": "never matches: route all takes everything. "}
+
+    def test_links_are_missed_and_plain_http_is_warned_of(self, run: Run) -> None:
+        line = 'public_url = "https://relay.example.com"\n'
+        assert "no links" in advice(run, CONFIGURATION.replace(line, ""))["public_url"]
+        text = CONFIGURATION.replace("https://relay", "http://relay")
+        assert "is http" in advice(run, text)["public_url"]
+
+
+class TestConnect:
+    @pytest.mark.usefixtures("configured")
+    def test_what_does_not_answer_is_told_one_by_one(self, run: Run) -> None:
+        result = run("check", "--connect")
+        assert result.exit_code == 1
+        assert re.search(r"^ok database: ", result.stdout, re.MULTILINE)
+        assert re.search(r"^failed sources\.exports: ", result.stdout, re.MULTILINE)
+        assert re.search(r"^failed targets\.prod: ", result.stdout, re.MULTILINE)
+        assert re.search(r"^not tried channels\.ops: ", result.stdout, re.MULTILINE)
+        assert "s3cr3t" not in result.output
+
+    def test_what_answers_is_ok(self, run: Run, configured: Path, store: str) -> None:
+        with SandboxServer() as sandbox:
+            text = CONFIGURATION.replace("http://127.0.0.1:9", store, 1)
+            text = text.replace("http://127.0.0.1:9", sandbox.url)
+            text = text.replace("0123456789abcdef0123456789abcdef", sandbox.project_id)
+            text = text.replace('"ak"', f'"{sandbox.access_key}"')
+            text = text.replace("s3cr3t-secret-key", sandbox.secret_key)
+            configured.write_text(text)
+            told = outcomes(run)
+        assert told["sources.exports"][0] == "ok"
+        assert told["targets.prod"][0] == "ok"
+        assert told["channels.ops"][0] == "not tried"
+
+    def test_a_missing_bucket_fails(self, run: Run, configured: Path, store: str) -> None:
+        text = CONFIGURATION.replace("http://127.0.0.1:9", store, 1)
+        configured.write_text(text.replace('["exports"]', '["exprots"]'))
+        assert outcomes(run)["sources.exports"][0] == "failed"
+
+    def test_a_database_that_cannot_be_opened_fails(self, run: Run, configured: Path) -> None:
+        Path("taken").write_text("no directory")
+        told = outcomes_with(run, RELAY_DATABASE__URL="sqlite:///taken/relay.db")
+        assert told["database"] == "failed"
+
+
+def outcomes_with(run: Run, **environ: str) -> dict[str, str]:
+    told = json.loads(run("check", "--connect", "--json", **environ).stdout)
+    return {one["what"]: one["outcome"] for one in told["connections"]}

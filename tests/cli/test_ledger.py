@@ -1,0 +1,232 @@
+"""`relay deliveries`, `show`, `retrigger`, `migrate`: reading the ledger, and acting on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relay.model import (
+    Event,
+    Failed,
+    Incoming,
+    Kind,
+    NewDelivery,
+    NewMessage,
+    ObjectRef,
+    Problem,
+    State,
+    Succeeded,
+    Text,
+    Verdict,
+    utc_now,
+)
+from relay.store import Arrival, NewNotification, Store
+
+from .conftest import Run
+
+PROBLEM = Problem(
+    "archive.encrypted", Text("It is encrypted", "已加密"), Text("Decrypt it", "解密")
+)
+
+
+@pytest.fixture
+def store(folder: object) -> Iterator[Store]:
+    store = Store.open("sqlite:///var/relay.db")
+    store.migrate()
+    yield store
+    store.close()
+
+
+def arrive(store: Store, key: str, now: datetime | None = None) -> str:
+    now = now or utc_now()
+    event = Event(ObjectRef("exports", key, "v1"), f"etag:{key}", "created", now)
+    delivery = NewDelivery("exports#1", "prod", {"func_name": "{function}"}, ("ops",))
+    new = NewNotification(Incoming("exports", b"{}", now), Verdict.ACCEPTED)
+    return store.accept(new, [Arrival(event, (delivery,))], now).deliveries[0]
+
+
+def end(store: Store, outcome: Succeeded | Failed) -> None:
+    now = utc_now()
+    claim = store.claim("worker", timedelta(seconds=30), {}, now)
+    assert claim
+    message = NewMessage("ops", "import.failed", {})
+    assert store.finish(claim, outcome, now + timedelta(seconds=2), messages=[message])
+
+
+@pytest.fixture
+def failed(store: Store) -> str:
+    delivery_id = arrive(store, "prod/hello.zip")
+    end(store, Failed(PROBLEM))
+    return delivery_id
+
+
+def test_migrate_makes_the_database_and_says_so(run: Run) -> None:
+    assert run("migrate").stdout == "the database is at the newest version\n"
+    assert json.loads(run("migrate", "--json").stdout) == {"migrated": True}
+
+
+class TestDeliveries:
+    def test_an_empty_ledger_says_so(self, run: Run) -> None:
+        assert run("deliveries").stdout == "no deliveries\n"
+        assert json.loads(run("deliveries", "--json").stdout) == {"items": [], "next_cursor": None}
+
+    def test_the_newest_come_first_in_aligned_columns(self, run: Run, store: Store) -> None:
+        now = utc_now()
+        older = arrive(store, "a.zip", now - timedelta(hours=2))
+        newer = arrive(store, "日本/語.zip", now)
+        head, first, second = run("deliveries").stdout.splitlines()
+        assert head.split() == ["ID", "STATE", "KIND", "OBJECT", "TO", "TRIES", "MADE", "WHY"]
+        assert first.startswith(f"{newer}  pending  import  exports/日本/語.zip  prod")
+        assert second.startswith(f"{older}  pending  import  exports/a.zip")
+        assert "2 h ago" in second
+
+    def test_what_failed_says_why(self, run: Run, failed: str) -> None:
+        (line,) = run("deliveries", "--kind", "import").stdout.splitlines()[1:]
+        assert line.endswith("archive.encrypted")
+        (row,) = json.loads(run("deliveries", "--state", "failed", "--json").stdout)["items"]
+        assert row["id"] == failed
+        assert row["error"] == {
+            "code": "archive.encrypted",
+            "message": "It is encrypted",
+            "hint": "Decrypt it",
+        }
+        assert row["attempts"] == 1
+
+    def test_filters_and_pages(self, run: Run, store: Store) -> None:
+        now = utc_now()
+        for number in range(3):
+            arrive(store, f"prod/{number}.zip", now - timedelta(days=number))
+        arrive(store, "dev/x.zip", now)
+        query = ("deliveries", "--json", "--key", "prod/*", "--limit", "2")
+        page = json.loads(run(*query).stdout)
+        assert [row["key"] for row in page["items"]] == ["prod/0.zip", "prod/1.zip"]
+        rest = json.loads(run(*query, "--cursor", page["next_cursor"]).stdout)
+        assert [row["key"] for row in rest["items"]] == ["prod/2.zip"]
+        since = json.loads(run(*query, "--since", "36h").stdout)
+        assert [row["key"] for row in since["items"]] == ["prod/0.zip", "prod/1.zip"]
+        day = (now - timedelta(days=1, hours=12)).isoformat()
+        until = json.loads(run(*query, "--until", day).stdout)
+        assert [row["key"] for row in until["items"]] == ["prod/2.zip"]
+
+    def test_a_hostile_key_stays_on_its_line(self, run: Run, store: Store) -> None:
+        arrive(store, "a\n\x1b[31m\u202e\udcff.zip")
+        assert len(run("deliveries").stdout.splitlines()) == 2
+        assert r"a\n\x1b[31m\u202e\udcff.zip" in run("deliveries").stdout
+        assert json.loads(run("deliveries", "--json").stdout)["items"][0]["key"].startswith("a\n")
+
+    @pytest.mark.parametrize(
+        "option", [("--state", "retrying"), ("--limit", "0"), ("--since", "x")]
+    )
+    def test_a_wrong_option_is_a_usage_error(self, run: Run, option: tuple[str, str]) -> None:
+        assert run("deliveries", *option).exit_code == 2
+
+    def test_a_wrong_cursor_is_told_in_words(self, run: Run) -> None:
+        result = run("deliveries", "--cursor", "nonsense")
+        assert result.exit_code == 1
+        assert "cursor" in result.stderr
+
+
+class TestShow:
+    def test_it_tells_the_story(self, run: Run, failed: str) -> None:
+        told = run("show", failed).stdout
+        for words in (
+            f"delivery     {failed}  failed",
+            "object       exports/prod/hello.zip",
+            "version      v1",
+            "source       exports, route exports#1",
+            "error        archive.encrypted: It is encrypted. Decrypt it",
+            "automatic",
+            "2 s",
+            "ops",
+        ):
+            assert words in told
+
+    def test_it_tells_it_as_json(self, run: Run, failed: str) -> None:
+        told = json.loads(run("show", failed, "--json").stdout)
+        assert told["state"] == "failed"
+        (attempt,) = told["attempts"]
+        assert (attempt["outcome"], attempt["error"]["hint"]) == ("failed", "Decrypt it")
+        assert told["event"]["object"]["key"] == "prod/hello.zip"
+        assert told["messages"][0]["destination"] == "ops"
+
+    def test_a_success_shows_its_result(self, run: Run, store: Store) -> None:
+        delivery_id = arrive(store, "x.zip")
+        end(store, Succeeded({"func_urn": "urn:fss:x"}))
+        assert "func_urn     urn:fss:x" in run("show", delivery_id).stdout
+
+    def test_an_unknown_id_is_told_in_words(self, run: Run) -> None:
+        result = run("show", "nosuch")
+        assert result.exit_code == 1
+        assert "There is no delivery with this id" in result.stderr
+
+
+class TestRetrigger:
+    def test_a_failed_one_is_due_again(self, run: Run, store: Store, failed: str) -> None:
+        result = run("retrigger", failed, "--on-conflict", "update")
+        assert result.exit_code == 0
+        assert result.stdout == f"{failed}  due now\n"
+        delivery = store.delivery(failed)
+        assert delivery
+        assert (delivery.state, delivery.trigger) == (State.PENDING, "manual")
+        assert delivery.options["on_conflict"] == "update"
+
+    def test_all_in_a_state_are_due_again_and_nothing_else(self, run: Run, store: Store) -> None:
+        now = utc_now()
+        arrivals = [
+            Arrival(
+                Event(ObjectRef("exports", f"{number}.zip"), f"etag:{number}", "created", now),
+                (NewDelivery("exports#1", "prod", {}, (), State.SKIPPED, "gone"),),
+            )
+            for number in range(205)  # more than a page
+        ]
+        new = NewNotification(Incoming("exports", b"{}", now), Verdict.ACCEPTED)
+        skipped = store.accept(new, arrivals, now).deliveries
+        done = arrive(store, "done.zip")
+        end(store, Succeeded({}))
+        told = json.loads(
+            run("retrigger", "--state", "skipped", "--kind", "import", "--json").stdout
+        )
+        assert {one["id"] for one in told} == set(skipped)
+        assert store.counts()[Kind.IMPORT, State.PENDING] == 205
+        delivery = store.delivery(done)
+        assert delivery
+        assert delivery.state == State.SUCCEEDED
+
+    def test_one_that_cannot_be_is_told_and_the_others_are(self, run: Run, failed: str) -> None:
+        result = run("retrigger", "nosuch", failed, "--json")
+        assert result.exit_code == 1
+        wrong, right = json.loads(result.stdout)
+        assert "no delivery" in wrong["error"]["message"].lower()
+        assert right == {"id": failed, "state": "pending"}
+
+    @pytest.mark.parametrize("arguments", [(), ("some-id", "--state", "failed")])
+    def test_ids_or_a_state_must_be_said(self, run: Run, arguments: tuple[str, ...]) -> None:
+        assert run("retrigger", *arguments).exit_code == 2
+
+    def test_when_none_matches_it_says_so(self, run: Run) -> None:
+        assert run("retrigger", "--state", "failed").stdout == "no such deliveries\n"
+
+
+def test_moments_are_dates_or_how_long_ago() -> None:
+    from relay.commands.printing import Moment
+
+    parsed = Moment().convert("2026-11-24T08:30+08:00", None, None)
+    assert parsed == datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
+    assert Moment().convert("2026-11-24", None, None).tzinfo == UTC
+    before = utc_now()
+    assert before <= Moment().convert("2d", None, None) + timedelta(days=2) <= utc_now()
+
+
+def test_colour_is_only_for_a_terminal_that_wants_it(
+    run: Run, failed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from relay.commands.printing import style
+
+    assert "\x1b" not in run("deliveries").stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert style("x", fg="red") == "x"
+    monkeypatch.delenv("NO_COLOR")
+    assert style("x", fg="red") == "\x1b[31mx\x1b[0m"

@@ -1,0 +1,85 @@
+"""`relay config schema`: valid, and of one mind with the loader."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from relay.loader import known, settings_class
+from relay.settings import Settings
+
+from .conftest import CONFIGURATION, Run
+
+
+@pytest.fixture
+def schema(run: Run) -> dict[str, Any]:
+    result = run("config", "schema")
+    assert result.exit_code == 0
+    told: dict[str, Any] = json.loads(result.stdout)
+    return told
+
+
+def errors(schema: dict[str, Any], text: str) -> list[str]:
+    found = Draft202012Validator(schema).iter_errors(tomllib.loads(text))
+    return sorted({error.json_path for error in found})
+
+
+def test_it_is_a_valid_schema(schema: dict[str, Any]) -> None:
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"].endswith("2020-12/schema")
+
+
+def test_a_good_file_is_good(schema: dict[str, Any]) -> None:
+    assert errors(schema, CONFIGURATION) == []
+
+
+def test_every_setting_and_every_plug_ins_setting_is_in_it(schema: dict[str, Any]) -> None:
+    assert set(schema["properties"]) == set(Settings.model_fields)
+    for table, group in (("sources", "handlers"), ("targets", "targets"), ("channels", "channels")):
+        for kind in known(group):
+            described = schema["$defs"][f"{table}.{kind}"]["properties"]
+            assert set(described) == set(settings_class(group, kind).model_fields)
+
+
+def test_every_default_in_it_is_one_that_it_takes(schema: dict[str, Any]) -> None:
+    tables = [schema, *schema["$defs"].values()]
+    told = [one for table in tables for one in table["properties"].values() if "default" in one]
+    assert len(told) > 40
+    for one in told:
+        Draft202012Validator({**one, "$defs": schema["$defs"]}).validate(one["default"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("public_url", "publik_url", "$"),
+        ("region = ", "regoin = ", "$.sources.exports"),
+        ('"slack"\n', '"slack"\nlanguage = "fr"\n', "$.channels.ops.language"),
+        ("[[routes]]", "[[routes]]\non_conflict = 'no'", "$.routes[0].on_conflict"),
+        ("[api]", "[delivery]\nattempts = 0\n[api]", "$.delivery.attempts"),
+        ("[api]", "[delivery]\nlease = '1 day'\n[api]", "$.delivery.lease"),
+        ('kind = "s3"\n', "", "$.sources.exports"),
+    ],
+)
+def test_a_wrong_file_is_wrong_at_its_place(
+    schema: dict[str, Any], old: str, new: str, where: str
+) -> None:
+    assert where in errors(schema, CONFIGURATION.replace(old, new, 1))
+
+
+def test_numbers_and_choices_may_be_references(schema: dict[str, Any]) -> None:
+    text = CONFIGURATION.replace('kind = "slack"', 'kind = "slack"\nlanguage = "${LANGUAGE}"')
+    text += '[delivery]\nattempts = "${ATTEMPTS:-3}"\n'
+    assert errors(schema, text) == []
+
+
+def test_a_strangers_plug_in_may_have_keys_of_its_own(schema: dict[str, Any]) -> None:
+    text = CONFIGURATION.replace('kind = "slack"', 'kind = "my.chat:Channel"\nroom = 7')
+    assert errors(schema, text) == []
+    assert errors(schema, text.replace("room = 7", 'language = "fr"')) == [
+        "$.channels.ops.language"
+    ]

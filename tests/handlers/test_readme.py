@@ -1,0 +1,65 @@
+"""The handler in handlers/README.md is whole: found by dotted path, it keeps every promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "handlers" / "README.md"
+
+BREAKAGES = {
+    "unpinned": ("if ref.etag not in (None, etag):", "if False:"),
+    "unranged": ("file.seek(start)", "file.seek(0)"),
+    "leaky": ("except (OSError, UnicodeError) as error:", "except KeyError as error:"),
+    "trusting": ('etag=text(record, "etag")', 'etag=record["etag"]'),
+    "short": ("- start)", "- start - 1)"),
+    "unchecked": ('count_or_none(record, "size")', 'record.get("size")'),
+    "nameless": ('f"etag:{ref.etag}"', '""'),
+    "lax": (
+        "Settings = ShelfSettings",
+        "Settings = type('L', (ShelfSettings,), {}, extra='allow')",
+    ),
+}
+"""How a handler could be wrong: each is found out by the suite."""
+
+
+def blocks() -> dict[str, str]:
+    found = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README.read_text(), re.DOTALL)
+    assert [name for name, _ in found] == ["shelf.py", "test_shelf.py"]
+    return dict(found)
+
+
+def suite(folder: Path) -> str:
+    """What pytest says about the tests in a folder outside the tree."""
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "-W", "error", "--tb=no"]
+    paths = os.pathsep.join([str(folder), str(README.parents[1])])
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "."],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_example_keeps_every_promise(tmp_path: Path) -> None:
+    for name, code in blocks().items():
+        (tmp_path / name).write_text(code)
+    said = suite(tmp_path)
+    assert re.search(r"^\d\d passed, 1 skipped in", said, re.MULTILINE), said
+
+
+def test_a_broken_handler_does_not_pass(tmp_path: Path) -> None:
+    shelf, test = blocks().values()
+    for name, (right, wrong) in BREAKAGES.items():
+        assert shelf.count(right) == 1, right
+        (tmp_path / f"{name}.py").write_text(shelf.replace(right, wrong))
+        (tmp_path / f"test_{name}.py").write_text(test.replace("shelf:Handler", f"{name}:Handler"))
+    found_out = set(re.findall(r"^FAILED test_(\w+)\.py", suite(tmp_path), re.MULTILINE))
+    assert found_out == set(BREAKAGES)

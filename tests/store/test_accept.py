@@ -1,0 +1,234 @@
+"""What comes in at the doors, and what is made of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from relay.model import (
+    Incoming,
+    Kind,
+    NewDelivery,
+    ObjectRef,
+    Road,
+    State,
+    Trigger,
+    Verdict,
+)
+from relay.store import NewNotification
+
+NO_ROUTE = (NewDelivery("", "", {}, state=State.SKIPPED, reason="no route"),)
+
+
+def test_a_notification_is_kept_byte_for_byte(store, hands):
+    headers = {"content-type": "text/plain", "x-odd": "\udcff"}
+    body = bytes(range(256))
+    incoming = Incoming(
+        "exports", body, hands.now, Road.QUEUE, "PUT", "/hooks/exports", {}, headers
+    )
+    new = NewNotification(incoming, Verdict.UNREADABLE, "no \ud800 JSON", ("sns", "bare"))
+    accepted = store.accept(new, [], hands.now)
+    kept = store.notification(accepted.notification_id)
+    assert (kept.body, kept.headers, kept.received) == (body, headers, hands.now)
+    assert (kept.source, kept.road, kept.method) == ("exports", Road.QUEUE, "PUT")
+    assert (kept.verdict, kept.reason) == (Verdict.UNREADABLE, "no \ud800 JSON")
+    assert (kept.envelopes, kept.events, kept.path) == (("sns", "bare"), 0, "/hooks/exports")
+
+
+def test_a_new_event_gets_its_deliveries(store, hands):
+    event = hands.event(version="v1", etag="e1", size=22, order="s3:01")
+    accepted = hands.accept(event)
+    assert (accepted.fresh, accepted.verdict) == (1, Verdict.ACCEPTED)
+    (delivery_id,) = accepted.deliveries
+    delivery = store.delivery(delivery_id)
+    assert (delivery.kind, delivery.state, delivery.due) == (Kind.IMPORT, State.PENDING, hands.now)
+    assert (delivery.route, delivery.destination) == ("exports#1", "prod")
+    assert (delivery.bucket, delivery.key, delivery.version) == ("exports", "prod/a.zip", "v1")
+    assert (delivery.options, delivery.channels) == ({"on_conflict": "skip"}, ("ops",))
+    assert (delivery.attempts, delivery.trigger, delivery.run) == (0, Trigger.AUTOMATIC, 1)
+    assert delivery.event_id == event.id_in("exports")
+    assert store.event(delivery.event_id) == event
+
+
+def test_an_event_without_a_route_is_skipped_and_visible(store, hands):
+    accepted = hands.accept(hands.event(version="v1"), deliveries=NO_ROUTE)
+    delivery = store.delivery(accepted.deliveries[0])
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, "no route")
+    assert delivery.finished == hands.now
+    assert hands.claim() is None
+
+
+def test_the_same_event_again_is_a_duplicate_with_the_same_deliveries(store, hands):
+    event = hands.event(version="v1")
+    first = hands.accept(event)
+    second = hands.accept(event)
+    assert (second.fresh, second.verdict) == (0, Verdict.DUPLICATE)
+    assert second.deliveries == first.deliveries
+    assert store.notification(second.notification_id).verdict == Verdict.DUPLICATE
+    assert store.notification(second.notification_id).events == 1
+
+
+def test_the_same_event_twice_in_one_notification_is_one_event(hands):
+    event = hands.event(version="v1")
+    accepted = hands.accept(event, event)
+    assert (accepted.fresh, len(accepted.deliveries)) == (1, 1)
+
+
+def test_a_notification_with_one_new_event_among_known_ones_is_accepted(hands):
+    old, new = hands.event(version="v1"), hands.event(version="v2")
+    hands.accept(old)
+    accepted = hands.accept(old, new)
+    assert (accepted.fresh, accepted.verdict) == (1, Verdict.ACCEPTED)
+    assert len(accepted.deliveries) == 2
+
+
+def test_an_unreadable_notification_stays_unreadable_and_its_good_events_count(store, hands):
+    accepted = hands.accept(hands.event(version="v1"), verdict=Verdict.UNREADABLE)
+    assert (accepted.fresh, accepted.verdict) == (1, Verdict.UNREADABLE)
+    again = hands.accept(hands.event(version="v1"), verdict=Verdict.UNREADABLE)
+    assert again.verdict == Verdict.UNREADABLE
+
+
+def test_two_sources_do_not_share_events(hands):
+    event = hands.event(version="v1")
+    assert hands.accept(event, source="a").fresh == 1
+    assert hands.accept(event, source="b").fresh == 1
+
+
+@pytest.mark.parametrize(
+    "key", ["a\ud800b", "nul\0", "\ufdd0d800", "中文/ö +%2B//", "", "\udcff" * 9]
+)
+def test_a_key_of_any_characters_comes_back_as_it_was(store, hands, key):
+    event = hands.event(key, etag="\ud800")
+    accepted = hands.accept(event)
+    assert store.delivery(accepted.deliveries[0]).key == key
+    assert store.event(event.id_in("exports")) == event
+    assert store.find_event("exports", ObjectRef("exports", key, etag="\ud800"))
+
+
+def test_a_size_that_no_object_has_is_as_if_nothing_was_said(store, hands):
+    for size in (10**30, -1):
+        event = hands.event(f"{size}.zip", etag="e1", size=size)
+        hands.accept(event)
+        assert store.event(event.id_in("exports")).object.size is None
+
+
+def test_a_time_without_a_time_zone_is_a_bug_not_a_failure_of_the_database(store, hands):
+    event = hands.event(etag="e", time=hands.now.replace(tzinfo=None))
+    with pytest.raises(ValueError, match="time zone"):
+        hands.accept(event)
+    assert store.notifications().items == ()
+
+
+class TestTheOtherRoad:
+    """The same bytes, announced by the storage and found by a scan."""
+
+    def test_a_found_object_whose_version_was_announced_is_known(self, hands):
+        announced = hands.accept(hands.event(version="v1", etag="e1", identity="sequencer:9"))
+        found = hands.event(version="v1", etag="e1", type="found")
+        again = hands.accept(found, road=Road.SCAN)
+        assert (again.fresh, again.verdict) == (0, Verdict.DUPLICATE)
+        assert again.deliveries == announced.deliveries
+
+    def test_a_found_object_with_another_version_is_new_though_its_etag_is_known(self, hands):
+        hands.accept(hands.event(version="v1", etag="e1"))
+        assert hands.accept(hands.event(version="v2", etag="e1", type="found")).fresh == 1
+
+    def test_without_versions_the_etag_decides(self, hands):
+        hands.accept(hands.event(etag="e1", identity="sequencer:1+e1"))
+        assert hands.accept(hands.event(etag="e1", type="found", identity="x")).fresh == 0
+        assert hands.accept(hands.event(etag="e2", type="found", identity="y")).fresh == 1
+
+    def test_the_same_etag_under_another_key_is_new(self, hands):
+        hands.accept(hands.event("a.zip", etag="e1"))
+        assert hands.accept(hands.event("b.zip", etag="e1", type="found")).fresh == 1
+
+    def test_an_announcement_of_what_was_found_is_known(self, hands):
+        modified = hands.now
+        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Road.SCAN)
+        late = hands.event(etag="e1", identity="s:1", time=modified + timedelta(seconds=2))
+        assert hands.accept(late).fresh == 0
+
+    def test_an_announcement_that_is_younger_than_what_was_found_is_a_new_upload(self, hands):
+        modified = hands.now
+        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Road.SCAN)
+        again = hands.event(etag="e1", identity="s:2", time=modified + timedelta(seconds=3))
+        assert hands.accept(again).fresh == 1
+
+    @pytest.mark.parametrize("which", ["found", "announced"])
+    def test_where_one_time_is_unknown_the_bytes_decide(self, hands, which):
+        found_at = None if which == "found" else hands.now
+        told_at = None if which == "announced" else hands.later(days=1)
+        hands.accept(hands.event(etag="e1", type="found", identity="x", time=found_at))
+        assert hands.accept(hands.event(etag="e1", identity="s:1", time=told_at)).fresh == 0
+
+    def test_the_same_bytes_announced_twice_are_two_uploads(self, hands):
+        hands.accept(hands.event(etag="e1", identity="s:1"))
+        assert hands.accept(hands.event(etag="e1", identity="s:2")).fresh == 1
+
+    def test_an_object_that_was_only_seen_is_routed_when_it_is_announced(self, store, hands):
+        seen = hands.event(etag="e1", type="found", identity="x")
+        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
+        told = hands.accept(hands.event(etag="e1", identity="s:1"))
+        assert (told.fresh, told.verdict, len(told.deliveries)) == (0, Verdict.ACCEPTED, 1)
+        assert store.delivery(told.deliveries[0]).event_id == seen.id_in("exports")
+
+    def test_an_object_that_was_only_seen_is_not_routed_by_another_scan(self, hands):
+        seen = hands.event(etag="e1", type="found", identity="x")
+        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
+        again = hands.accept(seen, road=Road.SCAN)
+        assert (again.deliveries, again.verdict) == ((), Verdict.DUPLICATE)
+
+
+class TestSubmission:
+    def test_a_submission_of_an_object_that_was_only_seen_gets_its_delivery(self, hands):
+        seen = hands.event(etag="e1", type="found", identity="x")
+        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
+        submitted = hands.accept(seen, road=Road.SUBMISSION)
+        assert (submitted.fresh, submitted.verdict) == (0, Verdict.ACCEPTED)
+        assert hands.claimed().delivery.id == submitted.deliveries[0]
+
+    def test_a_submission_after_the_route_was_added_gets_its_delivery(self, hands):
+        event = hands.event(version="v1")
+        hands.accept(event, deliveries=NO_ROUTE)
+        submitted = hands.accept(event, road=Road.SUBMISSION)
+        assert len(submitted.deliveries) == 2
+        assert hands.claimed().delivery.destination == "prod"
+
+    def test_a_submission_of_what_has_its_delivery_makes_no_other(self, hands):
+        event = hands.event(version="v1")
+        first = hands.accept(event)
+        again = hands.accept(event, road=Road.SUBMISSION)
+        assert (again.deliveries, again.verdict) == (first.deliveries, Verdict.DUPLICATE)
+
+    @pytest.mark.parametrize("road", [Road.HOOK, Road.QUEUE, Road.SUBMISSION])
+    def test_what_no_route_took_is_routed_once_though_announced_twice_at_once(self, hands, road):
+        event = hands.event(version="v1")
+        hands.accept(event, deliveries=NO_ROUTE)
+        again = hands.accept(event, event, road=road)
+        assert len(again.deliveries) == 2, "the skipped one and one import"
+        assert hands.accept(event, road=road).deliveries == again.deliveries
+
+
+class TestFindEvent:
+    def test_finds_by_version(self, store, hands):
+        event = hands.event(version="v1", etag="e1")
+        hands.accept(event)
+        ref = ObjectRef("exports", "prod/a.zip", version="v1", etag="other")
+        assert store.find_event("exports", ref) == event.id_in("exports")
+
+    def test_finds_the_newest_by_etag(self, store, hands):
+        hands.accept(hands.event(etag="e1", identity="s:1"))
+        hands.later(seconds=1)
+        newest = hands.event(etag="e1", identity="s:2")
+        hands.accept(newest)
+        ref = ObjectRef("exports", "prod/a.zip", etag="e1")
+        assert store.find_event("exports", ref) == newest.id_in("exports")
+
+    def test_finds_nothing_for_other_bytes_or_none_named(self, store, hands):
+        hands.accept(hands.event(version="v1", etag="e1"))
+        assert store.find_event("exports", ObjectRef("exports", "prod/a.zip", "v2", "e1")) is None
+        assert store.find_event("exports", ObjectRef("exports", "prod/a.zip", etag="e2")) is None
+        assert store.find_event("exports", ObjectRef("exports", "prod/a.zip")) is None
+        assert store.find_event("other", ObjectRef("exports", "prod/a.zip", "v1")) is None

@@ -1,0 +1,113 @@
+"""How deliveries end, and what is written with the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.model import Failed, Kind, NewMessage, Retry, Skipped, State, Succeeded, Trigger
+
+
+def test_a_success_keeps_its_result_and_what_was_answered(store, hands):
+    hands.deliver_to("prod", version="1")
+    claim = hands.claimed()
+    hands.later(seconds=3)
+    assert hands.finish(claim, Succeeded({"urn": "urn:1"}, '{"ok": true}'))
+    delivery = hands.read(claim.delivery.id)
+    assert (delivery.state, delivery.result) == (State.SUCCEEDED, {"urn": "urn:1"})
+    assert (delivery.finished, delivery.due, delivery.error) == (hands.now, None, None)
+    (attempt,) = store.attempts(delivery.id)
+    assert (attempt.outcome, attempt.answer) == ("succeeded", '{"ok": true}')
+    assert attempt.finished == hands.now
+
+
+def test_a_skip_keeps_its_reason(store, hands):
+    hands.deliver_to("prod", version="1")
+    claim = hands.claimed()
+    hands.finish(claim, Skipped("gone", {"words": "it is gone"}))
+    delivery = hands.read(claim.delivery.id)
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, "gone")
+    assert (delivery.result, delivery.finished) == ({"words": "it is gone"}, hands.now)
+    assert store.attempts(delivery.id)[0].outcome == "skipped"
+
+
+def test_a_failure_keeps_the_problem_in_both_languages(store, hands):
+    hands.deliver_to("prod", version="1")
+    claim = hands.claimed()
+    hands.finish(claim, Failed(hands.problem, "503"))
+    delivery = hands.read(claim.delivery.id)
+    assert (delivery.state, delivery.error) == (State.FAILED, hands.problem)
+    (attempt,) = store.attempts(delivery.id)
+    assert (attempt.outcome, attempt.error, attempt.answer) == ("failed", hands.problem, "503")
+
+
+def test_a_retry_is_due_then_and_says_why(store, hands):
+    hands.deliver_to("prod", version="1")
+    claim = hands.claimed()
+    hands.retry(claim, seconds=40)
+    delivery = hands.read(claim.delivery.id)
+    assert (delivery.state, delivery.error) == (State.PENDING, hands.problem)
+    assert (delivery.due - hands.now).total_seconds() == 40
+    assert delivery.finished is None
+    assert store.attempts(delivery.id)[0].outcome == "retry"
+
+
+def test_a_success_after_a_retry_clears_the_problem(hands):
+    hands.deliver_to("prod", version="1")
+    hands.retry(hands.claimed())
+    hands.later(seconds=10)
+    claim = hands.claimed()
+    hands.finish(claim)
+    delivery = hands.read(claim.delivery.id)
+    assert (delivery.error, delivery.attempts) == (None, 2)
+
+
+def test_a_retry_without_a_time_is_a_mistake_of_the_caller(hands):
+    hands.deliver_to("prod", version="1")
+    claim = hands.claimed()
+    with pytest.raises(ValueError, match="retry"):
+        hands.finish(claim, Retry(hands.problem))
+    assert hands.read(claim.delivery.id).state == State.RUNNING
+
+
+def test_a_long_answer_is_cut_at_four_kib_of_whole_characters(store, hands):
+    hands.deliver_to("prod", version="1")
+    claim = hands.claimed()
+    hands.finish(claim, Succeeded({}, "字" * 5000))
+    (attempt,) = store.attempts(claim.delivery.id)
+    assert attempt.answer == "字" * 1365
+
+
+def test_messages_are_made_with_the_outcome_and_due_at_once(store, hands):
+    delivery = hands.done(version="v1")
+    (message,) = store.messages(delivery.id)
+    assert (message.kind, message.destination) == (Kind.MESSAGE, "ops")
+    assert (message.state, message.due, message.parent) == (State.PENDING, hands.now, delivery.id)
+    body = {"type": "import.succeeded", "body": {"key": "prod/a.zip"}}
+    assert message.message == body
+    for name in ("source", "route", "bucket", "key", "version", "event_id"):
+        assert getattr(message, name) == getattr(delivery, name)
+    claim = hands.claimed(kind=Kind.MESSAGE)
+    assert claim.delivery.id == message.id
+
+
+def test_each_channel_gets_its_own_message(store, hands):
+    hands.deliver_to("prod", version="1")
+    claim = hands.claimed()
+    told = [NewMessage(channel, "import.failed", {}) for channel in ("ops", "dev")]
+    hands.finish(claim, Failed(hands.problem), messages=told)
+    assert {one.destination for one in store.messages(claim.delivery.id)} == {"ops", "dev"}
+
+
+def test_an_attempt_never_changes_once_finished(store, hands):
+    hands.deliver_to("prod", version="1")
+    hands.retry(hands.claimed())
+    (before,) = store.attempts(hands.store.event_deliveries(one_event(hands))[0].id)
+    hands.later(seconds=10)
+    hands.finish(hands.claimed())
+    first, second = store.attempts(before.delivery_id)
+    assert first == before
+    assert (second.number, second.trigger) == (2, Trigger.AUTOMATIC)
+
+
+def one_event(hands):
+    return hands.event(version="1").id_in("exports")

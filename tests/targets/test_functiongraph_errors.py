@@ -1,0 +1,186 @@
+"""What each answer means, by the published tables: status and code together."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import requests
+
+from relay.errors import (
+    Ambiguous,
+    Busy,
+    NameTaken,
+    PermanentFailure,
+    RelayError,
+    TemporaryFailure,
+)
+from relay.target import Order
+from relay.targets._functiongraph_errors import Answer, classify, read_answer
+from relay.targets._functiongraph_hints import HINTS
+from relay.testing.target import export, ignore
+from tests.targets.conftest import NOW, MakeTarget, Scripted
+
+ORDER = Order("hello", "default")
+
+PERMANENT = """
+400 FSS.0400 FSS.1001 FSS.1002 FSS.1003 FSS.1004 FSS.1005 FSS.1006 FSS.1007 FSS.1008 FSS.1009
+400 FSS.1404 FSS.1405 FSS.1010 FSS.1011 FSS.1012 FSS.1013 FSS.1017 FSS.1018 FSS.1019 FSS.1022
+400 FSS.1023 FSS.1024 FSS.1025 FSS.1026 FSS.1027 FSS.1032 FSS.1034 FSS.1035 FSS.1036 FSS.1037
+400 FSS.1038 FSS.1039 FSS.1058 APIGW.0104 APIGW.0105 APIGW.0106 APIGW.0602 APIGW.0607
+401 FSS.0401 APIGW.0301 APIGW.0303 APIGW.0305 APIGW.0307 APIGW.0311
+403 FSS.0403 FSS.1041 FSS.1042 FSS.1044 FSS.1045 FSS.1046 FSS.1047 FSS.1048 FSS.1121 FSS.1122
+403 FSS.1125 FSS.1126 FSS.1127 APIGW.0302 APIGW.0304 APIGW.0306 APIGW.0310 APIGW.0401 APIGW.0402
+403 APIGW.0404 APIGW.0801 APIGW.0802
+404 FSS.1050 FSS.1055 FSS.1056 FSS.1057 APIGW.0101 APIGW.0103
+405 APIGW.0501 APIGW.0502
+406 FSS.0406
+409 FSS.1064 FSS.1065
+413 FSS.0413 FSS.1071 FSS.1201
+424 FSS.0424
+426 FSS.0426
+428 FSS.0428
+"""
+OTHERS: dict[tuple[int, str], type[RelayError]] = {
+    (409, "FSS.1061"): NameTaken,
+    (409, "FSS.0409"): NameTaken,
+    (412, "FSS.1090"): TemporaryFailure,
+    (412, "FSS.1095"): TemporaryFailure,
+    (408, "FSS.0408"): Ambiguous,
+    (429, "FSS.0429"): Busy,
+    (429, "APIGW.0308"): Busy,
+    (500, "FSS.0500"): Ambiguous,
+    (502, "FSS.0502"): Ambiguous,
+    (503, "FSS.0503"): TemporaryFailure,
+    (504, "FSS.0504"): Ambiguous,
+    (500, "APIGW.0601"): Ambiguous,
+    (500, "APIGW.0605"): Ambiguous,
+    (500, "APIGW.0606"): Ambiguous,
+    (500, "APIGW.0608"): Ambiguous,
+    (500, "APIGW.0609"): Ambiguous,
+    (502, "APIGW.0610"): Ambiguous,
+    (503, "APIGW.0611"): TemporaryFailure,
+    (500, "APIGW.0613"): Ambiguous,
+    (400, "APIGW.0201"): PermanentFailure,
+    (413, "APIGW.0201"): PermanentFailure,
+    (414, "APIGW.0201"): PermanentFailure,
+    (494, "APIGW.0201"): PermanentFailure,
+    (502, "APIGW.0201"): Ambiguous,
+    (504, "APIGW.0201"): Ambiguous,
+}
+TABLE: dict[tuple[int, str], type[RelayError]] = {
+    **{
+        (int(line.split()[0]), code): PermanentFailure
+        for line in PERMANENT.strip().splitlines()
+        for code in line.split()[1:]
+    },
+    **OTHERS,
+}
+
+
+@pytest.mark.parametrize(("status", "code"), TABLE, ids=str)
+def test_an_answer_means_what_the_table_says(
+    status: int, code: str, scripted: Scripted, make: MakeTarget
+) -> None:
+    target = make(scripted.url, access_key="a", secret_key="b")
+    for spelling in (code, code.replace("APIGW.", "APIG.")):
+        scripted.status = status
+        scripted.body = {"error_code": spelling, "error_msg": "It is so", "request_id": "r-1"}
+        with pytest.raises(RelayError) as raised:
+            target.create(ORDER, export(), ignore)
+        error = raised.value
+        assert type(error) is TABLE[status, code]
+        assert error.code == f"functiongraph.{code.lower()}"
+        assert error.answer == f"{status} {code} It is so (request r-1)"
+        assert error.message.en == f"FunctionGraph answered {error.answer}"
+        assert "It is so" in error.message.zh
+        assert len(error.hint.en) > 20
+        assert error.hint.zh != error.hint.en
+
+
+def test_every_known_code_has_its_own_hint() -> None:
+    codes = {code for _, code in TABLE} - {"APIGW.0201"}
+    assert codes <= HINTS.keys()
+
+
+@pytest.mark.parametrize("code", sorted(HINTS))
+def test_a_hint_is_chinese_in_chinese_and_english_in_english(code: str) -> None:
+    hint = HINTS[code]
+    assert hint.en.isascii()
+    assert hint.en.endswith(".")
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in hint.zh)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, PermanentFailure),
+        (307, PermanentFailure),
+        (400, PermanentFailure),
+        (418, PermanentFailure),
+        (429, Busy),
+        (500, Ambiguous),
+        (501, Ambiguous),
+        (503, TemporaryFailure),
+        (599, Ambiguous),
+    ],
+)
+def test_an_unknown_answer_passes_through_whole(
+    status: int, kind: type[RelayError], scripted: Scripted, make: MakeTarget
+) -> None:
+    target = make(scripted.url, access_key="a", secret_key="b")
+    scripted.status = status
+    scripted.body = {"error_code": "NEW.4711", "error_msg": "Never heard of"}
+    scripted.headers = {"X-Request-Id": "0f2c"}
+    with pytest.raises(RelayError) as raised:
+        target.create(ORDER, export(), ignore)
+    assert type(raised.value) is kind
+    assert raised.value.code == "functiongraph.new.4711"
+    assert f"{status} NEW.4711 Never heard of (request 0f2c)" in raised.value.message.en
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ({"error_code": "A.1", "error_msg": "one"}, "A.1", "one"),
+        ({"errorCode": "A.1", "errorMsg": "one"}, "A.1", "one"),
+        ({"code": "A.1", "message": "one"}, "A.1", "one"),
+        ({"error": {"code": 401, "message": "one", "title": "No"}}, "401", "one"),
+        ({"error_code": "APIG.0101", "error_msg": "one"}, "APIGW.0101", "one"),
+        ("<html>\r\n  <b>no</b></html>", "", "<html> <b>no</b></html>"),
+        ("", "", ""),
+        ([1, 2], "", "[1, 2]"),
+        ("[" * 10_000, "", "[" * 299 + "…"),
+        ({"error_code": "A.1", "error_msg": "\x00\x1b[2Jx\u202ey"}, "A.1", "[2Jx y"),
+        ({"error_code": {"a": 1}, "error_msg": ["b"]}, "{'a': 1}", "['b']"),
+    ],
+    ids=str,
+)
+def test_all_spellings_of_an_error_are_read(
+    body: object, code: str, message: str, scripted: Scripted
+) -> None:
+    scripted.status, scripted.body = 400, body
+    answer = read_answer(requests.get(scripted.url, timeout=5), NOW)
+    assert (answer.code, answer.message) == (code, message)
+
+
+def test_what_looks_like_a_secret_or_code_is_not_repeated(scripted: Scripted) -> None:
+    token = "MIIEogYJKoZIhvcNAQcCoIIEkzCCBI8CAQExDTALBglghkgBZQMEAgEw"
+    scripted.status, scripted.body = 400, {"error_code": "A.1", "error_msg": f"bad token {token}!"}
+    answer = read_answer(requests.get(scripted.url, timeout=5), NOW)
+    assert answer.message == "bad token …!"
+
+
+def test_a_503_that_names_a_time_holds_the_whole_target() -> None:
+    answer = Answer(503, "FSS.0503", "later", "r", retry_after=timedelta(seconds=30))
+    error = classify(answer, "create", NOW)
+    assert isinstance(error, Busy)
+    assert error.retry_after == timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(("effect", "kind"), [("none", TemporaryFailure), ("replace", Ambiguous)])
+def test_trouble_is_ambiguous_only_where_something_changes(
+    effect: str, kind: type[RelayError]
+) -> None:
+    answer = Answer(500, "FSS.0500", "", "")
+    assert type(classify(answer, effect, NOW)) is kind  # type: ignore[arg-type]

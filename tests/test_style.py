@@ -1,0 +1,152 @@
+"""How code looks here, as far as a program can tell (CONTRIBUTING.md says the rest)."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LONGEST = 300
+FORBIDDEN = (
+    "job jobs task tasks item items payload payloads manager managers service services "
+    "processor processors util utils common helper helpers misc"
+)
+"""Words that say nothing, or another thing than ours (CONTRIBUTING.md: Words)."""
+
+ALLOWED = {
+    ("relay/views/shapes.py", "items"): "the API's own word for a page of a list",
+    ("relay/store/values.py", "items"): "the same",
+    ("relay/views/api.py", "items"): "the same",
+    ("relay/aws.py", "service"): "boto3's word for what a client speaks to",
+    ("relay/demo.py", "service"): "the same",
+    ("relay/outbound.py", "manager"): "urllib3's word",
+    ("relay/outbound.py", "proxy_manager_for"): "a method of requests that is overridden",
+}
+"""Other people's words, where their names must be used."""
+
+MACHINE = re.compile(r"(?<![\w.$}])/(work|root|Users|home/(?!relay\b)[a-z])[/\w]")
+UNNAMED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b(?!\([\w.@-]+\))")
+TEXT = {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".html", ".css", ".js", ".json", ".http"}
+
+
+def tracked() -> list[Path]:
+    """Every file of the project, also one that is about to be added."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    return sorted(path for name in set(listed.split("\0")) if (path := ROOT / name).is_file())
+
+
+FILES = tracked()
+MODULES = [
+    path
+    for path in FILES
+    if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("relay", "handlers", "deploy")
+]
+TEXTS = [path for path in FILES if path.suffix in TEXT or not path.suffix]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def named(tree: ast.AST) -> Iterator[str]:
+    """Every name that the module gives: classes, functions, parameters, variables, attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            # The promises of a suite are sentences, not names.
+            if not node.name.startswith("test_"):
+                yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def words(name: str) -> list[str]:
+    """`makeTask_list` -> make, task, list"""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")
+
+
+def forbidden(name: str) -> set[str]:
+    return set(words(name)) & set(FORBIDDEN.split())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_is_short_and_says_what_it_is_for(path):
+    source = path.read_text()
+    lines = source.count("\n")
+    assert lines <= LONGEST, f"{name_of(path)} has {lines} lines: it does more than one thing"
+    docstring = ast.get_docstring(ast.parse(source))
+    assert docstring or not source.strip(), f"{name_of(path)} does not say what it is for"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_names_are_of_our_words(path):
+    wrong = [
+        f"`{name}` says {sorted(said)}"
+        for name in sorted(set(named(ast.parse(path.read_text()))))
+        if (said := forbidden(name)) and (name_of(path), name) not in ALLOWED
+    ]
+    assert not wrong, f"{name_of(path)}: {', '.join(wrong)}; CONTRIBUTING.md has our words"
+
+
+def test_files_are_named_by_our_words():
+    wrong = [
+        name_of(path)
+        for path in MODULES
+        if any(forbidden(part) for part in re.split(r"[/.-]", name_of(path)))
+    ]
+    assert not wrong
+
+
+def test_every_allowance_is_needed():
+    for (path, name), reason in ALLOWED.items():
+        assert name in set(named(ast.parse((ROOT / path).read_text()))), f"{path}: {reason}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_no_file_knows_the_machine_it_was_written_on(path):
+    lines = path.read_text("utf-8", errors="replace").splitlines()
+    found = [number for number, line in enumerate(lines, 1) if MACHINE.search(line)]
+    assert not found, f"{name_of(path)}, lines {found}: a path of one machine"
+
+
+def test_no_file_names_where_packages_come_from():
+    """Whoever installs says so, in the configuration of the client."""
+    installing = [ROOT / name for name in ("Makefile", ".ci/run", "deploy/Dockerfile")]
+    for path in [*ROOT.glob("requirements*.txt"), *installing]:
+        found = re.findall(r"--(?:extra-)?index-url|--find-links|https?://(?!127\.)\S+", path.read_text())
+        assert not found, f"{name_of(path)} says {found}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_nothing_is_left_to_nobody(path):
+    if path == Path(__file__):
+        return
+    found = UNNAMED.findall(path.read_text("utf-8", errors="replace"))
+    assert not found, f"{name_of(path)}: {found}: say who, as in TODO(name), or do it"
+
+
+def test_these_rules_see_what_they_forbid():
+    tree = ast.parse("class TaskManager:\n    def handle(self, payload):\n        self.items = 1")
+    assert {word for name in named(tree) for word in forbidden(name)} == {
+        "task",
+        "manager",
+        "payload",
+        "items",
+    }
+    assert not forbidden("multitasking")
+    assert MACHINE.search("see /work" + "/main/relay")
+    assert not MACHINE.search("https://example.com/work/1")
+    assert UNNAMED.search("TO" + "DO: later")
+    assert not UNNAMED.search("TO" + "DO(ada): later")

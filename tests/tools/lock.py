@@ -1,0 +1,63 @@
+"""Pins what the direct requirements pull in, below them in the same file: `make lock`.
+
+One resolution for every Python and platform that Relay runs on. `--check` writes nothing and
+ends with 1 when a file would change.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OLDEST_PYTHON = "3.11"
+MARK = "# What these pull in (`make lock` writes it):"
+
+
+def main(arguments: list[str]) -> int:
+    run = (ROOT / "requirements.txt").read_text()
+    dev = (ROOT / "requirements-dev.txt").read_text()
+    new = {"requirements.txt": locked(run, over="")}
+    # What Relay runs on decides; its tests take what fits.
+    new["requirements-dev.txt"] = locked(dev, over=new["requirements.txt"])
+    changed = [name for name, text in new.items() if (ROOT / name).read_text() != text]
+    if "--check" in arguments:
+        sys.stdout.writelines(f"{name} is not locked: make lock\n" for name in changed)
+        return 1 if changed else 0
+    for name in changed:
+        (ROOT / name).write_text(new[name])
+    sys.stdout.write(f"changed: {', '.join(changed) or 'nothing'}\n")
+    return 0
+
+
+def locked(text: str, over: str) -> str:
+    """The requirements with every pin below the mark that is neither direct nor in `over`."""
+    direct = text.partition(f"\n{MARK}")[0].rstrip("\n")
+    own = "\n".join(line for line in direct.splitlines() if not line.startswith("-r "))
+    skipped = names(own) | names(over)
+    pins = [line for line in resolved(f"{over}\n{own}") if not names(line) & skipped]
+    return "\n".join([direct, "", MARK, *pins, ""])
+
+
+def resolved(requirements: str) -> list[str]:
+    """`name==version ; marker` of everything that these need."""
+    command = ["uv", "pip", "compile", "--universal", f"--python-version={OLDEST_PYTHON}"]
+    command += ["--no-header", "--no-annotate", "--quiet", "-"]
+    done = subprocess.run(
+        command, input=requirements, cwd=ROOT, capture_output=True, check=False, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"uv cannot resolve the requirements:\n{done.stderr}")
+    return done.stdout.splitlines()
+
+
+def names(text: str) -> set[str]:
+    """The names of the distributions in requirements, as they compare: lower-case, with hyphens."""
+    found = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", text, re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in found}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from pydantic import DirectoryPath
+from pydantic import DirectoryPath, Field
 
 from relay.errors import (
     Gone,
@@ -32,9 +32,13 @@ from relay.watch import FolderWatch
 class FolderSettings(SourceSettings):
     """`folder` holds the archives; its name as a bucket is the source's."""
 
-    folder: DirectoryPath
-    settle: Duration = timedelta(seconds=2)
-    scan_every: Duration = timedelta(seconds=60)
+    folder: DirectoryPath = Field(description="the folder that is watched, with all below it")
+    settle: Duration = Field(
+        timedelta(seconds=2), description="a file counts once it has not changed for so long"
+    )
+    scan_every: Duration = Field(
+        timedelta(seconds=60), description="how often to look for what the watch missed; 0: never"
+    )
 
 
 class FileStream:

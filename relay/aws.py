@@ -66,10 +66,16 @@ _AWS = re.compile(r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-[0-9])\.(?:[a-z]+\.)?amazonaws
 class AwsSettings(SourceSettings):
     """How to sign in where the AWS protocols are spoken. Without keys: the SDK's own chain."""
 
-    region: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
-    access_key_id: str | None = None
-    secret_access_key: SecretStr | None = None
-    session_token: SecretStr | None = None
+    region: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9-]{1,64}$", description="default from the host's name, if AWS's"
+    )
+    access_key_id: str | None = Field(
+        None, description="without it, the SDK's own chain: environment, files, instance role"
+    )
+    secret_access_key: SecretStr | None = Field(
+        None, description="the secret that belongs to access_key_id"
+    )
+    session_token: SecretStr | None = Field(None, description="set for temporary keys")
 
     @model_validator(mode="after")
     def _both_keys(self) -> Self:

@@ -117,6 +117,7 @@ def set_up(stack: ExitStack, *, port: int = 0) -> Stage:
     house = House.open(settings.load(configuration, {}, loader.settings_class))
     stack.callback(house.close)
     relay_url = _serve(stack, house, port)
+    house.puller.wait = 0.5  # it shall end soon after Ctrl-C
     house.start_worker()
     stack.callback(house.stop_worker, 5)
     return Stage(house, sandbox, inbox, store_url, relay_url, configuration, s3)

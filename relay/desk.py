@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime
 
+from relay.handler import StorageHandler
 from relay.intake import Intake, Receipt
 from relay.loader import Plugins
-from relay.model import Delivery, Event, Incoming, Json, ObjectRef, Road
+from relay.model import Delivery, Event, Incoming, Json, ObjectRef, Road, Verdict
 from relay.plan import Planner
-from relay.settings import Settings
-from relay.store import NotFound, Store
+from relay.pull import Puller
+from relay.store import NotFound
 
 
 class Desk:
     """The front desk of a relay; the API, the pages and the command line all come here."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        plugins: Plugins,
-        intake: Intake,
-        *,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self.settings = settings
-        self.store = store
+    def __init__(self, plugins: Plugins, intake: Intake, puller: Puller) -> None:
+        self.settings = intake.settings
+        self.store = intake.store
+        self.clock = intake.clock
         self.plugins = plugins
         self.intake = intake
-        self.clock = clock
-        self.planner = Planner(settings, plugins, clock=clock)
+        self.puller = puller
+        self.planner = Planner(self.settings, plugins, clock=self.clock)
 
     def accept(self, incoming: Incoming) -> Receipt:
         """Takes a notification from a hook; see Intake.accept."""
@@ -71,15 +64,22 @@ class Desk:
         self.intake.wake()
         return delivery
 
+    def scan(self, source: str) -> Json:
+        """Lists a source and enqueues what no event announced; see Puller.scan_once."""
+        return self.puller.scan_once(self._handler(source))
+
     def sources(self) -> list[Json]:
-        """Every source with its last notification and event."""
-        events = self.store.last_events()
+        """Every source with its last notification and event, and what could not be read."""
+        came, events = self.store.last_notifications(), self.store.last_events()
+        unread = self.store.notification_counts()
         return [
             {
                 "name": name,
                 "kind": source.kind,
+                "last_notification": came.get(name),
                 "last_event": events.get(name),
                 "lag_seconds": _age(events.get(name), self.clock()),
+                "errors": _unreadable(unread.get((name, Verdict.UNREADABLE), 0)),
             }
             for name, source in self.settings.sources.items()
         ]
@@ -90,11 +90,18 @@ class Desk:
         return [self.retrigger(one.id) if one.state.finished else one for one in routed]
 
     def _event(self, source: str, ref: ObjectRef) -> Event:
+        handler = self._handler(source)
+        return handler.event_for(ref, handler.stat(ref))
+
+    def _handler(self, source: str) -> StorageHandler:
         if source not in self.plugins.sources:
             known = ", ".join(sorted(self.plugins.sources)) or "none"
             raise NotFound("source.unknown", f"There is no source {source!r}", f"Known: {known}.")
-        handler = self.plugins.sources[source]
-        return handler.event_for(ref, handler.stat(ref))
+        return self.plugins.sources[source]
+
+
+def _unreadable(count: int) -> list[str]:
+    return [f"{count} notifications could not be read"] if count else []
 
 
 def _age(moment: datetime | None, now: datetime) -> float | None:

@@ -36,7 +36,6 @@ class House:
         self.bell = Bell()
         self.meters = Meters()
         self.intake = Intake(settings, store, plugins.sources, clock=clock, wake=self.bell.ring)
-        self.desk = Desk(settings, store, plugins, self.intake, clock=clock)
         self.worker = Worker(
             settings,
             Deliverer(store, plugins),
@@ -45,6 +44,7 @@ class House:
             meters=self.meters,
         )
         self.puller = Puller(self.intake, clock=clock)
+        self.desk = Desk(plugins, self.intake, self.puller)
 
     @classmethod
     def open(cls, settings: Settings) -> House:

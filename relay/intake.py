@@ -131,8 +131,9 @@ class Intake:
             ) from None
 
     def _envelopes(self, source: str) -> Iterator[Envelope]:
+        """In the order of ENVELOPES, whatever `accept` says: bare takes all, so it is last."""
         settings = self.settings.sources[source]
-        return (ENVELOPES[name](settings) for name in settings.accept if name in ENVELOPES)
+        return (make(settings) for name, make in ENVELOPES.items() if name in settings.accept)
 
     def _verified(self, incoming: Incoming) -> Envelope:
         every = list(self._envelopes(incoming.source))

@@ -209,7 +209,7 @@ class Delivery:
 class Attempt:
     """One try of a delivery; never changed once finished.
 
-    `outcome`: succeeded, skipped, failed, retry, lost (its worker died), released; None while it runs.
+    `outcome`: succeeded, skipped, failed, retry, lost (its worker died), released; None: it runs.
     """
 
     delivery_id: str

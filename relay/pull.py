@@ -28,6 +28,7 @@ class Puller:
     def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
         self.intake = intake
         self.clock = clock
+        self.wait = WAIT
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -49,11 +50,11 @@ class Puller:
         """Ends the threads. A message in flight is not deleted, so it comes again."""
         self._stopping.set()
         for thread in self._threads:
-            thread.join(timeout=WAIT + 1)
+            thread.join(timeout=self.wait + 1)
 
-    def pull_once(self, name: str, queue: Queue, wait: float = WAIT) -> int:
+    def pull_once(self, name: str, queue: Queue) -> int:
         """Accepts what the queue holds; only then deletes it there. Returns how many came."""
-        messages = queue.receive(wait)
+        messages = queue.receive(self.wait)
         for message in messages:
             now = self.clock()
             self.intake.pull(Incoming(name, message.body, now, Road.QUEUE, method="", path=""))

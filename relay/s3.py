@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from relay.aws import (
     FAILURES,
@@ -39,11 +39,19 @@ Address = Annotated[str, AfterValidator(checked_url)]
 class S3Settings(AwsSettings):
     """The keys of a source that speaks S3."""
 
-    endpoint_url: Address | None = None
-    addressing_style: Literal["auto", "path", "virtual"] = "auto"
-    key_encoding: KeyEncoding = "auto"
-    sqs_queue_url: Address | None = None
-    scan_every: Duration = timedelta(0)
+    endpoint_url: Address | None = Field(None, description="the store's address; without it, AWS")
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="where the bucket stands in a URL; MinIO and Ceph: path, OBS: virtual"
+    )
+    key_encoding: KeyEncoding = Field(
+        "auto", description="how keys stand in notifications: url-encoded, raw, by who sent it"
+    )
+    sqs_queue_url: Address | None = Field(
+        None, description="the queue to pull notifications from, beside the hook or instead"
+    )
+    scan_every: Duration = Field(
+        timedelta(0), description="how often to look for what nobody announced; 0: never"
+    )
 
     @model_validator(mode="after")
     def _scans_name_their_buckets(self) -> Self:

@@ -67,6 +67,7 @@ def follow(story: Story, seconds: float) -> bool:
         story.tell()
         deliveries = story.deliveries()
         if deliveries and all(delivery.state.finished for delivery in deliveries):
+            story.tell()  # what ended since it was last told
             return True
         time.sleep(0.05)
     return False

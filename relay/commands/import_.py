@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,8 +120,7 @@ def import_file(house: House, path: Path, options: dict[str, str]) -> Json:
 @contextmanager
 def progress_bar(label: str, size: int | None) -> Iterator[Progress]:
     """A bar over the archive's bytes, on a terminal only (click hides it elsewhere)."""
-    err = click.get_text_stream("stderr")
-    with click.progressbar(length=size or 0, label=visible(label)[:40], file=err) as bar:
+    with click.progressbar(length=size or 0, label=visible(label)[:40], file=sys.stderr) as bar:
         yield bar.update
 
 

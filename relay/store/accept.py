@@ -98,8 +98,7 @@ class Doors(Part):
         if known is not None:
             return known, False
         row = _event(visit, event)
-        insert = self._database.insert(events).values(row).on_conflict_do_nothing()
-        return row["id"], visit.connection.execute(insert).rowcount == 1
+        return row["id"], self._database.insert_new(visit.connection, events, row)
 
 
 def _known(visit: _Visit, event: Event) -> str | None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import random
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
-from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
 
 from sqlalchemy import (
     URL,
@@ -21,29 +17,21 @@ from sqlalchemy import (
     Engine,
     Table,
     create_engine,
-    event,
     func,
     literal,
     make_url,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import ArgumentError
 
 from relay.errors import ConfigError
 from relay.globs import compile_glob
 from relay.model import Text
-from relay.store.errors import StoreUnavailable
 from relay.store.schema import AnyText
+from relay.store.sqlite import SETTING, WAIT, open_sqlite
+from relay.store.trouble import translated, unavailable
 from relay.store.turn import Turn
-
-WAIT = 2.0
-"""Seconds a transaction waits for others to finish; then the sender hears 503 and asks again."""
-
-_NAP = 0.0005, 0.003
-_SETTING = "database.url"
-_FIXED_WAL = (3, 51, 3)
-"""SQLite before this may corrupt a WAL that two connections write and checkpoint at once."""
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -68,7 +56,7 @@ class Database:
             # Not from the error: it repeats the URL, which may hold a password.
             raise _unknown_database() from None
         if parsed.drivername == "sqlite":
-            return cls(_open_sqlite(parsed))
+            return cls(open_sqlite(parsed, _pool()))
         if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
             return cls(_open_postgresql(parsed))
         raise _unknown_database()
@@ -76,7 +64,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one state of the database and changes nothing."""
-        with _translated(), self._engine.connect() as connection:
+        with translated(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -86,7 +74,7 @@ class Database:
         Raises StoreUnavailable when the others do not let it in within `wait` seconds.
         """
         end = monotonic() + wait
-        with self._turn_to_write(wait), _translated(), self._engine.connect() as connection:
+        with self._turn_to_write(wait), translated(), self._engine.connect() as connection:
             left = max(end - monotonic(), 0.0)
             connection.execution_options(relay_writes=True, relay_wait=left)
             with connection.begin():
@@ -105,6 +93,13 @@ class Database:
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT, which standard SQL does not."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def insert_new(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+        """Inserts a row unless one with its key is there; whether it did."""
+        insert = self.insert(table).on_conflict_do_nothing()
+        # Without the option the count of an INSERT is lost on PostgreSQL: nothing would be new.
+        result = connection.execute(insert, row, execution_options={"preserve_rowcount": True})
+        return result.rowcount == 1
 
     def matches(self, column: Column[str], glob: str) -> ColumnElement[bool]:
         """Whether a column matches a glob as in routes. ValueError says what is wrong with it."""
@@ -125,7 +120,7 @@ class Database:
             yield
             return
         if not self._turn.acquire(wait):
-            raise _unavailable("locked", "other threads wrote all the time", "其他线程一直在写入")
+            raise unavailable("locked", "other threads wrote all the time", "其他线程一直在写入")
         try:
             yield
         finally:
@@ -139,40 +134,6 @@ class Part:
         self._database = database
 
 
-def journal_mode(version: tuple[int, ...]) -> str:
-    """The journal mode that is safe with this version of SQLite."""
-    return "WAL" if version >= _FIXED_WAL else "TRUNCATE"
-
-
-def _open_sqlite(url: URL) -> Engine:
-    if not url.database or url.database == ":memory:" or url.query:
-        raise ConfigError(
-            _SETTING,
-            Text(
-                "This SQLite database would not outlive the process", "该 SQLite 数据库无法持久保存"
-            ),
-            Text(
-                "Name a file: sqlite:///var/relay.db, or sqlite:////srv/relay.db for a full path.",
-                "请指定文件: sqlite:///var/relay.db, 绝对路径写作 sqlite:////srv/relay.db。",
-            ),
-        )
-    path = Path(url.database).absolute()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            _SETTING,
-            Text(
-                f"The directory {path.parent} cannot be made ({error.strerror})",
-                f"无法创建目录 {path.parent}({error.strerror})",
-            ),
-        ) from error
-    engine = create_engine(url.set(database=str(path)), **_pool(), connect_args={"timeout": WAIT})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
 def _open_postgresql(url: URL) -> Engine:
     try:
         return create_engine(
@@ -180,7 +141,7 @@ def _open_postgresql(url: URL) -> Engine:
         )
     except ModuleNotFoundError as error:
         raise ConfigError(
-            _SETTING,
+            SETTING,
             Text("PostgreSQL needs the Python package psycopg", "使用 PostgreSQL 需要 psycopg"),
             Text('Run: pip install "psycopg[binary]"', '请运行: pip install "psycopg[binary]"'),
         ) from error
@@ -191,98 +152,9 @@ def _pool() -> dict[str, Any]:
     return {"pool_size": 40, "max_overflow": 24, "pool_timeout": WAIT, "hide_parameters": True}
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # Transactions are begun by _begin_sqlite; the driver would begin them later than we ask.
-    connection.isolation_level = None
-    mode = journal_mode(sqlite3.sqlite_version_info)
-    current = connection.execute("PRAGMA journal_mode").fetchone()[0]
-    if mode == "WAL" and current.upper() != mode:
-        # The mode is the file's: whoever comes first sets it, and it is safe not to be first.
-        with suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA journal_mode=WAL")
-    elif mode != "WAL":
-        connection.execute(f"PRAGMA journal_mode={mode}")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.create_function("relay_glob", 2, _matches, deterministic=True)
-
-
-def _matches(text: str, glob: str) -> bool:
-    return compile_glob(glob).fullmatch(text) is not None
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    wait = options.get("relay_wait", WAIT)
-    lent = cast("sqlite3.Connection", connection.connection.driver_connection)
-    lent.execute("PRAGMA busy_timeout=0" if options.get("relay_writes") else _patience(wait))
-    if options.get("relay_writes"):
-        # A transaction that reads first and then writes cannot wait for its turn: it must fail.
-        _begin_to_write(lent, monotonic() + wait)
-        lent.execute(_patience(wait))
-    else:
-        lent.execute("BEGIN")
-
-
-def _begin_to_write(lent: sqlite3.Connection, end: float) -> None:
-    # SQLite's own waiting naps for up to 100 ms, and busy processes pass a napping one by.
-    while True:
-        try:
-            lent.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or monotonic() > end:
-                raise
-        sleep(random.uniform(*_NAP))  # noqa: S311 - no secret
-
-
-def _patience(seconds: float) -> str:
-    return f"PRAGMA busy_timeout={int(seconds * 1000)}"
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise _in_words(str(error.orig)) from error
-    except StatementError as error:
-        # A value that cannot be bound is a bug of ours, not trouble with the database.
-        raise (error.orig or error) from error
-    except SQLAlchemyError as error:
-        raise _in_words(type(error).__name__) from error
-    except sqlite3.Error as error:
-        raise _in_words(str(error)) from error
-
-
-_WORDS: tuple[tuple[str, str, str, str], ...] = (
-    ("locked", "locked", "another process holds it", "被其他进程占用"),
-    ("disk is full", "full", "the disk is full", "磁盘已满"),
-    ("readonly", "readonly", "it may only be read", "只读, 无法写入"),
-    ("no such table", "unmigrated", "it has no tables yet: run `relay migrate`", "尚未建表"),
-)
-
-
-def _in_words(said: str) -> StoreUnavailable:
-    for sign, code, en, zh in _WORDS:
-        if sign in said:
-            return _unavailable(code, en, zh)
-    short = said.partition("\n")[0][:200]
-    return _unavailable("unavailable", short, short)
-
-
-def _unavailable(code: str, en: str, zh: str) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"store.{code}",
-        Text(f"The database cannot be used now: {en}", f"数据库暂不可用: {zh}"),
-        Text("Nothing was changed; ask again.", "未做任何更改, 请稍后重试。"),
-        retry_after=timedelta(seconds=5),
-    )
-
-
 def _unknown_database() -> ConfigError:
     return ConfigError(
-        _SETTING,
+        SETTING,
         Text("This is no database that Relay knows", "Relay 不支持该数据库"),
         Text(
             "Use sqlite:///var/relay.db or postgresql://user@host/name.",

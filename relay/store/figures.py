@@ -44,6 +44,12 @@ class Figures(Part):
         rows = self._rows(select(events.c.source, last).group_by(events.c.source))
         return {row.source: row.last for row in rows}
 
+    def last_notifications(self) -> dict[str, datetime]:
+        """When the last notification of each source came in, whatever its verdict."""
+        last = func.max(notifications.c.received).label("last")
+        rows = self._rows(select(notifications.c.source, last).group_by(notifications.c.source))
+        return {row.source: row.last for row in rows}
+
     def event_counts(self) -> dict[str, int]:
         """Events by source, each upload once."""
         rows = self._rows(select(events.c.source, _COUNT).group_by(events.c.source))

@@ -47,9 +47,8 @@ class Hand(Part):
     def _first_time(
         self, connection: Connection, key: str, delivery_id: str, now: datetime
     ) -> bool:
-        insert = self._database.insert(idempotency).on_conflict_do_nothing()
         row = {"key": key, "delivery_id": delivery_id, "created": now}
-        if connection.execute(insert, row).rowcount == 1:
+        if self._database.insert_new(connection, idempotency, row):
             return True
         used = select(idempotency.c.delivery_id).where(idempotency.c.key == key)
         if connection.execute(used).scalar_one() != delivery_id:

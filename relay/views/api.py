@@ -157,6 +157,18 @@ class Api:
         found = self.front.desk.sources()
         return shapes.SourceList(items=[shapes.SourceShape.model_validate(one) for one in found])
 
+    @offers(
+        Operation(
+            "POST",
+            "/sources/<source>/scan",
+            "Enqueue what no event announced",
+            {200: shapes.ScanShape},
+            errors=ACTS,
+        )
+    )
+    def scan_source(self, source: str) -> shapes.ScanShape:
+        return shapes.ScanShape.model_validate(self.front.desk.scan(source))
+
 
 def known_delivery(store: Store, delivery_id: str) -> Delivery:
     """The delivery, or NotFound in words."""

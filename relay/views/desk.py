@@ -36,6 +36,9 @@ class Desk(Protocol):
     ) -> Delivery:
         """Tries a delivery again: NotFound, Conflict. `key` is an Idempotency-Key."""
 
+    def scan(self, source: str) -> Json:
+        """Enqueues what no event announced; {"listed", "found", "first"}. Raises RelayErrors."""
+
     def sources(self) -> list[Json]:
         """name, kind, last_notification, last_event, lag_seconds and errors of every source."""
 

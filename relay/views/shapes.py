@@ -225,6 +225,14 @@ class SourceShape(Given):
     errors: list[Any] = Field(default_factory=list)
 
 
+class ScanShape(Given):
+    """What a scan came upon; `first`: what was there was marked as seen, not enqueued."""
+
+    listed: int
+    found: int
+    first: bool
+
+
 class SourceList(Given):
     """Every configured source."""
 

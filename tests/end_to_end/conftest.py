@@ -154,6 +154,7 @@ class World:
         """A relay in this process, its worker not started."""
         chosen = settings.load(self.path, {}, loader.settings_class)
         house = House.open(chosen)
+        house.puller.wait = 0.5
         self.stack.callback(house.close)
         return house
 

@@ -13,7 +13,7 @@ import pytest
 
 from relay.errors import ConfigError
 from relay.store import Store, StoreUnavailable
-from relay.store.engine import journal_mode
+from relay.store.sqlite import journal_mode
 
 
 class TestOpen:

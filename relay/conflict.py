@@ -6,7 +6,8 @@ target hold now? Equal code after an earlier attempt of ours means that it happe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.errors import Ambiguous, NameTaken, NothingToDo, PermanentFailure, TemporaryFailure
@@ -23,13 +24,22 @@ class Wish:
 
     `earlier`: an attempt of this delivery began before and may have reached the target.
     `created`: when the delivery was made; `rename` takes its stamp from it, so that every attempt
-    means the same name.
+    means the same name. `learned`: what digest the target is known to keep for a code file of this
+    SHA-512, where it does not keep the SHA-512 itself.
     """
 
     order: Order
     on_conflict: str
     created: datetime
     earlier: bool = False
+    learned: Callable[[str], str | None] = lambda _: None
+
+    def same(self, held: Held, archive: Archive) -> bool:
+        """Whether what is held is the archive's code."""
+        if held.digest is None:
+            return False
+        ours = archive.code_digest().lower()
+        return bool(ours) and held.digest.lower() in (ours, self.learned(ours))
 
 
 def bring(target: Target, wish: Wish, archive: Archive, progress: Progress) -> Succeeded | Skipped:
@@ -44,7 +54,7 @@ def bring(target: Target, wish: Wish, archive: Archive, progress: Progress) -> S
     except NameTaken:
         return _name_taken(target, wish, archive, progress)
     except Ambiguous as lost:
-        return _ask(target, wish.order, archive, lost)
+        return _ask(target, wish, archive, lost)
 
 
 def renamed(order: Order, created: datetime) -> Order:
@@ -76,7 +86,7 @@ def _after_an_earlier_attempt(
         return None
     if wish.on_conflict == "update":
         return _landed("updated", target.replace(held, archive, progress), archive)
-    return _already(held) if _same(held, archive) else None
+    return _already(held) if wish.same(held, archive) else None
 
 
 def _name_taken(
@@ -97,7 +107,7 @@ def _name_taken(
         )
     if wish.on_conflict == "update":
         return _landed("updated", target.replace(held, archive, progress), archive)
-    same = _same(held, archive)
+    same = wish.same(held, archive)
     if same and wish.earlier:
         return _already(held)
     if wish.on_conflict == "rename":
@@ -113,23 +123,19 @@ def _create_renamed(target: Target, wish: Wish, archive: Archive, progress: Prog
         return _landed("renamed", target.create(order, archive, progress), archive)
     except NameTaken:
         held = target.held(order)
-        if held is not None and _same(held, archive):
+        if held is not None and wish.same(held, archive):
             return _already(held)
         raise
     except Ambiguous as lost:
-        return _ask(target, order, archive, lost)
+        return _ask(target, replace(wish, order=order), archive, lost)
 
 
-def _ask(target: Target, order: Order, archive: Archive, lost: Ambiguous) -> Succeeded:
+def _ask(target: Target, wish: Wish, archive: Archive, lost: Ambiguous) -> Succeeded:
     """Did it happen? Yes is a success; anything else is tried again, and then knows of this try."""
-    held = target.held(order)
-    if held is not None and _same(held, archive):
+    held = target.held(wish.order)
+    if held is not None and wish.same(held, archive):
         return _already(held)
     raise lost
-
-
-def _same(held: Held, archive: Archive) -> bool:
-    return held.digest is not None and held.digest.lower() == archive.code_digest().lower()
 
 
 def _taken(held: Held, policy: str) -> PermanentFailure:
@@ -161,7 +167,8 @@ def _taken(held: Held, policy: str) -> PermanentFailure:
 def _landed(how: str, landed: Landed, archive: Archive) -> Succeeded:
     told = {"how": how, "func_urn": landed.urn, "func_name": landed.func_name}
     told |= {"package": landed.package, "digest": archive.code_digest()}
-    return Succeeded({**landed.answer, **told})
+    theirs = landed.answer.get("digest")
+    return Succeeded({**landed.answer, **told, "target_digest": theirs})
 
 
 def _already(held: Held) -> Succeeded:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from relay.archive import ArchiveReport, inspect
@@ -28,6 +29,7 @@ from relay.model import (
     Delivery,
     Event,
     Failed,
+    Json,
     Kind,
     ObjectRef,
     Outcome,
@@ -98,8 +100,10 @@ class Deliverer:
             delivery.options.get("on_conflict", "skip"),
             delivery.created,
             earlier=claim.earlier is not None,
+            learned=partial(self.store.learned, delivery.destination),
         )
         outcome = bring(target, wish, opened.archive, progress)
+        self._learn(delivery.destination, outcome.result)
         seen = {"size": opened.archive.size, "warnings": _told(opened.archive.report)}
         return replace(outcome, result={**outcome.result, **seen})
 
@@ -112,6 +116,12 @@ class Deliverer:
         export = archive.report.export
         order = Order(*names(delivery.options, event, export.function if export else None))
         return Opened(archive, order)
+
+    def _learn(self, destination: str, result: Json) -> None:
+        """Keeps how the target names this code, for when an answer is lost one day."""
+        ours, theirs = result.get("digest"), result.get("target_digest")
+        if ours and theirs and ours != theirs:
+            self.store.learn(destination, ours, theirs)
 
     def _post(self, claim: Claim, _: Progress) -> Outcome:
         delivery = claim.delivery

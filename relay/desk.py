@@ -24,7 +24,7 @@ class Desk:
         self.plugins = plugins
         self.intake = intake
         self.puller = puller
-        self.planner = Planner(self.settings, plugins, clock=self.clock)
+        self.planner = Planner(self.settings, plugins, self.store, clock=self.clock)
 
     def accept(self, incoming: Incoming) -> Receipt:
         """Takes a notification from a hook; see Intake.accept."""

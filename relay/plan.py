@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from relay import routes
 from relay.archive import ArchiveReport, Finding
-from relay.conflict import forecast
+from relay.conflict import Wish, forecast
 from relay.deliver import archive_of
 from relay.errors import PermanentFailure
 from relay.loader import Plugins
 from relay.model import Event, Json, NewDelivery, State
 from relay.passage import CheckedArchive
 from relay.settings import Settings
+from relay.store import Store
 from relay.target import Held, Order
 
 
@@ -21,10 +23,11 @@ class Planner:
     """Makes plans. Reads the source and the target; changes nothing anywhere."""
 
     def __init__(
-        self, settings: Settings, plugins: Plugins, *, clock: Callable[[], datetime]
+        self, settings: Settings, plugins: Plugins, store: Store, *, clock: Callable[[], datetime]
     ) -> None:
         self.settings = settings
         self.plugins = plugins
+        self.learned = store.learned
         self.clock = clock
 
     def plan(self, source: str, event: Event) -> Json:
@@ -69,8 +72,9 @@ class Planner:
         target.check(order, archive.report)
         held = target.held(order)
         policy = duty.options.get("on_conflict", "skip")
-        same = held is not None and held.digest == archive.code_digest()
-        would = forecast(held, order, policy, self.clock(), same)
+        wish = Wish(order, policy, self.clock(), learned=partial(self.learned, duty.destination))
+        same = held is not None and wish.same(held, archive)
+        would = forecast(held, order, policy, wish.created, same)
         told = {"func_name": order.func_name, "package": order.package, "on_conflict": policy}
         return {"order": told, "held": _held(held, same), "would": would}
 

@@ -48,6 +48,7 @@ class Shelf(Target):
         self.lose = False
         self.lose_before = False
         self.hidden = False
+        self.names: dict[str, str] = {}
 
     def check(self, order, report):
         pass
@@ -56,7 +57,8 @@ class Shelf(Target):
         if order.func_name not in self.functions or self.hidden:
             return None
         digest = hashlib.sha512(self.functions[order.func_name]).hexdigest()
-        return Held(f"urn:{order.func_name}", order.func_name, "default", digest)
+        shown = self.names.get(digest, digest)
+        return Held(f"urn:{order.func_name}", order.func_name, "default", shown)
 
     def create(self, order, archive, progress):
         if self.lose_before:
@@ -200,3 +202,15 @@ def test_the_forecast_says_what_the_policy_does(policy, same, action):
         "action": "create",
         "func_name": "hello",
     }
+
+
+def test_a_target_that_names_code_otherwise_is_understood_once_it_was_learned():
+    shelf = Shelf()
+    shelf.functions["hello"] = b"new"
+    ours = hashlib.sha512(b"new").hexdigest()
+    shelf.names = {ours: "f00d"}
+    unknown = wish("skip", earlier=True)
+    with pytest.raises(PermanentFailure):
+        bring(shelf, unknown, Code(b"new"), lambda _: None)
+    known = Wish(ORDER, "skip", CREATED, earlier=True, learned={ours: "f00d"}.get)
+    assert bring(shelf, known, Code(b"new"), lambda _: None).result["how"] == "already there"

@@ -10,6 +10,7 @@ from relay.store.claims import Claims
 from relay.store.engine import Database
 from relay.store.errors import Conflict, NotFound, StoreUnavailable
 from relay.store.figures import Figures
+from relay.store.lessons import Lessons
 from relay.store.lists import Lists
 from relay.store.migrate import Migrations
 from relay.store.outcomes import Outcomes
@@ -25,7 +26,7 @@ from relay.store.values import (
 )
 
 
-class Store(Doors, Claims, Outcomes, Hand, Queries, Lists, Figures, Migrations):
+class Store(Doors, Claims, Outcomes, Hand, Queries, Lists, Figures, Lessons, Migrations):
     """The ledger, used by many threads at once. Every method may raise StoreUnavailable."""
 
     @classmethod

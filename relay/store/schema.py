@@ -200,6 +200,14 @@ idempotency = Table(
     _kept("created", Moment()),
 )
 
+digests = Table(
+    "digests",
+    metadata,
+    Column("target", AnyText(), primary_key=True),
+    Column("ours", AnyText(), primary_key=True),
+    _kept("theirs", AnyText()),
+)
+
 # Spelled out, not bound: a partial index serves only a query that says the same at planning time.
 PENDING = deliveries.c.state == literal_column("'pending'")
 RUNNING = deliveries.c.state == literal_column("'running'")

@@ -91,6 +91,12 @@ def _deliveries() -> None:
         _moment("until"),
     )
     op.create_table(
+        "digests",
+        _text("target", primary_key=True),
+        _text("ours", primary_key=True),
+        _text("theirs"),
+    )
+    op.create_table(
         "idempotency",
         _text("key", primary_key=True),
         _text("delivery_id", of="deliveries.id"),

@@ -125,7 +125,9 @@ def test_no_file_names_where_packages_come_from():
     """Whoever installs says so, in the configuration of the client."""
     installing = [ROOT / name for name in ("Makefile", ".ci/run", "deploy/Dockerfile")]
     for path in [*ROOT.glob("requirements*.txt"), *installing]:
-        found = re.findall(r"--(?:extra-)?index-url|--find-links|https?://(?!127\.)\S+", path.read_text())
+        found = re.findall(
+            r"--(?:extra-)?index-url|--find-links|https?://(?!127\.)\S+", path.read_text()
+        )
         assert not found, f"{name_of(path)} says {found}"
 
 

@@ -1,0 +1,35 @@
+"""Who is alive on this host."""
+
+import os
+import subprocess
+import sys
+
+from relay import presence
+
+ASK = "from relay import presence; print(presence.me())"
+
+
+def test_i_am_alive():
+    assert not presence.is_dead(presence.me())
+
+
+def test_every_worker_has_its_own_name():
+    assert presence.me() != presence.me()
+
+
+def test_a_process_that_ended_is_dead():
+    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    assert presence.is_dead(told.stdout.strip())
+
+
+def test_a_process_number_used_again_is_not_taken_for_the_old_process():
+    place, pid, started, chance = presence.me().split("/")
+    assert int(pid) == os.getpid()
+    assert presence.is_dead(f"{place}/{pid}/{int(started) - 1}/{chance}")
+
+
+def test_another_host_is_never_called_dead():
+    _, pid, started, chance = presence.me().split("/")
+    assert not presence.is_dead(f"elsewhere/{pid}/{started}/{chance}")
+    assert not presence.is_dead(f"/{pid}/{started}/{chance}")
+    assert not presence.is_dead("")

@@ -1,0 +1,338 @@
+"""The worker over a real ledger: leases, retries, stops and bugs. Time is a hand that we turn."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from relay import presence
+from relay.deliver import Deliverer
+from relay.errors import Ambiguous, Busy, Gone, PermanentFailure, Superseded, TemporaryFailure
+from relay.loader import Plugins
+from relay.metrics import Meters
+from relay.model import (
+    Event,
+    Failed,
+    Incoming,
+    Kind,
+    NewDelivery,
+    ObjectInfo,
+    ObjectRef,
+    Retry,
+    Skipped,
+    State,
+    Succeeded,
+    Verdict,
+)
+from relay.sandbox.exports import make_export
+from relay.settings import Settings, TargetSettings
+from relay.store import Arrival, NewNotification, Store
+from relay.target import Landed
+from relay.worker import Bell, Worker
+
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+ZIP = make_export("hello")
+
+
+class Shelf:
+    """A storage of one object, and a target that does what it is told to."""
+
+    settings = TargetSettings(kind="shelf")
+
+    def __init__(self):
+        self.error = None
+        self.source_error = None
+        self.created = 0
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def stat(self, ref):
+        if self.source_error:
+            raise self.source_error
+        return ObjectInfo(len(ZIP), etag="e1")
+
+    def open(self, ref, start=0, end=None):
+        from io import BytesIO
+
+        stream = BytesIO(ZIP[start:end])
+        return SimpleNamespace(read=stream.read, close=stream.close, info=self.stat(ref))
+
+    def check(self, order, report):
+        pass
+
+    def held(self, order):
+        return None
+
+    def create(self, order, archive, progress):
+        self.entered.set()
+        assert self.go_on.wait(10)
+        for chunk in archive.chunks():
+            progress(len(chunk))
+        if self.error:
+            raise self.error
+        self.created += 1
+        return Landed("urn:hello", order.func_name, order.package)
+
+    def post(self, message):
+        if self.error:
+            raise self.error
+        return "ok"
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def hand():
+    return SimpleNamespace(now=NOW)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
+    store.migrate()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def shelf():
+    return Shelf()
+
+
+@pytest.fixture
+def make_worker(store, shelf, hand):
+    def make():
+        settings = Settings(targets={"prod": shelf.settings})
+        plugins = Plugins({"s": shelf}, {"prod": shelf}, {"ops": shelf}, ())
+        return Worker(
+            settings,
+            Deliverer(store, plugins),
+            clock=lambda: hand.now,
+            bell=Bell(),
+            meters=Meters(),
+        )
+
+    return make
+
+
+@pytest.fixture
+def worker(make_worker):
+    return make_worker()
+
+
+@pytest.fixture
+def delivery_id(store):
+    return announce(store)
+
+
+def announce(store, key="a.zip", channels=("ops",)):
+    event = Event(ObjectRef("b", key, etag="e1", size=len(ZIP)), f"v:{key}", "Put", NOW)
+    new = NewDelivery("r", "prod", {"func_name": "{function}", "package": "default"}, channels)
+    notification = NewNotification(Incoming("s", b"{}", NOW), Verdict.ACCEPTED, None, ("bare",))
+    return store.accept(notification, [Arrival(event, (new,))], NOW).deliveries[0]
+
+
+def work(worker, kind=Kind.IMPORT):
+    claim = worker.claim(kind)
+    assert claim is not None
+    return worker.run(claim)
+
+
+def test_a_success_is_recorded_with_its_messages(worker, store, delivery_id):
+    assert isinstance(work(worker), Succeeded)
+    assert store.delivery(delivery_id).state == State.SUCCEEDED
+    assert [one.destination for one in store.messages(delivery_id)] == ["ops"]
+
+
+def test_a_message_is_posted(worker, store, delivery_id):
+    work(worker)
+    assert isinstance(work(worker, Kind.MESSAGE), Succeeded)
+    [message] = store.messages(delivery_id)
+    assert message.state == State.SUCCEEDED
+
+
+def test_a_temporary_failure_is_due_later_and_tells_nobody(worker, store, shelf, delivery_id, hand):
+    shelf.error = TemporaryFailure("x.busy", "not now")
+    assert isinstance(work(worker), Retry)
+    delivery = store.delivery(delivery_id)
+    assert delivery.state == State.PENDING
+    assert timedelta(seconds=9) <= delivery.due - hand.now <= timedelta(seconds=11)
+    assert store.messages(delivery_id) == []
+    assert worker.claim(Kind.IMPORT) is None
+
+
+def test_retry_after_wins_over_the_backoff(worker, store, shelf, delivery_id, hand):
+    shelf.error = TemporaryFailure("x.busy", "not now", retry_after=timedelta(minutes=7))
+    work(worker)
+    assert store.delivery(delivery_id).due == hand.now + timedelta(minutes=7)
+
+
+def test_a_busy_target_holds_its_other_deliveries_too(worker, store, shelf, delivery_id, hand):
+    other = announce(store, "b.zip")
+    shelf.error = Busy("x.429", "too many", retry_after=timedelta(minutes=1))
+    work(worker)
+    assert worker.claim(Kind.IMPORT) is None
+    hand.now += timedelta(minutes=1, seconds=1)
+    shelf.error = None
+    assert isinstance(work(worker), Succeeded)
+    assert isinstance(work(worker), Succeeded)
+    assert store.delivery(other).state == State.SUCCEEDED
+
+
+def test_after_the_last_attempt_it_is_failed_and_told(worker, store, shelf, delivery_id, hand):
+    shelf.error = TemporaryFailure("x.busy", "not now")
+    outcome = None
+    for _ in range(20):
+        outcome = work(worker)
+        hand.now += timedelta(hours=4)
+    assert isinstance(outcome, Failed)
+    delivery = store.delivery(delivery_id)
+    assert (delivery.state, delivery.attempts) == (State.FAILED, 20)
+    [message] = store.messages(delivery_id)
+    assert message.message["type"] == "import.failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "state"),
+    [
+        (PermanentFailure("x.no", "never"), Failed, State.FAILED),
+        (Ambiguous("x.lost", "the answer was lost"), Retry, State.PENDING),
+        (ZeroDivisionError("a bug"), Retry, State.PENDING),
+    ],
+)
+def test_errors_of_the_target_end_as_their_branch_says(
+    worker, store, shelf, delivery_id, error, outcome, state, caplog
+):
+    shelf.error = error
+    assert isinstance(work(worker), outcome)
+    assert store.delivery(delivery_id).state == state
+
+
+def test_a_bug_is_told_as_a_bug_with_its_traceback_in_the_log(
+    worker, store, shelf, delivery_id, caplog
+):
+    shelf.error = ZeroDivisionError("a bug")
+    work(worker)
+    [attempt] = store.attempts(delivery_id)
+    assert attempt.error.code == "relay.bug"
+    assert "ZeroDivisionError: a bug" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Gone("o.gone", "gone"), "gone"), (Superseded("o.changed", "changed"), "superseded")],
+)
+def test_an_object_that_is_not_there_any_more_is_skipped(
+    worker, store, shelf, delivery_id, error, reason
+):
+    shelf.source_error = error
+    assert isinstance(work(worker), Skipped)
+    delivery = store.delivery(delivery_id)
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, reason)
+
+
+def test_an_unknown_target_waits_visibly(worker, store, delivery_id):
+    worker._deliverer.plugins = Plugins({}, {}, {}, ())
+    work(worker)
+    [attempt] = store.attempts(delivery_id)
+    assert attempt.error.code == "targets.unknown"
+    assert "relay.toml" in attempt.error.hint.zh
+    assert store.delivery(delivery_id).state == State.PENDING
+
+
+def test_two_imports_of_one_target_do_not_run_at_once(make_worker, store, delivery_id):
+    announce(store, "b.zip")
+    first, second = make_worker(), make_worker()
+    assert first.claim(Kind.IMPORT) is not None
+    assert second.claim(Kind.IMPORT) is None
+
+
+def test_a_worker_whose_lease_went_to_another_writes_nothing(
+    make_worker, store, shelf, delivery_id, hand
+):
+    """It was cut off, its lease ran out, another took over: its outcome must not count."""
+    slow, quick = make_worker(), make_worker()
+    shelf.go_on.clear()
+    claim = slow.claim(Kind.IMPORT)
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.append(slow.run(claim)))
+    thread.start()
+    assert shelf.entered.wait(10)
+    hand.now += timedelta(seconds=31)
+    again = quick.claim(Kind.IMPORT)
+    assert again.delivery.id == delivery_id
+    assert again.fence > claim.fence
+    slow._beat_once(timedelta(seconds=30))
+    shelf.go_on.set()
+    thread.join(10)
+    assert outcomes == [None]
+    assert store.delivery(delivery_id).state == State.RUNNING
+    assert isinstance(quick.run(again), Succeeded)
+    assert [one.outcome for one in store.attempts(delivery_id)] == ["lost", "succeeded"]
+
+
+def test_a_heartbeat_keeps_a_long_delivery(make_worker, store, shelf, delivery_id, hand):
+    slow, other = make_worker(), make_worker()
+    shelf.go_on.clear()
+    claim = slow.claim(Kind.IMPORT)
+    thread = threading.Thread(target=slow.run, args=(claim,))
+    thread.start()
+    assert shelf.entered.wait(10)
+    for _ in range(10):
+        hand.now += timedelta(seconds=20)
+        slow._beat_once(timedelta(seconds=30))
+        assert other.claim(Kind.IMPORT) is None
+    shelf.go_on.set()
+    thread.join(10)
+    assert store.delivery(delivery_id).state == State.SUCCEEDED
+
+
+def test_a_stop_lets_a_delivery_end(worker, store, shelf, delivery_id):
+    shelf.go_on.clear()
+    worker.start()
+    assert shelf.entered.wait(10)
+    threading.Timer(0.2, shelf.go_on.set).start()
+    worker.stop(10)
+    assert store.delivery(delivery_id).state == State.SUCCEEDED
+
+
+def test_a_stop_gives_back_what_does_not_end_in_time(worker, store, shelf, delivery_id):
+    shelf.go_on.clear()
+    worker.start()
+    assert shelf.entered.wait(10)
+    worker.stop(0)
+    delivery = store.delivery(delivery_id)
+    assert delivery.state == State.PENDING
+    assert [one.outcome for one in store.attempts(delivery_id)] == ["released"]
+    shelf.go_on.set()
+
+
+def test_a_worker_that_is_certainly_dead_is_taken_over_at_once(
+    make_worker, store, delivery_id, monkeypatch
+):
+    dead = make_worker()
+    assert dead.claim(Kind.IMPORT) is not None
+    living = make_worker()
+    living.take_over()
+    assert living.claim(Kind.IMPORT) is None
+    monkeypatch.setattr(presence, "is_dead", lambda owner: owner == dead.owner)
+    living.take_over()
+    assert living.claim(Kind.IMPORT).delivery.id == delivery_id
+
+
+def test_the_started_worker_drains_everything(worker, store, shelf):
+    ids = [announce(store, f"{number}.zip") for number in range(5)]
+    worker.start()
+    done = threading.Event()
+    for _ in range(500):
+        if all(one.state.finished for one in map(store.delivery, ids)):
+            done.set()
+            break
+        worker.bell.wait(-1, 0.02)
+        threading.Event().wait(0.02)
+    worker.stop(5)
+    assert done.is_set()
+    assert shelf.created == 5

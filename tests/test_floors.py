@@ -14,10 +14,10 @@ PACKAGES = ("relay", "handlers")
 FLOORS = {
     0: "relay relay.model relay.errors",
     1: "relay.settings relay.settings_* relay.units relay.globs relay.routes relay.report"
-    " relay.card relay.backoff relay.archive relay.zip_* relay.export relay.export_words relay.strict_yaml"
-    " relay.passage relay.resuming relay.body relay.signing relay.wire relay.records"
-    " relay.s3_records relay.folder relay.whole relay.envelope relay.envelopes relay.envelopes.*"
-    " relay.metrics relay.logs",
+    " relay.card relay.backoff relay.archive relay.zip_* relay.export relay.export_words"
+    " relay.strict_yaml relay.passage relay.resuming relay.body relay.signing relay.wire"
+    " relay.records relay.s3_records relay.folder relay.whole relay.envelope relay.envelopes"
+    " relay.envelopes.* relay.metrics relay.logs",
     2: "relay.handler relay.target relay.channel relay.store relay.store.* relay.outbound"
     " relay.posting relay.aws relay.s3 relay.sqs relay.watch",
     3: "handlers handlers.* relay.targets relay.targets.* relay.channels relay.channels.*",

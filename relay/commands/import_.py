@@ -19,9 +19,9 @@ from relay.conflict import Wish, bring
 from relay.deliver import refuse
 from relay.errors import ConfigError, NothingToDo, RelayError
 from relay.house import House
-from relay.model import Delivery, Event, Json, Kind, ObjectRef, Skipped, State, utc_now
+from relay.model import Delivery, Event, Json, Kind, ObjectRef, Skipped, State, Succeeded, utc_now
 from relay.passage import CheckedArchive
-from relay.target import Order, Progress
+from relay.target import Order, Progress, Target
 
 PATIENCE = 0.2
 
@@ -93,7 +93,18 @@ def import_file(house: House, path: Path, options: dict[str, str]) -> Json:
     if options["target"] not in house.plugins.targets:
         known = ", ".join(house.plugins.targets) or "none"
         raise ConfigError("targets", f"there is no {options['target']}", f"Known: {known}.")
-    target = house.plugins.targets[options["target"]]
+    try:
+        outcome = _bring_file(house.plugins.targets[options["target"]], path, options)
+    except NothingToDo as nothing:
+        return {"state": State.SKIPPED, "reason": nothing.reason}
+    except RelayError as error:
+        return {"state": State.FAILED, "error": error.problem.to_json()}
+    state = State.SKIPPED if isinstance(outcome, Skipped) else State.SUCCEEDED
+    reason = outcome.reason if isinstance(outcome, Skipped) else None
+    return {"state": state, "reason": reason, "result": plain(outcome.result)}
+
+
+def _bring_file(target: Target, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
     report = look(path)
     refuse(report)
     event = Event(ObjectRef("", path.name), "", "file")
@@ -103,18 +114,9 @@ def import_file(house: House, path: Path, options: dict[str, str]) -> Json:
     archive = CheckedArchive(
         path.name, report.size, report, lambda start, end: FileStream(path, start, end)
     )
-    try:
-        with progress_bar(path.name, report.size) as progress:
-            outcome = bring(
-                target, Wish(order, options["on_conflict"], utc_now()), archive, progress
-            )
-    except NothingToDo as nothing:
-        return {"state": State.SKIPPED, "reason": nothing.reason}
-    except RelayError as error:
-        return {"state": State.FAILED, "error": error.problem.to_json()}
-    state = State.SKIPPED if isinstance(outcome, Skipped) else State.SUCCEEDED
-    reason = outcome.reason if isinstance(outcome, Skipped) else None
-    return {"state": state, "reason": reason, "result": plain(outcome.result)}
+    wish = Wish(order, options["on_conflict"], utc_now())
+    with progress_bar(path.name, report.size) as progress:
+        return bring(target, wish, archive, progress)
 
 
 @contextmanager

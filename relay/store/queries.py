@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, not_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, select
 
-from relay.model import Attempt, Delivery, Event, Kind, State
+from relay.model import Attempt, Delivery, Event, Kind
 from relay.store.engine import Part
 from relay.store.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
 from relay.store.schema import BY_SCAN, attempts, deliveries, events, notifications
 from relay.store.values import Notification
-
-_NOWHERE = and_(deliveries.c.state == State.SKIPPED, deliveries.c.destination == "")
 
 
 class Queries(Part):
@@ -73,7 +71,7 @@ class Queries(Part):
             deliveries.c.event_id == events.c.id,
             deliveries.c.route == route,
             deliveries.c.kind == Kind.IMPORT,
-            not_(_NOWHERE),
+            deliveries.c.destination != "",
         )
         with self._database.read() as connection:
             mine = connection.execute(select(events).where(events.c.id == event_id)).first()

@@ -169,10 +169,12 @@ class TestSqlite:
         store = Store.open(f"sqlite:///{path}")
         hands.store = store
         with pytest.raises(StoreUnavailable) as caught:
-            hands.accept(hands.event("secret-name.zip", version="1"))
+            hands.accept(hands.event(version="1"), source="secret-name")
         assert caught.value.code == "store.unmigrated"
-        assert "secret-name" not in f"{caught.value!r} {caught.value.__cause__!s}"
-        assert "Records" not in f"{caught.value.__cause__!s}"
+        told = f"{caught.value!r} {caught.value.__cause__!s}"
+        assert "secret-name" not in told
+        # SQLAlchemy shortens long lists of values by itself: that is no protection.
+        assert "parameters hidden" in told
         store.close()
 
     def test_what_fails_in_the_middle_leaves_nothing(self, store, hands):

@@ -10,8 +10,6 @@ from relay.errors import Rejected
 from relay.model import Failed, Kind, NewDelivery, Road, Skipped, State, Verdict
 from relay.store import DeliveryQuery
 
-NO_ROUTE = (NewDelivery("", "", {}, state=State.SKIPPED, reason="no route"),)
-
 
 def keys(page):
     return [one.key for one in page.items]
@@ -255,8 +253,12 @@ class TestNewer:
         later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
         other_route = (NewDelivery("exports#2", "prod", {}),)
         assert not self.newer(hands, mine, later, deliveries=other_route)
-        no_route = hands.event(version="3", time=hands.now + timedelta(seconds=1))
-        assert not self.newer(hands, mine, no_route, deliveries=NO_ROUTE)
+
+    @pytest.mark.parametrize("route", ["", ROUTE])
+    def test_an_event_that_goes_nowhere_supersedes_nothing(self, hands, route):
+        nowhere = (NewDelivery(route, "", {}, state=State.SKIPPED, reason="no route"),)
+        later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
+        assert not self.newer(hands, hands.event(version="1"), later, deliveries=nowhere)
 
     @pytest.mark.parametrize("end", ["failed", "skipped"])
     def test_a_newer_one_counts_however_it_ended(self, hands, end):

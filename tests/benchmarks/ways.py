@@ -1,0 +1,193 @@
+"""Ways to bring an archive to the import call, each measured in its own process.
+
+    python ways.py WAY FILE WARM PORTS   prints {"wall", "cpu", "memory", "disk"} as JSON
+
+WARM is a small archive that goes first: what is measured is growth above a process that has done
+this before. PORTS is JSON: "sink", "drain", and "store" and "warm_store" (see servers.py). Seconds
+and bytes; `memory` is the highest resident set above the one before; `disk` what was written.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+import os
+import re
+import socket
+import sys
+import time
+from pathlib import Path
+
+BLOCK = 192 * 1024
+PROJECT = "0" * 32
+
+
+def copy_file(path, ports, _):
+    """The limit for a file: as many bytes are read and sent, and nothing is looked at."""
+    buffer = bytearray(BLOCK)
+    with path.open("rb", buffering=0) as file, _drain(ports) as out:
+        while count := file.readinto(buffer):
+            _pass_on(out, buffer, count)
+        _wait(out)
+
+
+def copy_store(path, ports, warm):
+    """The limit for an object: as many bytes come from the store and go out."""
+    buffer = bytearray(BLOCK)
+    with socket.create_connection(("127.0.0.1", _store(ports, warm))) as source:
+        source.sendall(b"GET /exports/a.zip HTTP/1.1\r\nHost: s\r\n\r\n")
+        left = path.stat().st_size
+        with _drain(ports) as out:
+            while b"\r\n\r\n" not in (said := source.recv(4096, socket.MSG_PEEK)):
+                pass
+            source.recv(said.index(b"\r\n\r\n") + 4)
+            while left:
+                count = source.recv_into(buffer, min(left, BLOCK))
+                _pass_on(out, buffer, count)
+                left -= count
+            _wait(out)
+
+
+def _drain(ports):
+    return socket.create_connection(("127.0.0.1", ports["drain"]))
+
+
+def _pass_on(out, buffer, count):
+    # Four bytes for three, as base64 makes of them.
+    out.sendall(memoryview(buffer)[:count])
+    out.sendall(memoryview(buffer)[: count // 3])
+
+
+def _wait(out):
+    out.shutdown(socket.SHUT_WR)
+    assert out.recv(1)
+
+
+def relay_file(path, ports, _):
+    """Ours, from a folder."""
+    from handlers.local import FolderSettings, Handler
+    from relay.model import ObjectRef
+
+    settings = FolderSettings(kind="local", folder=path.parent, token="t")
+    _relay(Handler("folder", settings), ObjectRef("folder", path.name), ports)
+
+
+def relay_store(path, ports, warm):
+    """Ours, from a store that speaks S3."""
+    from handlers.s3 import Handler
+    from relay.model import ObjectRef
+
+    settings = Handler.Settings(
+        kind="s3",
+        endpoint_url=f"http://127.0.0.1:{_store(ports, warm)}",
+        access_key_id="a",
+        secret_access_key="s",
+        addressing_style="path",
+        token="t",
+    )
+    _relay(Handler("exports", settings), ObjectRef("exports", "a.zip"), ports)
+
+
+def _store(ports, warm):
+    return ports["warm_store" if warm else "store"]
+
+
+def _relay(source, ref, ports):
+    from relay.deliver import archive_of, refuse
+    from relay.outbound import Outbound
+    from relay.target import Order
+    from relay.targets.functiongraph import Target
+
+    url = f"http://127.0.0.1:{ports['sink']}"
+    settings = Target.Settings(
+        kind="functiongraph",
+        region="cn-north-4",
+        project_id=PROJECT,
+        endpoint=url,
+        iam_endpoint=url,
+        iam_user="u",
+        iam_password="p",
+        iam_domain="d",
+    )
+    target = Target("prod", settings, Outbound())
+    try:
+        archive = archive_of(source, ref, "a.zip", "require")
+        refuse(archive.report)
+        order = Order("hello", "default")
+        target.check(order, archive.report)
+        landed = target.create(order, archive, lambda _: None)
+        assert landed.urn
+        assert len(archive.code_digest()) == 128
+    finally:
+        target.close()
+        source.close()
+
+
+def naive(path, ports, _):
+    """What a script does: read it, encode it, post it."""
+    import requests
+
+    body = {
+        "func_name": "hello",
+        "file_name": "hello.zip",
+        "file_type": "zip",
+        "file_code": base64.b64encode(path.read_bytes()).decode(),
+    }
+    url = f"http://127.0.0.1:{ports['sink']}/v2/{PROJECT}/fgs/functions/import"
+    requests.post(url, json=body, headers={"X-Auth-Token": "t"}, timeout=600).raise_for_status()
+
+
+def sdk(path, ports, _):
+    """What Huawei Cloud's own SDK for Python does."""
+    from huaweicloudsdkcore.auth.credentials import BasicCredentials
+    from huaweicloudsdkfunctiongraph.v2 import (
+        FunctionGraphClient,
+        ImportFunctionRequest,
+        ImportFunctionRequestBody,
+    )
+
+    client = (
+        FunctionGraphClient.new_builder()
+        .with_credentials(BasicCredentials("ak", "sk", PROJECT))
+        .with_endpoint(f"http://127.0.0.1:{ports['sink']}")
+        .build()
+    )
+    body = ImportFunctionRequestBody(
+        func_name="hello",
+        file_name="hello.zip",
+        file_type="zip",
+        file_code=base64.b64encode(path.read_bytes()).decode(),
+    )
+    assert client.import_function(ImportFunctionRequest(body=body)).func_urn
+
+
+WAYS = {way.__name__: way for way in (copy_file, copy_store, relay_file, relay_store, naive, sdk)}
+
+
+def measured(way, path, warm, ports):
+    """One run of a way after a small one, measured."""
+    for _ in range(2):
+        way(warm, ports, True)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the highest resident set counts from here
+    memory, disk, cpu = _said("status", "VmRSS"), _said("io", "write_bytes"), time.process_time()
+    started = time.perf_counter()
+    way(path, ports, False)
+    return {
+        "wall": time.perf_counter() - started,
+        "cpu": time.process_time() - cpu,
+        "memory": (_said("status", "VmHWM") - memory) * 1024,
+        "disk": _said("io", "write_bytes") - disk,
+    }
+
+
+def _said(file, name):
+    return int(re.search(rf"{name}:\s+(\d+)", Path(f"/proc/self/{file}").read_text())[1])
+
+
+if __name__ == "__main__":
+    os.environ["no_proxy"] = "*"
+    name, file, small, servers = sys.argv[1:]
+    figures = measured(WAYS[name], Path(file), Path(small), json.loads(servers))
+    print(json.dumps(figures))  # noqa: T201

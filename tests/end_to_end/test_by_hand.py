@@ -1,0 +1,126 @@
+"""The commands that act, as a person types them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relay.model import State
+from relay.sandbox.exports import make_export
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def relay(world):
+    def run(*arguments, code=0):
+        done = subprocess.run(
+            [sys.executable, "-m", "relay", "--config", str(world.path), *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def archive(world):
+    path = world.folder / "hello.zip"
+    path.write_bytes(make_export("hello"))
+    return path
+
+
+def test_a_file_is_imported_in_the_foreground(world, relay, archive):
+    told = json.loads(relay("import", str(archive), "--target", "prod", "--json"))
+    assert told["state"] == "succeeded"
+    assert told["result"]["func_urn"] == world.sandbox.functions["hello"].urn.removesuffix(":latest")
+    again = json.loads(relay("import", str(archive), "--target", "prod", "--json"))
+    assert (again["state"], again["reason"]) == ("skipped", "unchanged")
+
+
+def test_a_file_that_is_no_export_ends_with_one_and_says_why(world, relay, archive):
+    archive.write_text("text")
+    assert "archive.not_a_zip" in relay("plan", str(archive), code=1)
+    told = json.loads(relay("import", str(archive), "--target", "prod", "--json", code=1))
+    assert told["error"]["code"] == "archive.not_a_zip"
+    assert world.sandbox.functions == {}
+
+
+def test_a_failed_import_of_a_file_ends_with_one(world, relay, archive):
+    world.sandbox.hold("hello", code=b"other")
+    told = relay("import", str(archive), "--target", "prod", code=1)
+    assert "conflict.other_content" in told
+    assert "update" in told
+    renamed = relay("import", str(archive), "--target", "prod", "--on-conflict", "rename")
+    assert "succeeded" in renamed
+    assert len(world.sandbox.functions) == 2
+
+
+def test_an_unknown_target_is_a_configuration_error(relay, archive):
+    relay("import", str(archive), "--target", "nowhere", code=78)
+
+
+@pytest.mark.parametrize("command", ["import", "plan"])
+def test_half_an_address_is_a_usage_error(relay, command):
+    relay(command, "exports", "exports", code=2)
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(relay):
+    relay("plan", "nowhere.zip", code=2)
+
+
+def test_an_object_is_imported_in_the_foreground_and_told(world, relay):
+    world.upload()
+    told = json.loads(relay("import", "exports", "exports", "prod/hello.zip", "--json"))
+    assert told["state"] == "succeeded"
+    [delivery] = world.settled()
+    assert delivery.id == told["delivery"]
+    assert len(world.told("import.succeeded")) == 1
+
+
+def test_an_object_is_planned_and_nothing_changes(world, relay):
+    world.upload()
+    plan = json.loads(relay("plan", "exports", "exports", "prod/hello.zip", "--json"))
+    assert plan["would"] == {"action": "create", "func_name": "hello"}
+    assert "create" in relay("plan", "exports", "exports", "prod/hello.zip")
+    assert world.deliveries() == []
+    assert world.sandbox.functions == {}
+
+
+def test_a_plan_in_chinese(world, relay, archive):
+    archive.write_text("text")
+    told = relay("plan", str(archive), "--language", "zh", code=1)
+    assert any("\u4e00" <= char <= "\u9fff" for char in told)
+
+
+def test_a_scan_finds_what_nobody_announced(world, relay):
+    world.upload()
+    dry = json.loads(relay("scan", "exports", "--dry-run", "--json"))
+    assert dry == {"would_enqueue": ["exports/prod/hello.zip"]}
+    assert world.imports() == []
+    assert json.loads(relay("scan", "exports", "--all", "--json"))["found"] == 1
+    assert [one.state for one in world.imports()] == [State.PENDING]
+    assert json.loads(relay("scan", "exports", "--json"))["found"] == 0
+
+
+def test_a_scan_of_nothing_known_is_a_configuration_error(relay):
+    relay("scan", "nowhere", code=78)
+
+
+def test_the_story_of_a_delivery_and_its_retrigger(world, relay):
+    world.sandbox.hold("hello", code=b"other")
+    world.upload()
+    relay("import", "exports", "exports", "prod/hello.zip", code=1)
+    [delivery] = world.imports()
+    assert "failed" in relay("deliveries")
+    assert "conflict.other_content" in relay("show", delivery.id)
+    relay("retrigger", delivery.id)
+    assert world.imports()[0].state == State.PENDING

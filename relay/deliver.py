@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -69,14 +69,8 @@ class Deliverer:
         bring_it = {Kind.IMPORT: self._import, Kind.MESSAGE: self._post}[claim.delivery.kind]
         try:
             return bring_it(claim, progress)
-        except NothingToDo as nothing:
-            return Skipped(nothing.reason, {"words": nothing.message._asdict()})
-        except Busy as busy:
-            return Retry(busy.problem, busy.retry_after, hold=True, answer=busy.answer)
-        except TemporaryFailure as failure:
-            return Retry(failure.problem, failure.retry_after, answer=failure.answer)
-        except RelayError as failure:
-            return Failed(failure.problem, failure.answer)
+        except RelayError as error:
+            return outcome_of(error, {})
         except Exception as bug:
             log.exception("delivery hit a bug", extra={"delivery": claim.delivery.id})
             return Retry(_bug(bug))
@@ -102,9 +96,12 @@ class Deliverer:
             earlier=claim.earlier is not None,
             learned=partial(self.store.learned, delivery.destination),
         )
-        outcome = bring(target, wish, opened.archive, progress)
+        seen: Json = {"size": opened.archive.size, "warnings": _told(opened.archive.report)}
+        try:
+            outcome = bring(target, wish, opened.archive, progress)
+        except RelayError as error:
+            return outcome_of(error, {**asdict(opened.order), **seen})
         self._learn(delivery.destination, outcome.result)
-        seen = {"size": opened.archive.size, "warnings": _told(opened.archive.report)}
         return replace(outcome, result={**outcome.result, **seen})
 
     def look(self, delivery: Delivery, event: Event) -> Opened:
@@ -129,6 +126,18 @@ class Deliverer:
         message = delivery.message or {}
         told = Message(delivery.id, message["type"], delivery.created, message["body"])
         return Succeeded({}, channel.post(told))
+
+
+def outcome_of(error: RelayError, about: Json) -> Outcome:
+    """What an error of the tree means for a delivery; `about` names what it was about."""
+    match error:
+        case NothingToDo():
+            return Skipped(error.reason, {**about, "words": error.message._asdict()})
+        case TemporaryFailure():
+            hold = isinstance(error, Busy)
+            return Retry(error.problem, error.retry_after, hold, error.answer, about)
+        case _:
+            return Failed(error.problem, error.answer, about)
 
 
 def archive_of(

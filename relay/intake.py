@@ -19,7 +19,7 @@ from relay.errors import TooLarge, Unreadable, Unverified
 from relay.handler import StorageHandler
 from relay.model import Event, Incoming, Road, Verdict
 from relay.settings import Settings
-from relay.store import Accepted, Arrival, NewNotification, NotFound, Store
+from relay.store import UNDER_WAY, Accepted, Arrival, NewNotification, NotFound, Store
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +97,9 @@ class Intake:
         return self._store(incoming, Reading(tuple(events), Verdict.ACCEPTED))
 
     def seen(self, incoming: Incoming, events: Sequence[Event] = ()) -> Receipt:
-        """Marks objects as seen without delivering them: what a first scan came upon."""
-        new = NewNotification(incoming, Verdict.IGNORED, "first scan: marked as seen", ())
+        """Marks objects as seen without delivering them; without any: the first scan ended."""
+        reason = UNDER_WAY if events else "first scan: what was there is marked as seen"
+        new = NewNotification(incoming, Verdict.IGNORED, reason, ())
         arrivals = [Arrival(event, ()) for event in events]
         accepted = self.store.accept(new, arrivals, self.clock())
         return Receipt(accepted.notification_id, accepted.fresh)

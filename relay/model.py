@@ -256,10 +256,11 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No more automatic tries."""
+    """No more automatic tries. `result` names what it was about, as far as that was known."""
 
     problem: Problem
     answer: str | None = None
+    result: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +271,7 @@ class Retry:
     after: timedelta | None = None
     hold: bool = False
     answer: str | None = None
+    result: Json = field(default_factory=dict)
 
 
 Outcome = Succeeded | Skipped | Failed | Retry

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 
 from relay.archive import ArchiveReport
 from relay.errors import PermanentFailure
 from relay.model import Text
 from relay.resuming import Open, Resuming
 from relay.zip_check import Check
+from relay.zip_digest import CodeDigest
 from relay.zip_unpack import CHUNK, unpacked
 
 
 class CheckedArchive:
     """An archive that was looked at (`report`) and is read through `open` as often as needed.
 
-    Implements `relay.target.Archive`. Holds a few chunks, whatever the size. `sha256` (hex, of the
-    whole archive) is known after the first complete pass.
+    Implements `relay.target.Archive`. Holds a few chunks, whatever the size. `summed`: every pass
+    also computes `sha256` (hex, of the whole archive), which takes as long as sending it.
     """
 
-    def __init__(self, name: str, size: int, report: ArchiveReport, open_: Open) -> None:
+    def __init__(
+        self, name: str, size: int, report: ArchiveReport, open_: Open, *, summed: bool = False
+    ) -> None:
         self.name = name
         self.size = size
         self.report = report
         self.sha256: str | None = None
         self._open = open_
+        self._summed = summed
         self._code_digest: str | None = None
 
     @property
@@ -41,12 +45,12 @@ class CheckedArchive:
         not help), Superseded or Gone (not the bytes that were looked at).
         """
         self._refuse()
-        check = Check(self.report)
-        for chunk in Resuming(self._open, self.size, 0, self.size).chunks(CHUNK):
-            check.feed(chunk)
-            if check.complete:
-                self._conclude(check)
-            yield chunk
+        with closing(Check(self.report, summed=self._summed)) as check:
+            for chunk in Resuming(self._open, self.size, 0, self.size).chunks(CHUNK):
+                check.feed(chunk)
+                if check.complete:
+                    self._conclude(check)
+                yield chunk
 
     def code(self) -> Iterator[bytes]:
         """The code file's bytes, unpacked; the last piece only after its check has passed.
@@ -59,11 +63,11 @@ class CheckedArchive:
         if code is None or code.data is None:
             raise _no_code()
         source = Resuming(self._open, self.size, code.data, code.data + code.compressed)
-        digest = hashlib.sha512()
-        for piece in unpacked(code, source.chunks(CHUNK)):
-            digest.update(piece)
-            yield piece
-        self._code_digest = digest.hexdigest()
+        with closing(CodeDigest(code.size)) as digest:
+            for piece in unpacked(code, source.chunks(CHUNK)):
+                digest.update(piece)
+                yield piece
+            self._code_digest = digest.hexdigest()
 
     def code_digest(self) -> str:
         """SHA-512 (hex) of the code file; "" when the archive has none.

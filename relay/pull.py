@@ -78,7 +78,7 @@ class Puller:
             if fresh:
                 found += len(fresh)
                 self._accept(handler.name, fresh, first=first)
-        if first and not found:
+        if first:
             self.intake.seen(self._incoming(handler.name, []))
         return {"listed": listed, "found": found, "first": first}
 

@@ -87,7 +87,7 @@ def messages(
 def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str | None) -> Json:
     """The body of a message about a finished import; sentences are {"en": ..., "zh": ...}."""
     delivery = claim.delivery
-    result = outcome.result if isinstance(outcome, Succeeded | Skipped) else {}
+    result = outcome.result if isinstance(outcome, Succeeded | Skipped | Failed) else {}
     func_name, package = _names(delivery, claim.event, result)
     digest = result.get("digest")
     body = {

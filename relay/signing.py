@@ -80,7 +80,7 @@ def _canonical_request(method: str, url: str, signed: Mapping[str, str], body_sh
 
 
 def _canonical_path(path: str) -> str:
-    encoded = "/".join(quote(unquote(segment), safe="~") for segment in path.split("/"))
+    encoded = quote(unquote(path), safe="/~")  # an escaped slash is a slash to the SDK
     return encoded if encoded.endswith("/") else f"{encoded}/"
 
 

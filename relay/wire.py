@@ -89,18 +89,32 @@ class _Hearing(HTTPConnection):
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        self.sock.settimeout(self.manners.stall)
+        # Waiting comes after trying: most tries find room, and a poll costs as much as a send.
+        self.sock.settimeout(0)
+        self._look(select.POLLIN, 0)
         step = _TLS_RECORD if isinstance(self.sock, ssl.SSLSocket) else len(data)
         rest = memoryview(data)
         while rest:
-            self._wait_until_writable()
-            try:
-                rest = rest[self.sock.send(rest[:step]) :]
-            except TimeoutError:
-                raise
-            except OSError as error:
-                # Not every kind of break is one that urllib3 reads the answer after.
-                raise BrokenPipeError(*error.args) from error
+            rest = rest[self._try(rest[:step]) :]
+        self.sock.settimeout(self.manners.stall)
+
+    def _try(self, part: memoryview) -> int:
+        """How many bytes were taken; 0 after waiting for room."""
+        missing = select.POLLOUT
+        try:
+            count: int = self.sock.send(part)
+            return count
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass
+        except ssl.SSLWantReadError:
+            missing = select.POLLIN
+        except OSError as error:
+            # Not every kind of break is one that urllib3 reads the answer after.
+            raise BrokenPipeError(*error.args) from error
+        while not (ready := self._look(select.POLLIN | missing, self.manners.stall)) & missing:
+            if not ready:
+                raise TimeoutError(f"no byte was taken for {self.manners.stall:g} s")
+        return 0
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         sock, heard = self.sock, self._ahead is not None
@@ -118,31 +132,27 @@ class _Hearing(HTTPConnection):
             self.sock = None
         return response
 
-    def _wait_until_writable(self) -> None:
+    def _look(self, events: int, seconds: float) -> int:
+        """Which of these events came within the time; BrokenPipeError when an answer did."""
         poll = select.poll()
-        poll.register(self.sock, select.POLLIN | select.POLLOUT)
-        while True:
-            ready = poll.poll(self.manners.stall * 1000)
-            if not ready:
-                raise TimeoutError(f"no byte was taken for {self.manners.stall:g} s")
-            if ready[0][1] & ~select.POLLOUT:
-                self._ahead = self._read_ahead()
-                if self._ahead is not None:
-                    raise BrokenPipeError("an answer came before the body was sent")
-            if ready[0][1] & select.POLLOUT:
-                return
+        poll.register(self.sock, events)
+        ready = poll.poll(seconds * 1000)
+        seen = ready[0][1] if ready else 0
+        if seen & ~select.POLLOUT:
+            self._ahead = self._read_ahead()
+            if self._ahead is not None:
+                raise BrokenPipeError("an answer came before the body was sent")
+        return seen
 
     def _read_ahead(self) -> bytes | None:
         # TLS 1.3 sends session tickets after the handshake: readable need not mean an answer.
-        self.sock.settimeout(0)
         try:
-            return self.sock.recv(1)
+            ahead: bytes = self.sock.recv(1)
+            return ahead
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except OSError:
             return b""
-        finally:
-            self.sock.settimeout(self.manners.stall)
 
     def _reset_on_close(self) -> None:
         # What the kernel still holds is dropped: a body that we stop can never become whole.

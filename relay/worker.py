@@ -179,7 +179,7 @@ class Worker:
         due = None
         if isinstance(outcome, Retry):
             due = self._due(claim, outcome, now)
-            outcome = outcome if due else Failed(outcome.problem, outcome.answer)
+            outcome = outcome if due else Failed(outcome.problem, outcome.answer, outcome.result)
         messages = report.messages(self.settings, claim, outcome, now, seconds)
         if not self.store.finish(claim, outcome, now, due=due, messages=messages):
             raise Lost

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from relay.archive import ArchiveReport
 from relay.errors import TemporaryFailure
 from relay.model import Text
+from relay.zip_digest import CodeDigest, Piece
 from relay.zip_entries import (
     DESCRIPTOR,
     DESCRIPTOR_SIZES,
@@ -18,7 +19,7 @@ from relay.zip_entries import (
     local_rest,
 )
 from relay.zip_findings import refusal
-from relay.zip_unpack import Piece, Unpacker
+from relay.zip_unpack import Unpacker
 
 
 class _Part:
@@ -39,10 +40,10 @@ class _Part:
 class _Content(_Part):
     """An entry's data: unpacked and checked, digested when it is the code, not kept."""
 
-    def __init__(self, entry: Entry, digested: bool) -> None:
+    def __init__(self, entry: Entry, digest: CodeDigest | None) -> None:
         super().__init__(entry.compressed)
         self.unpacker = Unpacker(entry)
-        self.digest = hashlib.sha512() if digested else None
+        self.digest = digest
 
     def take(self, piece: Piece) -> None:
         for content in self.unpacker.feed(piece):
@@ -64,23 +65,25 @@ class _Digested(_Part):
 class Check:
     """Fed with all bytes of an archive in order; `complete` once every verdict is in.
 
-    `sha256` of the whole and `code_digest` (SHA-512 of the code file, unpacked; None without one),
-    both hex, are known then.
+    `code_digest` (SHA-512, hex, of the code file, unpacked; None without one) is known then, and
+    `sha256` (hex, of the whole) when it was `summed`. Has to be closed.
     """
 
-    def __init__(self, report: ArchiveReport) -> None:
+    def __init__(self, report: ArchiveReport, *, summed: bool = False) -> None:
         self.complete = False
         self.sha256: str | None = None
         self.code_digest: str | None = None
         self._report = report
-        self._digest = hashlib.sha256()
+        self._sum = hashlib.sha256() if summed else None
+        self._code: CodeDigest | None = None
         self._at = 0
         self._parts = self._walk()
         self._part = next(self._parts)
 
     def feed(self, chunk: bytes) -> None:
         """Raises PermanentFailure as soon as bytes are wrong, TemporaryFailure when others came."""
-        self._digest.update(chunk)
+        if self._sum is not None:
+            self._sum.update(chunk)
         rest = memoryview(chunk)
         while rest and not self.complete:
             taken = rest[: self._part.left]
@@ -90,12 +93,18 @@ class Check:
             rest = rest[len(taken) :]
             self._advance()
 
+    def close(self) -> None:
+        """Ends what works beside, also when the pass was given up."""
+        if self._code is not None:
+            self._code.close()
+
     def _advance(self) -> None:
         while not self._part.left and not self.complete:
             part = next(self._parts, None)
             if part is None:
                 self.complete = True
-                self.sha256 = self._digest.hexdigest()
+                self.code_digest = self._code.hexdigest() if self._code is not None else None
+                self.sha256 = self._sum.hexdigest() if self._sum is not None else None
             else:
                 self._part = part
 
@@ -128,12 +137,12 @@ class Check:
 
     def _content(self, entry: Entry) -> Iterator[_Part]:
         export = self._report.export
-        is_code = export is not None and export.code == entry
-        content = _Content(entry, is_code)
+        digest = None
+        if export is not None and export.code == entry:
+            digest = self._code = CodeDigest(entry.size)
+        content = _Content(entry, digest)
         yield content
         content.unpacker.finish()
-        if content.digest is not None:
-            self.code_digest = content.digest.hexdigest()
 
     def _after(self, entry: Entry, limit: int) -> Iterator[_Part]:
         """Nothing, or the closing record of an entry whose sizes were not known in front."""

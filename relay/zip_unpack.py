@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator
 
 from isal import igzip_lib, isal_zlib
 
+from relay.zip_digest import Piece
 from relay.zip_entries import Entry
 from relay.zip_findings import refusal
 
-CHUNK = 192 * 1024
+CHUNK = 384 * 1024
 """Bytes handled at once: a multiple of 3, for base64 without a remainder."""
 
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub has no base
-
-Piece = bytes | memoryview
 
 
 class Unpacker:

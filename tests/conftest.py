@@ -5,7 +5,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
-    """Tests of mangled input print and log lone surrogates, which xdist cannot send to its master."""
+    """Mangled input leads to lone surrogates in what is captured: xdist cannot send those."""
     report = yield
     report.sections = [
         (title, text.encode("utf-8", "backslashreplace").decode())

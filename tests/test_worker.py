@@ -193,6 +193,7 @@ def test_after_the_last_attempt_it_is_failed_and_told(worker, store, shelf, deli
     assert (delivery.state, delivery.attempts) == (State.FAILED, 20)
     [message] = store.messages(delivery_id)
     assert message.message["type"] == "import.failed"
+    assert message.message["body"]["func_name"] == "hello"
 
 
 @pytest.mark.parametrize(

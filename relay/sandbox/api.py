@@ -170,10 +170,6 @@ class Api:
         ]
         return Answer(200, {"quotas": {"resources": resources}})
 
-    def projects(self, _: Exchange) -> Answer:
-        project = {"id": self.account.project_id, "name": self.account.region, "enabled": True}
-        return Answer(200, {"projects": [project], "links": {}})
-
     def download(self, _: Exchange, key: str) -> Answer:
         return self.links.download(key)
 

@@ -1,8 +1,9 @@
-"""The sandbox's URLs: FunctionGraph's and IAM's, and the control door under /sandbox."""
+"""The sandbox's URLs: those of FunctionGraph, IAM and metadata, and the control door."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, Unpack
 
@@ -16,8 +17,12 @@ from relay.sandbox.api import Api
 from relay.sandbox.exchange import Counter, Endpoint, Exchange
 from relay.sandbox.faults import Fault, FaultFields, FaultQueue, parse_fault
 from relay.sandbox.iam import Iam
+from relay.sandbox.metadata import MetadataService
 from relay.sandbox.server import is_loopback
 from relay.sandbox.state import Account, Call, Function, describe
+
+PUBLIC = {"token", "metadata_token", "metadata_key", "download"}
+"""Operations that need no credentials: they give them, or the address is one."""
 
 MAX_ORDER = 1 << 16
 """Bytes of a control request."""
@@ -35,9 +40,18 @@ class Control(Protocol):
     def fault(self, **fields: Unpack[FaultFields]) -> Fault: ...
 
 
-def make_app(api: Api, iam: Iam, counter: Counter, control: Control) -> Flask:
+@dataclass(frozen=True)
+class Services:
+    """What is asked beside FunctionGraph itself."""
+
+    iam: Iam
+    metadata: MetadataService
+
+
+def make_app(api: Api, services: Services, counter: Counter, control: Control) -> Flask:
     """The WSGI application of one sandbox; it needs relay.sandbox.server to run on."""
     app = Flask(__name__, static_folder=None, template_folder=None)
+    iam, metadata = services.iam, services.metadata
     functions = "/v2/<project_id>/fgs/functions"
     one = f"{functions}/<urn>"
     for operation, method, path, endpoint in (
@@ -50,11 +64,14 @@ def make_app(api: Api, iam: Iam, counter: Counter, control: Control) -> Flask:
         ("delete", "DELETE", one, api.delete),
         ("export", "GET", f"{one}/export", api.export),
         ("quotas", "GET", "/v2/<project_id>/fgs/quotas", api.quotas),
-        ("projects", "GET", "/v3/projects", api.projects),
+        ("projects", "GET", "/v3/projects", lambda one: iam.projects(one.query.get("name"))),
+        ("domains", "GET", "/v3/auth/domains", lambda _: iam.domains()),
         ("token", "POST", "/v3/auth/tokens", _token(iam)),
+        ("metadata_token", "PUT", "/meta-data/latest/api/token", metadata.token),
+        ("metadata_key", "GET", "/openstack/latest/securitykey", metadata.key),
         ("download", "GET", "/code/<key>", api.download),
     ):
-        public = operation in ("token", "download")
+        public = operation in PUBLIC
         view = partial(_call, counter, operation, endpoint, public)
         app.add_url_rule(path, operation, view, methods=[method])
     _add_control(app, control, api.account)

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from flask import Response, json, request
+from werkzeug.datastructures import Headers
 
 from relay.model import Json
 from relay.sandbox.answers import Answer, Refused, refusal
@@ -28,6 +29,7 @@ class Exchange:
     call: Call
     body: RequestBody
     query: Mapping[str, str]
+    headers: Headers
     check: BodyCheck | None = None
 
     def fields(self, sinks: Mapping[str, Sink] | None = None) -> Json:
@@ -44,6 +46,9 @@ class Exchange:
         if self.check is not None:
             self.check(self.body.sha256)
         return fields
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name, "")
 
     def applied(self) -> None:
         self.call.applied = True
@@ -71,7 +76,7 @@ class Counter:
         body = request.environ["wsgi.input"]
         call = Call(request.method, request.path, operation, self.clock(), uuid.uuid4().hex)
         body.on_read = partial(setattr, call, "received")
-        exchange = Exchange(call, body, request.args)
+        exchange = Exchange(call, body, request.args, request.headers)
         self.ledger.add(call)
         try:
             answer = self._settle(exchange, endpoint, places, public=public)
@@ -84,7 +89,9 @@ class Counter:
         call.finished = True
         if self.on_call is not None:
             self.on_call(replace(call))
-        return _respond(answer, call.request_id)
+        response = _respond(answer, call.request_id)
+        response.date = self.clock()  # so that a clock that is off can be seen
+        return response
 
     def _settle(
         self, exchange: Exchange, endpoint: Endpoint, places: Json, *, public: bool

@@ -24,7 +24,10 @@ OPERATIONS = (
     "download",
     "quotas",
     "projects",
+    "domains",
     "token",
+    "metadata_token",
+    "metadata_key",
 )
 
 

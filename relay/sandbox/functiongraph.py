@@ -21,12 +21,14 @@ from relay.errors import ConfigError
 from relay.model import utc_now
 from relay.sandbox.answers import Refused
 from relay.sandbox.api import Api, Rules
-from relay.sandbox.app import make_app
+from relay.sandbox.app import Services, make_app
 from relay.sandbox.exchange import Counter
 from relay.sandbox.faults import Fault, FaultFields, FaultQueue, make_fault
-from relay.sandbox.gateway import Gateway, Keys
+from relay.sandbox.gateway import Gateway
 from relay.sandbox.iam import Iam, User
+from relay.sandbox.keys import Key, KeyRing
 from relay.sandbox.links import Links
+from relay.sandbox.metadata import MetadataService
 from relay.sandbox.server import LoopbackServer, Place
 from relay.sandbox.state import Account, Call, Files, Function, Ledger, Tenant
 
@@ -38,8 +40,9 @@ class SandboxServer:
     """Serves at `url` while entered (or from start() to close()).
 
     `max_size` (bytes of a zip), `gateway_limit` (bytes of a body signed by AK/SK), `quota` (how
-    many functions), `one_at_a_time` (a second import meanwhile is 429), `names_must_match`
-    (func_name must be the YAML's), `on_call` (told of every finished call).
+    many functions), `agency_life` (of keys that the metadata service gives; None: no agency),
+    `metadata_version` (1 or 2), `one_at_a_time` (a second import meanwhile is 429),
+    `names_must_match` (func_name must be the YAML's), `on_call` (told of every finished call).
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +57,8 @@ class SandboxServer:
     iam_password: str = field(default_factory=lambda: _HEX(12), repr=False)
     iam_domain: str = "sandbox"
     token_life: timedelta = timedelta(hours=24)
+    agency_life: timedelta | None = None
+    metadata_version: int = 2
     max_size: int = 300 * 2**20
     gateway_limit: int = 12_000_000
     quota: int | None = None
@@ -68,6 +73,8 @@ class SandboxServer:
         self._tenant = Tenant(self.quota)
         user = User(self.iam_user, self.iam_password, self.iam_domain, self.region, self.project_id)
         self._iam = Iam(user, self.token_life, self.clock)
+        own = Key(self.access_key, self.secret_key, self.security_token)
+        self._keys = KeyRing(own, self.clock)
         self._server: LoopbackServer | None = None
         self._api: Api | None = None
         self._folder: Path | None = None
@@ -124,6 +131,10 @@ class SandboxServer:
         """Every token given so far must be renewed (401 APIGW.0307)."""
         self._iam.expire_all()
 
+    def end_agency_keys(self) -> None:
+        """Every key that the metadata service gave is refused; it gives another one."""
+        self._keys.end_lent()
+
     def start(self) -> None:
         """Raises ConfigError for an address that others can reach, OSError for a port in use."""
         self._folder = Path(tempfile.mkdtemp(prefix="relay-sandbox-"))
@@ -147,10 +158,10 @@ class SandboxServer:
         links = Links(files, lambda key: f"{self.url}/code/{key}")
         rules = Rules(self.max_size, self.names_must_match, self.one_at_a_time)
         self._api = Api(account, rules, self._tenant, files, self.clock, links)
-        keys = Keys(self.access_key, self.secret_key, self.security_token, self.region)
-        gateway = Gateway(keys, self._iam, self.gateway_limit, self.clock)
+        gateway = Gateway(self._keys, self._iam, self.gateway_limit, self.clock)
+        metadata = MetadataService(self._keys, self.agency_life, self.metadata_version)
         stopping = threading.Event()
         counter = Counter(gateway, self.faults, self._ledger, stopping, self.clock, self.on_call)
-        app = make_app(self._api, self._iam, counter, self)
+        app = make_app(self._api, Services(self._iam, metadata), counter, self)
         place = Place(self.host, self.port, self.allow_remote)
         return LoopbackServer(app, place, stopping)

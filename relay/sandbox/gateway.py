@@ -3,18 +3,18 @@
 What the facts leave open and this gateway decides (inferred): "12 MB" is 12,000,000 bytes and only
 bodies signed by AK/SK are bound to it; a hex X-Sdk-Content-Sha256 must be the body's digest; a
 token scoped to another region must be updated (APIGW.0307); one without a project is not
-authorized (APIGW.0302).
+authorized (APIGW.0302); a temporary key that ended is refused like a wrong one (APIGW.0301).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
 
 from relay.sandbox.answers import refusal
 from relay.sandbox.iam import Iam
+from relay.sandbox.keys import Key, KeyRing
 from relay.sandbox.signature import (
     EMPTY_BODY,
     UNSIGNED,
@@ -31,20 +31,10 @@ BodyCheck = Callable[[str], None]
 """Told the SHA-256 (hex) of the whole body; refuses the call when it is not what was signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The AK/SK that the gateway knows; with a `security_token` they are temporary ones."""
-
-    access_key: str
-    secret_key: str
-    security_token: str
-    region: str
-
-
 class Gateway:
     """Admits a call, or refuses it before its body is read."""
 
-    def __init__(self, keys: Keys, iam: Iam, limit: int, clock: Callable[[], datetime]) -> None:
+    def __init__(self, keys: KeyRing, iam: Iam, limit: int, clock: Callable[[], datetime]) -> None:
         self._keys = keys
         self._iam = iam
         self._limit = limit
@@ -66,24 +56,25 @@ class Gateway:
             raise _unauthenticated("decrypt token fail")
         if token.region is None:
             raise refusal("APIGW.0302")
-        if token.expires <= self._clock() or token.region != self._keys.region:
+        if token.expires <= self._clock() or token.region != self._iam.region:
             raise refusal("APIGW.0307")
 
     def _check_signature(self, request: Signed, header: str, length: int) -> BodyCheck | None:
         given = parse_authorization(header)
         if given is None:
             raise _unauthenticated("verify aksk signature fail, the Authorization is malformed")
-        self._check_keys(request, given)
+        secret = self._check_key(request, given).secret
         if length > self._limit:
             raise refusal("APIGW.0201")
         declared = request.headers.get("x-sdk-content-sha256")
         if declared is None and length:
-            return lambda found: self._compare(request, given, found)
-        self._compare(request, given, declared or EMPTY_BODY)
+            return lambda found: _compare(secret, request, given, found)
+        _compare(secret, request, given, declared or EMPTY_BODY)
         return None if declared in (None, UNSIGNED) else lambda found: _same(declared or "", found)
 
-    def _check_keys(self, request: Signed, given: Authorization) -> None:
-        if given.access_key != self._keys.access_key:
+    def _check_key(self, request: Signed, given: Authorization) -> Key:
+        key = self._keys.find(given.access_key)
+        if key is None:
             raise _unauthenticated(f"Get secretKey failed,ak:{given.access_key},err:ak not exist")
         when = parse_date(request.headers.get("x-sdk-date", ""))
         if when is None or "x-sdk-date" not in given.signed_headers:
@@ -92,15 +83,18 @@ class Gateway:
             raise _unauthenticated(
                 "verify aksk signature fail, the time differs by more than 15 minutes"
             )
-        if self._keys.security_token:
+        if key.security_token:
             told = request.headers.get("x-security-token", "")
             signed = "x-security-token" in given.signed_headers
-            if not signed or not compare_digest(told, self._keys.security_token):
+            if not signed or not compare_digest(told.encode(), key.security_token.encode()):
                 raise _unauthenticated("verify security token fail")
+        if key.expires and key.expires <= self._clock():
+            raise _unauthenticated("verify security token fail, it has expired")
+        return key
 
-    def _compare(self, request: Signed, given: Authorization, body_hash: str) -> None:
-        right = sign(self._keys.secret_key, request, given.signed_headers, body_hash)
-        _same(right, given.signature)
+
+def _compare(secret: str, request: Signed, given: Authorization, body_hash: str) -> None:
+    _same(sign(secret, request, given.signed_headers, body_hash), given.signature)
 
 
 def _same(right: str, given: str) -> None:

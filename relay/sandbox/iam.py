@@ -17,6 +17,7 @@ from typing import Any
 from relay.model import Json
 from relay.sandbox.answers import Answer, Refused
 
+DOMAIN_ID = "sandbox-domain"
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -48,6 +49,10 @@ class Iam:
         self._clock = clock
         self._tokens: dict[str, Token] = {}
         self._guard = threading.Lock()
+
+    @property
+    def region(self) -> str:
+        return self._user.region
 
     def issue(self, region: str | None) -> tuple[str, Token]:
         """A new token; as long as real ones, since header limits are part of the truth."""
@@ -82,6 +87,18 @@ class Iam:
         text, token = self.issue(region)
         return Answer(201, {"token": self._describe(token)}, {"X-Subject-Token": text})
 
+    def projects(self, name: str | None) -> Answer:
+        """Answers GET /v3/projects: the one there is, unless `name` asks for another region's."""
+        user = self._user
+        project = {"id": user.project_id, "name": user.region, "enabled": True}
+        listed = [project] if name in (None, user.region) else []
+        return Answer(200, {"projects": listed, "links": {}})
+
+    def domains(self) -> Answer:
+        """Answers GET /v3/auth/domains: the account."""
+        domain = {"id": DOMAIN_ID, "name": self._user.domain, "enabled": True}
+        return Answer(200, {"domains": [domain], "links": {}})
+
     def _region(self, project: Any) -> str:
         if _at(project, "id") == self._user.project_id:
             return self._user.region
@@ -91,7 +108,7 @@ class Iam:
         return name
 
     def _describe(self, token: Token) -> Json:
-        domain = {"name": self._user.domain, "id": "sandbox-domain"}
+        domain = {"name": self._user.domain, "id": DOMAIN_ID}
         project = {"name": token.region, "id": self._user.project_id, "domain": domain}
         return {
             "expires_at": token.expires.astimezone(UTC).strftime(TIME),

@@ -158,7 +158,7 @@ class _Handler(WSGIRequestHandler):
             if not status.startswith(("204", "304")):
                 headers = [*headers, ("Content-Length", str(len(chunks[0])))]
         code, _, words = status.partition(" ")
-        self.send_response(int(code), words)
+        self.send_response_only(int(code), words)
         for name, value in headers:
             self.send_header(name, value)
         if body.left:

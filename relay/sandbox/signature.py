@@ -81,7 +81,7 @@ def sign(secret_key: str, request: Signed, signed_headers: Iterable[str], body_h
 
 
 def _canonical_path(path: str) -> str:
-    segments = "/".join(quote(unquote(one), safe="~") for one in path.split("/"))
+    segments = quote(unquote(path), safe="/~")
     return segments if segments.endswith("/") else segments + "/"
 
 

@@ -17,6 +17,7 @@ from relay.store.outcomes import Outcomes
 from relay.store.queries import Queries
 from relay.store.retrigger import Hand
 from relay.store.values import (
+    UNDER_WAY,
     Accepted,
     Arrival,
     DeliveryQuery,
@@ -44,6 +45,7 @@ class Store(Doors, Claims, Outcomes, Hand, Queries, Lists, Figures, Lessons, Mig
 
 
 __all__ = [
+    "UNDER_WAY",
     "Accepted",
     "Arrival",
     "Conflict",

@@ -90,8 +90,9 @@ def _new_values(outcome: Outcome, now: datetime, due: datetime | None) -> dict[s
         case Skipped(reason, result):
             skipped = {"state": State.SKIPPED, "reason": reason, "result": result, "error": None}
             return {**over, **skipped}
-        case Failed(problem):
-            return {**over, "state": State.FAILED, "error": problem.to_json()}
+        case Failed(problem, _, result):
+            failed = {"state": State.FAILED, "error": problem.to_json(), "result": result or None}
+            return {**over, **failed}
 
 
 def _word(outcome: Outcome) -> str:

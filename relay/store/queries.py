@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 
 from relay.model import Attempt, Delivery, Event, Kind
 from relay.store.engine import Part
 from relay.store.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
 from relay.store.schema import BY_SCAN, attempts, deliveries, events, notifications
-from relay.store.values import Notification
+from relay.store.values import UNDER_WAY, Notification
 
 
 class Queries(Part):
@@ -60,8 +60,10 @@ class Queries(Part):
             return to_notification(row) if row else None
 
     def scanned(self, source: str) -> bool:
-        """Whether a scan of this source was ever recorded."""
-        query = select(exists().where(BY_SCAN, notifications.c.source == source))
+        """Whether a scan of this source ever came to its end."""
+        reason = notifications.c.reason
+        ended = or_(reason.is_(None), reason != UNDER_WAY)
+        query = select(exists().where(BY_SCAN, notifications.c.source == source, ended))
         with self._database.read() as connection:
             return bool(connection.execute(query).scalar())
 

@@ -12,6 +12,10 @@ from relay.model import Event, Incoming, Kind, NewDelivery, Road, State, Verdict
 T = TypeVar("T")
 
 
+UNDER_WAY = "first scan: under way"
+"""The reason of what a first scan marks as seen before it came to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewNotification:
     """A notification to store. `incoming.headers` are kept as given: the caller has redacted them.

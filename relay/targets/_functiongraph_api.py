@@ -12,9 +12,10 @@ from requests.auth import AuthBase
 
 from relay.model import Json
 from relay.outbound import Outbound, translate
-from relay.targets._functiongraph_auth import Clock, Credentials
+from relay.targets._functiongraph_auth import Credentials
 from relay.targets._functiongraph_errors import Answer, Effect, classify, read_answer, unreadable
 from relay.targets._functiongraph_settings import FunctionGraphSettings
+from relay.targets._renewed import Clock
 
 MAX_ANSWER = 4 * 2**20
 """Bytes: a page of 400 functions with their configurations."""
@@ -47,7 +48,7 @@ class Api:
         self._clock = clock
         # Calls are few and big: a stale connection would cost more than a fresh one each.
         self._session = outbound.session(guarded=False, max_answer=MAX_ANSWER, reuse=False)
-        self.credentials = Credentials(settings, self._session, clock)
+        self.credentials = Credentials(settings, outbound, clock)
 
     def call(self, call: Call, auth: AuthBase | None = None) -> Json:
         """The answer's JSON, with `request_id` added.
@@ -69,6 +70,7 @@ class Api:
 
     def close(self) -> None:
         self._session.close()
+        self.credentials.close()
 
     def _answered(self, call: Call, auth: AuthBase | None) -> requests.Response:
         auth = auth or self.credentials.choose(len(call.body or b""))

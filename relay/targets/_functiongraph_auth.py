@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from threading import Lock
 
 import requests
 from requests.auth import AuthBase
 
 from relay.errors import Busy, PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Json, Text
-from relay.outbound import translate
+from relay.outbound import Outbound, translate
 from relay.signing import UNSIGNED, AccessKey, authorization, date_of, host_of
 from relay.targets._functiongraph_errors import (
+    STALE_KEY,
     STALE_TOKEN,
     TOO_LARGE_FOR_SIGNED,
     Answer,
     read_answer,
 )
 from relay.targets._functiongraph_hints import TOO_LARGE_FOR_A_SIGNATURE
+from relay.targets._functiongraph_keys import Keys
 from relay.targets._functiongraph_settings import FunctionGraphSettings
+from relay.targets._metadata import Metadata
+from relay.targets._renewed import Clock, Fetched, Renewed
 
 SIGNED_LIMIT = 12_000_000
 """Bytes of a body that may be signed ("up to 12M" on Huawei's API pages); more needs a token."""
-
-RENEW_BEFORE = timedelta(minutes=30)
-REFUSAL_HOLDS = timedelta(seconds=60)
-"""How long a refused password is not tried again: IAM locks users after a few failures."""
-
-Clock = Callable[[], datetime]
 
 
 class TokenAuth(AuthBase):
@@ -48,7 +45,7 @@ class KeyAuth(AuthBase):
     """Signs a request; the body only when it is at hand whole."""
 
     def __init__(self, key: AccessKey, project_id: str, clock: Clock) -> None:
-        self._key = key
+        self.key = key
         self._project_id = project_id
         self._clock = clock
 
@@ -60,49 +57,80 @@ class KeyAuth(AuthBase):
             "X-Sdk-Content-Sha256": _sha256(request.body),
             "X-Project-Id": self._project_id,
         }
-        if self._key.security_token:
-            headers["X-Security-Token"] = self._key.security_token
+        if self.key.security_token:
+            headers["X-Security-Token"] = self.key.security_token
         if "Content-Type" in request.headers:
             headers["Content-Type"] = request.headers["Content-Type"]
         request.headers.update(headers)
         request.headers["Authorization"] = authorization(
-            self._key, request.method or "GET", url, headers
+            self.key, request.method or "GET", url, headers
         )
         return request
 
 
-class Tokens:
-    """One token for all threads, fetched when needed (POST /v3/auth/tokens of IAM)."""
+class Credentials:
+    """Chooses how a request is authenticated, by its size and by what is configured."""
 
-    def __init__(
-        self, settings: FunctionGraphSettings, session: requests.Session, clock: Clock
-    ) -> None:
+    def __init__(self, settings: FunctionGraphSettings, outbound: Outbound, clock: Clock) -> None:
         self._settings = settings
-        self._session = session
         self._clock = clock
-        self._lock = Lock()
-        self._token = ""
-        self._renew_at: datetime | None = None
-        self._refused: tuple[datetime, Answer] | None = None
+        self._session = outbound.session(guarded=False, reuse=False)
+        self._metadata = Metadata(settings.metadata_endpoint, outbound, clock)
+        self._keys = Keys(settings.key, self._metadata, clock) if settings.by_key else None
+        self._tokens = Renewed(self._fetch, clock) if settings.by_token else None
 
-    def get(self) -> str:
-        """A token that is good for a while; the errors of the tree when there is none to be had."""
-        with self._lock:
-            if self._renew_at is None or self._clock() >= self._renew_at:
-                self._fetch()
-            return self._token
+    def check(self, size: int) -> None:
+        """Raises PermanentFailure when no configured way can carry a body of that many bytes."""
+        if size > SIGNED_LIMIT and not self._tokens:
+            raise PermanentFailure(
+                "functiongraph.needs_token",
+                Text(
+                    f"The request has {size / 1e6:.1f} MB; with an access key 12 MB can be sent",
+                    f"请求大小为 {size / 1e6:.1f} MB, 使用 AK/SK 时最多只能发送 12 MB",
+                ),
+                TOO_LARGE_FOR_A_SIGNATURE,
+            )
 
-    def renew(self, stale: str) -> str:
-        """Another token than `stale`; only the first of many threads that ask fetches it."""
-        with self._lock:
-            if self._token == stale:
-                self._fetch()
-            return self._token
+    def choose(self, size: int) -> AuthBase:
+        """The way for a body of that many bytes; may fetch a key or a token."""
+        self.check(size)
+        if self._keys and size <= SIGNED_LIMIT:
+            return self._by_key(self._keys.get().key)
+        return self._by_token()
 
-    def _fetch(self) -> None:
-        now = self._clock()
-        if self._refused and now < self._refused[0]:
-            raise _iam_error(self._refused[1])
+    def ways(self) -> Iterator[tuple[str, AuthBase]]:
+        """Every configured way, one after the other, and in words from where it has its secret."""
+        if self._keys:
+            found = self._keys.get()
+            yield f"access key from {found.source}", self._by_key(found.key)
+        if self._tokens:
+            yield "token for iam_user from relay.toml", self._by_token()
+
+    def other(self, used: AuthBase, answer: Answer) -> AuthBase | None:
+        """What may help after this answer: a new token or key, a token instead of a signature."""
+        if self._tokens and isinstance(used, TokenAuth) and answer.key in STALE_TOKEN:
+            return TokenAuth(self._tokens.renew(used.token))
+        if self._tokens and isinstance(used, KeyAuth) and answer.key == TOO_LARGE_FOR_SIGNED:
+            return self._by_token()
+        if self._keys and isinstance(used, KeyAuth) and answer.key in STALE_KEY:
+            new = self._keys.renew(used.key)
+            return self._by_key(new) if new else None
+        return None
+
+    def close(self) -> None:
+        self._session.close()
+        self._metadata.close()
+
+    def _by_key(self, key: AccessKey) -> KeyAuth:
+        return KeyAuth(key, self._settings.project_id, self._clock)
+
+    def _by_token(self) -> TokenAuth:
+        if not self._tokens:
+            raise ValueError("Settings let no target through without credentials")
+        return TokenAuth(self._tokens.get())
+
+    def _fetch(self) -> Fetched[str]:
+        """A token of IAM (POST /v3/auth/tokens)."""
         try:
             response = self._session.post(
                 f"{self._settings.iam_url}/v3/auth/tokens?nocatalog=true", json=self._question()
@@ -111,14 +139,8 @@ class Tokens:
             raise translate(error, sent=False) from error
         token = response.headers.get("X-Subject-Token", "")
         if response.status_code != 201 or not token:
-            answer = read_answer(response, now)
-            failure = _iam_error(answer)
-            if isinstance(failure, PermanentFailure):
-                self._refused = (now + REFUSAL_HOLDS, answer)
-            raise failure
-        life = _expires(response, now) - now
-        self._token, self._refused = token, None
-        self._renew_at = now + life - min(RENEW_BEFORE, life / 10)
+            raise _iam_error(read_answer(response, self._clock()))
+        return Fetched(token, _life(response, self._clock()))
 
     def _question(self) -> Json:
         settings = self._settings
@@ -131,56 +153,6 @@ class Tokens:
         return {"auth": {"identity": identity, "scope": {"project": {"id": settings.project_id}}}}
 
 
-class Credentials:
-    """Chooses how a request is authenticated, by its size and by what is configured."""
-
-    def __init__(
-        self, settings: FunctionGraphSettings, session: requests.Session, clock: Clock
-    ) -> None:
-        key = settings.key
-        self.signed = KeyAuth(key, settings.project_id, clock) if key else None
-        self.tokens = Tokens(settings, session, clock) if settings.by_token else None
-
-    def check(self, size: int) -> None:
-        """Raises PermanentFailure when no configured way can carry a body of that many bytes."""
-        if size > SIGNED_LIMIT and not self.tokens:
-            raise PermanentFailure(
-                "functiongraph.needs_token",
-                Text(
-                    f"The request has {size / 1e6:.1f} MB; with an access key 12 MB can be sent",
-                    f"请求大小为 {size / 1e6:.1f} MB, 使用 AK/SK 时最多只能发送 12 MB",
-                ),
-                TOO_LARGE_FOR_A_SIGNATURE,
-            )
-
-    def choose(self, size: int) -> AuthBase:
-        """The way for a body of that many bytes; may fetch a token."""
-        self.check(size)
-        if self.signed and size <= SIGNED_LIMIT:
-            return self.signed
-        return self._by_token()
-
-    def ways(self) -> Iterator[tuple[str, AuthBase]]:
-        """Every configured way with its name, one after the other."""
-        if self.signed:
-            yield "access key", self.signed
-        if self.tokens:
-            yield "token", self._by_token()
-
-    def other(self, used: AuthBase, answer: Answer) -> AuthBase | None:
-        """What may help after this answer: a new token, or a token instead of a signature."""
-        if self.tokens and isinstance(used, TokenAuth) and answer.key in STALE_TOKEN:
-            return TokenAuth(self.tokens.renew(used.token))
-        if self.tokens and used is self.signed and answer.key == TOO_LARGE_FOR_SIGNED:
-            return self._by_token()
-        return None
-
-    def _by_token(self) -> TokenAuth:
-        if not self.tokens:
-            raise ValueError("Settings let no target through without credentials")
-        return TokenAuth(self.tokens.get())
-
-
 def _sha256(body: object) -> str:
     if body is None:
         body = b""
@@ -189,12 +161,14 @@ def _sha256(body: object) -> str:
     return hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else UNSIGNED
 
 
-def _expires(response: requests.Response, now: datetime) -> datetime:
+def _life(response: requests.Response, now: datetime) -> timedelta:
     try:
-        expires = datetime.fromisoformat(response.json()["token"]["expires_at"])
-        return expires if expires > now else now
-    except (ValueError, KeyError, TypeError):
-        return now + timedelta(hours=1)  # tokens live 24 h; not knowing how long, ask sooner
+        token = response.json()["token"]
+        # Both by IAM's clock, so that ours may be off.
+        begins = datetime.fromisoformat(token.get("issued_at") or now.isoformat())
+        return max(datetime.fromisoformat(token["expires_at"]) - begins, timedelta(0))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return timedelta(hours=1)  # tokens live 24 h; not knowing how long, ask sooner
 
 
 def _iam_error(answer: Answer) -> RelayError:

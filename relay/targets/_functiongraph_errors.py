@@ -24,13 +24,16 @@ from relay.errors import (
 )
 from relay.model import Text
 from relay.outbound import cleaned, excerpt, retry_after
-from relay.targets._functiongraph_hints import GATEWAY_TROUBLE, HINTS, TOO_LARGE_FOR_A_SIGNATURE
+from relay.targets._functiongraph_hints import BY_STATUS, HINTS
 
 Effect = Literal["create", "replace", "none"]
 """What a call does when it succeeds."""
 
 STALE_TOKEN = {(401, "APIGW.0307"), (401, "FSS.0401")}
 """A new token may help; once."""
+
+STALE_KEY = {(401, "APIGW.0301"), (401, "FSS.0401")}
+"""A temporary key may have ended; another one may help, once."""
 
 NAME_TAKEN = {(409, "FSS.1061"), (409, "FSS.0409")}
 TOO_LARGE_FOR_SIGNED = (413, "APIGW.0201")
@@ -123,22 +126,25 @@ def _kind(answer: Answer, effect: Effect) -> type[RelayError]:
 
 
 def _hint(answer: Answer, now: datetime) -> Text:
-    if answer.key == TOO_LARGE_FOR_SIGNED:
-        return TOO_LARGE_FOR_A_SIGNATURE
-    if answer.code == "APIGW.0201" and answer.status >= 500:
-        return GATEWAY_TROUBLE
     if answer.code == BAD_SIGNATURE and answer.date and abs(now - answer.date) > CLOCK_TOLERANCE:
-        minutes = round(abs(now - answer.date).total_seconds() / 60)
-        return Text(
-            f"This machine's clock is {minutes} minutes off the server's: set it right.",
-            f"本机时钟与服务端相差 {minutes} 分钟: 请校准时间。",
-        )
+        return _clock_is_off(now - answer.date)
     if 300 <= answer.status < 400:
         return Text(
             "Something redirects the call: check endpoint, and proxies on the way.",
             "请求被重定向: 请检查 endpoint 以及途中的代理。",
         )
-    return HINTS.get(answer.code) or _general_hint(answer.status)
+    return BY_STATUS.get(answer.key) or HINTS.get(answer.code) or _general_hint(answer.status)
+
+
+def _clock_is_off(by: timedelta) -> Text:
+    minutes = round(abs(by).total_seconds() / 60)
+    way, way_zh = ("ahead of", "快") if by > timedelta(0) else ("behind", "慢")
+    return Text(
+        f"This machine's clock is {minutes} minutes {way} the server's: set it right. The key may"
+        " be good; 15 minutes off is too much.",
+        f"本机时钟比服务端{way_zh} {minutes} 分钟: 请校准时间。"
+        "密钥可能无误, 偏差不得超过 15 分钟。",
+    )
 
 
 def _general_hint(status: int) -> Text:

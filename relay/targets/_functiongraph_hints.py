@@ -161,11 +161,23 @@ TOO_LARGE_FOR_A_SIGNATURE = Text(
     "Requests over 12 MB need a token: set iam_user, iam_password and iam_domain as well.",
     "超过 12 MB 的请求需要使用 Token: 请同时配置 iam_user、iam_password 和 iam_domain。",
 )
-"""For 413 APIGW.0201; the code alone has six meanings."""
-
-GATEWAY_TROUBLE = _ROWS[
-    "APIGW.0601 APIGW.0605 APIGW.0606 APIGW.0608 APIGW.0609 APIGW.0610 APIGW.0611 APIGW.0613"
-]
+_HEADERS_TOO_LARGE = Text(
+    "The token or the address is longer than the gateway takes: set access_key and secret_key, so"
+    " that small requests need no token, or use an IAM user with fewer permissions.",
+    "Token 或地址超出网关限制: 请配置 access_key 与 secret_key, 使小请求无需 Token,"
+    " 或使用权限更少的 IAM 用户。",
+)
 
 HINTS: dict[str, Text] = {code: hint for codes, hint in _ROWS.items() for code in codes.split()}
 """By code, in the spelling APIGW."""
+
+_TROUBLE = HINTS["APIGW.0601"]
+BY_STATUS: dict[tuple[int, str], Text] = {
+    (400, "APIGW.0201"): HINTS["APIGW.0104"],
+    (413, "APIGW.0201"): TOO_LARGE_FOR_A_SIGNATURE,
+    (414, "APIGW.0201"): _HEADERS_TOO_LARGE,
+    (494, "APIGW.0201"): _HEADERS_TOO_LARGE,
+    (502, "APIGW.0201"): _TROUBLE,
+    (504, "APIGW.0201"): _TROUBLE,
+}
+"""For the code that says nothing without its status."""

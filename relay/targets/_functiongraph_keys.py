@@ -8,10 +8,9 @@ from __future__ import annotations
 import configparser
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Text
@@ -26,21 +25,14 @@ MAX_FILE = 64 * 1024
 _PREFIXES = ("HUAWEICLOUD_SDK", "CLOUD_SDK")
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """What one place gives; "" for what it does not. `seen` says what is missing there."""
 
     name: str
-    id: str = ""
-    secret: str = ""
-    security_token: str = ""
+    key: AccessKey = field(default_factory=lambda: AccessKey("", ""))
     project_id: str = ""
     seen: str = ""
-
-    @property
-    def key(self) -> AccessKey | None:
-        if not (self.id and self.secret):
-            return None
-        return AccessKey(self.id, self.secret, self.security_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +76,7 @@ class Keys:
             return Fetched(FoundKey(self._own, "relay.toml"))
         places = surroundings()
         for place in places:
-            if place.key:
+            if not place.seen:
                 return Fetched(FoundKey(place.key, place.name))
         try:
             key, life = self._metadata.key()
@@ -100,9 +92,7 @@ def _environment(environ: Mapping[str, str], prefix: str) -> Place:
     absent = [f"{prefix}_{name}" for name in ("AK", "SK") if not value(name)]
     return Place(
         f"the environment ({prefix}_AK)",
-        value("AK"),
-        value("SK"),
-        value("SECURITY_TOKEN"),
+        AccessKey(value("AK"), value("SK"), value("SECURITY_TOKEN")),
         value("PROJECT_ID"),
         f"{' and '.join(absent)} {'are' if absent[1:] else 'is'} not set" if absent else "",
     )
@@ -118,19 +108,18 @@ def _file(environ: Mapping[str, str]) -> Place:
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_string(text)
     except FileNotFoundError:
-        return place._replace(seen=f"{path} is not there")
+        return replace(place, seen=f"{path} is not there")
     except OSError as error:
-        return place._replace(seen=f"{path} cannot be read: {error.strerror}")
+        return replace(place, seen=f"{path} cannot be read: {error.strerror}")
     except (configparser.Error, UnicodeDecodeError):
-        return place._replace(seen=f"{path} is no ini file")  # their words would quote its lines
+        return replace(place, seen=f"{path} is no ini file")  # their words would quote its lines
     if len(text) > MAX_FILE or not parser.has_section("basic"):
-        return place._replace(seen=f"{path} has no section [basic]")
+        return replace(place, seen=f"{path} has no section [basic]")
     basic = {name: value.strip() for name, value in parser.items("basic")}
     absent = [name for name in ("ak", "sk") if not basic.get(name)]
-    return place._replace(
-        id=basic.get("ak", ""),
-        secret=basic.get("sk", ""),
-        security_token=basic.get("security_token", ""),
+    return replace(
+        place,
+        key=AccessKey(basic.get("ak", ""), basic.get("sk", ""), basic.get("security_token", "")),
         project_id=basic.get("project_id", ""),
         seen=f"{path} has no {' and no '.join(absent)} in [basic]" if absent else "",
     )

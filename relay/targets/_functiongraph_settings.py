@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Self
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -11,9 +12,11 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from relay.settings import TargetSettings
 from relay.signing import AccessKey
+from relay.targets._functiongraph_keys import PROJECT_ID, surroundings
 from relay.units import Rate, Size
 
 _NONE = SecretStr("")
+_PROJECT = re.compile(r"[A-Za-z0-9]{32}")
 
 
 class FunctionGraphSettings(TargetSettings):
@@ -23,23 +26,41 @@ class FunctionGraphSettings(TargetSettings):
         pattern=r"^[a-z0-9-]{1,40}$", description="the region's id, such as cn-north-4"
     )
     project_id: str = Field(
-        pattern=r"^[A-Za-z0-9]{32}$", description="the project: 32 letters and digits"
+        "",
+        pattern=r"^([A-Za-z0-9]{32})?$",
+        description=f"the project: 32 letters and digits; else {PROJECT_ID}",
     )
     endpoint: str = Field("", description="FunctionGraph's URL; default from region")
     auth: Literal["auto", "token", "aksk"] = Field(
         "auto", description="token, aksk, or whichever fits the size of the request"
     )
-    access_key: str = Field("", description="AK: for auth by signature, up to 12 MB a request")
+    access_key: str = Field(
+        "",
+        description="AK: for auth by signature, up to 12 MB a request; with no credentials here,"
+        " those of the SDK's environment names, its file, the server's agency",
+    )
     secret_key: SecretStr = Field(_NONE, description="SK that belongs to access_key")
     security_token: SecretStr = Field(_NONE, description="set for temporary access keys")
     iam_user: str = Field("", description="IAM user: for auth by token, any size")
     iam_password: SecretStr = Field(_NONE, description="the IAM user's password")
     iam_domain: str = Field("", description="the account that the IAM user belongs to")
     iam_endpoint: str = Field("", description="IAM's URL; default from region")
+    metadata_endpoint: str = Field(
+        "", description="the metadata service that gives an agency's keys; default the cloud's own"
+    )
     max_size: Size = Field(300 * 2**20, description="the biggest archive that is sent")
     rate: Rate | None = Field(None, description='how many imports may begin, such as "10/1m"')
 
-    @field_validator("endpoint", "iam_endpoint")
+    @model_validator(mode="before")
+    @classmethod
+    def _finds_a_project(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("project_id"):
+            return values
+        found = (place.project_id for place in surroundings())
+        project_id = next((one for one in found if _PROJECT.fullmatch(one)), "")
+        return {**values, "project_id": project_id}
+
+    @field_validator("endpoint", "iam_endpoint", "metadata_endpoint")
     @classmethod
     def _is_an_endpoint(cls, url: str) -> str:
         parts = urlsplit(url)
@@ -66,22 +87,24 @@ class FunctionGraphSettings(TargetSettings):
         return self
 
     def _missing(self) -> Iterator[tuple[str, str]]:
+        if not self.project_id:
+            words = (
+                f"is required: 32 letters and digits, here, in {PROJECT_ID}, or as project_id in"
+                " the credentials file of Huawei Cloud's SDK"
+            )
+            yield "project_id", words
         key = {"access_key": self.access_key, "secret_key": self.secret_key.get_secret_value()}
         user = {
             "iam_user": self.iam_user,
             "iam_password": self.iam_password.get_secret_value(),
             "iam_domain": self.iam_domain,
         }
-        for ways, values in (("aksk", key), ("token", user)):
-            if self.auth == ways or (self.auth == "auto" and any(values.values())):
-                given = ", ".join(name for name in values if values[name]) or f'auth = "{ways}"'
+        for way, values in (("aksk", key), ("token", user)):
+            given = ", ".join(name for name in values if values[name])
+            if way == self.auth == "token":
+                given = given or 'auth = "token"'
+            if given and self.auth in ("auto", way):
                 yield from ((name, f"is needed by {given}") for name in values if not values[name])
-        if self.auth == "auto" and not any(key.values()) and not any(user.values()):
-            words = (
-                "finds no credentials: set access_key and secret_key (requests up to 12 MB),"
-                " or iam_user, iam_password and iam_domain (any size), or both"
-            )
-            yield "auth", words
 
     @property
     def url(self) -> str:
@@ -93,13 +116,20 @@ class FunctionGraphSettings(TargetSettings):
 
     @property
     def key(self) -> AccessKey | None:
-        """The access key, when requests may be signed with one."""
-        if self.auth == "token" or not self.access_key:
+        """The access key of relay.toml, if it has one."""
+        if not self.access_key:
             return None
         return AccessKey(
             self.access_key,
             self.secret_key.get_secret_value(),
             self.security_token.get_secret_value(),
+        )
+
+    @property
+    def by_key(self) -> bool:
+        """Whether requests may be signed: by the key here, or in `auto` by any when none is."""
+        return self.auth == "aksk" or (
+            self.auth == "auto" and bool(self.access_key or not self.iam_user)
         )
 
     @property

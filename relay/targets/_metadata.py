@@ -23,7 +23,7 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 3.0
 """Seconds: where there is no such service, packets to its address vanish."""
 
 _ONLY_V1 = (404, 405, 503)
-_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _UNKNOWN_LIFE = timedelta(hours=1)
 
 
@@ -101,7 +101,7 @@ class Metadata:
 
     def _read(self, credential: Any) -> tuple[AccessKey, timedelta]:
         named = (credential[name] for name in ("access", "secret", "securitytoken"))
-        values = [value for value in named if isinstance(value, str) and _TOKEN.match(value)]
+        values = [value for value in named if isinstance(value, str) and _TOKEN.fullmatch(value)]
         key = AccessKey(*values) if len(values) == 3 else None
         if key is None:
             raise ValueError("an access key has three parts")

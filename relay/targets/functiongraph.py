@@ -20,10 +20,10 @@ from relay.outbound import Outbound
 from relay.target import Archive, Held, Landed, Order, Progress
 from relay.target import Target as Contract
 from relay.targets._functiongraph_api import Api, Call
-from relay.targets._functiongraph_auth import Clock
 from relay.targets._functiongraph_errors import Answer, unreadable
 from relay.targets._functiongraph_hints import HINTS
 from relay.targets._functiongraph_settings import FunctionGraphSettings
+from relay.targets._renewed import Clock
 from relay.units import size_words
 
 FUNC_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
@@ -196,9 +196,8 @@ def _refused(what: str, value: str, hint: Text) -> PermanentFailure:
 
 
 def _held(found: Mapping[str, Any], order: Order, urn: str) -> Held:
-    # The import answers the URN without a version, these calls with one: told alike by us.
     return Held(
-        urn=str(found.get("func_urn") or urn).removesuffix(":latest"),
+        urn=_plain(found.get("func_urn") or urn),
         func_name=order.func_name,
         package=str(found.get("package") or order.package),
         digest=str(found["digest"]) if found.get("digest") else None,
@@ -209,7 +208,13 @@ def _held(found: Mapping[str, Any], order: Order, urn: str) -> Held:
 
 def _landed(answer: Json, func_name: str, package: str) -> Landed:
     kept = {key: answer[key] for key in _KEPT if answer.get(key) not in (None, "")}
-    return Landed(str(answer["func_urn"]), func_name, package, kept)
+    kept["func_urn"] = _plain(answer["func_urn"])
+    return Landed(kept["func_urn"], func_name, package, kept)
+
+
+def _plain(urn: Any) -> str:
+    """The URN as we tell it: the import answers it without a version, the other calls with one."""
+    return str(urn).removesuffix(":latest")
 
 
 def _functions(quotas: Json) -> str:

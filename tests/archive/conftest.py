@@ -176,7 +176,8 @@ class Store:
 
     def archive(self, name: str = "hello.zip", **changes) -> CheckedArchive:
         report = inspect(self.size, self.read)
-        return CheckedArchive(name, self.size, report, changes.get("open", self.open))
+        open_ = changes.pop("open", self.open)
+        return CheckedArchive(name, self.size, report, open_, **changes)
 
 
 class Stream:

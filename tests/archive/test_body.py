@@ -28,7 +28,7 @@ def test_an_import_says_its_exact_length_and_can_be_sent_again(zips, padding):
 
 
 def test_progress_adds_up_to_the_archives_size(zips):
-    export = make_export("hello", code_size=500_000)
+    export = make_export("hello", code_size=1_500_000)
     told = []
     body = ImportBody(FIELDS, zips.Store(export).archive(), told.append)
     for _ in body:

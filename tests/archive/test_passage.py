@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import threading
 import zipfile
 from datetime import timedelta
 
@@ -45,12 +46,49 @@ def test_the_bytes_go_out_as_they_are_in_chunks_that_fit_base64(zips):
 
 def test_a_pass_knows_the_digests_and_needs_no_second_one(zips):
     store = zips.Store(EXPORT)
-    archive = store.archive()
+    archive = store.archive(summed=True)
     list(archive.chunks())
     assert archive.sha256 == hashlib.sha256(EXPORT).hexdigest()
     assert archive.code_digest() == hashlib.sha512(code_of(EXPORT)).hexdigest()
     assert archive.code_size == len(code_of(EXPORT))
     assert store.opened == [0]
+
+
+def test_the_sum_of_the_whole_is_not_computed_unasked(zips):
+    archive = zips.Store(EXPORT).archive()
+    list(archive.chunks())
+    assert archive.sha256 is None
+
+
+def test_a_big_code_file_is_digested_beside_and_nothing_is_left_running(zips):
+    export = make_export("hello", code_size=5_000_000)
+    archive = zips.Store(export).archive()
+    running = threading.active_count()
+    for way in (archive.chunks, archive.code):
+        chunks = way()
+        for _ in range(3):
+            next(chunks)
+        assert threading.active_count() == running + 1
+        for _ in chunks:
+            pass
+        assert threading.active_count() == running
+        assert archive.code_digest() == hashlib.sha512(code_of(export)).hexdigest()
+
+
+@pytest.mark.parametrize("way", ["chunks", "code"])
+def test_a_pass_that_ends_early_leaves_no_thread(zips, way):
+    store = zips.Store(make_export("hello", code_size=5_000_000))
+    archive = store.archive()
+    running = threading.active_count()
+    chunks = getattr(archive, way)()
+    next(chunks), next(chunks)
+    assert threading.active_count() == running + 1
+    chunks.close()
+    assert threading.active_count() == running
+    store.content = flipped(store.content, 4_000_000)
+    _, error = drained(getattr(archive, way)())
+    assert isinstance(error, PermanentFailure)
+    assert threading.active_count() == running
 
 
 def test_the_codes_digest_is_read_when_no_pass_came_before(zips):

@@ -1,9 +1,9 @@
 """Stand-ins that cost little: a sink that takes imports and discards them, and a store of one file.
 
-    python servers.py sink               FunctionGraph's import, and IAM's tokens
-    python servers.py store FILE DELAY   an S3 store: any key of bucket "exports" is FILE, and each
-                                         answer waits DELAY seconds
-    python servers.py drain              no protocol: reads until the end, then answers one byte
+    python servers.py sink                 FunctionGraph's import, and IAM's tokens
+    python servers.py store DELAY FILE...  an S3 store: its keys are the files' names, and each
+                                           answer waits DELAY seconds
+    python servers.py drain                no protocol: reads until the end, then answers one byte
 
 Each prints its port, and runs until it is killed. `GET /told` of sink and store answers what they
 saw since the last time, as JSON.
@@ -100,29 +100,30 @@ def serve_sink(told, connection, _):
 
 
 def serve_store(told, connection, arguments):
-    path, delay = Path(arguments[0]), float(arguments[1])
-    size = path.stat().st_size
-    etag = hashlib.sha256(str(path).encode()).hexdigest()[:32]
-    with path.open("rb") as file:
-        while asked := connection.head():
-            method, where, headers = asked
-            if where == "/told":
-                connection.answer(200, [], json.dumps(told.take()).encode())
-                continue
-            time.sleep(delay)
-            start, end = 0, size
-            if given := re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", "")):
-                start, end = int(given[1]), min(size, int(given[2] or size) + 1)
-            lines = [
-                f"HTTP/1.1 {206 if given else 200} Told",
-                f"Content-Length: {end - start}",
-                f'ETag: "{etag}"',
-                "Last-Modified: Tue, 24 Nov 2026 00:00:00 GMT",
-                "Accept-Ranges: bytes",
-                *([f"Content-Range: bytes {start}-{end - 1}/{size}"] if given else []),
-            ]
-            connection.sock.sendall("\r\n".join([*lines, "", ""]).encode())
-            told.add(0 if method == "HEAD" else end - start)
+    delay, *files = arguments
+    there = {Path(file).name: Path(file) for file in files}
+    while asked := connection.head():
+        method, where, headers = asked
+        if where == "/told":
+            connection.answer(200, [], json.dumps(told.take()).encode())
+            continue
+        time.sleep(float(delay))
+        path = there[where.rpartition("/")[2]]
+        size = path.stat().st_size
+        start, end = 0, size
+        if given := re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", "")):
+            start, end = int(given[1]), min(size, int(given[2] or size) + 1)
+        lines = [
+            f"HTTP/1.1 {206 if given else 200} Told",
+            f"Content-Length: {end - start}",
+            f'ETag: "{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"',
+            "Last-Modified: Tue, 24 Nov 2026 00:00:00 GMT",
+            "Accept-Ranges: bytes",
+            *([f"Content-Range: bytes {start}-{end - 1}/{size}"] if given else []),
+        ]
+        connection.sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        told.add(0 if method == "HEAD" else end - start)
+        with path.open("rb") as file:
             while method != "HEAD" and start < end:
                 start += os.sendfile(connection.sock.fileno(), file.fileno(), start, end - start)
 

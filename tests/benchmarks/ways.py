@@ -3,8 +3,8 @@
     python ways.py WAY FILE WARM PORTS   prints {"wall", "cpu", "memory", "disk"} as JSON
 
 WARM is a small archive that goes first: what is measured is growth above a process that has done
-this before. PORTS is JSON: "sink", "drain", and "store" and "warm_store" (see servers.py). Seconds
-and bytes; `memory` is the highest resident set above the one before; `disk` what was written.
+this before. PORTS is JSON: "sink", "drain" and "store" (see servers.py). Seconds and bytes;
+`memory` is the highest resident set above the one before, `disk` what was written.
 """
 
 from __future__ import annotations
@@ -23,22 +23,27 @@ BLOCK = 192 * 1024
 PROJECT = "0" * 32
 
 
-def copy_file(path, ports, _):
+def copy_file(ports, _):
     """The limit for a file: as many bytes are read and sent, and nothing is looked at."""
-    buffer = bytearray(BLOCK)
-    with path.open("rb", buffering=0) as file, _drain(ports) as out:
-        while count := file.readinto(buffer):
-            _pass_on(out, buffer, count)
-        _wait(out)
+
+    def copy(path):
+        buffer = bytearray(BLOCK)
+        with path.open("rb", buffering=0) as file, _connected(ports["drain"]) as out:
+            while count := file.readinto(buffer):
+                _pass_on(out, buffer, count)
+            _wait(out)
+
+    return copy
 
 
-def copy_store(path, ports, warm):
+def copy_store(ports, _):
     """The limit for an object: as many bytes come from the store and go out."""
-    buffer = bytearray(BLOCK)
-    with socket.create_connection(("127.0.0.1", _store(ports, warm))) as source:
-        source.sendall(b"GET /exports/a.zip HTTP/1.1\r\nHost: s\r\n\r\n")
+
+    def copy(path):
+        buffer = bytearray(BLOCK)
         left = path.stat().st_size
-        with _drain(ports) as out:
+        with _connected(ports["store"]) as source, _connected(ports["drain"]) as out:
+            source.sendall(f"GET /exports/{path.name} HTTP/1.1\r\nHost: s\r\n\r\n".encode())
             while b"\r\n\r\n" not in (said := source.recv(4096, socket.MSG_PEEK)):
                 pass
             source.recv(said.index(b"\r\n\r\n") + 4)
@@ -48,9 +53,11 @@ def copy_store(path, ports, warm):
                 left -= count
             _wait(out)
 
+    return copy
 
-def _drain(ports):
-    return socket.create_connection(("127.0.0.1", ports["drain"]))
+
+def _connected(port):
+    return socket.create_connection(("127.0.0.1", port))
 
 
 def _pass_on(out, buffer, count):
@@ -64,81 +71,73 @@ def _wait(out):
     assert out.recv(1)
 
 
-def relay_file(path, ports, _):
+def relay_file(ports, folder):
     """Ours, from a folder."""
     from handlers.local import FolderSettings, Handler
     from relay.model import ObjectRef
 
-    settings = FolderSettings(kind="local", folder=path.parent, token="t")
-    _relay(Handler("folder", settings), ObjectRef("folder", path.name), ports)
+    settings = FolderSettings(kind="local", folder=folder, token="t")
+    return _relay(Handler("folder", settings), lambda path: ObjectRef("folder", path.name), ports)
 
 
-def relay_store(path, ports, warm):
+def relay_store(ports, _):
     """Ours, from a store that speaks S3."""
     from handlers.s3 import Handler
     from relay.model import ObjectRef
 
     settings = Handler.Settings(
         kind="s3",
-        endpoint_url=f"http://127.0.0.1:{_store(ports, warm)}",
+        endpoint_url=f"http://127.0.0.1:{ports['store']}",
         access_key_id="a",
         secret_access_key="s",
         addressing_style="path",
         token="t",
     )
-    _relay(Handler("exports", settings), ObjectRef("exports", "a.zip"), ports)
+    return _relay(Handler("exports", settings), lambda path: ObjectRef("exports", path.name), ports)
 
 
-def _store(ports, warm):
-    return ports["warm_store" if warm else "store"]
-
-
-def _relay(source, ref, ports):
+def _relay(source, ref_of, ports):
     from relay.deliver import archive_of, refuse
     from relay.outbound import Outbound
     from relay.target import Order
     from relay.targets.functiongraph import Target
 
     url = f"http://127.0.0.1:{ports['sink']}"
+    user = {"iam_user": "u", "iam_password": "p", "iam_domain": "d", "iam_endpoint": url}
     settings = Target.Settings(
-        kind="functiongraph",
-        region="cn-north-4",
-        project_id=PROJECT,
-        endpoint=url,
-        iam_endpoint=url,
-        iam_user="u",
-        iam_password="p",
-        iam_domain="d",
+        kind="functiongraph", region="cn-north-4", project_id=PROJECT, endpoint=url, **user
     )
     target = Target("prod", settings, Outbound())
-    try:
-        archive = archive_of(source, ref, "a.zip", "require")
+    order = Order("hello", "default")
+
+    def bring(path):
+        archive = archive_of(source, ref_of(path), path.name, "require")
         refuse(archive.report)
-        order = Order("hello", "default")
         target.check(order, archive.report)
-        landed = target.create(order, archive, lambda _: None)
-        assert landed.urn
+        assert target.create(order, archive, lambda _: None).urn
         assert len(archive.code_digest()) == 128
-    finally:
-        target.close()
-        source.close()
+
+    return bring
 
 
-def naive(path, ports, _):
+def naive(ports, _):
     """What a script does: read it, encode it, post it."""
     import requests
 
-    body = {
-        "func_name": "hello",
-        "file_name": "hello.zip",
-        "file_type": "zip",
-        "file_code": base64.b64encode(path.read_bytes()).decode(),
-    }
-    url = f"http://127.0.0.1:{ports['sink']}/v2/{PROJECT}/fgs/functions/import"
-    requests.post(url, json=body, headers={"X-Auth-Token": "t"}, timeout=600).raise_for_status()
+    def post(path):
+        body = {
+            "func_name": "hello",
+            "file_name": "hello.zip",
+            "file_type": "zip",
+            "file_code": base64.b64encode(path.read_bytes()).decode(),
+        }
+        url = f"http://127.0.0.1:{ports['sink']}/v2/{PROJECT}/fgs/functions/import"
+        requests.post(url, json=body, headers={"X-Auth-Token": "t"}, timeout=600).raise_for_status()
+
+    return post
 
 
-def sdk(path, ports, _):
+def sdk(ports, _):
     """What Huawei Cloud's own SDK for Python does."""
     from huaweicloudsdkcore.auth.credentials import BasicCredentials
     from huaweicloudsdkfunctiongraph.v2 import (
@@ -153,27 +152,31 @@ def sdk(path, ports, _):
         .with_endpoint(f"http://127.0.0.1:{ports['sink']}")
         .build()
     )
-    body = ImportFunctionRequestBody(
-        func_name="hello",
-        file_name="hello.zip",
-        file_type="zip",
-        file_code=base64.b64encode(path.read_bytes()).decode(),
-    )
-    assert client.import_function(ImportFunctionRequest(body=body)).func_urn
+
+    def call(path):
+        body = ImportFunctionRequestBody(
+            func_name="hello",
+            file_name="hello.zip",
+            file_type="zip",
+            file_code=base64.b64encode(path.read_bytes()).decode(),
+        )
+        assert client.import_function(ImportFunctionRequest(body=body)).func_urn
+
+    return call
 
 
 WAYS = {way.__name__: way for way in (copy_file, copy_store, relay_file, relay_store, naive, sdk)}
 
 
-def measured(way, path, warm, ports):
-    """One run of a way after a small one, measured."""
+def measured(bring, path, warm):
+    """One run after small ones, measured."""
     for _ in range(2):
-        way(warm, ports, True)
+        bring(warm)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the highest resident set counts from here
     memory, disk, cpu = _said("status", "VmRSS"), _said("io", "write_bytes"), time.process_time()
     started = time.perf_counter()
-    way(path, ports, False)
+    bring(path)
     return {
         "wall": time.perf_counter() - started,
         "cpu": time.process_time() - cpu,
@@ -188,6 +191,6 @@ def _said(file, name):
 
 if __name__ == "__main__":
     os.environ["no_proxy"] = "*"
-    name, file, small, servers = sys.argv[1:]
-    figures = measured(WAYS[name], Path(file), Path(small), json.loads(servers))
-    print(json.dumps(figures))  # noqa: T201
+    name, big, small, servers = sys.argv[1:]
+    way = WAYS[name](json.loads(servers), Path(big).parent)
+    print(json.dumps(measured(way, Path(big), Path(small))))  # noqa: T201

@@ -41,7 +41,7 @@ def archive(world):
 def test_a_file_is_imported_in_the_foreground(world, relay, archive):
     told = json.loads(relay("import", str(archive), "--target", "prod", "--json"))
     assert told["state"] == "succeeded"
-    assert told["result"]["func_urn"] == world.sandbox.functions["hello"].urn.removesuffix(":latest")
+    assert told["result"]["func_urn"] == world.sandbox.functions["hello"].urn
     again = json.loads(relay("import", str(archive), "--target", "prod", "--json"))
     assert (again["state"], again["reason"]) == ("skipped", "unchanged")
 

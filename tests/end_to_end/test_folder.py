@@ -3,6 +3,7 @@
 import pytest
 
 from relay import loader, settings
+from relay.errors import TemporaryFailure
 from relay.house import House
 from relay.model import State
 from relay.sandbox.exports import make_export
@@ -87,6 +88,27 @@ def test_the_first_scan_marks_what_is_there_and_the_next_finds_what_came(world, 
     assert again == {"listed": 2, "found": 1, "first": False}
     assert [one.key for one in world.imports()] == ["new.zip"]
     assert house.puller.scan_once(handler)["found"] == 0
+
+
+def test_a_first_scan_that_broke_off_is_still_the_first(world, inbox, relay, monkeypatch):
+    for name in ("a.zip", "b.zip"):
+        (inbox / name).write_bytes(make_export(name[0]))
+    house = relay()
+    handler = house.plugins.sources["inbox"]
+    handler.settings = handler.settings.model_copy(update={"settle": _none()})
+    listed = list(handler.scan())
+
+    def broken(since=None):
+        yield from listed[:1] * 100
+        raise TemporaryFailure("x", "the listing broke off")
+
+    monkeypatch.setattr(handler, "scan", broken)
+    with pytest.raises(TemporaryFailure):
+        house.puller.scan_once(handler)
+    monkeypatch.undo()
+    assert house.puller.scan_once(handler)["first"] is True
+    assert house.puller.scan_once(handler) == {"listed": 2, "found": 0, "first": False}
+    assert world.imports() == []
 
 
 def test_what_the_first_scan_marked_can_be_submitted(world, inbox, relay):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any
 
@@ -15,7 +19,7 @@ from relay import loader, settings
 from relay.deliver import Deliverer
 from relay.house import House
 from relay.model import Claim, Delivery, Incoming, Kind, Outcome, Road, utc_now
-from relay.sandbox.exports import make_export
+from relay.sandbox.exports import CODE_FILE, make_export
 from relay.sandbox.functiongraph import SandboxServer
 from relay.sandbox.inbox import InboxServer
 from relay.store import DeliveryQuery
@@ -24,12 +28,13 @@ SECRET = "whsec_dGhlLXNlY3JldC1vZi10aGUtaW1wb3J0LXBhdGgtdGVzdHM="
 
 CONFIGURATION = """
 [database]
-url = "sqlite:///{folder}/relay.db"
+url = "sqlite:///{memory}/relay.db"
 
 [delivery]
+attempts = {attempts}
 first_delay = "20ms"
-longest_delay = "{longest_delay}"
-lease = "1m"
+longest_delay = "200ms"
+lease = "10m"
 workers = {workers}
 
 [outbound]
@@ -69,16 +74,18 @@ channels = ["ops"]
 
 
 class Clock:
-    """The worker's clock: the real one, set forward by hand where a test would have to wait."""
+    """The worker's clock: set forward by hand, or running `rate` times as fast as the real one."""
 
-    def __init__(self) -> None:
-        self.ahead = timedelta(0)
+    def __init__(self, rate: float) -> None:
+        self._start = utc_now()
+        self._rate = rate
+        self._ahead = timedelta(0)
 
     def __call__(self) -> datetime:
-        return utc_now() + self.ahead
+        return self._start + (utc_now() - self._start) * self._rate + self._ahead
 
     def forward(self, span: timedelta) -> None:
-        self.ahead += span
+        self._ahead += span
 
 
 class World:
@@ -91,8 +98,9 @@ class World:
         *,
         on_conflict: str = "skip",
         read_timeout: str = "5s",
-        longest_delay: str = "100ms",
         workers: int = 1,
+        attempts: int = 20,
+        clock_rate: float = 1,
         **sandbox: Any,
     ) -> None:
         self.exports = folder / "exports"
@@ -103,18 +111,19 @@ class World:
         path.write_text(
             CONFIGURATION.format(
                 folder=folder,
+                memory=stack.enter_context(in_memory()),
                 sandbox=self.sandbox,
                 inbox=self.inbox,
                 secret=SECRET,
                 on_conflict=on_conflict,
                 read_timeout=read_timeout,
-                longest_delay=longest_delay,
                 workers=workers,
+                attempts=attempts,
             )
         )
         self.house = House.open(settings.load(path, {}, loader.settings_class))
         stack.callback(self.house.close)
-        self.clock = Clock()
+        self.clock = Clock(clock_rate)
         self.house.worker.clock = self.clock
         self.lease = self.house.settings.delivery.lease
 
@@ -197,12 +206,25 @@ class World:
         return self.sandbox.functions[function].code.path.read_bytes()
 
 
-def until(condition: Callable[[], Any], within: float = 20.0) -> None:
-    """Waits for what another thread brings about."""
+def code_of(export: bytes) -> bytes:
+    """The code file in an export."""
+    with zipfile.ZipFile(io.BytesIO(export)) as opened:
+        return opened.read(CODE_FILE)
+
+
+def in_memory() -> TemporaryDirectory[str]:
+    """A folder for the ledger: thousands of transactions would wait for a disk, which no test of
+    this folder takes the power from."""
+    memory = "/dev/shm"
+    return TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)
+
+
+def until(condition: Callable[[], Any], within: float = 20.0, nap: float = 0.005) -> None:
+    """Waits for what another thread brings about, looking every `nap` seconds."""
     end = monotonic() + within
     while not condition():
-        assert monotonic() < end, f"not within {within} s"
-        sleep(0.005)
+        assert monotonic() <= end, f"not within {within} s"
+        sleep(nap)
 
 
 @pytest.fixture(autouse=True)

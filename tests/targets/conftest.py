@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,14 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _no_credentials_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AK", "SK", "SECURITY_TOKEN", "PROJECT_ID", "CREDENTIALS_FILE"):
+        monkeypatch.delenv(f"HUAWEICLOUD_SDK_{name}", raising=False)
+        monkeypatch.delenv(f"CLOUD_SDK_{name}", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock(NOW)
@@ -61,7 +70,7 @@ def make(clock: Clock) -> Iterator[MakeTarget]:
     made = []
 
     def make(url: str, *, read_timeout: float = 10, **settings: Any) -> Target:
-        endpoints = {"endpoint": url, "iam_endpoint": url}
+        endpoints = {"endpoint": url, "iam_endpoint": url, "metadata_endpoint": url}
         given = {"region": "cn-north-4", "project_id": PROJECT, **endpoints, **settings}
         parsed = Target.Settings(kind="functiongraph", **given)
         outbound = Outbound(connect_timeout=5, read_timeout=read_timeout)

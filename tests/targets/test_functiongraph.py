@@ -417,6 +417,7 @@ def test_an_archive_over_the_limit_is_refused(make: MakeTarget, sandbox: Sandbox
 def test_being_ready_says_what_was_seen(target: Target, sandbox: SandboxServer) -> None:
     sandbox.hold("one", code=b"x")
     assert target.ready() == (
-        "project 0123456789abcdef0123456789abcdef: access key accepted, token accepted;"
+        "project 0123456789abcdef0123456789abcdef: access key from relay.toml accepted,"
+        " token for iam_user from relay.toml accepted;"
         " 1 of 400 functions used"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -11,6 +11,7 @@ import pytest
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import utc_now
 from relay.sandbox.functiongraph import SandboxServer
+from relay.sandbox.state import Call
 from relay.target import Order
 from relay.targets.functiongraph import Target
 from relay.testing.target import export, ignore
@@ -185,20 +186,120 @@ def test_an_iam_that_gives_no_token_is_said(scripted: Scripted, make: MakeTarget
     assert failed.value.code == "functiongraph.iam.201"
 
 
+# The end in the middle of an import
+
+
+WAYS: dict[str, tuple[Callable[[SandboxServer], dict[str, str]], int]] = {
+    "token": (lambda cloud: {"auth": "token", **by_token(cloud)}, 2_000_000),
+    "auto, big": (lambda cloud: {**by_token(cloud), **by_key(cloud)}, BIG),
+    "auto, by the server's agency": (lambda cloud: {}, 2_000_000),
+    "aksk, by the server's agency": (lambda cloud: {"auth": "aksk"}, 2_000_000),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("after", [0, 1_000_000])
+def test_what_ends_while_an_import_is_on_the_way_is_renewed_and_it_is_sent_again(
+    way: str, after: int, make: MakeTarget, clock: Clock
+) -> None:
+    given, size = WAYS[way]
+    code = "APIGW.0301" if "agency" in way else "APIGW.0307"
+
+    def end() -> None:
+        cloud.expire_tokens()
+        cloud.end_agency_keys()
+
+    def over(call: Call) -> None:
+        if call.operation == "import" and call.status == 401 and after:
+            end()
+
+    day = timedelta(days=1)
+    with SandboxServer(project_id=PROJECT, agency_life=day, clock=clock, on_call=over) as cloud:
+        target = make(cloud.url, **given(cloud))
+        target.ready()
+        if after:
+            # As a gateway that looks again while the body comes in.
+            cloud.fault(operation="import", status=401, code=code, cut_after=after)
+        else:
+            end()
+        archive = export(size=size)
+        landed = target.create(ORDER, archive, ignore)
+        assert landed.answer["digest"] == archive.code_digest()
+        imports = [call.status for call in cloud.calls if call.operation == "import"]
+        assert imports == [401, 200]
+        assert len(cloud.imports) == 1
+
+
+def test_what_ends_after_an_import_was_let_in_does_not_hurt_it(
+    sandbox: SandboxServer, target: Target
+) -> None:
+    told = iter(range(1000))
+
+    def end(_: int) -> None:
+        if next(told) == 0:
+            sandbox.expire_tokens()
+
+    target.create(ORDER, export(size=5_000_000), end)
+    assert target.held(ORDER)
+    assert asked_for_tokens(sandbox) == 2
+
+
+def test_a_key_of_relay_toml_that_is_refused_is_not_tried_again(
+    sandbox: SandboxServer, make: MakeTarget
+) -> None:
+    sandbox.fault(operation="import", status=401, code="APIGW.0301", times=None)
+    with pytest.raises(PermanentFailure) as refused:
+        make(sandbox.url, **by_key(sandbox)).create(ORDER, export(), ignore)
+    assert [call.operation for call in sandbox.calls] == ["import"]
+    assert "access_key" in refused.value.hint.en
+
+
 # Clocks
 
 
+KEYS: dict[str, Callable[[SandboxServer], dict[str, str]]] = {
+    "relay.toml": by_key,
+    "the server's agency": lambda cloud: {},
+    "both": lambda cloud: {**by_key(cloud), **by_token(cloud)},
+}
+
+
 @pytest.fixture
-def ahead(make: MakeTarget) -> Iterator[Target]:
-    with SandboxServer(project_id=PROJECT, clock=utc_now) as sandbox:
-        yield make(sandbox.url, **by_key(sandbox))
+def cloud() -> Iterator[SandboxServer]:
+    """A sandbox whose clock is right."""
+    with SandboxServer(project_id=PROJECT, agency_life=timedelta(days=1)) as server:
+        yield server
 
 
-def test_a_clock_that_is_off_is_said(ahead: Target, clock: Clock) -> None:
-    clock.now = utc_now() + timedelta(minutes=40)
-    with pytest.raises(PermanentFailure) as refused:
-        ahead.ready()
-    assert refused.value.hint.en.startswith("This machine's clock is 40 minutes off")
-    assert "40" in refused.value.hint.zh
-    clock.now = utc_now() + timedelta(minutes=14)
-    ahead.ready()
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    ("minutes", "en", "zh"),
+    [
+        (40, "40 minutes ahead of the server's", "快 40 分钟"),
+        (-20, "20 minutes behind", "慢 20 分钟"),
+    ],
+)
+def test_a_clock_that_is_off_is_said(
+    key: str, minutes: int, en: str, zh: str, cloud: SandboxServer, make: MakeTarget, clock: Clock
+) -> None:
+    target = make(cloud.url, **KEYS[key](cloud))
+    clock.now = utc_now() + timedelta(minutes=minutes)
+    for refuse in (target.ready, lambda: target.create(ORDER, export(), ignore)):
+        with pytest.raises(PermanentFailure) as refused:
+            refuse()
+        assert refused.value.code == "functiongraph.apigw.0301"
+        assert refused.value.hint.en.startswith(f"This machine's clock is {en}")
+        assert zh in refused.value.hint.zh
+    clock.now = utc_now() + timedelta(minutes=14 if minutes > 0 else -14)
+    target.ready()
+
+
+@pytest.mark.parametrize("hours", [-30, -2, 2, 30])
+def test_a_token_does_not_mind_a_clock_that_is_off(
+    hours: int, cloud: SandboxServer, make: MakeTarget, clock: Clock
+) -> None:
+    target = make(cloud.url, **by_token(cloud))
+    clock.now = utc_now() + timedelta(hours=hours)
+    target.create(ORDER, export(), ignore)
+    target.ready()
+    assert asked_for_tokens(cloud) == 1

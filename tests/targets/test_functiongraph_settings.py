@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,13 +58,12 @@ def test_an_endpoint_is_a_scheme_and_a_host(url: str) -> None:
 @pytest.mark.parametrize(
     ("given", "missing"),
     [
-        ({}, {"auth"}),
-        ({"auth": "aksk"}, {"access_key", "secret_key"}),
-        ({"auth": "aksk", **USER}, {"access_key", "secret_key"}),
         ({"auth": "token"}, {"iam_user", "iam_password", "iam_domain"}),
         ({"auth": "token", **KEY, "iam_user": "u"}, {"iam_password", "iam_domain"}),
         ({"access_key": "ak"}, {"secret_key"}),
         ({"secret_key": "sk"}, {"access_key"}),
+        ({"auth": "aksk", "secret_key": "sk", "iam_user": "u"}, {"access_key"}),
+        ({"iam_user": "u"}, {"iam_password", "iam_domain"}),
         ({**KEY, "iam_user": "u", "iam_password": "p"}, {"iam_domain"}),
     ],
     ids=lambda value: "-".join(sorted(value)) or "nothing",
@@ -75,6 +75,47 @@ def test_what_is_missing_is_named_at_its_key(given: dict[str, str], missing: set
 @pytest.mark.parametrize("given", [KEY, USER, {**KEY, **USER}, {"auth": "token", **USER, **KEY}])
 def test_either_way_is_enough(given: dict[str, str]) -> None:
     settings(**given)
+
+
+@pytest.mark.parametrize("given", [{}, {"auth": "aksk"}, {"auth": "aksk", **USER}])
+def test_an_access_key_may_be_found_elsewhere(given: dict[str, str]) -> None:
+    assert settings(**given).by_key
+
+
+def test_elsewhere_is_not_looked_when_an_iam_user_is_given() -> None:
+    assert not settings(**USER).by_key
+    assert settings(**USER, **KEY).by_key
+    assert not settings(auth="token", **USER, **KEY).by_key
+
+
+@pytest.mark.parametrize("given", [{"project_id": ""}, {}])
+def test_the_project_may_come_from_the_environment(
+    given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUAWEICLOUD_SDK_PROJECT_ID", "e" * 32)
+    base = {"kind": "functiongraph", "region": "cn-north-4", **KEY}
+    assert Target.Settings(**base, **given).project_id == "e" * 32  # type: ignore[arg-type]
+    assert settings(**KEY).project_id == "0" * 32
+
+
+def test_the_project_may_come_from_the_credentials_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys").write_text(f"[basic]\nproject_id = {'f' * 32}\n")
+    monkeypatch.setenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE", str(tmp_path / "keys"))
+    assert settings(project_id="", **KEY).project_id == "f" * 32
+    monkeypatch.setenv("HUAWEICLOUD_SDK_PROJECT_ID", "e" * 32)
+    assert settings(project_id="", **KEY).project_id == "e" * 32
+
+
+@pytest.mark.parametrize("elsewhere", ["", "too-short"])
+def test_a_project_that_is_nowhere_is_asked_for(
+    elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUAWEICLOUD_SDK_PROJECT_ID", elsewhere)
+    words = complaints(project_id="", **KEY)["project_id"]
+    for place in ("32 letters and digits", "HUAWEICLOUD_SDK_PROJECT_ID", "credentials file"):
+        assert place in words
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""Makes the archives that are measured: exports of any size, stored or deflated, good or bad."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from pathlib import Path
+
+from relay.sandbox.exports import write_export
+
+MIB = 1024 * 1024
+TEXT = 4 * MIB
+YAML = b"""\
+HcCrmTemplateVersion: v1
+Resources:
+  hello:
+    Type: HC::Serverless::Function
+    Properties:
+      Handler: index.handler
+      Runtime: Python3.9
+      CodeType: zip
+      CodeFileName: index.zip
+      MemorySize: 128
+      Timeout: 3
+"""
+
+
+def write_stored(path: Path, size: int) -> None:
+    """An export of about `size` bytes as the console makes them: nothing in it is packed again."""
+    write_export(path, "hello", code_size=size - min(4096, size // 2))
+
+
+def write_deflated(path: Path, size: int) -> None:
+    """An export of about `size` bytes whose code entry is packed: text, to about two fifths."""
+    text = _text()
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    block = packer.compress(text) + packer.flush(zlib.Z_FULL_FLUSH)
+    count = max(1, size // len(block))
+    crc = 0
+    for _ in range(count):
+        crc = zlib.crc32(text, crc)
+    code = (b"index.zip", 8, crc, count * len(block) + 2, count * len(text))
+    config = (b"hello.yaml", 0, zlib.crc32(YAML), len(YAML), len(YAML))
+    with path.open("wb") as file:
+        file.write(_local(*code))
+        for _ in range(count):
+            file.write(block)
+        file.write(b"\x03\x00")  # an empty last block
+        second = file.tell()
+        file.write(_local(*config) + YAML)
+        start = file.tell()
+        directory = _central(0, *code) + _central(second, *config)
+        file.write(directory)
+        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 2, 2, len(directory), start, 0))
+
+
+def spoil(path: Path, bad: Path) -> None:
+    """The same archive with a name in its directory that leads out of it."""
+    content = path.read_bytes()
+    at = content.rindex(b"hello.yaml")
+    bad.write_bytes(content[:at] + b"../../x.yml"[:10] + content[at + 10 :])
+
+
+def _text() -> bytes:
+    dice = random.Random(1)
+    words = ["".join(dice.choices("etaoinshrdlucmfw", k=dice.randint(2, 9))) for _ in range(8000)]
+    weights = [1 / (rank + 1) for rank in range(len(words))]
+    return " ".join(dice.choices(words, weights, k=TEXT // 5)).encode()[:TEXT]
+
+
+def _local(name: bytes, method: int, crc: int, packed: int, size: int) -> bytes:
+    fields = (20, 0, method, 0, 0x21, crc, packed, size, len(name), 0)
+    return struct.pack("<4s5H3L2H", b"PK\3\4", *fields) + name
+
+
+def _central(offset: int, name: bytes, method: int, crc: int, packed: int, size: int) -> bytes:
+    fields = (3 << 8 | 20, 20, 0, method, 0, 0x21, crc, packed, size, len(name), 0)
+    places = (0, 0, 0, 0o100644 << 16, offset)
+    return struct.pack("<4s6H3L5H2L", b"PK\1\2", *fields, *places) + name

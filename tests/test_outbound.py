@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import ipaddress
 import socket
 import ssl
@@ -361,6 +362,25 @@ def test_a_slow_reader_may_take_longer_than_the_connect_timeout() -> None:
     outbound = Outbound(connect_timeout=0.2, read_timeout=5)
     with peer(script) as other, outbound.session(guarded=False) as one:
         assert one.post(other.url, data=MEGABYTE * 2).text == "ok"
+
+
+def test_a_slow_reader_gets_every_byte_in_order_through_tls(
+    authority: Path, tls: ssl.SSLContext
+) -> None:
+    """A socket without room stops in the middle of a record, and goes on with the same bytes."""
+    body = hashlib.shake_128(b"body").digest(12 * len(MEGABYTE))
+    read = bytearray()
+
+    def script(self: Peer, connection: socket.socket) -> None:
+        read.extend(self.head(connection).split(b"\r\n\r\n", 1)[1])
+        self.done.wait(0.5)  # until the buffers between us are full
+        while len(read) < len(body) and (some := connection.recv(2**18)):
+            read.extend(some)
+        connection.sendall(OK)
+
+    with peer(script, tls) as other, session() as one:
+        assert one.post(other.url, data=body, verify=str(authority)).text == "ok"
+    assert read == body
 
 
 # What is heard while sending

@@ -17,7 +17,7 @@ from relay.sandbox.api import Api
 from relay.sandbox.exchange import Counter, Endpoint, Exchange
 from relay.sandbox.faults import Fault, FaultFields, FaultQueue, parse_fault
 from relay.sandbox.iam import Iam
-from relay.sandbox.metadata import MetadataService
+from relay.sandbox.metadata import Metadata
 from relay.sandbox.server import is_loopback
 from relay.sandbox.state import Account, Call, Function, describe
 
@@ -41,17 +41,17 @@ class Control(Protocol):
 
 
 @dataclass(frozen=True)
-class Services:
+class Neighbours:
     """What is asked beside FunctionGraph itself."""
 
     iam: Iam
-    metadata: MetadataService
+    metadata: Metadata
 
 
-def make_app(api: Api, services: Services, counter: Counter, control: Control) -> Flask:
+def make_app(api: Api, neighbours: Neighbours, counter: Counter, control: Control) -> Flask:
     """The WSGI application of one sandbox; it needs relay.sandbox.server to run on."""
     app = Flask(__name__, static_folder=None, template_folder=None)
-    iam, metadata = services.iam, services.metadata
+    iam, metadata = neighbours.iam, neighbours.metadata
     functions = "/v2/<project_id>/fgs/functions"
     one = f"{functions}/<urn>"
     for operation, method, path, endpoint in (

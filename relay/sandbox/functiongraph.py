@@ -21,14 +21,14 @@ from relay.errors import ConfigError
 from relay.model import utc_now
 from relay.sandbox.answers import Refused
 from relay.sandbox.api import Api, Rules
-from relay.sandbox.app import Services, make_app
+from relay.sandbox.app import Neighbours, make_app
 from relay.sandbox.exchange import Counter
 from relay.sandbox.faults import Fault, FaultFields, FaultQueue, make_fault
 from relay.sandbox.gateway import Gateway
 from relay.sandbox.iam import Iam, User
 from relay.sandbox.keys import Key, KeyRing
 from relay.sandbox.links import Links
-from relay.sandbox.metadata import MetadataService
+from relay.sandbox.metadata import Metadata
 from relay.sandbox.server import LoopbackServer, Place
 from relay.sandbox.state import Account, Call, Files, Function, Ledger, Tenant
 
@@ -42,7 +42,8 @@ class SandboxServer:
     `max_size` (bytes of a zip), `gateway_limit` (bytes of a body signed by AK/SK), `quota` (how
     many functions), `agency_life` (of keys that the metadata service gives; None: no agency),
     `metadata_version` (1 or 2), `one_at_a_time` (a second import meanwhile is 429),
-    `names_must_match` (func_name must be the YAML's), `on_call` (told of every finished call).
+    `names_must_match` (func_name must be the YAML's), `digest_of` (what is shown for code of that
+    SHA-512, hex: the SHA-512 itself), `on_call` (told of every finished call).
     """
 
     host: str = "127.0.0.1"
@@ -64,6 +65,7 @@ class SandboxServer:
     quota: int | None = None
     one_at_a_time: bool = False
     names_must_match: bool = False
+    digest_of: Callable[[str], str] = str
     clock: Callable[[], datetime] = utc_now
     on_call: Callable[[Call], None] | None = None
 
@@ -154,14 +156,17 @@ class SandboxServer:
         self._server = self._api = self._folder = None
 
     def _serve(self, folder: Path) -> LoopbackServer:
-        account, files = Account(self.project_id, self.region), Files(folder)
+        account, files = (
+            Account(self.project_id, self.region, digest_of=self.digest_of),
+            Files(folder),
+        )
         links = Links(files, lambda key: f"{self.url}/code/{key}")
         rules = Rules(self.max_size, self.names_must_match, self.one_at_a_time)
         self._api = Api(account, rules, self._tenant, files, self.clock, links)
         gateway = Gateway(self._keys, self._iam, self.gateway_limit, self.clock)
-        metadata = MetadataService(self._keys, self.agency_life, self.metadata_version)
+        metadata = Metadata(self._keys, self.agency_life, self.metadata_version)
         stopping = threading.Event()
         counter = Counter(gateway, self.faults, self._ledger, stopping, self.clock, self.on_call)
-        app = make_app(self._api, Services(self._iam, metadata), counter, self)
+        app = make_app(self._api, Neighbours(self._iam, metadata), counter, self)
         place = Place(self.host, self.port, self.allow_remote)
         return LoopbackServer(app, place, stopping)

@@ -19,7 +19,7 @@ from relay.sandbox.keys import Key, KeyRing
 BEFORE_THE_END = timedelta(minutes=40)
 
 
-class MetadataService:
+class Metadata:
     """`life` of the keys; None: this server has no agency. `version` is 1 or 2."""
 
     def __init__(self, keys: KeyRing, life: timedelta | None, version: int) -> None:

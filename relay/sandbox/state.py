@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,11 +26,12 @@ _EXPORTED = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose functions these are."""
+    """Whose functions these are. `digest_of`: what is shown for code of that SHA-512 (hex)."""
 
     project_id: str
     region: str
     domain_id: str = "14ee2e3501124efcbca7998baa24sandb"
+    digest_of: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def describe(function: Function, account: Account) -> Json:
     memory = int(function.config["memory_size"])
     modified = function.modified.astimezone(UTC)
     stamp = modified.strftime("%y%m%d%H%M%S")
+    digest = account.digest_of(function.digest)
     return {
         "func_urn": f"{function.urn}:latest",
         "func_name": function.name,
@@ -86,9 +88,9 @@ def describe(function: Function, account: Account) -> Json:
         "code_url": "",
         "code_filename": function.code_filename,
         "code_size": function.code_size,
-        "digest": function.digest,
+        "digest": digest,
         "version": "latest",
-        "image_name": f"latest-{stamp}@{function.digest[:5]}",
+        "image_name": f"latest-{stamp}@{digest[:5]}",
         "version_description": "",
         "last_modified": modified.strftime("%Y-%m-%d %H:%M:%S"),
         "status": 0,

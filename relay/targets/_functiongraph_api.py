@@ -14,8 +14,8 @@ from relay.model import Json
 from relay.outbound import Outbound, translate
 from relay.targets._functiongraph_auth import Credentials
 from relay.targets._functiongraph_errors import Answer, Effect, classify, read_answer, unreadable
+from relay.targets._functiongraph_renewed import Clock
 from relay.targets._functiongraph_settings import FunctionGraphSettings
-from relay.targets._renewed import Clock
 
 MAX_ANSWER = 4 * 2**20
 """Bytes: a page of 400 functions with their configurations."""

@@ -22,9 +22,9 @@ from relay.targets._functiongraph_errors import (
 )
 from relay.targets._functiongraph_hints import TOO_LARGE_FOR_A_SIGNATURE
 from relay.targets._functiongraph_keys import Keys
+from relay.targets._functiongraph_metadata import Metadata
+from relay.targets._functiongraph_renewed import Clock, Fetched, Renewed
 from relay.targets._functiongraph_settings import FunctionGraphSettings
-from relay.targets._metadata import Metadata
-from relay.targets._renewed import Clock, Fetched, Renewed
 
 SIGNED_LIMIT = 12_000_000
 """Bytes of a body that may be signed ("up to 12M" on Huawei's API pages); more needs a token."""

@@ -22,8 +22,8 @@ from relay.target import Target as Contract
 from relay.targets._functiongraph_api import Api, Call
 from relay.targets._functiongraph_errors import Answer, unreadable
 from relay.targets._functiongraph_hints import HINTS
+from relay.targets._functiongraph_renewed import Clock
 from relay.targets._functiongraph_settings import FunctionGraphSettings
-from relay.targets._renewed import Clock
 from relay.units import size_words
 
 FUNC_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")

@@ -10,7 +10,7 @@ from pathlib import Path
 from relay.sandbox.exports import write_export
 
 MIB = 1024 * 1024
-TEXT = 4 * MIB
+TEXT = MIB
 YAML = b"""\
 HcCrmTemplateVersion: v1
 Resources:
@@ -55,11 +55,10 @@ def write_deflated(path: Path, size: int) -> None:
         file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 2, 2, len(directory), start, 0))
 
 
-def spoil(path: Path, bad: Path) -> None:
-    """The same archive with a name in its directory that leads out of it."""
-    content = path.read_bytes()
-    at = content.rindex(b"hello.yaml")
-    bad.write_bytes(content[:at] + b"../../x.yml"[:10] + content[at + 10 :])
+def write_bad(good: Path, bad: Path) -> None:
+    """The same archive with a name that leads out of it, in both of its headers."""
+    content = good.read_bytes()
+    bad.write_bytes(content.replace(b"hello.yaml", b"../../evil"))
 
 
 def _text() -> bytes:

@@ -16,9 +16,12 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 BLOCK = 256 * 1024
@@ -82,30 +85,30 @@ class Connection:
         self.sock.sendall("\r\n".join(lines).encode() + body)
 
 
-def serve_sink(told, connection, _):
+def serve_sink(seen, connection, _):
     while asked := connection.head():
         method, path, headers = asked
         length = int(headers.get("content-length", 0))
         connection.discard(length)
         if path == "/told":
-            connection.answer(200, [], json.dumps(told.take()).encode())
+            connection.answer(200, [], json.dumps(seen.take()).encode())
         elif path.startswith("/v3/auth/tokens"):
             connection.answer(201, ["X-Subject-Token: t"], json.dumps(TOKEN).encode())
         elif method == "POST":
-            told.add(length)
+            seen.add(length)
             answer = ["Content-Type: application/json", "X-Request-Id: r"]
             connection.answer(200, answer, json.dumps(LANDED).encode())
         else:
             connection.answer(404, [], b'{"error_code": "FSS.1051", "error_msg": "none"}')
 
 
-def serve_store(told, connection, arguments):
+def serve_store(seen, connection, arguments):
     delay, *files = arguments
     there = {Path(file).name: Path(file) for file in files}
     while asked := connection.head():
         method, where, headers = asked
         if where == "/told":
-            connection.answer(200, [], json.dumps(told.take()).encode())
+            connection.answer(200, [], json.dumps(seen.take()).encode())
             continue
         time.sleep(float(delay))
         path = there[where.rpartition("/")[2]]
@@ -122,7 +125,7 @@ def serve_store(told, connection, arguments):
             *([f"Content-Range: bytes {start}-{end - 1}/{size}"] if given else []),
         ]
         connection.sock.sendall("\r\n".join([*lines, "", ""]).encode())
-        told.add(0 if method == "HEAD" else end - start)
+        seen.add(0 if method == "HEAD" else end - start)
         with path.open("rb") as file:
             while method != "HEAD" and start < end:
                 start += os.sendfile(connection.sock.fileno(), file.fileno(), start, end - start)
@@ -135,19 +138,43 @@ def serve_drain(_, connection, __):
     connection.sock.sendall(b"x")
 
 
+@contextmanager
+def running(kind, *arguments):
+    """The port of a server in a process of its own."""
+    command = [sys.executable, __file__, kind, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def told(port):
+    """What the server at that port saw since it was last asked."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(b"GET /told HTTP/1.1\r\n\r\n")
+        head = b""
+        while b"}" not in head:
+            head += sock.recv(4096)
+    return json.loads(head.partition(b"\r\n\r\n")[2])
+
+
+say = partial(print, flush=True)
+
+
 def main(kind, *arguments):
     serve = {"sink": serve_sink, "store": serve_store, "drain": serve_drain}[kind]
-    told = Told()
+    seen = Told()
 
     def serve_one(sock):
         with sock:
             try:
-                serve(told, Connection(sock), arguments)
+                serve(seen, Connection(sock), arguments)
             except ConnectionError:
                 return
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        print(listening.getsockname()[1], flush=True)  # noqa: T201
+        say(listening.getsockname()[1])
         while True:
             sock, _ = listening.accept()
             threading.Thread(target=serve_one, args=(sock,), daemon=True).start()

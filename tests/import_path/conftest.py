@@ -1,4 +1,4 @@
-"""A relay between a folder, a sandbox and an inbox, all real; a test decides when it takes a step."""
+"""A relay between a folder, a sandbox and an inbox, all real; a test decides each of its steps."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ connect_timeout = "10s"
 read_timeout = "{read_timeout}"
 
 [sources.exports]
-kind = "local"
-folder = "{folder}/exports"
-settle = "0"
+{source}
 
 [targets.prod]
 kind = "functiongraph"
@@ -70,6 +68,12 @@ source = "exports"
 target = "prod"
 on_conflict = "{on_conflict}"
 channels = ["ops"]
+"""
+
+FOLDER = """
+kind = "local"
+folder = "{folder}/exports"
+settle = "0"
 """
 
 
@@ -100,6 +104,7 @@ class World:
         read_timeout: str = "5s",
         workers: int = 1,
         attempts: int = 20,
+        source: str = FOLDER,
         clock_rate: float = 1,
         **sandbox: Any,
     ) -> None:
@@ -119,6 +124,7 @@ class World:
                 read_timeout=read_timeout,
                 workers=workers,
                 attempts=attempts,
+                source=source.format(folder=folder),
             )
         )
         self.house = House.open(settings.load(path, {}, loader.settings_class))

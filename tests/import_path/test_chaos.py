@@ -1,4 +1,4 @@
-"""1,000 imports through a target that loses answers, fails, stalls and resets: none told wrongly."""
+"""1,000 imports to a target that loses answers, fails, stalls and resets: none told wrongly."""
 
 from __future__ import annotations
 

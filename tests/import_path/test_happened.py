@@ -129,10 +129,13 @@ def test_a_question_without_an_answer_is_asked_again(
     check_success(world, "already there" if commit else "created")
 
 
-@pytest.mark.xfail(
+REFUSAL_DECIDES = pytest.mark.xfail(
     strict=True,
     reason="relay/conflict.py, _ask: a refused question fails the import that it asks about",
 )
+
+
+@REFUSAL_DECIDES
 @pytest.mark.parametrize(
     ("status", "code"), [(403, "FSS.1122"), (404, "APIGW.0101"), (401, "APIGW.0301")]
 )
@@ -145,6 +148,21 @@ def test_a_question_that_is_refused_does_not_make_a_failure_of_what_happened(
     world.sandbox.fault(operation="config", status=status, code=code)
     world.until_finished()
     check_success(world, "already there")
+
+
+@REFUSAL_DECIDES
+def test_a_question_that_is_refused_for_good_is_told_as_what_is_not_known(
+    make_world: Callable[..., World],
+) -> None:
+    """Not as a refusal of the import, which happened."""
+    world = make_world(attempts=3)
+    world.upload("hello", EXPORT)
+    world.sandbox.fault(operation="import", commit=True, drop=True)
+    world.sandbox.fault(operation="config", status=403, code="FSS.1122", times=None)
+    world.until_finished()
+    assert world.delivery.attempts == 3
+    assert world.delivery.error.code == "conflict.cannot_ask"
+    assert effects(world) == 1
 
 
 def test_a_name_that_is_taken_but_not_shown_is_asked_about_later(world: World) -> None:

@@ -1,0 +1,37 @@
+"""Big archives, and servers of their own processes that take and give them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="session")
+def benchmarks():
+    """The benchmarks' own modules, which are not a package: archives, servers, ways."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        from types import SimpleNamespace
+
+        import archives
+        import servers
+        import ways
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return SimpleNamespace(archives=archives, servers=servers, ways=ways)
+
+
+@pytest.fixture(scope="session")
+def folder(benchmarks, tmp_path_factory):
+    """big.zip and packed.zip of 300 MiB, the second deflated, and small.zip."""
+    folder = tmp_path_factory.mktemp("archives")
+    benchmarks.archives.write_stored(folder / "big.zip", 300 * 2**20)
+    benchmarks.archives.write_deflated(folder / "packed.zip", 300 * 2**20)
+    benchmarks.archives.write_stored(folder / "small.zip", 3 * 2**20)
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()

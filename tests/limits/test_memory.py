@@ -1,0 +1,62 @@
+"""Imports of 300 MiB in the memory of a few chunks: the kernel would stop them otherwise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MIB = 1024 * 1024
+LIMITED = Path(__file__).with_name("limited.py")
+
+
+@pytest.fixture
+def limited(benchmarks, folder, tmp_path):
+    """limited(way, file, times, most) -> the finished process, which saw an empty TMPDIR."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    files = sorted(folder.iterdir())
+    with (
+        benchmarks.servers.running("sink") as sink,
+        benchmarks.servers.running("store", 0, *files) as store,
+    ):
+
+        def limited(way, file, times, most):
+            ports = json.dumps({"sink": sink, "store": store})
+            told = (way, folder / file, folder / "small.zip", ports, times, most)
+            done = subprocess.run(
+                [sys.executable, str(LIMITED), *map(str, told)],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                env={"TMPDIR": str(temporary)},
+                check=False,
+            )
+            assert list(temporary.iterdir()) == []
+            return done
+
+        yield limited
+
+
+@pytest.mark.parametrize("way", ["relay_store", "relay_file"])
+@pytest.mark.parametrize("file", ["big.zip", "packed.zip"])
+def test_an_import_takes_eight_mib_and_no_file(limited, way, file):
+    done = limited(way, file, 1, 8 * MIB)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= 8 * MIB
+
+
+def test_four_imports_at_once_take_sixteen_mib_each(limited):
+    done = limited("relay_store", "big.zip", 4, 4 * 16 * MIB)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= 4 * 16 * MIB
+
+
+def test_what_holds_the_archive_does_not_fit_into_these_limits(limited):
+    """The limits are real: a script that reads the file whole ends in them."""
+    done = limited("naive", "big.zip", 1, 64 * MIB)
+    assert done.returncode != 0
+    assert "MemoryError" in done.stderr

@@ -54,7 +54,7 @@ def bring(target: Target, wish: Wish, archive: Archive, progress: Progress) -> S
     except NameTaken:
         return _name_taken(target, wish, archive, progress)
     except Ambiguous as lost:
-        return _ask(target, wish, archive, lost)
+        return _ask(target, wish, archive, lost, progress)
 
 
 def renamed(order: Order, created: datetime) -> Order:
@@ -81,7 +81,12 @@ def forecast(held: Held | None, order: Order, policy: str, created: datetime, sa
 def _after_an_earlier_attempt(
     target: Target, wish: Wish, archive: Archive, progress: Progress
 ) -> Succeeded | None:
-    held = target.held(wish.order)
+    if wish.on_conflict == "rename":
+        # The copy first: the name itself may have been taken, with the same code, by somebody else.
+        copy = _asked(target, renamed(wish.order, wish.created))
+        if copy is not None and wish.same(copy, archive):
+            return _already(copy)
+    held = _asked(target, wish.order)
     if held is None:
         return None
     if wish.on_conflict == "update":
@@ -127,15 +132,36 @@ def _create_renamed(target: Target, wish: Wish, archive: Archive, progress: Prog
             return _already(held)
         raise
     except Ambiguous as lost:
-        return _ask(target, replace(wish, order=order), archive, lost)
+        return _ask(target, replace(wish, order=order), archive, lost, progress)
 
 
-def _ask(target: Target, wish: Wish, archive: Archive, lost: Ambiguous) -> Succeeded:
+def _ask(
+    target: Target, wish: Wish, archive: Archive, lost: Ambiguous, progress: Progress
+) -> Succeeded:
     """Did it happen? Yes is a success; anything else is tried again, and then knows of this try."""
-    held = target.held(wish.order)
-    if held is not None and wish.same(held, archive):
-        return _already(held)
-    raise lost
+    held = _asked(target, wish.order)
+    if held is None or not wish.same(held, archive):
+        raise lost
+    if wish.on_conflict == "update":
+        # The lost answer may have been a 409: then the configuration is not the archive's yet.
+        return _landed("updated", target.replace(held, archive, progress), archive)
+    return _already(held)
+
+
+def _asked(target: Target, order: Order) -> Held | None:
+    """What is held, when it decides whether something happened: a refusal to say is no verdict."""
+    try:
+        return target.held(order)
+    except PermanentFailure as refused:
+        raise TemporaryFailure(
+            "conflict.cannot_ask",
+            Text(
+                f"Whether {order.func_name} was imported cannot be asked: {refused.message.en}",
+                f"无法查询 {order.func_name} 是否已导入: {refused.message.zh}",
+            ),
+            refused.hint,
+            answer=refused.answer,
+        ) from refused
 
 
 def _taken(held: Held, policy: str) -> PermanentFailure:

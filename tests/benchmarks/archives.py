@@ -55,12 +55,6 @@ def write_deflated(path: Path, size: int) -> None:
         file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 2, 2, len(directory), start, 0))
 
 
-def write_bad(good: Path, bad: Path) -> None:
-    """The same archive with a name that leads out of it, in both of its headers."""
-    content = good.read_bytes()
-    bad.write_bytes(content.replace(b"hello.yaml", b"../../evil"))
-
-
 def _text() -> bytes:
     dice = random.Random(1)
     words = ["".join(dice.choices("etaoinshrdlucmfw", k=dice.randint(2, 9))) for _ in range(8000)]
@@ -77,3 +71,29 @@ def _central(offset: int, name: bytes, method: int, crc: int, packed: int, size:
     fields = (3 << 8 | 20, 20, 0, method, 0, 0x21, crc, packed, size, len(name), 0)
     places = (0, 0, 0, 0o100644 << 16, offset)
     return struct.pack("<4s6H3L5H2L", b"PK\1\2", *fields, *places) + name
+
+
+def _leading_out(content: bytes) -> bytes:
+    return content.replace(b"hello.yaml", b"../../evil")
+
+
+def _cut(content: bytes) -> bytes:
+    return content[:-1000]
+
+
+def _without_any_end(content: bytes) -> bytes:
+    return content[:-200_000].replace(b"PK", b"KP")
+
+
+def _encrypted(content: bytes) -> bytes:
+    at = content.rindex(b"PK\1\2")
+    return content[: at + 8] + b"\1\0" + content[at + 10 :]
+
+
+SPOILED = {
+    "a name leads out": (_leading_out, "archive.name_parent"),
+    "the upload was cut": (_cut, "archive.truncated"),
+    "no zip at all": (_without_any_end, "archive.not_a_zip"),
+    "an entry is encrypted": (_encrypted, "archive.encrypted"),
+}
+"""What makes a good archive bad, and the finding that tells it."""

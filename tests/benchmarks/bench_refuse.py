@@ -23,22 +23,12 @@ def write_all(folder):
     """The bad archives, by what is wrong with them."""
     good = folder / "good.zip"
     archives.write_stored(good, SIZE)
-    bad = {
-        "a name leads out": folder / "name.zip",
-        "the upload was cut": folder / "cut.zip",
-        "no zip at all": folder / "none.zip",
-        "bytes after the end": folder / "after.zip",
-    }
     content = good.read_bytes()
     good.unlink()
-    wrong = (
-        content.replace(b"hello.yaml", b"../../evil"),
-        content[:-1000],
-        content[: -(64 * 1024)].replace(b"PK", b"KP"),
-        content[:-8192] + content[-4096:] + b"x" * 4096,
-    )
-    for path, text in zip(bad.values(), wrong, strict=True):
-        path.write_bytes(text)
+    bad = {}
+    for number, (words, (spoil, _)) in enumerate(archives.SPOILED.items()):
+        bad[words] = folder / f"bad{number}.zip"
+        bad[words].write_bytes(spoil(content))
     return bad
 
 

@@ -129,13 +129,6 @@ def test_a_question_without_an_answer_is_asked_again(
     check_success(world, "already there" if commit else "created")
 
 
-REFUSAL_DECIDES = pytest.mark.xfail(
-    strict=True,
-    reason="relay/conflict.py, _ask: a refused question fails the import that it asks about",
-)
-
-
-@REFUSAL_DECIDES
 @pytest.mark.parametrize(
     ("status", "code"), [(403, "FSS.1122"), (404, "APIGW.0101"), (401, "APIGW.0301")]
 )
@@ -150,7 +143,6 @@ def test_a_question_that_is_refused_does_not_make_a_failure_of_what_happened(
     check_success(world, "already there")
 
 
-@REFUSAL_DECIDES
 def test_a_question_that_is_refused_for_good_is_told_as_what_is_not_known(
     make_world: Callable[..., World],
 ) -> None:

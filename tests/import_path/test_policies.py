@@ -22,15 +22,6 @@ EXPORT = make_export("hello", Environment={"Variables": {"COLOUR": "blue"}}, **N
 CODE = code_of(EXPORT)
 OTHER = b"made by somebody else"
 
-NOT_CONFIGURED = pytest.mark.xfail(
-    strict=True,
-    reason="relay/conflict.py, _ask: equal code ends an update whose configuration was not brought",
-)
-OTHER_NAME_TOLD = pytest.mark.xfail(
-    strict=True,
-    reason="relay/conflict.py, _after_an_earlier_attempt: the copy is not looked for under rename",
-)
-
 WAYS = ("clean", "lost", "killed")
 READING = {"import", "config", "list"}
 
@@ -157,10 +148,8 @@ def test_fail_fails_for_the_same_content_too(
 @pytest.mark.parametrize("case", [SAME, ELSE, AWAY, SAME_AWAY], ids=lambda case: case.word)
 @pytest.mark.parametrize("way", WAYS)
 def test_update_brings_code_and_configuration_and_publishes_nothing(
-    make_world: Callable[..., World], case: Case, way: str, request: pytest.FixtureRequest
+    make_world: Callable[..., World], case: Case, way: str
 ) -> None:
-    if case.code == CODE and way == "lost":
-        request.applymarker(NOT_CONFIGURED)
     world = deliver(make_world, "update", case, way)
     assert outcome(world.delivery) == (State.SUCCEEDED, "updated")
     held = world.sandbox.functions["hello"]
@@ -177,10 +166,8 @@ def test_update_brings_code_and_configuration_and_publishes_nothing(
 @pytest.mark.parametrize("case", [SAME, ELSE, AWAY, SAME_AWAY], ids=lambda case: case.word)
 @pytest.mark.parametrize("way", WAYS)
 def test_rename_puts_a_copy_beside_what_is_there(
-    make_world: Callable[..., World], case: Case, way: str, request: pytest.FixtureRequest
+    make_world: Callable[..., World], case: Case, way: str
 ) -> None:
-    if case.code == CODE and way == "killed":
-        request.applymarker(OTHER_NAME_TOLD)
     world = deliver(make_world, "rename", case, way)
     if case.code == CODE and way == "lost":
         # As for skip: equal code under the wished name is taken for what the lost answer told.

@@ -102,7 +102,7 @@ def overwrite(path: Path, body: bytes) -> None:
         file.truncate()
 
 
-def during_the_sending(world: World, path: Path, change: Callable[[], None]) -> None:
+def during_the_sending(world: World, change: Callable[[], None]) -> None:
     """Makes the import slow, and the change when a part of it has arrived."""
     world.sandbox.fault(operation="import", trickle=15 * MB)
     attempt = threading.Thread(target=world.attempt)
@@ -120,7 +120,7 @@ def test_an_object_that_is_overwritten_while_it_is_sent_is_skipped(world: World,
     path = world.upload("hello", code_size=20 * MB)
     before = path.stat().st_size
     newer = make_export("hello", code={"index.py": b"newer = True\n"}, code_size=size)
-    during_the_sending(world, path, lambda: overwrite(path, newer))
+    during_the_sending(world, lambda: overwrite(path, newer))
     world.post_messages()
     assert (world.delivery.state, world.delivery.reason) == (State.SKIPPED, "superseded")
     check_never_whole(world, before)
@@ -130,7 +130,7 @@ def test_an_object_that_is_overwritten_while_it_is_sent_is_skipped(world: World,
 def test_the_newer_upload_is_imported_by_its_own_delivery(world: World) -> None:
     path = world.upload("hello", code_size=20 * MB)
     newer = make_export("hello", code={"index.py": b"newer = True\n"})
-    during_the_sending(world, path, lambda: overwrite(path, newer))
+    during_the_sending(world, lambda: overwrite(path, newer))
     world.announce()
     world.attempt()
     assert world.stored("hello") == code_of(newer)
@@ -143,7 +143,7 @@ def test_an_object_that_is_replaced_while_it_is_sent_is_never_mixed_with_the_new
     """A rename leaves the open file whole: the import is the old upload's, to the last byte."""
     path = world.upload("hello", code_size=20 * MB)
     before = path.read_bytes()
-    during_the_sending(world, path, lambda: replace_by_rename(path, make_export("hello")))
+    during_the_sending(world, lambda: replace_by_rename(path, make_export("hello")))
     assert world.delivery.state == State.SUCCEEDED
     assert world.stored("hello") == code_of(before)
 

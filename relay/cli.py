@@ -11,11 +11,8 @@ from typing import Any
 import click
 
 from relay import __version__
+from relay.commands.exits import FAILED, MISCONFIGURED
 from relay.errors import ConfigError, ConfigErrors, RelayError
-
-FAILED = 1
-MISCONFIGURED = 78
-"""EX_CONFIG of sysexits.h: a supervisor can tell that starting again will not help."""
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("demo", "Show all of it at work, without account or configuration."),

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 import click
 
 from relay import __version__
-from relay.cli import FAILED, MISCONFIGURED
 from relay.commands.advice import Advice, advise
 from relay.commands.context import configuration, configured
+from relay.commands.exits import FAILED, MISCONFIGURED
 from relay.commands.printing import json_option, print_json, style, told, visible
 from relay.errors import ConfigErrors, RelayError
 from relay.loader import Plugins, build

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from relay.cli import FAILED
 from relay.commands.context import configured, opened
+from relay.commands.exits import FAILED
 from relay.commands.printing import json_option, print_json, style, told
 from relay.errors import RelayError
 from relay.model import Kind, State, utc_now

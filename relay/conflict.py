@@ -25,7 +25,7 @@ class Wish:
     `earlier`: an attempt of this delivery began before and may have reached the target.
     `created`: when the delivery was made; `rename` takes its stamp from it, so that every attempt
     means the same name. `learned`: what digest the target is known to keep for a code file of this
-    SHA-512, where it does not keep the SHA-512 itself.
+    SHA-512, where it does not keep the SHA-512 itself. `free`: the name was, just before the call.
     """
 
     order: Order
@@ -33,6 +33,7 @@ class Wish:
     created: datetime
     earlier: bool = False
     learned: Callable[[str], str | None] = lambda _: None
+    free: bool = False
 
     def same(self, held: Held, archive: Archive) -> bool:
         """Whether what is held is the archive's code."""
@@ -45,10 +46,14 @@ class Wish:
 def bring(target: Target, wish: Wish, archive: Archive, progress: Progress) -> Succeeded | Skipped:
     """Imports the archive; the outcome is what the target really holds afterwards.
 
-    Raises PermanentFailure and TemporaryFailure (Ambiguous never: it is asked about here).
+    Asks before it loads: a name that is taken costs no upload, and after a lost answer it is known
+    whether the name was free. Raises PermanentFailure and TemporaryFailure (Ambiguous: only when
+    the target, asked again, does not hold it).
     """
-    if wish.earlier and (outcome := _after_an_earlier_attempt(target, wish, archive, progress)):
-        return outcome
+    held = _look(target, wish)
+    if isinstance(held, Held):
+        return _resolve(target, wish, archive, held, progress)
+    wish = replace(wish, free=held is None)
     try:
         return _landed("created", target.create(wish.order, archive, progress), archive)
     except NameTaken:
@@ -78,48 +83,64 @@ def forecast(held: Held | None, order: Order, policy: str, created: datetime, sa
             return {"action": "fail", "code": _taken(held, policy).code, "func_urn": held.urn}
 
 
-def _after_an_earlier_attempt(
-    target: Target, wish: Wish, archive: Archive, progress: Progress
-) -> Succeeded | None:
-    if wish.on_conflict == "rename":
-        # The copy first: the name itself may have been taken, with the same code, by somebody else.
-        copy = _asked(target, renamed(wish.order, wish.created))
-        if copy is not None and wish.same(copy, archive):
-            return _already(copy)
-    held = _asked(target, wish.order)
-    if held is None:
-        return None
-    if wish.on_conflict == "update":
-        return _landed("updated", target.replace(held, archive, progress), archive)
-    return _already(held) if wish.same(held, archive) else None
+def _look(target: Target, wish: Wish) -> Held | PermanentFailure | None:
+    """What is held now; None: the name is free; a PermanentFailure: the target refuses to say.
+
+    That is no obstacle to a first attempt (a key may import and not list), but after an earlier one
+    only the answer decides.
+    """
+    try:
+        return _asked(target, wish.order) if wish.earlier else target.held(wish.order)
+    except PermanentFailure as refused:
+        return refused
 
 
 def _name_taken(
     target: Target, wish: Wish, archive: Archive, progress: Progress
 ) -> Succeeded | Skipped:
     held = target.held(wish.order)
-    if held is None:
-        raise TemporaryFailure(
-            "conflict.unclear",
-            Text(
-                f"The target says that {wish.order.func_name} exists, but does not show it",
-                f"目标端称函数 {wish.order.func_name} 已存在, 却查询不到它",
-            ),
-            Text(
-                "It may be in the middle of a change; Relay asks again later.",
-                "该函数可能正在变更, Relay 稍后会再次查询。",
-            ),
-        )
+    if held is not None:
+        return _resolve(target, wish, archive, held, progress)
+    raise TemporaryFailure(
+        "conflict.unclear",
+        Text(
+            f"The target says that {wish.order.func_name} exists, but does not show it",
+            f"目标端称函数 {wish.order.func_name} 已存在, 却查询不到它",
+        ),
+        Text(
+            "It may be in the middle of a change; Relay asks again later.",
+            "该函数可能正在变更, Relay 稍后会再次查询。",
+        ),
+    )
+
+
+def _resolve(
+    target: Target, wish: Wish, archive: Archive, held: Held, progress: Progress
+) -> Succeeded | Skipped:
+    """The name is taken: by an earlier attempt of ours, or the policy says what to do."""
     if wish.on_conflict == "update":
         return _landed("updated", target.replace(held, archive, progress), archive)
+    if wish.on_conflict == "rename":
+        return _rename(target, wish, archive, held, progress)
     same = wish.same(held, archive)
     if same and wish.earlier:
         return _already(held)
-    if wish.on_conflict == "rename":
-        return _create_renamed(target, wish, archive, progress)
     if same and wish.on_conflict == "skip":
         return Skipped(NothingToDo.reason, _held(held))
     raise _taken(held, wish.on_conflict)
+
+
+def _rename(
+    target: Target, wish: Wish, archive: Archive, held: Held, progress: Progress
+) -> Succeeded:
+    if not wish.earlier:
+        return _create_renamed(target, wish, archive, progress)
+    # The copy first: the name itself may have been taken, with the same code, by somebody else.
+    copy = _asked(target, renamed(wish.order, wish.created))
+    for mine in (copy, held):
+        if mine is not None and wish.same(mine, archive):
+            return _already(mine)
+    return _create_renamed(target, wish, archive, progress)
 
 
 def _create_renamed(target: Target, wish: Wish, archive: Archive, progress: Progress) -> Succeeded:
@@ -132,7 +153,7 @@ def _create_renamed(target: Target, wish: Wish, archive: Archive, progress: Prog
             return _already(held)
         raise
     except Ambiguous as lost:
-        return _ask(target, replace(wish, order=order), archive, lost, progress)
+        return _ask(target, replace(wish, order=order, free=False), archive, lost, progress)
 
 
 def _ask(
@@ -140,9 +161,14 @@ def _ask(
 ) -> Succeeded:
     """Did it happen? Yes is a success; anything else is tried again, and then knows of this try."""
     held = _asked(target, wish.order)
-    if held is None or not wish.same(held, archive):
+    if held is None:
         raise lost
-    if wish.on_conflict == "update":
+    if wish.free and held.code_size is not None and held.code_size == archive.code_size:
+        # Whatever the target takes for a digest: nobody else made the same in this moment.
+        return _already(held)
+    if not wish.same(held, archive):
+        raise lost
+    if wish.on_conflict == "update" and not wish.free:
         # The lost answer may have been a 409: then the configuration is not the archive's yet.
         return _landed("updated", target.replace(held, archive, progress), archive)
     return _already(held)

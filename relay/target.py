@@ -24,6 +24,10 @@ class Archive(Protocol):
     size: int
     report: ArchiveReport
 
+    @property
+    def code_size(self) -> int | None:
+        """Bytes of the inner code file, unpacked; None: the archive is no export."""
+
     def chunks(self) -> Iterator[bytes]:
         """The archive's bytes, checked on the way (CRC, sizes).
 

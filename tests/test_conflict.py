@@ -27,6 +27,10 @@ class Code:
     size: int = 10
     report: ArchiveReport = field(default_factory=lambda: ArchiveReport(10, (), (), None))
 
+    @property
+    def code_size(self) -> int:
+        return len(self.body)
+
     def chunks(self) -> Iterator[bytes]:
         yield self.body
 
@@ -48,6 +52,7 @@ class Shelf(Target):
         self.lose = False
         self.lose_before = False
         self.hidden = False
+        self.sizes = False
         self.names: dict[str, str] = {}
 
     def check(self, order, report):
@@ -58,7 +63,8 @@ class Shelf(Target):
             return None
         digest = hashlib.sha512(self.functions[order.func_name]).hexdigest()
         shown = self.names.get(digest, digest)
-        return Held(f"urn:{order.func_name}", order.func_name, "default", shown)
+        size = len(self.functions[order.func_name]) if self.sizes else None
+        return Held(f"urn:{order.func_name}", order.func_name, "default", shown, size)
 
     def create(self, order, archive, progress):
         if self.lose_before:
@@ -214,3 +220,63 @@ def test_a_target_that_names_code_otherwise_is_understood_once_it_was_learned():
         bring(shelf, unknown, Code(b"new"), lambda _: None)
     known = Wish(ORDER, "skip", CREATED, earlier=True, learned={ours: "f00d"}.get)
     assert bring(shelf, known, Code(b"new"), lambda _: None).result["how"] == "already there"
+
+
+class Counting(Shelf):
+    """Counts what is sent, and may refuse to show what it holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.sent = 0
+        self.refuses = False
+
+    def held(self, order):
+        if self.refuses:
+            raise PermanentFailure("FSS.0403", "you may not look")
+        return super().held(order)
+
+    def create(self, order, archive, progress):
+        self.sent += 1
+        return super().create(order, archive, progress)
+
+
+def test_a_name_that_is_taken_costs_no_upload():
+    shelf = Counting()
+    shelf.functions["hello"] = b"old"
+    with pytest.raises(PermanentFailure):
+        go(shelf)
+    assert shelf.sent == 0
+
+
+def test_a_key_that_may_not_look_may_still_import():
+    shelf = Counting()
+    shelf.refuses = True
+    assert go(shelf).result["how"] == "created"
+
+
+def test_after_an_earlier_attempt_a_refusal_to_look_decides_nothing():
+    shelf = Counting()
+    shelf.functions["hello"] = b"new"
+    shelf.refuses = True
+    with pytest.raises(TemporaryFailure) as caught:
+        go(shelf, earlier=True)
+    assert caught.value.code == "conflict.cannot_ask"
+
+
+def test_a_name_taken_in_the_same_moment_is_resolved_by_the_policy():
+    class Race(Counting):
+        def create(self, order, archive, progress):
+            self.functions.setdefault("hello", b"theirs")
+            return super().create(order, archive, progress)
+
+    with pytest.raises(PermanentFailure) as caught:
+        go(Race())
+    assert caught.value.code == "conflict.other_content"
+
+
+def test_a_free_name_that_is_there_after_a_lost_answer_is_ours_whatever_its_digest():
+    shelf = Shelf()
+    shelf.names = {hashlib.sha512(b"new").hexdigest(): "f00d"}
+    shelf.lose = True
+    shelf.sizes = True
+    assert go(shelf).result["how"] == "already there"

@@ -77,8 +77,9 @@ def bars(figures, archive):
     yield f"stored, from S3: {ours / limit:.2f} x the limit (1.3 promised)"
     yield f"stored, from S3, without SHA-512: {bare / limit:.2f} x the limit"
     if "sdk" in stored:
-        faster = stored["sdk"]["wall"] / ours
-        yield f"stored, from S3: {faster:.1f} times as fast as the official SDK (6 promised)"
+        theirs, folder = stored["sdk"]["wall"], stored["relay_file"]["wall"]
+        yield f"stored, both from a file: {theirs / folder:.1f} times the SDK's speed (6 promised)"
+        yield f"stored, from S3: {theirs / ours:.1f} times the SDK's speed"
     rate = archive.stat().st_size / deflated["relay_store"]["wall"] / 1e6
     yield f"deflated, from S3: {rate:.0f} MB/s of input (150 promised)"
 

@@ -86,14 +86,10 @@ def test_a_digest_in_capitals_is_the_same_digest(make_world: Callable[..., World
     assert world.until_finished().result["how"] == "already there"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="relay/conflict.py, same: nothing but the digest decides, also where it cannot fit",
-)
 def test_the_very_first_import_of_such_a_target_may_lose_its_answer_too(
     make_world: Callable[..., World],
 ) -> None:
-    """Nothing was learned yet: size and time would have to speak for it."""
+    """Nothing was learned yet: that the name was free and the size is right speak for it."""
     world = make_world(digest_of=otherwise)
     world.upload("hello")
     world.sandbox.fault(operation="import", commit=True, drop=True)

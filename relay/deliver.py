@@ -182,7 +182,7 @@ def refuse(report: ArchiveReport) -> None:
             f"{first.message.en} (and {len(more)} more findings)",
             f"{first.message.zh}(另有 {len(more)} 项问题)",
         )
-    answer = "\n".join(f"{f.code}: {f.message.en} {f.where or ''}".strip() for f in report.errors)
+    answer = "\n".join(f"{finding.code}: {finding.message.en}" for finding in report.errors)
     raise PermanentFailure(first.code, message, first.hint, answer=answer)
 
 

@@ -68,9 +68,8 @@ def show(plan: Json, language: str) -> None:
         click.echo(f"function {visible(export['function'])}, runtime {visible(runtime)}")
     for finding in archive["findings"]:
         sign, colour = SIGNS[finding["level"]]
-        where = f" [{visible(finding['where'])}]" if finding["where"] else ""
         words = visible(finding["message"][language])
-        click.echo(f"{style(sign, fg=colour)} {finding['code']}: {words}{where}")
+        click.echo(f"{style(sign, fg=colour)} {finding['code']}: {words}")
         if finding["hint"][language]:
             click.echo(f"    {visible(finding['hint'][language])}")
     for name in ("route", "target", "order", "held", "would"):

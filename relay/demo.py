@@ -90,6 +90,8 @@ class Stage:
 def set_up(stack: ExitStack, *, port: int = 0) -> Stage:
     """Starts everything; leaving `stack` stops it and removes what it wrote."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    # The story tells what fails; bugs still show.
+    logging.getLogger("relay").setLevel(logging.ERROR)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-demo-")))
     store = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     store.start()

@@ -50,6 +50,7 @@ def test_a_refusal_is_told_truly_and_ends_with_one(arguments, words):
     done = demo(*arguments)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "import failed" in done.stdout
+    assert done.stderr == ""
     assert words in done.stdout
     assert "imported and told" not in done.stdout
     assert "message to slack: posted" in done.stdout

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from relay import __version__
 from relay.deliver import Deliverer
 from relay.desk import Desk
 from relay.intake import Intake
-from relay.loader import Plugins, build
+from relay.loader import Plugins, build, outbound
 from relay.metrics import Meters
 from relay.model import utc_now
-from relay.outbound import Outbound
 from relay.pull import Puller
 from relay.settings import Settings
 from relay.store import Store
@@ -52,14 +50,7 @@ class House:
 
         Raises ConfigError and StoreUnavailable.
         """
-        rules = settings.outbound
-        outbound = Outbound(
-            allow_private=rules.allow_private,
-            connect_timeout=rules.connect_timeout.total_seconds(),
-            read_timeout=rules.read_timeout.total_seconds(),
-            user_agent=f"relay/{__version__}",
-        )
-        plugins = build(settings, outbound)
+        plugins = build(settings, outbound(settings))
         store = Store.open(settings.database.url)
         store.migrate()
         return cls(settings, store, plugins)

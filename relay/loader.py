@@ -99,6 +99,16 @@ def settings_class(group: Group | str, kind: str) -> type[Table]:
     return settings
 
 
+def outbound(settings: Settings) -> Outbound:
+    """The way out, as the [outbound] table says."""
+    rules = settings.outbound
+    return Outbound(
+        allow_private=rules.allow_private,
+        connect_timeout=rules.connect_timeout.total_seconds(),
+        read_timeout=rules.read_timeout.total_seconds(),
+    )
+
+
 def build(settings: Settings, outbound: Outbound) -> Plugins:
     """Makes every configured plug-in. One that fails is missing, logged, and told in `errors`."""
     errors: list[ConfigError] = []

@@ -105,7 +105,7 @@ class _Hearing(HTTPConnection):
             count: int = self.sock.send(part)
             return count
         except (BlockingIOError, ssl.SSLWantWriteError):
-            pass
+            pass  # no room: waited for below
         except ssl.SSLWantReadError:
             missing = select.POLLIN
         except OSError as error:

@@ -7,14 +7,12 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from relay import __version__
 from relay.commands.advice import Advice, advise
 from relay.commands.context import configuration, configured
 from relay.commands.exits import FAILED, MISCONFIGURED
 from relay.commands.printing import json_option, print_json, style, told, visible
 from relay.errors import ConfigErrors, RelayError
-from relay.loader import Plugins, build
-from relay.outbound import Outbound
+from relay.loader import Plugins, build, outbound
 from relay.settings import Settings
 from relay.store import Store
 
@@ -56,14 +54,7 @@ def command(connect: bool, as_json: bool) -> None:
 def try_all(settings: Settings) -> Iterator[Answer]:
     """Tries the database, then each source, target and channel; none keeps the others from it."""
     yield _tried("database", lambda: _ledger(settings))
-    rules = settings.outbound
-    outbound = Outbound(
-        allow_private=rules.allow_private,
-        connect_timeout=rules.connect_timeout.total_seconds(),
-        read_timeout=rules.read_timeout.total_seconds(),
-        user_agent=f"relay/{__version__}",
-    )
-    plugins = build(settings, outbound)
+    plugins = build(settings, outbound(settings))
     try:
         for error in plugins.errors:
             yield Answer(error.path, "failed", error.message.en, error.hint.en)

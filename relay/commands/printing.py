@@ -44,7 +44,7 @@ class Moment(click.ParamType[datetime]):
         try:
             return utc_now() - parse_duration(value)
         except (ValueError, OverflowError):
-            pass
+            pass  # no duration: perhaps a date
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:

@@ -117,7 +117,7 @@ class Counter:
         except Refused as refused:
             return refused.answer
         except Cut:
-            pass
+            pass  # the fault wanted it read no further; its answer follows
         return Answer(200)
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def relay(world):
-    def run(*arguments, code=0):
+    def run(*arguments, code=0, says=""):
         done = subprocess.run(
             [sys.executable, "-m", "relay", "--config", str(world.path), *arguments],
             cwd=ROOT,
@@ -26,6 +26,7 @@ def relay(world):
         )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+        assert says in done.stderr
         return done.stdout
 
     return run
@@ -65,16 +66,17 @@ def test_a_failed_import_of_a_file_ends_with_one(world, relay, archive):
 
 
 def test_an_unknown_target_is_a_configuration_error(relay, archive):
-    relay("import", str(archive), "--target", "nowhere", code=78)
+    said = "there is no nowhere. Known: prod."
+    relay("import", str(archive), "--target", "nowhere", code=78, says=said)
 
 
 @pytest.mark.parametrize("command", ["import", "plan"])
 def test_half_an_address_is_a_usage_error(relay, command):
-    relay(command, "exports", "exports", code=2)
+    relay(command, "exports", "exports", code=2, says="SOURCE BUCKET KEY")
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(relay):
-    relay("plan", "nowhere.zip", code=2)
+    relay("plan", "nowhere.zip", code=2, says="nowhere.zip: No such file")
 
 
 def test_an_object_is_imported_in_the_foreground_and_told(world, relay):
@@ -112,7 +114,7 @@ def test_a_scan_finds_what_nobody_announced(world, relay):
 
 
 def test_a_scan_of_nothing_known_is_a_configuration_error(relay):
-    relay("scan", "nowhere", code=78)
+    relay("scan", "nowhere", code=78, says="Known: exports.")
 
 
 def test_the_story_of_a_delivery_and_its_retrigger(world, relay):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from relay.deliver import Deliverer
 from relay.desk import Desk
+from relay.fetch import Fetcher
 from relay.intake import Intake
 from relay.loader import Plugins, build, outbound
 from relay.metrics import Meters
@@ -27,13 +28,22 @@ class House:
         plugins: Plugins,
         *,
         clock: Callable[[], datetime] = utc_now,
+        fetcher: Fetcher | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.plugins = plugins
         self.bell = Bell()
         self.meters = Meters()
-        self.intake = Intake(settings, store, plugins.sources, clock=clock, wake=self.bell.ring)
+        self.fetcher = fetcher or Fetcher(settings.outbound.allow_private)
+        self.intake = Intake(
+            settings,
+            store,
+            plugins.sources,
+            clock=clock,
+            wake=self.bell.ring,
+            fetch=self.fetcher,
+        )
         self.worker = Worker(
             settings,
             Deliverer(store, plugins),
@@ -68,4 +78,5 @@ class House:
 
     def close(self) -> None:
         self.plugins.close()
+        self.fetcher.close()
         self.store.close()

@@ -7,24 +7,35 @@ understood is kept as unreadable; only an unknown sender leaves no trace.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from relay import routes
-from relay.envelope import Answer, Envelope
+from relay.envelope import Answer, Envelope, Fetch, fetch_nothing
 from relay.envelopes import ENVELOPES
 from relay.errors import TooLarge, Unreadable, Unverified
 from relay.handler import StorageHandler
 from relay.model import Event, Incoming, Road, Verdict
-from relay.settings import Settings
+from relay.settings import Settings, SourceSettings
 from relay.store import UNDER_WAY, Accepted, Arrival, NewNotification, NotFound, Store
 
 log = logging.getLogger(__name__)
 
+SECRETS = re.compile(
+    rb"((?:Token|SubscribeURL|UnsubscribeURL|subscribe_url|unsubscribe_url|validationUrl"
+    rb'|validationCode|Authorization|x-cos-security-token)\\*"\s*:\s*\\*")[^"\\]*'
+)
+"""Texts in bodies that let whoever reads them act for somebody else: a subscription's
+confirmation (SNS, SMN, Event Grid), what an uploader showed to its storage (COS)."""
+
 SECRET_HEADERS = ("authorization", "cookie", "token", "secret", "signature", "key", "password")
 """A header whose name holds one of these is stored without its value."""
+
+
+METHODS = "POST, OPTIONS, HEAD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ class Reading:
 class Intake:
     """Accepts notifications for every configured source."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - put together once, in the house
         self,
         settings: Settings,
         store: Store,
@@ -57,13 +68,18 @@ class Intake:
         *,
         clock: Callable[[], datetime],
         wake: Callable[[], None] = lambda: None,
+        fetch: Fetch = fetch_nothing,
     ) -> None:
-        """`wake` is called after deliveries were stored, so that a worker need not wait."""
+        """`wake` is called after deliveries were stored, so that a worker need not wait; `fetch`
+        is what envelopes get certificates and keys with."""
         self.settings = settings
         self.store = store
         self.sources = sources
         self.clock = clock
         self.wake = wake
+        self._envelopes = {
+            name: envelopes(source, fetch) for name, source in settings.sources.items()
+        }
 
     def accept(self, incoming: Incoming) -> Receipt:
         """Takes a notification from a hook: verified, or nothing is kept.
@@ -78,19 +94,20 @@ class Intake:
                 "Raise hooks.max_body if your storage really sends such notifications.",
             )
         envelope = self._verified(incoming)
-        if answer := envelope.answer(incoming):
+        answer = envelope.answer(incoming)
+        if incoming.method != "POST":
+            # A handshake without a body: nothing to keep, and anybody may ask.
+            return Receipt(None, 0, answer=answer or Answer(headers={"Allow": METHODS}))
+        if answer:
             reading = Reading((), Verdict.HANDSHAKE)
             return replace(self._store(incoming, reading, envelope.name), answer=answer)
-        return self._store(incoming, read(handler, envelope, incoming.body), envelope.name)
+        return self._store(incoming, read(handler, envelope, incoming), envelope.name)
 
     def pull(self, incoming: Incoming) -> Receipt:
         """Takes a message of the source's own queue, which checked who may write there."""
         handler = self._handler(incoming.source)
-        envelope = self._recognised(incoming, self._envelopes(incoming.source))
-        if envelope is None:
-            reading = Reading((), Verdict.UNREADABLE, "no accepted envelope recognises the message")
-            return self._store(incoming, reading)
-        return self._store(incoming, read(handler, envelope, incoming.body), envelope.name)
+        bare = ENVELOPES["bare"](handler.settings)
+        return self._store(incoming, read(handler, bare, incoming), bare.name)
 
     def found(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
         """Takes objects that a scan or a person came upon."""
@@ -109,17 +126,20 @@ class Intake:
         old = self.store.notification(notification_id)
         if old is None:
             raise NotFound("notification.unknown", f"There is no notification {notification_id}")
-        headers = {**old.headers, "relay-replay-of": old.id}
-        incoming = Incoming(
-            old.source, old.body, self.clock(), old.road, old.method, old.path, headers=headers
-        )
         if old.verdict == Verdict.HANDSHAKE or old.road in (Road.SCAN, Road.SUBMISSION):
             raise Unreadable(
                 "notification.no_replay",
                 "A handshake, a scan or a submission holds nothing to read again",
                 "Scan or submit once more instead.",
             )
-        return self.pull(incoming)
+        handler = self._handler(old.source)
+        headers = {**old.headers, "relay-replay-of": old.id}
+        incoming = Incoming(
+            old.source, old.body, self.clock(), old.road, old.method, old.path, headers=headers
+        )
+        name = next((one for one in old.envelopes if one in ENVELOPES), "bare")
+        envelope = ENVELOPES[name](handler.settings)
+        return self._store(incoming, read(handler, envelope, incoming), name)
 
     def _handler(self, source: str) -> StorageHandler:
         try:
@@ -131,15 +151,10 @@ class Intake:
                 "The address ends in the name of a [sources.NAME] table of relay.toml.",
             ) from None
 
-    def _envelopes(self, source: str) -> Iterator[Envelope]:
-        """In the order of ENVELOPES, whatever `accept` says: bare takes all, so it is last."""
-        settings = self.settings.sources[source]
-        return (make(settings) for name, make in ENVELOPES.items() if name in settings.accept)
-
     def _verified(self, incoming: Incoming) -> Envelope:
-        every = list(self._envelopes(incoming.source))
+        every = self._envelopes[incoming.source]
         offered = [envelope for envelope in every if envelope.missing() is None]
-        envelope = self._recognised(incoming, iter(offered))
+        envelope = next((one for one in offered if one.recognises(incoming)), None)
         if envelope is None:
             missing = "; ".join(filter(None, (envelope.missing() for envelope in every)))
             raise Unverified(
@@ -150,10 +165,6 @@ class Intake:
         envelope.verify(incoming)
         return envelope
 
-    @staticmethod
-    def _recognised(incoming: Incoming, envelopes: Iterator[Envelope]) -> Envelope | None:
-        return next((one for one in envelopes if one.recognises(incoming)), None)
-
     def _store(self, incoming: Incoming, reading: Reading, *envelopes: str) -> Receipt:
         allowed = self.settings.sources[incoming.source].buckets
         events = [one for one in reading.events if not allowed or one.object.bucket in allowed]
@@ -162,7 +173,8 @@ class Intake:
             verdict = reading.verdict if events else Verdict.IGNORED
             reading = Reading(tuple(events), verdict, reading.reason or reason)
         arrivals = [self._arrival(incoming.source, event) for event in events]
-        kept = replace(incoming, headers=_redacted(incoming.headers))
+        body = SECRETS.sub(rb"\1redacted", incoming.body)
+        kept = replace(incoming, body=body, headers=_redacted(incoming.headers))
         new = NewNotification(kept, reading.verdict, reading.reason, envelopes)
         accepted = self.store.accept(new, arrivals, self.clock())
         _tell(incoming, reading, accepted)
@@ -174,13 +186,18 @@ class Intake:
         return Arrival(event, (routes.match(self.settings.routes, source, event),))
 
 
-def read(handler: StorageHandler, envelope: Envelope, body: bytes) -> Reading:
-    """The events in a body. Never raises: one bad record makes the notification unreadable, and
-    the good ones beside it count all the same."""
+def envelopes(source: SourceSettings, fetch: Fetch = fetch_nothing) -> list[Envelope]:
+    """A source's envelopes in the order in which they are asked: bare takes all, so it is last."""
+    return [make(source, fetch) for name, make in ENVELOPES.items() if name in source.accept]
+
+
+def read(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> Reading:
+    """The events in a notification. Never raises: one bad record makes it unreadable, and the
+    good ones beside it count all the same."""
     events: list[Event] = []
     problems: list[str] = []
     try:
-        for record in envelope.unwrap(body):
+        for record in envelope.unwrap(incoming):
             _read_record(handler, record, events, problems)
     except Unreadable as error:
         problems.append(error.message.en)

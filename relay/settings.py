@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, SecretStr
 
 from relay.errors import ConfigError, ConfigErrors
+from relay.settings_base import Table
 from relay.settings_file import GROUPS, Tree, dotted, read, suggest
 from relay.settings_parse import Parser
 from relay.settings_rules import NAME_RIGHT, is_name
@@ -20,7 +21,6 @@ from relay.settings_tables import (
     Route,
     Settings,
     SourceSettings,
-    Table,
     TargetSettings,
     shape,
 )

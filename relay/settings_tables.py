@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     SerializeAsAny,
@@ -23,6 +21,8 @@ from pydantic import (
 from relay import settings_rules as rules
 from relay.backoff import Backoff
 from relay.globs import wildcards
+from relay.settings_base import Table
+from relay.settings_senders import SenderSettings
 from relay.units import Duration, SchemaInWords, Size
 
 Result = Literal["succeeded", "failed", "skipped"]
@@ -32,24 +32,12 @@ Network = Annotated[
 ]
 
 
-class Table(BaseModel):
-    """A table of relay.toml: unknown keys are errors, values never appear in errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class SourceSettings(Table):
+class SourceSettings(SenderSettings):
     """What every source understands; a handler's `Settings` adds its own keys."""
 
     kind: str = Field(description="which handler: s3, local, ..., or package.module:Class")
     buckets: tuple[str, ...] = Field(
         (), description="the only buckets whose events are taken; none: all"
-    )
-    accept: tuple[str, ...] = Field(
-        ("bare",), description="the envelopes this source takes; nothing else is tried"
-    )
-    token: Annotated[SecretStr | None, BeforeValidator(rules.nothing_if_empty)] = Field(
-        None, description="what a sender that does not sign must know"
     )
 
 
@@ -193,9 +181,9 @@ class Settings(Table):
     hooks: HooksSettings = HooksSettings()
     delivery: DeliverySettings = DeliverySettings()
     outbound: OutboundSettings = OutboundSettings()
-    sources: dict[str, SerializeAsAny[SourceSettings]] = {}
-    targets: dict[str, SerializeAsAny[TargetSettings]] = {}
-    channels: dict[str, SerializeAsAny[ChannelSettings]] = {}
+    sources: dict[str, SerializeAsAny[SourceSettings]] = Field(default_factory=dict)
+    targets: dict[str, SerializeAsAny[TargetSettings]] = Field(default_factory=dict)
+    channels: dict[str, SerializeAsAny[ChannelSettings]] = Field(default_factory=dict)
     routes: tuple[Route, ...] = Field((), description="first match wins")
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -33,6 +34,9 @@ from relay.model import Text
 from relay.whole import Candidates
 
 log = logging.getLogger(__name__)
+
+# watchdog warns, in thousands of characters, whenever a new folder is heard of twice: harmless.
+warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 QUIET = 0.2
 """Seconds after a file was closed or renamed until it counts: some tools reopen it at once."""

@@ -19,7 +19,7 @@ FLOORS = {
     " relay.records relay.s3_records relay.folder relay.whole relay.envelope relay.envelopes"
     " relay.envelopes.* relay.metrics relay.logs",
     2: "relay.handler relay.target relay.channel relay.store relay.store.* relay.outbound"
-    " relay.posting relay.aws relay.s3 relay.sqs relay.watch",
+    " relay.fetch relay.posting relay.aws relay.s3 relay.sqs relay.watch",
     3: "handlers handlers.* relay.targets relay.targets.* relay.channels relay.channels.*",
     4: "relay.loader",
     5: "relay.intake relay.pull relay.worker relay.presence relay.deliver relay.conflict relay.plan"

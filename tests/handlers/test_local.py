@@ -22,7 +22,7 @@ from handlers.local import Handler
 from relay.envelopes import ENVELOPES
 from relay.errors import Gone, PermanentFailure, Superseded, TemporaryFailure, Unreadable
 from relay.handler import Queue, QueueMessage
-from relay.model import Event, Json, ObjectRef
+from relay.model import Event, Incoming, Json, ObjectRef, Road, utc_now
 from relay.testing.handler import HandlerSuite, Put, read
 
 SETTLE = 0.5
@@ -102,9 +102,15 @@ def told(handler: Handler, watch: Queue) -> Callable[..., list[Event]]:
     return told
 
 
+def wrapped(message: QueueMessage) -> Incoming:
+    return Incoming("inbox", message.body, utc_now(), Road.QUEUE)
+
+
 def events_of(handler: Handler, messages: list[QueueMessage]) -> list[Event]:
     bare = ENVELOPES["bare"](handler.settings)
-    return [e for m in messages for record in bare.unwrap(m.body) for e in handler.parse(record)]
+    return [
+        e for m in messages for record in bare.unwrap(wrapped(m)) for e in handler.parse(record)
+    ]
 
 
 def keys(events: list[Event]) -> list[str]:

@@ -14,7 +14,7 @@ from relay.aws import AwsSettings, region_of
 from relay.envelopes import ENVELOPES
 from relay.errors import PermanentFailure, TemporaryFailure
 from relay.handler import QueueMessage
-from relay.model import Event
+from relay.model import Event, Incoming, Road, utc_now
 from relay.sqs import LONGEST, SqsQueue
 from relay.testing.handler import HandlerSuite, read
 
@@ -43,12 +43,16 @@ def announced(s3: Any, sqs: Any, bucket: str, queue_url: str) -> str:
     return bucket
 
 
+def wrapped(message: QueueMessage) -> Incoming:
+    return Incoming("exports", message.body, utc_now(), Road.QUEUE)
+
+
 def events_of(handler: Handler, messages: list[QueueMessage]) -> list[Event]:
     bare = ENVELOPES["bare"](handler.settings)
     return [
         event
         for message in messages
-        for record in bare.unwrap(message.body)
+        for record in bare.unwrap(wrapped(message))
         for event in handler.parse(record)
     ]
 

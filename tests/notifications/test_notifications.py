@@ -83,7 +83,7 @@ def received(handler: StorageHandler, raw: bytes) -> Reading:
     if envelope is None:
         raise Unverified("hook.unverified", "no envelope is offered")
     envelope.verify(incoming)
-    return read(handler, envelope, incoming.body)
+    return read(handler, envelope, incoming)
 
 
 def request(source: str, raw: bytes) -> Incoming:

@@ -1,0 +1,11 @@
+"""Table: what every table of relay.toml is."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Table(BaseModel):
+    """A table of relay.toml: unknown keys are errors, values never appear in errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

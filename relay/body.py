@@ -28,7 +28,8 @@ class Base64Body:
 
     `len(body)` is the exact Content-Length. Each iteration is a new pass over `chunks()`, whose
     errors come through: the body ends early then and is never complete. `progress` is told how
-    many of the `size` bytes have gone out since it was last told.
+    many of the `size` bytes have gone out since it was last told; what a second pass (a token was
+    renewed) sends again is not counted again.
     """
 
     def __init__(self, frame: str, chunks: Chunks, size: int, progress: Progress) -> None:
@@ -38,6 +39,7 @@ class Base64Body:
         self._chunks = chunks
         self._size = size
         self._progress = progress
+        self._told = 0
 
     def __len__(self) -> int:
         return len(self._head) + (self._size + 2) // 3 * 4 + len(self._tail)
@@ -45,13 +47,17 @@ class Base64Body:
     def __iter__(self) -> Iterator[bytes]:
         yield self._head
         rest = b""
+        sent = 0
         for chunk in self._chunks():
             # Most chunks are a multiple of 3 long; the others must not be padded in the middle.
             whole = rest + chunk if rest else chunk
             cut = len(whole) - len(whole) % 3
             rest = whole[cut:]
             yield pybase64.b64encode(whole[:cut] if rest else whole)
-            self._progress(len(chunk))
+            sent += len(chunk)
+            if sent > self._told:
+                self._progress(sent - self._told)
+                self._told = sent
         yield pybase64.b64encode(rest) + self._tail
 
 

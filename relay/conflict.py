@@ -217,9 +217,9 @@ def _taken(held: Held, policy: str) -> PermanentFailure:
 
 
 def _landed(how: str, landed: Landed, archive: Archive) -> Succeeded:
-    told = {"how": how, "func_urn": landed.urn, "func_name": landed.func_name}
-    told |= {"package": landed.package, "digest": archive.code_digest()}
     theirs = landed.answer.get("digest")
+    told = {"how": how, "func_urn": landed.urn, "func_name": landed.func_name}
+    told |= {"package": landed.package, "digest": archive.known_digest or theirs or ""}
     return Succeeded({**landed.answer, **told, "target_digest": theirs})
 
 

@@ -38,22 +38,34 @@ _SENSITIVE = re.compile(
 _USER = re.compile(r"(://)[^/?#\s@\"'<>]*@")
 
 
+_late: dict[str, None] = {}
+_MOST_LATE = 64
+
+
+def hide(*secrets: str) -> None:
+    """Hides secrets that were found after the start (a token that was fetched, a key of the
+    environment) in every later line. The last 64 are known: older ones have ended."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            _late.pop(secret, None)
+            _late[secret] = None
+    for old in list(_late)[:-_MOST_LATE]:
+        _late.pop(old, None)
+
+
 class Redactor:
     """Hides known secrets, signatures in addresses, and what authorises a request."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms: set[str] = set()
-        for secret in secrets:
-            if len(secret) >= _SHORTEST_SECRET:
-                forms |= {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
-                forms |= {repr(secret)[1:-1], json_module.dumps(secret)[1:-1]}
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+        self._built: tuple[str, ...] | None = None
+        self._known: re.Pattern[str] | None = None
 
     def text(self, text: str) -> str:
         """The text without anything secret."""
-        if self._known:
-            text = self._known.sub(HIDDEN, text)
+        known = self._pattern()
+        if known:
+            text = known.sub(HIDDEN, text)
         text = _USER.sub(rf"\1{HIDDEN}@", text)
         text = _QUERY.sub(rf"\1{HIDDEN}", text)
         text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
@@ -68,6 +80,18 @@ class Redactor:
         if isinstance(value, list | tuple | set | frozenset):
             return [self.value(one) for one in value]
         return self.text(str(value))
+
+    def _pattern(self) -> re.Pattern[str] | None:
+        late = tuple(_late)
+        if late != self._built:
+            forms: set[str] = set()
+            for secret in (*self._secrets, *late):
+                forms |= {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
+                forms |= {repr(secret)[1:-1], json_module.dumps(secret)[1:-1]}
+            longest_first = sorted(forms, key=len, reverse=True)
+            self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+            self._built = late
+        return self._known
 
     def _named(self, name: str, value: Any) -> Any:
         sensitive = isinstance(value, str | bytes) and _SENSITIVE.search(name)

@@ -13,6 +13,11 @@ from relay.zip_check import Check
 from relay.zip_digest import CodeDigest
 from relay.zip_unpack import CHUNK, unpacked
 
+DIGEST_UP_TO = 50 * 1024 * 1024
+"""Bytes of a code file that is digested in every pass, beside the sending. Above it, which no real
+export is, SHA-512 would take longer than all the rest of the pass: it is computed when asked for,
+by reading the code again, which only a lost answer or a name that is taken make needful."""
+
 
 class CheckedArchive:
     """An archive that was looked at (`report`) and is read through `open` as often as needed.
@@ -20,6 +25,8 @@ class CheckedArchive:
     Implements `relay.target.Archive`. Holds a few chunks, whatever the size. `summed`: every pass
     also computes `sha256` (hex, of the whole archive), which takes as long as sending it.
     """
+
+    digest_up_to = DIGEST_UP_TO
 
     def __init__(
         self, name: str, size: int, report: ArchiveReport, open_: Open, *, summed: bool = False
@@ -45,7 +52,8 @@ class CheckedArchive:
         not help), Superseded or Gone (not the bytes that were looked at).
         """
         self._refuse()
-        with closing(Check(self.report, summed=self._summed)) as check:
+        digested = (self.code_size or 0) <= self.digest_up_to
+        with closing(Check(self.report, summed=self._summed, digested=digested)) as check:
             for chunk in Resuming(self._open, self.size, 0, self.size).chunks(CHUNK):
                 check.feed(chunk)
                 if check.complete:
@@ -81,9 +89,14 @@ class CheckedArchive:
                 pass
         return self._code_digest or ""
 
+    @property
+    def known_digest(self) -> str | None:
+        """The SHA-512 (hex) of the code file if some pass computed it; reads nothing."""
+        return self._code_digest
+
     def _conclude(self, check: Check) -> None:
         self.sha256 = check.sha256
-        self._code_digest = check.code_digest
+        self._code_digest = check.code_digest or self._code_digest
 
     def _refuse(self) -> None:
         for finding in self.report.errors:

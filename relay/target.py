@@ -40,6 +40,10 @@ class Archive(Protocol):
     def code_digest(self) -> str:
         """SHA-512 (hex) of the inner code file; reads it when no earlier pass did."""
 
+    @property
+    def known_digest(self) -> str | None:
+        """The same, when an earlier pass computed it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

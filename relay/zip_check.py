@@ -65,16 +65,19 @@ class _Digested(_Part):
 class Check:
     """Fed with all bytes of an archive in order; `complete` once every verdict is in.
 
-    `code_digest` (SHA-512, hex, of the code file, unpacked; None without one) is known then, and
-    `sha256` (hex, of the whole) when it was `summed`. Has to be closed.
+    `code_digest` (SHA-512, hex, of the code file, unpacked; None without one) is known then when
+    it was `digested`, and `sha256` (hex, of the whole) when it was `summed`. Has to be closed.
     """
 
-    def __init__(self, report: ArchiveReport, *, summed: bool = False) -> None:
+    def __init__(
+        self, report: ArchiveReport, *, summed: bool = False, digested: bool = True
+    ) -> None:
         self.complete = False
         self.sha256: str | None = None
         self.code_digest: str | None = None
         self._report = report
         self._sum = hashlib.sha256() if summed else None
+        self._digested = digested
         self._code: CodeDigest | None = None
         self._at = 0
         self._parts = self._walk()
@@ -138,7 +141,7 @@ class Check:
     def _content(self, entry: Entry) -> Iterator[_Part]:
         export = self._report.export
         digest = None
-        if export is not None and export.code == entry:
+        if self._digested and export is not None and export.code == entry:
             digest = self._code = CodeDigest(entry.size)
         content = _Content(entry, digest)
         yield content

@@ -13,7 +13,7 @@ from _pytest.logging import LogCaptureHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.logs import HIDDEN, Redactor, configure, request_id
+from relay.logs import HIDDEN, Redactor, configure, hide, request_id
 
 log = logging.getLogger("relay.test")
 SECRET = "p/ss word+1'\"é"
@@ -47,6 +47,21 @@ def terminal() -> Terminal:
     stream = Terminal()
     configure(stream, secrets=[SECRET])
     return stream
+
+
+def test_what_is_found_after_the_start_is_hidden_too(
+    lines: Callable[[], list[dict[str, Any]]],
+) -> None:
+    log.info("before found-l8er")
+    hide("found-l8er", "")
+    log.info("after found-l8er")
+    hide(*(f"token-{number}" for number in range(200)))
+    log.info("the last token-199, and %s", SECRET)
+    assert [line["event"] for line in lines()] == [
+        "before found-l8er",
+        f"after {HIDDEN}",
+        f"the last {HIDDEN}, and {HIDDEN}",
+    ]
 
 
 def crash(words: str) -> None:

@@ -29,6 +29,14 @@ def advise(settings: Settings) -> Iterator[Advice]:
     yield from _access(settings)
     for name, source in settings.sources.items():
         yield from _source(name, source)
+    for group, tables in (
+        ("sources", settings.sources),
+        ("targets", settings.targets),
+        ("channels", settings.channels),
+    ):
+        for name, table in tables.items():
+            for words, hint in table.advice():
+                yield Advice(f"{group}.{name}", words, hint)
     yield from _unused(settings)
     yield from _shadowed(settings)
     if settings.channels and not settings.public_url:

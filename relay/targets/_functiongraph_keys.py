@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
+from relay.logs import hide
 from relay.model import Text
 from relay.signing import AccessKey
 from relay.targets._functiongraph_metadata import Metadata
@@ -77,11 +78,13 @@ class Keys:
         places = surroundings()
         for place in places:
             if not place.seen:
+                hide(place.key.secret, place.key.security_token)
                 return Fetched(FoundKey(place.key, place.name))
         try:
             key, life = self._metadata.key()
         except RelayError as error:
             raise _nowhere(places, error) from error
+        hide(key.secret, key.security_token)
         return Fetched(FoundKey(key, self._metadata.name), life)
 
 

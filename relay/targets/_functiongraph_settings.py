@@ -125,6 +125,15 @@ class FunctionGraphSettings(TargetSettings):
             self.security_token.get_secret_value(),
         )
 
+    def advice(self) -> Iterator[tuple[str, str]]:
+        if self.by_key and not self.access_key and not self.iam_user:
+            seen = [place.seen for place in surroundings()]
+            if all(seen):
+                yield (
+                    f"it has no credentials here: {'; '.join(seen)}",
+                    "On Huawei Cloud the metadata service may have them; --connect tries it.",
+                )
+
     @property
     def by_key(self) -> bool:
         """Whether requests may be signed: by the key here, or in `auto` by any when none is."""

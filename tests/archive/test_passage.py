@@ -99,6 +99,18 @@ def test_the_codes_digest_is_read_when_no_pass_came_before(zips):
     assert len(store.opened) == 1
 
 
+def test_a_code_file_bigger_than_any_real_one_is_digested_only_when_asked(zips, monkeypatch):
+    monkeypatch.setattr(CheckedArchive, "digest_up_to", len(code_of(EXPORT)) - 1)
+    store = zips.Store(EXPORT)
+    archive = store.archive()
+    list(archive.chunks())
+    assert archive.known_digest is None
+    assert len(store.opened) == 1
+    assert archive.code_digest() == hashlib.sha512(code_of(EXPORT)).hexdigest()
+    assert archive.known_digest == archive.code_digest()
+    assert len(store.opened) == 2
+
+
 @pytest.mark.parametrize("method", [0, 8])
 def test_the_code_comes_out_unpacked(zips, method):
     code = bytes(range(256)) * 4000

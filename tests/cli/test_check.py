@@ -131,6 +131,20 @@ class TestAdvice:
         text = CONFIGURATION.replace('kind = "s3"', 'kind = "s3"\naccept = ["bare", "bear"]')
         assert "there is no envelope 'bear'" in advice(run, text)["sources.exports.accept"]
 
+    def test_a_target_without_credentials_is_told(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        table = '[targets.prod]\nkind = "functiongraph"\nregion = "cn-north-4"\n'
+        table += f'project_id = "{"0" * 32}"\n'
+        Path("relay.toml").write_text(table)
+        assert "no credentials here: HUAWEICLOUD_SDK_AK" in run("check").stdout
+        monkeypatch.setenv("HUAWEICLOUD_SDK_AK", "ak")
+        monkeypatch.setenv("HUAWEICLOUD_SDK_SK", "sk-secret")
+        told = run("check").stdout
+        assert "credentials" not in told
+        assert "sk-secret" not in told
+
     def test_what_no_route_uses_is_told(self, run: Run) -> None:
         text = CONFIGURATION.partition("[[routes]]")[0]
         assert advice(run, text) == {

@@ -102,6 +102,8 @@ class Deliverer:
         except RelayError as error:
             return outcome_of(error, {**asdict(opened.order), **seen})
         self._learn(delivery.destination, outcome.result)
+        if opened.archive.sha256:
+            seen["sha256"] = opened.archive.sha256
         return replace(outcome, result={**outcome.result, **seen})
 
     def look(self, delivery: Delivery, event: Event) -> Opened:

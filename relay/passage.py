@@ -14,29 +14,27 @@ from relay.zip_digest import CodeDigest
 from relay.zip_unpack import CHUNK, unpacked
 
 DIGEST_UP_TO = 50 * 1024 * 1024
-"""Bytes of a code file that is digested in every pass, beside the sending. Above it, which no real
-export is, SHA-512 would take longer than all the rest of the pass: it is computed when asked for,
-by reading the code again, which only a lost answer or a name that is taken make needful."""
+"""Bytes up to which an archive (SHA-256) and its code file (SHA-512) are digested in every pass,
+beside the sending. Above that, which no real export is, digests would take longer than all the rest
+of the pass: the code's is computed when asked for, by reading the code again, which only a lost
+answer or a name that is taken make needful."""
 
 
 class CheckedArchive:
     """An archive that was looked at (`report`) and is read through `open` as often as needed.
 
-    Implements `relay.target.Archive`. Holds a few chunks, whatever the size. `summed`: every pass
-    also computes `sha256` (hex, of the whole archive), which takes as long as sending it.
+    Implements `relay.target.Archive`. Holds a few chunks, whatever the size. `sha256` (hex, of the
+    whole) is known after a pass.
     """
 
     digest_up_to = DIGEST_UP_TO
 
-    def __init__(
-        self, name: str, size: int, report: ArchiveReport, open_: Open, *, summed: bool = False
-    ) -> None:
+    def __init__(self, name: str, size: int, report: ArchiveReport, open_: Open) -> None:
         self.name = name
         self.size = size
         self.report = report
         self.sha256: str | None = None
         self._open = open_
-        self._summed = summed
         self._code_digest: str | None = None
 
     @property
@@ -52,8 +50,9 @@ class CheckedArchive:
         not help), Superseded or Gone (not the bytes that were looked at).
         """
         self._refuse()
+        summed = self.size <= self.digest_up_to
         digested = (self.code_size or 0) <= self.digest_up_to
-        with closing(Check(self.report, summed=self._summed, digested=digested)) as check:
+        with closing(Check(self.report, summed=summed, digested=digested)) as check:
             for chunk in Resuming(self._open, self.size, 0, self.size).chunks(CHUNK):
                 check.feed(chunk)
                 if check.complete:

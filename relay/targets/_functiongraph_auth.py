@@ -10,6 +10,7 @@ import requests
 from requests.auth import AuthBase
 
 from relay.errors import Busy, PermanentFailure, RelayError, TemporaryFailure
+from relay.logs import hide
 from relay.model import Json, Text
 from relay.outbound import Outbound, translate
 from relay.signing import UNSIGNED, AccessKey, authorization, date_of, host_of
@@ -140,6 +141,7 @@ class Credentials:
         token = response.headers.get("X-Subject-Token", "")
         if response.status_code != 201 or not token:
             raise _iam_error(read_answer(response, self._clock()))
+        hide(token)
         return Fetched(token, _life(response, self._clock()))
 
     def _question(self) -> Json:

@@ -46,18 +46,12 @@ def test_the_bytes_go_out_as_they_are_in_chunks_that_fit_base64(zips):
 
 def test_a_pass_knows_the_digests_and_needs_no_second_one(zips):
     store = zips.Store(EXPORT)
-    archive = store.archive(summed=True)
+    archive = store.archive()
     list(archive.chunks())
     assert archive.sha256 == hashlib.sha256(EXPORT).hexdigest()
     assert archive.code_digest() == hashlib.sha512(code_of(EXPORT)).hexdigest()
     assert archive.code_size == len(code_of(EXPORT))
     assert store.opened == [0]
-
-
-def test_the_sum_of_the_whole_is_not_computed_unasked(zips):
-    archive = zips.Store(EXPORT).archive()
-    list(archive.chunks())
-    assert archive.sha256 is None
 
 
 def test_a_big_code_file_is_digested_beside_and_nothing_is_left_running(zips):
@@ -105,6 +99,7 @@ def test_a_code_file_bigger_than_any_real_one_is_digested_only_when_asked(zips, 
     archive = store.archive()
     list(archive.chunks())
     assert archive.known_digest is None
+    assert archive.sha256 is None
     assert len(store.opened) == 1
     assert archive.code_digest() == hashlib.sha512(code_of(EXPORT)).hexdigest()
     assert archive.known_digest == archive.code_digest()

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench lock browser clean
+.PHONY: help setup run test lint bench lock browser postgresql clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
@@ -22,7 +22,7 @@ setup: $(DEV) ## everything for working on Relay, into .venv
 run: $(RUN) ## the main job, embedded: relay demo (ARGS=--once ends by itself)
 	@$(BIN)/python -m relay demo $(ARGS)
 
-test: $(DEV) browser ## all tests, with coverage (ARGS="-k words" chooses)
+test: $(DEV) browser postgresql ## all tests, with coverage (ARGS="-k words" chooses)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered \
 		$(if $(ARGS),,--cov-fail-under=85) $(ARGS)
 
@@ -39,13 +39,22 @@ lock: $(DEV) ## pin again what the direct requirements pull in
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/tools/lock.py $(ARGS)
 
 browser: ## Chromium for the browser tests, where apt can install it
-	@command -v chromium >/dev/null 2>&1 && exit 0; \
+	@$(call system,chromium,command -v chromium,the browser tests)
+
+postgresql: ## PostgreSQL's server for the ledger's tests, where apt can install it
+	@$(call system,postgresql,command -v postgres || ls /usr/lib/postgresql/*/bin/postgres,the tests of the ledger)
+
+# system(package, how to see that it is there, who needs it): in CI its absence is an error.
+define system
+{ $(2); } >/dev/null 2>&1 && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-		echo "installing chromium"; \
-		apt-get update -qq >/dev/null && apt-get install -y -qq chromium >/dev/null && exit 0; \
+		echo "installing $(1)"; \
+		apt-get update -qq >/dev/null && \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1) >/dev/null && exit 0; \
 	fi; \
-	echo "chromium is missing and was not installed: the browser tests need it" >&2; \
+	echo "$(1) is missing and was not installed: $(3) need it" >&2; \
 	test -z "$$CI"
+endef
 
 clean: ## remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build *.egg-info

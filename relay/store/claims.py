@@ -39,7 +39,8 @@ class Claims(Part):
         lost). Passed over are those whose kind and destination has `limits` running already or
         is on hold, and imports of an object that the same route is importing.
         """
-        with self._database.write() as connection:
+
+        def write(connection: Connection) -> Claim | None:
             self._database.alone(connection, "claim")
             row = next_due(connection, Wanted(limits, now, kind, only))
             if row is None:
@@ -47,6 +48,8 @@ class Claims(Part):
             if row.state == State.RUNNING:
                 close_attempt(connection, row.id, row.attempts, "lost", now)
             return _take(connection, row, owner, now + lease, now)
+
+        return self._database.together(write)
 
     def renew(self, claims: Iterable[Claim], lease: timedelta, now: datetime) -> set[str]:
         """Moves the leases' end to `now + lease`; returns the ids of deliveries still ours."""

@@ -32,6 +32,7 @@ from relay.store.schema import AnyText
 from relay.store.sqlite import SETTING, WAIT, open_sqlite
 from relay.store.trouble import translated, unavailable
 from relay.store.turn import Turn
+from relay.store.writer import T, Work, Writer
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -43,6 +44,7 @@ class Database:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._turn = Turn()
+        self._writer = Writer(self.write)
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -80,6 +82,14 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def together(self, work: Work[T], wait: float = WAIT) -> T:
+        """A transaction of its own on PostgreSQL; on SQLite one that shares its commit with those
+        that other threads began at the same time. See Writer.do."""
+        if self.is_sqlite:
+            return self._writer.do(work, wait)
+        with self.write(wait) as connection:
+            return work(connection)
+
     def alone(self, connection: Connection, *names: str) -> None:
         """Until the transaction ends, no other is in here under these names.
 
@@ -110,6 +120,7 @@ class Database:
         return column.regexp_match(f"^(?:{pattern.replace('(?>', '(?:')})$")
 
     def close(self) -> None:
+        self._writer.close()
         self._engine.dispose()
 
     @contextmanager

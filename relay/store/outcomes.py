@@ -47,7 +47,8 @@ class Outcomes(Part):
         False, and nothing is written, when the delivery is not the claim's any more.
         """
         values = _new_values(outcome, now, due)
-        with self._database.write() as connection:
+
+        def write(connection: Connection) -> bool:
             if not change(connection, claim, **values):
                 return False
             close_attempt(
@@ -65,6 +66,8 @@ class Outcomes(Part):
                 rows = [_message(claim, message, now) for message in messages]
                 connection.execute(deliveries.insert(), rows)
             return True
+
+        return self._database.together(write)
 
     def _hold(self, connection: Connection, claim: Claim, until: datetime) -> None:
         lane = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench lock browser postgresql clean
+.PHONY: help setup run test lint bench torture lock browser postgresql clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
@@ -34,6 +34,9 @@ lint: $(DEV) ## ruff, mypy --strict
 bench: $(DEV) ## the benchmarks: ratios measured in one run
 	@$(if $(BENCHMARKS),,echo "there are no benchmarks yet: tests/benchmarks/bench_*.py")
 	@for f in $(BENCHMARKS); do echo "== $$f"; $(BIN)/python $$f $(ARGS) || exit 1; done
+
+torture: $(DEV) postgresql ## kills, storms, full disks: an hour (ARGS=quick: the short sweep; SOAK=24h)
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 lock: $(DEV) ## pin again what the direct requirements pull in
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/tools/lock.py $(ARGS)

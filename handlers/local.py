@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, ClassVar
 
 from pydantic import DirectoryPath, Field
@@ -21,10 +22,11 @@ from relay.errors import (
     Unreadable,
 )
 from relay.folder import File, file_at, open_inside, path_of, walk
-from relay.handler import Queue, StorageHandler
-from relay.model import Event, ObjectInfo, ObjectRef, Text
+from relay.handler import PAGE, Queue, ScanPage, StorageHandler
+from relay.model import Event, ObjectInfo, ObjectRef, Place, Text
 from relay.records import count, text
 from relay.settings import SourceSettings
+from relay.setup import Door, Step, local
 from relay.units import Duration
 from relay.watch import FolderWatch
 
@@ -32,12 +34,18 @@ from relay.watch import FolderWatch
 class FolderSettings(SourceSettings):
     """`folder` holds the archives; its name as a bucket is the source's."""
 
+    accept: tuple[str, ...] = Field(
+        ("signed", "bare"), description=SourceSettings.model_fields["accept"].description
+    )
     folder: DirectoryPath = Field(description="the folder that is watched, with all below it")
     settle: Duration = Field(
         timedelta(seconds=2), description="a file counts once it has not changed for so long"
     )
     scan_every: Duration = Field(
         timedelta(seconds=60), description="how often to look for what the watch missed; 0: never"
+    )
+    scan_limit: int = Field(
+        100_000, ge=0, description="files looked at in one run, the next goes on there; 0: all"
     )
 
 
@@ -76,6 +84,7 @@ class Handler(StorageHandler):
 
     Settings: ClassVar[type[SourceSettings]] = FolderSettings
     settings: FolderSettings
+    is_told = False
 
     def parse(self, record: Mapping[str, Any]) -> Iterator[Event]:
         """The event in a record of our own watch."""
@@ -117,11 +126,24 @@ class Handler(StorageHandler):
     def scan(self, since: datetime | None = None) -> Iterator[Event]:
         """The files that are there and have settled. `since` is held against the last change,
         renaming included, not against the time that a copying tool gave the file."""
+        return (event for page in self.scan_pages(since) for event in page.events)
+
+    def scan_pages(
+        self, since: datetime | None = None, after: Place | None = None, most: int | None = None
+    ) -> Iterator[ScanPage]:
+        """The same, page by page."""
         earliest = 0 if since is None else int(since.timestamp() * 10**9)
         latest = time.time_ns() - int(self.settings.settle.total_seconds() * 10**9)
-        for file in walk(self.settings.folder):
-            if earliest <= file.changed <= latest:
-                yield self._event(file, "found")
+        files = walk(self.settings.folder, (path_of(after[1]) if after else None) or "")
+        size = min(most or PAGE, PAGE)
+        page = list(islice(files, size))
+        while page:
+            following = list(islice(files, size))
+            settled = (file for file in page if earliest <= file.changed <= latest)
+            events = tuple(self._event(file, "found") for file in settled)
+            place = (self.name, page[-1].key) if following else None
+            yield ScanPage(events, len(page), place)
+            page = following
 
     def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
         """As the watch and the scan tell of it, but in no order: it may be any version."""
@@ -133,6 +155,9 @@ class Handler(StorageHandler):
         return FolderWatch(
             self.name, self.settings.folder.resolve(), self.settings.settle.total_seconds()
         )
+
+    def setup(self, door: Door) -> Iterator[Step]:
+        return local(door)
 
     def ready(self) -> str:
         try:

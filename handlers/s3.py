@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from relay.model import Event
-from relay.s3 import S3Storage
+from relay.s3 import S3Settings, S3Storage
+from relay.s3_places import accepts
 from relay.s3_records import events
+from relay.settings import SourceSettings
+from relay.setup import Change, Door, Step
+from relay.setup_changes import s3_changes
+from relay.setup_stores import s3
+
+
+class AnyS3Settings(S3Settings):
+    """AWS tells by SNS, by SQS or by EventBridge; other stores mostly show a token."""
+
+    accept: tuple[str, ...] = accepts("sns", "eventbridge", "signed", "bare")
 
 
 class Handler(S3Storage):
     """S3 records, bare or as EventBridge events; reading, listing and SQS as for all S3 stores."""
 
+    Settings: ClassVar[type[SourceSettings]] = AnyS3Settings
+
     def parse(self, record: Mapping[str, Any]) -> Iterator[Event]:
         """The event of a record about a complete object."""
         return events(record, self.settings.key_encoding)
+
+    def setup(self, door: Door) -> Iterator[Step]:
+        return s3(door)
+
+    def changes(self, door: Door) -> Iterator[Change]:
+        return s3_changes(door, self.client)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import boto3
 import urllib3
@@ -23,12 +22,11 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 from pydantic import Field, SecretStr, model_validator
 
+from relay import storage_words
 from relay.errors import (
     ConfigError,
-    Gone,
     PermanentFailure,
     RelayError,
-    Superseded,
     TemporaryFailure,
 )
 from relay.model import Text
@@ -82,16 +80,6 @@ class AwsSettings(SourceSettings):
         if bool(self.access_key_id) != bool(self.secret_access_key):
             raise ValueError("access_key_id and secret_access_key belong together: set both")
         return self
-
-
-def checked_url(url: str) -> str:
-    """The address of a service, if it is one: http(s) and a host; no user, query or fragment."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError('should be an address such as "https://s3.example.com"')
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("should hold no user, password, query or fragment")
-    return url.rstrip("/")
 
 
 def region_of(host: str) -> str | None:
@@ -168,28 +156,11 @@ def translate(error: Exception, thing: str) -> RelayError:
     )
 
 
-def cut(thing: str) -> TemporaryFailure:
-    """The error of a stream that ends before the length it announced."""
-    return TemporaryFailure(
-        "object.cut",
-        Text(f"The store ended {thing} early", f"存储提前结束了 {thing} 的传输"),
-        Text("Relay goes on where it stopped.", "Relay 会从中断处继续。"),
-    )
-
-
-def superseded(thing: str) -> Superseded:
-    """The error of an object that is there, but not as it was announced."""
-    return Superseded(
-        "object.superseded",
-        Text(f"{thing} changed since it was announced", f"{thing} 在通知之后已被更改"),
-    )
-
-
 def _answered(error: ClientError, thing: str) -> RelayError:
     code = str(error.response.get("Error", {}).get("Code", ""))[:100]
     status = status_of(error)
     if status == 412 or code == "PreconditionFailed":
-        return superseded(thing)
+        return storage_words.superseded(thing)
     for codes, statuses, build in _ANSWERS:
         if code in codes or status in statuses:
             return build(error, thing, code or str(status))
@@ -201,32 +172,15 @@ def _answered(error: ClientError, thing: str) -> RelayError:
 
 
 def _no_bucket(_: ClientError, thing: str, code: str) -> RelayError:
-    return PermanentFailure(
-        "storage.no_bucket",
-        Text(f"There is no such bucket or queue: {thing}", f"存储桶或队列不存在: {thing}"),
-        Text(
-            "Check its name, endpoint_url and region; other stores hold other buckets.",
-            "请检查名称、endpoint_url 与 region: 不同存储之间不共享存储桶。",
-        ),
-        answer=code,
-    )
+    return storage_words.no_bucket(thing, code)
 
 
 def _gone(_: ClientError, thing: str, code: str) -> RelayError:
-    return Gone(
-        "object.gone",
-        Text(f"{thing} is not there any more", f"{thing} 已不存在"),
-        answer=code,
-    )
+    return storage_words.gone(thing, code)
 
 
 def _archived(_: ClientError, thing: str, code: str) -> RelayError:
-    return PermanentFailure(
-        "object.archived",
-        Text(f"{thing} lies in an archive tier", f"{thing} 位于归档存储层"),
-        Text("Restore it, then retrigger.", "请先恢复对象, 再重新触发。"),
-        answer=code,
-    )
+    return storage_words.archived(thing, code)
 
 
 def _other_region(_: ClientError, thing: str, code: str) -> RelayError:
@@ -241,27 +195,18 @@ def _other_region(_: ClientError, thing: str, code: str) -> RelayError:
 def _busy(error: ClientError, thing: str, code: str) -> RelayError:
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     after = str(headers.get("retry-after", ""))
-    return TemporaryFailure(
-        "storage.busy",
-        Text(f"The store is busy: {thing} ({code})", f"存储繁忙: {thing} ({code})"),
-        Text("Relay tries again.", "Relay 会重试。"),
-        answer=code,
-        retry_after=timedelta(seconds=int(after)) if re.fullmatch("[0-9]{1,5}", after) else None,
-    )
+    wait = timedelta(seconds=int(after)) if re.fullmatch("[0-9]{1,5}", after) else None
+    return storage_words.busy(thing, code, wait)
 
 
 def _denied(_: ClientError, thing: str, code: str) -> RelayError:
-    return PermanentFailure(
-        "storage.denied",
-        Text(f"The store denies access to {thing} ({code})", f"存储拒绝访问 {thing} ({code})"),
-        Text(
-            "Check the source's keys, their right to get and list, and this machine's clock. "
-            "Without the right to list, AWS answers so for a missing object too.",
-            "请检查来源的密钥、读取与列举权限以及本机时钟。"
-            "没有列举权限时, AWS 对不存在的对象也会如此回答。",
-        ),
-        answer=code,
+    hint = Text(
+        "Check the source's keys, their right to get and list, and this machine's clock. "
+        "Without the right to list, AWS answers so for a missing object too.",
+        "请检查来源的密钥、读取与列举权限以及本机时钟。"
+        "没有列举权限时, AWS 对不存在的对象也会如此回答。",
     )
+    return storage_words.denied(thing, code, hint)
 
 
 _Builder = Callable[[ClientError, str, str], RelayError]

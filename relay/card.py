@@ -23,12 +23,14 @@ LONGEST_SENTENCE = 500
 
 _MOST_LOOKED_AT = 4096
 
-_SIGNS = {"succeeded": "✅", "failed": "❌", "skipped": "⏭️"}
+_SIGNS = {"succeeded": "✅", "failed": "❌", "skipped": "⏭️", "down": "🔴", "up": "🟢"}
 
 _TITLES: Mapping[str, Text] = {
     "succeeded": Text("Imported", "导入成功"),
     "failed": Text("Import failed", "导入失败"),
     "skipped": Text("Import skipped", "已跳过导入"),
+    "down": Text("Target is down: imports wait for it", "目标端不可用, 导入已暂停等待"),
+    "up": Text("Target is up again: imports go on", "目标端已恢复, 导入继续"),
 }
 
 _CHANGES: Mapping[str, Text] = {
@@ -103,18 +105,18 @@ class Card:
 
 
 def card(type_: str, body: Mapping[str, Any], language: str) -> Card:
-    """The card of a message; `type_` is import.succeeded, import.failed or import.skipped.
+    """The card of a message; `type_` is import.succeeded, import.failed or import.skipped, or
+    target.down or target.up.
 
     Tolerant of bodies that an older version stored: what is missing is not shown.
     """
     result = type_.rpartition(".")[2]
     told = in_language(body, language)
-    key = told.get("key") or ""
     error = told.get("error") or {}
     return Card(
         sign=_SIGNS.get(result, "•"),
         title=_TITLES[result].in_(language) if result in _TITLES else plain(type_),
-        name=plain(told.get("func_name") or key.rstrip("/").rpartition("/")[2] or key),
+        name=plain(_name(told)),
         facts=tuple(_facts(told, language)),
         problem=_sentence("happened", error.get("message"), language),
         code=plain(error["code"], LONGEST_CODE) if error.get("code") else None,
@@ -157,6 +159,12 @@ def _visible(character: str) -> str:
     if category in ("Zl", "Zp") or character.isspace():
         return " "
     return "" if category.startswith("C") else character
+
+
+def _name(told: Mapping[str, Any]) -> str:
+    key = told.get("key") or ""
+    found = told.get("func_name") or key.rstrip("/").rpartition("/")[2] or key
+    return found or told.get("target") or ""
 
 
 def _facts(told: Json, language: str) -> list[Fact]:

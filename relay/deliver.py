@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from relay.announced import is_current, pin
 from relay.archive import ArchiveReport, inspect
 from relay.channel import Message
 from relay.conflict import Wish, bring
 from relay.errors import (
     Busy,
+    NotHere,
     NothingToDo,
     PermanentFailure,
     RelayError,
@@ -81,11 +83,7 @@ class Deliverer:
             raise PermanentFailure(
                 "delivery.eventless", Text("The delivery has no event", "该投递没有对应的事件")
             )
-        if self.store.newer(event.id_in(delivery.source), delivery.route):
-            raise Superseded(
-                "object.superseded",
-                Text("A newer version of the object was announced", "该对象已有更新的版本"),
-            )
+        self._refuse_older(delivery, event)
         target = _configured(self.plugins.targets, delivery.destination, "targets")
         opened = self.look(delivery, event)
         target.check(opened.order, opened.archive.report)
@@ -100,7 +98,7 @@ class Deliverer:
         try:
             outcome = bring(target, wish, opened.archive, progress)
         except RelayError as error:
-            return outcome_of(error, {**asdict(opened.order), **seen})
+            return _blamed(error, outcome_of(error, {**asdict(opened.order), **seen}))
         self._learn(delivery.destination, outcome.result)
         if opened.archive.sha256:
             seen["sha256"] = opened.archive.sha256
@@ -109,12 +107,27 @@ class Deliverer:
     def look(self, delivery: Delivery, event: Event) -> Opened:
         """Pins the object, reads its directory, and refuses what may not be imported."""
         source = _configured(self.plugins.sources, delivery.source, "sources")
-        name = event.object.key.rpartition("/")[2] or event.object.key
-        archive = archive_of(source, event.object, name, delivery.options.get("export_shape"))
+        ref = pin(source, event.object)
+        if ref != event.object:
+            self.store.pin_event(event.id_in(delivery.source), ref)
+        name = ref.key.rpartition("/")[2] or ref.key
+        archive = _inspected(source, ref, name, delivery.options.get("export_shape"))
         refuse(archive.report)
         export = archive.report.export
         order = Order(*names(delivery.options, event, export.function if export else None))
         return Opened(archive, order)
+
+    def _refuse_older(self, delivery: Delivery, event: Event) -> None:
+        """Where no order of the storage's own tells which event is the newest, it is asked."""
+        event_id = event.id_in(delivery.source)
+        if not self.store.newer(event_id, delivery.route, perhaps=True):
+            return
+        source = _configured(self.plugins.sources, delivery.source, "sources")
+        if self.store.newer(event_id, delivery.route) or not is_current(source, event.object):
+            raise Superseded(
+                "object.superseded",
+                Text("A newer version of the object was announced", "该对象已有更新的版本"),
+            )
 
     def _learn(self, destination: str, result: Json) -> None:
         """Keeps how the target names this code, for when an answer is lost one day."""
@@ -127,7 +140,10 @@ class Deliverer:
         channel = _configured(self.plugins.channels, delivery.destination, "channels")
         message = delivery.message or {}
         told = Message(delivery.id, message["type"], delivery.created, message["body"])
-        return Succeeded({}, channel.post(told))
+        try:
+            return Succeeded({}, channel.post(told))
+        except RelayError as error:
+            return _blamed(error, outcome_of(error, {}))
 
 
 def outcome_of(error: RelayError, about: Json) -> Outcome:
@@ -136,27 +152,30 @@ def outcome_of(error: RelayError, about: Json) -> Outcome:
         case NothingToDo():
             return Skipped(error.reason, {**about, "words": error.message._asdict()})
         case TemporaryFailure():
-            hold = isinstance(error, Busy)
-            return Retry(error.problem, error.retry_after, hold, error.answer, about)
+            hold, counts = isinstance(error, Busy), not isinstance(error, NotHere)
+            return Retry(error.problem, error.retry_after, hold, error.answer, about, counts=counts)
         case _:
             return Failed(error.problem, error.answer, about)
+
+
+def _blamed(error: RelayError, outcome: Outcome) -> Outcome:
+    """The outcome of a call to the destination: a failure that is not the store's is its own."""
+    if isinstance(outcome, Retry) and isinstance(error, TemporaryFailure):
+        return replace(outcome, unwell=not (outcome.hold or error.at_source))
+    return outcome
 
 
 def archive_of(
     source: StorageHandler, ref: ObjectRef, name: str, shape: str | None
 ) -> CheckedArchive:
     """The object as an archive: pinned to what the store holds now, its directory read."""
-    said = source.stat(ref)
-    if ref.size is not None and ref.size != said.size:
-        raise Superseded(
-            "object.other_size",
-            Text(
-                f"The notification says {ref.size} bytes, the store holds {said.size}",
-                f"通知称大小为 {ref.size} 字节, 而存储中为 {said.size} 字节",
-            ),
-        )
-    version = ref.version or said.version
-    pinned = replace(ref, version=version, etag=ref.etag or said.etag, size=said.size)
+    return _inspected(source, pin(source, ref), name, shape)
+
+
+def _inspected(
+    source: StorageHandler, pinned: ObjectRef, name: str, shape: str | None
+) -> CheckedArchive:
+    size = pinned.size or 0
 
     def read(start: int, end: int) -> bytes:
         stream = source.open(pinned, start, end)
@@ -165,12 +184,10 @@ def archive_of(
         finally:
             stream.close()
 
-    report = inspect(said.size, read)
+    report = inspect(size, read)
     if shape == "warn":
         report = report.relaxed()
-    return CheckedArchive(
-        name, said.size, report, lambda start, end: source.open(pinned, start, end)
-    )
+    return CheckedArchive(name, size, report, lambda start, end: source.open(pinned, start, end))
 
 
 def refuse(report: ArchiveReport) -> None:
@@ -213,7 +230,7 @@ def _configured(table: Mapping[str, T], name: str, group: str) -> T:
     try:
         return table[name]
     except KeyError:
-        raise TemporaryFailure(
+        raise NotHere(
             f"{group}.unknown",
             Text(
                 f"{group}.{name} is not in this worker's configuration",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 
 from relay.handler import StorageHandler
 from relay.intake import Intake, Receipt
 from relay.loader import Plugins
-from relay.model import Delivery, Event, Incoming, Json, ObjectRef, Road, Verdict
+from relay.model import Delivery, Event, Incoming, Json, Kind, ObjectRef, Road, Verdict
 from relay.plan import Planner
 from relay.pull import Puller
-from relay.store import NotFound
+from relay.scan import silence
+from relay.settings import Settings
+from relay.store import Gate, NotFound
 
 
 class Desk:
@@ -46,7 +49,7 @@ class Desk:
         Returns the object's deliveries. Raises NotFound (source), Gone, and what opening raises.
         """
         event = self._event(source, ObjectRef(bucket, key, version))
-        known = self.store.find_event(source, event.object)
+        [known] = self.store.known(source, [event])
         if known is not None and (again := self._again(known)):
             return again
         body = json.dumps({"source": source, "bucket": bucket, "key": key, "version": version})
@@ -65,24 +68,45 @@ class Desk:
         return delivery
 
     def scan(self, source: str) -> Json:
-        """Lists a source and enqueues what no event announced; see Puller.scan_once."""
-        return self.puller.scan_once(self._handler(source))
+        """Lists a source and enqueues what no event announced; see Scanner.scan_once."""
+        return self.puller.scanner.scan_once(self._handler(source))
 
     def sources(self) -> list[Json]:
-        """Every source with its last notification and event, and what could not be read."""
+        """Every source with its last notification and event, what could not be read, and since
+        when it has been silent while its objects change."""
         came, events = self.store.last_notifications(), self.store.last_events()
-        unread = self.store.notification_counts()
+        unread, now = self.store.notification_counts(), self.clock()
+        silent = self.store.silences(now)
         return [
             {
                 "name": name,
                 "kind": source.kind,
                 "last_notification": came.get(name),
                 "last_event": events.get(name),
-                "lag_seconds": _age(events.get(name), self.clock()),
+                "lag_seconds": _age(events.get(name), now),
+                "silent_since": silent.get(name),
+                "silent": silence(name) if silent.get(name) else None,
                 "errors": _unreadable(unread.get((name, Verdict.UNREADABLE), 0)),
             }
             for name, source in self.settings.sources.items()
         ]
+
+    def targets(self) -> list[Json]:
+        """How every target is doing; see target_states."""
+        return target_states(self.settings, self.store.gates(), self.clock())
+
+    def pause(self, target: str) -> Json:
+        """Nothing is delivered to the target until it is resumed. Raises NotFound."""
+        known_target(self.settings, target)
+        self.store.pause(Kind.IMPORT, target, self.clock())
+        return next(one for one in self.targets() if one["name"] == target)
+
+    def resume(self, target: str) -> Json:
+        """Ends a pause, and forgets that the target asked to wait or was down. NotFound."""
+        known_target(self.settings, target)
+        self.store.resume(Kind.IMPORT, target)
+        self.intake.wake()
+        return next(one for one in self.targets() if one["name"] == target)
 
     def _again(self, event_id: str) -> list[Delivery]:
         """The routed deliveries of a known event, the finished ones made due again."""
@@ -98,6 +122,35 @@ class Desk:
             known = ", ".join(sorted(self.plugins.sources)) or "none"
             raise NotFound("source.unknown", f"There is no source {source!r}", f"Known: {known}.")
         return self.plugins.sources[source]
+
+
+def target_states(settings: Settings, gates: Iterable[Gate], now: datetime) -> list[Json]:
+    """Every target and why its deliveries wait, if they do: name, kind, `state` (open, paused,
+    down, or waiting because it asked for it), `since` and `until`."""
+    known = {one.destination: one for one in gates if one.kind == Kind.IMPORT}
+    return [
+        {"name": name, "kind": target.kind, **_gate(known.get(name), now)}
+        for name, target in settings.targets.items()
+    ]
+
+
+def known_target(settings: Settings, name: str) -> None:
+    """Raises NotFound unless the configuration has that target."""
+    if name not in settings.targets:
+        known = ", ".join(sorted(settings.targets)) or "none"
+        raise NotFound("target.unknown", f"There is no target {name!r}", f"Known: {known}.")
+
+
+def _gate(gate: Gate | None, now: datetime) -> Json:
+    if gate is None:
+        return {"state": "open", "since": None, "until": None}
+    if gate.paused:
+        return {"state": "paused", "since": gate.paused, "until": None}
+    if gate.down:
+        return {"state": "down", "since": gate.down, "until": None}
+    if gate.until and gate.until > now:
+        return {"state": "waiting", "since": None, "until": gate.until}
+    return {"state": "open", "since": None, "until": None}
 
 
 def _unreadable(count: int) -> list[str]:

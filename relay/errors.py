@@ -8,6 +8,7 @@ RelayError                   code, message and hint, in English and Chinese
 │   ├── TooLarge             more bytes than we read: 413, nothing kept
 │   └── Unreadable           verified but not understood: kept, reported, 200
 ├── TemporaryFailure         waiting would help; `retry_after` when the other side asked
+│   ├── NotHere              this process lacks the plug-in: waits, and counts no try
 │   ├── Busy                 ... and its other deliveries should wait as well
 │   └── Ambiguous            it may have happened all the same: ask before deciding
 ├── PermanentFailure         waiting would not help
@@ -101,7 +102,10 @@ class Unreadable(Rejected):
 
 
 class TemporaryFailure(RelayError):
-    """Waiting would help. `retry_after`: what the other side asked for."""
+    """Waiting would help. `retry_after`: what the other side asked for.
+
+    `at_source`: set when reading the object failed: the destination is not to blame.
+    """
 
     def __init__(
         self,
@@ -114,6 +118,11 @@ class TemporaryFailure(RelayError):
     ) -> None:
         super().__init__(code, message, hint, answer=answer)
         self.retry_after = retry_after
+        self.at_source = False
+
+
+class NotHere(TemporaryFailure):
+    """This process does not know the plug-in: no try was made, and none is counted."""
 
 
 class Busy(TemporaryFailure):

@@ -104,23 +104,38 @@ def file_at(key: str, descriptor: int) -> File | None:
     return _file(key, os.fstat(descriptor))
 
 
-def walk(folder: Path) -> Iterator[File]:
-    """Every file that counts, in an order that stays; what vanishes meanwhile is left out."""
-    waiting = [""]
+def walk(folder: Path, after: str = "") -> Iterator[File]:
+    """Every file that counts, by the parts of its path, from behind the path `after` on; what
+    vanishes meanwhile is left out."""
+    waiting = [_inside(folder, "", after.split("/") if after else [])]
     while waiting:
-        inside = waiting.pop()
-        entries: list[os.DirEntry[str]] = []
-        with suppress(OSError), os.scandir(folder / inside) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-        for entry in entries:
-            path = f"{inside}{entry.name}"
-            if is_ignored(path):
-                continue
-            with suppress(OSError):
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(f"{path}/")
-                elif file := _file(key_of(path), entry.stat(follow_symlinks=False)):
-                    yield file
+        inside, entries, trail = waiting[-1]
+        if not entries:
+            waiting.pop()
+            continue
+        entry = entries.pop()
+        path = f"{inside}{entry.name}"
+        rest = trail[1:] if trail[:1] == [entry.name] else []
+        if is_ignored(path) or path == after:
+            continue
+        with suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(_inside(folder, f"{path}/", rest))
+            elif file := _file(key_of(path), entry.stat(follow_symlinks=False)):
+                yield file
+
+
+_Entries = list[os.DirEntry[str]]
+
+
+def _inside(folder: Path, inside: str, trail: list[str]) -> tuple[str, _Entries, list[str]]:
+    """What lies in a folder from the first part of `trail` on, the last one first."""
+    entries: _Entries = []
+    first = trail[0] if trail else ""
+    with suppress(OSError), os.scandir(folder / inside) as listing:
+        entries = [entry for entry in listing if entry.name >= first]
+    entries.sort(key=lambda entry: entry.name, reverse=True)
+    return inside, entries, trail
 
 
 def _file(key: str, seen: os.stat_result) -> File | None:

@@ -11,10 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, ClassVar, Protocol
 
-from relay.model import Event, ObjectInfo, ObjectRef
+from relay.model import Event, ObjectInfo, ObjectRef, Place
 from relay.settings import SourceSettings
+from relay.setup import Change, Door, Step, generic
 
 
 class ObjectStream(Protocol):
@@ -51,10 +53,29 @@ class Queue(Protocol):
     def close(self) -> None: ...
 
 
+PAGE = 1000
+"""Objects in one page of a scan: as many as S3 lists in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPage:
+    """A page of a scan: the events of its objects, and how many objects were looked at for them.
+
+    `place`: where a later scan goes on. None: this was the last page, or nothing can go on here.
+    """
+
+    events: tuple[Event, ...]
+    listed: int
+    place: Place | None = None
+
+
 class StorageHandler(ABC):
     """One configured source. Made once per process, used by many threads at once."""
 
     Settings: ClassVar[type[SourceSettings]] = SourceSettings
+
+    is_told: ClassVar[bool] = True
+    """Whether the storage announces its objects itself; else silence means nothing."""
 
     def __init__(self, name: str, settings: Any) -> None:
         """`name` is the source's name in relay.toml; `settings` is of this class's `Settings`."""
@@ -87,6 +108,18 @@ class StorageHandler(ABC):
         """The objects that are there now, modified at or after `since`. Default: cannot list."""
         return iter(())
 
+    def scan_pages(
+        self, since: datetime | None = None, after: Place | None = None, most: int | None = None
+    ) -> Iterator[ScanPage]:
+        """The same, page by page, from `after` on; `most`: no more objects need be looked at.
+
+        Override it where the storage lists in an order that stays: then scans are bounded, and go
+        on where they were cut off. This one makes pages of `scan`, which begins anew each time.
+        """
+        events = iter(self.scan(since))
+        while batch := tuple(islice(events, PAGE)):
+            yield ScanPage(batch, len(batch))
+
     def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
         """The event of an object that a person (a submission) or a scan came upon."""
         identity = f"etag:{info.etag}@{info.modified.isoformat() if info.modified else ''}"
@@ -104,6 +137,20 @@ class StorageHandler(ABC):
         For `relay check --connect`. Changes nothing. Raises as `open` does.
         """
         return None
+
+    def setup(self, door: Door) -> Iterable[Step]:
+        """What to do at the storage so that its notifications come in at the door.
+
+        For `relay sources setup`. Names secrets, never holds one. Default: what any storage needs.
+        """
+        return generic(door)
+
+    def changes(self, door: Door) -> Iterator[Change]:
+        """The same as far as it can be done from here, in order, for `--apply`. Default: nothing.
+
+        Each is looked at and made before the next is asked for. Raises as `open` does.
+        """
+        return iter(())
 
     def close(self) -> None:
         """Gives connections back."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from relay.bell import Bell
 from relay.deliver import Deliverer
 from relay.desk import Desk
 from relay.fetch import Fetcher
+from relay.housekeeping import Housekeeper
 from relay.intake import Intake
 from relay.loader import Plugins, build, outbound
 from relay.metrics import Meters
@@ -15,7 +17,7 @@ from relay.model import utc_now
 from relay.pull import Puller
 from relay.settings import Settings
 from relay.store import Store
-from relay.worker import Bell, Worker
+from relay.worker import Worker
 
 
 class House:
@@ -52,6 +54,7 @@ class House:
             meters=self.meters,
         )
         self.puller = Puller(self.intake, clock=clock)
+        self.housekeeper = Housekeeper(settings, store, clock=clock)
         self.desk = Desk(plugins, self.intake, self.puller)
 
     @classmethod
@@ -69,12 +72,14 @@ class House:
         """Starts claiming, pulling and scanning."""
         self.worker.start()
         self.puller.start()
+        self.housekeeper.start()
 
     def stop_worker(self, grace: float) -> None:
         """Stops them; deliveries under way get `grace` seconds, then they are given back."""
         self.puller.ask_to_stop()
         self.worker.stop(grace)
         self.puller.stop()
+        self.housekeeper.stop()
 
     def close(self) -> None:
         self.plugins.close()

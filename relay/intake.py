@@ -11,31 +11,43 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
-from relay import routes
+from relay import own_records, routes
 from relay.envelope import Answer, Envelope, Fetch, fetch_nothing
 from relay.envelopes import ENVELOPES
 from relay.errors import TooLarge, Unreadable, Unverified
 from relay.handler import StorageHandler
 from relay.model import Event, Incoming, Road, Verdict
 from relay.settings import Settings, SourceSettings
-from relay.store import UNDER_WAY, Accepted, Arrival, NewNotification, NotFound, Store
+from relay.store import Accepted, Arrival, NewNotification, NotFound, Store
 
 log = logging.getLogger(__name__)
 
 SECRETS = re.compile(
     rb"((?:Token|SubscribeURL|UnsubscribeURL|subscribe_url|unsubscribe_url|validationUrl"
-    rb'|validationCode|Authorization|x-cos-security-token)\\*"\s*:\s*\\*")[^"\\]*'
+    rb'|validationCode|ConfirmationURL|Authorization|x-cos-security-token)\\*"\s*:\s*\\*")[^"\\]*'
 )
 """Texts in bodies that let whoever reads them act for somebody else: a subscription's
-confirmation (SNS, SMN, Event Grid), what an uploader showed to its storage (COS)."""
+confirmation (SNS, SMN, Event Grid, OCI), what an uploader showed to its storage (COS)."""
 
-SECRET_HEADERS = ("authorization", "cookie", "token", "secret", "signature", "key", "password")
-"""A header whose name holds one of these is stored without its value."""
+SECRET_HEADERS = (
+    "authorization",
+    "confirmation",
+    "cookie",
+    "key",
+    "password",
+    "secret",
+    "signature",
+    "token",
+)
+"""A header whose name holds one of these is stored without its value, as is a `token_header`."""
 
 
 METHODS = "POST, OPTIONS, HEAD"
+SELDOM = 10.0
+"""Seconds between two log lines about senders that a source does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,7 @@ class Intake:
         self.sources = sources
         self.clock = clock
         self.wake = wake
+        self._refusals: dict[str, tuple[float, int]] = {}
         self._envelopes = {
             name: envelopes(source, fetch) for name, source in settings.sources.items()
         }
@@ -93,7 +106,11 @@ class Intake:
                 f"The body is larger than {self.settings.hooks.max_body} bytes",
                 "Raise hooks.max_body if your storage really sends such notifications.",
             )
-        envelope = self._verified(incoming)
+        try:
+            envelope = self._verified(incoming)
+        except Unverified as error:
+            self._refused(incoming.source, error)
+            raise
         answer = envelope.answer(incoming)
         if incoming.method != "POST":
             # A handshake without a body: nothing to keep, and anybody may ask.
@@ -113,9 +130,9 @@ class Intake:
         """Takes objects that a scan or a person came upon."""
         return self._store(incoming, Reading(tuple(events), Verdict.ACCEPTED))
 
-    def seen(self, incoming: Incoming, events: Sequence[Event] = ()) -> Receipt:
-        """Marks objects as seen without delivering them; without any: the first scan ended."""
-        reason = UNDER_WAY if events else "first scan: what was there is marked as seen"
+    def seen(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
+        """Marks objects as seen without delivering them."""
+        reason = "first scan: what was there is marked as seen"
         new = NewNotification(incoming, Verdict.IGNORED, reason, ())
         arrivals = [Arrival(event, ()) for event in events]
         accepted = self.store.accept(new, arrivals, self.clock())
@@ -141,6 +158,10 @@ class Intake:
         envelope = ENVELOPES[name](handler.settings)
         return self._store(incoming, read(handler, envelope, incoming), name)
 
+    def is_open(self, source: str) -> bool:
+        """Whether a hook could be let in: one of its envelopes has what it verifies by."""
+        return any(envelope.missing() is None for envelope in self._envelopes[source])
+
     def _handler(self, source: str) -> StorageHandler:
         try:
             return self.sources[source]
@@ -165,8 +186,19 @@ class Intake:
         envelope.verify(incoming)
         return envelope
 
+    def _refused(self, source: str, error: Unverified) -> None:
+        """Logs why a sender was refused; seldom, or strangers could fill the disk."""
+        said, unsaid = self._refusals.get(source, (-SELDOM, 0))
+        if monotonic() - said < SELDOM:
+            self._refusals[source] = (said, unsaid + 1)
+            return
+        self._refusals[source] = (monotonic(), 0)
+        told = {"source": source, "reason": error.message.en, "hint": error.hint.en}
+        log.warning("notification refused", extra={**told, "others_before": unsaid})
+
     def _store(self, incoming: Incoming, reading: Reading, *envelopes: str) -> Receipt:
-        allowed = self.settings.sources[incoming.source].buckets
+        source = self.settings.sources[incoming.source]
+        allowed = source.buckets
         events = [one for one in reading.events if not allowed or one.object.bucket in allowed]
         if len(events) < len(reading.events):
             reason = "bucket is not in the source's allow-list"
@@ -174,7 +206,7 @@ class Intake:
             reading = Reading(tuple(events), verdict, reading.reason or reason)
         arrivals = [self._arrival(incoming.source, event) for event in events]
         body = SECRETS.sub(rb"\1redacted", incoming.body)
-        kept = replace(incoming, body=body, headers=_redacted(incoming.headers))
+        kept = replace(incoming, body=body, headers=_redacted(incoming.headers, source))
         new = NewNotification(kept, reading.verdict, reading.reason, envelopes)
         accepted = self.store.accept(new, arrivals, self.clock())
         _tell(incoming, reading, accepted)
@@ -212,7 +244,10 @@ def _read_record(
     handler: StorageHandler, record: Mapping[str, Any], events: list[Event], problems: list[str]
 ) -> None:
     try:
-        events.extend(handler.parse(record))
+        if own_records.is_ours(record):
+            events.append(own_records.event(record))
+        else:
+            events.extend(handler.parse(record))
     except Unreadable as error:
         problems.append(error.message.en)
     except Exception as bug:  # a handler's bug must not lose the notification
@@ -220,9 +255,10 @@ def _read_record(
         problems.append(f"the handler itself failed: {type(bug).__name__}")
 
 
-def _redacted(headers: Mapping[str, str]) -> dict[str, str]:
+def _redacted(headers: Mapping[str, str], source: SourceSettings) -> dict[str, str]:
+    words = (*SECRET_HEADERS, (source.token_header or SECRET_HEADERS[0]).lower())
     return {
-        name: "[redacted]" if any(word in name.lower() for word in SECRET_HEADERS) else value
+        name: "[redacted]" if any(word in name.lower() for word in words) else value
         for name, value in headers.items()
     }
 

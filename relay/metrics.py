@@ -25,8 +25,26 @@ ATTEMPT_SECONDS = "relay_attempt_seconds"
 OLDEST_DUE = "relay_oldest_due_seconds"
 IMPORT_BYTES = "relay_import_bytes_total"
 LAST_EVENT = "relay_source_last_event_timestamp_seconds"
+SILENT = "relay_source_silent"
+CLOSED = "relay_destination_closed"
 
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Closed(Protocol):
+    """What holds a destination back: since when, or None."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def destination(self) -> str: ...
+
+    @property
+    def down(self) -> datetime | None: ...
+
+    @property
+    def paused(self) -> datetime | None: ...
 
 
 class Figures(Protocol):
@@ -38,11 +56,15 @@ class Figures(Protocol):
 
     def last_events(self) -> Mapping[str, datetime]: ...
 
+    def silences(self, now: datetime) -> Mapping[str, datetime | None]: ...
+
     def event_counts(self) -> Mapping[str, int]: ...
 
     def attempt_counts(self) -> Mapping[tuple[Kind, str, str], int]: ...
 
     def notification_counts(self) -> Mapping[tuple[str, Verdict], int]: ...
+
+    def gates(self) -> Iterable[Closed]: ...
 
 
 class Collector(PrometheusCollector):
@@ -64,6 +86,8 @@ class Collector(PrometheusCollector):
         yield self._attempts()
         yield self._oldest_due()
         yield self._last_events()
+        yield self._silences()
+        yield self._gates()
 
     def _notifications(self) -> Metric:
         family = CounterMetricFamily(
@@ -112,6 +136,25 @@ class Collector(PrometheusCollector):
         )
         for source, moment in self._figures.last_events().items():
             family.add_metric((source,), moment.timestamp())
+        return family
+
+    def _silences(self) -> Metric:
+        family = GaugeMetricFamily(
+            SILENT, "1 while objects come that the source does not announce.", labels=("source",)
+        )
+        for source, since in self._figures.silences(self._clock()).items():
+            family.add_metric((source,), int(since is not None))
+        return family
+
+    def _gates(self) -> Metric:
+        family = GaugeMetricFamily(
+            CLOSED,
+            "1 while deliveries to the destination wait, because it is down or was paused.",
+            labels=("kind", "destination", "why"),
+        )
+        for gate in self._figures.gates():
+            for why, since in (("down", gate.down), ("paused", gate.paused)):
+                family.add_metric((str(gate.kind), gate.destination, why), int(since is not None))
         return family
 
 

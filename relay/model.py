@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,8 +11,9 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
-_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Place = tuple[str, str]
+"""Where a scan goes on: a bucket, and a key or what else its listing goes on behind; "": at its
+beginning."""
 
 
 class State(StrEnum):
@@ -137,7 +137,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What a sender handed us, byte for byte. Header names are lower-case; first query values."""
+    """What a sender handed us, byte for byte. Header names are lower-case; first query values.
+
+    `raw_query` is the query as it was on the wire: some senders sign the address they post to.
+    """
 
     source: str
     body: bytes
@@ -147,6 +150,7 @@ class Incoming:
     path: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    raw_query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +232,7 @@ class Claim:
 
     `attempt` counts within the current run (a retrigger starts a new run). `earlier` is when the
     first attempt began that may have reached the destination without our knowing the end.
+    `crashes`: how many attempts in a row, up to the last, ended with the death of their worker.
     """
 
     delivery: Delivery
@@ -236,6 +241,7 @@ class Claim:
     fence: int
     attempt: int
     earlier: datetime | None = None
+    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,22 +271,22 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Waiting would help. `after`: what was asked for; `hold`: all its deliveries wait."""
+    """Waiting would help. `after`: what was asked for; `hold`: all its deliveries wait.
+
+    `unwell`: the destination itself is in trouble, so that others would fare no better.
+    `counts`: False when it was no try at all, such as a plug-in that is not there now.
+    """
 
     problem: Problem
     after: timedelta | None = None
     hold: bool = False
     answer: str | None = None
     result: Json = field(default_factory=dict)
+    unwell: bool = False
+    counts: bool = True
 
 
 Outcome = Succeeded | Skipped | Failed | Retry
-
-
-def new_id(now: datetime) -> str:
-    """A new id: 26 lower-case characters that sort by time (ULID: 48 bits of ms, 80 of chance)."""
-    number = (int((now - _EPOCH).total_seconds() * 1000) << 80) | secrets.randbits(80)
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
 def utc_now() -> datetime:

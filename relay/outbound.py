@@ -21,12 +21,12 @@ from urllib3 import PoolManager, ProxyManager
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from relay import __version__
+from relay.addresses import is_public, meanings
 from relay.errors import Ambiguous, PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Text, utc_now
 from relay.wire import Manners, pool_classes
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest is left unread."""
@@ -35,7 +35,6 @@ LONGEST_WAIT = timedelta(hours=1)
 """The most that a Retry-After may ask for."""
 
 _POOL = 32
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -60,7 +59,12 @@ class Outbound:
         self.user_agent = user_agent
 
     def session(
-        self, *, guarded: bool, max_answer: int = MAX_ANSWER, reuse: bool = True
+        self,
+        *,
+        guarded: bool,
+        max_answer: int = MAX_ANSWER,
+        reuse: bool = True,
+        streams: bool = False,
     ) -> requests.Session:
         """A session for many threads; the caller closes it.
 
@@ -68,19 +72,21 @@ class Outbound:
         `outbound.private`): for URLs that somebody else wrote. No redirect is followed, nothing is
         repeated, no cookie kept, and no more than `max_answer` bytes of an answer are read. Without
         `reuse` every request has a connection of its own, which cannot have gone stale in a pool.
+        With `streams` a success is left unread, of any length: the caller reads and closes it.
         """
-        session = _Session(self.timeout, max_answer)
+        session = _Session(self.timeout, max_answer, streams=streams)
         session.headers["User-Agent"] = self.user_agent
         if not reuse:
             session.headers["Connection"] = "close"
-        adapter = _Adapter(Manners(self.timeout[1], self._guard if guarded else None, reuse))
+        guard = self._guard if guarded else None
+        adapter = _Adapter(Manners(self.timeout[1], guard, reuse, streams))
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         return session
 
     def _guard(self, host: str, address: str) -> None:
         ip = ipaddress.ip_address(address)
-        if _is_public(ip) or any(one in net for one in _meanings(ip) for net in self.allow_private):
+        if is_public(ip) or any(one in net for one in meanings(ip) for net in self.allow_private):
             return
         raise PermanentFailure(
             "outbound.private",
@@ -177,10 +183,11 @@ def retry_after(response: requests.Response, now: datetime | None = None) -> tim
 
 
 class _Session(requests.Session):
-    def __init__(self, timeout: tuple[float, float], max_answer: int) -> None:
+    def __init__(self, timeout: tuple[float, float], max_answer: int, *, streams: bool) -> None:
         super().__init__()
         self._timeout = timeout
         self._max_answer = max_answer
+        self._streams = streams
         # Else requests looks into ~/.netrc and overwrites our Authorization with what it finds.
         self.auth = _auth_of_url
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -190,6 +197,8 @@ class _Session(requests.Session):
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self._timeout
         response = super().send(request, **{**kwargs, "stream": True, "allow_redirects": False})
+        if self._streams and 200 <= response.status_code < 300:
+            return response
         try:
             # So that .text, .json() and .content are bounded, whoever calls them.
             response._content = self._read(response)
@@ -249,25 +258,6 @@ class _Adapter(HTTPAdapter):
 def _auth_of_url(request: requests.PreparedRequest) -> requests.PreparedRequest:
     user, password = get_auth_from_url(request.url or "")
     return HTTPBasicAuth(user, password)(request) if user or password else request
-
-
-def _is_public(ip: IPAddress) -> bool:
-    return all(one.is_global and not one.is_multicast for one in _meanings(ip))
-
-
-def _meanings(ip: IPAddress) -> list[IPAddress]:
-    """The address, or the IPv4 address that it stands for; a tunnel's both."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return [ip]
-    if ip.ipv4_mapped:
-        return [ip.ipv4_mapped]
-    if ip.sixtofour:
-        return [ip, ip.sixtofour]
-    if ip.teredo:
-        return [ip, *ip.teredo]
-    if ip in _NAT64:
-        return [ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)]
-    return [ip]
 
 
 def _addresses(host: str) -> list[str]:

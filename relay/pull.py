@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from itertools import islice
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from relay.errors import RelayError
 from relay.handler import Queue, StorageHandler
 from relay.intake import Intake
-from relay.model import Event, Incoming, Json, Road
+from relay.model import Incoming, Road
+from relay.scan import Scanner
+from relay.store import Conflict
 
 log = logging.getLogger(__name__)
 
 WAIT = 5.0
 """Seconds one long poll lasts; a stopping worker waits no longer than this for it."""
-BATCH = 100
-"""Found objects that one notification of a scan holds."""
 
 
 class Puller:
@@ -29,7 +27,8 @@ class Puller:
         self.intake = intake
         self.clock = clock
         self.wait = WAIT
-        self._stopping = threading.Event()
+        self.scanner = Scanner(intake, clock=clock)
+        self._stopping = self.scanner.stopping
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -40,7 +39,7 @@ class Puller:
                 self._thread(f"pulls {name}", self._pull, name, queue)
             every = getattr(handler.settings, "scan_every", None)
             if every:
-                self._thread(f"scans {name}", self._scan_often, handler, every.total_seconds())
+                self._thread(f"scans {name}", self._scan_often, handler, every)
 
     def ask_to_stop(self) -> None:
         """No new poll begins; returns at once."""
@@ -61,49 +60,6 @@ class Puller:
         queue.delete(messages)
         return len(messages)
 
-    def scan_once(
-        self, handler: StorageHandler, since: datetime | None = None, *, everything: bool = False
-    ) -> Json:
-        """Enqueues the objects that no event announced.
-
-        The first scan of a source marks what is there as seen, unless `everything` is asked for:
-        pointing Relay at a bucket of old exports must not import them all.
-        Returns {"listed", "found", "first"}: counts, and whether this was such a first scan.
-        """
-        first = not everything and not self.intake.store.scanned(handler.name)
-        listed = found = 0
-        for batch in _batches(handler.scan(since)):
-            listed += len(batch)
-            fresh = [event for event in batch if self._unknown(handler.name, event)]
-            if fresh:
-                found += len(fresh)
-                self._accept(handler.name, fresh, first=first)
-        if first:
-            self.intake.seen(self._incoming(handler.name, []))
-        return {"listed": listed, "found": found, "first": first}
-
-    def unknown(self, handler: StorageHandler, since: datetime | None = None) -> Iterator[Event]:
-        """The objects that no event announced; enqueues nothing."""
-        return (one for one in handler.scan(since) if self._unknown(handler.name, one))
-
-    def _unknown(self, source: str, event: Event) -> bool:
-        return self.intake.store.find_event(source, event.object) is None
-
-    def _accept(self, source: str, events: list[Event], *, first: bool) -> None:
-        incoming = self._incoming(source, events)
-        if first:
-            self.intake.seen(incoming, events)
-        else:
-            self.intake.found(incoming, events)
-
-    def _incoming(self, source: str, events: Iterable[Event]) -> Incoming:
-        listed = [
-            {"bucket": one.object.bucket, "key": one.object.key, "etag": one.object.etag}
-            for one in events
-        ]
-        body = json.dumps({"found": listed}).encode()
-        return Incoming(source, body, self.clock(), Road.SCAN, method="", path="")
-
     def _pull(self, name: str, queue: Queue) -> None:
         try:
             while not self._stopping.is_set():
@@ -111,10 +67,22 @@ class Puller:
         finally:
             queue.close()
 
-    def _scan_often(self, handler: StorageHandler, every: float) -> None:
+    def _scan_often(self, handler: StorageHandler, every: timedelta) -> None:
+        began = self.clock()
         while not self._stopping.is_set():
-            self._patiently(handler.name, lambda: self.scan_once(handler))
-            self._stopping.wait(every)
+            self._patiently(handler.name, lambda: self._scan_when_due(handler, began, every))
+
+    def _scan_when_due(self, handler: StorageHandler, began: datetime, every: timedelta) -> None:
+        """Once at our start, then so long after the last run, whichever process made that."""
+        last = self.intake.store.scan(handler.name)
+        due = last.ran + every if last and last.ran >= began else began
+        if (left := due - self.clock()) > timedelta(0):
+            self._stopping.wait(min(left, every).total_seconds())
+            return
+        try:
+            self.scanner.scan_once(handler)
+        except Conflict:
+            self._stopping.wait(min(every.total_seconds(), 30))
 
     def _patiently(self, name: str, step: Callable[[], object]) -> None:
         try:
@@ -130,8 +98,3 @@ class Puller:
         thread = threading.Thread(target=work, args=args, name=f"relay {name}", daemon=True)
         self._threads.append(thread)
         thread.start()
-
-
-def _batches(events: Iterator[Event]) -> Iterator[list[Event]]:
-    while batch := list(islice(events, BATCH)):
-        yield batch

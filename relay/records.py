@@ -104,6 +104,19 @@ def time_or_none(record: Mapping[str, Any], *path: str) -> datetime | None:
         return None
 
 
+def epoch_or_none(record: Mapping[str, Any], *path: str, per_second: int = 1) -> datetime | None:
+    """The same of a number since 1970, or its digits in a text; `per_second`: 1000 for ms."""
+    found = find(record, *path)
+    if isinstance(found, str) and len(found) <= 20 and found.isascii() and found.isdecimal():
+        found = int(found)
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return None
+    try:
+        return datetime.fromtimestamp(found / per_second, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
 def wrong(path: tuple[str, ...], en: str, zh: str) -> Unreadable:
     """The error of a field that is there but is not what it should be."""
     where = ".".join(path) or "record"

@@ -84,6 +84,30 @@ def messages(
     return [NewMessage(name, f"import.{result}", body) for name in wanting]
 
 
+def turned(
+    settings: Settings, delivery: Delivery, word: str, outcome: Outcome, now: datetime
+) -> list[NewMessage]:
+    """The messages that a target is "down", or "up" again: to every channel of its routes.
+
+    `delivery` is the one that showed it, by this outcome. A channel cannot tell of itself.
+    """
+    if delivery.kind is not Kind.IMPORT:
+        return []
+    routes = (route for route in settings.routes if route.target == delivery.destination)
+    problem = outcome.problem.to_json() if isinstance(outcome, Retry) else None
+    body: Json = _storable(
+        {
+            "target": delivery.destination,
+            "since": now.isoformat(timespec="seconds"),
+            "error": problem and _shortened(problem),
+            "delivery": delivery.id,
+            "links": links(settings.public_url, delivery.id),
+        }
+    )
+    told = dict.fromkeys(channel for route in routes for channel in route.channels)
+    return [NewMessage(channel, f"target.{word}", body) for channel in told]
+
+
 def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str | None) -> Json:
     """The body of a message about a finished import; sentences are {"en": ..., "zh": ...}."""
     delivery = claim.delivery
@@ -174,7 +198,10 @@ def _reason(outcome: Outcome) -> Json | None:
 def _error(outcome: Outcome) -> Json | None:
     if not isinstance(outcome, Failed):
         return None
-    problem = outcome.problem.to_json()
+    return _shortened(outcome.problem.to_json())
+
+
+def _shortened(problem: Json) -> Json:
     return {**problem, "message": _cut(problem["message"]), "hint": _cut(problem["hint"])}
 
 

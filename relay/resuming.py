@@ -75,6 +75,7 @@ class Resuming:
                 raise _cut(self._at, self._size)
             except TemporaryFailure as failure:
                 self._close()
+                failure.at_source = True
                 if not self._tries_left or failure.retry_after:
                     raise
 

@@ -5,38 +5,40 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
+from relay import ranged
+from relay import settings_rules as rules
 from relay.aws import (
     FAILURES,
     AwsSettings,
-    checked_url,
     client,
-    cut,
     region_of,
     status_of,
-    superseded,
     translate,
 )
-from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
-from relay.handler import Queue, StorageHandler
-from relay.model import Event, ObjectInfo, ObjectRef, Text
+from relay.bucket_pages import Listed, bucket_pages
+from relay.errors import PermanentFailure
+from relay.handler import Queue, ScanPage, StorageHandler
+from relay.model import Event, ObjectInfo, ObjectRef, Place, Text
+from relay.s3_listing import listing
 from relay.s3_records import KeyEncoding
 from relay.settings import SourceSettings
+from relay.settings_scans import ScannedSettings
 from relay.sqs import SqsQueue
-from relay.units import Duration
+from relay.storage_words import superseded
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
-Address = Annotated[str, AfterValidator(checked_url)]
+Address = Annotated[str, AfterValidator(rules.checked_url)]
 
 
-class S3Settings(AwsSettings):
+class S3Settings(ScannedSettings, AwsSettings):
     """The keys of a source that speaks S3."""
 
     endpoint_url: Address | None = Field(None, description="the store's address; without it, AWS")
@@ -49,46 +51,17 @@ class S3Settings(AwsSettings):
     sqs_queue_url: Address | None = Field(
         None, description="the queue to pull notifications from, beside the hook or instead"
     )
-    scan_every: Duration = Field(
-        timedelta(0), description="how often to look for what nobody announced; 0: never"
-    )
 
-    @model_validator(mode="after")
-    def _scans_name_their_buckets(self) -> Self:
-        if self.scan_every and not self.buckets:
-            raise ValueError("scan_every needs buckets: name those that are to be listed")
-        return self
+    @property
+    def address(self) -> str | None:
+        """Where the store is; None: it is AWS."""
+        return self.endpoint_url
 
 
-class _Body(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+class S3Stream(ranged.RangedStream):
+    """Bytes of one answer of the SDK's."""
 
-    def close(self) -> None: ...
-
-
-class S3Stream:
-    """Bytes of one answer, held against the length that it announced."""
-
-    def __init__(self, body: _Body, info: ObjectInfo, length: int, name: str) -> None:
-        self.info = info
-        self._body = body
-        self._left = length
-        self._name = name
-
-    def read(self, size: int, /) -> bytes:
-        if size <= 0 or not self._left:
-            return b""
-        try:
-            part = self._body.read(min(size, self._left))
-        except FAILURES as error:
-            raise cut(self._name) from error
-        if not part:
-            raise cut(self._name)
-        self._left -= len(part)
-        return part
-
-    def close(self) -> None:
-        self._body.close()
+    failures = FAILURES
 
 
 class S3Storage(StorageHandler):
@@ -99,13 +72,14 @@ class S3Storage(StorageHandler):
 
     def __init__(self, name: str, settings: S3Settings) -> None:
         super().__init__(name, settings)
-        region = settings.region or region_of(urlsplit(settings.endpoint_url or "").hostname or "")
+        address = settings.address
+        region = settings.region or region_of(urlsplit(address or "").hostname or "")
         self.client = client(
             "s3",
             name,
             settings,
-            endpoint_url=settings.endpoint_url,
-            region_name=region or ("us-east-1" if settings.endpoint_url else None),
+            endpoint_url=address,
+            region_name=region or ("us-east-1" if address else None),
             s3={"addressing_style": settings.addressing_style},
         )
 
@@ -113,11 +87,9 @@ class S3Storage(StorageHandler):
         """The bytes [start, end), pinned to the version, else to the etag."""
         if end is not None and end <= start:
             return self._nothing(ref)
-        wanted = {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
-        if start == 0 and end is None:
-            wanted = {}
+        wanted = ranged.asked(start, end)
         try:
-            answer = self.client.get_object(**_pinned(ref), **wanted)
+            answer = self.client.get_object(**_pinned(ref), **({"Range": wanted} if wanted else {}))
         except FAILURES as error:
             if status_of(error) == 416:
                 return self._nothing(ref)
@@ -130,17 +102,13 @@ class S3Storage(StorageHandler):
 
     def scan(self, since: datetime | None = None) -> Iterator[Event]:
         """The objects of every bucket in `buckets`, by key, a page at a time."""
-        if not self.settings.buckets:
-            raise ConfigError(
-                f"sources.{self.name}.buckets",
-                "The source has no buckets to list",
-                'Name them, such as buckets = ["exports"].',
-            )
-        for bucket in self.settings.buckets:
-            for listed in self._listed(bucket):
-                info = _info(listed, int(listed.get("Size", 0)))
-                if since is None or info.modified is None or info.modified >= since:
-                    yield self.event_for(ObjectRef(bucket, listed["Key"]), info)
+        return (event for page in self.scan_pages(since) for event in page.events)
+
+    def scan_pages(
+        self, since: datetime | None = None, after: Place | None = None, most: int | None = None
+    ) -> Iterator[ScanPage]:
+        """The same; each page is one call, and one of a whole bucket's is never asked for twice."""
+        return bucket_pages(self, self._list_bucket, since, after, most)
 
     def queue(self) -> Queue | None:
         """The SQS queue of `sqs_queue_url`."""
@@ -168,16 +136,15 @@ class S3Storage(StorageHandler):
             raise translate(error, bucket) from error
         return True
 
-    def _listed(self, bucket: str) -> Iterator[Any]:
-        pages = iter(self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket))
-        while True:
-            try:
-                page = next(pages, None)
-            except FAILURES as error:
-                raise translate(error, bucket) from error
-            if page is None:
-                return
-            yield from page.get("Contents", ())
+    def _list_bucket(self, bucket: str, key: str, most: int | None) -> Iterator[Listed]:
+        """By key; `key` is the one after which it goes on."""
+        for listed, is_last in listing(self.client, bucket, key, most):
+            key = listed[-1]["Key"] if listed else key
+            found = [
+                (ObjectRef(bucket, one["Key"]), _info(one, int(one.get("Size", 0))))
+                for one in listed
+            ]
+            yield Listed(found, len(listed), None if is_last else key)
 
     def _nothing(self, ref: ObjectRef) -> S3Stream:
         """An empty range: of a range request stores refuse it, so the object is only looked at."""
@@ -185,7 +152,8 @@ class S3Storage(StorageHandler):
             answer = self.client.head_object(**_pinned(ref))
         except FAILURES as error:
             raise translate(error, _name(ref)) from error
-        info = _info(answer, _length(ref, answer))
+        size, _ = ranged.held(answer.get("ContentLength"), None, 0, None, _name(ref))
+        info = _info(answer, size)
         _same(ref, info)
         return S3Stream(io.BytesIO(), info, 0, _name(ref))
 
@@ -208,51 +176,11 @@ def _pinned(ref: ObjectRef) -> dict[str, str]:
 
 
 def _stream(ref: ObjectRef, answer: Any, start: int, end: int | None) -> S3Stream:
-    size = length = _length(ref, answer)
-    if given := _RANGE.fullmatch(answer.get("ContentRange") or ""):
-        first, last, size = (int(number) for number in given.groups())
-        if first != start or last - first + 1 != length or (end and last >= end):
-            raise _no_ranges(ref)
-    elif start:
-        raise _no_ranges(ref)
+    said = (answer.get("ContentLength"), answer.get("ContentRange"))
+    size, wanted = ranged.held(*said, start, end, _name(ref))
     info = _info(answer, size)
     _same(ref, info)
-    # A store without ranges sends the whole: as much as was asked for is read of it.
-    wanted = min(size, size if end is None else end) - start
-    if wanted > length:
-        raise cut(_name(ref))
     return S3Stream(answer["Body"], info, wanted, _name(ref))
-
-
-def _length(ref: ObjectRef, answer: Any) -> int:
-    length = answer.get("ContentLength")
-    if not isinstance(length, int) or length < 0:
-        raise TemporaryFailure(
-            "storage.no_length",
-            Text(
-                f"The store does not say how long {_name(ref)} is",
-                f"存储未告知 {_name(ref)} 的长度",
-            ),
-            Text(
-                "It, or a proxy before it, sends no Content-Length; Relay needs that.",
-                "存储或其前置代理未发送 Content-Length, 而 Relay 需要它。",
-            ),
-        )
-    return length
-
-
-def _no_ranges(ref: ObjectRef) -> PermanentFailure:
-    return PermanentFailure(
-        "storage.no_ranges",
-        Text(
-            f"The store answers with other bytes of {_name(ref)} than were asked for",
-            f"存储返回的不是所请求的 {_name(ref)} 字节范围",
-        ),
-        Text(
-            "It, or a proxy before it, does not honour Range; Relay needs that.",
-            "存储或其前置代理不支持 Range 请求, 而 Relay 需要它。",
-        ),
-    )
 
 
 def _same(ref: ObjectRef, info: ObjectInfo) -> None:

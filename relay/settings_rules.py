@@ -64,6 +64,16 @@ def public_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def checked_url(url: str) -> str:
+    """The address of a service, if it is one: http(s) and a host; no user, query or fragment."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError('should be an address such as "https://s3.example.com"')
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("should hold no user, password, query or fragment")
+    return url.rstrip("/")
+
+
 def database_url(url: str) -> str:
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme not in ("sqlite", "postgresql", "postgres"):

@@ -147,11 +147,32 @@ class DeliverySettings(Table):
         le=timedelta(hours=1),
         description="after so long without a sign of its worker a delivery is taken over",
     )
+    stuck_after: Duration = Field(
+        timedelta(minutes=15),
+        ge=timedelta(seconds=1),
+        description="after so long without a byte or an answer a delivery is given up as hanging",
+    )
     workers: int = Field(4, ge=1, le=256, description="deliveries at once, in each process")
 
     @property
     def backoff(self) -> Backoff:
         return Backoff(self.attempts, self.first_delay, self.longest_delay)
+
+
+class RetentionSettings(Table):
+    """How long history is kept. The last deliveries of an object's newest version always are."""
+
+    history: Duration = Field(
+        timedelta(days=90), ge=timedelta(hours=1), description="for how long deliveries are kept"
+    )
+    deliveries: int = Field(
+        200_000, ge=100, description="the most deliveries and messages kept; older ones go sooner"
+    )
+    bodies: Duration = Field(
+        timedelta(days=30),
+        ge=timedelta(hours=1),
+        description="for how long notifications are kept byte for byte",
+    )
 
 
 class OutboundSettings(Table):
@@ -181,6 +202,7 @@ class Settings(Table):
     hooks: HooksSettings = HooksSettings()
     delivery: DeliverySettings = DeliverySettings()
     outbound: OutboundSettings = OutboundSettings()
+    retention: RetentionSettings = RetentionSettings()
     sources: dict[str, SerializeAsAny[SourceSettings]] = Field(default_factory=dict)
     targets: dict[str, SerializeAsAny[TargetSettings]] = Field(default_factory=dict)
     channels: dict[str, SerializeAsAny[ChannelSettings]] = Field(default_factory=dict)

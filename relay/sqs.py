@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relay.aws import FAILURES, AwsSettings, client, region_of, translate
-from relay.errors import TemporaryFailure
 from relay.handler import QueueMessage
-from relay.model import Text
+from relay.storage_words import not_deleted
 
 BATCH = 10
 """Messages in one call: as many as SQS allows."""
@@ -57,13 +56,7 @@ class SqsQueue:
             ]
             failed += len(self._call("delete_message_batch", Entries=entries).get("Failed", ()))
         if failed:
-            raise TemporaryFailure(
-                "queue.not_deleted",
-                Text(
-                    f"{failed} messages could not be deleted from the queue; they come again",
-                    f"{failed} 条消息未能从队列删除, 将再次收到",
-                ),
-            )
+            raise not_deleted(failed)
 
     def length(self) -> int:
         """About how many messages wait."""

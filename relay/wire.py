@@ -34,12 +34,14 @@ class Manners:
 
     `stall`: seconds in which the other side must take some bytes of a body. `guard` is asked after
     connecting, before the first byte; connections to a proxy are not its business. `reuse`:
-    whether a connection carries more than one request.
+    whether a connection carries more than one request. `streams`: answers may be long, so it is not
+    their whole that must come in time, but their head and then each piece.
     """
 
     stall: float
     guard: Guard | None = None
     reuse: bool = True
+    streams: bool = False
 
 
 def pool_classes(manners: Manners) -> dict[str, type[HTTPConnectionPool]]:
@@ -118,13 +120,15 @@ class _Hearing(HTTPConnection):
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         sock, heard = self.sock, self._ahead is not None
-        deadline = monotonic() + (self.timeout or self.manners.stall)
-        self.sock = _AnswerSocket(sock, self._ahead or b"", deadline)
+        seconds = self.timeout or self.manners.stall
+        self.sock = answer = _AnswerSocket(sock, self._ahead or b"", monotonic() + seconds)
         try:
             response = super().getresponse()
         finally:
             if self.sock is not None:
                 self.sock = sock
+        if self.manners.streams:
+            answer.file.patience = seconds
         if (heard or not self.manners.reuse) and self.sock is not None:
             # After a body that was cut off nothing else can be sent here. The answer has its own
             # handle of the socket; close() would close the answer as well.
@@ -165,11 +169,10 @@ class _AnswerSocket:
 
     def __init__(self, sock: Any, ahead: bytes, deadline: float) -> None:
         self._sock = sock
-        self._ahead = ahead
-        self._deadline = deadline
+        self.file = _AnswerFile(sock, ahead, deadline)
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(_AnswerFile(self._sock, self._ahead, self._deadline))
+        return io.BufferedReader(self.file)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -182,6 +185,7 @@ class _AnswerFile(io.RawIOBase):
         self._raw = sock.makefile("rb", buffering=0)
         self._ahead = ahead
         self._deadline = deadline
+        self.patience: float | None = None
 
     def readable(self) -> bool:
         return True
@@ -190,7 +194,7 @@ class _AnswerFile(io.RawIOBase):
         if self._ahead:
             buffer[:1], self._ahead = self._ahead, b""
             return 1
-        left = self._deadline - monotonic()
+        left = self.patience or self._deadline - monotonic()
         if left <= 0:
             raise TimeoutError("the answer did not end in time")
         self._sock.settimeout(left)

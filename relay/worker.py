@@ -10,23 +10,32 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 
 from relay import presence, report
 from relay.backoff import next_due
+from relay.bell import Bell
+from relay.clock import ClockWatch
 from relay.deliver import Deliverer
-from relay.errors import RelayError
+from relay.errors import RelayError, TemporaryFailure
 from relay.metrics import Meters
-from relay.model import Claim, Failed, Kind, Outcome, Retry
+from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry
+from relay.runs import CRASHES, Run, crashed
 from relay.settings import Settings
 from relay.target import Progress
+from relay.units import Allowance
 
 log = logging.getLogger(__name__)
 
 POLL = 0.5
 """Seconds between looks for due deliveries when nobody woke the worker."""
+
+NOT_HERE = timedelta(minutes=1)
+"""Until a delivery is looked at again whose plug-in is not in this configuration."""
 
 
 class Lost(BaseException):
@@ -34,25 +43,6 @@ class Lost(BaseException):
 
     A BaseException, so that no plug-in takes it for a failure of its own.
     """
-
-
-class Bell:
-    """Wakes everybody who waits for work. Rung by the intake and by every recorded outcome."""
-
-    def __init__(self) -> None:
-        self._rung = threading.Condition()
-        self._count = 0
-
-    def ring(self) -> None:
-        with self._rung:
-            self._count += 1
-            self._rung.notify_all()
-
-    def wait(self, seen: int, seconds: float) -> int:
-        """Waits until it was rung since `seen`, or that long; returns what to hand in next time."""
-        with self._rung:
-            self._rung.wait_for(lambda: self._count != seen, seconds)
-            return self._count
 
 
 class Worker:
@@ -70,16 +60,22 @@ class Worker:
         self.settings = settings
         self.store = deliverer.store
         self.clock = clock
+        self._clock_watch = ClockWatch(self.store, clock)
         self.bell = bell
         self.meters = meters
         self.owner = presence.me()
         self._deliverer = deliverer
-        self._claims: dict[str, Claim] = {}
-        self._lost: set[str] = set()
+        self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
+
+    @property
+    def rates(self) -> Mapping[tuple[Kind, str], Allowance]:
+        """What targets may get in a time, where they say."""
+        named = ((name, getattr(one, "rate", None)) for name, one in self.settings.targets.items())
+        return {(Kind.IMPORT, name): rate for name, rate in named if rate}
 
     @property
     def limits(self) -> Mapping[tuple[Kind, str], int]:
@@ -94,6 +90,8 @@ class Worker:
         for kind in Kind:
             self._thread(f"claims {kind}", self._work, kind)
         self._thread("heartbeat", self._beat)
+        if self.store.heard:
+            self._thread("listens", self._listen)
 
     def stop(self, grace: float) -> None:
         """Claims nothing more; running deliveries get `grace` seconds, the rest is released."""
@@ -103,36 +101,47 @@ class Worker:
         while self._running() and monotonic() < end:
             seen = self.bell.wait(seen, 0.2)
         for claim in self._running():
-            self.store.release(claim, self.clock())
-            log.warning("delivery released", extra={"delivery": claim.delivery.id})
+            with self._quietly("release", delivery=claim.delivery.id):
+                self.store.release(claim, self.clock())
+                log.warning("delivery released", extra={"delivery": claim.delivery.id})
         self._stopped.set()
         for thread in list(self._threads):
             thread.join(timeout=2)
 
-    def run(self, claim: Claim, watch: Progress = lambda _: None) -> Outcome | None:
+    def run(
+        self,
+        claim: Claim,
+        watch: Progress = lambda _: None,
+        seats: threading.Semaphore | None = None,
+    ) -> Outcome | None:
         """Delivers one claim and records its outcome; None when the lease was lost meanwhile.
 
-        `watch` is told of the bytes that went out, for a progress bar.
+        `watch` is told of the bytes that went out, for a progress bar. `seats`: where one was
+        taken, which is given back at the end.
         """
+        run = Run(claim, seats)
         with self._lock:
-            self._claims[claim.delivery.id] = claim
-        started = monotonic()
+            self._runs[claim.delivery.id] = run
         try:
-            outcome = self._deliverer.deliver(claim, self._progress(claim, watch))
-            return self._record(claim, outcome, monotonic() - started)
+            outcome = self._outcome(run, watch)
+            return self._record(run, outcome)
         except Lost:
             log.warning("lease lost", extra={"delivery": claim.delivery.id})
             return None
         finally:
             with self._lock:
-                self._claims.pop(claim.delivery.id, None)
-                self._lost.discard(claim.delivery.id)
+                if self._runs.get(claim.delivery.id) is run:
+                    del self._runs[claim.delivery.id]
+            run.leave()
             self.bell.ring()
 
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
         """The next due delivery of a kind (or exactly that one), or None."""
         lease = self.settings.delivery.lease
-        return self.store.claim(self.owner, lease, self.limits, self.clock(), kind=kind, only=only)
+        self._clock_watch.mind(lambda: self._beat_once(lease))
+        return self.store.claim(
+            self.owner, lease, self.limits, self.clock(), kind=kind, only=only, rates=self.rates
+        )
 
     def take_over(self) -> None:
         """Gives back what workers of this host claimed that are certainly dead."""
@@ -154,44 +163,74 @@ class Worker:
                 self._thread(f"{kind} {claim.delivery.id}", self._run_quietly, claim, seats)
 
     def _claim_quietly(self, kind: Kind) -> Claim | None:
-        try:
+        with self._quietly("claim", kind=kind):
             return self.claim(kind)
+        return None
+
+    @contextmanager
+    def _quietly(self, what: str, **ids: object) -> Iterator[None]:
+        """Around what a thread does for ever: it goes on, a moment later, whatever went wrong."""
+        try:
+            yield
         except RelayError as error:
-            log.warning("cannot claim", extra={"kind": kind, "error": str(error)})
+            log.warning(f"cannot {what}", extra={**ids, "error": str(error)})  # noqa: G004
             self._stopping.wait(POLL)
         except Exception:
-            log.exception("claiming hit a bug", extra={"kind": kind})
+            log.exception(f"cannot {what}: hit a bug", extra=ids)  # noqa: G004
             self._stopping.wait(POLL)
-        return None
 
     def _run_quietly(self, claim: Claim, seats: threading.Semaphore) -> None:
         try:
-            self.run(claim)
+            self.run(claim, seats=seats)
         except Exception:
             # The delivery stays leased; its lease ends and somebody takes it up again.
             log.exception("outcome not recorded", extra={"delivery": claim.delivery.id})
         finally:
-            seats.release()
             self._threads.remove(threading.current_thread())
 
-    def _record(self, claim: Claim, outcome: Outcome, seconds: float) -> Outcome | None:
-        now = self.clock()
+    def _outcome(self, run: Run, watch: Progress) -> Outcome:
+        if run.claim.crashes >= CRASHES:
+            return Failed(crashed(run.claim.crashes))
+        return self._deliverer.deliver(run.claim, self._progress(run, watch))
+
+    def _record(self, run: Run, outcome: Outcome) -> Outcome | None:
+        claim, now, seconds = run.claim, self.clock(), monotonic() - run.started
         due = None
         if isinstance(outcome, Retry):
             due = self._due(claim, outcome, now)
             outcome = outcome if due else Failed(outcome.problem, outcome.answer, outcome.result)
         messages = report.messages(self.settings, claim, outcome, now, seconds)
-        if not self.store.finish(claim, outcome, now, due=due, messages=messages):
+        turned: list[str] = []
+
+        def turns(word: str) -> list[NewMessage]:
+            turned[:] = [word]
+            return report.turned(self.settings, claim.delivery, word, outcome, now)
+
+        finish = partial(self.store.finish, claim, outcome, now, due=due, turns=turns)
+        if not self._insist(run, partial(finish, messages=messages)):
             raise Lost
+        for word in turned:
+            lane = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}
+            log.warning(f"destination {word}", extra=lane)  # noqa: G004 - the event's name
         self._tell(claim, outcome, seconds, due)
         return outcome
 
+    def _insist(self, run: Run, finish: Callable[[], bool]) -> bool:
+        """Waits for a ledger that is away: what has happened is not to be done again for that."""
+        while True:
+            try:
+                return finish()
+            except TemporaryFailure:
+                log.warning("outcome waits", extra={"delivery": run.claim.delivery.id})
+                if run.lost or self._stopped.wait(POLL):
+                    raise
+
     def _due(self, claim: Claim, outcome: Retry, now: datetime) -> datetime | None:
+        if not outcome.counts:
+            return now + NOT_HERE
         rules = self.settings.delivery.backoff
         due = next_due(claim.attempt, now, jitter=random.random(), rules=rules)  # noqa: S311
-        if due is None or outcome.after is None:
-            return due
-        return now + outcome.after
+        return due if due is None or outcome.after is None else now + outcome.after
 
     def _tell(self, claim: Claim, outcome: Outcome, seconds: float, due: datetime | None) -> None:
         delivery = claim.delivery
@@ -206,11 +245,12 @@ class Worker:
         level = logging.WARNING if isinstance(outcome, Retry | Failed) else logging.INFO
         log.log(level, f"delivery {word}", extra=told)  # noqa: G004 - the word is the event
 
-    def _progress(self, claim: Claim, watch: Progress) -> Progress:
+    def _progress(self, run: Run, watch: Progress) -> Progress:
         def progress(sent: int) -> None:
-            if claim.delivery.id in self._lost:
+            run.sign = monotonic()
+            if run.lost:
                 raise Lost
-            self.meters.sent(claim.delivery.destination, sent)
+            self.meters.sent(run.claim.delivery.destination, sent)
             watch(sent)
 
         return progress
@@ -220,20 +260,38 @@ class Worker:
         while not self._stopped.wait(min(lease.total_seconds() / 3, 5.0)):
             self._beat_once(lease)
 
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            with self._quietly("listen"):
+                self.store.listen(self.bell.ring, lambda: not self._stopping.is_set())
+
     def _running(self) -> list[Claim]:
         with self._lock:
-            return list(self._claims.values())
+            return [run.claim for run in self._runs.values()]
 
     def _beat_once(self, lease: timedelta) -> None:
-        claims = self._running()
-        try:
+        with self._lock:
+            runs = dict(self._runs)
+        with self._quietly("renew leases"):
+            self._give_up(runs)
+            claims = [run.claim for run in runs.values()]
             ours = self.store.renew(claims, lease, self.clock()) if claims else set()
-            self._lost |= {one.delivery.id for one in claims} - ours
+            for id_ in runs.keys() - ours:
+                runs[id_].lost = True
             self.take_over()
-        except RelayError as error:
-            log.warning("heartbeat failed", extra={"error": str(error)})
-        except Exception:
-            log.exception("heartbeat hit a bug")
+
+    def _give_up(self, runs: dict[str, Run]) -> None:
+        """Lets go of what has shown no sign for long: its seat is free for others, and its lease
+        ends. Its thread, if it ever wakes, can write nothing any more."""
+        longest = self.settings.delivery.stuck_after.total_seconds()
+        for id_, run in list(runs.items()):
+            if monotonic() - run.sign > longest:
+                log.error("delivery hangs", extra={"delivery": id_, "seconds": round(longest)})
+                run.lost = True
+                del runs[id_]
+                with self._lock:
+                    self._runs.pop(id_, None)
+                run.leave()
 
     def _thread(self, name: str, work: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=work, args=args, name=f"relay {name}", daemon=True)

@@ -83,6 +83,15 @@ def test_a_notification_becomes_a_delivery_and_wakes_the_worker(intake, store):
     assert intake.rung == [1]
 
 
+def test_refused_senders_are_logged_seldom_and_with_the_reason(intake, caplog):
+    for _ in range(50):
+        with pytest.raises(Unverified):
+            intake.accept(Incoming("exports", b"{}", NOW, headers={"authorization": "let-me"}))
+    (line,) = [one for one in caplog.records if one.message == "notification refused"]
+    assert (line.source, line.others_before) == ("exports", 0)
+    assert "token" in line.reason
+
+
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}])
 def test_an_unknown_sender_leaves_no_trace(intake, store, headers):
     incoming = Incoming("exports", b'{"Records": []}', NOW, headers=headers)

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from relay.errors import TemporaryFailure
 from relay.metrics import Meters, render
 from relay.model import Kind, State, Verdict
+from relay.store import Gate
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -34,6 +35,9 @@ class Ledger:
     def last_events(self):
         return {"exports": NOW}
 
+    def silences(self, now):
+        return {"exports": now, "other": None}
+
     def event_counts(self):
         return {"exports": 7}
 
@@ -42,6 +46,12 @@ class Ledger:
 
     def notification_counts(self):
         return {("exports", Verdict.ACCEPTED): 9, ("exports", Verdict.UNREADABLE): 1}
+
+    def gates(self):
+        return [
+            Gate(Kind.IMPORT, "prod", None, None, NOW, 10),
+            Gate(Kind.IMPORT, "test", NOW, NOW, None, 0),
+        ]
 
 
 @pytest.fixture
@@ -68,6 +78,21 @@ def samples(meters):
 @pytest.mark.parametrize(
     ("name", "labels", "value"),
     [
+        (
+            "relay_destination_closed",
+            {"kind": "import", "destination": "prod", "why": "down"},
+            1,
+        ),
+        (
+            "relay_destination_closed",
+            {"kind": "import", "destination": "prod", "why": "paused"},
+            0,
+        ),
+        (
+            "relay_destination_closed",
+            {"kind": "import", "destination": "test", "why": "paused"},
+            1,
+        ),
         ("relay_notifications_total", {"source": "exports", "verdict": "accepted"}, 9),
         ("relay_notifications_total", {"source": "exports", "verdict": "unreadable"}, 1),
         ("relay_events_total", {"source": "exports"}, 7),
@@ -84,6 +109,8 @@ def samples(meters):
             {"source": "exports"},
             NOW.timestamp(),
         ),
+        ("relay_source_silent", {"source": "exports"}, 1),
+        ("relay_source_silent", {"source": "other"}, 0),
     ],
 )
 def test_the_ledgers_figures_have_the_names_of_the_interface(meters, name, labels, value):

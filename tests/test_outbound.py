@@ -9,12 +9,14 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import requests
+import urllib3
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -332,6 +334,73 @@ def test_an_answer_that_drips_in_ends_in_time(first: bytes) -> None:
         one.get(other.url)
     assert time.monotonic() - started < 5
     assert isinstance(translate(lost.value, sent=True), Ambiguous)
+
+
+# Streams
+
+
+@contextmanager
+def streaming(read_timeout: float = 10) -> Iterator[requests.Session]:
+    outbound = Outbound(connect_timeout=5, read_timeout=read_timeout)
+    with outbound.session(guarded=False, streams=True) as one:
+        yield one
+
+
+def test_a_stream_of_any_length_is_left_to_its_reader_and_not_kept() -> None:
+    def script(self: Peer, connection: socket.socket) -> None:
+        self.head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * 2**20))
+        for _ in range(64):
+            connection.sendall(MEGABYTE)
+
+    with peer(script) as other, streaming() as one, one.get(other.url) as answer:
+        tracemalloc.start()
+        length = sum(len(part) for part in iter(lambda: answer.raw.read1(2**16), b""))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert length == 64 * 2**20
+    assert peak < 8 * 2**20
+
+
+def test_a_stream_may_last_longer_than_any_piece_of_it_may() -> None:
+    def script(self: Peer, connection: socket.socket) -> None:
+        self.head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(7):
+            self.done.wait(0.15)
+            connection.sendall(b"z")
+        self.done.wait()
+
+    with peer(script) as other, streaming(read_timeout=0.6) as one, one.get(other.url) as answer:
+        started = time.monotonic()
+        got = b"".join(answer.raw.read1(1) for _ in range(7))
+        assert time.monotonic() - started > 0.6
+        assert got == b"z" * 7
+        with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+            answer.raw.read1(1)
+
+
+def test_the_head_of_a_stream_that_drips_in_ends_in_time() -> None:
+    def script(self: Peer, connection: socket.socket) -> None:
+        self.head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        while not self.done.wait(0.1):
+            connection.sendall(b"z")
+
+    started = time.monotonic()
+    with (
+        peer(script) as other,
+        streaming(read_timeout=0.6) as one,
+        pytest.raises(requests.RequestException),
+    ):
+        one.get(other.url)
+    assert time.monotonic() - started < 5
+
+
+def test_a_refusal_instead_of_a_stream_is_read_up_to_the_limit() -> None:
+    endless = b"HTTP/1.1 403 No\r\nContent-Length: 10000000\r\n\r\n" + b"y" * 10**7
+    with peer(says(endless)) as other, streaming() as one:
+        assert len(one.get(other.url).content) == MAX_ANSWER
 
 
 def test_a_body_that_nobody_takes_ends_in_time() -> None:

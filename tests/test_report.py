@@ -270,4 +270,4 @@ def test_a_card_of_a_body_that_an_older_version_stored_is_still_shown(language):
     assert shown.problem is None
     assert shown.summary.startswith("❌")
     assert "01kq" in shown.footer
-    assert card("target.down", {}, language).title == "target.down"
+    assert card("target.sideways", {}, language).title == "target.sideways"

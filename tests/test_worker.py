@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from relay import presence
+from relay.bell import Bell
+from relay.card import card
 from relay.deliver import Deliverer
 from relay.errors import Ambiguous, Busy, Gone, PermanentFailure, Superseded, TemporaryFailure
 from relay.loader import Plugins
@@ -26,10 +28,11 @@ from relay.model import (
     Verdict,
 )
 from relay.sandbox.exports import make_export
-from relay.settings import Settings, TargetSettings
-from relay.store import Arrival, NewNotification, Store
+from relay.settings import ChannelSettings, DeliverySettings, Route, Settings, TargetSettings
+from relay.store import Arrival, DeliveryQuery, NewNotification, Store
+from relay.store.trouble import unavailable
 from relay.target import Landed
-from relay.worker import Bell, Worker
+from relay.worker import Worker
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 ZIP = make_export("hello")
@@ -104,8 +107,13 @@ def shelf():
 
 @pytest.fixture
 def make_worker(store, shelf, hand):
-    def make():
-        settings = Settings(targets={"prod": shelf.settings})
+    def make(routes=(), channels=None, **delivery):
+        settings = Settings(
+            targets={"prod": shelf.settings},
+            channels=channels or {},
+            routes=routes,
+            delivery=DeliverySettings(**delivery),
+        )
         plugins = Plugins({"s": shelf}, {"prod": shelf}, {"ops": shelf}, ())
         return Worker(
             settings,
@@ -337,3 +345,122 @@ def test_the_started_worker_drains_everything(worker, store, shelf):
     worker.stop(5)
     assert done.is_set()
     assert shelf.created == 5
+
+
+def test_what_killed_its_worker_three_times_is_parked_and_told(
+    worker, store, shelf, delivery_id, hand
+):
+    for _ in range(3):
+        assert worker.claim(Kind.IMPORT)  # and the worker dies
+        hand.now += timedelta(minutes=1)
+    claim = worker.claim(Kind.IMPORT)
+    assert claim.crashes == 3
+    outcome = worker.run(claim)
+    assert isinstance(outcome, Failed)
+    assert outcome.problem.code == "delivery.crashes"
+    assert shelf.created == 0
+    assert store.delivery(delivery_id).state == State.FAILED
+    store.retrigger(delivery_id, hand.now)
+    assert isinstance(worker.run(worker.claim(Kind.IMPORT)), Succeeded)
+
+
+def test_a_try_that_ended_starts_the_count_of_crashes_anew(worker, shelf, delivery_id, hand):
+    for _ in range(2):
+        worker.claim(Kind.IMPORT)
+        hand.now += timedelta(minutes=1)
+    shelf.error = TemporaryFailure("api.busy", "busy")
+    worker.run(worker.claim(Kind.IMPORT))
+    hand.now += timedelta(days=1)
+    worker.claim(Kind.IMPORT)
+    hand.now += timedelta(minutes=1)
+    assert worker.claim(Kind.IMPORT, only=delivery_id).crashes == 1
+
+
+def test_what_hangs_loses_its_seat_and_its_lease(make_worker, store, shelf, delivery_id, hand):
+    shelf.go_on.clear()
+    worker = make_worker(stuck_after=timedelta(seconds=1), workers=1)
+    worker.start()
+    try:
+        assert shelf.entered.wait(10)
+        (run,) = worker._runs.values()
+        run.sign -= 2
+        worker._beat_once(timedelta(seconds=30))
+        assert worker._runs == {}
+        assert run.lost
+        # The only seat is free again: another delivery is worked on beside the hanging thread.
+        shelf.entered.clear()
+        hand.now += timedelta(minutes=1)
+        worker.bell.ring()
+        assert shelf.entered.wait(10)
+        assert store.attempts(delivery_id)[0].outcome == "lost"
+    finally:
+        shelf.go_on.set()
+        worker.stop(5)
+    assert shelf.created == 1
+
+
+def test_a_plug_in_that_is_not_there_costs_no_try(make_worker, store, delivery_id, hand):
+    worker = make_worker()
+    worker._deliverer.plugins.targets.clear()
+    for _ in range(50):
+        claim = worker.claim(Kind.IMPORT)
+        assert claim.attempt == 1
+        worker.run(claim)
+        hand.now += timedelta(minutes=1)
+    delivery = store.delivery(delivery_id)
+    assert (delivery.state, delivery.error.code) == (State.PENDING, "targets.unknown")
+
+
+def test_a_target_that_fails_ten_times_is_told_down_once_and_up_once(
+    store, shelf, hand, make_worker
+):
+    worker = make_worker(
+        routes=(Route(source="s", target="prod", channels=("ops",)),),
+        channels={"ops": ChannelSettings(kind="shelf")},
+    )
+    ids = [announce(store, f"{number}.zip") for number in range(11)]
+    shelf.error = TemporaryFailure("outbound.unreachable", "down", "wait")
+    for id_ in ids[:10]:
+        worker.run(worker.claim(Kind.IMPORT, only=id_))
+    assert worker.claim(Kind.IMPORT) is None
+    hand.now += timedelta(seconds=30)
+    shelf.error = None
+    worker.run(worker.claim(Kind.IMPORT))
+    found = store.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
+    about = [one.message for one in found if one.message["type"].startswith("target.")]
+    assert [one["type"] for one in reversed(about)] == ["target.down", "target.up"]
+    assert about[1]["body"]["error"]["code"] == "outbound.unreachable"
+    shown = card("target.down", about[1]["body"], "zh")
+    assert "prod" in shown.summary
+    assert "不可用" in shown.title
+
+
+def test_an_outcome_waits_for_a_ledger_that_is_away(worker, store, shelf, delivery_id, monkeypatch):
+    finish, refused = store.finish, iter(range(2))
+
+    def away(*args, **more):
+        if next(refused, None) is not None:
+            raise unavailable("unavailable", "connection refused", "connection refused")
+        return finish(*args, **more)
+
+    monkeypatch.setattr(store, "finish", away)
+    monkeypatch.setattr("relay.worker.POLL", 0.01)
+    assert isinstance(work(worker), Succeeded)
+    assert store.delivery(delivery_id).state == State.SUCCEEDED
+    assert shelf.created == 1
+
+
+def test_what_was_taken_over_meanwhile_is_not_waited_for(
+    worker, store, delivery_id, hand, monkeypatch
+):
+    claim = worker.claim(Kind.IMPORT)
+
+    def away(*_, **__):
+        hand.now += timedelta(minutes=1)
+        assert store.claim("another", timedelta(seconds=30), {}, hand.now) is not None
+        monkeypatch.undo()
+        raise unavailable("unavailable", "connection refused", "connection refused")
+
+    monkeypatch.setattr(store, "finish", away)
+    assert worker.run(claim) is None
+    assert store.delivery(delivery_id).state == State.RUNNING

@@ -13,6 +13,8 @@ from relay.routes import labelled
 from relay.settings import Settings, SourceSettings
 
 _SHORT_TOKEN = 16
+_QUEUES = ("sqs_queue_url", "subscription", "queue_url", "queue_id")
+"""What kinds call the queue that they pull from, where a source may do without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +70,21 @@ def _source(name: str, source: SourceSettings) -> Iterator[Advice]:
                 f"Known: {', '.join(sorted(ENVELOPES))}.",
             )
     missing = [ENVELOPES[kind](source).missing() for kind in source.accept if kind in ENVELOPES]
-    if all(missing) and not _pulls(source):
+    if all(missing) and not pulls(source):
         yield Advice(
             path,
             "nothing can be posted to it: no envelope has what it verifies senders with",
-            f"Set {' or '.join(str(one) for one in missing)}." if missing else "",
+            f"Set {' or '.join(dict.fromkeys(map(str, missing)))}." if missing else "",
         )
     if source.token and len(source.token.get_secret_value()) < _SHORT_TOKEN:
         yield Advice(f"{path}.token", f"is shorter than {_SHORT_TOKEN} characters")
 
 
-def _pulls(source: SourceSettings) -> bool:
+def pulls(source: SourceSettings) -> bool:
     """Whether it also gets its notifications without anybody posting them."""
-    if hasattr(source, "sqs_queue_url"):
-        return bool(source.sqs_queue_url)
+    named = [getattr(source, key) for key in _QUEUES if hasattr(source, key)]
+    if named:
+        return any(named)
     return bool(find("handlers", source.kind).queue is not StorageHandler.queue)
 
 

@@ -10,24 +10,44 @@ from relay.store.claims import Claims
 from relay.store.engine import Database
 from relay.store.errors import Conflict, NotFound, StoreUnavailable
 from relay.store.figures import Figures
+from relay.store.gates import Gate, Gates
 from relay.store.lessons import Lessons
 from relay.store.lists import Lists
 from relay.store.migrate import Migrations
 from relay.store.outcomes import Outcomes
 from relay.store.queries import Queries
+from relay.store.retention import Kept, Pruned, Retention
 from relay.store.retrigger import Hand
+from relay.store.scans import Scans
 from relay.store.values import (
-    UNDER_WAY,
     Accepted,
     Arrival,
     DeliveryQuery,
     NewNotification,
+    NewScan,
     Notification,
     Page,
+    Scan,
+    ScanStep,
 )
+from relay.store.wakes import Wakes
 
 
-class Store(Doors, Claims, Outcomes, Hand, Queries, Lists, Figures, Lessons, Migrations):
+class Store(
+    Doors,
+    Claims,
+    Outcomes,
+    Hand,
+    Queries,
+    Lists,
+    Figures,
+    Gates,
+    Lessons,
+    Scans,
+    Wakes,
+    Retention,
+    Migrations,
+):
     """The ledger, used by many threads at once. Every method may raise StoreUnavailable."""
 
     @classmethod
@@ -45,15 +65,20 @@ class Store(Doors, Claims, Outcomes, Hand, Queries, Lists, Figures, Lessons, Mig
 
 
 __all__ = [
-    "UNDER_WAY",
     "Accepted",
     "Arrival",
     "Conflict",
     "DeliveryQuery",
+    "Gate",
+    "Kept",
     "NewNotification",
+    "NewScan",
     "NotFound",
     "Notification",
     "Page",
+    "Pruned",
+    "Scan",
+    "ScanStep",
     "Store",
     "StoreUnavailable",
 ]

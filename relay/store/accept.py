@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select, true, update
+from sqlalchemy import Connection, Select, bindparam, exists, func, literal, or_, select, update
 
-from relay.model import Event, Kind, NewDelivery, ObjectRef, Road, State, Trigger, Verdict, new_id
+from relay.ids import new_id
+from relay.model import Event, Kind, NewDelivery, ObjectRef, Road, State, Trigger, Verdict
 from relay.store.engine import Part
-from relay.store.schema import FOUND, deliveries, events, notifications
+from relay.store.rows import AnyRow
+from relay.store.same import known_as
+from relay.store.schema import deliveries, events, notifications
 from relay.store.values import Accepted, Arrival, NewNotification
 
-_FOUND = "found"
-_CLOCKS = timedelta(seconds=2)
-"""How far an announcement's time may lie behind the time that the storage lists for the object."""
-
 _LARGEST = 2**63 - 1
+_DEEP = 64
+"""How many events of an object are looked at to tell whether one is known: the newest. What is
+older was superseded so often that it cannot be what the storage holds now."""
+
+_NAMES = ("id", "bucket", "key", "version", "etag", "size", "type", "time", "order", "received")
+_TOLD = [events.c[name] for name in _NAMES]
+# The statements of every accept are built once: building takes as long as running.
+_NEWEST = (
+    select(*_TOLD)
+    .where(*(events.c[name] == bindparam(name) for name in ("source", "bucket", "key")))
+    .order_by(events.c.received.desc(), events.c.id.desc())
+    .limit(_DEEP)
+)
+_INSERT_NOTIFICATION = notifications.insert()
+_INSERT_DELIVERY = deliveries.insert()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +48,11 @@ class _Visit:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """What became of an arrival; `made`: deliveries were."""
+    """What became of an arrival; `made`: the ids of the deliveries that were."""
 
     event_id: str
     is_new: bool
-    made: bool
+    made: tuple[str, ...]
 
 
 class Doors(Part):
@@ -48,31 +63,61 @@ class Doors(Part):
     ) -> Accepted:
         """Stores a notification, and its new events with their deliveries; durable on return.
 
-        An event is known when its id is, or when the same bytes came by the other road (`_known`):
+        An event is known when its id is, or when the same upload came by another road (same.py):
         then nothing is made of it, except that an event which no route took, or which a first
         scan only marked as seen, is routed when it is announced or submitted (again).
         ACCEPTED without anything new is recorded as DUPLICATE.
         Raises StoreUnavailable, and then nothing was stored.
         """
-        incoming, verdict = notification.incoming, notification.verdict
-        with self._database.write() as connection:
+        incoming = notification.incoming
+
+        def write(connection: Connection) -> Accepted:
+            verdict = notification.verdict
             self._enter(connection, incoming.source, arrivals)
             visit = _Visit(connection, new_id(now), incoming.source, now)
             row = _notification(visit.id, notification, len(arrivals))
-            connection.execute(notifications.insert(), row)
+            connection.execute(_INSERT_NOTIFICATION, row)
             late = incoming.road != Road.SCAN
             # One after the other: the same event may come twice in one notification.
             took = [self._take(visit, arrival, late=late) for arrival in arrivals]
             fresh = sum(one.is_new for one in took)
             if verdict == Verdict.ACCEPTED and not fresh and not any(one.made for one in took):
                 verdict = _mark_duplicate(visit)
-            ids = _deliveries_of(connection, [one.event_id for one in took])
-        return Accepted(visit.id, fresh, ids, verdict)
+            ids = _deliveries_of(connection, took)
+            return Accepted(visit.id, fresh, ids, verdict)
 
-    def find_event(self, source: str, ref: ObjectRef) -> str | None:
-        """The id of the newest event of that object, by version, else by etag; None: unknown."""
+        return self._database.together(write)
+
+    def known(self, source: str, found: Sequence[Event]) -> list[str | None]:
+        """For each event that a scan or a person came upon, the id under which it is known.
+
+        One query for each bucket, whatever their number; None: nobody told of it.
+        """
+        told: dict[tuple[str, str], list[AnyRow]] = {}
         with self._database.read() as connection:
-            return _newest(connection, source, ref, true())
+            for bucket, those in groupby(found, key=lambda event: event.object.bucket):
+                keys = {event.object.key for event in those}
+                for row in connection.execute(_newest_of(source, bucket, keys)):
+                    told.setdefault((row.bucket, row.key), []).append(row)
+        return [
+            known_as(one, one.id_in(source), told.get((one.object.bucket, one.object.key), ()))
+            for one in found
+        ]
+
+    def pin_event(self, event_id: str, ref: ObjectRef) -> None:
+        """Keeps version, etag and size that the storage told of an event's object, as far as its
+        announcement did not: so a scan knows it again. What is known is never changed."""
+        said = {events.c[name]: getattr(ref, name) for name in ("version", "etag", "size")}
+        learned = {column: value for column, value in said.items() if value is not None}
+        if not learned:
+            return
+        kept = {
+            column: func.coalesce(column, literal(value, column.type))
+            for column, value in learned.items()
+        }
+        is_open = or_(*(column.is_(None) for column in learned))
+        with self._database.write() as connection:
+            connection.execute(update(events).where(events.c.id == event_id, is_open).values(kept))
 
     def _enter(self, connection: Connection, source: str, arrivals: Sequence[Arrival]) -> None:
         # Sorted, so that two notifications of the same objects never wait for each other.
@@ -89,50 +134,40 @@ class Doors(Part):
         if not is_new and wanted and _routed(visit.connection, event_id):
             wanted = []
         if wanted:
-            visit.connection.execute(deliveries.insert(), wanted)
-        return _Taken(event_id, is_new, bool(wanted))
+            visit.connection.execute(_INSERT_DELIVERY, wanted[0] if len(wanted) == 1 else wanted)
+            self._database.tell(visit.connection)
+        return _Taken(event_id, is_new, tuple(one["id"] for one in wanted))
 
     def _record(self, visit: _Visit, event: Event) -> tuple[str, bool]:
         """The id under which the event is known from now on, and whether it is new."""
-        known = _known(visit, event)
+        told = _told(visit, event.object)
+        known = known_as(event, event.id_in(visit.source), told)
         if known is not None:
             return known, False
+        if any(row.id == event.id_in(visit.source) for row in told):
+            # The bytes of a known event came back after others: an upload of its own.
+            again = event.order or (event.time.isoformat() if event.time else "")
+            event = replace(event, identity=f"{event.identity}#{again}")
         row = _event(visit, event)
         return row["id"], self._database.insert_new(visit.connection, events, row)
 
 
-def _known(visit: _Visit, event: Event) -> str | None:
-    """The event that told of the same bytes by the other road.
-
-    A found event adds nothing to any event of these bytes. An announcement adds nothing to a
-    found one, unless it is younger: then the same bytes were uploaded again.
-    """
-    if event.type == _FOUND:
-        condition: ColumnElement[bool] = true()
-    elif event.time is None:
-        condition = FOUND
-    else:
-        not_younger = events.c.time >= event.time - _CLOCKS
-        condition = and_(FOUND, or_(events.c.time.is_(None), not_younger))
-    return _newest(visit.connection, visit.source, event.object, condition)
+def _told(visit: _Visit, ref: ObjectRef) -> Sequence[AnyRow]:
+    """The newest events of an object, the newest first."""
+    ours = {"source": visit.source, "bucket": ref.bucket, "key": ref.key}
+    return visit.connection.execute(_NEWEST, ours).all()
 
 
-def _newest(
-    connection: Connection, source: str, ref: ObjectRef, condition: ColumnElement[bool]
-) -> str | None:
-    same_etag = events.c.etag == ref.etag if ref.etag else false()
-    same_bytes = same_etag
-    if ref.version:
-        same_version = events.c.version == ref.version
-        same_bytes = or_(same_version, and_(events.c.version.is_(None), same_etag))
-    query = (
-        select(events.c.id)
-        .where(events.c.source == source, events.c.bucket == ref.bucket, events.c.key == ref.key)
-        .where(same_bytes, condition)
-        .order_by(events.c.received.desc(), events.c.id.desc())
-        .limit(1)
+def _newest_of(source: str, bucket: str, keys: Collection[str]) -> Select[Any]:
+    """The same for many objects of one bucket at once."""
+    newest = (events.c.received.desc(), events.c.id.desc())
+    place = func.row_number().over(partition_by=events.c.key, order_by=newest)
+    ranked = (
+        select(*_TOLD, place.label("place"))
+        .where(events.c.source == source, events.c.bucket == bucket, events.c.key.in_(keys))
+        .subquery()
     )
-    return connection.execute(query).scalar()
+    return select(ranked).where(ranked.c.place <= _DEEP).order_by(ranked.c.key, ranked.c.place)
 
 
 def _routed(connection: Connection, event_id: str) -> bool:
@@ -140,12 +175,13 @@ def _routed(connection: Connection, event_id: str) -> bool:
     return bool(connection.execute(select(there)).scalar())
 
 
-def _deliveries_of(connection: Connection, event_ids: Sequence[str]) -> tuple[str, ...]:
-    if not event_ids:
-        return ()
+def _deliveries_of(connection: Connection, took: Sequence[_Taken]) -> tuple[str, ...]:
+    if all(one.is_new for one in took):
+        return tuple(sorted(made for one in took for made in one.made))
+    those = deliveries.c.event_id.in_([one.event_id for one in took])
     query = (
         select(deliveries.c.id)
-        .where(deliveries.c.event_id.in_(event_ids), deliveries.c.kind == Kind.IMPORT)
+        .where(those, deliveries.c.kind == Kind.IMPORT)
         .order_by(deliveries.c.id)
     )
     return tuple(connection.execute(query).scalars())

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import BigInteger, Connection, and_, func, select, true, type_coerce, update
 
 from relay.model import Claim, Event, Kind, State
 from relay.store.engine import Part
+from relay.store.gates import Keeper, Lane, Limits
 from relay.store.rows import AnyRow, to_delivery, to_event
-from relay.store.schema import RUNNING, attempts, deliveries, events
+from relay.store.schema import PENDING, RUNNING, attempts, deliveries, events, gates
 from relay.store.search import Wanted, next_due
+from relay.units import Allowance
+
+NO_RATES: Mapping[Lane, Allowance] = {}
 
 _UNCERTAIN = ("retry", "lost", "failed", "released")
 """Outcomes after which the destination may have been reached all the same.
@@ -27,26 +32,31 @@ class Claims(Part):
         self,
         owner: str,
         lease: timedelta,
-        limits: Mapping[tuple[Kind, str], int],
+        limits: Mapping[Lane, int],
         now: datetime,
         *,
         kind: Kind | None = None,
         only: str | None = None,
+        rates: Mapping[Lane, Allowance] = NO_RATES,
     ) -> Claim | None:
         """Takes the delivery that is due longest, of one kind or exactly `only`; None: none is.
 
         Due are pending ones, and running ones whose lease has ended (their attempt is closed as
-        lost). Passed over are those whose kind and destination has `limits` running already or
-        is on hold, and imports of an object that the same route is importing.
+        lost). Passed over are those whose kind and destination has `limits` running already, has
+        used up its `rates`, or whose gate is closed, and imports of an object that the same route
+        is importing.
         """
 
         def write(connection: Connection) -> Claim | None:
             self._database.alone(connection, "claim")
-            row = next_due(connection, Wanted(limits, now, kind, only))
+            row = next_due(connection, Wanted(Limits(limits, rates), now, kind, only))
             if row is None:
                 return None
             if row.state == State.RUNNING:
                 close_attempt(connection, row.id, row.attempts, "lost", now)
+            lane = row.kind, row.destination
+            if lane in rates:
+                Keeper(self._database, connection, lane).spend(rates[lane], now)
             return _take(connection, row, owner, now + lease, now)
 
         return self._database.together(write)
@@ -92,6 +102,21 @@ class Claims(Part):
             close_attempt(connection, claim.delivery.id, claim.delivery.attempts, "released", now)
             return True
 
+    def turn_back(self, by: timedelta, now: datetime) -> None:
+        """Lets what waits wait that much less, after the clock was turned back by it.
+
+        Where several processes saw the same turn, it is due at once: early rather than an hour
+        late.
+        """
+        waits = ((deliveries, ("due",), PENDING), (gates, ("until", "next", "probe"), true()))
+        with self._database.write() as connection:
+            for table, names, where in waits:
+                for name in names:
+                    column = table.c[name]
+                    earlier = type_coerce(column, BigInteger) - by // timedelta(microseconds=1)
+                    change = update(table).where(where, column > now).values({name: earlier})
+                    connection.execute(change)
+
 
 def idle(due: datetime) -> dict[str, object]:
     """The values of a delivery that waits and belongs to nobody."""
@@ -135,9 +160,12 @@ def _take(connection: Connection, row: AnyRow, owner: str, until: datetime, now:
         attempts.insert().values(delivery_id=row.id, number=number, started=now, **copied)
     )
     delivery = to_delivery(connection.execute(select(deliveries).where(this)).one())
-    earlier = _earlier(connection, row.id)
     event = _event(connection, row)
-    return Claim(delivery, event, owner, delivery.fence, row.tries + 1, earlier)
+    claim = Claim(delivery, event, owner, delivery.fence, row.tries + 1)
+    if not row.attempts:
+        return claim
+    earlier, crashes = _earlier(connection, row.id), _crashes(connection, row.id, number)
+    return replace(claim, earlier=earlier, crashes=crashes)
 
 
 def _event(connection: Connection, row: AnyRow) -> Event | None:
@@ -158,3 +186,13 @@ def _earlier(connection: Connection, delivery_id: str) -> datetime | None:
         its, attempts.c.number > settled, attempts.c.outcome.in_(_UNCERTAIN)
     )
     return connection.execute(query).scalar()
+
+
+def _crashes(connection: Connection, delivery_id: str, number: int) -> int:
+    """How many attempts right before this number were lost."""
+    query = select(func.coalesce(func.max(attempts.c.number), 0)).where(
+        attempts.c.delivery_id == delivery_id,
+        attempts.c.number < number,
+        attempts.c.outcome != "lost",
+    )
+    return number - 1 - int(connection.execute(query).scalar_one())

@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal,
     make_url,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
@@ -30,11 +31,14 @@ from relay.globs import compile_glob
 from relay.model import Text
 from relay.store.schema import AnyText
 from relay.store.sqlite import SETTING, WAIT, open_sqlite
-from relay.store.trouble import translated, unavailable
+from relay.store.trouble import in_words, translated, unavailable
 from relay.store.turn import Turn
 from relay.store.writer import T, Work, Writer
 
 Insert = sqlite.Insert | postgresql.Insert
+
+CHANNEL = "relay"
+"""PostgreSQL's LISTEN channel on which processes tell each other of new deliveries."""
 
 
 class Database:
@@ -45,6 +49,7 @@ class Database:
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._turn = Turn()
         self._writer = Writer(self.write)
+        self._inserts: dict[Table, Insert] = {}
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -100,16 +105,39 @@ class Database:
             number = int.from_bytes(hashlib.sha256(words).digest()[:8], "big", signed=True)
             connection.execute(select(func.pg_advisory_xact_lock(number)))
 
+    def tell(self, connection: Connection) -> None:
+        """Wakes every process that listens, once this transaction is committed."""
+        if not self.is_sqlite:
+            connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+    @contextmanager
+    def lent(self) -> Iterator[Any]:
+        """A connection of psycopg's own, outside of any transaction; closed afterwards."""
+        driver: Any = self._engine.dialect.dbapi
+        with translated():
+            connection = self._engine.raw_connection()
+            own: Any = connection.driver_connection
+            connection.detach()
+        try:
+            own.autocommit = True
+            yield own
+        except driver.Error as error:
+            raise in_words(str(error)) from error
+        finally:
+            own.close()
+
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT, which standard SQL does not."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def insert_new(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
         """Inserts a row unless one with its key is there; whether it did."""
-        insert = self.insert(table).on_conflict_do_nothing()
-        # Without the option the count of an INSERT is lost on PostgreSQL: nothing would be new.
-        result = connection.execute(insert, row, execution_options={"preserve_rowcount": True})
-        return result.rowcount == 1
+        insert = self._inserts.get(table)
+        if insert is None:
+            # Without the option the count of an INSERT is lost on PostgreSQL: nothing would be new.
+            insert = self.insert(table).on_conflict_do_nothing()
+            insert = self._inserts[table] = insert.execution_options(preserve_rowcount=True)
+        return connection.execute(insert, row).rowcount == 1
 
     def matches(self, column: Column[str], glob: str) -> ColumnElement[bool]:
         """Whether a column matches a glob as in routes. ValueError says what is wrong with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import Select, func, select
 from relay.model import Kind, State, Verdict
 from relay.store.engine import Part
 from relay.store.rows import AnyRow
-from relay.store.schema import PENDING, RUNNING, attempts, deliveries, events, notifications
+from relay.store.schema import PENDING, RUNNING, attempts, deliveries, events, notifications, totals
 
 _COUNT = func.count().label("number")
 
@@ -53,19 +54,33 @@ class Figures(Part):
     def event_counts(self) -> dict[str, int]:
         """Events by source, each upload once."""
         rows = self._rows(select(events.c.source, _COUNT).group_by(events.c.source))
-        return {row.source: row.number for row in rows}
+        counts = Counter({row.source: row.number for row in rows})
+        for row in self._gone("events"):
+            counts[row.first] += row.number
+        return dict(counts)
 
     def attempt_counts(self) -> dict[tuple[Kind, str, str], int]:
         """Finished attempts by kind, destination and outcome."""
         columns = attempts.c.kind, attempts.c.destination, attempts.c.outcome
         query = select(*columns, _COUNT).where(attempts.c.outcome.is_not(None)).group_by(*columns)
-        return {(row.kind, row.destination, row.outcome): row.number for row in self._rows(query)}
+        rows = self._rows(query)
+        counts = Counter({(row.kind, row.destination, row.outcome): row.number for row in rows})
+        for row in self._gone("attempts"):
+            counts[Kind(row.first), row.second, row.third] += row.number
+        return dict(counts)
 
     def notification_counts(self) -> dict[tuple[str, Verdict], int]:
         """Notifications by source and verdict."""
         columns = notifications.c.source, notifications.c.verdict
         rows = self._rows(select(*columns, _COUNT).group_by(*columns))
-        return {(row.source, row.verdict): row.number for row in rows}
+        counts = Counter({(row.source, row.verdict): row.number for row in rows})
+        for row in self._gone("notifications"):
+            counts[row.first, Verdict(row.second)] += row.number
+        return dict(counts)
+
+    def _gone(self, what: str) -> list[AnyRow]:
+        """What was counted of things that retention took away."""
+        return self._rows(select(totals).where(totals.c.what == what))
 
     def _rows(self, query: Select[Any]) -> list[AnyRow]:
         with self._database.read() as connection:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, case
+from sqlalchemy import Connection
 
+from relay.ids import new_id
 from relay.model import (
     Claim,
     Failed,
@@ -19,11 +20,13 @@ from relay.model import (
     State,
     Succeeded,
     Trigger,
-    new_id,
 )
 from relay.store.claims import change, close_attempt, idle
 from relay.store.engine import Part
-from relay.store.schema import deliveries, holds
+from relay.store.gates import Keeper
+from relay.store.schema import deliveries
+
+Turned = Literal["down", "up"]
 
 _ANSWER = 4096
 """Bytes of an answer that are kept."""
@@ -32,7 +35,7 @@ _ANSWER = 4096
 class Outcomes(Part):
     """How deliveries end, or go on."""
 
-    def finish(
+    def finish(  # noqa: PLR0913 - what is recorded together
         self,
         claim: Claim,
         outcome: Outcome,
@@ -40,10 +43,13 @@ class Outcomes(Part):
         *,
         due: datetime | None = None,
         messages: Sequence[NewMessage] = (),
+        turns: Callable[[Turned], Sequence[NewMessage]] = lambda _: (),
     ) -> bool:
         """Records an outcome, with the messages that tell of it, in one transaction.
 
         A Retry needs `due`; with `hold`, its kind and destination waits until then as well.
+        `turns` gives the messages about the destination when by this outcome it counts as "down",
+        or is "up" again: once for each such change. It may be asked more than once.
         False, and nothing is written, when the delivery is not the claim's any more.
         """
         values = _new_values(outcome, now, due)
@@ -60,32 +66,36 @@ class Outcomes(Part):
                 error=values["error"],
                 answer=_cut(None if isinstance(outcome, Skipped) else outcome.answer),
             )
-            if isinstance(outcome, Retry) and outcome.hold and due is not None:
-                self._hold(connection, claim, due)
-            if messages:
-                rows = [_message(claim, message, now) for message in messages]
+            lane = claim.delivery.kind, claim.delivery.destination
+            turned = _turn(Keeper(self._database, connection, lane), outcome, due, now)
+            rows = [_message(claim, message, now) for message in messages]
+            rows += [_about_gate(message, now) for message in (turns(turned) if turned else ())]
+            if rows:
                 connection.execute(deliveries.insert(), rows)
+                self._database.tell(connection)
             return True
 
         return self._database.together(write)
 
-    def _hold(self, connection: Connection, claim: Claim, until: datetime) -> None:
-        lane = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}
-        insert = self._database.insert(holds).values(**lane, until=until)
-        asked = insert.excluded.until
-        later = case((asked > holds.c.until, asked), else_=holds.c.until)
-        connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=[holds.c.kind, holds.c.destination], set_={"until": later}
-            )
-        )
+
+def _turn(gate: Keeper, outcome: Outcome, due: datetime | None, now: datetime) -> Turned | None:
+    """Moves the gate by what came of a delivery; whether the destination went down or up by it."""
+    held = isinstance(outcome, Retry) and outcome.hold
+    if held and due is not None:
+        gate.hold(due)
+    if isinstance(outcome, Retry) and outcome.unwell:
+        return "down" if gate.failed(now) else None
+    if held or isinstance(outcome, Succeeded):
+        return "up" if gate.answered() else None
+    return None
 
 
 def _new_values(outcome: Outcome, now: datetime, due: datetime | None) -> dict[str, Any]:
     if isinstance(outcome, Retry):
         if due is None:
             raise ValueError("a retry without a time to retry at is a failure")
-        return {**idle(due), "error": outcome.problem.to_json()}
+        counted = {} if outcome.counts else {"tries": deliveries.c.tries - 1}
+        return {**idle(due), **counted, "error": outcome.problem.to_json()}
     over = {"due": None, "owner": None, "leased_until": None, "finished": now}
     match outcome:
         case Succeeded(result):
@@ -122,6 +132,26 @@ def _message(claim: Claim, message: NewMessage, now: datetime) -> dict[str, Any]
         "destination": message.channel,
         "event_id": told.event_id,
         "parent": told.id,
+        "created": now,
+        "due": now,
+        "trigger": Trigger.AUTOMATIC,
+        "options": {},
+        "channels": [],
+        "message": {"type": message.type, "body": message.body},
+    }
+
+
+def _about_gate(message: NewMessage, now: datetime) -> dict[str, Any]:
+    """A message about a destination: it tells of no delivery, and so of no object."""
+    return {
+        "id": new_id(now),
+        "kind": Kind.MESSAGE,
+        "state": State.PENDING,
+        **dict.fromkeys(("source", "route", "bucket", "key"), ""),
+        "version": None,
+        "destination": message.channel,
+        "event_id": None,
+        "parent": None,
         "created": now,
         "due": now,
         "trigger": Trigger.AUTOMATIC,

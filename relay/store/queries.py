@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select, true
 
 from relay.model import Attempt, Delivery, Event, Kind
 from relay.store.engine import Part
 from relay.store.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
-from relay.store.schema import BY_SCAN, attempts, deliveries, events, notifications
-from relay.store.values import UNDER_WAY, Notification
+from relay.store.same import CLOCKS, FOUND
+from relay.store.schema import attempts, deliveries, events, notifications
+from relay.store.values import Notification
 
 
 class Queries(Part):
@@ -59,16 +60,12 @@ class Queries(Part):
             row = connection.execute(query).first()
             return to_notification(row) if row else None
 
-    def scanned(self, source: str) -> bool:
-        """Whether a scan of this source ever came to its end."""
-        reason = notifications.c.reason
-        ended = or_(reason.is_(None), reason != UNDER_WAY)
-        query = select(exists().where(BY_SCAN, notifications.c.source == source, ended))
-        with self._database.read() as connection:
-            return bool(connection.execute(query).scalar())
+    def newer(self, event_id: str, route: str, *, perhaps: bool = False) -> str | None:
+        """The id of a newer event of the same object that the same route has a delivery for.
 
-    def newer(self, event_id: str, route: str) -> str | None:
-        """The id of a newer event of the same object that the same route has a delivery for."""
+        Certain is what the storage ordered itself. `perhaps`: also one of which, by the times, it
+        cannot be excluded that it is newer; then only the storage can tell.
+        """
         routed = exists().where(
             deliveries.c.event_id == events.c.id,
             deliveries.c.route == route,
@@ -80,7 +77,8 @@ class Queries(Part):
             if mine is None:
                 return None
             same = [events.c[name] == mine._mapping[name] for name in ("source", "bucket", "key")]
-            query = select(events.c.id).where(*same, _newer(mine), routed)
+            query = select(events.c.id).where(*same, events.c.id != event_id, routed)
+            query = query.where(_newer(mine, perhaps=perhaps))
             return connection.execute(query.order_by(events.c.received.desc()).limit(1)).scalar()
 
     def _deliveries(self, condition: ColumnElement[bool]) -> list[Delivery]:
@@ -89,14 +87,24 @@ class Queries(Part):
             return [to_delivery(row) for row in connection.execute(query)]
 
 
-def _newer(mine: AnyRow) -> ColumnElement[bool]:
-    """By order where both have one of the same kind, else by time, else by arrival."""
-    by_arrival = events.c.received > mine.received
-    by_time: ColumnElement[bool] = by_arrival
-    if mine.time is not None:
-        by_time = case((events.c.time.is_not(None), events.c.time > mine.time), else_=by_arrival)
+def _newer(mine: AnyRow, *, perhaps: bool) -> ColumnElement[bool]:
+    """By order where both have one of the same kind; else `perhaps`, unless it is surely older.
+
+    Of equal orders too: some storages give all uploads the same.
+    """
+    otherwise = _may_be_newer(mine) if perhaps else false()
     prefix, colon, _ = mine.order.partition(":")
     if not colon:
-        return by_time
+        return otherwise
     same_kind = func.substr(events.c.order, 1, len(prefix) + 1) == prefix + ":"
-    return case((same_kind, events.c.order > mine.order), else_=by_time)
+    later = events.c.order >= mine.order if perhaps else events.c.order > mine.order
+    return case((same_kind, later), else_=otherwise)
+
+
+def _may_be_newer(mine: AnyRow) -> ColumnElement[bool]:
+    """What was found was there when it was found, whatever the time that its listing gave: that is
+    rounded, and a multipart upload's is that of its beginning."""
+    if mine.time is None:
+        return true()
+    latest = case((events.c.type == FOUND, events.c.received), else_=events.c.time)
+    return or_(latest.is_(None), latest >= mine.time - CLOCKS)

@@ -42,6 +42,7 @@ class Hand(Part):
                 return to_delivery(row)
             values = _again(row, now) | {"options": {**row.options, **(options or {})}}
             connection.execute(update(deliveries).where(this).values(**values))
+            self._database.tell(connection)
             return to_delivery(connection.execute(query).one())
 
     def _first_time(

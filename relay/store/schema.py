@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -184,12 +185,25 @@ attempts = Table(
     Column("answer", AnyText()),
 )
 
-holds = Table(
-    "holds",
+gates = Table(
+    "gates",
     metadata,
     Column("kind", Word(Kind), primary_key=True),
     Column("destination", AnyText(), primary_key=True),
-    _kept("until", Moment()),
+    Column("until", Moment()),  # what the destination asked for
+    Column("next", Moment()),  # when the next delivery is due if all come evenly
+    _kept("failures", Integer()),  # of the destination, in a row
+    Column("down", Moment()),  # since when it counts as down
+    Column("probe", Moment()),  # when it is tried again
+    Column("paused", Moment()),  # since when, by hand
+)
+
+totals = Table(  # what was counted and is not kept any more: counters never go back
+    "totals",
+    metadata,
+    Column("what", AnyText(), primary_key=True),
+    *(Column(name, AnyText(), primary_key=True) for name in ("first", "second", "third")),
+    _kept("number", BigInteger()),
 )
 
 idempotency = Table(
@@ -208,11 +222,27 @@ digests = Table(
     _kept("theirs", AnyText()),
 )
 
+scans = Table(
+    "scans",
+    metadata,
+    Column("source", AnyText(), primary_key=True),
+    _kept("started", Moment()),  # the scan under way, else the last one
+    Column("finished", Moment()),  # when one last came to its end
+    _kept("ran", Moment()),  # when one last made a step
+    Column("since", Moment()),
+    _kept("first", Boolean()),
+    _kept("listed", Integer()),
+    _kept("found", Integer()),
+    Column("cursor", AnyText()),  # where it goes on; none: it is not under way
+    _kept("fence", Integer()),
+    Column("owner", AnyText()),
+    Column("leased_until", Moment()),
+    Column("silent", Moment()),  # the oldest object since the last news that nobody announced
+)
+
 # Spelled out, not bound: a partial index serves only a query that says the same at planning time.
 PENDING = deliveries.c.state == literal_column("'pending'")
 RUNNING = deliveries.c.state == literal_column("'running'")
-FOUND = events.c.type == literal_column("'found'")
-BY_SCAN = notifications.c.road == literal_column("'scan'")
 
 
 def _index(name: str, *columns: Column[Any], where: Any = None) -> None:
@@ -228,7 +258,7 @@ _index("ix_deliveries_key", _d.key, _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
 _index("ix_events_object", _e.source, _e.bucket, _e.key, _e.received)
-_index("ix_events_found", _e.source, _e.bucket, _e.key, where=FOUND)
+_index("ix_events_notification", _e.notification_id)
 _index("ix_events_received", _e.source, _e.received)
 _index("ix_notifications_verdict", _n.source, _n.verdict)
-_index("ix_notifications_scan", _n.source, where=BY_SCAN)
+_index("ix_notifications_received", _n.source, _n.road, _n.received)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,11 +17,9 @@ from sqlalchemy import (
 )
 
 from relay.model import Kind
+from relay.store.gates import Lane, Limits, closed
 from relay.store.rows import AnyRow
-from relay.store.schema import PENDING, RUNNING, deliveries, holds
-
-Lane = tuple[Kind, str]
-"""A kind and a destination: what limits and holds apply to."""
+from relay.store.schema import PENDING, RUNNING, deliveries
 
 _other = deliveries.alias("other")
 _SAME_OBJECT = exists().where(
@@ -38,7 +36,7 @@ _SAME_OBJECT = exists().where(
 class Wanted:
     """What is looked for. A lane without an entry in `limits` has none."""
 
-    limits: Mapping[Lane, int]
+    limits: Limits
     now: datetime
     kind: Kind | None = None
     only: str | None = None
@@ -49,10 +47,10 @@ def next_due(connection: Connection, wanted: Wanted) -> AnyRow | None:
 
     Lane by lane, so that ten thousand deliveries behind one closed lane cost as much as one.
     """
-    closed = _closed(connection, wanted)
-    best = _expired(connection, wanted, closed)
+    shut = closed(connection, wanted.limits, wanted.now)
+    best = _expired(connection, wanted, shut)
     for lane in _lanes(connection, wanted):
-        if lane in closed:
+        if lane in shut:
             continue
         row = connection.execute(_head(wanted, lane)).first()
         if row is not None and (best is None or (row.due, row.id) < (best.due, best.id)):
@@ -70,13 +68,13 @@ def _head(wanted: Wanted, lane: Lane) -> Select[tuple[object, ...]]:
     )
 
 
-def _expired(connection: Connection, wanted: Wanted, closed: set[Lane]) -> AnyRow | None:
+def _expired(connection: Connection, wanted: Wanted, shut: set[Lane]) -> AnyRow | None:
     """The first whose worker let its lease end. Never many: a worker has few seats."""
     query = _free(wanted).where(RUNNING, deliveries.c.leased_until <= wanted.now)
     if wanted.kind is not None:
         query = query.where(deliveries.c.kind == wanted.kind)
     rows = connection.execute(query).all()
-    return next((row for row in rows if (row.kind, row.destination) not in closed), None)
+    return next((row for row in rows if (row.kind, row.destination) not in shut), None)
 
 
 def _free(wanted: Wanted) -> Select[tuple[object, ...]]:
@@ -105,17 +103,3 @@ def _lanes(connection: Connection, wanted: Wanted) -> Iterator[Lane]:
             yield kind, destination
             behind = query.where(deliveries.c.destination > destination)
             destination = connection.execute(behind).scalar()
-
-
-def _closed(connection: Connection, wanted: Wanted) -> set[Lane]:
-    """The lanes that are full or on hold."""
-    number = func.count().label("number")
-    lane = deliveries.c.kind, deliveries.c.destination
-    leased = deliveries.c.leased_until > wanted.now
-    running = connection.execute(select(*lane, number).where(RUNNING, leased).group_by(*lane))
-    taken = {(row.kind, row.destination): row.number for row in running}
-    full = {lane for lane, limit in wanted.limits.items() if taken.get(lane, 0) >= limit}
-    held = connection.execute(
-        select(holds.c.kind, holds.c.destination).where(holds.c.until > wanted.now)
-    )
-    return full | {(row.kind, row.destination) for row in held}

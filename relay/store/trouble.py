@@ -18,14 +18,14 @@ def translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _in_words(str(error.orig)) from error
+        raise in_words(str(error.orig)) from error
     except StatementError as error:
         # A value that cannot be bound is a bug of ours, not trouble with the database.
         raise (error.orig or error) from error
     except SQLAlchemyError as error:
-        raise _in_words(type(error).__name__) from error
+        raise in_words(type(error).__name__) from error
     except sqlite3.Error as error:
-        raise _in_words(str(error)) from error
+        raise in_words(str(error)) from error
 
 
 _WORDS: tuple[tuple[str, str, str, str], ...] = (
@@ -37,7 +37,7 @@ _WORDS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def _in_words(said: str) -> StoreUnavailable:
+def in_words(said: str) -> StoreUnavailable:
     for sign, code, en, zh in _WORDS:
         if sign in said:
             return unavailable(code, en, zh)

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from relay.model import Event, Incoming, Kind, NewDelivery, Road, State, Verdict
+from relay.model import Event, Incoming, Kind, NewDelivery, Place, Road, State, Verdict
 
 T = TypeVar("T")
-
-
-UNDER_WAY = "first scan: under way"
-"""The reason of what a first scan marks as seen before it came to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +59,52 @@ class Accepted:
     fresh: int
     deliveries: tuple[str, ...]
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class NewScan:
+    """A scan that is asked for. `everything`: a first one delivers what is there, too.
+
+    `owner`: who scans, unlike anybody else; `dead`: an owner that is certainly gone.
+    """
+
+    source: str
+    owner: str
+    since: datetime | None = None
+    everything: bool = False
+    dead: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A scan under way, or the last one.
+
+    `first`: it marks as seen and delivers nothing. `listed`, `found`: how many objects it looked
+    at so far, and how many of them nobody had announced. `place`: where it goes on; None: it is at
+    its beginning, or has ended. `finished`: when one of the whole source last ended.
+    """
+
+    source: str
+    started: datetime
+    ran: datetime
+    fence: int
+    owner: str | None = None
+    first: bool = False
+    since: datetime | None = None
+    listed: int = 0
+    found: int = 0
+    place: Place | None = None
+    finished: datetime | None = None
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStep:
+    """What one more page of a scan brought. `place` None: it cannot go on from here."""
+
+    listed: int
+    found: int
+    place: Place | None
 
 
 @dataclass(frozen=True, slots=True)

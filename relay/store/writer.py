@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from time import monotonic
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,12 +22,19 @@ from relay.store.trouble import unavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
-Begin = Callable[[], AbstractContextManager[Connection]]
+Begin = Callable[[float], AbstractContextManager[Connection]]
 
 MOST = 64
 """Transactions in one commit: the last of them must not wait much longer than the first."""
 
-_Share = tuple[Work[Any], "Future[Any]"]
+_SHORTEST = 0.05
+"""Seconds that a transaction waits at the least to be let in."""
+
+
+class _Share(NamedTuple):
+    work: Work[Any]
+    future: Future[Any]
+    end: float
 
 
 class Writer:
@@ -34,7 +42,8 @@ class Writer:
     forks has no threads of its parent's."""
 
     def __init__(self, begin: Begin) -> None:
-        """`begin()` opens a transaction that is committed at its end."""
+        """`begin(wait)` opens a transaction that is committed at its end; it waits that many
+        seconds to be let in."""
         self._begin = begin
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[_Share | None] = queue.SimpleQueue()
@@ -49,7 +58,7 @@ class Writer:
         was not begun within `wait` seconds.
         """
         future: Future[T] = Future()
-        self._hand(work, future)
+        self._hand(_Share(work, future, monotonic() + wait))
         try:
             return future.result(wait)
         except TooLate:
@@ -67,7 +76,7 @@ class Writer:
                 self._queue.put(None)
                 thread.join()
 
-    def _hand(self, work: Work[T], future: Future[T]) -> None:
+    def _hand(self, share: _Share) -> None:
         with self._lock:
             if self._thread is None or self._pid != os.getpid():
                 self._queue = queue.SimpleQueue()
@@ -76,7 +85,7 @@ class Writer:
                     target=self._run, args=(self._queue,), name="relay writes", daemon=True
                 )
                 self._thread.start()
-            self._queue.put((work, future))
+            self._queue.put(share)
 
     def _run(self, waiting: queue.SimpleQueue[_Share | None]) -> None:
         going = True
@@ -85,7 +94,7 @@ class Writer:
             while len(taken) < MOST and not waiting.empty():
                 taken.append(waiting.get())
             going = None not in taken
-            batch = [one for one in taken if one and one[1].set_running_or_notify_cancel()]
+            batch = [one for one in taken if one and one.future.set_running_or_notify_cancel()]
             if batch and not self._write(batch):
                 # One of them failed, and so none happened: each for itself, the others succeed.
                 for share in batch:
@@ -93,17 +102,18 @@ class Writer:
 
     def _write(self, batch: Sequence[_Share]) -> bool:
         """Whether every future got its answer; a batch of one always does."""
+        wait = max(min(share.end for share in batch) - monotonic(), _SHORTEST)
         try:
-            with self._begin() as connection:
-                done = [work(connection) for work, _ in batch]
+            with self._begin(wait) as connection:
+                done = [share.work(connection) for share in batch]
         except BaseException as error:  # noqa: BLE001 - it belongs to the thread that asked
             if len(batch) > 1 and not _hopeless(error):
                 return False
-            for _, future in batch:
-                future.set_exception(error)
+            for share in batch:
+                share.future.set_exception(error)
             return True
-        for (_, future), result in zip(batch, done, strict=True):
-            future.set_result(result)
+        for share, result in zip(batch, done, strict=True):
+            share.future.set_result(result)
         return True
 
 

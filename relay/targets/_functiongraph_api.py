@@ -12,9 +12,9 @@ from requests.auth import AuthBase
 
 from relay.model import Json
 from relay.outbound import Outbound, translate
+from relay.renewed import Clock
 from relay.targets._functiongraph_auth import Credentials
 from relay.targets._functiongraph_errors import Answer, Effect, classify, read_answer, unreadable
-from relay.targets._functiongraph_renewed import Clock
 from relay.targets._functiongraph_settings import FunctionGraphSettings
 
 MAX_ANSWER = 4 * 2**20

@@ -13,6 +13,7 @@ from relay.errors import Busy, PermanentFailure, RelayError, TemporaryFailure
 from relay.logs import hide
 from relay.model import Json, Text
 from relay.outbound import Outbound, translate
+from relay.renewed import Clock, Fetched, Renewed
 from relay.signing import UNSIGNED, AccessKey, authorization, date_of, host_of
 from relay.targets._functiongraph_errors import (
     STALE_KEY,
@@ -24,7 +25,6 @@ from relay.targets._functiongraph_errors import (
 from relay.targets._functiongraph_hints import TOO_LARGE_FOR_A_SIGNATURE
 from relay.targets._functiongraph_keys import Keys
 from relay.targets._functiongraph_metadata import Metadata
-from relay.targets._functiongraph_renewed import Clock, Fetched, Renewed
 from relay.targets._functiongraph_settings import FunctionGraphSettings
 
 SIGNED_LIMIT = 12_000_000

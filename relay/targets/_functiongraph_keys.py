@@ -15,9 +15,9 @@ from pathlib import Path
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.logs import hide
 from relay.model import Text
+from relay.renewed import Clock, Fetched, Renewed
 from relay.signing import AccessKey
 from relay.targets._functiongraph_metadata import Metadata
-from relay.targets._functiongraph_renewed import Clock, Fetched, Renewed
 
 PROJECT_ID = "HUAWEICLOUD_SDK_PROJECT_ID"
 CREDENTIALS_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"

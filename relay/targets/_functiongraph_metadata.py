@@ -15,8 +15,8 @@ import requests
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Text
 from relay.outbound import Outbound, cleaned, retry_after
+from relay.renewed import Clock
 from relay.signing import AccessKey
-from relay.targets._functiongraph_renewed import Clock
 
 ENDPOINT = "http://169.254.169.254"
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 3.0

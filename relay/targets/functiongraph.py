@@ -17,12 +17,12 @@ from relay.body import CodeBody, ImportBody
 from relay.errors import PermanentFailure
 from relay.model import Json, Text, utc_now
 from relay.outbound import Outbound
+from relay.renewed import Clock
 from relay.target import Archive, Held, Landed, Order, Progress
 from relay.target import Target as Contract
 from relay.targets._functiongraph_api import Api, Call
 from relay.targets._functiongraph_errors import Answer, unreadable
 from relay.targets._functiongraph_hints import HINTS
-from relay.targets._functiongraph_renewed import Clock
 from relay.targets._functiongraph_settings import FunctionGraphSettings
 from relay.units import size_words
 

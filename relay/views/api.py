@@ -11,6 +11,7 @@ from relay.errors import Rejected
 from relay.model import Delivery, Kind
 from relay.store import DeliveryQuery, NotFound, Notification, Page, Store
 from relay.views import shapes
+from relay.views import shapes_places as places
 from relay.views.asked import DeliveriesQuery, PageQuery, RetriggerBody, SubmissionBody
 from relay.views.contract import Operation, Reply, document, mount, offers
 from relay.views.desk import Front
@@ -152,22 +153,52 @@ class Api:
         receipt = self.front.desk.replay(notification_id)
         return shapes.ReceiptShape(notification=receipt.notification, events=receipt.events)
 
-    @offers(Operation("GET", "/sources", "How each source is doing", {200: shapes.SourceList}))
-    def list_sources(self) -> shapes.SourceList:
-        found = self.front.desk.sources()
-        return shapes.SourceList(items=[shapes.SourceShape.model_validate(one) for one in found])
+    @offers(Operation("GET", "/sources", "How each source is doing", {200: places.SourceList}))
+    def list_sources(self) -> places.SourceList:
+        tongue = language()
+        found = [places.SourceShape.of(one, tongue) for one in self.front.desk.sources()]
+        return places.SourceList(items=found)
 
     @offers(
         Operation(
             "POST",
             "/sources/<source>/scan",
             "Enqueue what no event announced",
-            {200: shapes.ScanShape},
+            {200: places.ScanShape},
             errors=ACTS,
         )
     )
-    def scan_source(self, source: str) -> shapes.ScanShape:
-        return shapes.ScanShape.model_validate(self.front.desk.scan(source))
+    def scan_source(self, source: str) -> places.ScanShape:
+        return places.ScanShape.model_validate(self.front.desk.scan(source))
+
+    @offers(Operation("GET", "/targets", "How each target is doing", {200: places.TargetList}))
+    def list_targets(self) -> places.TargetList:
+        found = [places.TargetShape(**one) for one in self.front.desk.targets()]
+        return places.TargetList(items=found)
+
+    @offers(
+        Operation(
+            "POST",
+            "/targets/<target>/pause",
+            "Deliver nothing to a target until it is resumed",
+            {200: places.TargetShape},
+            errors=ACTS,
+        )
+    )
+    def pause_target(self, target: str) -> places.TargetShape:
+        return places.TargetShape(**self.front.desk.pause(target))
+
+    @offers(
+        Operation(
+            "POST",
+            "/targets/<target>/resume",
+            "Deliver to a target again, whatever held it back",
+            {200: places.TargetShape},
+            errors=ACTS,
+        )
+    )
+    def resume_target(self, target: str) -> places.TargetShape:
+        return places.TargetShape(**self.front.desk.resume(target))
 
 
 def known_delivery(store: Store, delivery_id: str) -> Delivery:

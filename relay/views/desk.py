@@ -37,10 +37,20 @@ class Desk(Protocol):
         """Tries a delivery again: NotFound, Conflict. `key` is an Idempotency-Key."""
 
     def scan(self, source: str) -> Json:
-        """Enqueues what no event announced; {"listed", "found", "first"}. Raises RelayErrors."""
+        """Enqueues what no event announced; see ScanShape. Raises RelayErrors."""
 
     def sources(self) -> list[Json]:
-        """name, kind, last_notification, last_event, lag_seconds and errors of every source."""
+        """name, kind, last_notification, last_event, lag_seconds, errors, silent_since and silent
+        (the Problem, or None) of every source."""
+
+    def targets(self) -> list[Json]:
+        """name, kind, state (open, paused, down, waiting), since and until of every target."""
+
+    def pause(self, target: str) -> Json:
+        """Holds a target back; as in `targets`. NotFound."""
+
+    def resume(self, target: str) -> Json:
+        """Opens it again; as in `targets`. NotFound."""
 
 
 @dataclass(frozen=True, slots=True)

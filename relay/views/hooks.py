@@ -30,6 +30,7 @@ def blueprint(front: Front) -> Blueprint:
             path=request.path,
             query=request.args.to_dict(),
             headers={name.lower(): value for name, value in request.headers.items()},
+            raw_query=request.query_string.decode("latin-1"),
         )
         receipt = front.desk.accept(incoming)
         if receipt.answer is not None:

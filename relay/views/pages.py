@@ -45,6 +45,8 @@ def blueprint(front: Front) -> Blueprint:
     pages.get("/notifications/<notification_id>")(views.notification)
     pages.post("/notifications/<notification_id>/replay")(views.replay)
     pages.get("/sources")(views.sources)
+    pages.post("/targets/<target>/pause")(views.pause)
+    pages.post("/targets/<target>/resume")(views.resume)
     return pages
 
 
@@ -108,7 +110,20 @@ class Pages:
         return redirect(address, 303)
 
     def sources(self) -> Any:
-        return _page("sources.html", sources=self.front.desk.sources(), base=self._base())
+        desk = self.front.desk
+        return _page(
+            "sources.html", sources=desk.sources(), targets=desk.targets(), base=self._base()
+        )
+
+    def pause(self, target: str) -> Any:
+        check_form()
+        self.front.desk.pause(target)
+        return redirect(url_for("pages.sources"), 303)
+
+    def resume(self, target: str) -> Any:
+        check_form()
+        self.front.desk.resume(target)
+        return redirect(url_for("pages.sources"), 303)
 
     def _story(self, delivery_id: str) -> dict[str, Any]:
         store = self.front.store

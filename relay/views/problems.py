@@ -85,10 +85,16 @@ def _relay_error(error: RelayError) -> Response:
     status = status_of(error)
     headers = {}
     if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="relay"'
+        headers["WWW-Authenticate"] = _challenges()
     if status == 503:
         headers["Retry-After"] = str(_seconds(error))
     return _answer(status, error.problem, headers)
+
+
+def _challenges() -> str:
+    """How a token may be shown. Oracle's notifications show theirs once Basic is asked for."""
+    basic = 'Basic realm="relay", ' if request.path.startswith("/hooks/") else ""
+    return f'{basic}Bearer realm="relay"'
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from relay.model import Attempt, Delivery, Event, Json, Kind, Problem, Road, State, Trigger, Verdict
 from relay.store import Notification
@@ -212,31 +212,6 @@ class NotificationPage(Given):
 
     items: list[NotificationShape]
     next_cursor: str | None
-
-
-class SourceShape(Given):
-    """How a source is doing."""
-
-    name: str
-    kind: str
-    last_notification: AwareDatetime | None = None
-    last_event: AwareDatetime | None = None
-    lag_seconds: float | None = None
-    errors: list[Any] = Field(default_factory=list)
-
-
-class ScanShape(Given):
-    """What a scan came upon; `first`: what was there was marked as seen, not enqueued."""
-
-    listed: int
-    found: int
-    first: bool
-
-
-class SourceList(Given):
-    """Every configured source."""
-
-    items: list[SourceShape]
 
 
 def deliveries(found: Iterable[Delivery], language: str) -> list[DeliveryShape]:

@@ -120,7 +120,7 @@ class TestAdvice:
         text = CONFIGURATION.replace('token = "a-hook-token-that-is-long"\n', "")
         told = advice(run, text)["sources.exports"]
         assert "nothing can be posted to it" in told
-        assert "Set token." in told
+        assert "Set sns_topic_arns or token or secret." in told
 
     def test_unless_it_pulls_a_queue(self, run: Run) -> None:
         queue = 'sqs_queue_url = "https://sqs.us-east-1.amazonaws.com/1/q"\n'

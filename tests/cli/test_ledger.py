@@ -230,3 +230,17 @@ def test_colour_is_only_for_a_terminal_that_wants_it(
     assert style("x", fg="red") == "x"
     monkeypatch.delenv("NO_COLOR")
     assert style("x", fg="red") == "\x1b[31mx\x1b[0m"
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_target_is_paused_and_resumed(run: Run, store: Store) -> None:
+    assert "open" in run("targets").stdout
+    assert "paused" in run("pause", "prod").stdout
+    assert json.loads(run("targets", "--json").stdout)[0]["state"] == "paused"
+    arrive(store, "a.zip")
+    assert store.claim("w1", timedelta(seconds=30), {}, utc_now()) is None
+    assert "open" in run("resume", "prod").stdout
+    assert store.claim("w1", timedelta(seconds=30), {}, utc_now()) is not None
+    unknown = run("pause", "nowhere")
+    assert unknown.exit_code == 1
+    assert "There is no target" in unknown.stderr

@@ -85,7 +85,9 @@ def test_gunicorn_with_the_file_serves_delivers_and_ends(tmp_path, free_ports, s
     inbox = tmp_path / "folder"
     inbox.mkdir()
     config = tmp_path / "relay.toml"
-    config.write_text(f'[sources.here]\nkind = "local"\nfolder = "{inbox}"\nsettle = "0"\n')
+    # Without scans: the first one would mark the file as seen, if it came before the watch.
+    keys = f'folder = "{inbox}"\nsettle = "0"\nscan_every = "0"\n'
+    config.write_text(f'[sources.here]\nkind = "local"\n{keys}')
     arguments = [BIN / "gunicorn", "--config", DEPLOY / "gunicorn.conf.py"]
     arguments += ["--bind", f"127.0.0.1:{free_ports[0]}", "--access-logfile", tmp_path / "access"]
     (tmp_path / "var").mkdir()

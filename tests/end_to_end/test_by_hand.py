@@ -1,14 +1,17 @@
 """The commands that act, as a person types them."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from relay.model import State
+from relay.model import State, utc_now
 from relay.sandbox.exports import make_export
+from relay.store import NewScan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,9 +111,49 @@ def test_a_scan_finds_what_nobody_announced(world, relay):
     dry = json.loads(relay("scan", "exports", "--dry-run", "--json"))
     assert dry == {"would_enqueue": ["exports/prod/hello.zip"]}
     assert world.imports() == []
-    assert json.loads(relay("scan", "exports", "--all", "--json"))["found"] == 1
+    assert json.loads(relay("scan", "exports", "--everything", "--json"))["found"] == 1
     assert [one.state for one in world.imports()] == [State.PENDING]
     assert json.loads(relay("scan", "exports", "--json"))["found"] == 0
+
+
+def test_a_scan_says_in_words_what_it_did(world, relay):
+    world.upload()
+    assert "1 objects looked at, 1 marked as seen" in relay("scan", "exports")
+    world.upload("prod/\x1b[31mnew.zip")
+    dry = relay("scan", "exports", "--dry-run")
+    assert "1 would be enqueued\n  exports/prod/\\x1b[31mnew.zip" in dry
+    assert "2 objects looked at, 1 enqueued" in relay("scan", "exports", "--since", "1h")
+
+
+def test_a_scan_in_runs_says_that_there_is_more(world, relay):
+    world.path.write_text(world.path.read_text().replace("[targets", "scan_limit = 2\n[targets"))
+    for name in "abc":
+        world.upload(f"prod/{name}.zip", body=name.encode())
+    assert "There are more" in relay("scan", "exports", "--everything")
+    told = relay("scan", "exports", "--everything")
+    assert "went on where the last run was cut off" in told
+    assert "There are more" not in told
+    assert len(world.imports()) == 3
+
+
+def test_a_second_scan_at_the_same_time_is_told_of_the_first(world, relay):
+    world.ledger.begin_scan(NewScan("exports", "another process"), utc_now())
+    relay("scan", "exports", code=1, says="A scan of exports is under way")
+
+
+def test_a_scan_counts_on_a_terminal(world):
+    world.upload()
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "relay", "--config", str(world.path), "scan", "exports"]
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=terminal, timeout=60, check=True
+    )
+    os.close(terminal)
+    shown = os.read(screen, 4096).decode()
+    os.close(screen)
+    assert "1 listed, 1 found" in shown
+    assert shown.endswith("\r\x1b[K"), "the line is left empty"
+    assert done.stdout.decode().startswith("1 objects looked at")
 
 
 def test_a_scan_of_nothing_known_is_a_configuration_error(relay):

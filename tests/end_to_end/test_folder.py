@@ -80,14 +80,14 @@ def test_the_first_scan_marks_what_is_there_and_the_next_finds_what_came(world, 
     house = relay()
     handler = house.plugins.sources["inbox"]
     handler.settings = handler.settings.model_copy(update={"settle": _none()})
-    first = house.puller.scan_once(handler)
-    assert first == {"listed": 1, "found": 1, "first": True}
+    first = house.puller.scanner.scan_once(handler)
+    assert (first["listed"], first["found"], first["first"]) == (1, 1, True)
     assert world.imports() == []
     (inbox / "new.zip").write_bytes(make_export("new"))
-    again = house.puller.scan_once(handler)
-    assert again == {"listed": 2, "found": 1, "first": False}
+    again = house.puller.scanner.scan_once(handler)
+    assert (again["listed"], again["found"], again["first"]) == (2, 1, False)
     assert [one.key for one in world.imports()] == ["new.zip"]
-    assert house.puller.scan_once(handler)["found"] == 0
+    assert house.puller.scanner.scan_once(handler)["found"] == 0
 
 
 def test_a_first_scan_that_broke_off_is_still_the_first(world, inbox, relay, monkeypatch):
@@ -96,18 +96,20 @@ def test_a_first_scan_that_broke_off_is_still_the_first(world, inbox, relay, mon
     house = relay()
     handler = house.plugins.sources["inbox"]
     handler.settings = handler.settings.model_copy(update={"settle": _none()})
-    listed = list(handler.scan())
+    pages = list(handler.scan_pages(most=1))
 
-    def broken(since=None):
-        yield from listed[:1] * 100
+    def broken(since=None, after=None, most=None):
+        yield pages[0]
         raise TemporaryFailure("x", "the listing broke off")
 
-    monkeypatch.setattr(handler, "scan", broken)
+    monkeypatch.setattr(handler, "scan_pages", broken)
     with pytest.raises(TemporaryFailure):
-        house.puller.scan_once(handler)
+        house.puller.scanner.scan_once(handler)
     monkeypatch.undo()
-    assert house.puller.scan_once(handler)["first"] is True
-    assert house.puller.scan_once(handler) == {"listed": 2, "found": 0, "first": False}
+    rest = house.puller.scanner.scan_once(handler)
+    assert (rest["first"], rest["resumed"], rest["listed"]) == (True, True, 1)
+    again = house.puller.scanner.scan_once(handler)
+    assert (again["listed"], again["found"], again["first"]) == (2, 0, False)
     assert world.imports() == []
 
 

@@ -11,6 +11,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+collect_ignore = ["example_package"]  # its tests run where it is installed
+
 KEYS = {"aws_access_key_id": "test-key", "aws_secret_access_key": "test-secret"}
 _numbers = itertools.count()
 

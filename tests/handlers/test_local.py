@@ -273,6 +273,16 @@ class TestWatch:
         assert keys(list(handler.scan())) == ["a.zip"]
 
 
+def keys_behind(handler: Handler, key: str) -> list[str]:
+    """The keys in all pages of a scan that goes on behind a key; pages of two."""
+    pages = list(handler.scan_pages(after=("inbox", key), most=2))
+    assert all(page.listed <= 2 for page in pages)
+    assert [page.place is None for page in pages] == [False] * (len(pages) - 1) + [True] * bool(
+        pages
+    )
+    return [event.object.key for page in pages for event in page.events]
+
+
 class TestScan:
     def test_a_scan_and_the_watch_tell_of_the_same_event(
         self, folder: Path, told: Any, handler: Handler
@@ -317,6 +327,23 @@ class TestScan:
         (folder / "link.zip").symlink_to(folder / "b" / "c.zip")
         (folder / "loop").symlink_to(folder)
         assert keys(list(handler.scan())) == ["b/c.zip"]
+
+    def test_a_scan_goes_on_behind_any_file_though_it_is_gone(
+        self, folder: Path, settings: Json
+    ) -> None:
+        handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "0"}))
+        names = ["a-b", "a/x", "a/y/z", "a/y0", "a0", "b", "b\\x5c", "é/\udcff"]
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"x")
+        whole = [event.object.key for event in handler.scan()]
+        assert len(whole) == len(names)
+        for number, key in enumerate(whole):
+            assert keys_behind(handler, key) == whole[number + 1 :]
+        (folder / "a" / "y" / "z").unlink()
+        (folder / "a" / "y").rmdir()
+        assert keys_behind(handler, "a/y/z")[0] == "a/y0"
+        assert len(keys_behind(handler, "no/../path")) == len(names) - 1
 
     def test_times_that_no_calendar_has_are_no_matter(self, folder: Path, settings: Json) -> None:
         handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "0"}))

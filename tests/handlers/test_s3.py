@@ -134,20 +134,6 @@ class TestMultipart:
 
 
 class TestScan:
-    def test_pages_are_followed_in_the_order_of_keys(
-        self, handler: Handler, put: Put, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        keys = sorted(f"k-{number:04d}.zip" for number in range(25))
-        for key in keys:
-            put(key, b"x")
-        paginator = handler.client.get_paginator
-        monkeypatch.setattr(
-            handler.client,
-            "get_paginator",
-            lambda name: _Small(paginator(name)),
-        )
-        assert [event.object.key for event in handler.scan()] == keys
-
     def test_only_what_changed_since_is_found(self, handler: Handler, put: Put) -> None:
         put("old.zip", b"x")
         now = datetime.now(UTC)
@@ -166,16 +152,6 @@ class TestScan:
         ):
             list(handler.scan())
         assert raised.value.code == "storage.no_bucket"
-
-
-class _Small:
-    """A paginator with pages of ten."""
-
-    def __init__(self, paginator: Any) -> None:
-        self._paginator = paginator
-
-    def paginate(self, **arguments: Any) -> Any:
-        return self._paginator.paginate(**arguments, PaginationConfig={"PageSize": 10})
 
 
 class TestReady:

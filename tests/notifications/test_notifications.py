@@ -2,7 +2,8 @@
 
 A new wire format or a bug report is two files in `<kind>/`. The .json holds `why` (a sentence),
 `verdict` (a Verdict, or `unverified`), `events`, `reason` (words in the reason of an unreadable
-one) and `settings` (keys of the source that differ from `token = "hook-token"`).
+one) and `settings` (keys of the source that differ from `token = "hook-token"`; `accept` is what
+the kind has by default). What is signed is checked with `certificates/`, as of 2026-01-01.
 """
 
 from __future__ import annotations
@@ -16,21 +17,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from relay.envelope import Envelope
-from relay.envelopes import ENVELOPES
-from relay.errors import Unverified
+from relay.errors import TemporaryFailure, Unverified
 from relay.handler import StorageHandler
-from relay.intake import Reading, read
-from relay.loader import find
-from relay.model import Event, Incoming, Json
+from relay.intake import Reading, envelopes, read
+from relay.loader import find, known
+from relay.model import Event, Incoming, Json, Verdict
+from tests.every_kind import KINDS as DEFAULTS
 
-CASES = sorted(Path(__file__).parent.glob("*/*.http"))
-DEFAULTS: dict[str, Json] = {
-    "s3": {"endpoint_url": "http://127.0.0.1:9000", "region": "us-east-1"},
-    "local": {"folder": "/"},
-}
+HERE = Path(__file__).parent
+CASES = sorted(HERE.glob("*/*.http"))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCES = {"local": "inbox"}
-
 
 Made = Callable[[str, Json], StorageHandler]
 
@@ -69,21 +66,40 @@ def test_it_is_read_as_it_should_be(case: Path, made: Made) -> None:
 
 
 def test_every_answer_has_its_question() -> None:
-    answers = {path.with_suffix("") for path in Path(__file__).parent.glob("*/*.json")}
+    answers = {path.with_suffix("") for path in HERE.glob("*/*.json")}
     assert answers == {path.with_suffix("") for path in CASES}
-    assert len(CASES) >= 25
+    assert len(CASES) >= 120
+
+
+def test_every_kind_has_cases_that_are_good_and_others() -> None:
+    for kind in known("handlers"):
+        verdicts = {
+            json.loads(case.with_suffix(".json").read_text())["verdict"]
+            for case in CASES
+            if case.parent.name == kind
+        }
+        assert {"accepted", "unreadable"} <= verdicts, kind
 
 
 def received(handler: StorageHandler, raw: bytes) -> Reading:
-    """As the intake does it: the first envelope that recognises it verifies and unwraps it."""
+    """As the intake does it: the first offered envelope that recognises it decides."""
     incoming = request(handler.name, raw)
-    every: list[Envelope] = [ENVELOPES[name](handler.settings) for name in ENVELOPES]
-    offered = [one for one in every if one.missing() is None]
+    offered = [one for one in envelopes(handler.settings, fetch) if one.missing() is None]
     envelope = next((one for one in offered if one.recognises(incoming)), None)
     if envelope is None:
         raise Unverified("hook.unverified", "no envelope is offered")
     envelope.verify(incoming)
+    if envelope.answer(incoming) is not None:
+        return Reading((), Verdict.HANDSHAKE)
     return read(handler, envelope, incoming)
+
+
+def fetch(url: str) -> bytes:
+    """The certificate at an address, or an empty answer where a subscription is confirmed."""
+    path = HERE / "certificates" / urlsplit(url).path.rpartition("/")[2]
+    if path.suffix == ".pem" and not path.is_file():
+        raise TemporaryFailure("fetch.refused", "there is no such certificate")
+    return path.read_bytes() if path.suffix == ".pem" else b""
 
 
 def request(source: str, raw: bytes) -> Incoming:
@@ -93,10 +109,17 @@ def request(source: str, raw: bytes) -> Incoming:
     pairs = (line.partition(": ") for line in lines)
     headers = {name.lower(): value for name, _, value in pairs}
     assert int(headers["content-length"]) == len(body), "the case was changed by hand"
-    parts = urlsplit(target)
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    query = dict(parse_qsl(parts.query))
-    return Incoming(source, body, now, method=method, path=parts.path, query=query, headers=headers)
+    path, _, query = target.partition("?")
+    return Incoming(
+        source,
+        body,
+        NOW,
+        method=method,
+        path=path,
+        query=dict(parse_qsl(query, keep_blank_values=True)),
+        headers=headers,
+        raw_query=query,
+    )
 
 
 def told(event: Event) -> Json:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from relay.model import (
     Incoming,
     Kind,
     NewDelivery,
-    ObjectRef,
     Road,
     State,
     Trigger,
@@ -104,7 +101,8 @@ def test_a_key_of_any_characters_comes_back_as_it_was(store, hands, key):
     accepted = hands.accept(event)
     assert store.delivery(accepted.deliveries[0]).key == key
     assert store.event(event.id_in("exports")) == event
-    assert store.find_event("exports", ObjectRef("exports", key, etag="\ud800"))
+    found = hands.event(key, etag="\ud800", type="found", identity="x")
+    assert store.known("exports", [found]) == [event.id_in("exports")]
 
 
 def test_a_size_that_no_object_has_is_as_if_nothing_was_said(store, hands):
@@ -119,66 +117,6 @@ def test_a_time_without_a_time_zone_is_a_bug_not_a_failure_of_the_database(store
     with pytest.raises(ValueError, match="time zone"):
         hands.accept(event)
     assert store.notifications().items == ()
-
-
-class TestTheOtherRoad:
-    """The same bytes, announced by the storage and found by a scan."""
-
-    def test_a_found_object_whose_version_was_announced_is_known(self, hands):
-        announced = hands.accept(hands.event(version="v1", etag="e1", identity="sequencer:9"))
-        found = hands.event(version="v1", etag="e1", type="found")
-        again = hands.accept(found, road=Road.SCAN)
-        assert (again.fresh, again.verdict) == (0, Verdict.DUPLICATE)
-        assert again.deliveries == announced.deliveries
-
-    def test_a_found_object_with_another_version_is_new_though_its_etag_is_known(self, hands):
-        hands.accept(hands.event(version="v1", etag="e1"))
-        assert hands.accept(hands.event(version="v2", etag="e1", type="found")).fresh == 1
-
-    def test_without_versions_the_etag_decides(self, hands):
-        hands.accept(hands.event(etag="e1", identity="sequencer:1+e1"))
-        assert hands.accept(hands.event(etag="e1", type="found", identity="x")).fresh == 0
-        assert hands.accept(hands.event(etag="e2", type="found", identity="y")).fresh == 1
-
-    def test_the_same_etag_under_another_key_is_new(self, hands):
-        hands.accept(hands.event("a.zip", etag="e1"))
-        assert hands.accept(hands.event("b.zip", etag="e1", type="found")).fresh == 1
-
-    def test_an_announcement_of_what_was_found_is_known(self, hands):
-        modified = hands.now
-        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Road.SCAN)
-        late = hands.event(etag="e1", identity="s:1", time=modified + timedelta(seconds=2))
-        assert hands.accept(late).fresh == 0
-
-    def test_an_announcement_that_is_younger_than_what_was_found_is_a_new_upload(self, hands):
-        modified = hands.now
-        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Road.SCAN)
-        again = hands.event(etag="e1", identity="s:2", time=modified + timedelta(seconds=3))
-        assert hands.accept(again).fresh == 1
-
-    @pytest.mark.parametrize("which", ["found", "announced"])
-    def test_where_one_time_is_unknown_the_bytes_decide(self, hands, which):
-        found_at = None if which == "found" else hands.now
-        told_at = None if which == "announced" else hands.later(days=1)
-        hands.accept(hands.event(etag="e1", type="found", identity="x", time=found_at))
-        assert hands.accept(hands.event(etag="e1", identity="s:1", time=told_at)).fresh == 0
-
-    def test_the_same_bytes_announced_twice_are_two_uploads(self, hands):
-        hands.accept(hands.event(etag="e1", identity="s:1"))
-        assert hands.accept(hands.event(etag="e1", identity="s:2")).fresh == 1
-
-    def test_an_object_that_was_only_seen_is_routed_when_it_is_announced(self, store, hands):
-        seen = hands.event(etag="e1", type="found", identity="x")
-        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
-        told = hands.accept(hands.event(etag="e1", identity="s:1"))
-        assert (told.fresh, told.verdict, len(told.deliveries)) == (0, Verdict.ACCEPTED, 1)
-        assert store.delivery(told.deliveries[0]).event_id == seen.id_in("exports")
-
-    def test_an_object_that_was_only_seen_is_not_routed_by_another_scan(self, hands):
-        seen = hands.event(etag="e1", type="found", identity="x")
-        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
-        again = hands.accept(seen, road=Road.SCAN)
-        assert (again.deliveries, again.verdict) == ((), Verdict.DUPLICATE)
 
 
 class TestSubmission:
@@ -209,26 +147,3 @@ class TestSubmission:
         again = hands.accept(event, event, road=road)
         assert len(again.deliveries) == 2, "the skipped one and one import"
         assert hands.accept(event, road=road).deliveries == again.deliveries
-
-
-class TestFindEvent:
-    def test_finds_by_version(self, store, hands):
-        event = hands.event(version="v1", etag="e1")
-        hands.accept(event)
-        ref = ObjectRef("exports", "prod/a.zip", version="v1", etag="other")
-        assert store.find_event("exports", ref) == event.id_in("exports")
-
-    def test_finds_the_newest_by_etag(self, store, hands):
-        hands.accept(hands.event(etag="e1", identity="s:1"))
-        hands.later(seconds=1)
-        newest = hands.event(etag="e1", identity="s:2")
-        hands.accept(newest)
-        ref = ObjectRef("exports", "prod/a.zip", etag="e1")
-        assert store.find_event("exports", ref) == newest.id_in("exports")
-
-    def test_finds_nothing_for_other_bytes_or_none_named(self, store, hands):
-        hands.accept(hands.event(version="v1", etag="e1"))
-        assert store.find_event("exports", ObjectRef("exports", "prod/a.zip", "v2", "e1")) is None
-        assert store.find_event("exports", ObjectRef("exports", "prod/a.zip", etag="e2")) is None
-        assert store.find_event("exports", ObjectRef("exports", "prod/a.zip")) is None
-        assert store.find_event("other", ObjectRef("exports", "prod/a.zip", "v1")) is None

@@ -143,7 +143,7 @@ def test_a_claim_looks_into_indexes_only(store, hands):
     hands.deliver_to("test", "c.zip", version="1")
     plans = explained(store, hands.claimed)
     assert plans, "no statement was seen"
-    scans = [step for step in plans if step.startswith("SCAN") and step != "SCAN holds"]
+    scans = [step for step in plans if step.startswith("SCAN") and step != "SCAN gates"]
     assert scans == []
     assert any("ix_deliveries_due (kind=? AND destination=? AND due<?)" in one for one in plans)
     assert any("ix_deliveries_due (kind=? AND destination>?)" in one for one in plans)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from relay.model import Kind, State
+from relay.model import Kind, NewMessage, Retry, State
 from relay.store import DeliveryQuery
+from relay.units import Allowance
 
 PENDING = DeliveryQuery(state=State.PENDING)
 IMPORT_ONE = {(Kind.IMPORT, "prod"): 1}
@@ -92,6 +95,151 @@ class TestHolds:
         hands.deliver_to("prod", "b.zip", version="1")
         hands.retry(hands.claimed(), seconds=60)
         hands.claimed()
+
+
+RATES = {(Kind.IMPORT, "prod"): Allowance(3, timedelta(minutes=1))}
+
+
+class TestRate:
+    def test_a_whole_allowance_goes_at_once_and_then_one_by_one(self, hands):
+        for name in "abcdef":
+            hands.deliver_to("prod", f"{name}.zip", version="1")
+        for _ in range(3):
+            hands.claimed(rates=RATES)
+        assert hands.claim(rates=RATES) is None
+        hands.later(seconds=19)
+        assert hands.claim(rates=RATES) is None
+        hands.later(seconds=1)
+        hands.claimed(rates=RATES)
+        assert hands.claim(rates=RATES) is None
+
+    def test_nothing_is_saved_up_beyond_one_allowance(self, hands):
+        for name in "abcdef":
+            hands.deliver_to("prod", f"{name}.zip", version="1")
+        hands.claimed(rates=RATES)
+        hands.later(hours=1)
+        for _ in range(3):
+            hands.claimed(rates=RATES)
+        assert hands.claim(rates=RATES) is None
+
+    def test_another_destination_is_not_counted(self, hands):
+        for name in "abcd":
+            hands.deliver_to("prod", f"{name}.zip", version="1")
+        hands.later(seconds=1)
+        other = hands.deliver_to("test", "t.zip", version="1")
+        for _ in range(3):
+            hands.claimed(rates=RATES)
+        assert hands.claimed(rates=RATES).delivery.id == other.id
+
+
+class TestDown:
+    """After ten failures in a row a destination is down: one tries, the others wait."""
+
+    @pytest.fixture
+    def many(self, hands):
+        for number in range(14):
+            hands.deliver_to("prod", f"{number}.zip", version="1")
+        return hands
+
+    def fail(self, hands, claim, turns):
+        due = hands.now + timedelta(seconds=1)
+        outcome = Retry(hands.problem, unwell=True)
+        assert hands.finish(claim, outcome, due=due, turns=turns)
+
+    def told(self, words):
+        def turns(word):
+            words.append(word)
+            return [NewMessage("ops", f"target.{word}", {"target": "prod"})]
+
+        return turns
+
+    def messages(self, hands):
+        found = hands.store.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
+        return sorted(one.message["type"] for one in found)
+
+    def test_it_goes_down_once_is_probed_and_comes_up_once(self, many):
+        words = []
+        turns = self.told(words)
+        for claim in [many.claimed(kind=Kind.IMPORT) for _ in range(12)]:
+            self.fail(many, claim, turns)
+        assert words == ["down"]
+        assert self.messages(many) == ["target.down"]
+        assert many.claim(kind=Kind.IMPORT) is None
+        many.later(seconds=30)
+        probe = many.claimed(kind=Kind.IMPORT)
+        assert many.claim(kind=Kind.IMPORT) is None  # one at a time
+        self.fail(many, probe, turns)
+        many.later(seconds=29)
+        assert many.claim(kind=Kind.IMPORT) is None
+        many.later(seconds=1)
+        many.finish(many.claimed(kind=Kind.IMPORT), turns=turns)
+        assert words == ["down", "up"]
+        assert self.messages(many) == ["target.down", "target.up"]
+        assert many.claimed(kind=Kind.IMPORT)
+        assert many.claimed(kind=Kind.IMPORT)
+
+    def test_a_success_in_between_starts_the_count_anew(self, many):
+        words = []
+        for _ in range(9):
+            self.fail(many, many.claimed(), self.told(words))
+        many.finish(many.claimed(kind=Kind.IMPORT))
+        self.fail(many, many.claimed(kind=Kind.IMPORT), self.told(words))
+        assert words == []
+        (gate,) = many.store.gates()
+        assert (gate.failures, gate.down) == (1, None)
+
+    def test_what_is_not_the_destinations_fault_does_not_count(self, many):
+        for _ in range(12):
+            many.retry(many.claimed(), seconds=100)
+        assert many.claimed()
+        assert many.store.gates() == []
+
+    def test_a_probe_whose_worker_dies_does_not_close_it_for_ever(self, many):
+        for _ in range(10):
+            self.fail(many, many.claimed(), self.told([]))
+        many.later(seconds=30)
+        many.claimed(kind=Kind.IMPORT)
+        many.later(seconds=31)
+        assert many.claimed("w2", kind=Kind.IMPORT)
+
+    def test_by_a_lost_claim_nothing_is_counted(self, many):
+        stale = many.claimed()
+        many.later(seconds=31)
+        many.claimed("w2", only=stale.delivery.id)
+        due = many.now + timedelta(seconds=1)
+        assert not many.finish(stale, Retry(many.problem, unwell=True), due=due)
+        assert many.store.gates() == []
+
+
+class TestPause:
+    def test_nothing_is_claimed_until_it_is_resumed(self, hands):
+        hands.deliver_to("prod", version="1")
+        hands.store.pause(Kind.IMPORT, "prod", hands.now)
+        began = hands.now
+        hands.later(hours=5)
+        hands.store.pause(Kind.IMPORT, "prod", hands.now)
+        (gate,) = hands.store.gates()
+        assert gate.paused == began
+        assert hands.claim() is None
+        hands.store.resume(Kind.IMPORT, "prod")
+        assert hands.claimed()
+
+    def test_what_runs_may_end(self, hands):
+        hands.deliver_to("prod", version="1")
+        claim = hands.claimed()
+        hands.store.pause(Kind.IMPORT, "prod", hands.now)
+        assert hands.finish(claim)
+
+    def test_resuming_ends_a_hold_as_well(self, hands):
+        for name in "ab":
+            hands.deliver_to("prod", f"{name}.zip", version="1")
+        hands.retry(hands.claimed(), seconds=3000, hold=True)
+        hands.store.resume(Kind.IMPORT, "prod")
+        assert hands.claimed()
+
+    def test_resuming_what_was_never_closed_changes_nothing(self, hands):
+        hands.store.resume(Kind.IMPORT, "prod")
+        assert hands.store.gates() == []
 
 
 class TestOneObject:

@@ -31,8 +31,6 @@ def test_the_partial_indexes_are_partial(store):
     assert found == {
         "ix_deliveries_due": "state = 'pending'",
         "ix_deliveries_leased": "state = 'running'",
-        "ix_events_found": "type = 'found'",
-        "ix_notifications_scan": "road = 'scan'",
     }
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from relay.errors import Rejected
-from relay.model import Failed, Kind, NewDelivery, Road, Skipped, State, Verdict
+from relay.model import Failed, Kind, NewDelivery, Skipped, State, Verdict
 from relay.store import DeliveryQuery
 
 
@@ -26,12 +26,6 @@ class TestOneThing:
         delivery = hands.done(version="v1")
         assert store.messages(delivery.id)
         assert store.event_deliveries(delivery.event_id) == [delivery]
-
-    def test_a_source_was_scanned_once_a_scan_was_recorded(self, store, hands):
-        hands.accept(hands.event(version="v1"))
-        hands.accept(source="other", road=Road.SCAN, verdict=Verdict.IGNORED)
-        assert not store.scanned("exports")
-        assert store.scanned("other")
 
 
 class TestDeliveries:
@@ -196,7 +190,7 @@ class TestFigures:
 
 
 class TestNewer:
-    """Which event of an object supersedes another."""
+    """Which event of an object supersedes another: certainly, perhaps, or not at all."""
 
     ROUTE = "exports#1"
 
@@ -204,71 +198,94 @@ class TestNewer:
         hands.accept(mine)
         hands.later(seconds=more.pop("arrives", 1))
         hands.accept(other, **more)
-        found = hands.store.newer(mine.id_in("exports"), self.ROUTE)
-        assert found in (None, other.id_in("exports"))
-        return found is not None
+        return self.asked(hands, mine, other)
+
+    def asked(self, hands, mine, other):
+        ids = [
+            hands.store.newer(mine.id_in("exports"), self.ROUTE, perhaps=perhaps)
+            for perhaps in (False, True)
+        ]
+        assert set(ids) <= {None, other.id_in("exports")}
+        assert ids[0] is None or ids[1], "what is certain is possible"
+        return "certainly" if ids[0] else "perhaps" if ids[1] else "no"
 
     def test_by_order_whatever_the_times_say(self, hands):
         mine = hands.event(version="1", order="s3:0002")
-        assert not self.newer(hands, mine, hands.event(version="2", order="s3:0001"))
+        assert self.newer(hands, mine, hands.event(version="2", order="s3:0001")) == "no"
         later = hands.event(version="3", order="s3:0003", time=hands.now - timedelta(hours=1))
-        assert self.newer(hands, mine, later)
+        assert self.newer(hands, mine, later) == "certainly"
 
-    def test_an_equal_order_is_not_newer(self, hands):
+    def test_an_equal_order_tells_nothing(self, hands):
         mine = hands.event(version="1", order="s3:1")
-        same = hands.event(version="2", order="s3:1", time=hands.now + timedelta(hours=1))
-        assert not self.newer(hands, mine, same)
+        same = hands.event(version="2", order="s3:1", time=hands.now - timedelta(hours=1))
+        assert self.newer(hands, mine, same) == "perhaps"
 
     @pytest.mark.parametrize("order", ["", "ceph:9", "s3"])
-    def test_by_time_where_the_orders_do_not_compare(self, hands, order):
+    def test_perhaps_by_time_where_the_orders_do_not_compare(self, hands, order):
         mine = hands.event(version="1", order="s3:5")
-        older = hands.event(version="2", order=order, time=hands.now - timedelta(seconds=1))
-        assert not self.newer(hands, mine, older)
-        younger = hands.event(version="3", order=order, time=hands.now + timedelta(seconds=1))
-        assert self.newer(hands, mine, younger)
+        older = hands.event(version="2", order=order, time=hands.now - timedelta(seconds=3))
+        assert self.newer(hands, mine, older) == "no"
+        younger = hands.event(version="3", order=order, time=hands.now + timedelta(seconds=9))
+        assert self.newer(hands, mine, younger) == "perhaps"
 
-    def test_an_equal_time_is_not_newer(self, hands):
-        assert not self.newer(
-            hands, hands.event(version="1"), hands.event(version="2", time=hands.now)
-        )
+    @pytest.mark.parametrize("seconds", [-2, 0, 2])
+    def test_perhaps_where_the_times_are_as_good_as_equal(self, hands, seconds):
+        other = hands.event(version="2", time=hands.now + timedelta(seconds=seconds))
+        assert self.newer(hands, hands.event(version="1"), other) == "perhaps"
 
-    def test_by_arrival_where_a_time_is_unknown(self, hands):
-        mine = hands.event(version="1")
-        assert self.newer(hands, mine, hands.event(version="2", time=None))
+    def test_perhaps_where_a_time_is_unknown(self, hands):
+        mine = hands.event(version="1", time=hands.now + timedelta(days=1))
+        other = hands.event(version="2", time=None)
+        assert self.newer(hands, mine, other) == "perhaps"
+        assert self.asked(hands, other, mine) == "perhaps"
 
-    def test_by_arrival_it_is_the_older_that_came_first(self, hands):
-        mine = hands.event(version="1", time=None)
-        assert not self.newer(hands, mine, hands.event(version="2"), arrives=-1)
+    def test_perhaps_where_it_was_found_later_whatever_time_its_listing_gave(self, hands):
+        mine = hands.event(etag="A")
+        hands.later(hours=1)
+        began = hands.now - timedelta(hours=3)
+        other = hands.event(etag="B-7", type="found", time=began)
+        assert self.newer(hands, mine, other) == "perhaps"
+
+    def test_what_was_found_earlier_is_older(self, hands):
+        other = hands.event(etag="A", type="found")
+        hands.accept(other)
+        hands.later(hours=1)
+        mine = hands.event(etag="B")
+        hands.accept(mine)
+        assert self.asked(hands, mine, other) == "no"
 
     def test_other_objects_are_nothing_to_it(self, hands):
-        mine = hands.event("a.zip", version="1")
-        later = hands.now + timedelta(seconds=1)
-        assert not self.newer(hands, mine, hands.event("b.zip", version="2", time=later))
-        hands.accept(hands.event("a.zip", version="2", time=later, bucket="other"))
-        hands.accept(hands.event("a.zip", version="2", time=later), source="other")
-        assert hands.store.newer(mine.id_in("exports"), self.ROUTE) is None
+        mine = hands.event("a.zip", version="1", order="s3:1")
+        more = {"version": "2", "time": hands.now + timedelta(seconds=1), "order": "s3:2"}
+        other = hands.event("b.zip", **more)
+        assert self.newer(hands, mine, other) == "no"
+        hands.accept(hands.event("a.zip", bucket="other", **more))
+        hands.accept(hands.event("a.zip", **more), source="other")
+        assert self.asked(hands, mine, other) == "no"
 
     def test_only_events_that_the_same_route_took_count(self, hands):
         mine = hands.event(version="1")
         later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
         other_route = (NewDelivery("exports#2", "prod", {}),)
-        assert not self.newer(hands, mine, later, deliveries=other_route)
+        assert self.newer(hands, mine, later, deliveries=other_route) == "no"
 
     @pytest.mark.parametrize("route", ["", ROUTE])
     def test_an_event_that_goes_nowhere_supersedes_nothing(self, hands, route):
         nowhere = (NewDelivery(route, "", {}, state=State.SKIPPED, reason="no route"),)
         later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
-        assert not self.newer(hands, hands.event(version="1"), later, deliveries=nowhere)
+        mine = hands.event(version="1")
+        assert self.newer(hands, mine, later, deliveries=nowhere) == "no"
 
     @pytest.mark.parametrize("end", ["failed", "skipped"])
     def test_a_newer_one_counts_however_it_ended(self, hands, end):
-        mine = hands.event(version="1")
-        later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
-        assert self.newer(hands, mine, later)
+        mine = hands.event(version="1", order="s3:1")
+        later = hands.event(version="2", order="s3:2")
+        assert self.newer(hands, mine, later) == "certainly"
         ends = {"failed": Failed(hands.problem), "skipped": Skipped("gone")}
         for delivery in hands.store.event_deliveries(later.id_in("exports")):
             hands.finish(hands.claimed(only=delivery.id), ends[end])
-        assert hands.store.newer(mine.id_in("exports"), self.ROUTE)
+        assert self.asked(hands, mine, later) == "certainly"
 
     def test_an_unknown_event_has_no_newer_one(self, store):
         assert store.newer("nobody", self.ROUTE) is None
+        assert store.newer("nobody", self.ROUTE, perhaps=True) is None

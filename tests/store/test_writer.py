@@ -37,7 +37,7 @@ class Counted:
         self.entered = threading.Event()
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, _wait: float) -> Iterator[Connection]:
         self.entered.set()
         assert self.open.wait(10)
         with self.database.write() as connection:

@@ -4,9 +4,9 @@ import base64
 from datetime import timedelta
 
 import pytest
-from web_ledger import HOOK, NOON, REFUSED
+from web_ledger import HOOK, NOON, REFUSED, SLOW
 
-from relay.model import Failed
+from relay.model import Failed, Kind, Retry
 
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 
@@ -346,6 +346,25 @@ def test_sources_are_listed(web, hand):
     assert named["archive"]["last_event"] is None
 
 
+def test_a_source_that_fell_silent_is_told_of_until_it_is_heard(web, hand):
+    since = hand.fall_silent()
+    for tongue, words in (("en", "nobody announced"), ("zh", "未收到通知")):
+        told = web.get("/api/v1/sources", headers={"Accept-Language": tongue}).get_json()
+        named = {one["name"]: one for one in told["items"]}
+        assert named["exports"]["silent_since"] == since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert named["exports"]["silent"]["code"] == "source.silent"
+        assert words in named["exports"]["silent"]["message"]
+        assert "relay sources setup exports" in named["exports"]["silent"]["hint"]
+        assert named["archive"]["silent"] is named["archive"]["silent_since"] is None
+    hand.announce()
+    assert {one["silent"] for one in web.get("/api/v1/sources").get_json()["items"]} == {None}
+
+
+def test_a_scan_says_whether_it_came_to_the_end(web):
+    told = web.post("/api/v1/sources/exports/scan").get_json()
+    assert told == {"listed": 2, "found": 1, "first": False, "resumed": False, "finished": True}
+
+
 def test_half_a_surrogate_pair_in_a_key_breaks_nothing(web, hand):
     made = hand.announce("prod/\ud800.zip", etag="\udfff")
     assert web.get(f"/api/v1/deliveries/{made}").get_json()["key"] == "prod/?.zip"
@@ -369,3 +388,28 @@ def test_times_with_an_offset_mean_the_same_moment(web, hand):
     later = (NOON + timedelta(seconds=1)).isoformat().replace("+00:00", "Z")
     assert ids(web.get(f"/api/v1/deliveries?since={later}")) == []
     assert len(ids(web.get(f"/api/v1/deliveries?until={later}"))) == 1
+
+
+def test_a_target_is_paused_and_resumed(web):
+    assert web.get("/api/v1/targets").get_json()["items"] == [
+        {"name": "prod", "kind": "functiongraph", "state": "open", "since": None, "until": None}
+    ]
+    paused = web.post("/api/v1/targets/prod/pause")
+    assert paused.status_code == 200
+    assert paused.get_json()["state"] == "paused"
+    assert paused.get_json()["since"]
+    assert web.get("/api/v1/targets").get_json()["items"] == [paused.get_json()]
+    assert web.post("/api/v1/targets/prod/resume").get_json()["state"] == "open"
+    unknown = web.post("/api/v1/targets/nowhere/pause")
+    assert unknown.status_code == 404
+    assert unknown.get_json()["code"] == "target.unknown"
+
+
+def test_a_target_that_asked_to_wait_says_until_when(web, hand):
+    hand.announce()
+    claim = web.store.claim("w1", timedelta(seconds=30), {}, web.clock(), kind=Kind.IMPORT)
+    due = web.clock() + timedelta(minutes=5)
+    web.store.finish(claim, Retry(SLOW, hold=True), web.clock(), due=due)
+    (told,) = web.get("/api/v1/targets").get_json()["items"]
+    assert told["state"] == "waiting"
+    assert told["until"].startswith(due.isoformat()[:19])

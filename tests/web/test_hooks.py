@@ -191,3 +191,9 @@ def test_hooks_are_not_behind_the_api_tokens(make_web, serve):
         headers = {**KNOWN, "X-Forwarded-For": "203.0.113.9", "Host": "relay.example.com"}
         answer = requests.post(f"{url}/hooks/exports", data=BODY, headers=headers, timeout=10)
     assert answer.status_code == 200
+
+
+def test_who_is_not_known_is_told_how_to_show_a_token(url):
+    """Oracle's notifications come with Basic once they are asked for it (RFC 9110 §11.6.1)."""
+    answer = requests.post(f"{url}/hooks/exports", data=BODY, timeout=10)
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="relay", Bearer realm="relay"'

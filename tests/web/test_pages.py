@@ -355,6 +355,19 @@ def test_sources_are_shown_with_their_hooks_and_last_events(web, hand):
     assert "never" in page.text
 
 
+@pytest.mark.parametrize(
+    ("tongue", "words"), [("en", "Silent since 11 min ago: Objects came"), ("zh", "无通知, 始于")]
+)
+def test_a_source_that_fell_silent_is_marked_until_it_is_heard(web, hand, tongue, words):
+    hand.fall_silent()
+    address = f"/sources?lang={tongue}"
+    page = read(web.client.get(address))
+    assert words in " ".join(page.text.split())
+    assert "relay sources setup exports" in page.text
+    hand.announce()
+    assert "relay sources setup" not in read(web.client.get(address)).text
+
+
 HOSTILE = [
     "<script>alert(1)</script>.zip",
     '"><img src=x onerror=alert(1)>.zip',
@@ -522,3 +535,16 @@ def test_the_data_of_a_page_is_the_ledgers(web, hand):
     hand.succeed(made)
     as_json = json.loads(web.client.get(f"/api/v1/deliveries/{made}").get_data())
     assert as_json["result"]["func_urn"] in story(web, made).text
+
+
+def test_a_target_is_paused_and_resumed_by_its_buttons(web):
+    page = read(web.client.get("/sources"))
+    assert "takes deliveries" in page.text
+    html = web.client.get("/sources").get_data(as_text=True)
+    form = {"csrf": re.search(r'name="csrf" value="([^"]+)"', html)[1]}
+    assert web.client.post("/targets/prod/pause", data=form).status_code == 303
+    assert "paused by hand since" in read(web.client.get("/sources")).text
+    assert web.client.post("/targets/prod/resume", data=form).status_code == 303
+    assert "takes deliveries" in read(web.client.get("/sources")).text
+    assert web.client.post("/targets/prod/pause").status_code == 403
+    assert "takes deliveries" in read(web.client.get("/sources")).text

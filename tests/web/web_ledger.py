@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from relay import routes
+from relay.desk import known_target, target_states
 from relay.envelope import Answer
 from relay.errors import Gone, PermanentFailure, TemporaryFailure, TooLarge, Unreadable, Unverified
 from relay.intake import Receipt
@@ -25,6 +26,7 @@ from relay.model import (
     Text,
     Verdict,
 )
+from relay.scan import silence
 from relay.settings import (
     ChannelSettings,
     Route,
@@ -32,7 +34,7 @@ from relay.settings import (
     SourceSettings,
     TargetSettings,
 )
-from relay.store import Arrival, DeliveryQuery, NewNotification, NotFound, Store
+from relay.store import Arrival, DeliveryQuery, NewNotification, NewScan, NotFound, Store
 
 HOOK = "Bearer hook-secret"
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -142,11 +144,31 @@ class Desk:
         return {"listed": 2, "found": 1, "first": False}
 
     def sources(self):
-        events = self.store.last_events()
+        events, silent = self.store.last_events(), self.store.silences(self.clock())
         return [
-            {"name": name, "kind": one.kind, "last_event": events.get(name), "errors": []}
+            {
+                "name": name,
+                "kind": one.kind,
+                "last_event": events.get(name),
+                "errors": [],
+                "silent_since": silent.get(name),
+                "silent": silence(name) if silent.get(name) else None,
+            }
             for name, one in self.settings.sources.items()
         ]
+
+    def targets(self):
+        return target_states(self.settings, self.store.gates(), self.clock())
+
+    def pause(self, target):
+        known_target(self.settings, target)
+        self.store.pause(Kind.IMPORT, target, self.clock())
+        return self.targets()[0]
+
+    def resume(self, target):
+        known_target(self.settings, target)
+        self.store.resume(Kind.IMPORT, target)
+        return self.targets()[0]
 
     def _there(self, source, key):
         if source not in self.settings.sources:
@@ -207,6 +229,15 @@ class Hand:
         path = f"/hooks/{source}"
         incoming = Incoming(source, body, self.clock(), path=path, headers=headers)
         return self.desk.accept(incoming).deliveries[0]
+
+    def fall_silent(self, source="exports") -> datetime:
+        """A scan finds an object that nobody announced, and eleven minutes pass."""
+        modified = self.clock()
+        scan = self.store.begin_scan(NewScan(source, "tests"), modified)
+        self.store.end_scan(scan, modified, whole=True)
+        self.store.note_unannounced(source, [modified])
+        self.clock.forward(minutes=11)
+        return modified
 
     def claim(self, delivery_id):
         lease = timedelta(seconds=30)

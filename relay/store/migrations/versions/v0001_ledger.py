@@ -12,13 +12,12 @@ down_revision = None
 
 _PENDING = sa.text("state = 'pending'")
 _RUNNING = sa.text("state = 'running'")
-_FOUND = sa.text("type = 'found'")
-_BY_SCAN = sa.text("road = 'scan'")
 
 
 def upgrade() -> None:
     _notifications()
     _deliveries()
+    _scans()
     _indexes()
 
 
@@ -85,10 +84,12 @@ def _deliveries() -> None:
         _text("answer", nullable=True),
     )
     op.create_table(
-        "holds",
+        "gates",
         _text("kind", primary_key=True),
         _text("destination", primary_key=True),
-        _moment("until"),
+        *(_moment(name, nullable=True) for name in ("until", "next")),
+        _number("failures"),
+        *(_moment(name, nullable=True) for name in ("down", "probe", "paused")),
     )
     op.create_table(
         "digests",
@@ -97,10 +98,32 @@ def _deliveries() -> None:
         _text("theirs"),
     )
     op.create_table(
+        "totals",
+        *(_text(name, primary_key=True) for name in ("what", "first", "second", "third")),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
         "idempotency",
         _text("key", primary_key=True),
         _text("delivery_id", of="deliveries.id"),
         _moment("created"),
+    )
+
+
+def _scans() -> None:
+    op.create_table(
+        "scans",
+        _text("source", primary_key=True),
+        _moment("started"),
+        _moment("finished", nullable=True),
+        _moment("ran"),
+        _moment("since", nullable=True),
+        sa.Column("first", sa.Boolean(), nullable=False),
+        *map(_number, ("listed", "found")),
+        _text("cursor", nullable=True),
+        _number("fence"),
+        _text("owner", nullable=True),
+        *(_moment(name, nullable=True) for name in ("leased_until", "silent")),
     )
 
 
@@ -113,10 +136,10 @@ def _indexes() -> None:
     _index("ix_deliveries_state", "deliveries", "state id kind")
     _index("ix_attempts_counted", "attempts", "kind destination outcome")
     _index("ix_events_object", "events", "source bucket key received")
-    _index("ix_events_found", "events", "source bucket key", _FOUND)
+    _index("ix_events_notification", "events", "notification_id")
     _index("ix_events_received", "events", "source received")
     _index("ix_notifications_verdict", "notifications", "source verdict")
-    _index("ix_notifications_scan", "notifications", "source", _BY_SCAN)
+    _index("ix_notifications_received", "notifications", "source road received")
 
 
 def _text(

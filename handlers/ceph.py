@@ -1,0 +1,40 @@
+"""Ceph's RGW: its topics' records, bare or as CloudEvents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from relay.model import Event
+from relay.s3 import S3Storage
+from relay.s3_places import OwnStoreSettings, accepts
+from relay.s3_records import CEPH, events
+from relay.settings import SourceSettings
+from relay.setup import Change, Door, Step
+from relay.setup_changes import ceph_changes
+from relay.setup_stores import ceph, ceph_arn
+
+
+class CephSettings(OwnStoreSettings):
+    """RGW shows a user and a password; it signs nothing."""
+
+    accept: tuple[str, ...] = accepts("cloudevents", "signed", "bare")
+
+
+class Handler(S3Storage):
+    """S3 records with keys as they are. Old releases call themselves aws:s3; it is known better.
+
+    What other zones were sent (`ObjectSynced`) was told of where it was uploaded.
+    """
+
+    Settings: ClassVar[type[SourceSettings]] = CephSettings
+
+    def parse(self, record: Mapping[str, Any]) -> Iterator[Event]:
+        """The event of a record about a complete object."""
+        return events(record, self.settings.key_encoding, CEPH)
+
+    def setup(self, door: Door) -> Iterator[Step]:
+        return ceph(door)
+
+    def changes(self, door: Door) -> Iterator[Change]:
+        return ceph_changes(door, self.client, ceph_arn(door))

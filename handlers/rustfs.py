@@ -1,0 +1,37 @@
+"""RustFS: its webhook's records, which are MinIO's, and its buckets' rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from relay.model import Event
+from relay.s3 import S3Storage
+from relay.s3_places import OwnStoreSettings, accepts
+from relay.s3_records import events
+from relay.settings import SourceSettings
+from relay.setup import Change, Door, Step
+from relay.setup_changes import rule_changes
+from relay.setup_stores import rustfs, rustfs_arn
+
+
+class RustfsSettings(OwnStoreSettings):
+    """RustFS shows a token; it signs nothing."""
+
+    accept: tuple[str, ...] = accepts("signed", "bare")
+
+
+class Handler(S3Storage):
+    """S3 records with keys that are url-encoded; old releases name no eventSource."""
+
+    Settings: ClassVar[type[SourceSettings]] = RustfsSettings
+
+    def parse(self, record: Mapping[str, Any]) -> Iterator[Event]:
+        """The event of a record about a complete object."""
+        return events(record, self.settings.key_encoding, "rustfs:s3")
+
+    def setup(self, door: Door) -> Iterator[Step]:
+        return rustfs(door)
+
+    def changes(self, door: Door) -> Iterator[Change]:
+        return rule_changes(door, self.client, rustfs_arn(door))

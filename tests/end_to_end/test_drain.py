@@ -1,0 +1,73 @@
+"""SIGTERM: what was pulled from the queue but not stored stays in the queue, and comes again."""
+
+import json
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from relay.model import State
+
+HIDDEN = "ApproximateNumberOfMessagesNotVisible"
+WAITING = "ApproximateNumberOfMessages"
+
+
+@pytest.fixture
+def count(world):
+    def count(which):
+        told = world.sqs.get_queue_attributes(QueueUrl=world.queue, AttributeNames=[which])
+        return int(told["Attributes"][which])
+
+    return count
+
+
+@pytest.fixture
+def working(world, tools, count):
+    """Starts a relay as a process that pulls; returns it once it does."""
+
+    def working():
+        process = world.process("work")
+        world.sqs.send_message(QueueUrl=world.queue, MessageBody='{"Event": "s3:TestEvent"}')
+        seen = len(world.ledger.notifications().items)
+        tools.until(
+            lambda: len(world.ledger.notifications().items) > seen and not count(HIDDEN),
+            20,
+            world.log,
+        )
+        return process
+
+    return working
+
+
+def test_a_message_that_was_not_stored_is_not_deleted_and_comes_again(world, tools, count, working):
+    world.sqs.set_queue_attributes(QueueUrl=world.queue, Attributes={"VisibilityTimeout": "3"})
+    process = working()
+    record = world.upload()
+    with closing(sqlite3.connect(world.folder / "relay.db", isolation_level=None)) as ledger:
+        ledger.execute("BEGIN IMMEDIATE")  # nobody can store anything
+        world.sqs.send_message(QueueUrl=world.queue, MessageBody=json.dumps(record))
+        tools.until(lambda: count(HIDDEN), 20, world.log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0, world.log()
+        ledger.execute("ROLLBACK")
+    assert world.imports() == []
+    tools.until(lambda: count(WAITING) == 1, 10)
+    working()
+    [delivery] = world.settled()
+    assert delivery.state == State.SUCCEEDED
+    tools.until(lambda: count(WAITING) + count(HIDDEN) == 0, 10)
+
+
+def test_a_message_that_is_being_stored_is_stored_and_deleted(world, tools, count, working):
+    process = working()
+    record = world.upload()
+    with closing(sqlite3.connect(world.folder / "relay.db", isolation_level=None)) as ledger:
+        ledger.execute("BEGIN IMMEDIATE")
+        world.sqs.send_message(QueueUrl=world.queue, MessageBody=json.dumps(record))
+        tools.until(lambda: count(HIDDEN), 20, world.log)
+        process.send_signal(signal.SIGTERM)
+        ledger.execute("ROLLBACK")
+    assert process.wait(timeout=30) == 0, world.log()
+    assert len(world.imports()) == 1
+    assert count(WAITING) + count(HIDDEN) == 0

@@ -1,0 +1,126 @@
+"""A whole relay with a source of every kind, each of which takes every envelope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from relay import loader
+from relay.app import create_app
+from relay.envelopes import ENVELOPES
+from relay.house import House
+from relay.intake import SECRETS
+from relay.model import Incoming, Json
+from relay.settings import Settings
+from relay.store import Store
+from tests.producers import World
+
+STORE = {"endpoint_url": "http://127.0.0.1:9"}
+REGION = {"region": "us-east-1"}
+KINDS: dict[str, Json] = {
+    "azure": {"account": "acc"},
+    "b2": REGION,
+    "ceph": STORE,
+    "cos": REGION,
+    "gcs": {},
+    "ibm": REGION,
+    "local": {"folder": "/"},
+    "minio": STORE,
+    "obs": REGION,
+    "oci": STORE,
+    "oss": REGION,
+    "r2": STORE,
+    "rustfs": STORE,
+    "s3": {**REGION, **STORE},
+    "seaweedfs": STORE,
+    "tigris": {},
+}
+"""What a source of each kind cannot do without."""
+
+
+class Fetcher:
+    """A world's fetch, as a house closes it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def __call__(self, url: str) -> bytes:
+        return self.world.fetch(url)
+
+    def close(self) -> None:
+        pass
+
+
+def table(kind: str, **keys: Any) -> Json:
+    """[sources.NAME] of a kind that takes everything."""
+    return {"kind": kind, "accept": list(ENVELOPES), **KINDS[kind], **keys}
+
+
+@contextmanager
+def open_house(
+    folder: Path,
+    sources: Mapping[str, Json],
+    world: World,
+    clock: Callable[[], Any],
+    **tables: Any,
+) -> Iterator[tuple[House, Flask]]:
+    """The house with its app, as a server has it; no worker runs in it."""
+    url = f"sqlite:///{folder}/relay.db"
+    settings = Settings.model_validate(
+        {
+            "database": {"url": url},
+            "sources": {
+                name: loader.find("handlers", one["kind"]).Settings.model_validate(one)
+                for name, one in sources.items()
+            },
+            **tables,
+        }
+    )
+    store = Store.open(url)
+    store.migrate()
+    plugins = loader.build(settings, loader.outbound(settings))
+    house = House(settings, store, plugins, clock=clock, fetcher=Fetcher(world))  # type: ignore[arg-type]
+    try:
+        yield house, create_app(settings, store, house.desk, clock=clock, meters=house.meters)
+    finally:
+        house.close()
+
+
+def post(app: Flask, incoming: Incoming, source: str) -> Any:
+    """The answer to a request, through WSGI and all."""
+    return app.test_client().open(
+        f"/hooks/{source}",
+        method=incoming.method,
+        data=incoming.body,
+        headers=list(incoming.headers.items()),
+        query_string=incoming.raw_query or None,
+    )
+
+
+def kept(body: bytes) -> bytes:
+    """What the ledger should hold of a body: all of it but for what is documented as a secret."""
+    return SECRETS.sub(rb"\1redacted", body)
+
+
+def of_case(case: Path) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a case in tests/notifications."""
+    head, _, body = case.read_bytes().partition(b"\r\n\r\n")
+    lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
+    headers = {name.lower(): value for name, _, value in lines}
+    return {name: value for name, value in headers.items() if name not in LENGTHS}, body
+
+
+LENGTHS = ("host", "content-length", "transfer-encoding", "connection")
+
+
+def loads(body: bytes) -> Any:
+    """The JSON in a body; None when it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,59 @@
+import os
+from datetime import UTC, datetime
+
+from pydantic import DirectoryPath
+
+from relay.errors import Gone, PermanentFailure, Superseded
+from relay.handler import StorageHandler
+from relay.model import Event, ObjectInfo, ObjectRef
+from relay.records import count_or_none, text
+from relay.settings import SourceSettings
+
+
+class ShelfSettings(SourceSettings):
+    folder: DirectoryPath  # the only key that this kind adds to [sources.NAME]
+
+
+class Book:
+    """The bytes of one file: `info`, `read`, `close`."""
+
+    def __init__(self, file, info, length):
+        self.info, self.file, self.left = info, file, length
+        self.read, self.close = self.read_some, file.close
+
+    def read_some(self, size):
+        part = self.file.read(min(size, max(self.left, 0)))
+        self.left -= len(part)
+        return part
+
+
+class Handler(StorageHandler):
+    Settings = ShelfSettings
+
+    def parse(self, record):
+        if text(record, "event") != "shelved":  # an allow-list, never a prefix
+            return
+        ref = ObjectRef(
+            text(record, "shelf"),
+            text(record, "title"),
+            etag=text(record, "etag"),
+            size=count_or_none(record, "size"),
+        )
+        yield Event(ref, f"etag:{ref.etag}", "shelved")
+
+    def open(self, ref, start=0, end=None):
+        if ref.bucket != self.name or not ref.key or "\0" in ref.key:
+            raise PermanentFailure("shelf.other", "That is not on this shelf")
+        path = self.settings.folder / ref.key.replace("/", "∕")
+        try:
+            file = path.open("rb")
+        except (OSError, UnicodeError) as error:  # no exception of a library leaves us
+            raise Gone("object.gone", "The book is not there any more") from error
+        seen = os.fstat(file.fileno())
+        etag = f"{seen.st_ino}-{seen.st_size}-{seen.st_mtime_ns}"
+        if ref.etag not in (None, etag):  # exactly the announced bytes, or none
+            file.close()
+            raise Superseded("object.superseded", "The book changed since it was announced")
+        file.seek(start)
+        info = ObjectInfo(seen.st_size, etag, None, datetime.fromtimestamp(seen.st_mtime, UTC))
+        return Book(file, info, (seen.st_size if end is None else end) - start)

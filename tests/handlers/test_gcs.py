@@ -1,0 +1,575 @@
+"""The gcs handler against a server that does as Cloud Storage's documents say."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from handlers.gcs import Handler
+from relay.errors import (
+    ConfigError,
+    Gone,
+    PermanentFailure,
+    RelayError,
+    Superseded,
+    TemporaryFailure,
+    Unreadable,
+)
+from relay.model import Json, ObjectRef
+from relay.testing.handler import BYTES, HandlerSuite, Put, pinned, read
+from tests.handlers.gcs_server import GcsServer
+from tests.handlers.rest_server import Answer, before_the_cut
+
+BUCKET = "exports"
+REF = ObjectRef(BUCKET, "a.zip")
+ATTRIBUTES = {
+    "bucketId": BUCKET,
+    "eventTime": "2020-12-08T11:51:26.395668Z",
+    "eventType": "OBJECT_FINALIZE",
+    "objectGeneration": "1607428286395814",
+    "objectId": "a+b%2B 导出.zip",
+    "payloadFormat": "JSON_API_V1",
+}
+
+
+@pytest.fixture
+def server() -> Iterator[GcsServer]:
+    with GcsServer() as server:
+        server.buckets[BUCKET] = {}
+        yield server
+
+
+def made(server: GcsServer, **keys: Any) -> Handler:
+    table = {
+        "kind": "gcs",
+        "endpoint_url": server.url,
+        "pubsub_url": server.url,
+        "metadata_url": server.url,
+        "buckets": [BUCKET],
+        "anonymous": True,
+        **keys,
+    }
+    return Handler("exports", Handler.Settings.model_validate(table))
+
+
+@pytest.fixture
+def handler(server: GcsServer) -> Iterator[Handler]:
+    with closing(made(server)) as handler:
+        yield handler
+
+
+@pytest.fixture
+def put(server: GcsServer) -> Put:
+    def put(key: str, body: bytes) -> ObjectRef:
+        server.put(BUCKET, key, body)
+        return ObjectRef(BUCKET, key)
+
+    return put
+
+
+class TestGcs(HandlerSuite):
+    @pytest.fixture
+    def record(self) -> Json:
+        return {"pubsub": {"attributes": ATTRIBUTES, "messageId": "1", "data": {"size": "352"}}}
+
+    @pytest.fixture
+    def settings(self) -> Json:
+        return {
+            "kind": "gcs",
+            "buckets": ["exports"],
+            "access_token": "secret-token",
+            "subscription": "projects/p-1/subscriptions/s-1",
+            "scan_every": "15m",
+        }
+
+
+def as_cloud_event(**changes: Any) -> Json:
+    data = {
+        "bucket": BUCKET,
+        "name": "folder/Test.zip",
+        "generation": "1587627537231057",
+        "metageneration": "1",
+        "size": "352",
+        "timeCreated": "2020-04-23T07:38:57.230Z",
+        "etag": "CNHZkbuF/ugCEAE=",
+        **changes,
+    }
+    return {
+        "specversion": "1.0",
+        "id": "1",
+        "type": "google.cloud.storage.object.v1.finalized",
+        "source": f"//storage.googleapis.com/projects/_/buckets/{BUCKET}",
+        "subject": "objects/folder/Test.zip",
+        "data": data,
+    }
+
+
+class TestRecords:
+    def test_the_attributes_of_a_message_say_all_but_the_size(self, handler: Handler) -> None:
+        (event,) = handler.parse({"pubsub": {"attributes": ATTRIBUTES, "data": None}})
+        ref = ObjectRef(BUCKET, "a+b%2B 导出.zip", version="1607428286395814")
+        assert event.object == ref
+        assert event.identity == "version:1607428286395814"
+        assert event.order == "generation:00001607428286395814"
+        assert event.type == "OBJECT_FINALIZE"
+        assert event.time == datetime(2020, 12, 8, 11, 51, 26, 395668, UTC)
+
+    @pytest.mark.parametrize("size", ["352", 352])
+    def test_the_resource_in_a_message_says_the_size(self, handler: Handler, size: object) -> None:
+        record = {"pubsub": {"attributes": ATTRIBUTES, "data": {"size": size}}}
+        (event,) = handler.parse(record)
+        assert event.object.size == 352
+
+    @pytest.mark.parametrize(
+        "kind", ["OBJECT_DELETE", "OBJECT_ARCHIVE", "OBJECT_METADATA_UPDATE", "OBJECT_INITIALIZE"]
+    )
+    def test_other_messages_announce_nothing(self, handler: Handler, kind: str) -> None:
+        record = {"pubsub": {"attributes": {**ATTRIBUTES, "eventType": kind}}}
+        assert list(handler.parse(record)) == []
+
+    @pytest.mark.parametrize("generation", ["1587627537231057", 1587627537231057])
+    def test_a_cloud_event_is_the_same_event_as_its_message(
+        self, handler: Handler, generation: object
+    ) -> None:
+        (event,) = handler.parse(as_cloud_event(generation=generation))
+        assert event.object == ObjectRef(
+            BUCKET, "folder/Test.zip", version="1587627537231057", size=352
+        )
+        attributes = {
+            **ATTRIBUTES,
+            "objectId": "folder/Test.zip",
+            "objectGeneration": "1587627537231057",
+        }
+        (message,) = handler.parse({"pubsub": {"attributes": attributes}})
+        assert event.id_in("x") == message.id_in("x")
+        assert event.order == message.order
+
+    def test_other_cloud_events_announce_nothing(self, handler: Handler) -> None:
+        for kind in ("deleted", "archived", "metadataUpdated", "finalized.v2"):
+            record = {**as_cloud_event(), "type": f"google.cloud.storage.object.v1.{kind}"}
+            assert list(handler.parse(record)) == []
+
+    def test_later_generations_come_later(self, handler: Handler) -> None:
+        orders = [
+            next(iter(handler.parse(as_cloud_event(generation=one)))).order
+            for one in ("999999999999999", "1587627537231057", "9223372036854775807")
+        ]
+        assert orders == sorted(orders)
+
+    @pytest.mark.parametrize("generation", [None, "", "12a", -1, True, 1.5, "9" * 30])
+    def test_without_its_generation_nothing_tells_versions_apart(
+        self, handler: Handler, generation: object
+    ) -> None:
+        with pytest.raises(Unreadable):
+            list(handler.parse(as_cloud_event(generation=generation)))
+
+
+class TestReading:
+    def test_an_overwritten_generation_is_superseded(self, handler: Handler, put: Put) -> None:
+        ref = pinned(handler, put("a.zip", b"first"))
+        put("a.zip", b"second")
+        with pytest.raises(Superseded):
+            handler.open(ref)
+        with pytest.raises(Superseded):
+            handler.open(ref, 2, 2)
+
+    def test_an_overwritten_generation_that_the_bucket_keeps_is_read(
+        self, server: GcsServer, handler: Handler, put: Put
+    ) -> None:
+        server.versioned.add(BUCKET)
+        ref = pinned(handler, put("a.zip", b"first"))
+        put("a.zip", b"second")
+        assert read(handler, ref) == b"first"
+        assert read(handler, replace(ref, version=None)) == b"second"
+
+    @pytest.mark.parametrize("unlisted", [False, True])
+    def test_a_deleted_object_is_gone(
+        self, server: GcsServer, handler: Handler, put: Put, unlisted: bool
+    ) -> None:
+        ref = pinned(handler, put("a.zip", b"first"))
+        put("a.zip and more", b"another whose key begins so")
+        server.delete(BUCKET, "a.zip")
+        server.unlisted = unlisted
+        with pytest.raises(Gone):
+            handler.open(ref)
+
+    def test_a_bucket_that_is_not_there_is_no_object_that_is_gone(self, handler: Handler) -> None:
+        with pytest.raises(PermanentFailure) as raised:
+            handler.open(replace(REF, bucket="nowhere", version="1"))
+        assert raised.value.code == "storage.no_bucket"
+
+    def test_a_version_of_another_kind_of_storage_is_superseded(
+        self, server: GcsServer, handler: Handler, put: Put
+    ) -> None:
+        with pytest.raises(Superseded):
+            handler.open(replace(put("a.zip", b"x"), version="1&alt=json"))
+        assert server.asked == []
+
+    def test_what_was_stored_packed_comes_packed(self, server: GcsServer, handler: Handler) -> None:
+        body = gzip.compress(b"a zip that somebody uploaded with Content-Encoding: gzip" * 9)
+        server.put(BUCKET, "a.zip", body, "gzip")
+        ref = pinned(handler, REF)
+        assert ref.size == len(body)
+        assert read(handler, ref) == body
+        assert read(handler, ref, 5, 15) == body[5:15]
+
+    def test_what_is_unpacked_on_the_way_is_found_out(
+        self, server: GcsServer, handler: Handler
+    ) -> None:
+        stored = server.put(BUCKET, "a.zip", gzip.compress(b"x" * 1000), "gzip")
+        server.changes(X_Goog_Stored_Content_Length="1000")
+        with pytest.raises(PermanentFailure) as raised:
+            handler.open(replace(REF, version=str(stored.generation)))
+        assert raised.value.code == "storage.unpacked"
+
+    def test_another_generation_than_asked_for_is_found_out(
+        self, server: GcsServer, handler: Handler
+    ) -> None:
+        stored = server.put(BUCKET, "a.zip", b"x")
+        server.changes(X_Goog_Generation="7")
+        with pytest.raises(Superseded):
+            handler.open(replace(REF, version=str(stored.generation)))
+
+    def test_keys_go_over_the_wire_as_one_segment(
+        self, server: GcsServer, handler: Handler, put: Put
+    ) -> None:
+        for key, sent in {
+            "x/../y//z.zip": "x%2F..%2Fy%2F%2Fz.zip",
+            "..": "%2E%2E",
+            ".": "%2E",
+            "/a?b#c%2F&d=e": "%2Fa%3Fb%23c%252F%26d%3De",
+            "\x01\x7f 键": "%01%7F%20%E9%94%AE",
+        }.items():
+            ref = put(key, key.encode())
+            assert read(handler, ref) == key.encode()
+            assert server.asked[-1].path == f"/storage/v1/b/exports/o/{sent}"
+
+    def test_a_pinned_object_is_one_request(
+        self, server: GcsServer, handler: Handler, put: Put
+    ) -> None:
+        ref = pinned(handler, put("a.zip", b"0123456789"))
+        server.asked.clear()
+        read(handler, ref, 3, 7)
+        (asked,) = server.asked
+        assert asked.query == {"alt": "media", "generation": ref.version}
+        assert asked.headers["range"] == "bytes=3-6"
+
+
+class TestBrokenStreams:
+    @pytest.mark.parametrize("start", [0, 100])
+    def test_a_cut_stream_never_looks_complete(
+        self, server: GcsServer, handler: Handler, put: Put, start: int
+    ) -> None:
+        ref = pinned(handler, put("a.zip", BYTES))
+        server.cuts(after=3000)
+        with closing(handler.open(ref, start)) as stream:
+            got = before_the_cut(stream)
+        assert got == BYTES[start : start + len(got)]
+        assert got + read(handler, ref, start + len(got)) == BYTES[start:]
+
+    @pytest.mark.parametrize(
+        ("headers", "code"),
+        [
+            ({"Content_Length": None, "Transfer_Encoding": "chunked"}, "storage.no_length"),
+            ({"Content_Range": None}, "storage.no_ranges"),
+            ({"Content_Range": "bytes 0-9/10240"}, "storage.no_ranges"),
+            ({"Content_Range": "bytes 10-19/*"}, "storage.no_ranges"),
+        ],
+    )
+    def test_an_answer_to_another_question_is_found_out(
+        self, server: GcsServer, handler: Handler, put: Put, headers: Any, code: str
+    ) -> None:
+        ref = pinned(handler, put("a.zip", BYTES))
+        server.changes(**headers)
+        with pytest.raises(RelayError) as raised:
+            handler.open(ref, 10, 20)
+        assert raised.value.code == code
+
+    def test_a_part_that_does_not_say_which_is_not_the_whole(
+        self, server: GcsServer, handler: Handler, put: Put
+    ) -> None:
+        ref = pinned(handler, put("a.zip", BYTES))
+        server.changes(Content_Range=None)
+        with pytest.raises(PermanentFailure):
+            handler.open(ref, 0, 20)
+
+
+@pytest.mark.parametrize(
+    ("status", "branch", "code"),
+    [
+        (401, PermanentFailure, "storage.denied"),
+        (403, PermanentFailure, "storage.denied"),
+        (412, Superseded, "object.superseded"),
+        (400, PermanentFailure, "storage.refused"),
+        (302, PermanentFailure, "storage.refused"),
+        (408, TemporaryFailure, "storage.busy"),
+        (429, TemporaryFailure, "storage.busy"),
+        (500, TemporaryFailure, "storage.busy"),
+        (503, TemporaryFailure, "storage.busy"),
+    ],
+)
+def test_a_refusal_is_an_error_of_ours(
+    server: GcsServer, handler: Handler, status: int, branch: type[RelayError], code: str
+) -> None:
+    body = json.dumps({"error": {"errors": [{"reason": "why"}]}}).encode()
+    server.fails(Answer(status, body, {"Retry-After": "7", "Location": "/elsewhere"}))
+    with pytest.raises(branch) as raised:
+        handler.open(replace(REF, version="1"))
+    assert raised.value.code == code
+    assert raised.value.message.en != raised.value.message.zh
+    assert len(server.asked) == 1
+    if isinstance(raised.value, TemporaryFailure):
+        assert raised.value.retry_after == timedelta(seconds=7)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"generation": "x", "size": 1}', b"[" * 9999])
+def test_a_resource_that_is_none_is_a_temporary_failure(
+    server: GcsServer, handler: Handler, body: bytes
+) -> None:
+    server.fails(Answer(200, body))
+    with pytest.raises(TemporaryFailure) as raised:
+        handler.open(REF)
+    assert raised.value.code == "storage.not_understood"
+
+
+class TestCredentials:
+    def test_a_service_accounts_key_is_exchanged_for_a_token_once(
+        self, server: GcsServer, put: Put, tmp_path: Path
+    ) -> None:
+        server.tokens = set()
+        ref = put("a.zip", b"secret bytes")
+        keys = key_in(tmp_path, server)
+        with (
+            closing(made(server, anonymous=False, **keys)) as handler,
+            ThreadPoolExecutor(8) as pool,
+        ):
+            bodies = list(pool.map(lambda _: read(handler, ref), range(24)))
+        assert set(bodies) == {b"secret bytes"}
+        assert [one.path for one in server.asked].count("/token") == 1
+
+    def test_a_token_that_is_refused_is_renewed_once_for_many_threads(
+        self, server: GcsServer, put: Put, tmp_path: Path
+    ) -> None:
+        server.tokens = set()
+        ref = put("a.zip", BYTES)
+        with closing(made(server, anonymous=False, **key_in(tmp_path, server))) as handler:
+            ref = pinned(handler, ref)
+            server.tokens = set()  # they ended, or were revoked
+            server.asked.clear()
+            with ThreadPoolExecutor(8) as pool:
+                bodies = list(pool.map(lambda _: read(handler, ref), range(8)))
+        assert all(body == BYTES for body in bodies)
+        assert [one.path for one in server.asked].count("/token") == 1
+
+    def test_a_token_is_renewed_before_it_ends(
+        self, server: GcsServer, put: Put, tmp_path: Path
+    ) -> None:
+        server.tokens, server.life = set(), 0
+        ref = put("a.zip", BYTES)
+        with closing(made(server, anonymous=False, **key_in(tmp_path, server))) as handler:
+            read(handler, ref)
+            asked = len(server.asked)
+            read(handler, ref)
+        assert any(one.path == "/token" for one in server.asked[asked:])
+        assert not any(one.status == 401 for one in server.answered[asked:])
+
+    def test_the_machine_has_an_account_of_its_own(self, server: GcsServer, put: Put) -> None:
+        server.tokens = set()
+        ref = put("a.zip", b"x")
+        with closing(made(server, anonymous=False)) as handler:
+            assert read(handler, ref) == b"x"
+        assert server.asked[0].path.startswith("/computeMetadata/v1/instance/service-accounts/")
+
+    def test_without_a_metadata_server_the_error_says_what_to_do(self, server: GcsServer) -> None:
+        keys = {"anonymous": False, "metadata_url": "http://127.0.0.1:1"}
+        with (
+            closing(made(server, **keys)) as handler,
+            pytest.raises(TemporaryFailure) as raised,
+        ):
+            handler.open(REF)
+        assert "anonymous = true" in raised.value.hint.en
+
+    def test_a_token_that_is_given_is_used_as_it_is(self, server: GcsServer, put: Put) -> None:
+        server.tokens = {"given"}
+        ref = put("a.zip", b"x")
+        with closing(made(server, anonymous=False, access_token="given")) as handler:
+            assert read(handler, ref) == b"x"
+            server.tokens = {"another"}
+            with pytest.raises(PermanentFailure) as raised:
+                handler.open(ref)
+        assert raised.value.code == "storage.denied"
+        assert "given" not in str(raised.value)
+
+    @pytest.mark.parametrize(
+        ("status", "branch"), [(400, PermanentFailure), (429, TemporaryFailure)]
+    )
+    def test_a_key_that_is_refused_is_told(
+        self, server: GcsServer, tmp_path: Path, status: int, branch: type[RelayError]
+    ) -> None:
+        told = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
+        server.fails(Answer(status, json.dumps(told).encode()))
+        with (
+            closing(made(server, anonymous=False, **key_in(tmp_path, server))) as handler,
+            pytest.raises(branch) as raised,
+        ):
+            handler.open(REF)
+        assert raised.value.code == "storage.no_token"
+        assert "invalid_grant" in raised.value.message.en
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"type": "authorized_user"},
+            {"private_key": "-----BEGIN PRIVATE KEY-----\nc2VjcmV0LXZhbHVl\n-----END"},
+            {"private_key": None},
+            {"client_email": 7},
+            {"token_uri": "file:///etc/passwd"},
+        ],
+    )
+    def test_a_file_that_holds_no_key_is_a_setting_to_correct(
+        self, server: GcsServer, tmp_path: Path, changes: Json
+    ) -> None:
+        keys = key_in(tmp_path, server, **changes)
+        with pytest.raises(ConfigError) as raised:
+            made(server, anonymous=False, **keys)
+        assert raised.value.path == "sources.exports.credentials_file"
+        assert "c2VjcmV0" not in f"{raised.value}{raised.value.__cause__}"
+
+    def test_no_secret_is_shown(self, server: GcsServer, tmp_path: Path) -> None:
+        keys = key_in(tmp_path, server)
+        with closing(made(server, anonymous=False, **keys)) as handler:
+            server.fails(Answer(403))
+            with pytest.raises(PermanentFailure) as raised:
+                handler.open(replace(REF, version="1"))
+        shown = f"{raised.value!r} {handler.settings!r}"
+        assert "PRIVATE KEY" not in shown
+        assert "ya29" not in shown
+
+
+def key_in(folder: Path, server: GcsServer, **changes: Any) -> Json:
+    path = folder / "key.json"
+    path.write_text(json.dumps({**server.key_file(), **changes}))
+    return {"credentials_file": str(path)}
+
+
+class TestScan:
+    def test_pages_are_followed(self, server: GcsServer, handler: Handler, put: Put) -> None:
+        server.page = 2
+        keys = sorted(f"{number}.zip" for number in range(7))
+        for key in keys:
+            put(key, b"x")
+        assert [event.object.key for event in handler.scan()] == keys
+        assert len(server.asked) == 4
+
+    def test_what_is_found_is_what_was_announced(self, server: GcsServer, handler: Handler) -> None:
+        stored = server.put(BUCKET, "a.zip", b"xyz")
+        attributes = {
+            **ATTRIBUTES,
+            "objectId": "a.zip",
+            "objectGeneration": str(stored.generation),
+        }
+        (announced,) = handler.parse({"pubsub": {"attributes": attributes}})
+        (found,) = handler.scan()
+        assert found.id_in("x") == announced.id_in("x")
+        assert found.order == announced.order
+        assert found.object.size == 3
+
+    def test_only_what_was_uploaded_since_is_found(self, handler: Handler, put: Put) -> None:
+        put("a.zip", b"x")
+        now = datetime.now(UTC)
+        assert len(list(handler.scan(now - timedelta(minutes=1)))) == 1
+        assert list(handler.scan(now + timedelta(minutes=1))) == []
+
+    def test_a_place_whose_object_is_gone_is_a_place(
+        self, server: GcsServer, handler: Handler, put: Put
+    ) -> None:
+        for key in ("a", "b", "c"):
+            put(key, b"x")
+        page = next(iter(handler.scan_pages(most=2)))
+        assert page.place == (BUCKET, "b")
+        server.delete(BUCKET, "b")
+        rest = [
+            event.object.key
+            for more in handler.scan_pages(after=page.place)
+            for event in more.events
+        ]
+        assert rest == ["c"]
+
+    def test_a_scan_goes_from_bucket_to_bucket(self, server: GcsServer) -> None:
+        server.put("first", "a", b"x")
+        server.buckets["empty"] = {}
+        server.put("last", "b", b"x")
+        with closing(made(server, buckets=["first", "empty", "last"])) as handler:
+            pages = list(handler.scan_pages())
+        assert [page.place for page in pages] == [("empty", ""), ("last", ""), None]
+        assert [event.object.key for page in pages for event in page.events] == ["a", "b"]
+
+    def test_a_bucket_that_is_not_there_is_told(self, server: GcsServer) -> None:
+        with (
+            closing(made(server, buckets=["nowhere"])) as handler,
+            pytest.raises(PermanentFailure) as raised,
+        ):
+            list(handler.scan())
+        assert raised.value.code == "storage.no_bucket"
+
+    def test_no_buckets_is_a_setting_to_correct(self, server: GcsServer) -> None:
+        with closing(made(server, buckets=[])) as handler, pytest.raises(ConfigError) as raised:
+            list(handler.scan())
+        assert raised.value.path == "sources.exports.buckets"
+
+    def test_a_store_that_says_the_same_again_does_not_keep_us_for_ever(
+        self, server: GcsServer, handler: Handler
+    ) -> None:
+        server.fails(*[Answer(200, b'{"nextPageToken": "t"}')] * 9)
+        with pytest.raises(PermanentFailure) as raised:
+            list(handler.scan())
+        assert raised.value.code == "storage.listing_goes_round"
+
+    @pytest.mark.parametrize("item", [7, {}, {"name": "a"}, {"name": "a", "size": "x"}])
+    def test_a_listing_that_is_none_is_a_temporary_failure(
+        self, server: GcsServer, handler: Handler, item: object
+    ) -> None:
+        server.fails(Answer(200, json.dumps({"items": [item]}).encode()))
+        with pytest.raises(TemporaryFailure):
+            list(handler.scan())
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            {"access_token": "secret-value", "anonymous": True},
+            {"credentials_file": "/no/such/file"},
+            {"subscription": "my-subscription"},
+            {"subscription": "projects/p/subscriptions/s:pull?x="},
+            {"subscription": "projects/../subscriptions/s-1"},
+            {"endpoint_url": "http://user:secret-value@host"},
+            {"scan_every": "15m", "buckets": []},
+        ],
+    )
+    def test_a_wrong_setting_is_refused(self, server: GcsServer, keys: Json) -> None:
+        with pytest.raises(ValidationError) as raised:
+            made(server, **keys)
+        assert "secret-value" not in str(raised.value)
+
+    def test_its_envelopes_are_googles(self) -> None:
+        accept = Handler.Settings(kind="gcs").accept
+        assert accept == ("pubsub", "cloudevents", "signed", "bare")
+
+    def test_ready_says_what_it_tried(self, server: GcsServer) -> None:
+        with closing(made(server, subscription="projects/p-1/subscriptions/s-1")) as handler:
+            assert handler.ready() == "lists exports, may pull from the subscription"
+            server.may_consume = False
+            with pytest.raises(PermanentFailure) as raised:
+                handler.ready()
+        assert raised.value.code == "storage.denied"

@@ -1,0 +1,285 @@
+"""One upload is one event, by whatever road the news of it came: hook, queue, scan, submission."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event as engine_event
+
+from relay.model import ObjectRef, Road, Verdict
+
+
+def found(hands, key="prod/a.zip", **more):
+    """An object as a scan comes upon it; its time is when it was modified."""
+    given = {"type": "found", "time": hands.now, **more}
+    given.setdefault("identity", f"etag:{given.get('etag')}@{given['time']}")
+    return hands.event(key, **given)
+
+
+def scan(hands, *events):
+    """How many of them were new to the ledger; what `known` says beforehand must agree."""
+    unknown = hands.store.known("exports", events).count(None)
+    fresh = hands.accept(*events, road=Road.SCAN).fresh
+    assert fresh == unknown
+    return fresh
+
+
+class TestTheOtherRoad:
+    """The same bytes, announced by the storage and found by a scan."""
+
+    def test_a_found_object_whose_version_was_announced_is_known(self, hands):
+        announced = hands.accept(hands.event(version="v1", etag="e1", identity="sequencer:9"))
+        found = hands.event(version="v1", etag="e1", type="found")
+        again = hands.accept(found, road=Road.SCAN)
+        assert (again.fresh, again.verdict) == (0, Verdict.DUPLICATE)
+        assert again.deliveries == announced.deliveries
+
+    def test_a_found_object_with_another_version_is_new_though_its_etag_is_known(self, hands):
+        hands.accept(hands.event(version="v1", etag="e1"))
+        assert hands.accept(hands.event(version="v2", etag="e1", type="found")).fresh == 1
+
+    def test_without_versions_the_etag_decides(self, hands):
+        hands.accept(hands.event(etag="e1", identity="sequencer:1+e1"))
+        assert hands.accept(hands.event(etag="e1", type="found", identity="x")).fresh == 0
+        assert hands.accept(hands.event(etag="e2", type="found", identity="y")).fresh == 1
+
+    def test_the_same_etag_under_another_key_is_new(self, hands):
+        hands.accept(hands.event("a.zip", etag="e1"))
+        assert hands.accept(hands.event("b.zip", etag="e1", type="found")).fresh == 1
+
+    def test_an_announcement_of_what_was_found_is_known(self, hands):
+        modified = hands.now
+        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Road.SCAN)
+        late = hands.event(etag="e1", identity="s:1", time=modified + timedelta(seconds=2))
+        assert hands.accept(late).fresh == 0
+
+    def test_an_announcement_that_is_younger_than_what_was_found_is_a_new_upload(self, hands):
+        modified = hands.now
+        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Road.SCAN)
+        again = hands.event(etag="e1", identity="s:2", time=modified + timedelta(seconds=3))
+        assert hands.accept(again).fresh == 1
+
+    @pytest.mark.parametrize("which", ["found", "announced"])
+    def test_where_one_time_is_unknown_the_bytes_decide(self, hands, which):
+        found_at = None if which == "found" else hands.now
+        told_at = None if which == "announced" else hands.later(days=1)
+        hands.accept(hands.event(etag="e1", type="found", identity="x", time=found_at))
+        assert hands.accept(hands.event(etag="e1", identity="s:1", time=told_at)).fresh == 0
+
+    def test_the_same_bytes_announced_twice_are_two_uploads(self, hands):
+        hands.accept(hands.event(etag="e1", identity="s:1"))
+        assert hands.accept(hands.event(etag="e1", identity="s:2")).fresh == 1
+
+    def test_an_object_that_was_only_seen_is_routed_when_it_is_announced(self, store, hands):
+        seen = hands.event(etag="e1", type="found", identity="x")
+        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
+        told = hands.accept(hands.event(etag="e1", identity="s:1"))
+        assert (told.fresh, told.verdict, len(told.deliveries)) == (0, Verdict.ACCEPTED, 1)
+        assert store.delivery(told.deliveries[0]).event_id == seen.id_in("exports")
+
+    def test_an_object_that_was_only_seen_is_not_routed_by_another_scan(self, hands):
+        seen = hands.event(etag="e1", type="found", identity="x")
+        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
+        again = hands.accept(seen, road=Road.SCAN)
+        assert (again.deliveries, again.verdict) == ((), Verdict.DUPLICATE)
+
+
+class TestStoragesThatNameNoBytes:
+    """COS, OCI and some SeaweedFS announce neither version nor etag."""
+
+    def told(self, hands, **more):
+        event = hands.event(identity=f"request:{hands.now}", **more)
+        hands.accept(event)
+        return event
+
+    def test_what_was_announced_is_not_found_again(self, hands):
+        modified = hands.now
+        hands.later(seconds=1)
+        self.told(hands, size=9)
+        assert scan(hands, found(hands, etag="e1", size=9, time=modified)) == 0
+
+    def test_nor_where_the_announcement_has_no_time_but_that_of_its_arrival(self, hands):
+        modified = hands.now
+        hands.later(minutes=1)
+        self.told(hands, time=None)
+        assert scan(hands, found(hands, etag="e1", time=modified)) == 0
+
+    def test_what_was_modified_after_it_was_announced_is_new(self, hands):
+        self.told(hands)
+        hands.later(seconds=3)
+        assert scan(hands, found(hands, etag="e1")) == 1
+
+    def test_what_has_another_size_is_new(self, hands):
+        self.told(hands, size=9)
+        assert scan(hands, found(hands, etag="e1", size=10)) == 1
+
+    def test_what_a_look_at_the_object_taught_is_held_against_the_next_scan(self, hands):
+        event = self.told(hands)
+        ref = ObjectRef("exports", "prod/a.zip", etag="e1", size=9)
+        hands.store.pin_event(event.id_in("exports"), ref)
+        hands.later(hours=1)
+        assert scan(hands, found(hands, etag="e1", time=hands.now)) == 0
+        assert scan(hands, found(hands, etag="e2", time=hands.now)) == 1
+
+    def test_an_announcement_of_what_was_found_is_known(self, hands):
+        modified = hands.now
+        assert scan(hands, found(hands, etag="e1", size=9)) == 1
+        hands.later(minutes=5)
+        late = hands.event(identity="request:1", time=modified + timedelta(seconds=1), size=9)
+        assert hands.accept(late).fresh == 0
+
+    @pytest.mark.parametrize("what", [{"seconds": 3}, {"size": 10}, {"time": None}])
+    def test_an_announcement_of_something_else_than_was_found_is_new(self, hands, what):
+        assert scan(hands, found(hands, etag="e1", size=9)) == 1
+        time = hands.now + timedelta(seconds=what.get("seconds", 0))
+        event = {"identity": "request:1", "time": time, "size": 9, **what}
+        event.pop("seconds", None)
+        assert hands.accept(hands.event(**event)).fresh == 1
+
+
+class TestPinning:
+    def test_keeps_what_was_not_announced(self, store, hands):
+        event = hands.event(identity="r:1")
+        hands.accept(event)
+        ref = ObjectRef("exports", "prod/a.zip", "v\ud800", "e1", 7)
+        for _ in range(2):
+            store.pin_event(event.id_in("exports"), ref)
+            assert store.event(event.id_in("exports")).object == ref
+        assert store.event(event.id_in("exports")).identity == "r:1"
+
+    def test_never_changes_what_was_announced(self, store, hands):
+        event = hands.event(etag="e1", size=7)
+        hands.accept(event)
+        store.pin_event(event.id_in("exports"), ObjectRef("x", "y", "v1", "e2", 8))
+        kept = store.event(event.id_in("exports")).object
+        assert kept == ObjectRef("exports", "prod/a.zip", "v1", "e1", 7)
+
+    def test_teaches_nothing_of_an_event_that_is_not_there(self, store):
+        store.pin_event("nobody", ObjectRef("exports", "a", etag="e"))
+        store.pin_event("nobody", ObjectRef("exports", "a"))
+        assert store.event("nobody") is None
+
+
+class TestTheSameBytesOnceMore:
+    """A, then B, then A again, whose news was lost: what lies there is a new upload."""
+
+    def test_is_found_by_the_next_scan_and_only_by_that(self, hands):
+        hands.accept(hands.event(etag="A", identity="s:1"))
+        hands.later(minutes=1)
+        hands.accept(hands.event(etag="B", identity="s:2"))
+        hands.later(minutes=1)
+        again = found(hands, etag="A")
+        assert scan(hands, again) == 1
+        hands.later(minutes=1)
+        assert scan(hands, again) == 0
+
+    def test_is_known_when_its_news_came(self, hands):
+        for number, etag in enumerate("ABA"):
+            hands.accept(hands.event(etag=etag, identity=f"s:{number}"))
+            hands.later(minutes=1)
+        modified = hands.now - timedelta(minutes=1)
+        assert scan(hands, found(hands, etag="A", time=modified)) == 0
+
+    def test_is_known_where_nothing_came_between(self, hands):
+        hands.accept(hands.event(etag="A", identity="s:1"))
+        hands.later(minutes=1)
+        assert scan(hands, found(hands, etag="A")) == 0
+
+    def test_is_known_where_what_came_between_is_younger_than_what_lies_there(self, hands):
+        modified = hands.now
+        hands.accept(hands.event(etag="A", identity="s:1"))
+        hands.later(minutes=1)
+        hands.accept(hands.event(etag="B", identity="s:2"))
+        assert scan(hands, found(hands, etag="A", time=modified + timedelta(seconds=1))) == 0
+
+    def test_is_found_though_it_was_found_before(self, hands):
+        assert scan(hands, found(hands, etag="A")) == 1
+        hands.later(minutes=1)
+        assert scan(hands, found(hands, etag="B")) == 1
+        hands.later(minutes=1)
+        assert scan(hands, found(hands, etag="A")) == 1
+        assert scan(hands, found(hands, etag="A")) == 0
+
+    def test_its_late_news_adds_nothing_to_what_was_found(self, hands):
+        for etag in "AB":
+            hands.accept(hands.event(etag=etag, identity=f"s:{etag}"))
+            hands.later(minutes=1)
+        modified = hands.now
+        assert scan(hands, found(hands, etag="A")) == 1
+        hands.later(minutes=9)
+        late = hands.event(etag="A", identity="s:3", time=modified)
+        assert hands.accept(late).fresh == 0
+
+    def file(self, hands, etag, changed, type_="file"):
+        """A file as the watch and the scan of a folder tell of it, its time set back by `cp -p`."""
+        order = f"changed:{changed:020d}"
+        old = hands.now.replace(year=2010)
+        return hands.event(etag=etag, identity=f"file:{etag}", order=order, type=type_, time=old)
+
+    @pytest.mark.parametrize("type_", ["file", "found"])
+    def test_a_file_that_a_copy_brought_back_is_new_once(self, hands, type_):
+        for changed, etag in enumerate("AB"):
+            assert hands.accept(self.file(hands, etag, changed)).fresh == 1
+        back = self.file(hands, "A", 5, type_)
+        accepted = hands.accept(back, road=Road.SCAN if type_ == "found" else Road.QUEUE)
+        assert (accepted.fresh, len(accepted.deliveries)) == (1, 1)
+        assert hands.accept(back).verdict == Verdict.DUPLICATE
+        assert scan(hands, self.file(hands, "A", 5, "found")) == 0
+
+    def test_a_file_that_was_only_touched_is_the_same(self, hands):
+        hands.accept(self.file(hands, "A", 1))
+        assert hands.accept(self.file(hands, "A", 2)).fresh == 0
+        assert scan(hands, self.file(hands, "A", 3, "found")) == 0
+
+    def test_a_file_that_was_told_of_late_is_the_same(self, hands):
+        hands.accept(self.file(hands, "A", 1))
+        hands.accept(self.file(hands, "B", 2))
+        assert hands.accept(self.file(hands, "A", 1)).fresh == 0
+
+
+class TestMultipartUploads:
+    """Listings give them the time of their beginning; "-" in the etag tells them."""
+
+    def test_late_news_of_one_that_was_found_is_known(self, hands):
+        began = hands.now
+        hands.later(hours=1)
+        assert scan(hands, found(hands, etag="e-7", time=began)) == 1
+        done = hands.event(etag="e-7", identity="s:1", time=hands.now - timedelta(minutes=2))
+        assert hands.accept(done).fresh == 0
+        again = hands.event(etag="e-7", identity="s:2", time=hands.now + timedelta(minutes=2))
+        assert hands.accept(again).fresh == 1
+
+
+class TestAPageOfAListing:
+    def test_is_known_object_by_object(self, store, hands):
+        told = [hands.event(f"{number}.zip", etag="e") for number in range(0, 10, 2)]
+        hands.accept(*told)
+        page = [found(hands, f"{number}.zip", etag="e") for number in range(10)]
+        ids = store.known("exports", page)
+        assert [id_ is not None for id_ in ids] == [True, False] * 5
+        assert ids[::2] == [event.id_in("exports") for event in told]
+        assert store.known("other", page) == [None] * 10
+        assert store.known("exports", []) == []
+
+    def test_of_two_buckets_is_not_mixed_up(self, store, hands):
+        hands.accept(hands.event("a.zip", etag="e", bucket="one"))
+        page = [found(hands, "a.zip", etag="e", bucket=name) for name in ("one", "two", "one")]
+        ids = store.known("exports", page)
+        assert [id_ is not None for id_ in ids] == [True, False, True]
+
+    def test_is_asked_for_with_one_query_however_long(self, store, hands):
+        page = [found(hands, f"{number}.zip", etag="e") for number in range(1000)]
+        hands.accept(*page[:300])
+        asked = []
+        engine = store._database._engine
+        engine_event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+        assert store.known("exports", page).count(None) == 700
+        assert len([sql for sql in asked if "SELECT" in sql]) == 1
+
+    def test_finds_the_newest_of_an_object_with_a_long_history(self, store, hands):
+        for number in range(100):
+            hands.accept(hands.event(etag=f"e{number}"))
+            hands.later(minutes=1)
+        assert scan(hands, found(hands, etag="e99", time=hands.now - timedelta(minutes=1))) == 0
+        assert scan(hands, found(hands, etag="e98")) == 1, "it came back after another"

@@ -1,0 +1,73 @@
+"""Housekeeping takes away what [retention] says is old, and stops when it is asked to."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relay.housekeeping import Housekeeper
+from relay.model import Event, Incoming, NewDelivery, ObjectRef, State, Verdict
+from relay.settings import RetentionSettings, Settings
+from relay.store import Arrival, NewNotification, Pruned, Store
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
+    store.migrate()
+    yield store
+    store.close()
+
+
+def upload(store, version, now):
+    event = Event(ObjectRef("b", "a.zip", version), f"version:{version}", "Put", now)
+    skipped = NewDelivery("r", "", {}, (), State.SKIPPED, "no route")
+    incoming = Incoming("s", json.dumps({"version": version}).encode(), now)
+    return store.accept(
+        NewNotification(incoming, Verdict.ACCEPTED, None, ("bare",)),
+        [Arrival(event, (skipped,))],
+        now,
+    )
+
+
+def keeper(store, now, **rules):
+    settings = Settings(retention=RetentionSettings(**rules))
+    return Housekeeper(settings, store, clock=lambda: now, pause=0)
+
+
+def test_a_year_later_only_the_newest_upload_is_known(store):
+    for version in range(700):
+        upload(store, version, NOW + timedelta(seconds=version))
+    gone = keeper(store, NOW + timedelta(days=365)).tidy()
+    assert gone == Pruned(None, 699, 699, 1)
+    assert keeper(store, NOW + timedelta(days=365)).tidy() == Pruned(None)
+    assert upload(store, 699, NOW + timedelta(days=366)).fresh == 0
+
+
+def test_the_file_does_not_grow_once_it_is_full(store, tmp_path):
+    sizes = []
+    now = NOW
+    for _ in range(4):
+        for _ in range(300):
+            upload(store, str(now), now)
+            now += timedelta(seconds=1)
+        keeper(store, now, deliveries=100).tidy()
+        sizes.append((tmp_path / "relay.db").stat().st_size)
+    assert sizes[-1] <= sizes[1] * 1.1
+
+
+def test_a_stop_ends_it_after_its_page(store):
+    for version in range(1100):
+        upload(store, version, NOW + timedelta(milliseconds=version))
+    tidier = keeper(store, NOW + timedelta(days=365))
+    tidier.stop()
+    assert tidier.tidy() == Pruned(None)
+
+
+def test_it_starts_and_stops_with_the_worker(store):
+    tidier = keeper(store, NOW)
+    tidier.start()
+    tidier.stop()
+    assert not tidier._thread.is_alive()

@@ -1,0 +1,1 @@
+"""`make torture`: kills, storms, full disks and lying clocks, against the real system."""

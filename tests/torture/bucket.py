@@ -1,0 +1,172 @@
+"""A lean store that speaks as much S3 as the handler asks for: moto needs 5 ms a call, this 0.3.
+
+Versions, ranges, If-Match, ListObjectsV2 by pages; what it holds stays in memory. Signatures are
+not checked: the handler's own tests do that against moto.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any, Self
+from urllib.parse import parse_qs, quote_plus, unquote
+from xml.sax.saxutils import escape
+
+from relay.sandbox.server import LoopbackServer, Place
+
+NAME = "exports"
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+Start = Callable[[str, list[tuple[str, str]]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One upload of an object, in the order of `sequence`."""
+
+    key: str
+    id: str
+    etag: str
+    body: bytes
+    sequence: int
+    modified: datetime
+
+    def record(self) -> dict[str, Any]:
+        """The notification of this upload, as S3 writes it."""
+        told = {
+            "key": quote_plus(self.key, safe="/"),
+            "size": len(self.body),
+            "eTag": self.etag,
+            "sequencer": f"{self.sequence:018X}",
+        }
+        if self.id:
+            told["versionId"] = self.id
+        one = {
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "eventTime": self.modified.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": NAME}, "object": told},
+        }
+        return {"Records": [one]}
+
+
+class Bucket:
+    """Serves at `url` while entered. `calls` counts what was asked: get, head, list.
+
+    `versioned`: keeps and names every version; else the last upload is all there is of an object.
+    `on_get`: told of each key before it is answered.
+    """
+
+    def __init__(self, *, versioned: bool = True) -> None:
+        self.versioned = versioned
+        self.calls: Counter[str] = Counter()
+        self.on_get: Callable[[str], None] = lambda _: None
+        self._objects: dict[str, list[Version]] = {}
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self._server = LoopbackServer(self._answer, Place())
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def put(self, key: str, body: bytes) -> Version:
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        with self._lock:
+            self._sequence += 1
+            number = self._sequence
+            now = datetime.now(UTC)
+            name = f"v{number:08}" if self.versioned else ""
+            version = Version(key, name, etag, body, number, now)
+            kept = self._objects.get(key, []) if self.versioned else []
+            self._objects[key] = [*kept, version]
+        return version
+
+    def remove(self, key: str) -> None:
+        with self._lock:
+            del self._objects[key]
+
+    def _answer(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        query = {name: one[0] for name, one in parse_qs(environ.get("QUERY_STRING", "")).items()}
+        _, _, key = unquote(environ["RAW_URI"].partition("?")[0]).lstrip("/").partition("/")
+        method = environ["REQUEST_METHOD"]
+        self.calls["list" if not key else method.lower()] += 1
+        if not key:
+            return _said(start, 200, self._listed(query), "application/xml")
+        self.on_get(key)
+        with self._lock:
+            versions = list(self._objects.get(key, ()))
+        wanted = query.get("versionId")
+        found = [one for one in versions if wanted in (None, one.id)]
+        if not found:
+            return _error(start, 404, "NoSuchVersion" if wanted else "NoSuchKey", method)
+        pinned = environ.get("HTTP_IF_MATCH", "").strip('"')
+        if pinned and pinned != found[-1].etag:
+            return _error(start, 412, "PreconditionFailed", method)
+        return _object(start, found[-1], environ.get("HTTP_RANGE", ""), method)
+
+    def _listed(self, query: dict[str, str]) -> bytes:
+        after = query.get("continuation-token") or query.get("start-after") or ""
+        most = int(query.get("max-keys", "1000"))
+        with self._lock:
+            newest = sorted((k, v[-1]) for k, v in self._objects.items() if k > after)
+        page, more = newest[:most], len(newest) > most
+        rows = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(one.body)}</Size>"
+            f'<ETag>"{one.etag}"</ETag>'
+            f"<LastModified>{one.modified:%Y-%m-%dT%H:%M:%S}.000Z</LastModified></Contents>"
+            for key, one in page
+        )
+        last = escape(page[-1][0]) if page else ""
+        token = f"<NextContinuationToken>{last}</NextContinuationToken>"
+        return (
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>{NAME}</Name><KeyCount>{len(page)}</KeyCount>"
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{token if more else ''}{rows}"
+            "</ListBucketResult>"
+        ).encode()
+
+
+def _object(start: Start, version: Version, asked: str, method: str) -> Iterable[bytes]:
+    body, status = version.body, 200
+    headers = [
+        ("ETag", f'"{version.etag}"'),
+        ("Last-Modified", format_datetime(version.modified, usegmt=True)),
+        ("Accept-Ranges", "bytes"),
+        ("Content-Type", "application/zip"),
+    ]
+    if version.id:
+        headers.append(("x-amz-version-id", version.id))
+    if part := _RANGE.fullmatch(asked):
+        first = int(part[1])
+        last = min(int(part[2]), len(body) - 1) if part[2] else len(body) - 1
+        if first >= len(body):
+            return _error(start, 416, "InvalidRange", method)
+        headers.append(("Content-Range", f"bytes {first}-{last}/{len(body)}"))
+        body, status = body[first : last + 1], 206
+    start(f"{status} OK", [*headers, ("Content-Length", str(len(body)))])
+    return [] if method == "HEAD" else [body]
+
+
+def _error(start: Start, status: int, code: str, method: str) -> Iterable[bytes]:
+    told = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+    return _said(start, status, b"" if method == "HEAD" else told, "application/xml")
+
+
+def _said(start: Start, status: int, body: bytes, kind: str) -> Iterable[bytes]:
+    start(f"{status} Said", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]

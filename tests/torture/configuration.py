@@ -1,0 +1,94 @@
+"""relay.toml of a world: the real settings, with the short times of a scenario."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.torture.world import World
+
+WEBHOOK_SECRET = "whsec_dGhlLXNlY3JldC1vZi10aGUtdG9ydHVyZS1vZi1yZWxheQ=="
+HOOK_TOKEN = "hook-token-of-the-torture"
+
+
+@dataclass
+class Options:
+    """What scenarios change; the names are those of the settings. `versioned`: the bucket is."""
+
+    lease: str = "30s"
+    attempts: int = 20
+    first_delay: str = "100ms"
+    longest_delay: str = "1s"
+    stuck_after: str = "15m"
+    workers: int = 4
+    concurrency: int = 4
+    on_conflict: str = "skip"
+    connect_timeout: str = "3s"
+    read_timeout: str = "5s"
+    versioned: bool = True
+    kind: str = "s3"
+    source: str = ""
+    target: str = ""
+    database: str = ""
+    more: str = ""
+
+
+def written(world: World) -> str:
+    """The file's text. `more` is appended, `source` and `target` stand in their tables."""
+    sandbox, options = world.sandbox, world.options
+    return f"""
+[database]
+url = "{options.database or world.url}"
+
+[delivery]
+attempts = {options.attempts}
+first_delay = "{options.first_delay}"
+longest_delay = "{options.longest_delay}"
+lease = "{options.lease}"
+stuck_after = "{options.stuck_after}"
+workers = {options.workers}
+
+[outbound]
+allow_private = ["127.0.0.0/8", "10.0.0.0/8"]
+connect_timeout = "{options.connect_timeout}"
+read_timeout = "{options.read_timeout}"
+
+[sources.exports]
+kind = "{options.kind}"
+endpoint_url = "{world.bucket.url}"
+region = "us-east-1"
+access_key_id = "test"
+secret_access_key = "test-secret"
+addressing_style = "path"
+buckets = ["exports"]
+token = "{HOOK_TOKEN}"
+{options.source}
+
+[targets.prod]
+kind = "functiongraph"
+region = "{sandbox.region}"
+project_id = "{sandbox.project_id}"
+endpoint = "{sandbox.url}"
+access_key = "{sandbox.access_key}"
+secret_key = "{sandbox.secret_key}"
+iam_user = "{sandbox.iam_user}"
+iam_password = "{sandbox.iam_password}"
+iam_domain = "{sandbox.iam_domain}"
+iam_endpoint = "{sandbox.url}"
+concurrency = {options.concurrency}
+{options.target}
+
+[channels.ops]
+kind = "webhook"
+url = "{world.inbox.url}/webhook/ops"
+secret = "{WEBHOOK_SECRET}"
+
+[[routes]]
+source = "exports"
+key = "prod/*.zip"
+target = "prod"
+on_conflict = "{options.on_conflict}"
+channels = ["ops"]
+{options.more}
+"""

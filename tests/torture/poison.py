@@ -1,0 +1,186 @@
+"""P1, P2: archives, notifications and handlers that do harm; a target taken away meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import requests
+
+from tests.archive.conftest import File, Zip, good_files
+from tests.torture.hostile import EXITS, HANGS, RAISES
+from tests.torture.record import Upload
+from tests.torture.scenario import Run, scenario
+from tests.torture.world import HEADERS, World, until
+
+MIB = 1 << 20
+
+
+def _with(*args: object, **changes: object) -> Callable[[], bytes]:
+    return lambda: Zip([*good_files(), File(*args, **changes)]).bytes()
+
+
+def _corrupt() -> bytes:
+    body = bytearray(Zip(good_files()).bytes())
+    at = body.index(b"codecode")
+    body[at] ^= 1
+    return bytes(body)
+
+
+def _bomb() -> bytes:
+    """42 kB that unpack to 4 GB: a hundred entries share one body."""
+    body = File("zeros", bytes(40 * MIB), method=8)
+    shared = {"offset": 0, "crc": body.fields["crc"], "compressed": len(body.data)}
+    shared["size"] = 40 * MIB
+    more = [File(f"z{n}", b"", method=8, packed=b"", central=shared) for n in range(100)]
+    return Zip([body, *good_files(), *more]).bytes()
+
+
+def _seventy_thousand() -> bytes:
+    files = [File(f"{n:x}", b"") for n in range(70_000)]
+    count = {"here": 0xFFFF, "entries": 0xFFFF}
+    return Zip(files, end=count, zip64={}).bytes()
+
+
+BAD: dict[str, tuple[str | tuple[str, ...], Callable[[], bytes]]] = {
+    "corrupt": ("archive.crc", _corrupt),
+    "bomb": (("archive.bomb", "archive.overlap"), _bomb),
+    "entries": ("archive.too_many", _seventy_thousand),
+    "zip64": ("archive.zip64", lambda: Zip(good_files(), zip64={"record": 90}).bytes()),
+    "parent": ("archive.name_parent", _with("../../etc/passwd")),
+    "encrypted": ("archive.encrypted", _with(flags=1)),
+    "mismatch": ("archive.headers_differ", _with("a", local={"name": b"b"})),
+    "text": ("archive.not_a_zip", lambda: b"hello, this is text\n" * 9),
+}
+HOSTILE = {RAISES: "relay.bug", HANGS: "delivery.crashes", EXITS: "delivery.crashes"}
+
+
+@scenario("P1", "poison among good ones", in_ci=("SQLite",))
+def poison(run: Run) -> None:
+    good, each = run.size(30, 1000), run.size(1, 5)
+    run.figures["good p99 s"] = [_alone(run, good)]
+    with run.world() as world:
+        url = world.serve().url
+        uploads = _mixed(world, good, each)
+        bad = [one for one in uploads if not one.is_good]
+        _announce_slowly(world, url, uploads)
+        _strange_notifications(run, world, url)
+        world.settle(run.size(90, 600))
+        run.figures["good p99 s"].append(_p99(world))
+        run.figures |= {"bad": len(bad), "reasons": len(_reasons(run, world, BAD))}
+        without, beside = run.figures["good p99 s"]
+        if not run.quick:
+            run.must(beside <= 1.2 * without + 0.05, f"p99 of the good {without} -> {beside} s")
+    run.runs = good + len(bad)
+    _hostile(run)
+
+
+def _alone(run: Run, good: int) -> float:
+    """The same without poison, to compare with."""
+    with run.world() as world:
+        url = world.serve().url
+        _announce_slowly(world, url, _mixed(world, good, 0))
+        world.settle(run.size(60, 600))
+        return _p99(world)
+
+
+def _hostile(run: Run) -> None:
+    """A handler that raises, hangs, or ends its process, beside good deliveries."""
+    times = {"attempts": 3, "stuck_after": "1s", "lease": "1s"}
+    with run.world(kind="tests.torture.hostile:Handler", **times) as world:
+        url = world.serve().url
+        uploads = [world.bad_upload(f"{name}0", b"PK") for name in HOSTILE]
+        uploads += [world.upload(f"g{n:03}") for n in range(run.size(10, 60))]
+        world.tell(lambda: url, uploads)
+        world.settle(90)
+        table = {name: (code, bytes) for name, code in HOSTILE.items()}
+        _reasons(run, world, table)
+        ends = {one.key: one.attempts for one in world.ledger.deliveries("import")}
+        run.figures["attempts of the hostile"] = [ends[f"prod/{name}0.zip"] for name in HOSTILE]
+
+
+def _mixed(world: World, good: int, each: int) -> list[Upload]:
+    uploads = [world.upload(f"g{n:04}") for n in range(good)]
+    for place, (name, (_, make)) in enumerate(BAD.items()):
+        body = make() if each else b""
+        for number in range(each):
+            uploads.insert(place * good // len(BAD), world.bad_upload(f"{name}{number}", body))
+    return uploads
+
+
+def _announce_slowly(world: World, url: str, uploads: Sequence[Upload]) -> None:
+    """One after the other, so that what is measured is the delivery and no queue."""
+    for upload in uploads:
+        world.tell(lambda: url, [upload], threads=1)
+
+
+def _strange_notifications(run: Run, world: World, url: str) -> None:
+    """1,000 records in one body; a version of events that nobody knows: stored, never a 500."""
+    record = world.upload("thousand").version.record()["Records"][0]
+    strange = {**record, "eventVersion": "9.0"}
+    for records, events in (([record] * 1000, 1), ([strange], 0)):
+        answer = requests.post(
+            f"{url}/hooks/exports", json={"Records": records}, headers=HEADERS, timeout=20
+        )
+        run.must(answer.status_code == 200, f"{len(records)} records: {answer.status_code}")
+        run.must(answer.json()["events"] == events, f"{answer.json()} of {len(records)} records")
+    verdicts = {one for (one,) in world.ledger.rows("select verdict from notifications")}
+    run.must("unreadable" in verdicts, "the unknown version was not kept as unreadable")
+
+
+def _reasons(
+    run: Run, world: World, table: dict[str, tuple[str | tuple[str, ...], object]]
+) -> set[str]:
+    codes = set()
+    for one in world.ledger.deliveries("import"):
+        for name, (code, _) in table.items():
+            if one.key.startswith(f"prod/{name}"):
+                codes.add(str(one.error))
+                right = one.state == "failed" and str(one.error).startswith(code)
+                run.must(right, f"{one.key} ended {one.state} ({one.error}), not failed ({code})")
+    return codes
+
+
+def _p99(world: World) -> float:
+    took = sorted(
+        one.finished - one.created
+        for one in world.ledger.deliveries("import")
+        if one.finished and one.key.startswith("prod/g")
+    )
+    return round(took[int(len(took) * 0.99)], 3)
+
+
+@scenario("P2", "a target that a downgrade took away", in_ci=("SQLite",))
+def downgraded(run: Run) -> None:
+    number = run.size(10, 50)
+    constants = {"relay.worker:NOT_HERE": {"seconds": 0.5}}
+    with run.world() as world:
+        web = world.serve("--no-worker")
+        world.tell(lambda: web.url, [world.upload(f"f{n:03}") for n in range(number)])
+        web.stop()
+        whole = world.path.read_text()
+        world.path.write_text(_without_target(whole))
+        second = world.serve(constants=constants)
+        query = "select count(*) from deliveries where state = 'pending' and error is not null"
+        until(lambda: world.ledger.rows(query)[0][0] == number, 20, world.log)
+        shown = requests.get(f"{second.url}/api/v1/deliveries?limit=200", timeout=10).json()
+        codes = {json.dumps((one.get("error") or {}).get("code")) for one in shown["items"]}
+        until(lambda: min(_attempts(world)) >= 3, 20, world.log)
+        second.stop()
+        world.path.write_text(whole)
+        world.serve()
+        world.settle(60)
+        succeeded = world.ledger.counts().get(("import", "succeeded"), 0)
+        run.runs = number
+        run.figures |= {"waited with": sorted(codes), "then succeeded": succeeded}
+        run.must(codes == {'"targets.unknown"'}, f"the API shows {codes}")
+        run.must(succeeded == number, f"{succeeded} of {number} succeeded after the upgrade")
+
+
+def _attempts(world: World) -> list[int]:
+    return [one.attempts for one in world.ledger.deliveries("import")]
+
+
+def _without_target(text: str) -> str:
+    """The same configuration, whose target has another name."""
+    return text.replace("[targets.prod]", "[targets.other]").replace('"prod"', '"other"')

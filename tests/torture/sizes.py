@@ -1,0 +1,132 @@
+"""M1, M3: archives of 300 MB, four at once; and hours at a steady rate."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from time import monotonic, sleep
+
+from tests.torture.children import Child
+from tests.torture.record import Upload, export
+from tests.torture.scenario import SQLITE, Run, scenario
+from tests.torture.world import World, until
+
+MIB = 1 << 20
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@scenario("M1", "300 MB, four at once")
+def big(run: Run) -> None:
+    size = run.size(50, 299) * MIB
+    with run.world(on_disk=True, target='max_size = "320MiB"', read_timeout="120s") as world:
+        web = world.serve("--no-worker")
+        worker = world.work()
+        _one(world, web, [world.upload("small")], 60)
+        before, cpu = _peak(worker), _cpu(worker)
+        body, digest = export("big", "1", size - MIB)
+        uploads = []
+        for number in range(4):
+            version = world.bucket.put(f"prod/big{number}.zip", body)
+            uploads.append(world.record.uploaded(Upload(version, f"big{number}", digest)))
+        world.path.write_text(world.path.read_text().replace("on_conflict", f"{STEM}on_conflict"))
+        web.kill()
+        web = world.serve("--no-worker")
+        _one(world, web, uploads, 300)
+        grown, spent = _peak(worker) - before, (_cpu(worker) - cpu) / 4 * 300 * MIB / size
+        run.runs = 4
+        run.figures |= {"MB each": round(size / 1e6), "RSS + MiB": grown}
+        run.figures["CPU s per 300 MB"] = round(spent, 2)
+        run.must(grown <= 64, f"{grown} MiB more than for a small one")
+        run.must(spent <= 2.5, f"{spent:.1f} s of CPU")
+
+
+STEM = 'func_name = "{stem}"\n'
+
+
+def _one(world: World, web: Child, uploads: list[Upload], within: float) -> None:
+    world.tell(lambda: web.url, uploads)
+    world.settle(within)
+
+
+def _peak(child: Child) -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", _proc(child, "status"))
+    return int(found[1]) // 1024 if found else 0
+
+
+def _now(child: Child) -> int:
+    """MiB of its own and shared memory now, of all its processes."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", _proc(child, "status"))
+    return int(found[1]) // 1024 if found else 0
+
+
+def _cpu(child: Child) -> float:
+    fields = _proc(child, "stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _proc(child: Child, name: str) -> str:
+    return Path(f"/proc/{child.pid}/{name}").read_text()
+
+
+@scenario("M3", "20 ev/s for SOAK (30m), retention, worker recycled", engines=(SQLITE,))
+def soak(run: Run) -> None:
+    seconds, rate = _seconds(os.environ.get("SOAK", "20s" if run.quick else "30m")), 20
+    kept = 'deliveries = "2000"'
+    constants = {"relay.housekeeping:EVERY": {"seconds": 5}}
+    with run.world(more=f"[retention]\n{kept}") as world:
+        web = world.serve("--no-worker", constants=constants)
+        worker = world.work(constants=constants)
+        begin, number, recycled = monotonic(), 0, monotonic()
+        seen: list[tuple[float, int, int]] = []
+        while (passed := monotonic() - begin) < seconds:
+            sleep(max(begin + number / rate - monotonic(), 0))
+            upload = world.upload(f"f{number:06}")
+            world.tell(lambda: web.url, [upload], threads=1)
+            _forget(world, upload)
+            number += 1
+            if number % (rate * 5) == 0:
+                seen.append((passed, _now(worker), world.ledger.bytes() // 1024))
+            if monotonic() - recycled > max(seconds / 6, 10):
+                worker.stop()
+                worker, recycled = world.work(constants=constants), monotonic()
+        until(lambda: not _open(world), 120, world.log)
+        world.record.accepted.clear()  # what retention took away cannot be asked about
+        run.runs = number
+        _growth(run, seen)
+        failed = world.ledger.counts().get(("import", "failed"), 0)
+        run.must(not failed, f"{failed} failed")
+        effective = sum(world.record.effective().values())
+        run.figures["effective"] = effective
+        run.must(effective == number, f"{effective} effective imports of {number}")
+        wal = Path(f"{world.ledger.path}-wal")
+        run.must(not wal.exists() or wal.stat().st_size < 64 * MIB, "the WAL grew")
+
+
+def _forget(world: World, upload: Upload) -> None:
+    """The bucket and the sandbox keep everything in memory: this process shall not grow."""
+    old = int(upload.function[1:]) - 500
+    if old >= 0:
+        world.bucket.remove(f"prod/f{old:06}.zip")
+
+
+def _growth(run: Run, seen: list[tuple[float, int, int]]) -> None:
+    """The second half against the first: what is bounded does not grow any more."""
+    half = len(seen) // 2
+    memory = [[rss for _, rss, _ in part] for part in (seen[:half], seen[half:])]
+    size = [[kib for _, _, kib in part] for part in (seen[:half], seen[half:])]
+    means = [round(sum(part) / max(len(part), 1), 1) for part in memory]
+    tops = [max(part, default=0) for part in size]
+    run.figures |= {"RSS MiB, halves": means, "ledger KiB at most, halves": tops}
+    if not run.quick:
+        run.must(means[1] <= means[0] + 8, f"memory grew: {means} MiB")
+        run.must(tops[1] <= 1.2 * tops[0], f"the ledger grew: {tops} KiB")
+
+
+def _open(world: World) -> int:
+    counts = world.ledger.counts()
+    return sum(number for (_, state), number in counts.items() if state in ("pending", "running"))
+
+
+def _seconds(text: str) -> float:
+    return float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]

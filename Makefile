@@ -23,7 +23,7 @@ run: $(RUN) ## the main job, embedded: relay demo (ARGS=--once ends by itself)
 	@$(BIN)/python -m relay demo $(ARGS)
 
 test: $(DEV) browser postgresql ## all tests, with coverage (ARGS="-k words" chooses)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered \
+	@$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term:skip-covered \
 		$(if $(ARGS),,--cov-fail-under=85) $(ARGS)
 
 lint: $(DEV) ## ruff, mypy --strict

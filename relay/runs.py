@@ -11,22 +11,50 @@ CRASHES = 3
 """Deaths of its worker in a row after which a delivery is not tried again by itself."""
 
 
-class Run:
-    """One delivery under way, and its seat."""
+class Lost(BaseException):
+    """The lease went to another worker while we were at it: stop, nothing may be written.
 
-    def __init__(self, claim: Claim, seats: threading.Semaphore | None) -> None:
+    A BaseException, so that no plug-in takes it for a failure of its own.
+    """
+
+
+class Run:
+    """One delivery under way, and its seat. `over`: it has left, though its thread may hang."""
+
+    def __init__(self, claim: Claim, seats: threading.Semaphore | None = None) -> None:
         self.claim = claim
         self.started = self.sign = monotonic()
         self.lost = False
+        self.over = threading.Event()
         self._seats = seats
+        self._held = 1
         self._lock = threading.Lock()
 
+    def alone(self, others: int) -> None:
+        """Takes the `others` seats of its kind too, as they get free: should its worker die again,
+        it is this delivery's doing, and none that ran beside it is blamed. Raises Lost."""
+        seats = self._seats
+        while seats is not None and self._held <= others:
+            if seats.acquire(timeout=1):
+                self._hold(seats)
+            if self.lost:
+                raise Lost
+            self.sign = monotonic()  # to wait is not to hang
+
     def leave(self) -> None:
-        """Gives the seat to the next one; once, whoever asks first."""
+        """Gives the seats to the next ones; once, whoever asks first."""
         with self._lock:
             seats, self._seats = self._seats, None
         if seats is not None:
-            seats.release()
+            seats.release(self._held)
+        self.over.set()
+
+    def _hold(self, seats: threading.Semaphore) -> None:
+        with self._lock:
+            if self._seats is not None:
+                self._held += 1
+                return
+        seats.release()  # it was given up meanwhile
 
 
 def crashed(times: int) -> Problem:

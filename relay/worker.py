@@ -24,7 +24,7 @@ from relay.deliver import Deliverer
 from relay.errors import RelayError, TemporaryFailure
 from relay.metrics import Meters
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry
-from relay.runs import CRASHES, Run, crashed
+from relay.runs import CRASHES, Lost, Run, crashed
 from relay.settings import Settings
 from relay.target import Progress
 from relay.units import Allowance
@@ -36,13 +36,6 @@ POLL = 0.5
 
 NOT_HERE = timedelta(minutes=1)
 """Until a delivery is looked at again whose plug-in is not in this configuration."""
-
-
-class Lost(BaseException):
-    """The lease went to another worker while we were at it: stop, nothing may be written.
-
-    A BaseException, so that no plug-in takes it for a failure of its own.
-    """
 
 
 class Worker:
@@ -108,18 +101,15 @@ class Worker:
         for thread in list(self._threads):
             thread.join(timeout=2)
 
-    def run(
-        self,
-        claim: Claim,
-        watch: Progress = lambda _: None,
-        seats: threading.Semaphore | None = None,
-    ) -> Outcome | None:
+    def run(self, claim: Claim, watch: Progress = lambda _: None) -> Outcome | None:
         """Delivers one claim and records its outcome; None when the lease was lost meanwhile.
 
-        `watch` is told of the bytes that went out, for a progress bar. `seats`: where one was
-        taken, which is given back at the end.
+        `watch` is told of the bytes that went out, for a progress bar.
         """
-        run = Run(claim, seats)
+        return self._carry_out(Run(claim), watch)
+
+    def _carry_out(self, run: Run, watch: Progress = lambda _: None) -> Outcome | None:
+        claim = run.claim
         with self._lock:
             self._runs[claim.delivery.id] = run
         try:
@@ -160,7 +150,10 @@ class Worker:
                 seats.release()
                 seen = self.bell.wait(seen, POLL)
             else:
-                self._thread(f"{kind} {claim.delivery.id}", self._run_quietly, claim, seats)
+                run = Run(claim, seats)
+                self._thread(f"{kind} {claim.delivery.id}", self._run_quietly, run)
+                if claim.crashes:  # it runs alone, so nothing is claimed beside it
+                    run.over.wait()
 
     def _claim_quietly(self, kind: Kind) -> Claim | None:
         with self._quietly("claim", kind=kind):
@@ -179,18 +172,20 @@ class Worker:
             log.exception(f"cannot {what}: hit a bug", extra=ids)  # noqa: G004
             self._stopping.wait(POLL)
 
-    def _run_quietly(self, claim: Claim, seats: threading.Semaphore) -> None:
+    def _run_quietly(self, run: Run) -> None:
         try:
-            self.run(claim, seats=seats)
+            self._carry_out(run)
         except Exception:
             # The delivery stays leased; its lease ends and somebody takes it up again.
-            log.exception("outcome not recorded", extra={"delivery": claim.delivery.id})
+            log.exception("outcome not recorded", extra={"delivery": run.claim.delivery.id})
         finally:
             self._threads.remove(threading.current_thread())
 
     def _outcome(self, run: Run, watch: Progress) -> Outcome:
         if run.claim.crashes >= CRASHES:
             return Failed(crashed(run.claim.crashes))
+        if run.claim.crashes:
+            run.alone(self.settings.delivery.workers - 1)
         return self._deliverer.deliver(run.claim, self._progress(run, watch))
 
     def _record(self, run: Run, outcome: Outcome) -> Outcome | None:

@@ -24,7 +24,7 @@ run: $(RUN) ## the main job, embedded: relay demo (ARGS=--once ends by itself)
 
 test: $(DEV) browser postgresql ## all tests, with coverage (ARGS="-k words" chooses)
 	@$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term:skip-covered \
-		$(if $(ARGS),,--cov-fail-under=85) $(ARGS)
+		$(if $(ARGS),,--cov-fail-under=85 --ignore=tests/torture) $(ARGS)
 
 lint: $(DEV) ## ruff, mypy --strict
 	@$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from relay.passage import CheckedArchive
 from relay.sandbox.exports import make_export
 from relay.strict_yaml import load
 
-many = partial(settings, max_examples=400, deadline=None)
+many = partial(settings, max_examples=120, deadline=None)
 EXPORT = make_export("hello", code_size=2000)
 MIB = 1024 * 1024
 

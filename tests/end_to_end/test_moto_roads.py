@@ -154,8 +154,10 @@ def test_a_multipart_upload_is_one_import(world, house):
     world.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
     pull(house)
     work(world, house)
-    [delivery] = world.settled()
-    assert delivery.state == State.SUCCEEDED
+    # moto announces its end twice, at two times, without a sequencer: the second changes nothing.
+    settled = world.settled()
+    [delivery] = [one for one in settled if one.state == State.SUCCEEDED]
+    assert {one.state for one in settled} <= {State.SUCCEEDED, State.SKIPPED}
     assert world.effective() == 1
     assert "-2" in house.store.event(delivery.event_id).object.etag
     assert house.desk.scan("exports")["found"] == 0

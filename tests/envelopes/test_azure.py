@@ -346,7 +346,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     body=st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()),
     headers=st.dictionaries(NAMES, VALUES, max_size=5),

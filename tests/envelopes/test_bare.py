@@ -137,7 +137,7 @@ def handler() -> Any:
         yield made
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(body=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_body_is_ever_a_crash(handler: Handler, body: bytes) -> None:
     try:

@@ -312,7 +312,7 @@ bodies = st.one_of(
     *[of_a_real_one()] * 3,
 )
 checked = settings(
-    max_examples=500,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -339,7 +339,7 @@ def test_whatever_a_known_sender_sends_is_answered_and_kept(
     event(f"{way.__qualname__}: {check(relay, kind + suffix, sent, envelope)}")
 
 
-@settings(checked, max_examples=100)
+@settings(checked, max_examples=30)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     method=st.sampled_from(["OPTIONS", "HEAD"]),
@@ -358,7 +358,7 @@ def test_no_question_is_a_crash(
     assert len(relay.house.store.notifications(limit=1, cursor=None).items) == before
 
 
-@settings(checked, max_examples=100)
+@settings(checked, max_examples=30)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     made=bodies,

@@ -1,4 +1,7 @@
-"""`python -m tests.torture [quick] [ID ...]`: runs scenarios, prints one table; 1 if any failed."""
+"""`python -m tests.torture [quick] [ID ...] [sqlite|postgresql]`: runs scenarios, prints one table.
+
+Exit code 1 when anything failed. Without `quick` the rows go into latest.md too.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tests import postgresql
 from tests.torture.children import Zygote
 from tests.torture.plan import PLAN
 from tests.torture.scenario import POSTGRESQL, SQLITE, Entry, Result, Run, carried_out
-from tests.torture.table import printed, written
+from tests.torture.table import latest, printed, written
 
 LATEST = Path(__file__).with_name("latest.md")
 
@@ -22,21 +25,20 @@ def main(words: list[str]) -> int:
     quick = "quick" in words
     asked = [word for word in words if word != "quick"]
     results: list[Result] = []
+    runs = [(entry, one) for entry in PLAN for one in engines(entry, asked, quick=quick)]
+    needed = any(engine == POSTGRESQL for _, engine in runs)
     with ExitStack() as stack:
         zygote = stack.enter_context(Zygote())
-        server = stack.enter_context(running())
-        for entry in PLAN:
-            for engine in engines(entry, asked, quick=quick):
-                if engine == POSTGRESQL and server is None:
-                    continue
+        server = stack.enter_context(running()) if needed else None
+        for entry, engine in runs:
+            if engine == SQLITE or server is not None:
                 result = carried_out(entry, Run(zygote, engine, quick, server))
                 results.append(result)
                 sys.stdout.write(printed(result) + "\n")
                 sys.stdout.flush()
-        text = written(results, quick=quick, imports=zygote.import_seconds)
-    sys.stdout.write("\n" + text)
-    if not quick and not asked:
-        LATEST.write_text(text)
+                if not quick:
+                    LATEST.write_text(latest(LATEST, results))
+    sys.stdout.write("\n" + written(results, "The short sweep" if quick else "This run"))
     return int(any(result.broken for result in results))
 
 

@@ -31,10 +31,9 @@ class Child:
 
     def signal(self, number: signal.Signals, *, whole: bool = False) -> None:
         """`whole`: to all processes of its group too (gunicorn has two)."""
-        if self.over.is_set() and not whole:
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            (os.killpg if whole else os.kill)(self.pid, number)
+        if self.alive:  # else its number may be a stranger's by now
+            with suppress(ProcessLookupError):
+                (os.killpg if whole else os.kill)(self.pid, number)
 
     def kill(self) -> None:
         """kill -9 of the whole of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -44,7 +45,6 @@ class Zoo:
     def revive(self) -> None:
         for place, child in enumerate(self.children):
             if not child.alive:
-                child.kill()  # gunicorn's other half
                 self.children[place] = self.makers[place]()
 
     def kill_one(self, chance: random.Random) -> None:
@@ -52,7 +52,7 @@ class Zoo:
         victim = chance.choice(self.children)
         forked = children_of(victim.pid)
         if forked and chance.random() < 0.5:
-            Child(forked[0], 0.0).signal(signal.SIGKILL)
+            os.kill(forked[0], signal.SIGKILL)
         else:
             victim.kill()
 

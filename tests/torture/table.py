@@ -1,16 +1,26 @@
-"""One table at the end: id, what, engine, runs, figures, pass or fail, and what was broken."""
+"""One table: id, what, engine, runs, figures, when, pass or fail, and what was broken.
+
+A long run of some scenarios replaces their rows in latest.md and leaves the others as they are: an
+hour's run may be made in parts.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tests.torture.scenario import Result
 
-HEAD = "| id | what | engine | runs | figures | s | |\n|---|---|---|---|---|---|---|\n"
+HEAD = (
+    "| id | what | engine | runs | figures | seconds | when (UTC) | |\n"
+    "|---|---|---|---|---|---|---|---|\n"
+)
+_ROW = re.compile(r"\| (?P<id>[^|]+) \| [^|]* \| (?P<engine>\w+) \| .*(?P<verdict>pass|fail)\W*\|")
 
 
 def printed(result: Result) -> str:
@@ -20,37 +30,44 @@ def printed(result: Result) -> str:
     return "\n".join([line, *(f"      {one}" for one in result.broken)])
 
 
-def written(results: Sequence[Result], *, quick: bool, imports: float) -> str:
-    """The table as Markdown, with what it was measured on."""
-    failed = sum(1 for one in results if one.broken)
-    sweep = "The short sweep (CI)" if quick else "The long run"
-    lines = [
-        (
-            f"{sweep} of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {len(results) - failed} passed, "
-            f"{failed} failed. {os.cpu_count()} cores, Python {platform.python_version()}, "
-            f"SQLite {sqlite3.sqlite_version}. Children are forked from one that has imported "
-            f"relay: a cold start takes {imports:.1f} s more than these figures.\n\n"
-        ),
-        HEAD,
-    ]
-    lines += [_row(one) for one in results]
-    broken = [(one, words) for one in results for words in one.broken]
-    if broken:
-        lines.append("\n")
-    lines += [f"- {one.id} on {one.engine}: {_plain(words)}\n" for one, words in broken]
-    return "".join(lines)
+def written(results: Sequence[Result], title: str, before: str = "") -> str:
+    """The table as Markdown; `before` is the one whose other rows stay."""
+    rows = {(m["id"], m["engine"]): m[0] + "\n" for m in _ROW.finditer(before)}
+    rows |= {(one.id, one.engine): _row(one) for one in results}
+    failed = sum("**fail**" in row for row in rows.values())
+    head = f"{title}: {len(rows) - failed} passed, {failed} failed.\n{_machine()}\n\n"
+    broken = "".join(
+        f"- {one.id} on {one.engine}: {_plain(words)}\n" for one in results for words in one.broken
+    )
+    ordered = (row for _, row in sorted(rows.items()))
+    return "".join([head, HEAD, *ordered, "\n" if broken else "", broken])
+
+
+def latest(path: Path, results: Sequence[Result]) -> str:
+    """The table of the file with these results in it."""
+    before = path.read_text() if path.exists() else ""
+    return written(results, "`make torture`, by hand", before)
+
+
+def _machine() -> str:
+    return (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite "
+        f"{sqlite3.sqlite_version}; others may have used the cores too. Children are forked from a "
+        "process that has imported relay: a cold start takes one to two seconds more than "
+        "these figures."
+    )
 
 
 def _row(one: Result) -> str:
     verdict = "**fail**" if one.broken else "pass"
     return (
         f"| {one.id} | {one.what} | {one.engine} | {one.runs} | {_told(one)} | "
-        f"{one.seconds:.0f} | {verdict} |\n"
+        f"{one.seconds:.0f} | {datetime.now(UTC):%Y-%m-%d %H:%M} | {verdict} |\n"
     )
 
 
 def _told(one: Result) -> str:
-    return ", ".join(f"{name} {value}" for name, value in one.figures.items())
+    return ", ".join(f"{name} {value}" for name, value in one.figures.items()).replace("|", "/")
 
 
 def _plain(words: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -55,13 +56,18 @@ def fork(order: child.Order) -> int:
 
 
 def reap() -> None:
+    """Tells who ended. What a child leaves behind (gunicorn's other half) ends with it, and before
+    its number is free for a stranger."""
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if not pid:
+        if ended is None:
             return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(ended.si_pid, signal.SIGKILL)
+        pid, status = os.waitpid(ended.si_pid, 0)
         say(exited=pid, code=os.waitstatus_to_exitcode(status))
 
 

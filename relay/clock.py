@@ -23,25 +23,28 @@ class ClockWatch:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._zero = self._now()
+        self._zero = _zero(clock())
 
-    def mind(self, renew: Callable[[], None]) -> None:
-        """After a turn: `renew` is called, for our leases seem to have ended or to last for ever;
-        and after one back what waits is due so much earlier, else it would wait for as long again.
+    def mind(self, renew: Callable[[], None]) -> datetime:
+        """The time, looked at. After a turn `renew` is called first, for our leases seem to have
+        ended or to last for ever; and after one back what waits is due so much earlier, else it
+        would wait for as long again.
 
         Raises StoreUnavailable, and then the turn is seen again.
         """
         with self._lock:
-            now = self._now()
-            by = now - self._zero
+            now = self._clock()
+            by = _zero(now) - self._zero
             if abs(by) < SLACK:
-                return
+                return now
             if by < timedelta(0):
                 log.warning("clock turned back", extra={"seconds": -by.total_seconds()})
-                self._store.turn_back(-by, self._clock())
+                self._store.turn_back(-by, now)
             renew()
-            self._zero = now
+            self._zero += by
+            return now
 
-    def _now(self) -> datetime:
-        """What the clock showed when the steady one began."""
-        return self._clock() - timedelta(seconds=monotonic())
+
+def _zero(now: datetime) -> datetime:
+    """What the clock showed when the steady one began."""
+    return now - timedelta(seconds=monotonic())

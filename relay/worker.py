@@ -106,15 +106,17 @@ class Worker:
 
         `watch` is told of the bytes that went out, for a progress bar.
         """
-        return self._carry_out(Run(claim), watch)
+        return self._carry_out(self._entered(Run(claim)), watch)
+
+    def _entered(self, run: Run) -> Run:
+        with self._lock:
+            self._runs[run.claim.delivery.id] = run
+        return run
 
     def _carry_out(self, run: Run, watch: Progress = lambda _: None) -> Outcome | None:
         claim = run.claim
-        with self._lock:
-            self._runs[claim.delivery.id] = run
         try:
-            outcome = self._outcome(run, watch)
-            return self._record(run, outcome)
+            return self._record(run, self._outcome(run, watch))
         except Lost:
             log.warning("lease lost", extra={"delivery": claim.delivery.id})
             return None
@@ -128,10 +130,13 @@ class Worker:
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
         """The next due delivery of a kind (or exactly that one), or None."""
         lease = self.settings.delivery.lease
-        self._clock_watch.mind(lambda: self._beat_once(lease))
-        return self.store.claim(
-            self.owner, lease, self.limits, self.clock(), kind=kind, only=only, rates=self.rates
+        now = self._clock_watch.mind(lambda: self._beat_once(lease))
+        claim = self.store.claim(
+            self.owner, lease, self.limits, now, kind=kind, only=only, rates=self.rates
         )
+        if claim and self.clock() - now > lease / 2:  # turned just now, or it took very long
+            self.store.renew([claim], lease, self.clock())
+        return claim
 
     def take_over(self) -> None:
         """Gives back what workers of this host claimed that are certainly dead."""
@@ -150,7 +155,8 @@ class Worker:
                 seats.release()
                 seen = self.bell.wait(seen, POLL)
             else:
-                run = Run(claim, seats)
+                # Entered before the next claim, so that its lease is renewed from now on.
+                run = self._entered(Run(claim, seats))
                 self._thread(f"{kind} {claim.delivery.id}", self._run_quietly, run)
                 if claim.crashes:  # it runs alone, so nothing is claimed beside it
                     run.over.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import requests
 
@@ -61,13 +61,13 @@ HOSTILE = {RAISES: "relay.bug", HANGS: "delivery.crashes", EXITS: "delivery.cras
 
 @scenario("P1", "poison among good ones", in_ci=("SQLite",))
 def poison(run: Run) -> None:
-    good, each = run.size(30, 1000), run.size(1, 5)
+    good, each = run.size(20, 1000), run.size(1, 5)
     run.figures["good p99 s"] = [_alone(run, good)]
     with run.world() as world:
         url = world.serve().url
         uploads = _mixed(world, good, each)
         bad = [one for one in uploads if not one.is_good]
-        _announce_slowly(world, url, uploads)
+        world.tell_slowly(url, uploads)
         _strange_notifications(run, world, url)
         world.settle(run.size(90, 600))
         run.figures["good p99 s"].append(_p99(world))
@@ -83,7 +83,7 @@ def _alone(run: Run, good: int) -> float:
     """The same without poison, to compare with."""
     with run.world() as world:
         url = world.serve().url
-        _announce_slowly(world, url, _mixed(world, good, 0))
+        world.tell_slowly(url, _mixed(world, good, 0))
         world.settle(run.size(60, 600))
         return _p99(world)
 
@@ -115,12 +115,6 @@ def _mixed(world: World, good: int, each: int) -> list[Upload]:
         for number in range(each):
             uploads.insert(place * good // len(BAD), world.bad_upload(f"{name}{number}", body))
     return uploads
-
-
-def _announce_slowly(world: World, url: str, uploads: Sequence[Upload]) -> None:
-    """One after the other, so that what is measured is the delivery and no queue."""
-    for upload in uploads:
-        world.tell(lambda: url, [upload], threads=1)
 
 
 def _strange_notifications(run: Run, world: World, url: str) -> None:

@@ -125,8 +125,7 @@ def _deliver(run: Run, world: World, places: dict[str, str], numbers: tuple[int,
         for n in range(each)
     ]
     world.tell(lambda: url, bad)
-    for number in range(good):
-        world.tell(lambda: url, [world.upload(f"g{number:04}")], threads=1)
+    world.tell_slowly(url, [world.upload(f"g{number:04}") for number in range(good)])
     world.settle(DEADLINE * max(each, 1) + 60)
     ends = {one.key.partition("/")[0]: str(one.error) for one in world.ledger.deliveries("import")}
     run.figures["ends"] = {name: code for name, code in ends.items() if name != "prod"}

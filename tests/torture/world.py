@@ -154,6 +154,13 @@ class World:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(patiently, uploads))
 
+    def tell_slowly(self, url: str, uploads: Iterable[Upload], rate: float = 10) -> None:
+        """So many a second: what is measured then is a delivery, and no queue."""
+        begin = monotonic()
+        for number, upload in enumerate(uploads):
+            sleep(max(begin + number / rate - monotonic(), 0))
+            self.tell(lambda: url, [upload], threads=1)
+
     def settle(self, within: float = 30, imports: int | None = None) -> None:
         """Waits until that many imports, and all messages, ended."""
         wanted = len(self.record.accepted) if imports is None else imports

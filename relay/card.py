@@ -12,6 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay.card_words import (
+    CHANGES,
+    COUNTED,
+    DIGEST,
+    LABELS,
+    MORE,
+    SIGNS,
+    TITLES,
+    TONES,
+    Tone,
+)
 from relay.model import Json, Text
 from relay.report import in_language
 
@@ -20,46 +31,10 @@ LONGEST_VALUE = 200
 
 LONGEST_CODE = 80
 LONGEST_SENTENCE = 500
+MOST_LINES = 12
+"""How many of a digest's deliveries are listed; failures come first."""
 
 _MOST_LOOKED_AT = 4096
-
-_SIGNS = {"succeeded": "✅", "failed": "❌", "skipped": "⏭️", "down": "🔴", "up": "🟢"}
-
-_TITLES: Mapping[str, Text] = {
-    "succeeded": Text("Imported", "导入成功"),
-    "failed": Text("Import failed", "导入失败"),
-    "skipped": Text("Import skipped", "已跳过导入"),
-    "down": Text("Target is down: imports wait for it", "目标端不可用, 导入已暂停等待"),
-    "up": Text("Target is up again: imports go on", "目标端已恢复, 导入继续"),
-}
-
-_CHANGES: Mapping[str, Text] = {
-    "created": Text("new function", "新建函数"),
-    "updated": Text("existing function updated", "已更新原有函数"),
-    "renamed": Text("the name was taken: imported under a new name", "名称已被占用, 已改名导入"),
-    "already there": Text(
-        "imported by an earlier attempt whose answer was lost", "此前一次尝试已导入, 只是应答丢失"
-    ),
-}
-
-_LABELS: Mapping[str, Text] = {
-    "function": Text("Function", "函数"),
-    "package": Text("Package", "应用"),
-    "target": Text("Target", "目标"),
-    "change": Text("Change", "变更"),
-    "reason": Text("Reason", "原因"),
-    "object": Text("Object", "对象"),
-    "version": Text("Version", "版本"),
-    "archive": Text("Archive", "压缩包"),
-    "code": Text("Code", "代码"),
-    "attempts": Text("Attempts", "尝试次数"),
-    "urn": Text("URN", "URN"),
-    "happened": Text("What happened", "出了什么问题"),
-    "next": Text("What to do next", "下一步怎么做"),
-    "open": Text("Open the delivery", "查看投递详情"),
-    "retrigger": Text("Try again", "重新触发"),
-    "delivery": Text("Delivery", "投递"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +55,29 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """One delivery of a digest. `name`: a function's, or an object's; `text`: what became of it,
+    prose. `url`: its page; None: pages have no public address."""
+
+    sign: str
+    name: str
+    text: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A message, ready to be laid out.
 
-    `sign` and `title` say the result (never by colour alone); `name` is the function, or the
-    object's file name where the function is not known. `problem` and `advice` are there on
-    failure only. `summary` is all of it in one line.
+    `result`: succeeded, recovered, failed, skipped, down, up or digest. `sign` and `title` say it
+    (never by colour, `tone`, alone); `name` is the function, or the object's file name where the
+    function is not known. `problem` and `advice` are there on failure only, `lines` in a digest
+    only; `more` says, in words, that there are more than are listed.
+    `summary` is all of it in one line.
     """
 
+    result: str
+    tone: Tone
     sign: str
     title: str
     name: str
@@ -97,6 +87,8 @@ class Card:
     advice: Fact | None
     links: tuple[Link, ...]
     footer: str
+    lines: tuple[Line, ...] = ()
+    more: str = ""
 
     @property
     def summary(self) -> str:
@@ -105,17 +97,23 @@ class Card:
 
 
 def card(type_: str, body: Mapping[str, Any], language: str) -> Card:
-    """The card of a message; `type_` is import.succeeded, import.failed or import.skipped, or
-    target.down or target.up.
+    """The card of a message; `type_` is import.succeeded, import.failed or import.skipped,
+    target.down, target.up or digest.
 
     Tolerant of bodies that an older version stored: what is missing is not shown.
     """
-    result = type_.rpartition(".")[2]
     told = in_language(body, language)
+    if type_ == "digest":
+        return _digest(told, language)
+    result = type_.rpartition(".")[2]
+    if result == "succeeded" and told.get("recovered"):
+        result = "recovered"
     error = told.get("error") or {}
     return Card(
-        sign=_SIGNS.get(result, "•"),
-        title=_TITLES[result].in_(language) if result in _TITLES else plain(type_),
+        result=result,
+        tone=TONES.get(result, "neutral"),
+        sign=SIGNS.get(result, "•"),
+        title=TITLES[result].in_(language) if result in TITLES else plain(type_),
         name=plain(_name(told)),
         facts=tuple(_facts(told, language)),
         problem=_sentence("happened", error.get("message"), language),
@@ -169,13 +167,14 @@ def _name(told: Mapping[str, Any]) -> str:
 
 def _facts(told: Json, language: str) -> list[Fact]:
     reason = (told.get("reason") or {}).get("message")
-    change = _CHANGES.get(told.get("how") or "")
+    change = CHANGES.get(told.get("how") or "")
     sentences = {"change": change.in_(language) if change else None, "reason": reason}
     values: dict[str, str | None] = {
         "function": told.get("func_name"),
         "package": told.get("package"),
-        "target": told.get("target"),
+        "target": ", ".join(filter(None, (told.get("target"), told.get("region")))),
         **sentences,
+        "failed at": (told.get("recovered") or {}).get("failed_at"),
         "object": "/".join(filter(None, (told.get("bucket"), told.get("key")))),
         "version": told.get("version"),
         "archive": size_in_words(told["size"]) if told.get("size") else None,
@@ -190,6 +189,45 @@ def _facts(told: Json, language: str) -> list[Fact]:
         for name, value in values.items()
         if value
     ]
+
+
+def _digest(told: Json, language: str) -> Card:
+    results: Mapping[str, int] = told.get("results") or {}
+    listed: list[Json] = list(told.get("deliveries") or [])
+    lines = tuple(_line(one, language) for one in listed[:MOST_LINES])
+    count = told.get("count") or len(listed)
+    counted = [COUNTED[name].in_(language).format(results[name]) for name in results]
+    hidden = count - len(lines)
+    spans = (("from", told.get("since")), ("until", told.get("until")))
+    return Card(
+        result="digest",
+        tone="bad" if results.get("failed") else "good",
+        sign=SIGNS["digest"],
+        title=DIGEST.in_(language).format(count),
+        name=", ".join(counted),
+        facts=tuple(Fact(_label(name, language), plain(at)) for name, at in spans if at),
+        problem=None,
+        code=None,
+        advice=None,
+        links=tuple(_links(told.get("links") or {}, language)),
+        footer=_label("digest", language),
+        lines=lines,
+        more=MORE.in_(language).format(hidden) if hidden > 0 else "",
+    )
+
+
+def _line(told: Json, language: str) -> Line:
+    result = "recovered" if told.get("recovered") else told.get("result") or ""
+    error = told.get("error") or {}
+    reason = told.get("reason") or {}
+    words = error.get("message") or reason.get("message")
+    title = TITLES[result].in_(language) if result in TITLES else result
+    return Line(
+        sign=SIGNS.get(result, "•"),
+        name=plain(_name(told)),
+        text=plain(": ".join(filter(None, (title, words)))),
+        url=(told.get("links") or {}).get("delivery"),
+    )
 
 
 def _code(told: Json) -> str:
@@ -209,8 +247,11 @@ def _attempts(told: Json, language: str) -> str | None:
 
 
 def _links(told: Mapping[str, Any], language: str) -> list[Link]:
-    places = (("open", told.get("delivery")), ("retrigger", told.get("retrigger")))
+    places = [(name, told.get(place)) for name, place in _PLACES]
     return [Link(_label(name, language), url) for name, url in places if url]
+
+
+_PLACES = (("open", "delivery"), ("list", "deliveries"), ("retrigger", "retrigger"))
 
 
 def _sentence(name: str, text: str | None, language: str) -> Fact | None:
@@ -220,4 +261,4 @@ def _sentence(name: str, text: str | None, language: str) -> Fact | None:
 
 
 def _label(name: str, language: str) -> str:
-    return _LABELS[name].in_(language)
+    return LABELS[name].in_(language)

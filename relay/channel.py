@@ -11,23 +11,37 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from relay.card import Card, card
 from relay.model import Json
 from relay.outbound import Outbound
 from relay.settings import ChannelSettings
+from relay.words import reworded
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a channel posts. `id` is the same at every repeat; `body` is the webhook's `data`.
 
-    `type` is import.succeeded, import.failed or import.skipped; `timestamp` is when the result
-    came to be. `body["error"]`, when there, holds both languages; the channel picks its own.
+    `type` is import.succeeded, import.failed, import.skipped, target.down, target.up or digest;
+    `timestamp` is when the result came to be. Sentences in the body are in both languages; the
+    channel picks its own. `thread`: the `thread` of the message that this one follows up, where
+    that one was posted and its service named it.
     """
 
     id: str
     type: str
     timestamp: datetime
     body: Json
+    thread: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What came of a post. `answer`: an excerpt, without secrets. `thread`: the service's own name
+    of the message, where a later one can be put beneath it; at most 200 characters."""
+
+    answer: str
+    thread: str | None = None
 
 
 class Channel(ABC):
@@ -41,12 +55,18 @@ class Channel(ABC):
         self.outbound = outbound
 
     @abstractmethod
-    def post(self, message: Message) -> str:
-        """Posts the message; returns an excerpt of the answer, without secrets.
+    def post(self, message: Message) -> Posted:
+        """Posts the message; what the service answered.
 
         Raises TemporaryFailure (with retry_after when the service says so) or PermanentFailure.
         Success is what the service's answer says, not its status alone.
         """
+
+    def card(self, message: Message) -> Card:
+        """What the message says, in this channel's language and words: to be laid out."""
+        language = self.settings.language
+        told = card(message.type, message.body, language)
+        return reworded(told, self.settings.words, message.type, message.body, language)
 
     def ready(self) -> str | None:
         """Tries the connection and says what it saw; None: there is no way to try.

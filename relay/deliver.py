@@ -141,9 +141,10 @@ class Deliverer:
         message = delivery.message or {}
         told = Message(delivery.id, message["type"], delivery.created, message["body"])
         try:
-            return Succeeded({}, channel.post(told))
+            posted = channel.post(told)
         except RelayError as error:
             return _blamed(error, outcome_of(error, {}))
+        return Succeeded({"thread": posted.thread} if posted.thread else {}, posted.answer)
 
 
 def outcome_of(error: RelayError, about: Json) -> Outcome:

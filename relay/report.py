@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -55,33 +56,44 @@ _DIGEST_SHOWN = 12
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def messages(
+def messages(  # noqa: PLR0913, PLR0917 - all that a message tells
     settings: Settings,
     claim: Claim,
     outcome: Outcome,
     now: datetime,
     seconds: float | None = None,
+    failures: Mapping[str, Json] = MappingProxyType({}),
 ) -> list[NewMessage]:
     """The messages that an outcome makes: one for each channel of the delivery that wants it.
 
     A Retry tells nobody, and so does the outcome of a message. A channel that is not configured
     any more still gets its message: it waits, visibly, for the channel to come back.
     `seconds`: how long the attempt took; without it the time since the delivery was made.
+    `failures`: what each channel heard last of this object, where that was a failure, as
+    {"failed_at": time, "message": id}; who heard of it hears of the recovery, whatever its `on`.
     """
     result = _result(outcome)
     if result is None or claim.delivery.kind is not Kind.IMPORT:
         return []
+    recovered = failures if result == "succeeded" else {}
     wanting = [
         name
         for name in dict.fromkeys(claim.delivery.channels)
-        if name not in settings.channels or result in settings.channels[name].on
+        if name not in settings.channels
+        or name in recovered
+        or result in settings.channels[name].on
     ]
     if not wanting:
         return []
     if seconds is None:
         seconds = (now - claim.delivery.created).total_seconds()
     body = message_body(claim, outcome, seconds, settings.public_url)
-    return [NewMessage(name, f"import.{result}", body) for name in wanting]
+    target = settings.targets.get(claim.delivery.destination)
+    body["region"] = getattr(target, "region", None) or body["region"]
+    return [
+        NewMessage(name, f"import.{result}", {**body, "recovered": recovered.get(name)})
+        for name in wanting
+    ]
 
 
 def turned(
@@ -89,7 +101,8 @@ def turned(
 ) -> list[NewMessage]:
     """The messages that a target is "down", or "up" again: to every channel of its routes.
 
-    `delivery` is the one that showed it, by this outcome. A channel cannot tell of itself.
+    `delivery` is the one that showed it, by this outcome. A channel cannot tell of itself, and is
+    told where it is told of failures.
     """
     if delivery.kind is not Kind.IMPORT:
         return []
@@ -105,7 +118,11 @@ def turned(
         }
     )
     told = dict.fromkeys(channel for route in routes for channel in route.channels)
-    return [NewMessage(channel, f"target.{word}", body) for channel in told]
+    return [
+        NewMessage(name, f"target.{word}", body)
+        for name in told
+        if name not in settings.channels or "failed" in settings.channels[name].on
+    ]
 
 
 def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str | None) -> Json:
@@ -126,6 +143,7 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         "func_name": func_name,
         "package": package,
         "func_urn": result.get("func_urn"),
+        "region": _region(result.get("func_urn")),
         "how": result.get("how") if isinstance(outcome, Succeeded) else None,
         "runtime": result.get("runtime"),
         "digest": digest[:_DIGEST_SHOWN] if isinstance(digest, str) else None,
@@ -154,6 +172,8 @@ def in_language(body: Mapping[str, Any], language: str) -> Json:
 
 
 def _spoken(value: Any, language: str) -> Any:
+    if isinstance(value, list):
+        return [_spoken(one, language) for one in value]
     if not isinstance(value, Mapping):
         return value
     if value.keys() == {"en", "zh"}:
@@ -184,6 +204,12 @@ def _names(
     except RelayError:
         package = str(delivery.options.get("package", ""))
         return None, None if "{" in package else package or None
+
+
+def _region(func_urn: object) -> str | None:
+    """urn:fss:REGION:..."""
+    parts = func_urn.split(":") if isinstance(func_urn, str) else []
+    return parts[2] or None if len(parts) > 2 else None
 
 
 def _reason(outcome: Outcome) -> Json | None:
@@ -218,4 +244,6 @@ def _storable(value: Any) -> Any:
         return _LONE_SURROGATE.sub("\ufffd", value)
     if isinstance(value, Mapping):
         return {name: _storable(held) for name, held in value.items()}
+    if isinstance(value, list):
+        return [_storable(held) for held in value]
     return value

@@ -12,6 +12,6 @@ class Table(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    def advice(self) -> Iterator[tuple[str, str]]:
+    def advise(self) -> Iterator[tuple[str, str]]:
         """What is allowed and may yet surprise, for `relay check`: words, and a hint or ""."""
         return iter(())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import time
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import SecretStr
 
@@ -15,6 +17,7 @@ from relay.globs import compile_glob
 NAME_RIGHT = "should be letters, digits, _ and - only"
 TEMPLATE_FIELDS = ("function", "stem", "key", "bucket")
 
+_HOURS = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _BRACES = re.compile(r"[{}]")
@@ -30,6 +33,42 @@ def name(text: str) -> str:
     if not is_name(text):
         raise ValueError(NAME_RIGHT)
     return text
+
+
+class Hours(NamedTuple):
+    """A part of every day, from one time to another, over midnight where the second is earlier."""
+
+    start: time
+    end: time
+
+
+def quiet_hours(value: Any) -> Any:
+    """ "22:00-07:00" as Hours; "" is none."""
+    if value is None or value == "" or isinstance(value, Hours):
+        return value or None
+    right = 'should be two times of the day such as "22:00-07:00"'
+    found = _HOURS.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError(right)
+    try:
+        hours = Hours(*map(time.fromisoformat, found.groups()))
+    except ValueError:
+        raise ValueError(right) from None
+    if hours.start == hours.end:
+        raise ValueError("begins and ends at the same time; leave it out to tell at all hours")
+    return hours
+
+
+def hours_words(hours: Hours | None) -> str:
+    return "-".join(f"{one:%H:%M}" for one in hours) if hours else ""
+
+
+def time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("should be a time zone of the IANA, such as Asia/Shanghai") from None
+    return name
 
 
 def nothing_if_empty(value: Any) -> Any:

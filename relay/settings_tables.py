@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainSerializer,
     SecretStr,
     SerializeAsAny,
     WithJsonSchema,
@@ -23,10 +24,18 @@ from relay.backoff import Backoff
 from relay.globs import wildcards
 from relay.settings_base import Table
 from relay.settings_senders import SenderSettings
-from relay.units import Duration, SchemaInWords, Size
+from relay.settings_words import WordsSettings
+from relay.units import Duration, Rate, SchemaInWords, Size
 
 Result = Literal["succeeded", "failed", "skipped"]
 Glob = Annotated[str, AfterValidator(rules.glob)]
+QuietHours = Annotated[
+    rules.Hours | None,
+    BeforeValidator(rules.quiet_hours),
+    PlainSerializer(rules.hours_words, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^([0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2})?$"}),
+]
+TimeZone = Annotated[str, AfterValidator(rules.time_zone)]
 Network = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(rules.network), WithJsonSchema({"type": "string"})
 ]
@@ -54,7 +63,32 @@ class ChannelSettings(Table):
     kind: str = Field(description="which channel: slack, webhook, ..., or package.module:Class")
     language: Literal["en", "zh"] = Field("en", description="the language of its messages")
     on: tuple[Result, ...] = Field(
-        ("succeeded", "failed", "skipped"), description="which results are told"
+        ("succeeded", "failed", "skipped"),
+        description="which results are told; a target that is down is told where failed is, "
+        "and a recovery where its failure was",
+    )
+    rate: Rate | None = Field(
+        None,
+        description='the most messages in a time, such as "20/1m"; none: what the service says',
+    )
+    burst: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="when more messages than this come within a minute, or wait, they are told in "
+        "one digest; 0: never",
+    )
+    quiet_hours: QuietHours = Field(
+        None, description='hours in which only `urgent` results are told, such as "22:00-07:00"'
+    )
+    timezone: TimeZone = Field(
+        "UTC", description="the time zone of quiet_hours, such as Asia/Shanghai"
+    )
+    urgent: tuple[Result, ...] = Field(
+        ("failed",), description="which results are told in quiet_hours too"
+    )
+    words: WordsSettings = Field(
+        WordsSettings(), description="Jinja templates of the card's own words, see deploy/README.md"
     )
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 
-from relay import presence, report
+from relay import lanes, presence, report
 from relay.backoff import next_due
 from relay.bell import Bell
 from relay.clock import ClockWatch
@@ -27,7 +27,6 @@ from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry
 from relay.runs import CRASHES, Lost, Run, crashed
 from relay.settings import Settings
 from relay.target import Progress
-from relay.units import Allowance
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +62,7 @@ class Worker:
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
-
-    @property
-    def rates(self) -> Mapping[tuple[Kind, str], Allowance]:
-        """What targets may get in a time, where they say."""
-        named = ((name, getattr(one, "rate", None)) for name, one in self.settings.targets.items())
-        return {(Kind.IMPORT, name): rate for name, rate in named if rate}
-
-    @property
-    def limits(self) -> Mapping[tuple[Kind, str], int]:
-        return {
-            (Kind.IMPORT, name): target.concurrency
-            for name, target in self.settings.targets.items()
-        }
+        self._limits, self._rates = lanes.limits(settings), lanes.rates(settings)
 
     def start(self) -> None:
         """Starts the threads; returns at once."""
@@ -132,7 +119,7 @@ class Worker:
         lease = self.settings.delivery.lease
         now = self._clock_watch.mind(lambda: self._beat_once(lease))
         claim = self.store.claim(
-            self.owner, lease, self.limits, now, kind=kind, only=only, rates=self.rates
+            self.owner, lease, self._limits, now, kind=kind, only=only, rates=self._rates
         )
         if claim and self.clock() - now > lease / 2:  # turned just now, or it took very long
             self.store.renew([claim], lease, self.clock())

@@ -14,7 +14,7 @@ PACKAGES = ("relay", "handlers")
 FLOORS = {
     0: "relay relay.model relay.errors relay.ids",
     1: "relay.settings relay.settings_* relay.units relay.globs relay.routes relay.report"
-    " relay.card relay.backoff relay.archive relay.zip_* relay.export relay.export_words"
+    " relay.card relay.lanes relay.card_words relay.words relay.backoff relay.archive relay.zip_* relay.export relay.export_words"
     " relay.strict_yaml relay.addresses relay.storage_words relay.ranged relay.renewed"
     " relay.passage relay.resuming relay.body relay.signing relay.wire"
     " relay.records relay.own_records relay.s3_records relay.folder relay.whole relay.envelope"

@@ -9,6 +9,7 @@ import pytest
 from relay import presence
 from relay.bell import Bell
 from relay.card import card
+from relay.channel import Posted
 from relay.deliver import Deliverer
 from relay.errors import Ambiguous, Busy, Gone, PermanentFailure, Superseded, TemporaryFailure
 from relay.loader import Plugins
@@ -81,7 +82,7 @@ class Shelf:
     def post(self, message):
         if self.error:
             raise self.error
-        return "ok"
+        return Posted("ok")
 
     def close(self):
         pass

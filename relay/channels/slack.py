@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from pydantic import Field
 
 import relay.channel
-from relay.card import Card, Fact, Link, card
-from relay.channel import Message
+from relay.card import Card, Fact, Line, Link
+from relay.channel import Message, Posted
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Json, Text
 from relay.outbound import Outbound
@@ -26,6 +26,7 @@ LONGEST_HEADER = 150
 LONGEST_TEXT = 3000
 LONGEST_FIELD = 2000
 MOST_FIELDS = 10
+LINES_IN_SECTION = 4
 
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _HEADING = str.maketrans({"&": "＆", "<": "‹", ">": "›"})
@@ -136,14 +137,14 @@ class Channel(relay.channel.Channel):
         super().__init__(name, settings, outbound)
         self._poster = Poster(outbound, settings.url.get_secret_value())
 
-    def post(self, message: Message) -> str:
+    def post(self, message: Message) -> Posted:
         """Success is 200 with the body `ok`, nothing else."""
-        told = render(card(message.type, message.body, self.settings.language))
+        told = render(self.card(message))
         answer = self._poster.post(
             json.dumps(told).encode("ascii"), {"content-type": "application/json; charset=utf-8"}
         )
         if answer.status == 200 and answer.text.strip() == "ok":
-            return answer.told
+            return Posted(answer.told)
         raise _failure(answer)
 
     def close(self) -> None:
@@ -163,6 +164,7 @@ def render(shown: Card) -> Json:
         blocks.append(_section(f"{_fact(shown.problem)}{code}"))
     if shown.advice:
         blocks.append(_section(_fact(shown.advice)))
+    blocks += _lines(shown)
     if shown.links:
         blocks.append(_section(" · ".join(_link(link) for link in shown.links)))
     blocks.append({"type": "context", "elements": [_text(_prose(shown.footer), LONGEST_FIELD)]})
@@ -173,6 +175,20 @@ def render(shown: Card) -> Json:
         "unfurl_links": False,
         "unfurl_media": False,
     }
+
+
+def _lines(shown: Card) -> Iterator[Json]:
+    """A digest's deliveries: a section for a few of them, so that none of its links is cut."""
+    told = [_line(line) for line in shown.lines]
+    if shown.more:
+        told.append(_prose(shown.more))
+    for start in range(0, len(told), LINES_IN_SECTION):
+        yield _section("\n".join(told[start : start + LINES_IN_SECTION]))
+
+
+def _line(line: Line) -> str:
+    where = f" <{line.url}|→>" if line.url else ""
+    return f"{line.sign} {_value(line.name)} {_prose(line.text)}{where}"
 
 
 def _failure(answer: Answer) -> RelayError:

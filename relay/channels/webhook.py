@@ -17,7 +17,7 @@ from typing import ClassVar
 from pydantic import Field, SecretStr, field_validator
 
 import relay.channel
-from relay.channel import Message
+from relay.channel import Message, Posted
 from relay.errors import PermanentFailure
 from relay.model import Text, utc_now
 from relay.outbound import Outbound
@@ -69,7 +69,7 @@ class Channel(relay.channel.Channel):
         self._keys = tuple(key_of(secret) for secret in settings.secrets)
         self._poster = Poster(outbound, settings.url.get_secret_value(), settings.secrets)
 
-    def post(self, message: Message) -> str:
+    def post(self, message: Message) -> Posted:
         """Any 2xx is success.
 
         Only 410 is final, as the specification says: everything else may be a receiver that is
@@ -81,7 +81,7 @@ class Channel(relay.channel.Channel):
             headers |= signature_headers(message.id, self._clock(), body, self._keys)
         answer = self._poster.post(body, headers)
         if 200 <= answer.status < 300:
-            return answer.told
+            return Posted(answer.told)
         if answer.status == 410:
             raise PermanentFailure(
                 "webhook.gone",

@@ -37,7 +37,7 @@ def advise(settings: Settings) -> Iterator[Advice]:
         ("channels", settings.channels),
     ):
         for name, table in tables.items():
-            for words, hint in table.advice():
+            for words, hint in table.advise():
                 yield Advice(f"{group}.{name}", words, hint)
     yield from _unused(settings)
     yield from _shadowed(settings)

@@ -125,7 +125,7 @@ class FunctionGraphSettings(TargetSettings):
             self.security_token.get_secret_value(),
         )
 
-    def advice(self) -> Iterator[tuple[str, str]]:
+    def advise(self) -> Iterator[tuple[str, str]]:
         if self.by_key and not self.access_key and not self.iam_user:
             seen = [place.seen for place in surroundings()]
             if all(seen):

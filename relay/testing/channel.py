@@ -16,90 +16,31 @@ import json
 import logging
 import socket
 import traceback
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any, ClassVar
 
 import pytest
 
-from relay.channel import Channel, Message
+from relay.channel import Channel
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import (
-    Claim,
-    Delivery,
-    Event,
-    Failed,
-    Kind,
-    ObjectRef,
-    Outcome,
-    Problem,
-    Skipped,
-    State,
-    Succeeded,
-    Text,
-)
+from relay.model import Failed, Problem, Text
 from relay.outbound import Outbound
-from relay.report import message_body
+from relay.testing.messages import HOSTILE, NOW, OUTCOMES, PROBLEM, digest, message, turned
 from relay.testing.stand_in import SECRET_PATH, Received, Reply, StandIn
 
-NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-
-HOSTILE = (
-    "<!here> <!channel|x> @channel @everyone &lt; <https://evil.example|click> "
-    "*b* _i_ ~s~ `c` :tada: [a](https://evil.example) **b**\r\n# h\x00\x1b[31m\u202egpj.exe\u2066 "
-)
-"""Markup, mentions, links, control characters and marks that turn the direction of text."""
-
-PROBLEM = Problem(
-    "archive.truncated",
-    Text("The end of the archive is missing", "压缩包的末尾缺失"),
-    Text("Upload it again.", "请重新上传。"),
-)
-
-OUTCOMES: Mapping[str, Outcome] = {
-    "import.succeeded": Succeeded(
-        {
-            "how": "created",
-            "func_urn": "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest",
-            "func_name": "orders",
-            "package": "default",
-            "digest": "9b71d224bd62f378",
-            "runtime": "Python3.10",
-            "size": 1_500_000,
-        }
-    ),
-    "import.failed": Failed(PROBLEM),
-    "import.skipped": Skipped("unchanged"),
-}
-
-
-def message(
-    type_: str,
-    *,
-    outcome: Outcome | None = None,
-    key: str = "prod/orders.zip",
-    func_name: str = "orders",
-) -> Message:
-    """A message as the worker makes it, of one of the three types."""
-    ref = ObjectRef("exports", key, version="v7", size=1_500_000)
-    delivery = Delivery(
-        id="01kq3v0m5n6p7q8r9s0t1v2w3x",
-        kind=Kind.IMPORT,
-        state=State.RUNNING,
-        source="exports",
-        route="exports",
-        bucket=ref.bucket,
-        key=ref.key,
-        version=ref.version,
-        destination="prod",
-        created=NOW,
-        attempts=2,
-        options={"func_name": func_name, "package": "default"},
-    )
-    claim = Claim(delivery, Event(ref, "v7", "created"), "worker", fence=2, attempt=2)
-    body = message_body(claim, outcome or OUTCOMES[type_], 4.2, "https://relay.example.com")
-    return Message("01kq3v0m5n6p7q8r9s0t1v2wms", type_, NOW, body)
+__all__ = [
+    "HOSTILE",
+    "NOW",
+    "OUTCOMES",
+    "PROBLEM",
+    "ChannelSuite",
+    "digest",
+    "message",
+    "strings",
+    "turned",
+]
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -165,6 +106,31 @@ class ChannelSuite:
             assert PROBLEM.code in told
             assert PROBLEM.message.in_(language) in told
             assert PROBLEM.hint.in_(language) in told
+
+    @pytest.mark.parametrize("language", ["en", "zh"])
+    def test_a_digest_counts_lists_failures_first_and_says_that_there_are_more(
+        self, stand_in: StandIn, outbound: Outbound, language: str
+    ) -> None:
+        channel = self.make(stand_in.url, language, outbound)
+        channel.post(digest())
+        channel.close()
+        told = json.dumps(stand_in.received[0].json(), ensure_ascii=False)
+        assert "27" in told
+        assert PROBLEM.message.in_(language) in told
+
+    @pytest.mark.parametrize("language", ["en", "zh"])
+    def test_a_target_that_is_down_and_up_again_is_told(
+        self, stand_in: StandIn, outbound: Outbound, language: str
+    ) -> None:
+        channel = self.make(stand_in.url, language, outbound)
+        channel.post(turned("down"))
+        channel.post(turned("up"))
+        channel.close()
+        down, up = ("\n".join(strings(one.json())) for one in stand_in.received)
+        assert "prod" in down
+        assert PROBLEM.message.in_(language) in down
+        assert "prod" in up
+        assert PROBLEM.message.in_(language) not in up
 
     def test_a_repeat_carries_the_same_id(self, channel: Channel, stand_in: StandIn) -> None:
         again = message("import.succeeded")
@@ -234,7 +200,7 @@ class ChannelSuite:
         hidden = (SECRET_PATH, stand_in.url, "T0SECRETPART", "B0SECRETPART", *self.secrets)
         stand_in.replies.append(Reply(status, " ".join(hidden), {"Location": stand_in.url}))
         try:
-            seen = [channel.post(message("import.failed"))]
+            seen = [channel.post(message("import.failed")).answer]
         except RelayError as error:
             problem = json.dumps(error.problem.to_json(), ensure_ascii=False)
             seen = [str(error), repr(error), problem, error.answer or ""]

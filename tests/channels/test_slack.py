@@ -87,7 +87,7 @@ def test_a_success_shows_at_a_glance_what_became_what():
     assert fields == [
         "*Function*\n`orders`",
         "*Package*\n`default`",
-        "*Target*\n`prod`",
+        "*Target*\n`prod, cn-north-4`",
         "*Change*\nnew function",
         "*Object*\n`exports/prod/orders.zip`",
         "*Version*\n`v7`",
@@ -262,7 +262,7 @@ def test_slacks_own_trouble_is_waited_for(channel, stand_in):
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "channel.down"
-    assert channel.post(message("import.failed")) == "200 ok"
+    assert channel.post(message("import.failed")).answer == "200 ok"
 
 
 def test_the_url_is_refused_without_being_shown():

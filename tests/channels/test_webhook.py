@@ -125,6 +125,7 @@ def test_the_body_of_a_success_says_what_was_imported(post):
         "func_name": "orders",
         "package": "default",
         "func_urn": "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest",
+        "region": "cn-north-4",
         "how": "created",
         "runtime": "Python3.10",
         "digest": "9b71d224bd62",

@@ -1,0 +1,112 @@
+"""Messages for the tests of channels: one of each type, with hostile text where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from relay.channel import Message
+from relay.model import (
+    Claim,
+    Delivery,
+    Event,
+    Failed,
+    Kind,
+    ObjectRef,
+    Outcome,
+    Problem,
+    Skipped,
+    State,
+    Succeeded,
+    Text,
+)
+from relay.report import message_body
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+HOSTILE = (
+    "<!here> <!channel|x> @channel @everyone &lt; <https://evil.example|click> "
+    "*b* _i_ ~s~ `c` :tada: [a](https://evil.example) **b**\r\n# h\x00\x1b[31m\u202egpj.exe\u2066 "
+)
+"""Markup, mentions, links, control characters and marks that turn the direction of text."""
+
+PROBLEM = Problem(
+    "archive.truncated",
+    Text("The end of the archive is missing", "压缩包的末尾缺失"),
+    Text("Upload it again.", "请重新上传。"),
+)
+
+OUTCOMES: Mapping[str, Outcome] = {
+    "import.succeeded": Succeeded(
+        {
+            "how": "created",
+            "func_urn": "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest",
+            "func_name": "orders",
+            "package": "default",
+            "digest": "9b71d224bd62f378",
+            "runtime": "Python3.10",
+            "size": 1_500_000,
+        }
+    ),
+    "import.failed": Failed(PROBLEM),
+    "import.skipped": Skipped("unchanged"),
+}
+
+
+def message(
+    type_: str,
+    *,
+    outcome: Outcome | None = None,
+    key: str = "prod/orders.zip",
+    func_name: str = "orders",
+) -> Message:
+    """A message as the worker makes it, of one of the three types."""
+    ref = ObjectRef("exports", key, version="v7", size=1_500_000)
+    delivery = Delivery(
+        id="01kq3v0m5n6p7q8r9s0t1v2w3x",
+        kind=Kind.IMPORT,
+        state=State.RUNNING,
+        source="exports",
+        route="exports",
+        bucket=ref.bucket,
+        key=ref.key,
+        version=ref.version,
+        destination="prod",
+        created=NOW,
+        attempts=2,
+        options={"func_name": func_name, "package": "default"},
+    )
+    claim = Claim(delivery, Event(ref, "v7", "created"), "worker", fence=2, attempt=2)
+    body = message_body(claim, outcome or OUTCOMES[type_], 4.2, "https://relay.example.com")
+    return Message("01kq3v0m5n6p7q8r9s0t1v2wms", type_, NOW, body)
+
+
+def digest(count: int = 30, key: str = "prod/orders.zip") -> Message:
+    """A digest of so many imports, of which every tenth failed."""
+    told = message("import.succeeded", key=key)
+    failed = {**message("import.failed", key=key).body, "result": "failed"}
+    listed = [
+        failed if number % 10 == 0 else {**told.body, "result": "succeeded"}
+        for number in range(count)
+    ]
+    body = {
+        "count": count,
+        "results": {"succeeded": count - -(-count // 10), "failed": -(-count // 10)},
+        "since": "2026-03-04T05:05:07+00:00",
+        "until": NOW.isoformat(),
+        "deliveries": sorted(listed, key=lambda one: one["result"] != "failed"),
+        "links": {"deliveries": "https://relay.example.com/?kind=import"},
+    }
+    return Message("01kq3v0m5n6p7q8r9s0t1v2wdg", "digest", NOW, body)
+
+
+def turned(word: str) -> Message:
+    """A message that the target is "down", or "up" again."""
+    body = {
+        "target": "prod",
+        "since": NOW.isoformat(),
+        "error": PROBLEM.to_json() if word == "down" else None,
+        "delivery": "01kq3v0m5n6p7q8r9s0t1v2w3x",
+        "links": {"delivery": "https://relay.example.com/deliveries/x", "retrigger": None},
+    }
+    return Message("01kq3v0m5n6p7q8r9s0t1v2wtd", f"target.{word}", NOW, body)

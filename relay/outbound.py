@@ -78,13 +78,15 @@ class Outbound:
         session.headers["User-Agent"] = self.user_agent
         if not reuse:
             session.headers["Connection"] = "close"
-        guard = self._guard if guarded else None
+        guard = self.guard if guarded else None
         adapter = _Adapter(Manners(self.timeout[1], guard, reuse, streams))
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         return session
 
-    def _guard(self, host: str, address: str) -> None:
+    def guard(self, host: str, address: str) -> None:
+        """Raises PermanentFailure `outbound.private` where the address is neither public nor
+        allowed; `host` is how it was called."""
         ip = ipaddress.ip_address(address)
         if is_public(ip) or any(one in net for one in meanings(ip) for net in self.allow_private):
             return

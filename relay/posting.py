@@ -5,18 +5,20 @@ A channel's URL is a credential: neither it nor its parts are in anything that l
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import requests
 from pydantic import AfterValidator, SecretStr
 
 from relay.errors import Busy, RelayError, TemporaryFailure
-from relay.model import Text
+from relay.logs import without_links
+from relay.model import Json, Text
 from relay.outbound import Outbound, cleaned, retry_after, translate
 
 _SHORTEST_SECRET = 5
@@ -36,16 +38,36 @@ PostUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the other side said. `text`: the start of its body, cleaned, without our secrets."""
+    """What the other side said. `text`: the start of its body, cleaned, without our secrets.
+
+    `said`: all of its body where that is a JSON object, without our secrets; else empty.
+    """
 
     status: int
     text: str
     retry_after: timedelta | None = None
+    said: Json = field(default_factory=dict)
 
     @property
     def told(self) -> str:
         """Status and text: what an attempt keeps."""
         return f"{self.status} {self.text}".strip()
+
+
+class Redaction:
+    """Takes a URL's parts, and other secrets, out of texts."""
+
+    def __init__(self, url: str, secrets: Iterable[str] = ()) -> None:
+        self._secrets = sorted(
+            {one for one in (*_parts(url), *secrets) if len(one) >= _SHORTEST_SECRET},
+            key=len,
+            reverse=True,
+        )
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return without_links(text)
 
 
 class Poster:
@@ -55,34 +77,39 @@ class Poster:
         """`secrets` are kept out of answers, beside the URL and its parts."""
         self._session = outbound.session(guarded=True)
         self._url = url
-        self._secrets = sorted(
-            {one for one in (*_parts(url), *secrets) if len(one) >= _SHORTEST_SECRET},
-            key=len,
-            reverse=True,
-        )
+        self._redacted = Redaction(url, secrets)
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """The answer, whatever its status.
+    def post(
+        self, body: bytes, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The answer, whatever its status. `query`: what this post adds to the URL, as secret.
 
         TemporaryFailure: none came (Ambiguous where the message may have arrived all the same;
         posting again is right even then, for a repeat carries the same id). PermanentFailure:
         the URL leads to where we do not post.
         """
         try:
-            response = self._session.post(self._url, data=body, headers=dict(headers))
+            response = self._session.post(
+                self._url, data=body, headers=dict(headers), params=dict(query or {})
+            )
         except requests.RequestException as error:
             # From None: the exception of requests holds the URL, and a traceback would show it.
             raise translate(error, sent=True) from None
-        text = cleaned(self._without_secrets(response.text))
-        return Answer(response.status_code, text, retry_after(response))
+        text = self._redacted(response.text)
+        for secret in (query or {}).values():
+            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+        return Answer(response.status_code, cleaned(text), retry_after(response), _object(text))
 
     def close(self) -> None:
         self._session.close()
 
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+
+def _object(text: str) -> Json:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def refusal(answer: Answer) -> RelayError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from relay.card import Card, card
+from relay.card import Card, as_test, card
 from relay.model import Json
 from relay.outbound import Outbound
 from relay.settings import ChannelSettings
@@ -25,7 +25,8 @@ class Message:
     `type` is import.succeeded, import.failed, import.skipped, target.down, target.up or digest;
     `timestamp` is when the result came to be. Sentences in the body are in both languages; the
     channel picks its own. `thread`: the `thread` of the message that this one follows up, where
-    that one was posted and its service named it.
+    that one was posted and its service named it. A body with a true `test` was made by hand, and
+    tells of nothing that happened.
     """
 
     id: str
@@ -48,6 +49,8 @@ class Channel(ABC):
     """One configured channel. Made once per process, used by many threads at once."""
 
     Settings: ClassVar[type[ChannelSettings]] = ChannelSettings
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Packages that are imported at first use; where one is missing, the configuration is told."""
 
     def __init__(self, name: str, settings: Any, outbound: Outbound) -> None:
         self.name = name
@@ -66,7 +69,13 @@ class Channel(ABC):
         """What the message says, in this channel's language and words: to be laid out."""
         language = self.settings.language
         told = card(message.type, message.body, language)
-        return reworded(told, self.settings.words, message.type, message.body, language)
+        told = reworded(told, self.settings.words, message.type, message.body, language)
+        return as_test(told, language) if message.body.get("test") else told
+
+    def preview(self, message: Message) -> Json | None:  # noqa: ARG002 - a default
+        """What would be posted, without what says where or proves who we are; None: it cannot be
+        shown. Posts nothing."""
+        return None
 
     def ready(self) -> str | None:
         """Tries the connection and says what it saw; None: there is no way to try.

@@ -72,7 +72,7 @@ def find(group: Group | str, kind: str) -> type[Any]:
     """
     home = _HOMES[group]
     if _IDENTIFIER.fullmatch(kind) and _exists(home.package, kind):
-        return _checked(home, _load(f"{home.package}.{kind}", home.name, kind))
+        return _complete(_checked(home, _load(f"{home.package}.{kind}", home.name, kind)), kind)
     if _ENTRY.fullmatch(kind) and (entry := _entries(group).get(kind)):
         return _checked(home, _load(entry.module, entry.attr, kind))
     if dotted := _DOTTED.fullmatch(kind):
@@ -173,6 +173,14 @@ def _not_there(module: str, error: ModuleNotFoundError, kind: str | None) -> Con
         return ConfigError("", "names a module that is not installed")
     hint = f'Install it: pip install "ziprelay[{kind}]".' if kind else "Install it with pip."
     return ConfigError("", f"needs the Python package {missing}, which is not installed", hint)
+
+
+def _complete(found: type[Any], kind: str) -> type[Any]:
+    """Packages that are imported at first use are missed now, and not at three in the morning."""
+    for package in getattr(found, "needs", ()):
+        if importlib.util.find_spec(package) is None:
+            raise _not_there("", ModuleNotFoundError(name=package), kind)
+    return found
 
 
 def _checked(home: _Home, found: Any) -> type[Any]:

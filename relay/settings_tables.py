@@ -33,7 +33,14 @@ QuietHours = Annotated[
     rules.Hours | None,
     BeforeValidator(rules.quiet_hours),
     PlainSerializer(rules.hours_words, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^([0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2})?$"}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "null"},
+                {"type": "string", "pattern": "^([0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2})?$"},
+            ]
+        }
+    ),
 ]
 TimeZone = Annotated[str, AfterValidator(rules.time_zone)]
 Network = Annotated[
@@ -147,6 +154,13 @@ class ApiSettings(Table):
         tuple[Annotated[SecretStr, AfterValidator(rules.bearer_token)], ...],
         BeforeValidator(rules.without_empty),
     ] = Field((), description="bearer tokens; without any, answers on loopback only")
+    links_last: Duration = Field(
+        timedelta(days=7),
+        ge=timedelta(0),
+        le=timedelta(days=90),
+        description="how long the link in a message tries its delivery again, once, without a "
+        "login; 0: it leads to the page. Needs public_url and tokens",
+    )
 
 
 class ServerSettings(Table):

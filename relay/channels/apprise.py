@@ -7,7 +7,6 @@ Source: the documentation of Apprise (github.com/caronc/apprise), version 2.3. I
 from __future__ import annotations
 
 import errno
-import importlib.util
 import ipaddress
 import logging
 import re
@@ -23,7 +22,7 @@ from pydantic import Field, SecretStr, field_validator
 import relay.channel
 from relay.card import Card
 from relay.channel import Message, Posted
-from relay.errors import ConfigError, PermanentFailure, RelayError, TemporaryFailure
+from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Json, Text
 from relay.outbound import Outbound, cleaned
 from relay.posting import Redaction
@@ -75,15 +74,10 @@ class Channel(relay.channel.Channel):
     """One Apprise URL. Services show no ids, so the footer names the delivery of a repeat."""
 
     Settings: ClassVar[type[ChannelSettings]] = AppriseSettings
+    needs: ClassVar[tuple[str, ...]] = ("apprise",)
 
     def __init__(self, name: str, settings: AppriseSettings, outbound: Outbound) -> None:
         super().__init__(name, settings, outbound)
-        if importlib.util.find_spec("apprise") is None:
-            raise ConfigError(
-                "kind",
-                "needs the Python package apprise, which is not installed",
-                'Install it: pip install "ziprelay[apprise]".',
-            )
         self._url = settings.url.get_secret_value()
         self._redacted = Redaction(self._url)
         self._lock = threading.Lock()
@@ -93,11 +87,11 @@ class Channel(relay.channel.Channel):
         """Success is what Apprise calls one. It tells no codes, so that nothing of it is final but
         an address that may not be reached."""
         told = render(self.card(message))
-        service = self._service()
+        opened = self._opened()
         said: list[str] = []
         guard = _Guard(self.outbound)
         with _guarded(guard):
-            result = service.notify(
+            result = opened.notify(
                 **told,
                 body_format="text",
                 log_callback=lambda entry, _: said.append(str(entry.message)),
@@ -121,10 +115,10 @@ class Channel(relay.channel.Channel):
 
     def ready(self) -> str | None:
         """Whether Apprise understands the URL: it has no way to try without posting."""
-        [service] = self._service()
-        return f"{service.service_name}: the url is understood (nothing was posted)"
+        [one] = self._opened()
+        return f"{one.service_name}: the url is understood (nothing was posted)"
 
-    def _service(self) -> Any:
+    def _opened(self) -> Any:
         with self._lock:
             if self._apprise is None:
                 self._apprise = _made(self._url)
@@ -170,8 +164,8 @@ def _made(url: str) -> Any:
         pem_autogen=False,
     )
     made = apprise.Apprise(asset=asset)
-    service = apprise.Apprise.instantiate(url, asset=asset)
-    if service is None or not made.add(service):
+    place = apprise.Apprise.instantiate(url, asset=asset)
+    if place is None or not made.add(place):
         raise PermanentFailure(
             "apprise.url",
             Text("Apprise does not understand the channel's url", "Apprise 无法识别该频道的 url"),
@@ -181,7 +175,7 @@ def _made(url: str) -> Any:
             ),
         )
     # A service's native https address leads to it as well as its scheme does.
-    own = next((scheme for scheme in OWN_CHANNELS if scheme == service.secure_protocol), None)
+    own = next((scheme for scheme in OWN_CHANNELS if scheme == place.secure_protocol), None)
     if own:
         raise PermanentFailure(
             "apprise.own_channel",

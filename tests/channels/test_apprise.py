@@ -6,7 +6,6 @@ A real SMTP server, and a real Matrix server where matrix-synapse is installed.
 from __future__ import annotations
 
 import email
-import importlib.util
 import json
 import shutil
 import socket
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 
 from relay.channels.apprise import OWN_CHANNELS, AppriseSettings, Channel
 from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
+from relay.loader import find
 from relay.outbound import Outbound
 from relay.testing.channel import ChannelSuite, digest, message
 from relay.testing.messages import HOSTILE, PROBLEM
@@ -116,10 +116,10 @@ def test_ready_names_the_service_and_posts_nothing(outbound, stand_in):
     assert stand_in.received == []
 
 
-def test_without_the_package_it_is_told_how_to_get_it(monkeypatch, outbound):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match="needs the Python package apprise") as caught:
-        made("json://x", outbound)
+def test_without_the_package_it_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(Channel, "needs", ("no_such_package",))
+    with pytest.raises(ConfigError, match="needs the Python package no_such_package") as caught:
+        find("channels", "apprise")
     assert 'pip install "ziprelay[apprise]"' in caught.value.hint.en
 
 

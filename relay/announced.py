@@ -7,12 +7,13 @@ from dataclasses import replace
 from relay.errors import RelayError, Superseded
 from relay.handler import StorageHandler
 from relay.model import ObjectInfo, ObjectRef, Text
+from relay.near import Near
 
 _LONGEST = 80
 """Characters of a foreign ETag that a sentence shows."""
 
 
-def pin(source: StorageHandler, ref: ObjectRef) -> ObjectRef:
+def pin(source: StorageHandler | Near, ref: ObjectRef) -> ObjectRef:
     """The object as it is now, pinned: version, etag and size as far as the storage tells them.
 
     Raises Superseded, in words that name what differs, when it is not what was announced; and
@@ -45,7 +46,7 @@ def is_current(source: StorageHandler, ref: ObjectRef) -> bool:
     return not (ref.etag and there.etag) or ref.etag == there.etag
 
 
-def _other_etag(source: StorageHandler, ref: ObjectRef) -> Superseded | None:
+def _other_etag(source: StorageHandler | Near, ref: ObjectRef) -> Superseded | None:
     """What differs, asked for once more without the etag; None when that does not tell."""
     if ref.etag is None:
         return None

@@ -15,7 +15,7 @@ from relay.metrics import Meters
 from relay.model import utc_now
 from relay.settings import Settings
 from relay.store import Store
-from relay.views import api, display, door, health, hooks, language, pages, problems
+from relay.views import api, display, door, health, hooks, language, links, pages, problems
 from relay.views.contract import MAX_BODY
 from relay.views.desk import Desk, Front
 from relay.views.guard import Guard, Sessions
@@ -66,6 +66,7 @@ def create_app(
     for made in (hooks.blueprint(front), api.blueprint(front), health.blueprint(front, meters)):
         app.register_blueprint(made)
     app.register_blueprint(door.blueprint(front))
+    app.register_blueprint(links.blueprint(front))
     app.register_blueprint(pages.blueprint(front))
     if hops := settings.server.proxies:
         trusted = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)
@@ -85,8 +86,7 @@ def _forget_request(_error: BaseException | None) -> None:
 
 def _seal(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
-    for name, value in SECURITY.items():
-        response.headers.setdefault(name, value)
-    if request.endpoint != "static":
-        response.headers.setdefault("Cache-Control", "no-store")
+    there = {name.lower() for name in response.headers.keys()}  # noqa: SIM118 - it is no dict
+    added = SECURITY if request.endpoint == "static" else {**SECURITY, "Cache-Control": "no-store"}
+    response.headers.extend([one for one in added.items() if one[0].lower() not in there])
     return response

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Self
 
-import boto3
 import urllib3
 from botocore.config import Config
 from botocore.exceptions import (
@@ -19,10 +18,12 @@ from botocore.exceptions import (
     MetadataRetrievalError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
+from botocore.session import get_session
 from pydantic import Field, SecretStr, model_validator
 
-from relay import storage_words
+from relay import __version__, storage_words
 from relay.errors import (
     ConfigError,
     PermanentFailure,
@@ -59,6 +60,10 @@ _MISSING = ("NoSuchKey", "NoSuchVersion", "404")
 _SIGN_IN = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 _QUEUES = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 _AWS = re.compile(r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-[0-9])\.(?:[a-z]+\.)?amazonaws\.com(?:\.cn)?$")
+
+
+_MODELS = create_loader()
+"""What the SDK knows of its services, read once: five sixths of the time that a client takes."""
 
 
 class AwsSettings(SourceSettings):
@@ -102,11 +107,13 @@ def client(service: str, source: str, settings: AwsSettings, **options: Any) -> 
         retries={"mode": "standard", "total_max_attempts": 3},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        user_agent_extra="relay",
+        user_agent=f"relay/{__version__}",  # making the SDK's own takes a tenth of a call
         s3=options.pop("s3", None),
     )
+    session = get_session()  # one for each client: it is no more to be shared than their keys
+    session.register_component("data_loader", _MODELS)
     try:
-        return boto3.session.Session().client(
+        return session.create_client(
             service,
             aws_access_key_id=settings.access_key_id or None,
             aws_secret_access_key=_revealed(settings.secret_access_key),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.card_words import (
@@ -19,6 +19,8 @@ from relay.card_words import (
     LABELS,
     MORE,
     SIGNS,
+    TEST,
+    TESTED,
     TITLES,
     TONES,
     Tone,
@@ -122,6 +124,12 @@ def card(type_: str, body: Mapping[str, Any], language: str) -> Card:
         links=tuple(_links(told.get("links") or {}, language)),
         footer=f"{_label('delivery', language)} {plain(told.get('delivery') or '?')}",
     )
+
+
+def as_test(card: Card, language: str) -> Card:
+    """The card of a message that was posted by hand: it says so, whoever worded it."""
+    title = f"{TEST.in_(language)} · {card.title}"
+    return replace(card, title=title, footer=TESTED.in_(language))
 
 
 def plain(text: str, longest: int = LONGEST_VALUE) -> str:

@@ -80,4 +80,9 @@ LABELS: Mapping[str, Text] = {
 
 DIGEST = Text("{} imports", "{} 次导入")
 MORE = Text("and {} more", "另有 {} 个")
+TEST = Text("TEST", "测试")
+TESTED = Text(
+    "A test by `relay channels test`: nothing of this happened",
+    "由 `relay channels test` 发送的测试消息, 内容均非真实事件",
+)
 BROKEN = Text("own words that failed: {}", "自定义文案出错: {}")

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "scan": ("scan", "Enqueue what no event announced."),
     "sources": ("sources", "List sources; set up their storages; capture notifications."),
     "targets": ("targets", "Say how each target is doing."),
+    "channels": ("channels", "List channels; post a test message, or see how it would look."),
     "pause": ("pause", "Deliver nothing to a target until it is resumed."),
     "resume": ("resume", "Deliver to a target again, whatever held it back."),
     "migrate": ("migrate", "Bring the database to the newest version."),

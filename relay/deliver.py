@@ -41,8 +41,10 @@ from relay.model import (
     Succeeded,
     Text,
 )
+from relay.near import Near
 from relay.passage import CheckedArchive
-from relay.routes import names
+from relay.routes import names, ordered_by
+from relay.runs import GivenBack, Lost
 from relay.store import Store
 from relay.target import Order, Progress
 
@@ -62,9 +64,13 @@ class Opened:
 class Deliverer:
     """Brings claimed deliveries to their destinations."""
 
-    def __init__(self, store: Store, plugins: Plugins) -> None:
+    def __init__(
+        self, store: Store, plugins: Plugins, told: Callable[[Delivery], Json] | None = None
+    ) -> None:
+        """`told`: the body of a message as it is posted; None: as the ledger has it."""
         self.store = store
         self.plugins = plugins
+        self._told = told or _as_it_is
 
     def deliver(self, claim: Claim, progress: Progress = lambda _: None) -> Outcome:
         """Does what the claim is for. Never raises: a bug is a Retry that says so."""
@@ -95,6 +101,8 @@ class Deliverer:
             learned=partial(self.store.learned, delivery.destination),
         )
         seen: Json = {"size": opened.archive.size, "warnings": _told(opened.archive.report)}
+        if newer := self._enter(claim, event, opened.order):
+            return outcome_of(newer, {**asdict(opened.order), **seen})
         try:
             outcome = bring(target, wish, opened.archive, progress)
         except RelayError as error:
@@ -107,11 +115,12 @@ class Deliverer:
     def look(self, delivery: Delivery, event: Event) -> Opened:
         """Pins the object, reads its directory, and refuses what may not be imported."""
         source = _configured(self.plugins.sources, delivery.source, "sources")
-        ref = pin(source, event.object)
+        near = Near(source, event.object)
+        ref = pin(near, event.object)
         if ref != event.object:
             self.store.pin_event(event.id_in(delivery.source), ref)
         name = ref.key.rpartition("/")[2] or ref.key
-        archive = _inspected(source, ref, name, delivery.options.get("export_shape"))
+        archive = _inspected(near, ref, name, delivery.options.get("export_shape"))
         refuse(archive.report)
         export = archive.report.export
         order = Order(*names(delivery.options, event, export.function if export else None))
@@ -129,6 +138,26 @@ class Deliverer:
                 Text("A newer version of the object was announced", "该对象已有更新的版本"),
             )
 
+    def _enter(self, claim: Claim, event: Event, order: Order) -> Superseded | None:
+        """From here on no other import of the function runs; an error: a newer one has been."""
+        function = ordered_by(claim.delivery.options, event, order.func_name)
+        if function is None:
+            return None
+        entry = self.store.enter(claim, function)
+        if entry.word != "alone":
+            raise GivenBack if entry.word == "given back" else Lost
+        newer = entry.newer
+        if newer is None:
+            return None
+        return Superseded(
+            "function.superseded",
+            Text(
+                f"{newer.key}, uploaded later, is in {function} already "
+                f"(delivery {newer.delivery})",
+                f"函数 {function} 中已是更晚上传的 {newer.key}(投递 {newer.delivery})",
+            ),
+        )
+
     def _learn(self, destination: str, result: Json) -> None:
         """Keeps how the target names this code, for when an answer is lost one day."""
         ours, theirs = result.get("digest"), result.get("target_digest")
@@ -139,12 +168,19 @@ class Deliverer:
         delivery = claim.delivery
         channel = _configured(self.plugins.channels, delivery.destination, "channels")
         message = delivery.message or {}
-        told = Message(delivery.id, message["type"], delivery.created, message["body"])
+        told = Message(delivery.id, message["type"], delivery.created, self._told(delivery))
+        if recovered := told.body.get("recovered"):
+            told = replace(told, thread=self.store.thread(recovered["message"]))
         try:
             posted = channel.post(told)
         except RelayError as error:
             return _blamed(error, outcome_of(error, {}))
         return Succeeded({"thread": posted.thread} if posted.thread else {}, posted.answer)
+
+
+def _as_it_is(message: Delivery) -> Json:
+    body: Json = (message.message or {})["body"]
+    return body
 
 
 def outcome_of(error: RelayError, about: Json) -> Outcome:
@@ -174,7 +210,7 @@ def archive_of(
 
 
 def _inspected(
-    source: StorageHandler, pinned: ObjectRef, name: str, shape: str | None
+    source: StorageHandler | Near, pinned: ObjectRef, name: str, shape: str | None
 ) -> CheckedArchive:
     size = pinned.size or 0
 

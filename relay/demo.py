@@ -34,6 +34,7 @@ url = "sqlite:///{folder}/relay.db"
 [delivery]
 attempts = 3
 first_delay = "1s"
+longest_delay = "2s"
 
 [outbound]
 allow_private = ["127.0.0.0/8"]

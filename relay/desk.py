@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -15,6 +16,8 @@ from relay.pull import Puller
 from relay.scan import silence
 from relay.settings import Settings
 from relay.store import Gate, NotFound
+
+log = logging.getLogger(__name__)
 
 
 class Desk:
@@ -60,10 +63,19 @@ class Desk:
         return [delivery for delivery in found if delivery is not None]
 
     def retrigger(
-        self, delivery_id: str, options: Json | None = None, key: str | None = None
+        self,
+        delivery_id: str,
+        options: Json | None = None,
+        key: str | None = None,
+        *,
+        by: str | None = None,
+        seen: int | None = None,
     ) -> Delivery:
-        """Tries a delivery again. `key`: an Idempotency-Key. NotFound; Conflict while running."""
-        delivery = self.store.retrigger(delivery_id, self.clock(), options=options, key=key)
+        """Tries a delivery again; what may be said, and NotFound and Conflict: Store.retrigger."""
+        delivery = self.store.retrigger(
+            delivery_id, self.clock(), options=options, key=key, by=by, seen=seen
+        )
+        log.info("delivery retriggered", extra={"delivery": delivery.id, "by": delivery.by})
         self.intake.wake()
         return delivery
 
@@ -111,7 +123,9 @@ class Desk:
     def _again(self, event_id: str) -> list[Delivery]:
         """The routed deliveries of a known event, the finished ones made due again."""
         routed = [one for one in self.store.event_deliveries(event_id) if one.destination]
-        return [self.retrigger(one.id) if one.state.finished else one for one in routed]
+        return [
+            self.retrigger(one.id, by="submission") if one.state.finished else one for one in routed
+        ]
 
     def _event(self, source: str, ref: ObjectRef) -> Event:
         handler = self._handler(source)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
+from relay import links
 from relay.bell import Bell
 from relay.deliver import Deliverer
 from relay.desk import Desk
@@ -48,7 +50,7 @@ class House:
         )
         self.worker = Worker(
             settings,
-            Deliverer(store, plugins),
+            Deliverer(store, plugins, partial(links.signed, settings)),
             clock=clock,
             bell=self.bell,
             meters=self.meters,

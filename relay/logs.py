@@ -35,6 +35,8 @@ _SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{4,}")
 _SENSITIVE = re.compile(
     r"(authorization|cookie|secret|secret_key|password|token|signature)", re.IGNORECASE
 )
+_LINK = re.compile(r"((?:/|%2F)links\\?(?:/|%2F))[A-Za-z0-9._-]{8,}", re.IGNORECASE)
+_PLAIN = re.compile(r"[\w.-]*")  # ids and words, as most fields are: nothing below can match
 _USER = re.compile(r"(://)[^/?#\s@\"'<>]*@")
 
 
@@ -53,6 +55,11 @@ def hide(*secrets: str) -> None:
         _late.pop(old, None)
 
 
+def without_links(text: str) -> str:
+    """The text with the links in it that try a delivery again (relay/links.py) cut short."""
+    return _LINK.sub(rf"\1{HIDDEN}", text)
+
+
 class Redactor:
     """Hides known secrets, signatures in addresses, and what authorises a request."""
 
@@ -66,10 +73,12 @@ class Redactor:
         known = self._pattern()
         if known:
             text = known.sub(HIDDEN, text)
+        if _PLAIN.fullmatch(text):
+            return text
         text = _USER.sub(rf"\1{HIDDEN}@", text)
         text = _QUERY.sub(rf"\1{HIDDEN}", text)
         text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
-        return _SCHEME.sub(rf"\1 {HIDDEN}", text)
+        return without_links(_SCHEME.sub(rf"\1 {HIDDEN}", text))
 
     def value(self, value: Any) -> Any:
         """A value as JSON can hold it, its texts without anything secret."""

@@ -155,7 +155,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """A duty that a route makes of an event; the ledger gives it an id."""
+    """A duty that a route makes of an event. `function`: its name there, as far as it is known."""
 
     route: str
     destination: str
@@ -163,6 +163,7 @@ class NewDelivery:
     channels: tuple[str, ...] = ()
     state: State = State.PENDING
     reason: str | None = None
+    function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,8 @@ class Delivery:
 
     `options`: func_name, package, on_conflict, export_shape (imports); `channels`: whom to tell.
     `message`: type and body (messages). `parent`: the import that a message tells of.
-    `fence` grows at each claim; `attempts` counts all, over all runs.
+    `fence` grows at each claim; `attempts` counts all, over all runs. `by`: who asked for this run,
+    where somebody did: api, page, command, or "link in CHANNEL from ADDRESS".
     """
 
     id: str
@@ -202,6 +204,7 @@ class Delivery:
     fence: int = 0
     run: int = 1
     trigger: Trigger = Trigger.AUTOMATIC
+    by: str | None = None
     options: Json = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     message: Json | None = None
@@ -214,6 +217,7 @@ class Attempt:
     """One try of a delivery; never changed once finished.
 
     `outcome`: succeeded, skipped, failed, retry, lost (its worker died), released; None: it runs.
+    `by`: as in its delivery.
     """
 
     delivery_id: str
@@ -224,6 +228,7 @@ class Attempt:
     outcome: str | None = None
     error: Problem | None = None
     answer: str | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +259,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Deliberately not delivered: `superseded`, `gone`, `unchanged`, `no route`."""
+    """Deliberately not delivered: `superseded`, `gone`, `unchanged`, `no route`, `digest`."""
 
     reason: str
     result: Json = field(default_factory=dict)

@@ -194,6 +194,15 @@ class _Session(requests.Session):
         self.auth = _auth_of_url
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers["Accept-Encoding"] = "identity"
+        self._merged: dict[Any, Any] = {}
+
+    def merge_environment_settings(self, url: Any, *given: Any) -> Any:
+        # Reading the environment is a tenth of a small call: once for each place will do.
+        if any(given):
+            return super().merge_environment_settings(url, *given)
+        if (place := urlsplit(url)[:2]) not in self._merged:
+            self._merged[place] = super().merge_environment_settings(url, *given)
+        return self._merged[place]
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         if kwargs.get("timeout") is None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import requests
@@ -88,20 +88,26 @@ class Poster:
         posting again is right even then, for a repeat carries the same id). PermanentFailure:
         the URL leads to where we do not post.
         """
-        try:
-            response = self._session.post(
-                self._url, data=body, headers=dict(headers), params=dict(query or {})
-            )
-        except requests.RequestException as error:
-            # From None: the exception of requests holds the URL, and a traceback would show it.
-            raise translate(error, sent=True) from None
-        text = self._redacted(response.text)
-        for secret in (query or {}).values():
-            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
-        return Answer(response.status_code, cleaned(text), retry_after(response), _object(text))
+        secrets = tuple((query or {}).values())
+        return self._answer("POST", secrets, data=body, headers=headers, params=query)
+
+    def get(self) -> Answer:
+        """What the URL answers when it is only asked. Errors as above, but never Ambiguous."""
+        return self._answer("GET")
 
     def close(self) -> None:
         self._session.close()
+
+    def _answer(self, method: str, secrets: Iterable[str] = (), **asked: Any) -> Answer:
+        try:
+            response = self._session.request(method, self._url, **asked)
+        except requests.RequestException as error:
+            # From None: the exception of requests holds the URL, and a traceback would show it.
+            raise translate(error, sent=method == "POST") from None
+        text = self._redacted(response.text)
+        for secret in secrets:
+            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+        return Answer(response.status_code, cleaned(text), retry_after(response), _object(text))
 
 
 def _object(text: str) -> Json:

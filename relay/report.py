@@ -7,7 +7,8 @@ them in both languages; `in_language` picks one when the message is posted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -52,6 +53,14 @@ REASONS: Mapping[str, Text] = {
 """Why a delivery was skipped, for people."""
 
 _LONGEST_SENTENCE = 2000
+_LONGEST_LISTED = 300
+"""Characters of a sentence in a digest, which may hold a thousand of them."""
+
+_RESULTS = ("failed", "succeeded", "skipped")
+_LISTED = (
+    *("delivery", "bucket", "key", "version", "target", "func_name", "package"),
+    *("recovered", "links"),
+)
 _DIGEST_SHOWN = 12
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -158,6 +167,37 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
     return cleaned
 
 
+def digest(digest_id: str, told: Iterable[tuple[datetime, Json]], public_url: str | None) -> Json:
+    """The body of the message that tells what many would have: `told` are those, by when they were
+    made, as type and body. Failures come first, then what is mended, each by time."""
+    by_time = sorted(told, key=lambda one: one[0])
+    listed = [_briefly(message) for _, message in by_time]
+    counted = Counter(one["result"] for one in listed)
+    return {
+        "count": len(listed),
+        "results": {name: counted[name] for name in _RESULTS if counted[name]},
+        "since": by_time[0][0].isoformat(timespec="seconds"),
+        "until": by_time[-1][0].isoformat(timespec="seconds"),
+        "deliveries": sorted(listed, key=_weight),
+        "links": {"deliveries": links(public_url, digest_id)["delivery"]},
+    }
+
+
+def _briefly(message: Json) -> Json:
+    body = message["body"]
+    error, reason = body.get("error"), body.get("reason")
+    return {
+        **{name: body.get(name) for name in _LISTED},
+        "result": message["type"].rpartition(".")[2],
+        "error": error and _shortened(error, _LONGEST_LISTED),
+        "reason": reason and {**reason, "message": _cut(reason["message"], _LONGEST_LISTED)},
+    }
+
+
+def _weight(told: Json) -> int:
+    return _RESULTS.index(told["result"]) * 2 + (not told["recovered"])
+
+
 def links(public_url: str | None, delivery_id: str) -> Json:
     """Where people read on and try again; null without a public_url."""
     if not public_url:
@@ -227,13 +267,14 @@ def _error(outcome: Outcome) -> Json | None:
     return _shortened(outcome.problem.to_json())
 
 
-def _shortened(problem: Json) -> Json:
-    return {**problem, "message": _cut(problem["message"]), "hint": _cut(problem["hint"])}
+def _shortened(problem: Json, longest: int = _LONGEST_SENTENCE) -> Json:
+    sentences = {name: _cut(problem[name], longest) for name in ("message", "hint")}
+    return {**problem, **sentences}
 
 
-def _cut(sentence: Mapping[str, str]) -> dict[str, str]:
+def _cut(sentence: Mapping[str, str], longest: int = _LONGEST_SENTENCE) -> dict[str, str]:
     return {
-        language: text if len(text) <= _LONGEST_SENTENCE else f"{text[: _LONGEST_SENTENCE - 1]}…"
+        language: text if len(text) <= longest else f"{text[: longest - 1]}…"
         for language, text in sentence.items()
     }
 

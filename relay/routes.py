@@ -36,7 +36,8 @@ def match(routes: Sequence[Route], source: str, event: Event) -> NewDelivery:
                 "export_shape": route.export_shape,
                 "groups": list(key.groups()),
             }
-            return NewDelivery(label, route.target, options, route.channels)
+            function = ordered_by(options, event, None)
+            return NewDelivery(label, route.target, options, route.channels, function=function)
     return NewDelivery("", "", {}, state=State.SKIPPED, reason=NO_ROUTE)
 
 
@@ -66,6 +67,20 @@ def names(options: Mapping[str, Any], event: Event, function: str | None) -> tup
     fields |= {str(n): text for n, text in enumerate(options.get("groups", ()), start=1)}
     func_name = _filled("func_name", str(options.get("func_name", "{function}")), fields)
     return func_name, _filled("package", str(options.get("package", "default")), fields)
+
+
+def ordered_by(options: Mapping[str, Any], event: Event, function: str | None) -> str | None:
+    """The function that a delivery must not reach beside or after a newer one; see `names`.
+
+    A name is one function, whatever its package. None: "rename" makes a function of its own each
+    time, or it cannot be told (without the archive).
+    """
+    if options.get("on_conflict") == "rename":
+        return None
+    try:
+        return names({**options, "package": "-"}, event, function)[0]
+    except PermanentFailure:
+        return None
 
 
 def stem(key: str) -> str:

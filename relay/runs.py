@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from time import monotonic
 
-from relay.model import Claim, Problem, Text
+from relay.backoff import Backoff, next_due
+from relay.model import Claim, Problem, Retry, Text
+from relay.store import Say
 
 CRASHES = 3
 """Deaths of its worker in a row after which a delivery is not tried again by itself."""
+
+NOT_HERE = timedelta(minutes=1)
+"""Until a delivery is looked at again whose plug-in is not in this configuration."""
 
 
 class Lost(BaseException):
@@ -16,6 +25,29 @@ class Lost(BaseException):
 
     A BaseException, so that no plug-in takes it for a failure of its own.
     """
+
+    level, event = logging.WARNING, "lease lost"
+
+
+class GivenBack(Lost):
+    """Another delivery of its function is under way: it is claimed when that one has ended."""
+
+    level, event = logging.INFO, "delivery waits for its function"
+
+
+class PutOff(Lost):
+    """Its channel has quiet hours, or was told much lately: the ledger has recorded it."""
+
+    level, event = logging.INFO, "message waits"
+
+
+class Gathered(PutOff):
+    """It is told in a digest with what waited beside it: a message of its own, which is due."""
+
+    level, event = logging.INFO, "message is in a digest"
+
+
+PUT_OFF: Mapping[Say, type[Lost]] = {"wait": PutOff, "digest": Gathered, "lost": Lost}
 
 
 class Run:
@@ -55,6 +87,14 @@ class Run:
                 self._held += 1
                 return
         seats.release()  # it was given up meanwhile
+
+
+def due_again(claim: Claim, outcome: Retry, now: datetime, rules: Backoff) -> datetime | None:
+    """When a delivery is tried again; None: it was the last time."""
+    if not outcome.counts:
+        return now + (outcome.after or NOT_HERE)
+    due = next_due(claim.attempt, now, jitter=random.random(), rules=rules)  # noqa: S311
+    return due if due is None or outcome.after is None else now + outcome.after
 
 
 def crashed(times: int) -> Problem:

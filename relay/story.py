@@ -65,6 +65,8 @@ class Story:
         match delivery.state:
             case State.SUCCEEDED:
                 self.say("ok", f"message to {delivery.destination}: posted")
+            case State.SKIPPED:
+                self.say("ok", f"message to {delivery.destination}: told in a digest")
             case State.FAILED:
                 self.say("bad", f"message to {delivery.destination} failed: {_problem(delivery)}")
             case State.PENDING if delivery.attempts:

@@ -8,33 +8,31 @@ given back at once when its death is certain, else when its lease ends.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
+from typing import TypeVar
 
 from relay import lanes, presence, report
-from relay.backoff import next_due
 from relay.bell import Bell
 from relay.clock import ClockWatch
 from relay.deliver import Deliverer
 from relay.errors import RelayError, TemporaryFailure
 from relay.metrics import Meters
-from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry
-from relay.runs import CRASHES, Lost, Run, crashed
+from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
+from relay.runs import CRASHES, PUT_OFF, Lost, Run, crashed, due_again
 from relay.settings import Settings
 from relay.target import Progress
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 POLL = 0.5
 """Seconds between looks for due deliveries when nobody woke the worker."""
-
-NOT_HERE = timedelta(minutes=1)
-"""Until a delivery is looked at again whose plug-in is not in this configuration."""
 
 
 class Worker:
@@ -70,8 +68,7 @@ class Worker:
         for kind in Kind:
             self._thread(f"claims {kind}", self._work, kind)
         self._thread("heartbeat", self._beat)
-        if self.store.heard:
-            self._thread("listens", self._listen)
+        self._thread("listens", self._listen)
 
     def stop(self, grace: float) -> None:
         """Claims nothing more; running deliveries get `grace` seconds, the rest is released."""
@@ -104,8 +101,8 @@ class Worker:
         claim = run.claim
         try:
             return self._record(run, self._outcome(run, watch))
-        except Lost:
-            log.warning("lease lost", extra={"delivery": claim.delivery.id})
+        except Lost as lost:
+            log.log(lost.level, lost.event, extra={"delivery": claim.delivery.id})
             return None
         finally:
             with self._lock:
@@ -179,23 +176,37 @@ class Worker:
             return Failed(crashed(run.claim.crashes))
         if run.claim.crashes:
             run.alone(self.settings.delivery.workers - 1)
+        self._mind_quiet(run)
         return self._deliverer.deliver(run.claim, self._progress(run, watch))
+
+    def _mind_quiet(self, run: Run) -> None:
+        claim = run.claim
+        channel = self.settings.channels.get(claim.delivery.destination)
+        if claim.delivery.kind is not Kind.MESSAGE or channel is None:
+            return
+        ask = partial(self.store.may_post, claim, channel, self.settings.public_url)
+        say = self._insist(run, lambda: ask(self.clock()))
+        if say != "post":
+            raise PUT_OFF[say]
 
     def _record(self, run: Run, outcome: Outcome) -> Outcome | None:
         claim, now, seconds = run.claim, self.clock(), monotonic() - run.started
         due = None
         if isinstance(outcome, Retry):
-            due = self._due(claim, outcome, now)
+            due = due_again(claim, outcome, now, self.settings.delivery.backoff)
             outcome = outcome if due else Failed(outcome.problem, outcome.answer, outcome.result)
-        messages = report.messages(self.settings, claim, outcome, now, seconds)
         turned: list[str] = []
 
         def turns(word: str) -> list[NewMessage]:
             turned[:] = [word]
             return report.turned(self.settings, claim.delivery, word, outcome, now)
 
-        finish = partial(self.store.finish, claim, outcome, now, due=due, turns=turns)
-        if not self._insist(run, partial(finish, messages=messages)):
+        def finish() -> bool:
+            known = self.store.failures(claim.delivery) if isinstance(outcome, Succeeded) else {}
+            told = report.messages(self.settings, claim, outcome, now, seconds, known)
+            return self.store.finish(claim, outcome, now, due=due, messages=told, turns=turns)
+
+        if not self._insist(run, finish):
             raise Lost
         for word in turned:
             lane = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}
@@ -203,22 +214,15 @@ class Worker:
         self._tell(claim, outcome, seconds, due)
         return outcome
 
-    def _insist(self, run: Run, finish: Callable[[], bool]) -> bool:
+    def _insist(self, run: Run, ask: Callable[[], T]) -> T:
         """Waits for a ledger that is away: what has happened is not to be done again for that."""
         while True:
             try:
-                return finish()
+                return ask()
             except TemporaryFailure:
-                log.warning("outcome waits", extra={"delivery": run.claim.delivery.id})
+                log.warning("ledger is away", extra={"delivery": run.claim.delivery.id})
                 if run.lost or self._stopped.wait(POLL):
                     raise
-
-    def _due(self, claim: Claim, outcome: Retry, now: datetime) -> datetime | None:
-        if not outcome.counts:
-            return now + NOT_HERE
-        rules = self.settings.delivery.backoff
-        due = next_due(claim.attempt, now, jitter=random.random(), rules=rules)  # noqa: S311
-        return due if due is None or outcome.after is None else now + outcome.after
 
     def _tell(self, claim: Claim, outcome: Outcome, seconds: float, due: datetime | None) -> None:
         delivery = claim.delivery

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["tests.postgresql", "tests.internet"]
+pytest_plugins = ["tests.postgresql", "tests.ledgers", "tests.internet"]
 
 
 @pytest.hookimpl(wrapper=True)

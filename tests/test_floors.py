@@ -14,23 +14,25 @@ PACKAGES = ("relay", "handlers")
 FLOORS = {
     0: "relay relay.model relay.errors relay.ids",
     1: "relay.settings relay.settings_* relay.units relay.globs relay.routes relay.report"
-    " relay.card relay.lanes relay.card_words relay.words relay.backoff relay.archive relay.zip_* relay.export relay.export_words"
+    " relay.card relay.card_* relay.lanes relay.words relay.quiet relay.backoff relay.archive"
+    " relay.preview relay.preview_*"
+    " relay.zip_* relay.export relay.export_words"
     " relay.strict_yaml relay.addresses relay.storage_words relay.ranged relay.renewed"
     " relay.passage relay.resuming relay.body relay.signing relay.wire"
     " relay.records relay.own_records relay.s3_records relay.folder relay.whole relay.envelope"
-    " relay.envelopes relay.envelopes.* relay.metrics relay.logs",
+    " relay.envelopes relay.envelopes.* relay.metrics relay.logs relay.links",
     2: "relay.handler relay.target relay.channel relay.setup relay.setup_* relay.store"
     " relay.store.* relay.outbound"
     " relay.fetch relay.posting relay.aws relay.s3 relay.s3_listing relay.s3_places relay.sqs"
     " relay.watch"
-    " relay.bearer relay.http_api relay.http_storage relay.bucket_pages",
+    " relay.robot relay.robot_* relay.bearer relay.http_api relay.http_storage relay.bucket_pages",
     3: "handlers handlers.* relay.targets relay.targets.* relay.channels relay.channels.*",
     4: "relay.loader",
     5: "relay.intake relay.housekeeping relay.pull relay.scan relay.worker relay.runs relay.bell"
     " relay.clock relay.presence relay.deliver"
-    " relay.announced relay.conflict relay.plan relay.desk",
+    " relay.announced relay.near relay.conflict relay.plan relay.desk",
     6: "relay.cli relay.__main__ relay.commands relay.commands.* relay.app relay.views"
-    " relay.views.* relay.house relay.server relay.wsgi relay.demo relay.story",
+    " relay.views.* relay.house relay.server relay.threads relay.wsgi relay.demo relay.story",
 }
 """Patterns of module names by floor; `*` also matches dots."""
 

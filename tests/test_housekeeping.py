@@ -9,14 +9,14 @@ from relay.housekeeping import Housekeeper
 from relay.model import Event, Incoming, NewDelivery, ObjectRef, State, Verdict
 from relay.settings import RetentionSettings, Settings
 from relay.store import Arrival, NewNotification, Pruned, Store
+from tests.ledgers import new_ledger
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
+    store = Store.open(new_ledger(tmp_path / "relay.db"))
     yield store
     store.close()
 

@@ -11,6 +11,7 @@ from relay.intake import Intake
 from relay.model import Event, Incoming, ObjectRef, Road, State, Verdict
 from relay.settings import Route, Settings, TargetSettings
 from relay.store import DeliveryQuery, NotFound, Store
+from tests.ledgers import new_ledger
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 GOOD = {"authorization": "Bearer let-me-in"}
@@ -28,8 +29,7 @@ def notification(*records, **headers):
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
+    store = Store.open(new_ledger(tmp_path / "relay.db"))
     yield store
     store.close()
 

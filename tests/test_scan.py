@@ -16,6 +16,7 @@ from relay.model import Event, Incoming, Kind, ObjectInfo, ObjectRef, State
 from relay.pull import Puller
 from relay.settings import Route, Settings, SourceSettings, TargetSettings
 from relay.store import Conflict, DeliveryQuery, NewScan, Store
+from tests.ledgers import new_ledger
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -117,8 +118,7 @@ class Relay:
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
+    store = Store.open(new_ledger(tmp_path / "relay.db"))
     yield store
     store.close()
 

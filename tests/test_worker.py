@@ -34,6 +34,7 @@ from relay.store import Arrival, DeliveryQuery, NewNotification, Store
 from relay.store.trouble import unavailable
 from relay.target import Landed
 from relay.worker import Worker
+from tests.ledgers import new_ledger
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 ZIP = make_export("hello")
@@ -95,8 +96,7 @@ def hand():
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
+    store = Store.open(new_ledger(tmp_path / "relay.db"))
     yield store
     store.close()
 
@@ -137,9 +137,9 @@ def delivery_id(store):
     return announce(store)
 
 
-def announce(store, key="a.zip", channels=("ops",)):
+def announce(store, key="a.zip", channels=("ops",), func_name="{function}"):
     event = Event(ObjectRef("b", key, etag="e1", size=len(ZIP)), f"v:{key}", "Put", NOW)
-    new = NewDelivery("r", "prod", {"func_name": "{function}", "package": "default"}, channels)
+    new = NewDelivery("r", "prod", {"func_name": func_name, "package": "default"}, channels)
     notification = NewNotification(Incoming("s", b"{}", NOW), Verdict.ACCEPTED, None, ("bare",))
     return store.accept(notification, [Arrival(event, (new,))], NOW).deliveries[0]
 
@@ -180,7 +180,7 @@ def test_retry_after_wins_over_the_backoff(worker, store, shelf, delivery_id, ha
 
 
 def test_a_busy_target_holds_its_other_deliveries_too(worker, store, shelf, delivery_id, hand):
-    other = announce(store, "b.zip")
+    other = announce(store, "b.zip", func_name="{stem}")
     shelf.error = Busy("x.429", "too many", retry_after=timedelta(minutes=1))
     work(worker)
     assert worker.claim(Kind.IMPORT) is None

@@ -1,255 +1,146 @@
-"""Posts messages to a Slack incoming webhook as Block Kit.
+"""Posts messages to Slack as Block Kit: by an incoming webhook, or as a bot with threads.
 
-Source: docs.slack.dev, "Sending messages using incoming webhooks", "Block Kit" and "Formatting
-message text"; the error words also from the changelog of 2016-05-17.
+Source: docs.slack.dev, "Sending messages using incoming webhooks" and "Rate limits".
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
-from typing import ClassVar
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, ClassVar, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 import relay.channel
-from relay.card import Card, Fact, Line, Link
 from relay.channel import Message, Posted
-from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Json, Text
+from relay.channels._slack_blocks import mark, render
+from relay.channels._slack_bot import API, Bot
+from relay.channels._slack_words import not_slack, of_webhook
+from relay.errors import RelayError
+from relay.model import Json
 from relay.outbound import Outbound
-from relay.posting import Answer, Poster, PostUrl, refusal
+from relay.posting import Poster, PostUrl, refusal
 from relay.settings import ChannelSettings
+from relay.settings_rules import nothing_if_empty
+from relay.units import Allowance, Rate
 
-LONGEST_HEADER = 150
-LONGEST_TEXT = 3000
-LONGEST_FIELD = 2000
-MOST_FIELDS = 10
-LINES_IN_SECTION = 4
+log = logging.getLogger(__name__)
 
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_HEADING = str.maketrans({"&": "＆", "<": "‹", ">": "›"})
-_CODE = str.maketrans({"`": "ˋ"})
-_MARKUP = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ"})
-_ITALIC = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
-_EMOJI = re.compile(r":(?=[\w+'-]+:)")
-_MENTION = re.compile(r"@(?=\w)")
-_BROKEN_ESCAPE = re.compile(r"&[a-z]*$")
-_WORD_JOINER = "\u2060"
-
-_NEW_URL = Text(
-    "Make a new incoming webhook in Slack and put its URL into the channel's url; "
-    "then retrigger the message.",
-    "请在 Slack 中新建 Incoming Webhook, 将其 URL 填入频道的 url, 然后重新触发该消息。",
-)
-
-_REFUSALS: Mapping[str, tuple[Text, Text]] = {
-    "no_service": (
-        Text(
-            "Slack says that this webhook was removed or is disabled",
-            "Slack 称该 Webhook 已被删除或停用",
-        ),
-        _NEW_URL,
-    ),
-    "no_service_id": (
-        Text("Slack does not know this webhook's URL", "Slack 不认识该 Webhook 的 URL"),
-        _NEW_URL,
-    ),
-    "no_team": (
-        Text(
-            "Slack does not know the workspace in the webhook's URL",
-            "Slack 不认识 Webhook URL 中的工作区",
-        ),
-        _NEW_URL,
-    ),
-    "team_disabled": (
-        Text("The Slack workspace is disabled", "该 Slack 工作区已被停用"),
-        _NEW_URL,
-    ),
-    "invalid_token": (
-        Text("Slack says that the webhook's URL is wrong", "Slack 称该 Webhook 的 URL 有误"),
-        _NEW_URL,
-    ),
-    "channel_not_found": (
-        Text("The webhook's Slack channel is gone", "该 Webhook 对应的 Slack 频道已不存在"),
-        _NEW_URL,
-    ),
-    "channel_is_archived": (
-        Text("The webhook's Slack channel is archived", "该 Webhook 对应的 Slack 频道已归档"),
-        Text(
-            "Unarchive the channel in Slack, or make a webhook for another one; "
-            "then retrigger the message.",
-            "请在 Slack 中取消归档, 或为其他频道新建 Webhook, 然后重新触发该消息。",
-        ),
-    ),
-    "action_prohibited": (
-        Text(
-            "The Slack workspace forbids this webhook to post here",
-            "该 Slack 工作区禁止此 Webhook 在此发言",
-        ),
-        Text(
-            "Ask a Slack administrator to allow it, then retrigger the message.",
-            "请联系 Slack 管理员放行, 然后重新触发该消息。",
-        ),
-    ),
-    "posting_to_general_channel_denied": (
-        Text(
-            "Only some people may post to this Slack channel",
-            "该 Slack 频道仅限部分成员发言",
-        ),
-        Text(
-            "Ask a Slack administrator to allow it, or use another channel.",
-            "请联系 Slack 管理员放行, 或改用其他频道。",
-        ),
-    ),
-    "invalid_payload": (
-        Text("Slack could not read our message", "Slack 无法解析该消息"),
-        Text(
-            "This is a fault of Relay: please report it with the delivery's id.",
-            "这是 Relay 的缺陷, 请附上投递编号反馈给我们。",
-        ),
-    ),
-}
-
-_OTHER_REFUSAL = (
-    Text("Slack refused the message", "Slack 拒绝了该消息"),
-    Text(
-        "Its answer is kept with the attempt. Check the channel's url, then retrigger the message.",
-        "Slack 的应答保存在该次尝试中。请检查频道的 url, 然后重新触发该消息。",
-    ),
-)
+_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
+_OVER = ("recovered", "up")
+"""Results that a reply also shows to who does not follow the thread."""
 
 
 class SlackSettings(ChannelSettings):
-    """What an incoming webhook needs."""
+    """What an incoming webhook needs; or a bot, whose messages know their threads."""
 
-    url: PostUrl = Field(description="the incoming webhook's URL, which is its credential")
+    url: Annotated[PostUrl | None, BeforeValidator(nothing_if_empty)] = Field(
+        None,
+        description="the incoming webhook's URL, which is its credential; "
+        "or else token and channel, for threads",
+    )
+    token: Annotated[SecretStr | None, BeforeValidator(nothing_if_empty)] = Field(
+        None, description="a bot's token, xoxb-..., with the scope chat:write; instead of url"
+    )
+    channel: str = Field(
+        "",
+        max_length=100,
+        description="where the bot posts: the Slack channel's id, such as C0123456789, or its name",
+    )
+    rate: Rate | None = Field(
+        Allowance(1, timedelta(seconds=1)),
+        description='the most messages in a time, such as "20/1m"; Slack takes one a second',
+    )
+
+    @model_validator(mode="after")
+    def _either_webhook_or_bot(self) -> Self:
+        if self.url and (self.token or self.channel):
+            raise ValueError("has a url and a token or channel: either url, or token and channel")
+        if not self.url and not (self.token and self.channel):
+            raise ValueError("needs url (an incoming webhook), or token and channel (a bot)")
+        return self
+
+    def advise(self) -> Iterator[tuple[str, str]]:
+        if self.url and urlsplit(self.url.get_secret_value()).hostname not in _HOSTS:
+            yield "its url is not Slack's", f"Incoming webhooks are at https://{_HOSTS[0]}/."
+        if self.token and not self.token.get_secret_value().startswith("xoxb-"):
+            yield "its token is not a bot's", "A Bot User OAuth Token begins with xoxb-."
 
 
 class Channel(relay.channel.Channel):
-    """One incoming webhook. Slack shows no ids, so a repeat is a second message with the same
-    delivery in its footer."""
+    """One incoming webhook, or one bot. Slack shows no ids, so a repeat is a second message with
+    the same delivery in its footer."""
 
     Settings: ClassVar[type[ChannelSettings]] = SlackSettings
 
-    def __init__(self, name: str, settings: SlackSettings, outbound: Outbound) -> None:
+    def __init__(
+        self, name: str, settings: SlackSettings, outbound: Outbound, *, api: str = API
+    ) -> None:
         super().__init__(name, settings, outbound)
-        self._poster = Poster(outbound, settings.url.get_secret_value())
+        self._way: Bot | Webhook
+        if settings.url:
+            self._way = Webhook(outbound, settings.url.get_secret_value())
+        else:
+            token = settings.token.get_secret_value() if settings.token else ""
+            self._way = Bot(outbound, token, settings.channel, api)
+
+    def preview(self, message: Message) -> Json:
+        """What is posted, but for where it goes."""
+        return render(self.card(message))
 
     def post(self, message: Message) -> Posted:
+        """As a bot, a message that follows one up is a reply to it; what is over is also shown in
+        the channel, and marked at the message that told of the failure."""
+        shown = self.card(message)
+        over = shown.result in _OVER
+        posted = self._way.post(render(shown), message.thread, broadcast=over)
+        if over and posted.thread and posted.thread == message.thread:
+            error = self._way.mark(posted.thread, mark(shown))
+            if error:
+                # The team has been told: a mark that is missing is not worth telling it again.
+                log.warning("message not marked", extra={"channel": self.name, "error": error.code})
+        return posted
+
+    def ready(self) -> str | None:
+        """A bot says who it is; a webhook cannot be tried without posting."""
+        return self._way.ready()
+
+    def close(self) -> None:
+        self._way.close()
+
+
+class Webhook:
+    """One incoming webhook, which has the manners of a bot, and knows no threads."""
+
+    def __init__(self, outbound: Outbound, url: str) -> None:
+        self._poster = Poster(outbound, url)
+
+    def post(
+        self,
+        told: Json,
+        thread: str | None = None,  # noqa: ARG002 - a bot's
+        *,
+        broadcast: bool = False,  # noqa: ARG002 - a bot's
+    ) -> Posted:
         """Success is 200 with the body `ok`, nothing else."""
-        told = render(self.card(message))
         answer = self._poster.post(
             json.dumps(told).encode("ascii"), {"content-type": "application/json; charset=utf-8"}
         )
         if answer.status == 200 and answer.text.strip() == "ok":
             return Posted(answer.told)
-        raise _failure(answer)
+        refused = of_webhook(answer.text.strip(), answer)
+        if not refused:
+            refused = not_slack(answer) if answer.status == 200 else refusal(answer)
+        raise refused
+
+    def mark(self, thread: str, attachment: Json) -> RelayError | None:  # noqa: ARG002 - a bot's
+        return None
+
+    def ready(self) -> str | None:
+        return None
 
     def close(self) -> None:
         self._poster.close()
-
-
-def render(shown: Card) -> Json:
-    """The card as Block Kit: `blocks`, and `text` for previews and screen readers."""
-    blocks = [_header(f"{shown.sign} {shown.title}: {shown.name}")]
-    for start in range(0, len(shown.facts), MOST_FIELDS):
-        fields = [
-            _text(_fact(fact), LONGEST_FIELD) for fact in shown.facts[start : start + MOST_FIELDS]
-        ]
-        blocks.append({"type": "section", "fields": fields})
-    if shown.problem:
-        code = f" ({_value(shown.code)})" if shown.code else ""
-        blocks.append(_section(f"{_fact(shown.problem)}{code}"))
-    if shown.advice:
-        blocks.append(_section(_fact(shown.advice)))
-    blocks += _lines(shown)
-    if shown.links:
-        blocks.append(_section(" · ".join(_link(link) for link in shown.links)))
-    blocks.append({"type": "context", "elements": [_text(_prose(shown.footer), LONGEST_FIELD)]})
-    return {
-        "text": _fit(_prose(shown.summary), LONGEST_TEXT),
-        "blocks": blocks,
-        # A preview would fetch the links, and show a page of ours to the whole channel.
-        "unfurl_links": False,
-        "unfurl_media": False,
-    }
-
-
-def _lines(shown: Card) -> Iterator[Json]:
-    """A digest's deliveries: a section for a few of them, so that none of its links is cut."""
-    told = [_line(line) for line in shown.lines]
-    if shown.more:
-        told.append(_prose(shown.more))
-    for start in range(0, len(told), LINES_IN_SECTION):
-        yield _section("\n".join(told[start : start + LINES_IN_SECTION]))
-
-
-def _line(line: Line) -> str:
-    where = f" <{line.url}|→>" if line.url else ""
-    return f"{line.sign} {_value(line.name)} {_prose(line.text)}{where}"
-
-
-def _failure(answer: Answer) -> RelayError:
-    word = answer.text.strip()
-    known = _REFUSALS.get(word)
-    if known or answer.status in (400, 403, 404, 410):
-        code = f"slack.{word}" if known else "slack.refused"
-        return PermanentFailure(code, *(known or _OTHER_REFUSAL), answer=answer.told)
-    if answer.status == 200:
-        return TemporaryFailure(
-            "slack.not_ok",
-            Text(
-                "The url answers 200, but not with Slack's `ok`: the message was not posted",
-                "该 url 返回了 200, 但内容不是 Slack 的 `ok`, 消息并未送达",
-            ),
-            Text(
-                "Check that the channel's url is Slack's and that no proxy answers in its place.",
-                "请检查频道的 url 是否为 Slack 地址, 以及是否有代理代为应答。",
-            ),
-            answer=answer.told,
-        )
-    return refusal(answer)
-
-
-def _header(text: str) -> Json:
-    # Plain text knows no escapes for sure, so what could be markup becomes its look-alike.
-    heading = text.translate(_HEADING)
-    if len(heading) > LONGEST_HEADER:
-        heading = f"{heading[: LONGEST_HEADER - 1]}…"
-    return {"type": "header", "text": {"type": "plain_text", "text": heading, "emoji": False}}
-
-
-def _section(text: str) -> Json:
-    return {"type": "section", "text": _text(text, LONGEST_TEXT)}
-
-
-def _text(text: str, longest: int) -> Json:
-    # Verbatim: Slack makes no links, channels or mentions of what merely looks like one.
-    return {"type": "mrkdwn", "text": _fit(text, longest), "verbatim": True}
-
-
-def _fit(text: str, longest: int) -> str:
-    if len(text) <= longest:
-        return text
-    return f"{_BROKEN_ESCAPE.sub('', text[: longest - 1])}…"
-
-
-def _fact(fact: Fact) -> str:
-    return f"*{fact.label}*\n{_prose(fact.value) if fact.sentence else _value(fact.value)}"
-
-
-def _value(text: str) -> str:
-    # In a code span nothing is markup but a backtick and what is escaped anyway.
-    return f"`{text.translate(_CODE).translate(_ESCAPES)}`"
-
-
-def _prose(text: str) -> str:
-    told = _ITALIC.sub(lambda match: "ˍ" * len(match[0]), text.translate(_MARKUP))
-    told = _EMOJI.sub(f":{_WORD_JOINER}", told)
-    return _MENTION.sub(f"@{_WORD_JOINER}", told).translate(_ESCAPES)
-
-
-def _link(link: Link) -> str:
-    return f"<{link.url.translate(_ESCAPES).replace('|', '%7C')}|{link.label}>"

@@ -19,7 +19,7 @@ from pydantic import Field, SecretStr, field_validator
 import relay.channel
 from relay.channel import Message, Posted
 from relay.errors import PermanentFailure
-from relay.model import Text, utc_now
+from relay.model import Json, Text, utc_now
 from relay.outbound import Outbound
 from relay.posting import Poster, PostUrl, refusal
 from relay.report import in_language
@@ -31,6 +31,13 @@ _PREFIX = "whsec_"
 class WebhookSettings(ChannelSettings):
     """Several secrets all sign, so that a receiver can move from one to the next at leisure."""
 
+    burst: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="as in every channel, but by default none is told in a digest: machines read "
+        "these",
+    )
     url: PostUrl = Field(description="where messages are posted; may hold credentials")
     secret: SecretStr | tuple[SecretStr, ...] = Field(
         (), description="whsec_ and base64 of 24 to 64 random bytes, or several; none: unsigned"
@@ -68,6 +75,10 @@ class Channel(relay.channel.Channel):
         self._clock = clock
         self._keys = tuple(key_of(secret) for secret in settings.secrets)
         self._poster = Poster(outbound, settings.url.get_secret_value(), settings.secrets)
+
+    def preview(self, message: Message) -> Json:
+        """What is posted."""
+        return told(message, self.settings.language)
 
     def post(self, message: Message) -> Posted:
         """Any 2xx is success.
@@ -108,12 +119,16 @@ def encode(message: Message, language: str) -> bytes:
 
     ASCII, so that the signed bytes survive every receiver that decodes before it verifies.
     """
-    told = {
+    return json.dumps(told(message, language), separators=(",", ":")).encode("ascii")
+
+
+def told(message: Message, language: str) -> Json:
+    """What is posted: the body's `test` is true when `relay channels test` posts it."""
+    return {
         "type": message.type,
         "timestamp": message.timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "data": in_language(message.body, language),
     }
-    return json.dumps(told, separators=(",", ":")).encode("ascii")
 
 
 def signature_headers(

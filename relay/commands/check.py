@@ -69,10 +69,15 @@ def _plug_ins(plugins: Plugins) -> Iterator[Answer]:
     for name, target in plugins.targets.items():
         yield _tried(f"targets.{name}", target.ready)
     for name, channel in plugins.channels.items():
-        yield _tried(f"channels.{name}", channel.ready)
+        by_hand = f"not without posting: `relay channels test {name}` posts a test"
+        yield _tried(f"channels.{name}", channel.ready, by_hand)
 
 
-def _tried(what: str, ready: Callable[[], str | None]) -> Answer:
+def _tried(
+    what: str,
+    ready: Callable[[], str | None],
+    otherwise: str = "its plug-in has no way to try without acting",
+) -> Answer:
     try:
         words = ready()
     except RelayError as error:
@@ -81,7 +86,7 @@ def _tried(what: str, ready: Callable[[], str | None]) -> Answer:
         # Only its type: a stranger's words may quote a secret.
         return Answer(what, "failed", f"its plug-in has a bug: {type(bug).__name__}")
     if words is None:
-        return Answer(what, "not tried", "its plug-in has no way to try without acting")
+        return Answer(what, "not tried", otherwise)
     return Answer(what, "ok", words)
 
 

@@ -20,6 +20,7 @@ from relay.commands.printing import (
     visible,
 )
 from relay.model import Delivery, Json, Kind, Problem, State, utc_now
+from relay.quiet import in_short
 from relay.store import DeliveryQuery, Page
 
 _LONGEST_KEY = 60
@@ -54,7 +55,8 @@ def as_json_row(delivery: Delivery) -> Json:
     """A delivery as JSON, as `GET /api/v1/deliveries` gives it, its error in English."""
     shown: Json = plain(delivery)
     shown["error"] = in_english(delivery.error)
-    for inner in ("owner", "fence", "run", "message"):
+    shown["message"] = in_short(delivery.message)
+    for inner in ("owner", "fence", "run"):
         shown.pop(inner, None)
     return shown
 

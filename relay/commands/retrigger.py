@@ -70,7 +70,7 @@ def _matching(store: Store, filters: dict[str, Any]) -> Iterator[str]:
 
 def _again(store: Store, delivery_id: str, options: dict[str, str] | None) -> dict[str, Any]:
     try:
-        delivery = store.retrigger(delivery_id, utc_now(), options=options)
+        delivery = store.retrigger(delivery_id, utc_now(), options=options, by="command")
     except RelayError as error:
         return {"id": delivery_id, "error": told(error)}
     return {"id": delivery.id, "state": delivery.state}

@@ -21,6 +21,7 @@ from relay.commands.printing import (
     when,
 )
 from relay.model import Attempt, Delivery, Json, Problem, utc_now
+from relay.quiet import in_short
 from relay.store import NotFound, Store
 
 
@@ -68,9 +69,7 @@ def _story(delivery: Delivery, now: datetime) -> Iterator[tuple[str, str]]:
     yield "delivery", f"{delivery.id}  {state_word(delivery)}"
     if delivery.reason:
         yield "reason", visible(delivery.reason)
-    yield "object", visible(f"{delivery.bucket}/{delivery.key}")
-    if delivery.version:
-        yield "version", visible(delivery.version)
+    yield from _about(delivery)
     yield "source", f"{delivery.source}, route {delivery.route or '-'}"
     yield delivery.kind.value, f"to {visible(delivery.destination) or '-'}"
     yield "made", when(delivery.created, now)
@@ -85,6 +84,16 @@ def _story(delivery: Delivery, now: datetime) -> Iterator[tuple[str, str]]:
         yield "error", _problem(delivery.error)
 
 
+def _about(delivery: Delivery) -> Iterator[tuple[str, str]]:
+    if told := in_short(delivery.message):
+        many = f" of {told['count']}" if told["count"] else ""
+        yield "message", visible(told["type"] + many)
+    if delivery.key:
+        yield "object", visible(f"{delivery.bucket}/{delivery.key}")
+    if delivery.version:
+        yield "version", visible(delivery.version)
+
+
 def _problem(problem: Problem) -> str:
     return visible(f"{problem.code}: {problem.message.en}. {problem.hint.en}".rstrip())
 
@@ -93,7 +102,7 @@ def _row(attempt: Attempt, now: datetime) -> tuple[str, ...]:
     took = attempt.finished and span((attempt.finished - attempt.started).total_seconds())
     return (
         str(attempt.number),
-        attempt.trigger.value,
+        attempt.by or attempt.trigger.value,
         when(attempt.started, now),
         took or "",
         attempt.outcome or "running",

@@ -11,7 +11,7 @@ import click
 from relay import logs, settings
 from relay.commands.context import configured
 from relay.house import House
-from relay.server import GRACE
+from relay.server import GRACE, collect_seldom
 
 
 @click.command("work")
@@ -24,6 +24,7 @@ def command(grace: int) -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
+    collect_seldom()
     house.start_worker()
     stopped.wait()
     house.stop_worker(grace)

@@ -14,11 +14,14 @@ from relay.store.gates import Gate, Gates
 from relay.store.lessons import Lessons
 from relay.store.lists import Lists
 from relay.store.migrate import Migrations
+from relay.store.order import Entry, Functions, Upload
 from relay.store.outcomes import Outcomes
 from relay.store.queries import Queries
+from relay.store.quiet import Quiet, Say
 from relay.store.retention import Kept, Pruned, Retention
 from relay.store.retrigger import Hand
 from relay.store.scans import Scans
+from relay.store.told import Told
 from relay.store.values import (
     Accepted,
     Arrival,
@@ -37,12 +40,15 @@ class Store(
     Doors,
     Claims,
     Outcomes,
+    Quiet,
+    Told,
     Hand,
     Queries,
     Lists,
     Figures,
     Gates,
     Lessons,
+    Functions,
     Scans,
     Wakes,
     Retention,
@@ -69,6 +75,7 @@ __all__ = [
     "Arrival",
     "Conflict",
     "DeliveryQuery",
+    "Entry",
     "Gate",
     "Kept",
     "NewNotification",
@@ -77,8 +84,10 @@ __all__ = [
     "Notification",
     "Page",
     "Pruned",
+    "Say",
     "Scan",
     "ScanStep",
     "Store",
     "StoreUnavailable",
+    "Upload",
 ]

@@ -246,6 +246,7 @@ def _delivery(visit: _Visit, event_id: str, event: Event, new: NewDelivery) -> d
         "due": visit.now if pending else None,
         "finished": None if pending else visit.now,
         "trigger": Trigger.AUTOMATIC,
+        "function": new.function,
         "options": new.options,
         "channels": list(new.channels),
     }

@@ -6,13 +6,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, Connection, and_, func, select, true, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    func,
+    select,
+    true,
+    type_coerce,
+    update,
+)
 
 from relay.model import Claim, Event, Kind, State
 from relay.store.engine import Part
 from relay.store.gates import Keeper, Lane, Limits
 from relay.store.rows import AnyRow, to_delivery, to_event
-from relay.store.schema import PENDING, RUNNING, attempts, deliveries, events, gates
+from relay.store.schema import PENDING, RUNNING, UNDER_WAY, attempts, deliveries, events, gates
 from relay.store.search import Wanted, next_due
 from relay.units import Allowance
 
@@ -76,7 +86,7 @@ class Claims(Part):
     def owners(self) -> set[str]:
         """Who has claimed something now."""
         with self._database.read() as connection:
-            query = select(deliveries.c.owner).where(RUNNING).distinct()
+            query = UNDER_WAY.with_only_columns(deliveries.c.owner).distinct()
             return set(connection.execute(query).scalars())
 
     def reclaim(self, owner: str, now: datetime) -> int:
@@ -128,8 +138,17 @@ def change(connection: Connection, claim: Claim, **values: object) -> bool:
 
     The fence is what a worker whose lease went to another cannot get past.
     """
-    ours = and_(deliveries.c.id == claim.delivery.id, deliveries.c.fence == claim.fence, RUNNING)
-    return connection.execute(update(deliveries).where(ours).values(**values)).rowcount == 1
+    return connection.execute(update(deliveries).where(_ours(claim)).values(**values)).rowcount == 1
+
+
+def is_ours(connection: Connection, claim: Claim) -> bool:
+    """Whether the delivery is the claim's still."""
+    found = connection.execute(select(deliveries.c.id).where(_ours(claim))).first()
+    return found is not None
+
+
+def _ours(claim: Claim) -> ColumnElement[bool]:
+    return and_(deliveries.c.id == claim.delivery.id, deliveries.c.fence == claim.fence, RUNNING)
 
 
 def close_attempt(
@@ -155,7 +174,12 @@ def _take(connection: Connection, row: AnyRow, owner: str, until: datetime, now:
     counted = {"fence": row.fence + 1, "tries": row.tries + 1}
     this = deliveries.c.id == row.id
     connection.execute(update(deliveries).where(this).values(**taken, **counted))
-    copied = {"kind": row.kind, "destination": row.destination, "trigger": row.trigger}
+    copied = {
+        "kind": row.kind,
+        "destination": row.destination,
+        "trigger": row.trigger,
+        "by": row.by,
+    }
     connection.execute(
         attempts.insert().values(delivery_id=row.id, number=number, started=now, **copied)
     )

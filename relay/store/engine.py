@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Engine,
     Table,
     create_engine,
+    event,
     func,
     literal,
     make_url,
@@ -39,6 +41,9 @@ Insert = sqlite.Insert | postgresql.Insert
 
 CHANNEL = "relay"
 """PostgreSQL's LISTEN channel on which processes tell each other of new deliveries."""
+
+IDLE = 5000.0
+"""Milliseconds that PostgreSQL waits for the next word within a transaction; then it ends it."""
 
 
 class Database:
@@ -67,6 +72,12 @@ class Database:
         if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
             return cls(_open_postgresql(parsed))
         raise _unknown_database()
+
+    @property
+    def file(self) -> Path | None:
+        """Where a SQLite database is."""
+        path = self._engine.url.database
+        return Path(path) if self.is_sqlite and path else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -114,17 +125,21 @@ class Database:
     def lent(self) -> Iterator[Any]:
         """A connection of psycopg's own, outside of any transaction; closed afterwards."""
         driver: Any = self._engine.dialect.dbapi
+        try:
+            with closing(self._detached()) as own:
+                own.autocommit = True
+                yield own
+        except driver.Error as error:
+            raise in_words(str(error)) from error
+
+    def _detached(self) -> Any:
+        """A connection taken from the pool for good. The driver's own errors come out of this:
+        outside of its connections SQLAlchemy does not translate them."""
         with translated():
             connection = self._engine.raw_connection()
             own: Any = connection.driver_connection
             connection.detach()
-        try:
-            own.autocommit = True
-            yield own
-        except driver.Error as error:
-            raise in_words(str(error)) from error
-        finally:
-            own.close()
+        return own
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT, which standard SQL does not."""
@@ -174,16 +189,28 @@ class Part:
 
 
 def _open_postgresql(url: URL) -> Engine:
+    driver = "postgresql+psycopg"
     try:
-        return create_engine(
-            url.set(drivername="postgresql+psycopg"), **_pool(), pool_pre_ping=True
-        )
+        engine = create_engine(url.set(drivername=driver), **_pool(), pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise ConfigError(
             SETTING,
             Text("PostgreSQL needs the Python package psycopg", "使用 PostgreSQL 需要 psycopg"),
-            Text('Run: pip install "psycopg[binary]"', '请运行: pip install "psycopg[binary]"'),
+            Text(
+                'Run: pip install "psycopg[binary]" (the extra `postgresql`)',
+                '请运行: pip install "psycopg[binary]"(即附加依赖 postgresql)',
+            ),
         ) from error
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    # Who is cut off from the network in a transaction would keep its locks, that of all claims
+    # too, until the server's TCP gives up: two hours.
+    connection.autocommit = True
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE:.0f}ms'")
+    connection.autocommit = False
 
 
 def _pool() -> dict[str, Any]:

@@ -6,15 +6,27 @@ rate is used up, and while it is down: then one delivery at a time tries whether
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, case, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    func,
+    select,
+    type_coerce,
+    update,
+)
 
 from relay.model import Kind
 from relay.store.engine import Database, Insert, Part
-from relay.store.schema import RUNNING, deliveries, gates
+from relay.store.rows import AnyRow
+from relay.store.schema import gates
 from relay.units import Allowance
 
 Lane = tuple[Kind, str]
@@ -25,6 +37,10 @@ DOWN_AFTER = 10
 
 PROBE_EVERY = timedelta(seconds=30)
 """How often a destination that is down is tried."""
+
+
+# Asked for at each success: built once.
+_ROW = select(gates).where(*(gates.c[name] == bindparam(name) for name in ("kind", "destination")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +87,20 @@ class Gates(Part):
             Keeper(self._database, connection, (kind, destination)).open()
 
 
-def closed(connection: Connection, limits: Limits, now: datetime) -> set[Lane]:
-    """The lanes from which nothing may be claimed now."""
-    lane = deliveries.c.kind, deliveries.c.destination
-    leased = deliveries.c.leased_until > now
-    number = func.count().label("number")
-    counted = connection.execute(select(*lane, number).where(RUNNING, leased).group_by(*lane))
-    running = {(row.kind, row.destination): row.number for row in counted}
-    full = {lane for lane, limit in limits.concurrency.items() if running.get(lane, 0) >= limit}
+def closed(
+    connection: Connection, runs: Sequence[AnyRow], limits: Limits, now: datetime
+) -> set[Lane]:
+    """The lanes from which nothing may be claimed now; `runs` are the deliveries under way."""
+    leased = (row for row in runs if row.leased_until > now)
+    running = Counter((row.kind, row.destination) for row in leased)
+    full = {lane for lane, limit in limits.concurrency.items() if running[lane] >= limit}
     for row in connection.execute(select(gates)):
         here = row.kind, row.destination
         rate = limits.rates.get(here)
         if (
             row.paused
             or (row.until and row.until > now)
-            or (row.down and (row.probe > now or running.get(here)))
+            or (row.down and (row.probe > now or running[here]))
             or (rate and row.next and row.next - _burst(rate) > now)
         ):
             full.add(here)
@@ -112,6 +127,11 @@ class Keeper:
         step = rate.period / rate.count
         self._put({"next": max(known or now, now) + step})
 
+    def give_back(self, rate: Allowance) -> None:
+        """Takes back what `spend` counted: nothing went there."""
+        step = rate.period / rate.count // timedelta(microseconds=1)
+        self._set(next=type_coerce(gates.c.next, BigInteger) - step)
+
     def hold(self, until: datetime) -> None:
         """Closes it until then, or longer if it was."""
         asked = self._new({"until": until}).excluded.until
@@ -128,7 +148,9 @@ class Keeper:
 
     def answered(self) -> bool:
         """The destination works; whether it was down until now."""
-        row = self.connection.execute(select(gates).where(*self._here)).one_or_none()
+        kind, destination = self.lane
+        here = {"kind": kind, "destination": destination}
+        row = self.connection.execute(_ROW, here).one_or_none()
         if row is None or not row.failures:
             return False
         self._set(failures=0, down=None, probe=None)

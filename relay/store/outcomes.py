@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
+from relay.errors import NothingToDo
 from relay.ids import new_id
 from relay.model import (
     Claim,
@@ -24,6 +25,7 @@ from relay.model import (
 from relay.store.claims import change, close_attempt, idle
 from relay.store.engine import Part
 from relay.store.gates import Keeper
+from relay.store.order import brought
 from relay.store.schema import deliveries
 
 Turned = Literal["down", "up"]
@@ -66,16 +68,24 @@ class Outcomes(Part):
                 error=values["error"],
                 answer=_cut(None if isinstance(outcome, Skipped) else outcome.answer),
             )
+            if claim.delivery.kind == Kind.IMPORT and _is_there(outcome):
+                brought(self._database, connection, claim.delivery.id)
             lane = claim.delivery.kind, claim.delivery.destination
             turned = _turn(Keeper(self._database, connection, lane), outcome, due, now)
             rows = [_message(claim, message, now) for message in messages]
-            rows += [_about_gate(message, now) for message in (turns(turned) if turned else ())]
+            rows += [about_nothing(message, now) for message in (turns(turned) if turned else ())]
             if rows:
                 connection.execute(deliveries.insert(), rows)
                 self._database.tell(connection)
             return True
 
         return self._database.together(write)
+
+
+def _is_there(outcome: Outcome) -> bool:
+    """Whether the destination holds what was to be brought there."""
+    unchanged = isinstance(outcome, Skipped) and outcome.reason == NothingToDo.reason
+    return isinstance(outcome, Succeeded) or unchanged
 
 
 def _turn(gate: Keeper, outcome: Outcome, due: datetime | None, now: datetime) -> Turned | None:
@@ -141,8 +151,8 @@ def _message(claim: Claim, message: NewMessage, now: datetime) -> dict[str, Any]
     }
 
 
-def _about_gate(message: NewMessage, now: datetime) -> dict[str, Any]:
-    """A message about a destination: it tells of no delivery, and so of no object."""
+def about_nothing(message: NewMessage, now: datetime) -> dict[str, Any]:
+    """The row of a message that tells of no single delivery, and so of no object."""
     return {
         "id": new_id(now),
         "kind": Kind.MESSAGE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, or_, select, true
 
 from relay.model import Attempt, Delivery, Event, Kind
 from relay.store.engine import Part
@@ -10,6 +10,16 @@ from relay.store.rows import AnyRow, to_attempt, to_delivery, to_event, to_notif
 from relay.store.same import CLOCKS, FOUND
 from relay.store.schema import attempts, deliveries, events, notifications
 from relay.store.values import Notification
+
+_mine, _other = events.alias("mine"), events.alias("other")
+# Asked by every import and nearly always no: built once, for building takes longer than running.
+_HAS_OTHERS = select(
+    exists().where(
+        _mine.c.id == bindparam("id"),
+        _other.c.id != _mine.c.id,
+        *(_other.c[name] == _mine.c[name] for name in ("source", "bucket", "key")),
+    )
+)
 
 
 class Queries(Part):
@@ -73,6 +83,8 @@ class Queries(Part):
             deliveries.c.destination != "",
         )
         with self._database.read() as connection:
+            if not connection.execute(_HAS_OTHERS, {"id": event_id}).scalar():
+                return None
             mine = connection.execute(select(events).where(events.c.id == event_id)).first()
             if mine is None:
                 return None

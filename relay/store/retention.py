@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import (
-    Column,
-    ColumnElement,
     Connection,
     and_,
     delete,
     exists,
-    func,
     or_,
     select,
     update,
@@ -29,7 +25,6 @@ from relay.store.schema import (
     events,
     idempotency,
     notifications,
-    totals,
 )
 
 PAGE = 500
@@ -102,8 +97,6 @@ class Retention(Part):
         children = select(deliveries.c.id).where(deliveries.c.parent.in_(ids))
         every = [*connection.execute(children).scalars(), *ids]
         their = attempts.c.delivery_id.in_(every)
-        counted = attempts.c.kind, attempts.c.destination, attempts.c.outcome
-        self._keep_count(connection, "attempts", counted, their)
         connection.execute(delete(attempts).where(their))
         connection.execute(delete(idempotency).where(idempotency.c.delivery_id.in_(every)))
         # Messages before what they tell of.
@@ -116,30 +109,10 @@ class Retention(Part):
         delivered = exists().where(deliveries.c.event_id == events.c.id)
         old = select(events.c.id).where(events.c.notification_id.in_(ids), ~delivered, _NOT_NEWEST)
         gone = events.c.id.in_(list(connection.execute(old).scalars()))
-        self._keep_count(connection, "events", (events.c.source,), gone)
         connection.execute(delete(events).where(gone))
         told = exists().where(events.c.notification_id == notifications.c.id)
         empty = and_(notifications.c.id.in_(ids), ~told)
-        counted = notifications.c.source, notifications.c.verdict
-        self._keep_count(connection, "notifications", counted, empty)
         return connection.execute(delete(notifications).where(empty)).rowcount
-
-    def _keep_count(
-        self,
-        connection: Connection,
-        what: str,
-        columns: Sequence[Column[Any]],
-        where: ColumnElement[bool],
-    ) -> None:
-        """Adds what is about to go to the totals, so that no counter goes back."""
-        number = func.count().label("number")
-        for row in connection.execute(select(*columns, number).where(where).group_by(*columns)):
-            labels = [*map(str, row[:-1]), "", ""]
-            names = dict(zip(("first", "second", "third"), labels, strict=False))
-            insert = self._database.insert(totals).values(what=what, **names, number=row.number)
-            key = [totals.c[name] for name in ("what", "first", "second", "third")]
-            more = {"number": totals.c.number + row.number}
-            connection.execute(insert.on_conflict_do_update(index_elements=key, set_=more))
 
 
 _newer = events.alias("newer")

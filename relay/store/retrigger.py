@@ -17,19 +17,23 @@ from relay.store.schema import deliveries, idempotency
 class Hand(Part):
     """What people ask for."""
 
-    def retrigger(
+    def retrigger(  # noqa: PLR0913 - what a wish may say
         self,
         delivery_id: str,
         now: datetime,
         *,
         options: Json | None = None,
         key: str | None = None,
+        by: str | None = None,
+        seen: int | None = None,
     ) -> Delivery:
         """Makes a delivery due now: a finished one in a new run, a pending one at once.
 
         `options` go over its own. The same `key` (an Idempotency-Key) again does nothing and
-        returns the delivery. Raises NotFound, and Conflict: it is running, it has no
-        destination, or the key was used for another delivery.
+        returns the delivery. `by`: who asks. `seen`: how many attempts there were when who asks
+        was told of its end; only if none has been asked for since is it tried again.
+        Raises NotFound, and Conflict: it is running, it has no destination, the key was used for
+        another delivery, or (delivery.tried_since) it is not as it was `seen`.
         """
         with self._database.write() as connection:
             self._database.alone(connection, "retrigger", delivery_id)
@@ -40,7 +44,11 @@ class Hand(Part):
                 raise _unknown(delivery_id)
             if key is not None and not self._first_time(connection, key, delivery_id, now):
                 return to_delivery(row)
-            values = _again(row, now) | {"options": {**row.options, **(options or {})}}
+            if seen is not None:
+                _refuse_stale(row, seen)
+            values = _again(row, now) | {"options": {**row.options, **(options or {})}, "by": by}
+            if options:  # by another policy it may lead elsewhere: known after the next look
+                values["function"] = None
             connection.execute(update(deliveries).where(this).values(**values))
             self._database.tell(connection)
             return to_delivery(connection.execute(query).one())
@@ -62,6 +70,19 @@ class Hand(Part):
                 Text("Send a new key with each new wish.", "每个新请求请使用新的 key。"),
             )
         return False
+
+
+def _refuse_stale(row: AnyRow, seen: int) -> None:
+    if row.state.finished and row.attempts == seen:
+        return
+    raise Conflict(
+        "delivery.tried_since",
+        Text(
+            "It has been tried again since the message was written",
+            "该消息发出之后, 此投递已被重新触发",
+        ),
+        Text("The delivery's page tells what became of it.", "结果请查看该投递的页面。"),
+    )
 
 
 def _again(row: AnyRow, now: datetime) -> dict[str, Any]:

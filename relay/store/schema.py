@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     literal_column,
+    select,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -160,9 +161,11 @@ deliveries = Table(
     _kept("tries", Integer(), default=0),  # in this run: what the backoff counts
     _kept("run", Integer(), default=1),
     _kept("trigger", Word(Trigger), default=Trigger.AUTOMATIC),
+    Column("by", AnyText()),  # who asked for this run, where it was by hand
     _kept("fence", Integer(), default=0),
     Column("owner", AnyText()),
     Column("leased_until", Moment()),
+    Column("function", AnyText()),  # at the destination; none: not known yet, or no matter
     _kept("options", _json()),
     _kept("channels", _json()),
     Column("message", _json()),
@@ -178,6 +181,7 @@ attempts = Table(
     _kept("kind", Word(Kind)),  # kind and destination are repeated here, to be counted by
     _kept("destination", AnyText()),
     _kept("trigger", Word(Trigger)),
+    Column("by", AnyText()),
     _kept("started", Moment()),
     Column("finished", Moment()),
     Column("outcome", AnyText()),
@@ -198,11 +202,26 @@ gates = Table(
     Column("paused", Moment()),  # since when, by hand
 )
 
-totals = Table(  # what was counted and is not kept any more: counters never go back
+functions = Table(  # the newest upload that was brought to a function at its destination
+    "functions",
+    metadata,
+    Column("destination", AnyText(), primary_key=True),
+    Column("function", AnyText(), primary_key=True),
+    _kept("delivery_id", AnyText()),
+    *(_kept(name, AnyText()) for name in ("source", "bucket", "key")),
+    _kept("moment", Moment()),  # of the upload
+    _kept("found", Boolean()),
+)
+
+# Counted by triggers (migration 0003) in the transaction in which it happens, whoever writes.
+# `deliveries`: how many are there by kind and final state; `notifications`, `events` and
+# `attempts`: how many there ever were. On PostgreSQL in shards, so that nobody waits for a row.
+totals = Table(
     "totals",
     metadata,
     Column("what", AnyText(), primary_key=True),
     *(Column(name, AnyText(), primary_key=True) for name in ("first", "second", "third")),
+    Column("shard", Integer(), primary_key=True, autoincrement=False),
     _kept("number", BigInteger()),
 )
 
@@ -243,6 +262,13 @@ scans = Table(
 # Spelled out, not bound: a partial index serves only a query that says the same at planning time.
 PENDING = deliveries.c.state == literal_column("'pending'")
 RUNNING = deliveries.c.state == literal_column("'running'")
+TELLING = attempts.c.kind == literal_column("'message'")
+
+# Every kind: by that the indexes begin. Without it SQLite, which takes each state for as frequent
+# as any other, would read all of the history.
+_ANY = deliveries.c.kind.in_([literal_column(f"'{kind}'") for kind in Kind])
+WAITING = select(deliveries).where(PENDING, _ANY)
+UNDER_WAY = select(deliveries).where(RUNNING, _ANY)
 
 
 def _index(name: str, *columns: Column[Any], where: Any = None) -> None:
@@ -250,13 +276,14 @@ def _index(name: str, *columns: Column[Any], where: Any = None) -> None:
 
 
 _d, _e, _n = deliveries.c, events.c, notifications.c
-_index("ix_deliveries_due", _d.kind, _d.destination, _d.due, _d.id, where=PENDING)
-_index("ix_deliveries_leased", _d.key, _d.leased_until, where=RUNNING)
+_index("ix_deliveries_due", _d.kind, _d.destination, _d.due, _d.id, _d.function, where=PENDING)
+_index("ix_deliveries_leased", _d.kind, _d.key, _d.leased_until, where=RUNNING)
 _index("ix_deliveries_event", _d.event_id)
 _index("ix_deliveries_parent", _d.parent)
 _index("ix_deliveries_key", _d.key, _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
+_index("ix_attempts_told", attempts.c.destination, attempts.c.finished, where=TELLING)
 _index("ix_events_object", _e.source, _e.bucket, _e.key, _e.received)
 _index("ix_events_notification", _e.notification_id)
 _index("ix_events_received", _e.source, _e.received)

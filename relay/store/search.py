@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
+    BindParameter,
     Connection,
     Select,
+    bindparam,
     exists,
     func,
     literal_column,
@@ -19,7 +21,7 @@ from sqlalchemy import (
 from relay.model import Kind
 from relay.store.gates import Lane, Limits, closed
 from relay.store.rows import AnyRow
-from relay.store.schema import PENDING, RUNNING, deliveries
+from relay.store.schema import PENDING, RUNNING, UNDER_WAY, deliveries
 
 _other = deliveries.alias("other")
 _SAME_OBJECT = exists().where(
@@ -30,6 +32,27 @@ _SAME_OBJECT = exists().where(
         for name in ("kind", "source", "route", "bucket", "key")
     ),
 )
+_RUNS = ("kind", "destination", "leased_until", "function")
+_UNDER_WAY = UNDER_WAY.with_only_columns(*(deliveries.c[name] for name in _RUNS))
+
+# Built once, not for each claim: building takes longer than running.
+_d = deliveries.c
+_now: BindParameter[datetime] = bindparam("now")
+_FREE = (
+    # Those due longest first, whose object is not being imported by the same route.
+    select(deliveries)
+    .where(or_(_d.kind != Kind.IMPORT, ~_SAME_OBJECT.where(_other.c.leased_until > _now)))
+    .order_by(_d.due, _d.id)
+    .with_for_update(skip_locked=True, of=deliveries)
+)
+_EXPIRED = _FREE.where(RUNNING, _d.leased_until <= _now)
+_LANE = PENDING, _d.kind == bindparam("kind")
+_HEAD = _FREE.where(*_LANE, _d.destination == bindparam("destination"), _d.due <= _now).limit(1)
+_HEAD_BESIDE = _HEAD.where(
+    or_(_d.function.is_(None), _d.function.not_in(bindparam("busy", expanding=True)))
+)
+_FIRST_LANE = select(func.min(_d.destination)).where(*_LANE)
+_NEXT_LANE = _FIRST_LANE.where(_d.destination > bindparam("destination"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,59 +70,58 @@ def next_due(connection: Connection, wanted: Wanted) -> AnyRow | None:
 
     Lane by lane, so that ten thousand deliveries behind one closed lane cost as much as one.
     """
-    shut = closed(connection, wanted.limits, wanted.now)
+    running = connection.execute(_UNDER_WAY).all()
+    shut = closed(connection, running, wanted.limits, wanted.now)
     best = _expired(connection, wanted, shut)
-    for lane in _lanes(connection, wanted):
+    for lane in _wanted_lanes(connection, wanted):
         if lane in shut:
             continue
-        row = connection.execute(_head(wanted, lane)).first()
+        row = _head(connection, wanted, lane, _functions(running, lane))
         if row is not None and (best is None or (row.due, row.id) < (best.due, best.id)):
             best = row
     return best
 
 
-def _head(wanted: Wanted, lane: Lane) -> Select[tuple[object, ...]]:
+def _head(connection: Connection, wanted: Wanted, lane: Lane, busy: Sequence[str]) -> AnyRow | None:
+    """The first of a lane that leads to none of the functions that are being imported now."""
     kind, destination = lane
-    return (
-        _free(wanted)
-        .where(PENDING, deliveries.c.kind == kind, deliveries.c.destination == destination)
-        .where(deliveries.c.due <= wanted.now)
-        .limit(1)
-    )
+    query = _only(_HEAD_BESIDE if busy else _HEAD, wanted)
+    here = {"kind": kind, "destination": destination, "now": wanted.now}
+    return connection.execute(query, {**here, "busy": busy} if busy else here).first()
+
+
+def _functions(running: Sequence[AnyRow], lane: Lane) -> list[str]:
+    """What is being imported in a lane, also under a lease that has ended: who takes that over
+    comes first."""
+    there = (row for row in running if (row.kind, row.destination) == lane)
+    return [row.function for row in there if row.function is not None]
 
 
 def _expired(connection: Connection, wanted: Wanted, shut: set[Lane]) -> AnyRow | None:
     """The first whose worker let its lease end. Never many: a worker has few seats."""
-    query = _free(wanted).where(RUNNING, deliveries.c.leased_until <= wanted.now)
-    if wanted.kind is not None:
-        query = query.where(deliveries.c.kind == wanted.kind)
-    rows = connection.execute(query).all()
-    return next((row for row in rows if (row.kind, row.destination) not in shut), None)
+    rows = connection.execute(_only(_EXPIRED, wanted), {"now": wanted.now}).all()
+    open_ = (row for row in rows if (row.kind, row.destination) not in shut)
+    return next((row for row in open_ if wanted.kind in (None, row.kind)), None)
 
 
-def _free(wanted: Wanted) -> Select[tuple[object, ...]]:
-    """Deliveries, those due longest first, whose object is not being imported by the same route."""
-    busy = _SAME_OBJECT.where(_other.c.leased_until > wanted.now)
-    query = (
-        select(deliveries)
-        .where(or_(deliveries.c.kind != Kind.IMPORT, ~busy))
-        .order_by(deliveries.c.due, deliveries.c.id)
-        .with_for_update(skip_locked=True, of=deliveries)
-    )
+def _only(query: Select[tuple[object, ...]], wanted: Wanted) -> Select[tuple[object, ...]]:
     return query if wanted.only is None else query.where(deliveries.c.id == wanted.only)
 
 
-def _lanes(connection: Connection, wanted: Wanted) -> Iterator[Lane]:
-    """Every lane in which something is pending; each step is one look into the index."""
-    if wanted.only is not None:
-        only = select(deliveries.c.kind, deliveries.c.destination)
-        for row in connection.execute(only.where(deliveries.c.id == wanted.only)):
-            yield row.kind, row.destination
+def _wanted_lanes(connection: Connection, wanted: Wanted) -> Iterator[Lane]:
+    if wanted.only is None:
+        yield from lanes(connection, [wanted.kind] if wanted.kind else Kind)
         return
-    for kind in [wanted.kind] if wanted.kind else Kind:
-        query = select(func.min(deliveries.c.destination)).where(PENDING, deliveries.c.kind == kind)
-        destination = connection.execute(query).scalar()
+    only = select(deliveries.c.kind, deliveries.c.destination)
+    for row in connection.execute(only.where(deliveries.c.id == wanted.only)):
+        yield row.kind, row.destination
+
+
+def lanes(connection: Connection, kinds: Iterable[Kind] = Kind) -> Iterator[Lane]:
+    """Every lane in which something is pending; each step is one look into the index."""
+    for kind in kinds:
+        destination = connection.execute(_FIRST_LANE, {"kind": kind}).scalar()
         while destination is not None:
             yield kind, destination
-            behind = query.where(deliveries.c.destination > destination)
-            destination = connection.execute(behind).scalar()
+            here = {"kind": kind, "destination": destination}
+            destination = connection.execute(_NEXT_LANE, here).scalar()

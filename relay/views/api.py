@@ -90,7 +90,8 @@ class Api:
         options = body.model_dump(exclude_none=True) or None
         if options and delivery.kind != Kind.IMPORT:
             raise Rejected("request.invalid", "on_conflict: a message has none", "Leave it out.")
-        again = self.front.desk.retrigger(delivery_id, options, _idempotency_key())
+        key = _idempotency_key()
+        again = self.front.desk.retrigger(delivery_id, options, key, by="api")
         place = url_for("api.show_delivery", delivery_id=again.id)
         return Reply(shapes.DeliveryShape.of(again, language()), 202, {"Location": place})
 
@@ -226,6 +227,7 @@ def story(store: Store, delivery: Delivery, tongue: str) -> shapes.DeliveryStory
         **shapes.fields_of(delivery, tongue),
         attempts=attempts,
         trigger=delivery.trigger,
+        by=delivery.by,
         parent=delivery.parent,
         event=event and shapes.EventShape.of(event, str(delivery.event_id)),
         plan=cleaned(delivery.options),

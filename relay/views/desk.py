@@ -32,9 +32,16 @@ class Desk(Protocol):
         """Delivers an object that nobody announced. Raises RelayErrors."""
 
     def retrigger(
-        self, delivery_id: str, options: Json | None = None, key: str | None = None
+        self,
+        delivery_id: str,
+        options: Json | None = None,
+        key: str | None = None,
+        *,
+        by: str | None = None,
+        seen: int | None = None,
     ) -> Delivery:
-        """Tries a delivery again: NotFound, Conflict. `key` is an Idempotency-Key."""
+        """Tries a delivery again: NotFound, Conflict. `key` is an Idempotency-Key; `by`: who asks;
+        `seen`: only if there were so many attempts, and none was asked for since."""
 
     def scan(self, source: str) -> Json:
         """Enqueues what no event announced; see ScanShape. Raises RelayErrors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from flask import Flask, g, request, session, url_for
 from markupsafe import Markup, escape
 from pydantic import BaseModel
 
-from relay.model import Delivery, Problem, State
+from relay.model import Delivery, Json, Problem, State
 from relay.routes import stem
 from relay.views.guard import form_token
 from relay.views.language import language
@@ -31,6 +32,8 @@ SIGNS = {
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories that a reader cannot see, or that reorder what a reader sees."""
 
+BY_LINK = re.compile(r"link in (?P<channel>\S+) from (?P<address>\S+)")
+
 STEPS = ((86400 * 2, 86400, "days"), (3600 * 2, 3600, "hours"), (100, 60, "minutes"))
 
 
@@ -46,6 +49,7 @@ def register(app: Flask, clock: Callable[[], datetime]) -> None:
         words_of=words_of,
         filesize=filesize,
         link=link,
+        by_whom=by_whom,
     )
     app.jinja_env.globals.update(
         t=translated,
@@ -126,7 +130,12 @@ def shown_state(delivery: Delivery) -> str:
 
 
 def function_of(delivery: Delivery) -> tuple[str, bool]:
-    """The function's name, and whether that is certain: else it is guessed from the key."""
+    """The function's name, and whether that is certain: else it is guessed from the key.
+
+    A message that tells of no single function is called by what it tells of.
+    """
+    if delivery.message and not delivery.key:
+        return _about(delivery.message), True
     for known in (delivery.result, (delivery.message or {}).get("body"), delivery.options):
         name = (known or {}).get("func_name")
         if isinstance(name, str) and "{" not in name:
@@ -134,9 +143,23 @@ def function_of(delivery: Delivery) -> tuple[str, bool]:
     return stem(delivery.key), False
 
 
+def _about(message: Json) -> str:
+    body = message["body"]
+    if message["type"] == "digest":
+        return translated("message.digest", count=body["count"])
+    return str(body.get("target") or message["type"])
+
+
 def words_of(problem: Problem) -> tuple[str, str]:
     """A problem's message and hint in the reader's language."""
     return problem.message.in_(language()), problem.hint.in_(language())
+
+
+def by_whom(who: str) -> str:
+    """Who asked for a run, in the reader's language; see Delivery.by."""
+    if told := BY_LINK.fullmatch(who):
+        return translated("by.link", **told.groupdict())
+    return translated(f"by.{who}")
 
 
 def link(endpoint: str, filters: BaseModel, cursor: str | None) -> str:

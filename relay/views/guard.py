@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from flask import Flask, g, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, g, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from relay.errors import Unverified
 from relay.model import Text
@@ -132,7 +132,10 @@ def is_local() -> bool:
 
 
 class Sessions(SecureCookieSessionInterface):
-    """Session cookies are Secure exactly when the page came by https."""
+    """Session cookies are Secure exactly when the page came by https; hooks have none."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return None if request.path.startswith("/hooks/") else super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002 - Flask's signature
         return request.is_secure

@@ -81,7 +81,7 @@ class Pages:
         chosen = _parsed(RetriggerBody, {"on_conflict": request.form.get("on_conflict") or None})
         options = chosen.model_dump(exclude_none=True) or None
         try:
-            self.front.desk.retrigger(delivery_id, options)
+            self.front.desk.retrigger(delivery_id, options, by="page")
         except RelayError as error:
             story = self._story(delivery_id)
             page = render_template("delivery.html", problem=error.problem, **story)

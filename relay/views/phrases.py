@@ -36,6 +36,8 @@ PHRASES: dict[str, Text] = {
     "reason.gone": Text("the object is gone", "对象已不存在"),
     "reason.unchanged": Text("unchanged: the target holds this code", "未变化: 目标端已有相同代码"),
     "reason.no route": Text("no route takes it", "没有匹配的路由"),
+    "reason.digest": Text("told in a digest", "已在汇总消息中告知"),
+    "message.digest": Text("{count} imports in one message", "{count} 次导入的汇总消息"),
     "kind.import": Text("imports", "导入"),
     "kind.message": Text("messages", "消息"),
     "kind.all": Text("imports and messages", "导入和消息"),
@@ -93,6 +95,8 @@ PHRASES: dict[str, Text] = {
     ),
     "story.skipped": Text("Deliberately not delivered", "有意不投递"),
     "story.warning": Text("Warning:", "警告:"),
+    "story.digest": Text("The digest that tells of it", "查看汇总消息"),
+    "story.told": Text("What this message tells of: {count} imports", "此消息包含 {count} 次导入"),
     "story.message": Text("Message to {channel}", "发往 {channel} 的消息"),
     "story.details": Text("details", "详情"),
     "story.json": Text("This page as JSON", "以 JSON 查看"),
@@ -143,6 +147,20 @@ PHRASES: dict[str, Text] = {
     "retrigger.on_conflict": Text("If the name is taken", "名称被占用时"),
     "retrigger.as_before": Text("as before", "与之前相同"),
     "retrigger.yes": Text("Yes, retrigger now", "确认重新触发"),
+    "link.question": Text("Try this delivery again?", "要重新触发此投递吗?"),
+    "link.once": Text(
+        "From a message in {channel}. Who asks is kept with the attempt; the link works once.",
+        "来自频道 {channel} 中的消息。操作来源会记入尝试记录, 链接仅可使用一次。",
+    ),
+    "link.asked": Text("Asked for", "触发方式:"),
+    "link.page": Text("All that happened (with a login)", "查看全部经过(需登录)"),
+    "by.api": Text("through the API", "API 调用"),
+    "by.page": Text("on its page", "页面操作"),
+    "by.command": Text("by a command", "命令行"),
+    "by.submission": Text("by submitting the object again", "再次提交对象"),
+    "by.link": Text(
+        "by the link in {channel}, from {address}", "{channel} 频道消息中的链接, 来自 {address}"
+    ),
     "notifications.what": Text(
         "What storages sent, byte for byte, and what became of it.",
         "存储发来的原始内容及处理结果。",

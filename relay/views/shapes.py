@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from relay.model import Attempt, Delivery, Event, Json, Kind, Problem, Road, State, Trigger, Verdict
+from relay.quiet import in_short
 from relay.store import Notification
 from relay.views.text import clean, cleaned, text_of
 
@@ -47,7 +48,7 @@ class ErrorShape(Given):
 
 
 class AttemptShape(Given):
-    """One try."""
+    """One try. `by`: who asked for it, where somebody did."""
 
     number: int
     trigger: Trigger
@@ -56,6 +57,7 @@ class AttemptShape(Given):
     outcome: str | None
     error: ErrorShape | None
     answer: str | None
+    by: str | None
 
     @classmethod
     def of(cls, attempt: Attempt, language: str) -> AttemptShape:
@@ -67,6 +69,7 @@ class AttemptShape(Given):
             outcome=attempt.outcome,
             error=ErrorShape.of(attempt.error, language),
             answer=clean(attempt.answer),
+            by=attempt.by,
         )
 
 
@@ -97,8 +100,15 @@ class EventShape(Given):
         )
 
 
+class MessageShape(Given):
+    """What a message is about; `count`: of how many imports a digest tells, else null."""
+
+    type: str
+    count: int | None
+
+
 class DeliveryBase(Given):
-    """What a delivery looks like in a list and alone."""
+    """What a delivery looks like in a list and alone; `message` is null for imports."""
 
     id: str
     kind: Kind
@@ -115,6 +125,7 @@ class DeliveryBase(Given):
     finished: AwareDatetime | None
     result: dict[str, Any] | None
     error: ErrorShape | None
+    message: MessageShape | None
 
 
 class DeliveryShape(DeliveryBase):
@@ -132,6 +143,7 @@ class DeliveryStory(DeliveryBase):
 
     attempts: list[AttemptShape]
     trigger: Trigger
+    by: str | None
     parent: str | None
     event: EventShape | None
     plan: dict[str, Any]
@@ -236,6 +248,7 @@ def fields_of(delivery: Delivery, language: str) -> Json:
         "finished": delivery.finished,
         "result": delivery.result and cleaned(delivery.result),
         "error": ErrorShape.of(delivery.error, language),
+        "message": in_short(delivery.message),
     }
 
 

@@ -1,7 +1,8 @@
-"""The ledger: what accepting and claiming cost, with no history and with a million deliveries.
+"""The ledger: what accepting and claiming cost, over little history and over a million deliveries.
 
-`python bench_ledger.py QUICK` leaves the million out. Beside it, where it is installed, huey on
-SQLite with fsync: a queue that takes things out before it runs them.
+On both engines, with the plans of the statements that it takes. `python bench_ledger.py QUICK`
+leaves the million out. Beside it, where it is installed, huey on SQLite with fsync: a queue that
+takes things out before it runs them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 
+import database
 import history
+import plans
 
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, Succeeded, Verdict
 from relay.store import Arrival, NewNotification, Store
@@ -24,6 +28,7 @@ from relay.store import Arrival, NewNotification, Store
 SIZES = (1_000, 100_000, 1_000_000)
 ROUTED = (NewDelivery("exports#1", "prod", {"on_conflict": "skip"}, ("ops",)),)
 LEASE = timedelta(seconds=30)
+EACH = 200
 say = partial(print, flush=True)
 
 
@@ -53,19 +58,54 @@ def at(seconds, part):
     return sorted(seconds)[min(int(len(seconds) * part), len(seconds) - 1)] * 1000
 
 
-def by_history(folder, sizes):
-    """Accepting and claiming, one after the other, over more and more history."""
-    say(f"{'deliveries':>12}{'accept ms':>12}{'claim ms':>12}{'finish ms':>12}{'claim x':>10}")
-    first = None
+def by_history(words, new, sizes):
+    """Accepting and claiming over more and more history; the plans of what they ask.
+
+    One ledger for each size, measured in turns: what disturbs meanwhile disturbs all of them.
+    `new` makes a database and tells its URL.
+    """
+    stores, told = {}, {}
     for size in sizes:
-        store = history.filled(folder / f"{size}.db", size, datetime.now(UTC))
-        accepted = [accept(store, f"{size}-{number}") for number in range(300)]
-        claims, finishes = zip(*(worked(store) for _ in range(200)), strict=True)
-        first = first or at(claims, 0.5)
-        figures = (at(accepted, 0.5), at(claims, 0.5), at(finishes, 0.5))
-        shown = "".join(f"{figure:>12.2f}" for figure in figures)
-        say(f"{size:>12,}{shown}{at(claims, 0.5) / first:>10.2f}")
+        url = new()
+        stores[size] = Store.open(url)
+        stores[size].migrate()
+        history.grow(url, 0, size, datetime.now(UTC))
+        with plans.heard(stores[size]) as statements:
+            accept(stores[size], f"{size}-0")
+            worked(stores[size])
+        told[size] = plans.explained(stores[size], statements)
+    took = {size: ([], [], []) for size in sizes}
+    for number in range(EACH):
+        for size, store in stores.items():
+            seconds = (accept(store, f"{size}-{number}x"), *worked(store))
+            for one, those in zip(seconds, took[size], strict=True):
+                those.append(one)
+    claimed = {size: at(claims, 0.5) for size, (_, claims, _) in took.items()}
+    for size, store in stores.items():
+        shown = "".join(f"{at(those, 0.5):>12.2f}" for those in took[size])
+        say(f"{words:<12}{size:>12,}{shown}{claimed[size] / claimed[sizes[0]]:>10.2f}")
         store.close()
+    return told
+
+
+def of_engines(folder, sizes):
+    """The table of both engines, then the plans of what they ran."""
+    names = ("accept ms", "claim ms", "finish ms")
+    say(f"{'':<12}{'deliveries':>12}{''.join(f'{name:>12}' for name in names)}{'claim x':>10}")
+    told = {"SQLite": by_history("SQLite", _files(folder), sizes)}
+    with database.running() as new:
+        if new:
+            told["PostgreSQL"] = by_history("PostgreSQL", new, sizes)
+        else:
+            say("PostgreSQL's server is not installed: its lines are left out")
+    for words, by_size in told.items():
+        for line in plans.lines(words, by_size):
+            say(line)
+
+
+def _files(folder):
+    names = count()
+    return lambda: f"sqlite:///{folder}/history{next(names)}.db"
 
 
 def saturated(store, threads, number):
@@ -105,7 +145,7 @@ def queue_of_huey(folder, number):
 def main(sizes):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        by_history(folder, sizes)
+        of_engines(folder, sizes)
         store = Store.open(f"sqlite:///{folder}/new.db")
         store.migrate()
         alone = [accept(store, f"alone-{number}") for number in range(300)]
@@ -129,4 +169,4 @@ def main(sizes):
 
 
 if __name__ == "__main__":
-    main(SIZES[:2] if len(sys.argv) > 1 else SIZES)
+    main(SIZES[:2] if "QUICK" in sys.argv else SIZES)

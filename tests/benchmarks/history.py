@@ -1,4 +1,4 @@
-"""Fills a ledger on SQLite with years of history, as fast as SQLite takes it."""
+"""Fills a ledger with years of history, as fast as its engine takes it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,68 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from relay.ids import id_of
-from relay.store import Store
+from relay.store.schema import metadata
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BATCH = 20_000
-TABLES = {
-    "notifications": 11,
-    "events": 13,
-    "deliveries": 28,
-    "attempts": 10,
-}
+TABLES = ("notifications", "events", "deliveries", "attempts")
+COLUMNS = {table: [column.name for column in metadata.tables[table].columns] for table in TABLES}
 
 
-def filled(path, number, now):
-    """A migrated Store at `path` with so many finished imports, one for each event; the last a
-    second before `now`."""
-    store = Store.open(f"sqlite:///{path}")
-    store.migrate()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA synchronous=OFF")
-    columns = {
-        table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        for table in TABLES
-    }
-    for start in range(0, number, BATCH):
-        numbers = range(start, min(start + BATCH, number))
-        rows = [_rows(one, now - timedelta(seconds=number - one)) for one in numbers]
+def grow(url, start, end, now):
+    """Puts the finished imports number `start` to `end` into a migrated ledger, one for each event
+    and a second apart, the last of them a second before `now`. The engine knows its figures then.
+    """
+    begin, ending = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
+    for first in range(start, end, BATCH):
+        numbers = range(first, min(first + BATCH, end))
+        rows = [_rows(one, now - timedelta(seconds=end - one)) for one in numbers]
         for table in TABLES:
-            names = columns[table]
-            marks = ", ".join("?" * len(names))
+            names = COLUMNS[table]
             quoted = ", ".join(f'"{name}"' for name in names)
-            connection.executemany(
-                f"INSERT INTO {table} ({quoted}) VALUES ({marks})",
-                ([row[table].get(name) for name in names] for row in rows),
-            )
+            begin(table, quoted, [[row[table].get(name) for name in names] for row in rows])
+    ending()
+
+
+def _sqlite(url):
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    connection.execute("PRAGMA synchronous=OFF")
+
+    def put(table, quoted, rows):
+        marks = ", ".join("?" * len(rows[0]))
+        connection.executemany(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows)
         connection.commit()
-    connection.execute("ANALYZE")
-    connection.commit()
-    connection.close()
-    return store
+
+    def end():
+        connection.execute("ANALYZE")
+        connection.commit()
+        connection.close()
+
+    return put, end
+
+
+def _postgresql(url):
+    import psycopg
+
+    connection = psycopg.connect(url)
+    # What refers to what was looked at when it was written here.
+    connection.execute("SET session_replication_role = replica")
+    connection.execute("SET synchronous_commit = off")
+
+    def put(table, quoted, rows):
+        copying = f"COPY {table} ({quoted}) FROM STDIN"
+        with connection.cursor() as cursor, cursor.copy(copying) as copy:
+            for row in rows:
+                copy.write_row(row)
+        connection.commit()
+
+    def end():
+        connection.autocommit = True
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
+        connection.close()
+
+    return put, end
 
 
 def _rows(number, moment):

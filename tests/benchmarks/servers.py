@@ -119,7 +119,7 @@ def serve_store(seen, connection, arguments):
         lines = [
             f"HTTP/1.1 {206 if given else 200} Told",
             f"Content-Length: {end - start}",
-            f'ETag: "{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"',
+            f'ETag: "{described(path)["etag"]}"',
             "Last-Modified: Tue, 24 Nov 2026 00:00:00 GMT",
             "Accept-Ranges: bytes",
             *([f"Content-Range: bytes {start}-{end - 1}/{size}"] if given else []),
@@ -129,6 +129,12 @@ def serve_store(seen, connection, arguments):
         with path.open("rb") as file:
             while method != "HEAD" and start < end:
                 start += os.sendfile(connection.sock.fileno(), file.fileno(), start, end - start)
+
+
+def described(path):
+    """What a notification says of the file that the store has there."""
+    etag = hashlib.sha256(path.name.encode()).hexdigest()[:32]
+    return {"size": path.stat().st_size, "etag": etag}
 
 
 def serve_drain(_, connection, __):

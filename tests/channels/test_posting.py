@@ -9,6 +9,7 @@ import traceback
 import pytest
 
 from relay.errors import TemporaryFailure
+from relay.outbound import Outbound
 from relay.posting import Poster
 from relay.testing.stand_in import Reply
 
@@ -64,3 +65,44 @@ def test_a_huge_answer_is_cut_and_its_control_characters_are_gone(stand_in, outb
     poster.close()
     assert len(answer.text) <= 300
     assert "\x1b" not in answer.text
+
+
+def test_what_a_post_adds_to_the_url_is_quoted_and_kept_out_of_the_answer(internet):
+    internet.serve("hooks.example.com", lambda request: f"no: {request.path} a+b/c==".encode())
+    url = "https://hooks.example.com/send?access_token=s3cret-word"
+    poster = Poster(Outbound(allow_private=internet.allowed), url)
+    answer = poster.post(b"{}", {}, {"timestamp": "1772600767890", "sign": "a+b/c=="})
+    poster.close()
+    [request] = internet.requests
+    assert request.path == (
+        "/send?access_token=s3cret-word&timestamp=1772600767890&sign=a%2Bb%2Fc%3D%3D"
+    )
+    assert answer.text == "no: ***&timestamp=***&sign=*** ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"errcode": 0, "errmsg": "ok"}', {"errcode": 0, "errmsg": "ok"}),
+        ('{"url": "https://x.example/B0SECRETPART"}', {"url": "https://x.example/***"}),
+        ("[0]", {}),
+        ("ok", {}),
+        ("", {}),
+        ("[" * 50_000, {}),
+    ],
+)
+def test_a_json_object_is_read_whole_and_without_secrets(stand_in, outbound, text, said):
+    poster = Poster(outbound, stand_in.url)
+    stand_in.replies.append(Reply(200, text))
+    answer = poster.post(b"{}", {})
+    poster.close()
+    assert answer.said == said
+
+
+def test_a_json_object_longer_than_the_excerpt_is_read_whole(stand_in, outbound):
+    poster = Poster(outbound, stand_in.url)
+    stand_in.replies.append(Reply(200, f'{{"errmsg": "{"x" * 10_000}", "errcode": 7}}'))
+    answer = poster.post(b"{}", {})
+    poster.close()
+    assert answer.said["errcode"] == 7
+    assert len(answer.text) == 300

@@ -9,15 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from relay.card import card
-from relay.channels.slack import (
+from relay.channels._slack_blocks import (
     LONGEST_FIELD,
     LONGEST_HEADER,
     LONGEST_TEXT,
     MOST_FIELDS,
-    Channel,
-    SlackSettings,
     render,
 )
+from relay.channels.slack import Channel, SlackSettings
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import Failed, Problem, Skipped, Succeeded, Text
 from relay.testing.channel import OUTCOMES, ChannelSuite, message, strings

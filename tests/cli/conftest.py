@@ -34,7 +34,7 @@ access_key = "ak"
 secret_key = "s3cr3t-secret-key"
 [channels.ops]
 kind = "slack"
-url = "https://hooks.slack.example/services/s3cr3t-path"
+url = "https://hooks.slack.com/services/s3cr3t-path"
 [[routes]]
 source = "exports"
 target = "prod"

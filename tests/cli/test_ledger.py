@@ -23,6 +23,7 @@ from relay.model import (
     Verdict,
     utc_now,
 )
+from relay.settings import ChannelSettings
 from relay.store import Arrival, NewNotification, Store
 
 from .conftest import Run
@@ -156,6 +157,25 @@ class TestShow:
         delivery_id = arrive(store, "x.zip")
         end(store, Succeeded({"func_urn": "urn:fss:x"}))
         assert "func_urn     urn:fss:x" in run("show", delivery_id).stdout
+
+    def test_a_digest_says_how_many_it_tells_and_each_of_them_where_it_is_told(
+        self, run: Run, store: Store
+    ) -> None:
+        for number in range(2):
+            arrive(store, f"{number}.zip")
+            end(store, Succeeded({}))
+        now = utc_now() + timedelta(seconds=5)
+        claim = store.claim("worker", timedelta(seconds=30), {}, now, kind=Kind.MESSAGE)
+        assert claim
+        channel = ChannelSettings(kind="slack", burst=1)
+        assert store.may_post(claim, channel, None, now) == "digest"
+        told = store.delivery(claim.delivery.id)
+        assert told
+        assert told.result
+        assert "message      digest of 2" in run("show", told.result["digest"]).stdout
+        assert f"digest       {told.result['digest']}" in run("show", told.id).stdout
+        shown = json.loads(run("show", told.id, "--json").stdout)
+        assert shown["message"] == {"type": "import.failed", "count": None}
 
     def test_an_unknown_id_is_told_in_words(self, run: Run) -> None:
         result = run("show", "nosuch")

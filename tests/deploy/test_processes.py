@@ -4,10 +4,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import boto3
@@ -70,7 +71,7 @@ def test_gunicorn_takes_the_file(tmp_path):
         check=True,
     ).stdout
     told = dict(re.findall(r"(?m)^(\w+)\s+= (.*)$", shown))
-    assert told["worker_class"] == "gthread"
+    assert told["worker_class"] == "relay.threads.Worker"
     assert (told["threads"], told["workers"]) == ("32", "3")
     assert told["bind"] == "['0.0.0.0:1234']"
     assert told["control_socket_disable"] == "True"
@@ -106,6 +107,23 @@ def test_gunicorn_with_the_file_serves_delivers_and_ends(tmp_path, free_ports, s
     )
     assert "/healthz" in line[0]
     assert "hush" not in line[0]
+
+
+def test_senders_that_send_nothing_keep_nobody_out(tmp_path, free_ports, start):
+    serve = ["serve", "--no-worker", "--port", str(free_ports[0])]
+    arguments = [sys.executable, "-m", "relay", *serve]
+    (tmp_path / "relay.toml").write_text("")
+    (tmp_path / "var").mkdir()
+    with (tmp_path / "log").open("w") as log:
+        more = {"PYTHONPATH": ROOT, "RELAY_CONFIG": tmp_path / "relay.toml"}
+        start(arguments, cwd=tmp_path, env=environment(**more), stdout=log, stderr=log)
+    until(lambda: answers(f"http://127.0.0.1:{free_ports[0]}/readyz"))
+    with ExitStack() as stack:
+        for _ in range(100):  # three for each thread
+            stack.enter_context(socket.create_connection(("127.0.0.1", free_ports[0])))
+        # Each thread that waited for one would do so for five seconds.
+        answer = requests.get(f"http://127.0.0.1:{free_ports[0]}/readyz", timeout=4)
+    assert answer.status_code == 200
 
 
 @pytest.fixture

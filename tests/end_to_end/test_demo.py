@@ -42,9 +42,10 @@ def test_the_demo_speaks_json():
     [
         (("--fault", "import:status=401,code=APIGW.0301,times=always"), "APIGW.0301"),
         (("--fault", "import:status=500,code=FSS.0500,times=always"), "FSS.0500"),
+        (("--fault", "import:status=409,code=FSS.1061,times=always"), "conflict.unclear"),
         (("--taken",), "conflict.other_content"),
     ],
-    ids=["401", "500", "409"],
+    ids=["401", "500", "409", "taken"],
 )
 def test_a_refusal_is_told_truly_and_ends_with_one(arguments, words):
     done = demo(*arguments)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator
+from secrets import token_hex
 from typing import Any
 
 import boto3
@@ -14,7 +14,6 @@ from moto.server import ThreadedMotoServer
 collect_ignore = ["example_package"]  # its tests run where it is installed
 
 KEYS = {"aws_access_key_id": "test-key", "aws_secret_access_key": "test-secret"}
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +44,8 @@ def sqs(store: str) -> Iterator[Any]:
 @pytest.fixture
 def bucket(s3: Any) -> str:
     """A new bucket."""
-    name = f"exports-{next(_numbers)}"
+    # moto's state belongs to the process: the buckets of every other server are there too.
+    name = f"exports-{token_hex(8)}"
     s3.create_bucket(Bucket=name)
     return name
 
@@ -53,4 +53,4 @@ def bucket(s3: Any) -> str:
 @pytest.fixture
 def queue_url(sqs: Any) -> str:
     """A new queue's URL."""
-    return str(sqs.create_queue(QueueName=f"news-{next(_numbers)}")["QueueUrl"])
+    return str(sqs.create_queue(QueueName=f"news-{token_hex(8)}")["QueueUrl"])

@@ -22,13 +22,13 @@ from relay.model import Claim, Delivery, Incoming, Kind, Outcome, Road, utc_now
 from relay.sandbox.exports import CODE_FILE, make_export
 from relay.sandbox.functiongraph import SandboxServer
 from relay.sandbox.inbox import InboxServer
-from relay.store import DeliveryQuery
+from relay.store import DeliveryQuery, Store
 
 SECRET = "whsec_dGhlLXNlY3JldC1vZi10aGUtaW1wb3J0LXBhdGgtdGVzdHM="
 
 CONFIGURATION = """
 [database]
-url = "sqlite:///{memory}/relay.db"
+url = "{database}"
 
 [delivery]
 attempts = {attempts}
@@ -66,6 +66,7 @@ secret = "{secret}"
 [[routes]]
 source = "exports"
 target = "prod"
+func_name = "{func_name}"
 on_conflict = "{on_conflict}"
 channels = ["ops"]
 """
@@ -101,6 +102,8 @@ class World:
         folder: Path,
         *,
         on_conflict: str = "skip",
+        func_name: str = "{function}",
+        database: str | None = None,
         read_timeout: str = "5s",
         workers: int = 1,
         attempts: int = 20,
@@ -116,21 +119,25 @@ class World:
         path.write_text(
             CONFIGURATION.format(
                 folder=folder,
-                memory=stack.enter_context(in_memory()),
+                database=database or f"sqlite:///{stack.enter_context(in_memory())}/relay.db",
                 sandbox=self.sandbox,
                 inbox=self.inbox,
                 secret=SECRET,
                 on_conflict=on_conflict,
+                func_name=func_name,
                 read_timeout=read_timeout,
                 workers=workers,
                 attempts=attempts,
                 source=source.format(folder=folder),
             )
         )
-        self.house = House.open(settings.load(path, {}, loader.settings_class))
-        stack.callback(self.house.close)
+        chosen = settings.load(path, {}, loader.settings_class)
+        ledger = Store.open(chosen.database.url)
+        ledger.migrate()
+        plugins = loader.build(chosen, loader.outbound(chosen))
         self.clock = Clock(clock_rate)
-        self.house.worker.clock = self.clock
+        self.house = House(chosen, ledger, plugins, clock=self.clock)
+        stack.callback(self.house.close)
         self.lease = self.house.settings.delivery.lease
 
     def put(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:

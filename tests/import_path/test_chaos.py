@@ -57,7 +57,7 @@ def test_a_thousand_imports_end_with_nothing_false_and_nothing_twice(
     world.announce()
     world.house.worker.start()
     try:
-        until(lambda: over(world), WITHIN, nap=0.1)
+        until(lambda: over(world), WITHIN, nap=1)
     finally:
         world.house.worker.stop(5)
     imports = {one.key: one for one in world.deliveries(Kind.IMPORT)}

@@ -27,6 +27,7 @@ DEFAULTS = {
     "public_url": None,
     "database.url": "sqlite:///var/relay.db",
     "api.tokens": (),
+    "api.links_last": timedelta(days=7),
     "server.proxies": 0,
     "server.worker": True,
     "hooks.max_body": 2**20,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import boto3
@@ -28,7 +28,6 @@ from relay.setup_stores import ceph_attributes
 
 KEYS = {"aws_access_key_id": "test-key", "aws_secret_access_key": "test-secret"}
 ACCOUNT = "123456789012"
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +65,8 @@ def sns(store: str) -> Iterator[Any]:
 @pytest.fixture
 def name(s3: Any) -> str:
     """Of a new bucket; the queue and the topic of a test are called so too."""
-    made = f"exports-{next(_numbers)}"
+    # moto's state belongs to the process: the buckets of every other server are there too.
+    made = f"exports-{token_hex(8)}"
     s3.create_bucket(Bucket=made)
     return made
 

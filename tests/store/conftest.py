@@ -27,6 +27,7 @@ from relay.model import (
     Verdict,
 )
 from relay.store import Accepted, Arrival, NewNotification, Store
+from tests.ledgers import new_ledger
 from tests.postgresql import Server
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -108,12 +109,14 @@ class Hands:
 
 @pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a new ledger without tables, on each engine."""
+    """The address of a new ledger on each engine: without tables, unless `store` is asked for."""
+    bare = "store" not in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/relay.db"
+        file = tmp_path / "relay.db"
+        yield f"sqlite:///{file}" if bare else new_ledger(file)
         return
     server: Server = request.getfixturevalue("postgresql")
-    url = server.create()
+    url = server.create() if bare else server.create(request.getfixturevalue("migrated_postgresql"))
     yield url
     server.drop(url)
 
@@ -121,7 +124,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     store = Store.open(url)
-    store.migrate()
     yield store
     store.close()
 

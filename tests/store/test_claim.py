@@ -147,7 +147,7 @@ def test_a_claim_looks_into_indexes_only(store, hands):
     assert scans == []
     assert any("ix_deliveries_due (kind=? AND destination=? AND due<?)" in one for one in plans)
     assert any("ix_deliveries_due (kind=? AND destination>?)" in one for one in plans)
-    assert any("other USING INDEX ix_deliveries_leased (key=?" in one for one in plans)
+    assert any("other USING INDEX ix_deliveries_leased (kind=? AND key=?" in one for one in plans)
 
 
 def test_ten_thousand_deliveries_behind_a_closed_lane_cost_no_more_than_one(store, hands):

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from relay.errors import ConfigError
-from relay.store import Store, StoreUnavailable
+from relay.store import Store, StoreUnavailable, engine
 from relay.store.sqlite import journal_mode
+
+from .conftest import Hands
 
 
 class TestOpen:
@@ -229,3 +231,29 @@ def points_to(link: Path, folder: Path) -> bool:
         return str(link.readlink()).startswith(str(folder))
     except OSError:
         return False
+
+
+def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
+    postgresql, monkeypatch
+):
+    monkeypatch.setattr(engine, "IDLE", 300.0)
+    url = postgresql.create()
+    cut_off, store = Store.open(url), Store.open(url)
+    try:
+        store.migrate()
+        hands = Hands(store)
+        delivery = hands.deliver_to("prod", version="1")
+
+        def work() -> None:
+            with cut_off._database.write() as connection:
+                cut_off._database.alone(connection, "claim")
+                # Nothing is heard of it any more, and yet:
+                assert hands.claimed().delivery.id == delivery.id
+                cut_off._database.alone(connection, "claim")
+
+        with pytest.raises(StoreUnavailable):
+            work()
+    finally:
+        cut_off.close()
+        store.close()
+        postgresql.drop(url)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from relay.errors import ConfigError
+from relay.model import Kind, State, Succeeded, Verdict
 from relay.store import Store, StoreUnavailable
 from relay.store.schema import metadata
 
@@ -24,11 +28,12 @@ def test_the_partial_indexes_are_partial(store):
     if not store._database.is_sqlite:
         pytest.skip("read from SQLite's own table")
     with store._database.read() as connection:
-        query = "SELECT name, sql FROM sqlite_master WHERE sql LIKE '%WHERE%' ORDER BY name"
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '%WHERE%'"
         found = {
             row.name: row.sql.partition("WHERE ")[2] for row in connection.execute(text(query))
         }
     assert found == {
+        "ix_attempts_told": "kind = 'message'",
         "ix_deliveries_due": "state = 'pending'",
         "ix_deliveries_leased": "state = 'running'",
     }
@@ -38,6 +43,50 @@ def test_migrating_again_changes_nothing(store, hands):
     delivery = hands.done(version="1")
     store.migrate()
     assert store.delivery(delivery.id) == delivery
+
+
+def test_what_an_older_ledger_holds_is_counted_and_goes_on(url):
+    store = Store.open(url)
+    with store._database.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", "relay/store/migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in OLD:
+            connection.execute(text(statement))
+    store.migrate()
+    assert store.counts() == {(Kind.IMPORT, State.FAILED): 1, (Kind.IMPORT, State.PENDING): 1}
+    assert store.event_counts() == {"s": 8}
+    assert store.notification_counts() == {("s", Verdict.ACCEPTED): 1}
+    assert store.attempt_counts() == {(Kind.IMPORT, "prod", "failed"): 1}
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    claim = store.claim("w1", timedelta(seconds=30), {}, now)
+    assert store.enter(claim, "hello").word == "alone"
+    assert store.finish(claim, Succeeded({}), now)
+    assert store.counts() == {(Kind.IMPORT, State.FAILED): 1, (Kind.IMPORT, State.SUCCEEDED): 1}
+    store.close()
+
+
+_PLACE = "'import', '{state}', 's', 'r', 'b', '{key}', 'prod', 'e1', 1"
+_COUNTS = "1, 1, 1, 'automatic', 1, '{{}}', '[]'"
+_NOTIFICATION = """INSERT INTO notifications
+    VALUES ('n1', 's', 'hook', 1, 'POST', '/', '{}', '', 'accepted', NULL, '[]', 1)"""
+_ATTEMPT = """INSERT INTO attempts
+    (delivery_id, number, kind, destination, trigger, started, finished, outcome)
+    VALUES ('d-failed', 1, 'import', 'prod', 'automatic', 1, 1, 'failed')"""
+OLD = (
+    _NOTIFICATION,
+    "INSERT INTO events VALUES ('e1', 'n1', 's', 'b', 'k', NULL, NULL, 1, 'i', 'Put', 1, '', 1)",
+    *(
+        "INSERT INTO deliveries (id, kind, state, source, route, bucket, key, destination, "
+        "event_id, created, attempts, tries, run, trigger, fence, options, channels, due) "
+        f"VALUES ('d-{state}', {_PLACE}, {_COUNTS}, {due})".format(state=state, key=state)
+        for state, due in (("failed", "NULL"), ("pending", "1"))
+    ),
+    _ATTEMPT,
+    "INSERT INTO totals VALUES ('events', 's', '', '', 7)",
+)
+"""A little history as the first version kept it."""
 
 
 def test_a_database_without_tables_is_not_ready(url):

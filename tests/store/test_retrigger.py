@@ -101,3 +101,30 @@ class TestIdempotencyKey:
             store.retrigger(failed.id, hands.now, key="k1")
         hands.finish(claim)
         assert store.retrigger(failed.id, hands.now, key="k1").run == 3
+
+
+def test_who_asked_stays_with_each_attempt_of_the_run(store, hands, failed):
+    again = store.retrigger(failed.id, hands.now, by="link in ops from 203.0.113.7")
+    claim = hands.claimed()
+    hands.finish(claim, Failed(hands.problem))
+    assert again.by == claim.delivery.by == "link in ops from 203.0.113.7"
+    assert [one.by for one in store.attempts(failed.id)] == [None, again.by]
+    assert store.retrigger(failed.id, hands.now).by is None
+
+
+class TestSeen:
+    def test_what_was_not_touched_since_it_was_seen_is_tried_again(self, store, hands, failed):
+        assert store.retrigger(failed.id, hands.now, seen=failed.attempts).run == 2
+
+    @pytest.mark.parametrize("since", ["pending", "running", "failed again"])
+    def test_what_was_tried_since_is_left_alone(self, store, hands, failed, since):
+        store.retrigger(failed.id, hands.now, seen=failed.attempts)
+        if since != "pending":
+            claim = hands.claimed()
+        if since == "failed again":
+            hands.finish(claim, Failed(hands.problem))
+        before = hands.read(failed.id)
+        with pytest.raises(Conflict) as caught:
+            store.retrigger(failed.id, hands.now, seen=failed.attempts)
+        assert caught.value.code == "delivery.tried_since"
+        assert hands.read(failed.id) == before

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -63,6 +64,15 @@ def test_what_they_pull_in_is_pinned_too(name):
             except PackageNotFoundError as error:
                 pytest.fail(f"{error.name} is required but not installed: make setup")
             assert not missing, f"{line} pulls in {sorted(missing)}: make lock"
+
+
+def test_one_driver_of_postgresql_everywhere():
+    """Named by the extra, the image and the tests; not by what a relay on SQLite installs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (driver,) = project["optional-dependencies"]["postgresql"]
+    assert driver in lines("requirements-dev.txt")
+    assert f'"{driver}"' in (ROOT / "deploy/Dockerfile").read_text()
+    assert not lock.names(driver) & lock.names("\n".join(lines("requirements.txt")))
 
 
 def test_a_name_is_one_however_it_is_written():

@@ -11,7 +11,7 @@ from tests.torture.world import World, until
 PROBE = "relay.store.gates:PROBE_EVERY"
 
 
-@scenario("A1", "429 + Retry-After to every call", in_ci=BOTH)
+@scenario("A1", "429 + Retry-After to every call")
 def busy(run: Run) -> None:
     window, number = run.size(4, 60), run.size(20, 200)
     with run.world(workers=4, concurrency=4) as world:
@@ -35,7 +35,7 @@ def busy(run: Run) -> None:
         run.must(told <= 1, f"{told} messages about the target")
 
 
-@scenario("A2", "5xx at 30 %, then at 100 %", in_ci=("SQLite",))
+@scenario("A2", "5xx at 30 %, then at 100 %")
 def broken(run: Run) -> None:
     number, outage = run.size(40, 500), run.size(6, 300)
     probe = run.size(2, 30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.torture.ledger import Row
 
@@ -94,8 +94,8 @@ def _told(world: World, imports: list[Row]) -> Iterator[str]:
     ids: dict[tuple[str, str], set[str]] = defaultdict(set)
     for message in world.inbox.messages:
         if message.status == 204 and message.json is not None:
-            about = str(message.json["data"].get("delivery"))
-            ids[about, message.json["type"]].add(message.webhook_id or "")
+            for about in _told_by(message.json):
+                ids[about].add(message.webhook_id or "")
     wanted = {
         (one.id, f"import.{one.state}"): one
         for one in imports
@@ -107,6 +107,14 @@ def _told(world: World, imports: list[Row]) -> Iterator[str]:
     for about, kind in ids:
         if kind.startswith("import.") and (about, kind) not in wanted:
             yield f"I5 {kind} of {about} was told, and is not so"
+
+
+def _told_by(message: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of which delivery a message tells what; a digest tells of many."""
+    said = message["data"]
+    if message["type"] != "digest":
+        return [(str(said.get("delivery")), message["type"])]
+    return [(one["delivery"], f"import.{one['result']}") for one in said["deliveries"]]
 
 
 def _secrets(world: World) -> Iterator[str]:

@@ -87,7 +87,7 @@ class Zygote:
                 child.signal(signal.SIGKILL, whole=True)
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(30)
         self._reader.join(5)
         assert self._process.stdout is not None
         self._process.stdout.close()

@@ -30,12 +30,13 @@ class Options:
     kind: str = "s3"
     source: str = ""
     target: str = ""
+    channel: str = ""
     database: str = ""
     more: str = ""
 
 
 def written(world: World) -> str:
-    """The file's text. `more` is appended, `source` and `target` stand in their tables."""
+    """The file's text. `more` is appended; `source`, `target`, `channel` stand in their tables."""
     sandbox, options = world.sandbox, world.options
     return f"""
 [database]
@@ -83,6 +84,7 @@ concurrency = {options.concurrency}
 kind = "webhook"
 url = "{world.inbox.url}/webhook/ops"
 secret = "{WEBHOOK_SECRET}"
+{options.channel}
 
 [[routes]]
 source = "exports"

@@ -45,9 +45,9 @@ def offered(world: World, url: str, uploads: list[Upload], **spec: Any) -> dict[
     return told
 
 
-@scenario("D5", "3,500 ev/s offered, 99 % duplicates")
+@scenario("D5", "3,500 ev/s offered, 99 % duplicates", alone=True)
 def burst(run: Run) -> None:
-    seconds, rate = run.size(5, 30), 3500
+    seconds, rate = run.size(2, 30), 3500
     chance = random.Random(5)
     with run.world(on_disk=True, workers=4, concurrency=8) as world:
         child = world.serve()
@@ -94,11 +94,11 @@ def _peak(pid: int) -> int:
     return int(found[1]) // 1024 if found else 0
 
 
-@scenario("A5", "500 senders that send nothing, or a byte a second")
+@scenario("A5", "500 senders that send nothing, or a byte a second", alone=True)
 def slow_senders(run: Run) -> None:
     """Behind gunicorn alone idle ones must not matter; a byte a second takes a thread each, so that
     wants a proxy that waits for whole requests, as deploy/README.md asks for. Bare is told too."""
-    seconds, rate, number = run.size(6, 30), 100, run.size(200, 500)
+    seconds, rate, number = run.size(2, 30), 100, run.size(200, 500)
     with run.world(workers=2) as world:
         child = world.serve("--no-worker")
         uploads = [world.upload(f"f{n:04}") for n in range(run.size(20, 100))]
@@ -110,16 +110,19 @@ def slow_senders(run: Run) -> None:
                 "idle": offered(world, child.url, uploads, idle=number, **spec),
                 "slow, proxy": offered(world, proxied, uploads, slow=number, **spec),
             }
-        bare = offered(world, child.url, uploads, slow=number, **spec)
+        if not run.quick:
+            bare = offered(world, child.url, uploads, slow=number, **spec)
+            run.figures["slow, bare"] = bare["statuses"]
         world.serve()
         world.settle(120)
         run.runs = number
         run.figures |= {f"p99 s {name}": round(one["p99"], 3) for name, one in seen.items()}
-        run.figures["slow, bare"] = bare["statuses"]
+        limit = max(2 if run.quick else 0.25, 2 * seen["alone"]["p99"])  # a machine may be busy
         for name, one in seen.items():
             run.must(set(one["statuses"]) == {"200"}, f"{name}: {one['statuses']}")
-            run.must(one["p99"] < 0.25, f"{name}: p99 {one['p99']:.2f} s")
-            run.must(one["sent"] >= 0.9 * len(order), f"{name}: {one['sent']} of {len(order)}")
+            run.must(one["p99"] <= limit, f"{name}: p99 {one['p99']:.2f} s")
+            least = 0.9 * seen["alone"]["sent"]
+            run.must(one["sent"] >= least, f"{name}: {one['sent']}, not {least:.0f}")
 
 
 @contextmanager

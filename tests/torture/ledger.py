@@ -112,7 +112,7 @@ class Ledger:
             with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
                 yield connection
         else:
-            with psycopg.connect(self.url, connect_timeout=5) as connection:
+            with psycopg.connect(self.url, connect_timeout=30) as connection:
                 yield connection
 
 

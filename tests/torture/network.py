@@ -63,13 +63,14 @@ class Forward:
 class Place:
     """A network namespace with two wires: one to the ledger, one to everything else.
 
-    `netns` is None where there are no namespaces. `rewritten(text)` has every loopback address in
-    a configuration replaced by one that is reached from inside.
+    `netns` is None where there are no namespaces: `refused` says why. `rewritten(text)` has every
+    loopback address in a configuration replaced by one that is reached from inside.
     """
 
     def __init__(self, ledger_port: int) -> None:
         name = f"torture{secrets.token_hex(3)}"
-        self.netns: str | None = name if _made(name) else None
+        self.refused = _refused(name)
+        self.netns: str | None = None if self.refused else name
         self._ledger_port = ledger_port
         self._forwards: dict[int, Forward] = {}
         self._wires: list[str] = []
@@ -125,15 +126,16 @@ class Place:
         return f"{block}.1"
 
 
-def _made(name: str) -> bool:
-    """Whether the kernel and the tools let us make that namespace."""
+def _refused(name: str) -> str:
+    """Makes that namespace; why the kernel or the tools do not let us, or nothing."""
     if os.geteuid() != 0:
-        return False
+        return "not root"
+    command = ["ip", "netns", "add", name]
     try:
-        done = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False, text=True)
     except OSError:
-        return False
-    return done.returncode == 0
+        return "no ip command"
+    return done.stderr.strip() if done.returncode else ""
 
 
 def _run(*words: str) -> None:

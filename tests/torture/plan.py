@@ -1,4 +1,9 @@
-"""All scenarios: importing a module enters its scenarios."""
+"""All scenarios: importing a module enters its scenarios.
+
+The short sweep (`make test`, `python -m tests.torture quick`) has each of them but M3, which is
+about hours: in small, on SQLite; on PostgreSQL those that are about the ledger, and K3 and F1,
+which are about PostgreSQL. The long run has all on both.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -64,13 +65,15 @@ Scenario = Callable[[Run], None]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the plan. `in_ci`: the engines of the short sweep."""
+    """One line of the plan. `in_ci`: the engines of the short sweep; `alone`: nothing else may run
+    beside it when its figures are to mean something."""
 
     id: str
     what: str
     act: Scenario
     engines: tuple[str, ...]
     in_ci: tuple[str, ...]
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +87,24 @@ class Result:
     figures: dict[str, Any]
     broken: list[str]
     seconds: float
+    ended: datetime
 
 
 PLAN: list[Entry] = []
 
 
 def scenario(
-    id_: str, what: str, *, engines: tuple[str, ...] = BOTH, in_ci: tuple[str, ...] = ()
+    id_: str,
+    what: str,
+    *,
+    engines: tuple[str, ...] = BOTH,
+    in_ci: tuple[str, ...] = (SQLITE,),
+    alone: bool = False,
 ) -> Callable[[Scenario], Scenario]:
     """Enters a function into the plan."""
 
     def enter(act: Scenario) -> Scenario:
-        PLAN.append(Entry(id_, what, act, engines, in_ci))
+        PLAN.append(Entry(id_, what, act, engines, in_ci, alone))
         return act
 
     return enter
@@ -109,4 +118,5 @@ def carried_out(entry: Entry, run: Run) -> Result:
     except Exception as error:  # noqa: BLE001 - a scenario that breaks has failed
         run.broken.append(f"{type(error).__name__}: {str(error)[:2000]}")
     seconds = round(monotonic() - began, 1)
-    return Result(entry.id, entry.what, run.engine, run.runs, run.figures, run.broken, seconds)
+    found = run.runs, run.figures, run.broken
+    return Result(entry.id, entry.what, run.engine, *found, seconds, datetime.now(UTC))

@@ -16,7 +16,7 @@ MIB = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-@scenario("M1", "300 MB, four at once")
+@scenario("M1", "300 MB, four at once", alone=True)
 def big(run: Run) -> None:
     size = run.size(50, 299) * MIB
     with run.world(on_disk=True, target='max_size = "320MiB"', read_timeout="120s") as world:
@@ -69,7 +69,7 @@ def _proc(child: Child, name: str) -> str:
     return Path(f"/proc/{child.pid}/{name}").read_text()
 
 
-@scenario("M3", "20 ev/s for SOAK (30m), retention, worker recycled", engines=(SQLITE,))
+@scenario("M3", "20 ev/s for SOAK (30m), retention, worker recycled", engines=(SQLITE,), in_ci=())
 def soak(run: Run) -> None:
     seconds, rate = _seconds(os.environ.get("SOAK", "20s" if run.quick else "30m")), 20
     kept = 'deliveries = "2000"'

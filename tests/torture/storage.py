@@ -111,7 +111,7 @@ def _all_ended(world: World) -> bool:
     return not waiting and there >= len(world.record.accepted)
 
 
-@scenario("S5", "every fsync fails for some seconds", engines=(SQLITE,), in_ci=(SQLITE,))
+@scenario("S5", "every fsync fails for some seconds", engines=(SQLITE,))
 def unsynced(run: Run) -> None:
     """Never a 2xx without durability; afterwards all goes on without a restart."""
     number = run.size(20, 200)

@@ -11,7 +11,6 @@ import platform
 import re
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.torture.scenario import Result
@@ -20,7 +19,9 @@ HEAD = (
     "| id | what | engine | runs | figures | seconds | when (UTC) | |\n"
     "|---|---|---|---|---|---|---|---|\n"
 )
-_ROW = re.compile(r"\| (?P<id>[^|]+) \| [^|]* \| (?P<engine>\w+) \| .*(?P<verdict>pass|fail)\W*\|")
+_ROW = re.compile(
+    r"(?m)^\| (?P<id>[^|\n]+) \| [^|\n]+ \| (?P<engine>\w+) \| \d+ \|.* \W*(pass|fail)\W* \|$"
+)
 
 
 def printed(result: Result) -> str:
@@ -36,11 +37,8 @@ def written(results: Sequence[Result], title: str, before: str = "") -> str:
     rows |= {(one.id, one.engine): _row(one) for one in results}
     failed = sum("**fail**" in row for row in rows.values())
     head = f"{title}: {len(rows) - failed} passed, {failed} failed.\n{_machine()}\n\n"
-    broken = "".join(
-        f"- {one.id} on {one.engine}: {_plain(words)}\n" for one in results for words in one.broken
-    )
     ordered = (row for _, row in sorted(rows.items()))
-    return "".join([head, HEAD, *ordered, "\n" if broken else "", broken])
+    return "".join([head, HEAD, *ordered])
 
 
 def latest(path: Path, results: Sequence[Result]) -> str:
@@ -60,15 +58,17 @@ def _machine() -> str:
 
 def _row(one: Result) -> str:
     verdict = "**fail**" if one.broken else "pass"
+    told = "; ".join([_told(one), *map(_plain, one.broken[:3])])
     return (
-        f"| {one.id} | {one.what} | {one.engine} | {one.runs} | {_told(one)} | "
-        f"{one.seconds:.0f} | {datetime.now(UTC):%Y-%m-%d %H:%M} | {verdict} |\n"
+        f"| {one.id} | {one.what} | {one.engine} | {one.runs} | {told} | "
+        f"{one.seconds:.0f} | {one.ended:%Y-%m-%d %H:%M} | {verdict} |\n"
     )
 
 
 def _told(one: Result) -> str:
-    return ", ".join(f"{name} {value}" for name, value in one.figures.items()).replace("|", "/")
+    figures = ", ".join(f"{name} {value}" for name, value in one.figures.items())
+    return figures.replace("|", "/")
 
 
 def _plain(words: str) -> str:
-    return words.replace("\n", " ")[:400]
+    return words.replace("\n", " ").replace("|", "/")[:300]

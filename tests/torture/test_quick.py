@@ -14,7 +14,7 @@ from tests.torture.scenario import POSTGRESQL, Entry, Run, carried_out
 
 SWEEP = [
     pytest.param(entry, engine, id=f"{entry.id} {engine}")
-    for entry in PLAN
+    for entry in sorted(PLAN, key=lambda one: one.id.startswith("K1"))  # the short ones last
     for engine in entry.in_ci
 ]
 

@@ -32,6 +32,8 @@ from tests.torture.record import Record, Upload, export
 relay.sandbox.inbox.MAX_KEPT = 10**7  # the judge needs all of them
 HEADERS = {"Authorization": f"Bearer {HOOK_TOKEN}"}
 MEMORY = Path("/dev/shm")
+BY_RANGES = {"relay.near:SMALL": 0}
+"""Has objects of any size read as big ones are: by ranges, while they are passed on."""
 
 
 @dataclass

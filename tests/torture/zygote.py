@@ -30,7 +30,7 @@ def main() -> None:
             continue
         came = os.read(0, READ)
         if not came:
-            return
+            os._exit(0)  # taking all apart that was imported would last longer than many a scenario
         *lines, waiting = (waiting + came).split(b"\n")
         for line in lines:
             say(order=(order := json.loads(line))["number"], pid=fork(order))

@@ -39,6 +39,7 @@ def test_the_list_is_newest_first_with_the_promised_fields(web, hand):
         "finished": None,
         "result": None,
         "error": None,
+        "message": None,
     }
 
 

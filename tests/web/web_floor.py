@@ -10,6 +10,7 @@ from werkzeug.serving import make_server
 
 from relay.app import create_app
 from relay.store import Store
+from tests.ledgers import new_ledger
 
 
 class Web:
@@ -18,8 +19,9 @@ class Web:
     def __init__(self, folder, **tables):
         self.settings = settings_for(folder, **tables)
         self.clock = Clock()
+        if not (folder / "relay.db").exists():
+            new_ledger(folder / "relay.db")
         self.store = Store.open(self.settings.database.url)
-        self.store.migrate()
         self.desk = Desk(self.settings, self.store, self.clock)
         self.hand = Hand(self.desk)
         self.app = create_app(self.settings, self.store, self.desk, clock=self.clock)

@@ -135,8 +135,8 @@ class Desk:
         receipt = self._accept(incoming, [event], Verdict.ACCEPTED)
         return [self.store.delivery(one) for one in receipt.deliveries]
 
-    def retrigger(self, delivery_id, options=None, key=None):
-        return self.store.retrigger(delivery_id, self.clock(), options=options, key=key)
+    def retrigger(self, delivery_id, options=None, key=None, **who):
+        return self.store.retrigger(delivery_id, self.clock(), options=options, key=key, **who)
 
     def scan(self, source):
         if source not in self.settings.sources:

@@ -1,0 +1,272 @@
+"""WeCom: what a card says in 4096 bytes, and what the answers of a group robot mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from relay.card import card
+from relay.channels.wecom import LONGEST_TEXT, Channel, WeComSettings, render
+from relay.errors import Busy, PermanentFailure, TemporaryFailure
+from relay.model import Failed, Problem, Text
+from relay.outbound import Outbound
+from relay.testing.channel import OUTCOMES, ChannelSuite, digest, message, turned
+from relay.testing.stand_in import Reply
+
+HOST = "qyapi.weixin.qq.com"
+KEY = "693a91f6-7a0c-4bc4-97a0-0ec2f1fa5aaa"
+URL = f"https://{HOST}/cgi-bin/webhook/send?key={KEY}"
+MORE = "more info at https://open.work.weixin.qq.com/devtool/query?e="
+
+
+class Group:
+    """A group robot as WeCom documents it: answers 200 to everything."""
+
+    def __init__(self, most=20):
+        self.most = most
+        self.messages = []
+
+    def __call__(self, request):
+        code, words = self.answer(request)
+        told = {"errcode": code, "errmsg": words}
+        return json.dumps(told).encode()
+
+    def answer(self, request):
+        place = urlsplit(request.path)
+        hint = "hint: [1592021214_50_551fc8807c11f27ed0e6714d0c267ba4], from ip: 203.0.113.7, "
+        if (place.path, parse_qs(place.query).get("key")) != ("/cgi-bin/webhook/send", [KEY]):
+            return 93000, f"invalid webhook url, {hint}{MORE}93000"
+        if b"\\u" in request.body:
+            return 40033, f"invalid charset. {hint}{MORE}40033"
+        told = json.loads(request.body)
+        if told.get("msgtype") != "markdown":
+            return 40008, f"invalid message type, {hint}{MORE}40008"
+        if len(told["markdown"]["content"].encode()) > 4096:
+            return 40058, f"markdown.content exceed max length 4096. {hint}{MORE}40058"
+        if len(self.messages) >= self.most:
+            return 45009, f"api freq out of limit, {hint}{MORE}45009"
+        self.messages.append(told["markdown"]["content"])
+        return 0, "ok"
+
+
+def made(url, outbound, language="en"):
+    return Channel("ops", WeComSettings(kind="wecom", url=url, language=language), outbound)
+
+
+@pytest.fixture
+def post(internet):
+    """post(group, message, ...): what the channel says, with the real address."""
+
+    def post(group, told, url=URL, language="en"):
+        internet.serve(HOST, group)
+        channel = made(url, Outbound(allow_private=internet.allowed), language)
+        try:
+            return channel.post(told)
+        finally:
+            channel.close()
+
+    return post
+
+
+@pytest.fixture
+def channel(stand_in, outbound):
+    channel = made(stand_in.url, outbound)
+    yield channel
+    channel.close()
+
+
+def content(posted, language="en"):
+    shown = card(posted.type, posted.body, language)
+    return render(shown, language)["markdown"]["content"]
+
+
+def assert_no_foreign_markup(text):
+    for line in text.splitlines():
+        ours = re.sub(r"\[[^][]*\]\(https://relay\.example\.com/[^()\s]*\)", "", line)
+        ours = re.sub(r'<font color="(?:info|warning|comment)">|</font>', "", ours)
+        ours = re.sub(r"\*\*[^*]*\*\*", "", re.sub(r"^(?:### |> )", "", ours))
+        assert "<" not in ours, line
+        assert ">" not in ours, line
+        assert ours.count("`") in (0, 2), line
+        assert not set(ours) & set("[]"), line
+        ours = re.sub(r"`[^`]*`", "", ours)
+        assert not set(ours) & set("*~"), line
+        assert not re.search(r"&\w|://|@\w", ours), line
+        assert not re.match(r"[#>+-]|\d+[.)]", ours), line
+
+
+class TestWeCom(ChannelSuite):
+    accepts = Reply(200, '{"errcode":0,"errmsg":"ok"}')
+    refuses = Reply(200, '{"errcode":93000,"errmsg":"invalid webhook url, hint: [1]"}')
+
+    def make(self, url, language, outbound):
+        return made(url, outbound, language)
+
+    def assert_harmless(self, received):
+        super().assert_harmless(received)
+        assert set(received.json()) == {"msgtype", "markdown"}
+        text = received.json()["markdown"]["content"]
+        assert_no_foreign_markup(text)
+        assert len(text.encode()) <= 4096
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_robot_takes_every_message(post, language):
+    group = Group()
+    for one in [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]:
+        told = post(group, one, language=language)
+        assert told.answer == '200 {"errcode": 0, "errmsg": "ok"}'
+    colours = [re.search(r'^### \S+ <font color="(\w+)">', one)[1] for one in group.messages]
+    assert colours == ["info", "warning", "comment", "warning", "warning", "info"]
+
+
+def test_a_wrong_key_is_final_and_says_what_to_do(post):
+    group = Group()
+    with pytest.raises(PermanentFailure) as caught:
+        post(group, message("import.failed"), url=URL.replace("693a", "693b"))
+    assert caught.value.code == "wecom.url"
+    assert "重新触发" in caught.value.hint.zh
+    assert "693b91f6" not in caught.value.answer
+
+
+def test_too_many_hold_the_channel_for_a_minute(post):
+    group = Group(most=1)
+    post(group, message("import.failed"))
+    with pytest.raises(Busy) as caught:
+        post(group, message("import.failed"))
+    assert caught.value.retry_after == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "name"),
+    [
+        (40008, "invalid message type", "invalid"),
+        (40033, "invalid charset", "invalid"),
+        (40058, "markdown.content exceed max length 4096. invalid Request Parameter", "invalid"),
+        (44004, "empty content", "invalid"),
+        (93000, "Invalid input : content exceed max length. invalid Request Parameter", "invalid"),
+        (93000, "invalid webhook url", "url"),
+        (93004, "robot is stopped", "stopped"),
+        (93008, "not in group", "url"),
+    ],
+)
+def test_each_known_refusal_is_final(channel, stand_in, code, words, name):
+    stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": words})))
+    with pytest.raises(PermanentFailure) as caught:
+        channel.post(message("import.failed"))
+    assert caught.value.code == f"wecom.{name}"
+    assert str(code) in caught.value.answer
+
+
+@pytest.mark.parametrize(("code", "seconds"), [(-1, 30), (45009, 60), (45033, 10)])
+def test_limits_and_troubles_hold_the_channel_for_a_while(channel, stand_in, code, seconds):
+    stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": "x"})))
+    with pytest.raises(Busy) as caught:
+        channel.post(message("import.failed"))
+    assert caught.value.retry_after == timedelta(seconds=seconds)
+
+
+def test_a_failure_is_told_with_its_code_its_meaning_and_the_next_step():
+    rows = content(message("import.failed"), "zh").splitlines()
+    page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
+    assert rows[0] == '### ❌ <font color="warning">导入失败</font>：orders'
+    assert '> <font color="comment">对象：</font>exports/prod/orders.zip' in rows
+    assert rows[-5:] == [
+        "",
+        "**出了什么问题**：压缩包的末尾缺失（archive.truncated）",
+        "**下一步怎么做**：请重新上传。",
+        f"[查看投递详情]({page})　[重新触发]({page}#retrigger)",
+        '<font color="comment">投递 01kq3v0m5n6p7q8r9s0t1v2w3x</font>',
+    ]
+
+
+def test_a_name_that_could_be_changed_on_the_way_is_code_and_can_be_copied():
+    rows = content(message("import.succeeded", key="my_new_func.zip"), "zh").splitlines()
+    urn = "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest"
+    assert '> <font color="comment">对象：</font>`exports/my_new_func.zip`' in rows
+    assert f'> <font color="comment">URN：</font>{urn}' in rows
+
+
+def test_a_change_is_a_sentence_and_not_a_name():
+    rows = content(message("import.succeeded"), "zh").splitlines()
+    assert '> <font color="comment">变更：</font>新建函数' in rows
+
+
+def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
+    posted = message("import.failed")
+    posted.body["links"] = {"delivery": None, "retrigger": None}
+    assert "](" not in content(posted, "zh")
+    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in content(posted, "zh")
+
+
+def test_a_digest_lists_its_deliveries_with_their_links():
+    rows = content(digest(), "zh").splitlines()
+    listed = [row for row in rows if "[查看](" in row]
+    assert len(listed) == 12
+    assert listed[0] == (
+        "❌ **orders** 导入失败: 压缩包的末尾缺失 "
+        "[查看](https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x)"
+    )
+    assert "另有 18 个" in rows
+
+
+def test_long_values_are_cut_before_anything_is_left_out():
+    long = "很长的名字" * 2_000
+    failed = Failed(Problem(f"x.{long}", Text(long, long), Text(long, long)))
+    told = message("import.failed", outcome=failed, key=f"{long}/{long}.zip", func_name=long)
+    text = content(told, "zh")
+    assert LONGEST_TEXT // 2 < len(text.encode()) <= LONGEST_TEXT
+    for label in ("函数", "应用", "对象", "版本", "尝试次数", "出了什么问题", "下一步怎么做"):
+        assert label in text
+    assert ".zip\n" in text
+    assert "#retrigger)" in text
+
+
+def test_a_digest_of_long_names_keeps_its_failures_and_says_that_there_are_more():
+    text = content(digest(key=f"{'很长的名字' * 100}.zip"), "zh")
+    listed = [row for row in text.splitlines() if "[查看](" in row]
+    assert len(text.encode()) <= LONGEST_TEXT
+    assert [row[0] for row in listed[:3]] == ["❌"] * 3
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("<@all> @all", "‹@\u2060all› @\u2060all"),
+        ("<@zhangsan>", "‹@\u2060zhangsan›"),
+        ("[click](https://evil.example)", "［click］(https:\u2060//evil.example)"),
+        ('<font color="info">ok</font>', '‹font color="info"›ok‹/font›'),
+        ("**b** `c`\n> q", "∗∗b∗∗ ˋcˋ › q"),
+    ],
+)
+def test_hostile_words_only_stand_there(hostile, shown):
+    failed = Failed(Problem("x.y", Text(hostile, hostile), Text(hostile, hostile)))
+    text = content(message("import.failed", outcome=failed))
+    assert f"**What happened**: {shown} (x.y)" in text.splitlines()
+    assert_no_foreign_markup(text)
+
+
+def test_a_hostile_name_cannot_leave_its_code():
+    text = content(message("import.failed", key="`<@all>` [x](https://evil.example).zip"))
+    assert "`exports/ˋ‹@all›ˋ ［x］(https://evil.example).zip`" in text
+    assert_no_foreign_markup(text)
+
+
+def test_an_answer_that_is_not_wecoms_is_no_success(post):
+    with pytest.raises(TemporaryFailure) as caught:
+        post(lambda request: b"<html>ok</html>", message("import.failed"))
+    assert caught.value.code == "wecom.not_ok"
+
+
+def test_a_url_of_another_host_is_advised_of():
+    def advised(url):
+        return list(WeComSettings(kind="wecom", url=url).advise())
+
+    assert not advised(URL)
+    [(words, hint)] = advised("https://qyapi.example.com/send?key=s3cret")
+    assert "qyapi.example.com" in words
+    assert "s3cret" not in words + hint

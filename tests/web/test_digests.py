@@ -1,0 +1,51 @@
+"""A digest and what is told in it: each leads to the other, on the pages and in the API."""
+
+import pytest
+from test_pages import CHINESE, read, story
+
+from relay.settings import ChannelSettings
+
+
+@pytest.fixture
+def told(web, hand):
+    """Three imports, one of them failed, whose messages were gathered into a digest: its id."""
+    for number in range(3):
+        made = hand.announce(f"prod/{number}.zip", etag=f"e{number}")
+        _ = hand.fail(made) if number == 1 else hand.succeed(made, name=f"<b>{number}")
+    claim = hand.claim(hand.message_of(made))
+    channel = ChannelSettings(kind="slack", burst=1)
+    assert web.store.may_post(claim, channel, None, web.clock()) == "digest"
+    return web.store.delivery(claim.delivery.id).result["digest"]
+
+
+def test_the_digests_page_leads_to_all_that_it_tells(web, hand, told):
+    page = story(web, told)
+    assert "3 imports in one message" in page.text
+    assert "<b>0" in page.text
+    links = [one.get("href") for one in page.all("a")]
+    assert {f"/deliveries/{one.id}" for one in hand.imports()} <= set(links)
+    assert "3 次导入的汇总消息" in story(web, told, headers=CHINESE).text
+
+
+def test_what_is_told_in_it_leads_to_it_from_its_import_and_its_own_page(web, hand, told):
+    for one in hand.imports():
+        for id_ in (one.id, hand.message_of(one.id)):
+            page = story(web, id_)
+            assert {"href": f"/deliveries/{told}"} in page.all("a")
+            assert "told in a digest" in page.text
+
+
+def test_the_list_of_messages_names_it(web, told):
+    page = read(web.client.get("/?kind=message"))
+    assert "3 imports in one message" in page.text
+    assert page.text.count("told in a digest") == 3
+
+
+def test_the_api_says_what_a_message_is(web, hand, told):
+    shown = web.client.get(f"/api/v1/deliveries/{told}").json
+    assert shown["message"] == {"type": "digest", "count": 3}
+    assert (shown["state"], shown["parent"]) == ("pending", None)
+    single = web.client.get(f"/api/v1/deliveries/{hand.message_of(hand.imports()[0].id)}").json
+    assert single["message"] == {"type": "import.succeeded", "count": None}
+    assert (single["state"], single["reason"]) == ("skipped", "digest")
+    assert single["result"] == {"digest": told}

@@ -60,13 +60,13 @@ class Worker:
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._claiming: list[threading.Thread] = []
         self._limits, self._rates = lanes.limits(settings), lanes.rates(settings)
 
     def start(self) -> None:
         """Starts the threads; returns at once."""
         self._beat_once(self.settings.delivery.lease)
-        for kind in Kind:
-            self._thread(f"claims {kind}", self._work, kind)
+        self._claiming = [self._thread(f"claims {kind}", self._work, kind) for kind in Kind]
         self._thread("heartbeat", self._beat)
         self._thread("listens", self._listen)
 
@@ -74,6 +74,8 @@ class Worker:
         """Claims nothing more; running deliveries get `grace` seconds, the rest is released."""
         self._stopping.set()
         self.bell.ring()
+        for thread in self._claiming:  # else a claim under way would be seen by nobody
+            thread.join(timeout=2)
         end, seen = monotonic() + grace, 0
         while self._running() and monotonic() < end:
             seen = self.bell.wait(seen, 0.2)
@@ -143,7 +145,8 @@ class Worker:
                 run = self._entered(Run(claim, seats))
                 self._thread(f"{kind} {claim.delivery.id}", self._run_quietly, run)
                 if claim.crashes:  # it runs alone, so nothing is claimed beside it
-                    run.over.wait()
+                    while not (run.over.wait(POLL) or self._stopping.is_set()):
+                        pass
 
     def _claim_quietly(self, kind: Kind) -> Claim | None:
         with self._quietly("claim", kind=kind):
@@ -285,7 +288,8 @@ class Worker:
                     self._runs.pop(id_, None)
                 run.leave()
 
-    def _thread(self, name: str, work: Callable[..., None], *args: object) -> None:
+    def _thread(self, name: str, work: Callable[..., None], *args: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=args, name=f"relay {name}", daemon=True)
         self._threads.append(thread)
         thread.start()
+        return thread

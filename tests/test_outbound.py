@@ -223,19 +223,19 @@ def test_an_unguarded_session_reaches_everything() -> None:
 )
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     with pytest.raises(PermanentFailure):
-        Outbound()._guard("example.com", address)
+        Outbound().guard("example.com", address)
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8"])
 def test_a_public_address_is_not_refused(address: str) -> None:
-    Outbound()._guard("example.com", address)
+    Outbound().guard("example.com", address)
 
 
 def test_an_allowed_network_counts_for_mapped_addresses_too() -> None:
     allowing = Outbound(allow_private=[ipaddress.ip_network("10.0.0.0/8")])
-    allowing._guard("example.com", "::ffff:10.1.2.3")
+    allowing.guard("example.com", "::ffff:10.1.2.3")
     with pytest.raises(PermanentFailure):
-        allowing._guard("example.com", "::ffff:192.168.1.1")
+        allowing.guard("example.com", "::ffff:192.168.1.1")
 
 
 def test_a_redirect_is_shown_and_not_followed() -> None:

@@ -45,6 +45,7 @@ class TestMatch:
                 "groups": ["prod", "hello"],
             },
             ("ops",),
+            function="f_prod",
         )
 
     @pytest.mark.parametrize(

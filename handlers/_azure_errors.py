@@ -51,6 +51,6 @@ HINT = Text(
     "Check the source's credentials (a SAS also ends), their right to read and list (Storage Blob "
     "Data Reader; Storage Queue Data Message Processor to pull), the account's firewall, and this "
     "machine's clock.",
-    "请检查该来源的凭证 (SAS 会过期)、读取与列举权限 (Storage Blob Data Reader; 拉取需 "
+    "请检查该来源的凭证（SAS 会过期）、读取与列举权限 (Storage Blob Data Reader；拉取需 "
     "Storage Queue Data Message Processor)、存储账号防火墙以及本机时钟。",
 )

@@ -76,6 +76,6 @@ def _identity(etag: str | None, sequencer: str | None, time: datetime | None) ->
         Text(
             "The event has no eTag, sequencer or time: one upload of the blob cannot be told from "
             "another",
-            "事件中没有 eTag、sequencer 或时间: 无法区分该 blob 的不同上传",
+            "事件中没有 eTag、sequencer 或时间：无法区分该 blob 的不同上传",
         ),
     )

@@ -48,6 +48,6 @@ HINT = Text(
     "Check the source's credentials, their right to get and list objects (roles/"
     "storage.objectViewer; roles/pubsub.subscriber to pull), and this machine's clock. Without the "
     "right to list, Google answers so for a missing object too.",
-    "请检查该来源的凭证、读取与列举权限 (roles/storage.objectViewer; 拉取需 "
-    "roles/pubsub.subscriber) 以及本机时钟。没有列举权限时, Google 对不存在的对象也会如此回答。",
+    "请检查该来源的凭证、读取与列举权限 (roles/storage.objectViewer；拉取需 "
+    "roles/pubsub.subscriber) 以及本机时钟。没有列举权限时，Google 对不存在的对象也会如此回答。",
 )

@@ -134,5 +134,5 @@ def _code(status: int, found: Any) -> str:
 _HINT = Text(
     "Check account, queue_id and queue_token: the token needs the rights to read and write Queues, "
     "and the queue an HTTP pull consumer.",
-    "请检查 account、queue_id 与 queue_token: token 需要 Queues 读写权限, 队列需启用 HTTP pull。",
+    "请检查 account、queue_id 与 queue_token: token 需要 Queues 读写权限，队列需启用 HTTP pull。",
 )

@@ -181,10 +181,10 @@ def _unpacked(thing: str) -> PermanentFailure:
         "storage.unpacked",
         Text(
             f"{thing} does not come as it is stored, but unpacked",
-            f"{thing} 返回的不是存储的原样字节, 而是解压后的内容",
+            f"{thing} 返回的不是存储的原样字节，而是解压后的内容",
         ),
         Text(
             "A proxy takes Accept-Encoding away; or upload it without Content-Encoding: gzip.",
-            "代理去掉了 Accept-Encoding; 或请在上传时不要设置 Content-Encoding: gzip。",
+            "代理去掉了 Accept-Encoding；或请在上传时不要设置 Content-Encoding: gzip。",
         ),
     )

@@ -110,7 +110,7 @@ class Handler(StorageHandler):
                 Text(f"{ref.key} is not in the folder", f"{ref.key} 不在该文件夹内"),
                 Text(
                     "A key is a path below the folder, without . or .. in it.",
-                    "key 应为文件夹内的路径, 不含 . 或 ..。",
+                    "key 应为文件夹内的路径，不含 . 或 ..。",
                 ),
             )
         try:
@@ -195,7 +195,7 @@ def _translate(error: OSError, key: str) -> RelayError:
             "local.no_file",
             Text(f"{key} is no regular file", f"{key} 不是普通文件"),
             Text(
-                "Links are not followed: put the file itself there.", "不跟随链接: 请放入文件本身。"
+                "Links are not followed: put the file itself there.", "不跟随链接：请放入文件本身。"
             ),
         )
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -209,5 +209,5 @@ def _translate(error: OSError, key: str) -> RelayError:
     return TemporaryFailure(
         "local.unreadable",
         Text(f"{key} cannot be read ({error.strerror})", f"无法读取 {key} ({error.strerror})"),
-        Text("Relay tries again; check the disk or the mount.", "Relay 会重试; 请检查磁盘或挂载。"),
+        Text("Relay tries again; check the disk or the mount.", "Relay 会重试；请检查磁盘或挂载。"),
     )

@@ -28,7 +28,7 @@ def pin(source: StorageHandler | Near, ref: ObjectRef) -> ObjectRef:
             "object.other_size",
             Text(
                 f"The notification says {ref.size} bytes, the store holds {there.size}",
-                f"通知称大小为 {ref.size} 字节, 而存储中为 {there.size} 字节",
+                f"通知称大小为 {ref.size} 字节，而存储中为 {there.size} 字节",
             ),
         )
     version = ref.version or there.version
@@ -61,7 +61,7 @@ def _other_etag(source: StorageHandler | Near, ref: ObjectRef) -> Superseded | N
         "object.other_etag",
         Text(
             f"The notification announced {announced.en}, the store holds {held.en}",
-            f"通知称对象为 {announced.zh}, 而存储中为 {held.zh}",
+            f"通知称对象为 {announced.zh}，而存储中为 {held.zh}",
         ),
     )
 
@@ -71,4 +71,4 @@ def _told(what: ObjectRef | ObjectInfo) -> Text:
     etag = etag if len(etag) <= _LONGEST else f"{etag[:_LONGEST]}…"
     if what.size is None:
         return Text(f"the ETag {etag}", f"ETag {etag}")
-    return Text(f"the ETag {etag} ({what.size} bytes)", f"ETag {etag}({what.size} 字节)")
+    return Text(f"the ETag {etag} ({what.size} bytes)", f"ETag {etag}（{what.size} 字节）")

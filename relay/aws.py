@@ -147,7 +147,7 @@ def translate(error: Exception, thing: str) -> RelayError:
             Text(f"The store did not answer for {thing} ({kind})", f"存储未响应 {thing} ({kind})"),
             Text(
                 "Relay tries again; check endpoint_url and the network if it lasts.",
-                "Relay 会重试; 若持续出现, 请检查 endpoint_url 与网络。",
+                "Relay 会重试；若持续出现，请检查 endpoint_url 与网络。",
             ),
         )
     return PermanentFailure(
@@ -211,7 +211,7 @@ def _denied(_: ClientError, thing: str, code: str) -> RelayError:
         "Check the source's keys, their right to get and list, and this machine's clock. "
         "Without the right to list, AWS answers so for a missing object too.",
         "请检查来源的密钥、读取与列举权限以及本机时钟。"
-        "没有列举权限时, AWS 对不存在的对象也会如此回答。",
+        "没有列举权限时，AWS 对不存在的对象也会如此回答。",
     )
     return storage_words.denied(thing, code, hint)
 

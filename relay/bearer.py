@@ -85,7 +85,7 @@ def ask_machine(url: str, headers: Mapping[str, str], who: str) -> Fetched[str]:
                 Text(
                     "Only machines in that cloud have one. Elsewhere, configure credentials, or "
                     "anonymous = true for a public bucket or an emulator.",
-                    "只有该云中的机器才有元数据服务。在其他环境请配置凭证; "
+                    "只有该云中的机器才有元数据服务。在其他环境请配置凭证；"
                     "公开存储桶或模拟器请设置 anonymous = true。",
                 ),
             ) from error
@@ -118,7 +118,7 @@ def _seconds(value: Any) -> timedelta | None:
 def _not_granted(answer: requests.Response, found: Mapping[str, Any], who: str) -> RelayError:
     told = " ".join(str(found[name]) for name in ("error", "error_description") if name in found)
     told = cleaned(f"{answer.status_code} {told}".strip(), 200)
-    message = Text(f"{who} gives no token ({told})", f"{who} 未授予令牌 ({told})")
+    message = Text(f"{who} gives no token ({told})", f"{who} 未授予令牌（{told}）")
     if answer.status_code in (408, 429) or answer.status_code >= 500:
         return TemporaryFailure("storage.no_token", message, retry_after=retry_after(answer))
     return PermanentFailure(

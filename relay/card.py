@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from relay.card_words import (
@@ -182,7 +183,7 @@ def _facts(told: Json, language: str) -> list[Fact]:
         "package": told.get("package"),
         "target": ", ".join(filter(None, (told.get("target"), told.get("region")))),
         **sentences,
-        "failed at": (told.get("recovered") or {}).get("failed_at"),
+        "failed at": _moment((told.get("recovered") or {}).get("failed_at")),
         "object": "/".join(filter(None, (told.get("bucket"), told.get("key")))),
         "version": told.get("version"),
         "archive": size_in_words(told["size"]) if told.get("size") else None,
@@ -206,13 +207,13 @@ def _digest(told: Json, language: str) -> Card:
     count = told.get("count") or len(listed)
     counted = [COUNTED[name].in_(language).format(results[name]) for name in results]
     hidden = count - len(lines)
-    spans = (("from", told.get("since")), ("until", told.get("until")))
+    spans = (("from", _moment(told.get("since"))), ("until", _moment(told.get("until"))))
     return Card(
         result="digest",
         tone="bad" if results.get("failed") else "good",
         sign=SIGNS["digest"],
         title=DIGEST.in_(language).format(count),
-        name=", ".join(counted),
+        name=Text(", ", "，").in_(language).join(counted),
         facts=tuple(Fact(_label(name, language), plain(at)) for name, at in spans if at),
         problem=None,
         code=None,
@@ -233,9 +234,18 @@ def _line(told: Json, language: str) -> Line:
     return Line(
         sign=SIGNS.get(result, "•"),
         name=plain(_name(told)),
-        text=plain(": ".join(filter(None, (title, words)))),
+        text=plain(Text(": ", "：").in_(language).join(filter(None, (title, words)))),
         url=(told.get("links") or {}).get("delivery"),
     )
+
+
+def _moment(text: str | None) -> str | None:
+    """A time for people, in UTC as all of Relay's are."""
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return text
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else None
 
 
 def _code(told: Json) -> str:
@@ -249,7 +259,7 @@ def _attempts(told: Json, language: str) -> str | None:
     if told.get("duration_seconds") is None:
         return str(told["attempts"])
     lasted = f"{told['duration_seconds']:.1f}"
-    return Text(f"{told['attempts']} ({lasted} s)", f"{told['attempts']}({lasted} 秒)").in_(
+    return Text(f"{told['attempts']} ({lasted} s)", f"{told['attempts']}（{lasted} 秒）").in_(
         language
     )
 

@@ -31,19 +31,19 @@ SIGNS: Mapping[str, str] = {
 
 TITLES: Mapping[str, Text] = {
     "succeeded": Text("Imported", "导入成功"),
-    "recovered": Text("Recovered: imported", "已恢复: 导入成功"),
+    "recovered": Text("Recovered: imported", "已恢复：导入成功"),
     "failed": Text("Import failed", "导入失败"),
     "skipped": Text("Import skipped", "已跳过导入"),
-    "down": Text("Target is down: imports wait for it", "目标端不可用, 导入已暂停等待"),
-    "up": Text("Target is up again: imports go on", "目标端已恢复, 导入继续"),
+    "down": Text("Target is down: imports wait for it", "目标端不可用，导入已暂停等待"),
+    "up": Text("Target is up again: imports go on", "目标端已恢复，导入继续"),
 }
 
 CHANGES: Mapping[str, Text] = {
     "created": Text("new function", "新建函数"),
     "updated": Text("existing function updated", "已更新原有函数"),
-    "renamed": Text("the name was taken: imported under a new name", "名称已被占用, 已改名导入"),
+    "renamed": Text("the name was taken: imported under a new name", "名称已被占用，已改名导入"),
     "already there": Text(
-        "imported by an earlier attempt whose answer was lost", "此前一次尝试已导入, 只是应答丢失"
+        "imported by an earlier attempt whose answer was lost", "此前一次尝试已导入，只是应答丢失"
     ),
 }
 
@@ -67,15 +67,15 @@ LABELS: Mapping[str, Text] = {
     "attempts": Text("Attempts", "尝试次数"),
     "urn": Text("URN", "URN"),
     "failed at": Text("Failed at", "失败时间"),
-    "from": Text("From", "起"),
-    "until": Text("Until", "止"),
+    "from": Text("From", "开始时间"),
+    "until": Text("Until", "结束时间"),
     "happened": Text("What happened", "出了什么问题"),
     "next": Text("What to do next", "下一步怎么做"),
     "open": Text("Open the delivery", "查看投递详情"),
     "list": Text("Open the deliveries", "查看全部投递"),
     "retrigger": Text("Try again", "重新触发"),
     "delivery": Text("Delivery", "投递"),
-    "digest": Text("Messages in one, for there were many", "消息较多, 已合并为一条"),
+    "digest": Text("Messages in one, for there were many", "消息较多，已合并为一条"),
 }
 
 DIGEST = Text("{} imports", "{} 次导入")
@@ -83,6 +83,6 @@ MORE = Text("and {} more", "另有 {} 个")
 TEST = Text("TEST", "测试")
 TESTED = Text(
     "A test by `relay channels test`: nothing of this happened",
-    "由 `relay channels test` 发送的测试消息, 内容均非真实事件",
+    "由 `relay channels test` 发送的测试消息，内容均非真实事件",
 )
-BROKEN = Text("own words that failed: {}", "自定义文案出错: {}")
+BROKEN = Text("own words that failed: {}", "自定义文案出错：{}")

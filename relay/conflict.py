@@ -105,11 +105,11 @@ def _name_taken(
         "conflict.unclear",
         Text(
             f"The target says that {wish.order.func_name} exists, but does not show it",
-            f"目标端称函数 {wish.order.func_name} 已存在, 却查询不到它",
+            f"目标端称函数 {wish.order.func_name} 已存在，却查询不到它",
         ),
         Text(
             "It may be in the middle of a change; Relay asks again later.",
-            "该函数可能正在变更, Relay 稍后会再次查询。",
+            "该函数可能正在变更，Relay 稍后会再次查询。",
         ),
     )
 
@@ -183,7 +183,7 @@ def _asked(target: Target, order: Order) -> Held | None:
             "conflict.cannot_ask",
             Text(
                 f"Whether {order.func_name} was imported cannot be asked: {refused.message.en}",
-                f"无法查询 {order.func_name} 是否已导入: {refused.message.zh}",
+                f"无法查询 {order.func_name} 是否已导入：{refused.message.zh}",
             ),
             refused.hint,
             answer=refused.answer,
@@ -196,18 +196,18 @@ def _taken(held: Held, policy: str) -> PermanentFailure:
             "conflict.taken",
             Text(
                 f"The target already holds a function {held.func_name} (package {held.package})",
-                f"目标端已存在函数 {held.func_name}(应用 {held.package})",
+                f"目标端已存在函数 {held.func_name}（应用 {held.package}）",
             ),
             Text(
                 'on_conflict is "fail". Retrigger with "update" to replace it, or delete it.',
-                'on_conflict 为 "fail"。可选择 "update" 重新触发以覆盖它, 或先在目标端删除该函数。',
+                'on_conflict 为 "fail"。可选择 "update" 重新触发以覆盖它，或先在目标端删除该函数。',
             ),
         )
     return PermanentFailure(
         "conflict.other_content",
         Text(
             f"The target holds {held.func_name} (package {held.package}) with other code",
-            f"目标端已存在同名函数 {held.func_name}(应用 {held.package}), 但代码不同",
+            f"目标端已存在同名函数 {held.func_name}（应用 {held.package}），但代码不同",
         ),
         Text(
             'on_conflict is "skip". Retrigger with "update" to replace it, "rename" to keep both.',

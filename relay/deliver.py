@@ -154,7 +154,7 @@ class Deliverer:
             Text(
                 f"{newer.key}, uploaded later, is in {function} already "
                 f"(delivery {newer.delivery})",
-                f"函数 {function} 中已是更晚上传的 {newer.key}(投递 {newer.delivery})",
+                f"函数 {function} 中已是更晚上传的 {newer.key}（投递 {newer.delivery}）",
             ),
         )
 
@@ -236,7 +236,7 @@ def refuse(report: ArchiveReport) -> None:
     if more:
         message = Text(
             f"{first.message.en} (and {len(more)} more findings)",
-            f"{first.message.zh}(另有 {len(more)} 项问题)",
+            f"{first.message.zh}（另有 {len(more)} 项问题）",
         )
     answer = "\n".join(f"{finding.code}: {finding.message.en}" for finding in report.errors)
     raise PermanentFailure(first.code, message, first.hint, answer=answer)
@@ -275,7 +275,7 @@ def _configured(table: Mapping[str, T], name: str, group: str) -> T:
             ),
             Text(
                 f"Put [{group}.{name}] back into relay.toml; the delivery waits for it.",
-                f"请在 relay.toml 中恢复 [{group}.{name}], 该投递会继续等待。",
+                f"请在 relay.toml 中恢复 [{group}.{name}]，该投递会继续等待。",
             ),
         ) from None
 
@@ -284,9 +284,9 @@ def _bug(bug: Exception) -> Problem:
     kind = type(bug).__name__
     return Problem(
         "relay.bug",
-        Text(f"Relay itself failed ({kind})", f"Relay 自身出错({kind})"),
+        Text(f"Relay itself failed ({kind})", f"Relay 自身出错（{kind}）"),
         Text(
             "The log has the traceback; please report it. Relay tries again.",
-            "日志中有完整堆栈, 请反馈给我们; Relay 会重试。",
+            "日志中有完整堆栈，请反馈给我们；Relay 会重试。",
         ),
     )

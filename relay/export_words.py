@@ -7,11 +7,11 @@ from relay.zip_words import AGAIN, Saying
 
 _YAML = Text(
     "Take the YAML that the export wrote; only values may be changed in it.",
-    "请使用导出时生成的 YAML, 只修改其中的值。",
+    "请使用导出时生成的 YAML，只修改其中的值。",
 )
 _NOTED = Text(
     "The lists known here may be older than the cloud's, so this is only noted.",
-    "此处的列表可能比云端旧, 因此仅作提示。",
+    "此处的列表可能比云端旧，因此仅作提示。",
 )
 
 
@@ -26,17 +26,17 @@ def _note(en: str, zh: str) -> Saying:
 SAYINGS: dict[str, Saying] = {
     "export.no_yaml": _error(
         "The archive has no YAML, so it is not a function's export",
-        "压缩包中没有 YAML 文件, 因此不是导出的函数包",
+        "压缩包中没有 YAML 文件，因此不是导出的函数包",
         AGAIN,
     ),
     "export.many_yaml": _error(
         "The archive has {count:,} YAML files; an export has exactly one ({names})",
-        "压缩包中有 {count:,} 个 YAML 文件, 导出包应仅有一个({names})",
+        "压缩包中有 {count:,} 个 YAML 文件，导出包应仅有一个（{names}）",
         AGAIN,
     ),
     "export.yaml_size": _error(
         "{name} has {size:,} bytes; at most {limit:,} are read",
-        "{name} 为 {size:,} 字节, 上限为 {limit:,} 字节",
+        "{name} 为 {size:,} 字节，上限为 {limit:,} 字节",
     ),
     "export.yaml_encoding": _error("{name} is not UTF-8 text", "{name} 不是 UTF-8 文本"),
     "export.template": _error(
@@ -46,16 +46,16 @@ SAYINGS: dict[str, Saying] = {
         "warning",
         Text(
             "{name} says HcCrmTemplateVersion {version}; v1 is the one known",
-            "{name} 的 HcCrmTemplateVersion 为 {version}, 已知版本为 v1",
+            "{name} 的 HcCrmTemplateVersion 为 {version}，已知版本为 v1",
         ),
         Text(
             "The cloud may know more versions, so it is tried all the same.",
-            "云端可能支持更多版本, 因此仍会尝试导入。",
+            "云端可能支持更多版本，因此仍会尝试导入。",
         ),
     ),
     "export.resources": _error(
         "{name} must have exactly one function under Resources; it has {count:,}",
-        "{name} 的 Resources 下应恰好有一个函数, 实际为 {count:,} 个",
+        "{name} 的 Resources 下应恰好有一个函数，实际为 {count:,} 个",
     ),
     "export.function_name": _error(
         "The function's name under Resources in {name} is empty",
@@ -73,7 +73,7 @@ SAYINGS: dict[str, Saying] = {
     ),
     "export.code_missing": _error(
         "CodeFileName says {file}, which is not in the archive",
-        "CodeFileName 为 {file}, 但压缩包中没有该文件",
+        "CodeFileName 为 {file}，但压缩包中没有该文件",
         AGAIN,
     ),
     "export.runtime": _note(
@@ -88,6 +88,6 @@ SAYINGS: dict[str, Saying] = {
     ),
     "export.handler": _note(
         "Handler {value} does not look like file.function (3 to 128 characters)",
-        "Handler {value} 不符合“文件名.函数名”格式(3 至 128 个字符)",
+        "Handler {value} 不符合“文件名.函数名”格式（3 至 128 个字符）",
     ),
 }

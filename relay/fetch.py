@@ -36,7 +36,7 @@ class Fetcher:
                 "fetch.refused",
                 Text(
                     f"A pinned address answered {answer.status_code} instead of 200",
-                    f"已固定的地址返回了 {answer.status_code}, 而不是 200",
+                    f"已固定的地址返回了 {answer.status_code}，而不是 200",
                 ),
             )
         return answer.content

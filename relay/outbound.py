@@ -94,11 +94,11 @@ class Outbound:
             "outbound.private",
             Text(
                 f"{host} leads to {address}, which is not a public address",
-                f"{host} 指向 {address}, 这不是公网地址",
+                f"{host} 指向 {address}，这不是公网地址",
             ),
             Text(
                 "If that is meant, add its network to allow_private under [outbound].",
-                "如确需访问, 请把该网段加入 [outbound] 的 allow_private。",
+                "如确需访问，请把该网段加入 [outbound] 的 allow_private。",
             ),
         )
 
@@ -126,7 +126,7 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
             Text(f"The TLS certificate of {host} is not trusted", f"{host} 的 TLS 证书不受信任"),
             Text(
                 "Renew it there, or name its CA in REQUESTS_CA_BUNDLE; check this machine's clock.",
-                "请更新对方证书, 或通过 REQUESTS_CA_BUNDLE 指定其 CA, 并检查本机时钟。",
+                "请更新对方证书，或通过 REQUESTS_CA_BUNDLE 指定其 CA，并检查本机时钟。",
             ),
         )
     if isinstance(error, requests.exceptions.ProxyError):
@@ -151,7 +151,7 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
     return TemporaryFailure(
         "outbound.interrupted",
         Text(f"The connection to {host} broke", f"与 {host} 的连接中断"),
-        Text("Nothing was changed; Relay tries again.", "未产生任何变更, Relay 会重试。"),
+        Text("Nothing was changed; Relay tries again.", "未产生任何变更，Relay 会重试。"),
     )
 
 

@@ -108,6 +108,6 @@ def _no_code() -> PermanentFailure:
         Text("The archive has no code file to update with", "压缩包中没有可用于更新的代码文件"),
         Text(
             "Only an exported function can replace one. Upload an export, or choose another name.",
-            "只有导出的函数包才能用于覆盖更新。请上传导出包, 或使用其他函数名。",
+            "只有导出的函数包才能用于覆盖更新。请上传导出包，或使用其他函数名。",
         ),
     )

@@ -141,7 +141,7 @@ def _words(status: int) -> tuple[str, Text, Text]:
             "channel.moved",
             Text(
                 f"The channel's URL answers with a redirect ({status}), which is not followed",
-                f"频道的 URL 返回了重定向({status}), Relay 不会跟随重定向",
+                f"频道的 URL 返回了重定向（{status}），Relay 不会跟随重定向",
             ),
             Text(
                 "Put the address it has moved to into the channel's url.",
@@ -151,16 +151,16 @@ def _words(status: int) -> tuple[str, Text, Text]:
     if status >= 500:
         return (
             "channel.down",
-            Text(f"The channel is out of order ({status})", f"频道暂时不可用({status})"),
+            Text(f"The channel is out of order ({status})", f"频道暂时不可用（{status}）"),
             Text("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
         )
     return (
         "channel.refused",
-        Text(f"The channel did not take the message ({status})", f"频道没有接受该消息({status})"),
+        Text(f"The channel did not take the message ({status})", f"频道没有接受该消息（{status}）"),
         Text(
             "Check the channel's url and secret, and what the receiver logs; "
             "Relay tries again meanwhile.",
-            "请检查频道的 url 和 secret 以及接收端日志; 其间 Relay 会继续重试。",
+            "请检查频道的 url 和 secret 以及接收端日志；其间 Relay 会继续重试。",
         ),
     )
 

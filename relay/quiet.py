@@ -107,12 +107,12 @@ def in_quiet_hours(settings: ChannelSettings, until: datetime) -> Problem:
         "message.quiet_hours",
         Text(
             f"The channel has quiet hours: it is told at {when}",
-            f"该频道处于免打扰时段, 将于 {when} 发出",
+            f"该频道处于免打扰时段，将于 {when} 发出",
         ),
         Text(
             "What is told at once is named in the channel's `urgent`; retrigger the message to "
             "post it now.",
-            "频道的 urgent 决定哪些结果立即告知; 重新触发该消息可立即发出。",
+            "频道的 urgent 决定哪些结果立即告知；重新触发该消息可立即发出。",
         ),
     )
 
@@ -124,11 +124,11 @@ def among_many(settings: ChannelSettings, until: datetime) -> Problem:
         "message.burst",
         Text(
             f"Many messages came within a minute: what waits is told together at {when}",
-            f"一分钟内消息过多, 等待中的消息将于 {when} 合并发出",
+            f"一分钟内消息过多，等待中的消息将于 {when} 合并发出",
         ),
         Text(
             "The channel's `burst` is how many are told one by one; 0: all of them.",
-            "频道的 burst 决定多少条以内逐条发出; 0 表示始终逐条发出。",
+            "频道的 burst 决定多少条以内逐条发出；0 表示始终逐条发出。",
         ),
     )
 

@@ -35,7 +35,7 @@ from relay.settings import Settings
 REASONS: Mapping[str, Text] = {
     "superseded": Text(
         "A newer version of the object was announced; that one is imported instead.",
-        "该对象已有更新的版本, 将改为导入新版本。",
+        "该对象已有更新的版本，将改为导入新版本。",
     ),
     "gone": Text(
         "The object is no longer in the bucket.",

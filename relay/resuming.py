@@ -126,10 +126,10 @@ def _other_size(said: int, now: int) -> Superseded:
         "object.other_size",
         Text(
             f"The object has {now} bytes now; it had {said} when it was looked at",
-            f"对象现为 {now} 字节, 检查时为 {said} 字节",
+            f"对象现为 {now} 字节，检查时为 {said} 字节",
         ),
         Text(
             "It was replaced in between; the newer upload has its own delivery.",
-            "对象已被替换, 新的上传会有自己的投递。",
+            "对象已被替换，新的上传会有自己的投递。",
         ),
     )

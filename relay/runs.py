@@ -107,6 +107,6 @@ def crashed(times: int) -> Problem:
         Text(
             "Look at the process's end in its logs (memory limit, crash of a plug-in), then "
             "retrigger.",
-            "请查看进程日志中的退出原因(内存限制、插件崩溃等), 然后重新触发。",
+            "请查看进程日志中的退出原因（内存限制、插件崩溃等），然后重新触发。",
         ),
     )

@@ -149,7 +149,7 @@ def identity_of(
         Text(
             "The record has no version, sequencer, etag or time: one upload of the object "
             "cannot be told from another",
-            "记录中没有 version、sequencer、etag 或时间: 无法区分该对象的不同上传",
+            "记录中没有 version、sequencer、etag 或时间：无法区分该对象的不同上传",
         ),
     )
 

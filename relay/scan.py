@@ -121,12 +121,12 @@ def silence(source: str) -> Problem:
         "source.silent",
         Text(
             "Objects came that nobody announced, and no notification since: scans find them, late",
-            "有新对象出现但未收到通知, 此后也没有任何通知: 只能靠扫描发现, 会有延迟",
+            "有新对象出现但未收到通知，此后也没有任何通知：只能靠扫描发现，会有延迟",
         ),
         Text(
             "Check at the storage where it sends its notifications, and whether it may; "
             f"`relay sources setup {source}` shows how it should be.",
-            f"请在存储端检查通知的发送地址与权限; 正确的配置见 `relay sources setup {source}`。",
+            f"请在存储端检查通知的发送地址与权限；正确的配置见 `relay sources setup {source}`。",
         ),
     )
 

@@ -198,8 +198,8 @@ def example(door: Door) -> Iterator[Step]:
         Text(
             'Any script can announce an object too, signed with the secret ("signed" in accept). '
             "The id names the upload: the same one when it is sent again",
-            '任何脚本都可以通知一个对象, 用 secret 签名 (accept 含 "signed")。'
-            "id 代表该次上传: 重发时应相同",
+            '任何脚本都可以通知一个对象，用 secret 签名（accept 含 "signed"）。'
+            "id 代表该次上传：重发时应相同",
         ),
         f"body={quoted(told)}",
         'id="upload-$(date +%s)-$$" now=$(date +%s)',
@@ -241,8 +241,8 @@ def local(door: Door) -> Iterator[Step]:
         Text(
             f"Nothing needs to be set up: Relay watches {folder} and looks again every scan_every. "
             "Write under a hidden name, or one that ends in .part or .tmp, and rename",
-            f"无需设置: Relay 监视 {folder} 并定期扫描。"
-            "请先以隐藏名称或 .part、.tmp 结尾写入, 再改名",
+            f"无需设置：Relay 监视 {folder} 并定期扫描。"
+            "请先以隐藏名称或 .part、.tmp 结尾写入，再改名",
         )
     )
 

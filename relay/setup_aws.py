@@ -64,9 +64,9 @@ def _no_road(door: Door) -> Text:
         "AWS S3 posts to nobody itself: let it write to an SQS queue that Relay pulls. Put "
         f'sqs_queue_url = "{url}" into [sources.{door.source}]. For SNS instead, put '
         'sns_topic_arns there and "sns" into accept; for EventBridge, "eventbridge"',
-        "AWS S3 不会直接发送 HTTP 请求: 请让它写入由 Relay 拉取的 SQS 队列, 并在 "
-        f'[sources.{door.source}] 中设置 sqs_queue_url = "{url}"。若用 SNS, 请设置 sns_topic_arns '
-        '并在 accept 中加入 "sns"; 若用 EventBridge, 请加入 "eventbridge"',
+        "AWS S3 不会直接发送 HTTP 请求：请让它写入由 Relay 拉取的 SQS 队列，并在 "
+        f'[sources.{door.source}] 中设置 sqs_queue_url = "{url}"。若用 SNS，请设置 sns_topic_arns '
+        '并在 accept 中加入 "sns"；若用 EventBridge，请加入 "eventbridge"',
     )
 
 
@@ -91,7 +91,7 @@ def put_notifications(
             Text(
                 "Put it there. This REPLACES the bucket's rules: add those that it has to the file "
                 "first (or let --apply do it, which keeps them)",
-                "写入配置。此命令会替换该存储桶的全部规则: 请先把已有规则加入文件, 或使用 --apply",
+                "写入配置。此命令会替换该存储桶的全部规则：请先把已有规则加入文件，或使用 --apply",
             ),
             call(
                 "aws s3api get-bucket-notification-configuration",
@@ -145,7 +145,7 @@ def _subscriptions(door: Door, topic: Arn, *, forward: bool) -> Iterator[Step]:
         Text(
             "Subscribe the hook, while Relay runs and can be reached: it confirms by itself. SNS "
             "signs, so no token is needed; leave RawMessageDelivery off, which would not be signed",
-            "在 Relay 运行且可访问时订阅: 它会自动确认。SNS 自带签名, 无需 token; "
+            "在 Relay 运行且可访问时订阅：它会自动确认。SNS 自带签名，无需 token；"
             "请勿开启 RawMessageDelivery",
         ),
         call(
@@ -200,6 +200,6 @@ def _terraform(door: Door, queue: Arn) -> Step:
         )
     title = Text(
         "Or as Terraform (one aws_s3_bucket_notification holds ALL rules of its bucket)",
-        "或使用 Terraform (一个 aws_s3_bucket_notification 包含该存储桶的全部规则)",
+        "或使用 Terraform（一个 aws_s3_bucket_notification 包含该存储桶的全部规则）",
     )
     return terraform(title, joined(*blocks))

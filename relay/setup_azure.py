@@ -29,7 +29,7 @@ def azure(door: Door) -> Iterator[Step]:
                 f"Subscribe the hook to container {bucket}, while Relay runs and can be reached by "
                 "HTTPS: it answers the handshake. $STORAGE_ID is the id of the storage account "
                 "(az storage account show --query id)",
-                f"在 Relay 运行且可用 HTTPS 访问时为容器 {bucket} 创建订阅: 它会应答握手。"
+                f"在 Relay 运行且可用 HTTPS 访问时为容器 {bucket} 创建订阅：它会应答握手。"
                 "$STORAGE_ID 为存储账号的资源 id",
             ),
             call(
@@ -48,7 +48,7 @@ def azure(door: Door) -> Iterator[Step]:
     yield as_json(
         Text(
             "The same as the body of its REST API (first container)",
-            "其 REST API 的请求体 (首个容器)",
+            "其 REST API 的请求体（首个容器）",
         ),
         _azure_body(door, schema),
         "subscription.json",
@@ -59,7 +59,7 @@ def azure(door: Door) -> Iterator[Step]:
             "Event Grid tries for 24 hours, but what is answered 400 or 413 not again, and drops "
             "what it could not deliver: set a dead-letter destination, or scan_every. A token in "
             "an address should be of letters and digits only",
-            "Event Grid 重试 24 小时, 对 400 与 413 不重试, 失败后丢弃: 请设置死信目的地或 "
+            "Event Grid 重试 24 小时，对 400 与 413 不重试，失败后丢弃：请设置死信目的地或 "
             "scan_every。"
             "地址中的 token 应只含字母与数字",
         )
@@ -74,7 +74,7 @@ def _queue(door: Door) -> Iterator[Step]:
         Text(
             "The queue ($ACCOUNT: the storage account's name), and the container's events to it "
             "($STORAGE_ID: the account's id, az storage account show --query id)",
-            "队列 ($ACCOUNT 为存储账号名称) 与写入队列的事件订阅 ($STORAGE_ID 为存储账号资源 id)",
+            "队列（$ACCOUNT 为存储账号名称）与写入队列的事件订阅（$STORAGE_ID 为存储账号资源 id）",
         ),
         call("az storage queue create", f"--name {quoted(queue)}", '--account-name "$ACCOUNT"'),
         *(

@@ -17,7 +17,7 @@ def b2(door: Door) -> Iterator[Step]:
         Text(
             "A rule for each bucket; its secret must be 32 letters and digits. B2 keeps a bucket's "
             "other rules",
-            "为每个存储桶创建规则; 签名密钥须为 32 位字母与数字。已有规则会保留",
+            "为每个存储桶创建规则；签名密钥须为 32 位字母与数字。已有规则会保留",
         ),
         *(
             call(
@@ -34,7 +34,7 @@ def b2(door: Door) -> Iterator[Step]:
     yield as_json(
         Text(
             "The same for b2_set_bucket_notification_rules, which REPLACES the bucket's rules",
-            "或使用 b2_set_bucket_notification_rules (会替换该存储桶的全部规则)",
+            "或使用 b2_set_bucket_notification_rules（会替换该存储桶的全部规则）",
         ),
         {"bucketId": "BUCKET_ID", "eventNotificationRules": [_b2_rule(door)]},
     )
@@ -51,7 +51,7 @@ def b2(door: Door) -> Iterator[Step]:
     }
     body = {"bucket_id": Expression("var.bucket_id"), "notification_rules": rule}
     yield terraform(
-        Text("As Terraform (it holds ALL rules of the bucket)", "使用 Terraform (包含全部规则)"),
+        Text("As Terraform (it holds ALL rules of the bucket)", "使用 Terraform（包含全部规则）"),
         joined(
             secret("hook_secret"),
             'variable "bucket_id" {\n  type = string\n}',
@@ -62,7 +62,7 @@ def b2(door: Door) -> Iterator[Step]:
         Text(
             "B2 suspends a rule that fails for long (b2 bucket notification-rule list tells): set "
             "scan_every",
-            "长时间失败的规则会被 B2 暂停: 请设置 scan_every",
+            "长时间失败的规则会被 B2 暂停：请设置 scan_every",
         )
     )
 
@@ -87,7 +87,7 @@ def r2(door: Door) -> Iterator[Step]:
         Text(
             "A queue that can be pulled over HTTP, and the buckets that fill it. Rules of one "
             "bucket must not overlap",
-            "可通过 HTTP 拉取的队列, 以及写入它的存储桶。同一存储桶的规则不能重叠",
+            "可通过 HTTP 拉取的队列，以及写入它的存储桶。同一存储桶的规则不能重叠",
         ),
         f"npx wrangler queues create {door.name}",
         f"npx wrangler queues consumer http add {door.name}",

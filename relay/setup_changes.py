@@ -83,7 +83,7 @@ def ceph_changes(door: Door, s3: Any, topic: str) -> Iterator[Change]:
 
         words = Text(
             f"topic {topic} is there (a new one posts to {door.url})",
-            f"主题 {topic} (新建时发送到 {door.url})",
+            f"主题 {topic}（新建时发送到 {door.url}）",
         )
         yield Change(words, is_there, make)
         yield from _rules(door, clients, topic)

@@ -90,10 +90,10 @@ def _in_words(error: Exception, thing: str) -> Exception:
     said = "".join(one if one.isprintable() else " " for one in str(found.get("Message", "")))
     return PermanentFailure(
         "setup.refused",
-        Text(f"{thing} refuses it: {said[:_LONGEST]}", f"{thing} 拒绝: {said[:_LONGEST]}"),
+        Text(f"{thing} refuses it: {said[:_LONGEST]}", f"{thing} 拒绝：{said[:_LONGEST]}"),
         Text(
             "The destination must be there and let the store write to it, and two rules must not "
             "tell of the same objects.",
-            "目的地必须存在且允许存储写入, 两条规则不能涉及相同对象。",
+            "目的地必须存在且允许存储写入，两条规则不能涉及相同对象。",
         ),
     )

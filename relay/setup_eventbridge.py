@@ -19,7 +19,7 @@ def through_eventbridge(door: Door, *, queue: bool) -> Iterator[Step]:
         yield command(
             Text(
                 f"Have {bucket} tell EventBridge. This REPLACES its rules: add those it has",
-                f"让 {bucket} 通知 EventBridge。此命令会替换其全部规则: 请加入已有规则",
+                f"让 {bucket} 通知 EventBridge。此命令会替换其全部规则：请加入已有规则",
             ),
             call(
                 "aws s3api put-bucket-notification-configuration",
@@ -58,7 +58,7 @@ def _to_queue(door: Door) -> Iterator[Step]:
 def _to_hook(door: Door, region: str) -> Iterator[Step]:
     login = f'"BasicAuthParameters={{Username=relay,Password={door.shown("token")}}}"'
     yield command(
-        Text("Send them to the hook, with the token as password", "发送到 hook, 以 token 为密码"),
+        Text("Send them to the hook, with the token as password", "发送到 hook，以 token 为密码"),
         call(
             "aws events create-connection",
             f"--region {region}",
@@ -87,8 +87,8 @@ def _to_hook(door: Door, region: str) -> Iterator[Step]:
             "$ROLE_ARN is a role that events.amazonaws.com may assume and that may "
             "events:InvokeApiDestination on the destination. EventBridge drops what is answered "
             "4xx: give the target a dead-letter queue",
-            "$CONNECTION_ARN 与 $API_DESTINATION_ARN 见前面命令的输出; $ROLE_ARN 是允许 "
+            "$CONNECTION_ARN 与 $API_DESTINATION_ARN 见前面命令的输出；$ROLE_ARN 是允许 "
             "events.amazonaws.com 担任、并有 events:InvokeApiDestination 权限的角色。"
-            "EventBridge 会丢弃得到 4xx 的事件: 请为目标配置死信队列",
+            "EventBridge 会丢弃得到 4xx 的事件：请为目标配置死信队列",
         )
     )

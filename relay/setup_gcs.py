@@ -19,7 +19,7 @@ def gcs(door: Door) -> Iterator[Step]:
         Text(
             "Have the buckets tell a topic (made if it is not there; done twice it tells twice). "
             "Filters are by prefix only",
-            "让存储桶通知主题 (不存在时自动创建; 重复执行会重复通知)。只支持前缀过滤",
+            "让存储桶通知主题（不存在时自动创建；重复执行会重复通知）。只支持前缀过滤",
         ),
         *(
             call(
@@ -37,7 +37,7 @@ def gcs(door: Door) -> Iterator[Step]:
         Text(
             "Cloud Storage's service agent needs roles/pubsub.publisher on the topic: gcloud "
             "grants it, Terraform does not",
-            "Cloud Storage 服务代理需对主题拥有 roles/pubsub.publisher: gcloud 会授予, "
+            "Cloud Storage 服务代理需对主题拥有 roles/pubsub.publisher: gcloud 会授予，"
             "Terraform 不会",
         )
     )
@@ -49,7 +49,7 @@ def _pull(door: Door) -> Iterator[Step]:
         Text(
             "The subscription that Relay pulls. Its account needs roles/pubsub.subscriber on it "
             "($ACCOUNT: its e-mail)",
-            "供 Relay 拉取的订阅。其账号需要 roles/pubsub.subscriber ($ACCOUNT 为账号邮箱)",
+            "供 Relay 拉取的订阅。其账号需要 roles/pubsub.subscriber（$ACCOUNT 为账号邮箱）",
         ),
         call(
             f"gcloud pubsub subscriptions create {quoted(name)}",
@@ -74,7 +74,7 @@ def _push(door: Door) -> Iterator[Step]:
         Text(
             "Push to the hook, with a token of the service account's that Relay checks. Pub/Sub's "
             "own service agent needs roles/iam.serviceAccountTokenCreator on that account",
-            "推送到 hook, 附带由 Relay 校验的服务账号令牌。Pub/Sub 服务代理需对该账号拥有 "
+            "推送到 hook，附带由 Relay 校验的服务账号令牌。Pub/Sub 服务代理需对该账号拥有 "
             "roles/iam.serviceAccountTokenCreator",
         ),
         call(
@@ -104,8 +104,8 @@ def _push(door: Door) -> Iterator[Step]:
         Text(
             "Where Google cannot reach Relay, set subscription instead, and Relay pulls. Eventarc "
             'with Cloud Run works too ("cloudevents" in accept)',
-            "若 Google 无法访问 Relay, 请设置 subscription 由 Relay 拉取。"
-            '也可使用 Eventarc 与 Cloud Run (accept 含 "cloudevents")',
+            "若 Google 无法访问 Relay，请设置 subscription 由 Relay 拉取。"
+            '也可使用 Eventarc 与 Cloud Run（accept 含 "cloudevents"）',
         )
     )
 

@@ -25,7 +25,7 @@ def obs(door: Door) -> Iterator[Step]:
         Text(
             "SMN tries six times more, then drops the message silently, and EventGrid drops too: "
             "set scan_every",
-            "SMN 重试六次后静默丢弃, EventGrid 也会丢弃: 请设置 scan_every",
+            "SMN 重试六次后静默丢弃，EventGrid 也会丢弃：请设置 scan_every",
         )
     )
 
@@ -55,7 +55,7 @@ def _smn(door: Door) -> Iterator[Step]:
         Text(
             "Subscribe the hook while Relay runs and can be reached: it confirms by itself. SMN "
             "signs, so no token is needed",
-            "在 Relay 运行且可访问时订阅: 它会自动确认。SMN 自带签名, 无需 token",
+            "在 Relay 运行且可访问时订阅：它会自动确认。SMN 自带签名，无需 token",
         ),
         call(
             "hcloud SMN AddSubscription",
@@ -67,7 +67,8 @@ def _smn(door: Door) -> Iterator[Step]:
     )
     yield terraform(
         Text(
-            "Both as Terraform, with leave for OBS to publish", "或使用 Terraform (含 OBS 发布权限)"
+            "Both as Terraform, with leave for OBS to publish",
+            "或使用 Terraform（含 OBS 发布权限）",
         ),
         joined(
             resource(
@@ -95,7 +96,7 @@ def _console(bucket: str, urn: str, wanted: Filter) -> Text:
     return Text(
         f"In OBS Console, bucket {bucket}: Event Notification > Create; topic {urn}, event "
         f"ObjectCreated, {filters}. The topic's policy must let OBS publish",
-        f"在 OBS 控制台的存储桶 {bucket} 中: 事件通知 > 创建; 主题 {urn}, 事件 ObjectCreated, "
+        f"在 OBS 控制台的存储桶 {bucket} 中：事件通知 > 创建；主题 {urn}，事件 ObjectCreated，"
         f"{filters}。主题策略需允许 OBS 发布",
     )
 
@@ -105,8 +106,8 @@ def _eventgrid(door: Door) -> Iterator[Step]:
         Text(
             "By EventGrid: the subscription, on the default channel, for its API's POST "
             "/v1/PROJECT_ID/subscriptions. It does not sign: the token is in the address",
-            "使用 EventGrid: 在 default 通道上的订阅 (EventGrid API)。"
-            "EventGrid 不签名: token 位于地址中",
+            "使用 EventGrid: 在 default 通道上的订阅（EventGrid API）。"
+            "EventGrid 不签名：token 位于地址中",
         ),
         {
             "name": door.name,
@@ -128,7 +129,7 @@ def _eventgrid(door: Door) -> Iterator[Step]:
         Text(
             "A token in an address should be of letters and digits only; give the target a "
             "dead-letter queue",
-            "地址中的 token 应只含字母与数字; 建议为目标配置死信队列",
+            "地址中的 token 应只含字母与数字；建议为目标配置死信队列",
         )
     )
 

@@ -30,7 +30,7 @@ def oci(door: Door) -> Iterator[Step]:
     yield command(
         Text(
             "Let the buckets tell of their objects, and make a topic ($COMPARTMENT: its OCID)",
-            "开启存储桶的对象事件并创建主题 ($COMPARTMENT 为区间 OCID)",
+            "开启存储桶的对象事件并创建主题（$COMPARTMENT 为区间 OCID）",
         ),
         *(
             call("oci os bucket update", f"--name {quoted(bucket)}", "--object-events-enabled true")
@@ -42,8 +42,8 @@ def oci(door: Door) -> Iterator[Step]:
         Text(
             "Subscribe the hook while Relay runs and can be reached: it confirms by itself "
             "($TOPIC: topic-id in the answer before; a token of letters and digits)",
-            "在 Relay 运行且可访问时订阅: 它会自动确认 "
-            "($TOPIC 为前一输出中的 topic-id; token 只含字母与数字)",
+            "在 Relay 运行且可访问时订阅：它会自动确认 "
+            "（$TOPIC 为前一输出中的 topic-id; token 只含字母与数字）",
         ),
         call(
             "oci ons subscription create",
@@ -55,7 +55,7 @@ def oci(door: Door) -> Iterator[Step]:
     )
     yield as_json(Text("Which events", "选择事件"), condition, "condition.json")
     yield as_json(
-        Text("Where they go: put the topic's OCID in", "发送目的地: 填入主题 OCID"),
+        Text("Where they go: put the topic's OCID in", "发送目的地：填入主题 OCID"),
         {"actions": [{"actionType": "ONS", "isEnabled": True, "topicId": "TOPIC_OCID"}]},
         "actions.json",
     )
@@ -86,7 +86,7 @@ def ibm(door: Door) -> Iterator[Step]:
         Text(
             "Relay runs as the Code Engine application `relay`, in the bucket's region; Code "
             "Engine has the Notifications Manager role on the COS instance",
-            "Relay 作为名为 relay 的 Code Engine 应用运行于同一区域; Code Engine 需拥有 COS 实例的 "
+            "Relay 作为名为 relay 的 Code Engine 应用运行于同一区域；Code Engine 需拥有 COS 实例的 "
             "Notifications Manager 角色",
         ),
         *(

@@ -40,7 +40,7 @@ def oss(door: Door) -> Iterator[Step]:
         Text(
             "The topic, and the hook as its subscriber. SMQ signs, but some of its certificates "
             "prove too little: the token in the address is needed too (letters and digits only)",
-            "主题与订阅。SMQ 自带签名, 但部分证书强度不足: 地址中仍需 token (只含字母与数字)",
+            "主题与订阅。SMQ 自带签名，但部分证书强度不足：地址中仍需 token（只含字母与数字）",
         ),
         call("aliyun mns-open CreateTopic", f"--TopicName {quoted(topic)}"),
         call(
@@ -56,7 +56,7 @@ def oss(door: Door) -> Iterator[Step]:
     yield terraform(
         Text(
             "All of it as Terraform, with the rule that OSS writes to it",
-            "使用 Terraform (含 OSS 规则)",
+            "使用 Terraform（含 OSS 规则）",
         ),
         _oss_terraform(door, topic),
     )
@@ -65,8 +65,8 @@ def oss(door: Door) -> Iterator[Step]:
             "Without Terraform: OSS console > the bucket > Event Notification, events PutObject, "
             "PostObject, CopyObject, CompleteMultipartUpload, receiver: the topic. It begins to "
             "work after about ten minutes",
-            "若不使用 Terraform: OSS 控制台 > 存储桶 > 事件通知, 事件选择 PutObject、PostObject、"
-            "CopyObject、CompleteMultipartUpload, 接收终端为该主题。约十分钟后生效",
+            "若不使用 Terraform: OSS 控制台 > 存储桶 > 事件通知，事件选择 PutObject、PostObject、"
+            "CopyObject、CompleteMultipartUpload，接收终端为该主题。约十分钟后生效",
         )
     )
     if not door.settings.mns_topics:
@@ -125,16 +125,16 @@ def cos(door: Door) -> Iterator[Step]:
             f"following, with HOOK_URL={door.url} and HOOK_TOKEN={door.shown('token')} in its "
             "environment, and a COS trigger for each bucket: event cos:ObjectCreated:*"
             f"{_cos_filter(door)}",
-            "COS 不能直接发送 HTTP 请求。请用以下代码创建 SCF 函数 (Python 3.9 或更新), 环境变量 "
-            f"HOOK_URL={door.url}, HOOK_TOKEN={door.shown('token')}, 并为每个存储桶添加 "
-            f"COS 触发器: cos:ObjectCreated:*{_cos_filter(door)}",
+            "COS 不能直接发送 HTTP 请求。请用以下代码创建 SCF 函数（Python 3.9 或更新），环境变量 "
+            f"HOOK_URL={door.url}, HOOK_TOKEN={door.shown('token')}，并为每个存储桶添加 "
+            f"COS 触发器：cos:ObjectCreated:*{_cos_filter(door)}",
         )
     )
     yield Step(Text("The function", "函数代码"), "python", FORWARDER, "index.py")
     yield words(
         Text(
             "SCF tries a failed call a few times only: set scan_every",
-            "SCF 对失败的调用只重试几次: 请设置 scan_every",
+            "SCF 对失败的调用只重试几次：请设置 scan_every",
         )
     )
 

@@ -44,7 +44,7 @@ def make_queue(queue: Arn, *statements: Json) -> Iterator[Step]:
         Text(
             "The queue: who may write to it, kept for 14 days (change the account if the bucket "
             "is of another one)",
-            "队列: 写入权限与 14 天保留期 (若存储桶属于其他账号, 请修改账号)",
+            "队列：写入权限与 14 天保留期（若存储桶属于其他账号，请修改账号）",
         ),
         {
             "MessageRetentionPeriod": FOURTEEN_DAYS,

@@ -31,8 +31,8 @@ def s3(door: Door) -> Iterator[Step]:
             "If the store has a kind of its own (minio, rustfs, ceph, seaweedfs, tigris, b2, r2 "
             "...), use that kind: its setup is exact. Else the store's manual says how its "
             "webhook becomes an ARN; --arn ARN prints the rule for it, --apply makes it",
-            "若该存储有专用 kind (minio、rustfs、ceph、seaweedfs、tigris、b2、r2 等), 请使用它。"
-            "否则请查阅存储手册获得 webhook 的 ARN; --arn ARN 输出相应规则, --apply 直接写入",
+            "若该存储有专用 kind（minio、rustfs、ceph、seaweedfs、tigris、b2、r2 等），请使用它。"
+            "否则请查阅存储手册获得 webhook 的 ARN; --arn ARN 输出相应规则，--apply 直接写入",
         )
     )
     if door.arn:
@@ -45,7 +45,7 @@ def minio(door: Door) -> Iterator[Step]:
         Text(
             "Tell MinIO of the hook (ALIAS: what `mc alias set` called it). Without queue_dir it "
             "loses what cannot be sent at once; the folder must outlive restarts",
-            "在 MinIO 注册 hook (ALIAS 为 mc 中的别名)。没有 queue_dir 时, "
+            "在 MinIO 注册 hook（ALIAS 为 mc 中的别名）。没有 queue_dir 时，"
             "无法立即发送的通知会丢失",
         ),
         call(
@@ -68,7 +68,7 @@ def minio(door: Door) -> Iterator[Step]:
     arn = door.arn or MINIO_ARN
     yield command(
         Text(
-            "Which objects are told of (or let --apply do it)", "选择要通知的对象 (或使用 --apply)"
+            "Which objects are told of (or let --apply do it)", "选择要通知的对象（或使用 --apply）"
         ),
         *(_mc_event(door, bucket, arn) for bucket in door.buckets),
     )
@@ -80,7 +80,7 @@ def rustfs(door: Door) -> Iterator[Step]:
         Text(
             "In RustFS's environment; the folder must outlive restarts. For a private address "
             "also RUSTFS_OUTBOUND_ALLOW_ORIGINS",
-            "RustFS 的环境变量; 目录需持久化。私有地址还需设置 RUSTFS_OUTBOUND_ALLOW_ORIGINS",
+            "RustFS 的环境变量；目录需持久化。私有地址还需设置 RUSTFS_OUTBOUND_ALLOW_ORIGINS",
         ),
         "export RUSTFS_NOTIFY_ENABLE=true",
         "export RUSTFS_NOTIFY_WEBHOOK_ENABLE_RELAY=on",
@@ -104,7 +104,7 @@ def ceph(door: Door) -> Iterator[Step]:
             f"{door.shown('token')}, with other characters than letters and digits "
             "percent-encoded",
             "主题。persistent 表示保留并重试。请以 token 替换 "
-            f"{door.shown('token')} (特殊字符需百分号编码)",
+            f"{door.shown('token')}（特殊字符需百分号编码）",
         ),
         ceph_attributes(door, door.shown("token")),
         "topic.json",
@@ -115,7 +115,7 @@ def ceph(door: Door) -> Iterator[Step]:
         Text(
             "Make it; the answer names its ARN (over HTTPS only: RGW takes no credentials of an "
             "endpoint otherwise)",
-            "创建主题, 输出中有其 ARN (必须使用 HTTPS, 否则 RGW 不接受 endpoint 中的凭证)",
+            "创建主题，输出中有其 ARN（必须使用 HTTPS，否则 RGW 不接受 endpoint 中的凭证）",
         ),
         call(
             "aws sns create-topic",
@@ -156,7 +156,7 @@ def seaweedfs(door: Door) -> Iterator[Step]:
         Text(
             "For the filer, in its folder, ~/.seaweedfs or /etc/seaweedfs. Put the token in place "
             f"of {door.shown('token')}, and restart the filer",
-            f"供 filer 使用: 以 token 替换 {door.shown('token')} 后重启 filer",
+            f"供 filer 使用：以 token 替换 {door.shown('token')} 后重启 filer",
         ),
         "toml",
         text,
@@ -166,7 +166,7 @@ def seaweedfs(door: Door) -> Iterator[Step]:
         Text(
             "The filer keeps what waits in memory only and gives up after max_retries: set "
             "scan_every, so that a scan finds what was lost",
-            "filer 只在内存中保留待发送的通知, 重试次数用尽即放弃: 请设置 scan_every 以便扫描补漏",
+            "filer 只在内存中保留待发送的通知，重试次数用尽即放弃：请设置 scan_every 以便扫描补漏",
         )
     )
 
@@ -177,7 +177,7 @@ def tigris(door: Door) -> Iterator[Step]:
             f"In Tigris's dashboard, for each of {', '.join(door.buckets)}: Settings > Object "
             f"Notifications; webhook {door.url}, authentication Token = the value of "
             f"{door.shown('token')}",
-            f"在 Tigris 控制台中为 {', '.join(door.buckets)} 打开 Settings > Object Notifications; "
+            f"在 Tigris 控制台中为 {', '.join(door.buckets)} 打开 Settings > Object Notifications；"
             f"webhook 为 {door.url}, Token 为 {door.shown('token')} 的值",
         )
     )
@@ -197,7 +197,7 @@ def tigris(door: Door) -> Iterator[Step]:
     yield words(
         Text(
             "Tigris tries three times, then never again: set scan_every",
-            "Tigris 只重试三次: 请设置 scan_every",
+            "Tigris 只重试三次：请设置 scan_every",
         )
     )
 
@@ -223,7 +223,7 @@ def _waits(store: str) -> Iterator[Step]:
         Text(
             f"{store} sends one after the other: while Relay does not answer, all later events "
             "wait. Watch its queue_dir, and set scan_every",
-            f"{store} 逐个发送: Relay 未应答时其后的事件都会等待。"
+            f"{store} 逐个发送：Relay 未应答时其后的事件都会等待。"
             "请关注 queue_dir 并设置 scan_every",
         )
     )

@@ -37,7 +37,7 @@ def archived(thing: str, code: str) -> PermanentFailure:
     return PermanentFailure(
         "object.archived",
         Text(f"{thing} lies in an archive tier", f"{thing} 位于归档存储层"),
-        Text("Restore it, then retrigger.", "请先恢复对象, 再重新触发。"),
+        Text("Restore it, then retrigger.", "请先恢复对象，再重新触发。"),
         answer=code,
     )
 
@@ -46,7 +46,7 @@ def no_bucket(thing: str, code: str) -> PermanentFailure:
     """A bucket, container, queue or subscription that is not there."""
     return PermanentFailure(
         "storage.no_bucket",
-        Text(f"There is no such bucket or queue: {thing}", f"存储桶或队列不存在: {thing}"),
+        Text(f"There is no such bucket or queue: {thing}", f"存储桶或队列不存在：{thing}"),
         Text(
             "Check its name, endpoint_url and region; other stores hold other buckets.",
             "请检查名称、endpoint_url 与 region: 不同存储之间不共享存储桶。",
@@ -71,7 +71,7 @@ def bad_key(why: Text) -> PermanentFailure:
     """A key that no object of the store can have, so that asking would find another one."""
     return PermanentFailure(
         "storage.bad_key",
-        Text(f"The store has no objects of such a key: {why.en}", f"存储中不可能有此键: {why.zh}"),
+        Text(f"The store has no objects of such a key: {why.en}", f"存储中不可能有此键：{why.zh}"),
         Text("Check the key.", "请检查对象键。"),
     )
 
@@ -80,7 +80,7 @@ def busy(thing: str, code: str, retry_after: timedelta | None) -> TemporaryFailu
     """A store that cannot answer now."""
     return TemporaryFailure(
         "storage.busy",
-        Text(f"The store is busy: {thing} ({code})", f"存储繁忙: {thing} ({code})"),
+        Text(f"The store is busy: {thing} ({code})", f"存储繁忙：{thing} ({code})"),
         Text("Relay tries again.", "Relay 会重试。"),
         answer=code,
         retry_after=retry_after,
@@ -124,11 +124,11 @@ def not_understood(thing: str, code: str) -> TemporaryFailure:
         "storage.not_understood",
         Text(
             f"The store's answer about {thing} is none ({code})",
-            f"存储对 {thing} 的应答无法识别 ({code})",
+            f"存储对 {thing} 的应答无法识别（{code}）",
         ),
         Text(
             "A proxy before it may answer instead; check endpoint_url.",
-            "可能是其前置代理的应答, 请检查 endpoint_url。",
+            "可能是其前置代理的应答，请检查 endpoint_url。",
         ),
         answer=code,
     )
@@ -144,7 +144,7 @@ def goes_round(bucket: str) -> PermanentFailure:
         ),
         Text(
             "It, or a proxy before it, says the same page over and over; Relay needs all of them.",
-            "存储或其前置代理不断返回同一页, 而 Relay 需要全部页面。",
+            "存储或其前置代理不断返回同一页，而 Relay 需要全部页面。",
         ),
     )
 
@@ -155,7 +155,7 @@ def not_deleted(count: int) -> TemporaryFailure:
         "queue.not_deleted",
         Text(
             f"{count} messages could not be deleted from the queue; they come again",
-            f"{count} 条消息未能从队列删除, 将再次收到",
+            f"{count} 条消息未能从队列删除，将再次收到",
         ),
     )
 
@@ -167,7 +167,7 @@ def no_length(thing: str) -> TemporaryFailure:
         Text(f"The store does not say how long {thing} is", f"存储未告知 {thing} 的长度"),
         Text(
             "It, or a proxy before it, sends no Content-Length; Relay needs that.",
-            "存储或其前置代理未发送 Content-Length, 而 Relay 需要它。",
+            "存储或其前置代理未发送 Content-Length，而 Relay 需要它。",
         ),
     )
 
@@ -182,6 +182,6 @@ def no_ranges(thing: str) -> PermanentFailure:
         ),
         Text(
             "It, or a proxy before it, does not honour Range; Relay needs that.",
-            "存储或其前置代理不支持 Range 请求, 而 Relay 需要它。",
+            "存储或其前置代理不支持 Range 请求，而 Relay 需要它。",
         ),
     )

@@ -21,7 +21,7 @@ MOST_NODES = 50_000
 
 _DATE = "tag:yaml.org,2002:timestamp"
 _PLAINER = Text(
-    "Write the YAML plainly, as the export wrote it.", "请使用普通写法, 与导出的 YAML 保持一致。"
+    "Write the YAML plainly, as the export wrote it.", "请使用普通写法，与导出的 YAML 保持一致。"
 )
 
 
@@ -68,9 +68,11 @@ def _check_events(text: str) -> None:
         if nodes > MOST_NODES:
             raise _refused("long", f"has over {MOST_NODES} values", f"超过 {MOST_NODES} 个值")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _refused("alias", "uses anchors or aliases (& and *)", "使用了锚点或别名(& 和 *)")
+            raise _refused(
+                "alias", "uses anchors or aliases (& and *)", "使用了锚点或别名（& 和 *）"
+            )
         if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None):
-            raise _refused("tag", "uses tags (!)", "使用了标签(!)")
+            raise _refused("tag", "uses tags (!)", "使用了标签（!）")
 
 
 def _step(event: yaml.Event) -> int:
@@ -94,11 +96,11 @@ def _where(error: yaml.MarkedYAMLError) -> Text:
     if error.problem_mark is None:
         return Text(problem, problem)
     line = error.problem_mark.line + 1
-    return Text(f"line {line}: {problem}", f"第 {line} 行: {problem}")
+    return Text(f"line {line}: {problem}", f"第 {line} 行：{problem}")
 
 
 def _syntax(detail: Text) -> PermanentFailure:
-    return _refused("syntax", f"cannot be read: {detail.en}", f"无法解析: {detail.zh}")
+    return _refused("syntax", f"cannot be read: {detail.en}", f"无法解析：{detail.zh}")
 
 
 def _refused(kind: str, en: str, zh: str) -> PermanentFailure:

@@ -150,7 +150,7 @@ class FolderWatch:
                     f"sources.{self._source} 的文件夹不存在",
                 ),
                 Text(
-                    "Create or mount it; Relay keeps looking.", "请创建或挂载; Relay 会继续检查。"
+                    "Create or mount it; Relay keeps looking.", "请创建或挂载；Relay 会继续检查。"
                 ),
             ) from error
         identity = (seen.st_dev, seen.st_ino)

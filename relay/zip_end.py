@@ -112,7 +112,7 @@ _KINDS = (
     (b"%PDF", Text("a PDF", "PDF 文件")),
     (b"\x7fELF", Text("a program", "可执行程序")),
     (b"MZ", Text("a Windows program", "Windows 程序")),
-    (b"<?xml", Text("XML, perhaps a store's error answer", "XML, 可能是存储返回的错误信息")),
+    (b"<?xml", Text("XML, perhaps a store's error answer", "XML，可能是存储返回的错误信息")),
     (b"<", Text("a web page", "网页")),
     (b"{", Text("JSON", "JSON 文本")),
 )

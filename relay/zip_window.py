@@ -57,7 +57,7 @@ class Window:
                 "object.cut",
                 Text(
                     f"The store gave {len(piece)} bytes where {stop - start} were asked for",
-                    f"请求 {stop - start} 字节, 存储只返回了 {len(piece)} 字节",
+                    f"请求 {stop - start} 字节，存储只返回了 {len(piece)} 字节",
                 ),
             )
         self._pieces.append((start, piece))

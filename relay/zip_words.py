@@ -23,11 +23,11 @@ class Saying(NamedTuple):
 
 AGAIN = Text(
     "Export the function again and upload that file unchanged.",
-    "请重新导出该函数, 并原样上传导出的文件。",
+    "请重新导出该函数，并原样上传导出的文件。",
 )
 UPLOAD = Text(
     "Compare the object's size with the file's, and upload it again.",
-    "请核对对象与本地文件的大小是否一致, 然后重新上传。",
+    "请核对对象与本地文件的大小是否一致，然后重新上传。",
 )
 HONEST = Text(
     "Programs would see different files in it. Make the zip anew with an ordinary tool.",
@@ -41,7 +41,7 @@ PLAIN = Text(
     "Make the zip anew with ordinary files, stored or deflated.",
     "请仅用普通文件、以存储或 Deflate 方式重新打包。",
 )
-LIMITS = Text("Make the package smaller, or split the function.", "请缩小代码包, 或拆分函数。")
+LIMITS = Text("Make the package smaller, or split the function.", "请缩小代码包，或拆分函数。")
 
 
 def _error(en: str, zh: str, hint: Text) -> Saying:
@@ -54,13 +54,13 @@ def _warning(en: str, zh: str, hint: Text) -> Saying:
 
 SAYINGS: dict[str, Saying] = {
     # Is it a whole zip?
-    "archive.empty_object": _error("The object is empty (0 bytes)", "对象为空(0 字节)", UPLOAD),
+    "archive.empty_object": _error("The object is empty (0 bytes)", "对象为空（0 字节）", UPLOAD),
     "archive.not_a_zip": _error(
-        "This is not a zip archive: it looks like {kind}", "这不是 zip 文件, 看起来是{kind}", AGAIN
+        "This is not a zip archive: it looks like {kind}", "这不是 zip 文件，看起来是{kind}", AGAIN
     ),
     "archive.truncated": _error(
         "The end of the archive is missing: the upload was cut",
-        "压缩包的结尾缺失: 上传可能中途断开",
+        "压缩包的结尾缺失：上传可能中途断开",
         UPLOAD,
     ),
     "archive.multi_disk": _error(
@@ -69,22 +69,22 @@ SAYINGS: dict[str, Saying] = {
     "archive.empty": _error("The archive contains no files", "压缩包内没有任何文件", AGAIN),
     "archive.too_large": _error(
         "The archive has {size:,} bytes; at most {limit:,} are allowed",
-        "压缩包为 {size:,} 字节, 上限为 {limit:,} 字节",
+        "压缩包为 {size:,} 字节，上限为 {limit:,} 字节",
         LIMITS,
     ),
     "archive.large": _warning(
         "The archive has {size:,} bytes, more than an exported function can have ({limit:,})",
-        "压缩包为 {size:,} 字节, 超过导出函数的上限({limit:,})",
+        "压缩包为 {size:,} 字节，超过导出函数的上限（{limit:,}）",
         Text(
             "The import API names a higher limit, so it is tried all the same.",
-            "导入接口给出的上限更高, 因此仍会尝试导入。",
+            "导入接口给出的上限更高，因此仍会尝试导入。",
         ),
     ),
     # Its ends and its directory
     "archive.prefix": _error(
         "{count:,} bytes lie before the archive: something was put in front, or it is a piece of "
         "a longer archive",
-        "压缩包之前有 {count:,} 字节多余内容: 前面拼接了其他数据, 或这只是更大压缩包的一段",
+        "压缩包之前有 {count:,} 字节多余内容：前面拼接了其他数据，或这只是更大压缩包的一段",
         AGAIN,
     ),
     "archive.trailing": _error(
@@ -95,20 +95,20 @@ SAYINGS: dict[str, Saying] = {
     "archive.two_ends": _error("The archive has two ends", "压缩包含有两个结尾记录", HONEST),
     "archive.zip64": _error(
         "The ZIP64 records do not fit the others: {detail}",
-        "ZIP64 记录与其他记录不一致: {detail}",
+        "ZIP64 记录与其他记录不一致：{detail}",
         AGAIN,
     ),
     "archive.directory": _error(
-        "The archive's directory is damaged: {detail}", "压缩包的目录已损坏: {detail}", UPLOAD
+        "The archive's directory is damaged: {detail}", "压缩包的目录已损坏：{detail}", UPLOAD
     ),
     "archive.directory_size": _error(
         "The archive's directory has {size:,} bytes; at most {limit:,} are read",
-        "压缩包的目录为 {size:,} 字节, 上限为 {limit:,} 字节",
+        "压缩包的目录为 {size:,} 字节，上限为 {limit:,} 字节",
         LIMITS,
     ),
     "archive.too_many": _error(
         "The archive lists {count:,} entries; at most {limit:,} are allowed",
-        "压缩包含 {count:,} 个条目, 上限为 {limit:,} 个",
+        "压缩包含 {count:,} 个条目，上限为 {limit:,} 个",
         LIMITS,
     ),
     "archive.overlap": _error(
@@ -116,10 +116,10 @@ SAYINGS: dict[str, Saying] = {
     ),
     "archive.gap": _error(
         "{count:,} bytes belong to no file of the archive (before {before})",
-        "有 {count:,} 字节不属于任何文件(位于 {before} 之前)",
+        "有 {count:,} 字节不属于任何文件（位于 {before} 之前）",
         Text(
             "They may hide files that only some programs see, so they are refused. Make it anew.",
-            "其中可能藏有仅部分程序可见的文件, 因此拒绝。请重新打包。",
+            "其中可能藏有仅部分程序可见的文件，因此拒绝。请重新打包。",
         ),
     ),
     "archive.version": _error(
@@ -132,7 +132,7 @@ SAYINGS: dict[str, Saying] = {
     ),
     "archive.headers_differ": _error(
         "{name} is described twice, and the two differ in: {fields}",
-        "{name} 的两处描述不一致: {fields}",
+        "{name} 的两处描述不一致：{fields}",
         HONEST,
     ),
     "archive.local_missing": _error(
@@ -151,7 +151,7 @@ SAYINGS: dict[str, Saying] = {
     "archive.name_drive": _error("{name} names a drive", "{name} 含有盘符", RENAME),
     "archive.name_backslash": _error(
         "{name} has a backslash, which is a folder on some systems only",
-        "{name} 含有反斜杠, 仅在部分系统上表示目录",
+        "{name} 含有反斜杠，仅在部分系统上表示目录",
         RENAME,
     ),
     "archive.name_control": _error(
@@ -159,18 +159,18 @@ SAYINGS: dict[str, Saying] = {
     ),
     "archive.name_direction": _error(
         "The name {name} has invisible characters that make it look like another",
-        "名称 {name} 含有不可见字符, 看起来会像另一个名称",
+        "名称 {name} 含有不可见字符，看起来会像另一个名称",
         RENAME,
     ),
     "archive.name_encoding": _error(
-        "The name {name} is marked as UTF-8 and is not", "名称 {name} 标记为 UTF-8, 但并不是", PLAIN
+        "The name {name} is marked as UTF-8 and is not", "名称 {name} 标记为 UTF-8，但并不是", PLAIN
     ),
     "archive.name_unmarked": _warning(
         "The name {name} has special characters and does not say in which encoding",
-        "名称 {name} 含有特殊字符, 但未注明编码",
+        "名称 {name} 含有特殊字符，但未注明编码",
         Text(
             "It may show as other characters in the cloud; the bytes inside are not touched.",
-            "在云端可能显示为其他字符, 文件内容不受影响。",
+            "在云端可能显示为其他字符，文件内容不受影响。",
         ),
     ),
     "archive.two_names": _error("{name} has a second, other name", "{name} 另有不同的名称", HONEST),
@@ -185,7 +185,7 @@ SAYINGS: dict[str, Saying] = {
         "{name} 与 {other} 仅大小写不同",
         Text(
             "Linux keeps both, and functions run there; Windows and macOS would keep one.",
-            "函数运行于 Linux, 两者都会保留; 在 Windows 和 macOS 上只会保留一个。",
+            "函数运行于 Linux，两者都会保留；在 Windows 和 macOS 上只会保留一个。",
         ),
     ),
     "archive.file_and_folder": _error(
@@ -206,12 +206,12 @@ SAYINGS: dict[str, Saying] = {
     ),
     "archive.method": _error(
         "{name} is packed by {method}; only stored and deflated are read everywhere",
-        "{name} 使用 {method} 压缩; 仅支持存储或 Deflate",
+        "{name} 使用 {method} 压缩；仅支持存储或 Deflate",
         PLAIN,
     ),
     "archive.sizes": _error(
         "{name} cannot unpack to the {size:,} bytes it claims from {compressed:,}",
-        "{name} 声称由 {compressed:,} 字节解压为 {size:,} 字节, 这不可能",
+        "{name} 声称由 {compressed:,} 字节解压为 {size:,} 字节，这不可能",
         UPLOAD,
     ),
     "archive.bomb_ratio": _error(
@@ -219,13 +219,13 @@ SAYINGS: dict[str, Saying] = {
     ),
     "archive.bomb_sum": _error(
         "Unpacked, the archive has {size:,} bytes; at most {limit:,} are allowed",
-        "压缩包解压后为 {size:,} 字节, 上限为 {limit:,} 字节",
+        "压缩包解压后为 {size:,} 字节，上限为 {limit:,} 字节",
         LIMITS,
     ),
     "archive.crc": _error("The content of {name} is damaged", "{name} 的内容已损坏", UPLOAD),
     "archive.inflate": _error(
         "{name} cannot be unpacked: its compressed data is damaged",
-        "{name} 无法解压: 压缩数据已损坏",
+        "{name} 无法解压：压缩数据已损坏",
         UPLOAD,
     ),
     "archive.size_differs": _error(

@@ -64,7 +64,7 @@ def test_another_etag_is_told_with_what_is_there_of_that_version():
         "The notification announced the ETag e1 (9 bytes), the store holds the ETag e2 (3 bytes)"
     )
     assert caught.value.message.en == words
-    assert "ETag e1(9 字节)" in caught.value.message.zh
+    assert "ETag e1（9 字节）" in caught.value.message.zh
     assert shelf.asked[-1] == ref(version="v2", size=9)
 
 

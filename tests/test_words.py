@@ -81,7 +81,7 @@ def test_a_template_that_fails_costs_nothing_but_itself_and_the_card_says_so(bro
     assert shown.name == "mine"
     assert shown.footer.endswith("own words that failed: title")
     assert "words failed" in caplog.text
-    assert "自定义文案出错: title" in said(told, "zh", title=broken).footer
+    assert "自定义文案出错：title" in said(told, "zh", title=broken).footer
 
 
 def test_foreign_text_in_a_template_is_cleaned_and_cut_as_everywhere():

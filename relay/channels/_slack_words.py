@@ -17,21 +17,21 @@ Words = tuple[Text, Text]
 _NEW_URL = Text(
     "Make a new incoming webhook in Slack and put its URL into the channel's url; "
     "then retrigger the message.",
-    "请在 Slack 中新建 Incoming Webhook, 将其 URL 填入频道的 url, 然后重新触发该消息。",
+    "请在 Slack 中新建 Incoming Webhook，将其 URL 填入频道的 url，然后重新触发该消息。",
 )
 _NEW_TOKEN = Text(
     "Copy the Bot User OAuth Token from the app's page OAuth & Permissions into the channel's "
     "token; then retrigger the message.",
-    "请在应用的 OAuth & Permissions 页面复制 Bot User OAuth Token, 填入频道的 token, "
+    "请在应用的 OAuth & Permissions 页面复制 Bot User OAuth Token，填入频道的 token，"
     "然后重新触发该消息。",
 )
 _ASK_ADMIN = Text(
     "Ask a Slack administrator to allow it, then retrigger the message.",
-    "请联系 Slack 管理员放行, 然后重新触发该消息。",
+    "请联系 Slack 管理员放行，然后重新触发该消息。",
 )
 _REPORT = Text(
     "This is a fault of Relay: please report it with the delivery's id.",
-    "这是 Relay 的缺陷, 请附上投递编号反馈给我们。",
+    "这是 Relay 的缺陷，请附上投递编号反馈给我们。",
 )
 _UNREADABLE = (Text("Slack could not read our message", "Slack 无法解析该消息"), _REPORT)
 
@@ -71,7 +71,7 @@ WEBHOOK: Mapping[str, Words] = {
         Text(
             "Unarchive the channel in Slack, or make a webhook for another one; "
             "then retrigger the message.",
-            "请在 Slack 中取消归档, 或为其他频道新建 Webhook, 然后重新触发该消息。",
+            "请在 Slack 中取消归档，或为其他频道新建 Webhook，然后重新触发该消息。",
         ),
     ),
     "action_prohibited": (
@@ -88,7 +88,7 @@ WEBHOOK: Mapping[str, Words] = {
         ),
         Text(
             "Ask a Slack administrator to allow it, or use another channel.",
-            "请联系 Slack 管理员放行, 或改用其他频道。",
+            "请联系 Slack 管理员放行，或改用其他频道。",
         ),
     ),
     "invalid_payload": _UNREADABLE,
@@ -98,7 +98,7 @@ OTHER: Words = (
     Text("Slack refused the message", "Slack 拒绝了该消息"),
     Text(
         "Its answer is kept with the attempt. Check the channel's url, then retrigger the message.",
-        "Slack 的应答保存在该次尝试中。请检查频道的 url, 然后重新触发该消息。",
+        "Slack 的应答保存在该次尝试中。请检查频道的 url，然后重新触发该消息。",
     ),
 )
 
@@ -111,7 +111,7 @@ _BOT: tuple[tuple[str, Words], ...] = (
                 "Type /invite @ and the bot's name in the channel (or give the app the scope "
                 "chat:write.public for public ones); then retrigger the message.",
                 "请在频道中输入 /invite @机器人名 邀请它加入"
-                "(公开频道也可为应用添加 chat:write.public 权限), 然后重新触发该消息。",
+                "（公开频道也可为应用添加 chat:write.public 权限），然后重新触发该消息。",
             ),
         ),
     ),
@@ -120,12 +120,12 @@ _BOT: tuple[tuple[str, Words], ...] = (
         (
             Text(
                 "Slack knows no such channel, or the bot may not see it",
-                "Slack 找不到该频道, 或机器人无权看到它",
+                "Slack 找不到该频道，或机器人无权看到它",
             ),
             Text(
                 "Put the channel's id (C..., at the foot of its details) into `channel`; into a "
                 "private one the bot has to be invited. Then retrigger the message.",
-                "请把频道 ID(C 开头, 见频道详情底部)填入 channel; "
+                "请把频道 ID（C 开头，见频道详情底部）填入 channel；"
                 "私有频道须先邀请机器人加入。然后重新触发该消息。",
             ),
         ),
@@ -136,7 +136,7 @@ _BOT: tuple[tuple[str, Words], ...] = (
             Text("The Slack channel is archived", "该 Slack 频道已归档"),
             Text(
                 "Unarchive it in Slack, or set another channel; then retrigger the message.",
-                "请在 Slack 中取消归档, 或改用其他频道, 然后重新触发该消息。",
+                "请在 Slack 中取消归档，或改用其他频道，然后重新触发该消息。",
             ),
         ),
     ),
@@ -164,7 +164,7 @@ _BOT: tuple[tuple[str, Words], ...] = (
             Text(
                 "Give the app the scope chat:write under OAuth & Permissions, install it again, "
                 "and retrigger the message.",
-                "请在应用的 OAuth & Permissions 中添加 chat:write 权限并重新安装应用, "
+                "请在应用的 OAuth & Permissions 中添加 chat:write 权限并重新安装应用，"
                 "然后重新触发该消息。",
             ),
         ),
@@ -242,7 +242,7 @@ def of_bot(word: str, answer: Answer) -> RelayError:
         Text("Slack did not post the message", "Slack 未能发送该消息"),
         Text(
             "Its answer is kept with the attempt. Relay tries again meanwhile.",
-            "Slack 的应答保存在该次尝试中, 其间 Relay 会继续重试。",
+            "Slack 的应答保存在该次尝试中，其间 Relay 会继续重试。",
         ),
         answer=answer.told,
         retry_after=answer.retry_after,
@@ -255,11 +255,11 @@ def not_slack(answer: Answer) -> RelayError:
         "slack.not_ok",
         Text(
             "The answer is 200, but not Slack's `ok`: the message was not posted",
-            "返回了 200, 但内容不是 Slack 的 `ok`, 消息并未送达",
+            "返回了 200，但内容不是 Slack 的 `ok`，消息并未送达",
         ),
         Text(
             "Check that the channel's url is Slack's and that no proxy answers in its place.",
-            "请检查频道的 url 是否为 Slack 地址, 以及是否有代理代为应答。",
+            "请检查频道的 url 是否为 Slack 地址，以及是否有代理代为应答。",
         ),
         answer=answer.told,
     )

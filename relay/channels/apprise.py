@@ -108,7 +108,7 @@ class Channel(relay.channel.Channel):
             Text(
                 "What it said is kept with the attempt. Check the channel's url and the service; "
                 "Relay tries again meanwhile.",
-                "其输出保存在该次尝试中。请检查频道的 url 与对方服务; 其间 Relay 会继续重试。",
+                "其输出保存在该次尝试中。请检查频道的 url 与对方服务；其间 Relay 会继续重试。",
             ),
             answer=answer,
         )
@@ -171,7 +171,7 @@ def _made(url: str) -> Any:
             Text("Apprise does not understand the channel's url", "Apprise 无法识别该频道的 url"),
             Text(
                 "See Apprise's page for the service, correct the url and retrigger the message.",
-                "请参阅 Apprise 对应服务的说明, 修正 url 后重新触发该消息。",
+                "请参阅 Apprise 对应服务的说明，修正 url 后重新触发该消息。",
             ),
         )
     # A service's native https address leads to it as well as its scheme does.
@@ -181,7 +181,7 @@ def _made(url: str) -> Any:
             "apprise.own_channel",
             Text(
                 "Apprise takes this service's errors for successes; Relay has a channel of its own",
-                "Apprise 会把该服务返回的错误当作成功; Relay 自带该服务的频道",
+                "Apprise 会把该服务返回的错误当作成功；Relay 自带该服务的频道",
             ),
             Text(f'Use kind = "{OWN_CHANNELS[own]}".', f'请改用 kind = "{OWN_CHANNELS[own]}"。'),
         )

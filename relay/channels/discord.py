@@ -32,12 +32,12 @@ _HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.co
 _NEW_URL = Text(
     "Make a new webhook in Discord (the channel's settings, Integrations, Webhooks), put its URL "
     "into the channel's url, and retrigger the message.",
-    "请在 Discord 的频道设置“整合 - Webhook”中新建 Webhook, 将其 URL 填入频道的 url, "
+    "请在 Discord 的频道设置“整合 - Webhook”中新建 Webhook，将其 URL 填入频道的 url，"
     "然后重新触发该消息。",
 )
 _REPORT = Text(
     "This is a fault of Relay: please report it with the delivery's id.",
-    "这是 Relay 的缺陷, 请附上投递编号反馈给我们。",
+    "这是 Relay 的缺陷，请附上投递编号反馈给我们。",
 )
 _UNREADABLE: Words = (
     Text("Discord could not read our message", "Discord 无法解析该消息"),
@@ -47,7 +47,7 @@ _FORBIDDEN: Words = (
     Text("Discord does not let the webhook post there", "Discord 不允许该 Webhook 在此发言"),
     Text(
         "Ask who administers the Discord server to allow it, or use another channel.",
-        "请联系 Discord 服务器管理员放行, 或改用其他频道。",
+        "请联系 Discord 服务器管理员放行，或改用其他频道。",
     ),
 )
 _REFUSALS: Mapping[int, Words] = {
@@ -64,7 +64,7 @@ _REFUSALS: Mapping[int, Words] = {
         Text(
             "Copy the webhook's whole URL from Discord into the channel's url, and retrigger "
             "the message.",
-            "请从 Discord 完整复制该 Webhook 的 URL, 填入频道的 url, 然后重新触发该消息。",
+            "请从 Discord 完整复制该 Webhook 的 URL，填入频道的 url，然后重新触发该消息。",
         ),
     ),
     50001: _FORBIDDEN,
@@ -77,18 +77,18 @@ _REFUSALS: Mapping[int, Words] = {
         Text("The Discord thread is archived", "该 Discord 子区已归档"),
         Text(
             "Open it, or take thread_id out of the channel's url; then retrigger the message.",
-            "请重新打开该子区, 或从频道的 url 中去掉 thread_id, 然后重新触发该消息。",
+            "请重新打开该子区，或从频道的 url 中去掉 thread_id，然后重新触发该消息。",
         ),
     ),
     220001: (
         Text(
             "The webhook is a forum's: each message needs a thread there",
-            "该 Webhook 属于论坛频道, 消息必须发到子区中",
+            "该 Webhook 属于论坛频道，消息必须发到子区中",
         ),
         Text(
             "Add ?thread_id= and a thread's id to the channel's url, or use the webhook of a text "
             "channel; then retrigger the message.",
-            "请在频道的 url 末尾加上 ?thread_id=子区 ID, 或改用文字频道的 Webhook, "
+            "请在频道的 url 末尾加上 ?thread_id=子区 ID，或改用文字频道的 Webhook，"
             "然后重新触发该消息。",
         ),
     ),
@@ -99,7 +99,7 @@ _OTHER: Words = (
     Text("Discord refused the message", "Discord 拒绝了该消息"),
     Text(
         "Its answer is kept with the attempt. Check the channel's url, then retrigger the message.",
-        "Discord 的应答保存在该次尝试中。请检查频道的 url, 然后重新触发该消息。",
+        "Discord 的应答保存在该次尝试中。请检查频道的 url，然后重新触发该消息。",
     ),
 )
 _AGAIN = Text("Relay posts the message again by itself.", "Relay 会自动重新发送。")
@@ -206,12 +206,12 @@ def _not_discord(answer: Answer) -> RelayError:
         "discord.not_ok",
         Text(
             "The url answers 200, but not with the message that Discord made",
-            "该 url 返回了 200, 但内容不是 Discord 创建的消息",
+            "该 url 返回了 200，但内容不是 Discord 创建的消息",
         ),
         Text(
             "Check that the channel's url is Discord's and that no proxy answers in its place; "
             "Relay tries again meanwhile.",
-            "请检查频道的 url 是否为 Discord 地址, 以及是否有代理代为应答; 其间 Relay 会继续重试。",
+            "请检查频道的 url 是否为 Discord 地址，以及是否有代理代为应答；其间 Relay 会继续重试。",
         ),
         answer=answer.told,
     )

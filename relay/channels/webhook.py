@@ -98,12 +98,12 @@ class Channel(relay.channel.Channel):
                 "webhook.gone",
                 Text(
                     "The endpoint says that it wants no more messages (410 Gone)",
-                    "接收端表示不再接收消息(410 Gone)",
+                    "接收端表示不再接收消息（410 Gone）",
                 ),
                 Text(
                     f"Give channels.{self.name} a new url, or take it out of the routes; "
                     "then retrigger the message.",
-                    f"请为 channels.{self.name} 设置新的 url, 或将其从路由中移除, "
+                    f"请为 channels.{self.name} 设置新的 url，或将其从路由中移除，"
                     "然后重新触发该消息。",
                 ),
                 answer=answer.told,

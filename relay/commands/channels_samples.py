@@ -27,10 +27,10 @@ TYPES = ("succeeded", "failed", "skipped", "recovered", "down", "up", "digest")
 
 _TRUNCATED = Problem(
     "archive.truncated",
-    Text("The archive ends early: its directory is missing", "压缩包不完整: 缺少末尾的目录"),
+    Text("The archive ends early: its directory is missing", "压缩包不完整：缺少末尾的目录"),
     Text(
         "Export the function again, or upload the zip again: the upload was probably cut off.",
-        "请重新导出函数或重新上传该 zip, 上次上传可能中途中断。",
+        "请重新导出函数或重新上传该 zip，上次上传可能中途中断。",
     ),
 )
 _DOWN = Problem(

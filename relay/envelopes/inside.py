@@ -80,7 +80,7 @@ def unreadable(en: str, zh: str) -> Unreadable:
     """The error of a notification that is verified but not understood."""
     return Unreadable(
         "notification.unreadable",
-        Text(f"The notification cannot be read: {en}", f"无法读取该通知: {zh}"),
+        Text(f"The notification cannot be read: {en}", f"无法读取该通知：{zh}"),
     )
 
 

@@ -74,7 +74,7 @@ def _message(headers: Mapping[str, str], data: Any) -> Record:
             Text(
                 "The message came unwrapped and without its attributes, so it does not say what "
                 "happened to the object: turn payload unwrapping off, or `write metadata` on",
-                "消息已解包且不含属性, 无法得知对象发生了什么: 请关闭 payload unwrapping, "
+                "消息已解包且不含属性，无法得知对象发生了什么：请关闭 payload unwrapping，"
                 "或开启 write metadata",
             ),
         )

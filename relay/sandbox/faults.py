@@ -159,7 +159,7 @@ def _read(name: str, text: str) -> Any:
 
 def _wrong(name: str, what: str, right: str) -> ConfigError:
     return ConfigError(
-        f"fault.{name}", Text(f"{name} {what}", f"{name} 有误: {what}"), Text(right, right)
+        f"fault.{name}", Text(f"{name} {what}", f"{name} 有误：{what}"), Text(right, right)
     )
 
 

@@ -215,7 +215,7 @@ class LoopbackServer(ThreadedWSGIServer):
                 Text(f"{host} can be reached by others", f"{host} 可以被其他机器访问"),
                 Text(
                     "use 127.0.0.1, or allow it expressly (allow_remote)",
-                    "请使用 127.0.0.1, 或明确允许 (allow_remote)",
+                    "请使用 127.0.0.1，或明确允许（allow_remote）",
                 ),
             )
         self.application = application

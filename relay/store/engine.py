@@ -198,7 +198,7 @@ def _open_postgresql(url: URL) -> Engine:
             Text("PostgreSQL needs the Python package psycopg", "使用 PostgreSQL 需要 psycopg"),
             Text(
                 'Run: pip install "psycopg[binary]" (the extra `postgresql`)',
-                '请运行: pip install "psycopg[binary]"(即附加依赖 postgresql)',
+                '请运行：pip install "psycopg[binary]"（即附加依赖 postgresql）',
             ),
         ) from error
     event.listen(engine, "connect", _prepare_postgresql)

@@ -78,8 +78,8 @@ def _matches(database: Database, column: Column[str], glob: str) -> ColumnElemen
     except ValueError as error:
         raise Rejected(
             column.name,
-            Text(f"The glob for {column.name} {error}", f"{column.name} 的通配符有误: {error}"),
-            Text("Write it as in a route: prod/*.zip", "写法与路由相同: prod/*.zip"),
+            Text(f"The glob for {column.name} {error}", f"{column.name} 的通配符有误：{error}"),
+            Text("Write it as in a route: prod/*.zip", "写法与路由相同：prod/*.zip"),
         ) from None
 
 

@@ -67,9 +67,9 @@ def _refuse_newer(scripts: ScriptDirectory, current: str) -> None:
         "database.url",
         Text(
             f"The database was written by a newer Relay (its version is {current})",
-            f"数据库由更新版本的 Relay 写入(版本 {current})",
+            f"数据库由更新版本的 Relay 写入（版本 {current}）",
         ),
         Text(
-            "Run that Relay, or name another database.", "请使用新版本的 Relay, 或改用其他数据库。"
+            "Run that Relay, or name another database.", "请使用新版本的 Relay，或改用其他数据库。"
         ),
     )

@@ -79,7 +79,7 @@ def _refuse_stale(row: AnyRow, seen: int) -> None:
         "delivery.tried_since",
         Text(
             "It has been tried again since the message was written",
-            "该消息发出之后, 此投递已被重新触发",
+            "该消息发出之后，此投递已被重新触发",
         ),
         Text("The delivery's page tells what became of it.", "结果请查看该投递的页面。"),
     )
@@ -97,9 +97,9 @@ def _again(row: AnyRow, now: datetime) -> dict[str, Any]:
             "delivery.no_route",
             Text(
                 "The delivery has no destination: no route took it",
-                "没有匹配的路由, 该投递没有目标",
+                "没有匹配的路由，该投递没有目标",
             ),
-            Text("Add a route for it, then submit the object.", "请先添加路由, 然后提交该对象。"),
+            Text("Add a route for it, then submit the object.", "请先添加路由，然后提交该对象。"),
         )
     due_now = {"due": now, "trigger": Trigger.MANUAL}
     if row.state == State.PENDING:

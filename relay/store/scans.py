@@ -113,9 +113,9 @@ def _refuse_a_second(row: AnyRow | None, new: NewScan, now: datetime) -> None:
         "scan.under_way",
         Text(
             f"A scan of {new.source} is under way: {row.listed} objects looked at so far",
-            f"对 {new.source} 的扫描正在进行: 目前已查看 {row.listed} 个对象",
+            f"对 {new.source} 的扫描正在进行：目前已查看 {row.listed} 个对象",
         ),
-        Text("Wait for its end; two would find the same.", "请等待其结束; 两次扫描结果相同。"),
+        Text("Wait for its end; two would find the same.", "请等待其结束；两次扫描结果相同。"),
     )
 
 

@@ -39,7 +39,7 @@ def open_sqlite(url: URL, pool: dict[str, Any]) -> Engine:
             ),
             Text(
                 "Name a file: sqlite:///var/relay.db, or sqlite:////srv/relay.db for a full path.",
-                "请指定文件: sqlite:///var/relay.db, 绝对路径写作 sqlite:////srv/relay.db。",
+                "请指定文件：sqlite:///var/relay.db，绝对路径写作 sqlite:////srv/relay.db。",
             ),
         )
     path = Path(url.database).absolute()

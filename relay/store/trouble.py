@@ -31,7 +31,7 @@ def translated() -> Iterator[None]:
 _WORDS: tuple[tuple[str, str, str, str], ...] = (
     ("locked", "locked", "another process holds it", "被其他进程占用"),
     ("disk is full", "full", "the disk is full", "磁盘已满"),
-    ("readonly", "readonly", "it may only be read", "只读, 无法写入"),
+    ("readonly", "readonly", "it may only be read", "只读，无法写入"),
     ("no such table", "unmigrated", "it has no tables yet: run `relay migrate`", "尚未建表"),
     ('relation "', "unmigrated", "it has no tables yet: run `relay migrate`", "尚未建表"),
 )
@@ -48,7 +48,7 @@ def in_words(said: str) -> StoreUnavailable:
 def unavailable(code: str, en: str, zh: str) -> StoreUnavailable:
     return StoreUnavailable(
         f"store.{code}",
-        Text(f"The database cannot be used now: {en}", f"数据库暂不可用: {zh}"),
-        Text("Nothing was changed; ask again.", "未做任何更改, 请稍后重试。"),
+        Text(f"The database cannot be used now: {en}", f"数据库暂不可用：{zh}"),
+        Text("Nothing was changed; ask again.", "未做任何更改，请稍后重试。"),
         retry_after=timedelta(seconds=5),
     )

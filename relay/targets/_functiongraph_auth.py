@@ -87,7 +87,7 @@ class Credentials:
                 "functiongraph.needs_token",
                 Text(
                     f"The request has {size / 1e6:.1f} MB; with an access key 12 MB can be sent",
-                    f"请求大小为 {size / 1e6:.1f} MB, 使用 AK/SK 时最多只能发送 12 MB",
+                    f"请求大小为 {size / 1e6:.1f} MB，使用 AK/SK 时最多只能发送 12 MB",
                 ),
                 TOO_LARGE_FOR_A_SIGNATURE,
             )
@@ -187,7 +187,7 @@ def _iam_error(answer: Answer) -> RelayError:
             "Check iam_user, iam_password, iam_domain, region and project_id. An account with a"
             " HUAWEI ID gets no token: make an IAM user for Relay.",
             "请检查 iam_user、iam_password、iam_domain、region 与 project_id。"
-            "华为账号(HUAWEI ID)无法获取 Token: 请为 Relay 创建 IAM 用户。",
+            "华为账号（HUAWEI ID）无法获取 Token: 请为 Relay 创建 IAM 用户。",
         ),
         answer=str(answer),
     )

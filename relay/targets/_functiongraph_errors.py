@@ -103,7 +103,7 @@ def unreadable(answer: Answer, effect: Effect) -> RelayError:
         "functiongraph.unreadable",
         Text(
             f"FunctionGraph's answer is not what its API promises: {answer}",
-            f"FunctionGraph 的应答不符合其 API 规范: {answer}",
+            f"FunctionGraph 的应答不符合其 API 规范：{answer}",
         ),
         Text(
             "Check endpoint: something else may answer there, such as a proxy.",
@@ -131,7 +131,7 @@ def _hint(answer: Answer, now: datetime) -> Text:
     if 300 <= answer.status < 400:
         return Text(
             "Something redirects the call: check endpoint, and proxies on the way.",
-            "请求被重定向: 请检查 endpoint 以及途中的代理。",
+            "请求被重定向：请检查 endpoint 以及途中的代理。",
         )
     return BY_STATUS.get(answer.key) or HINTS.get(answer.code) or _general_hint(answer.status)
 
@@ -142,8 +142,8 @@ def _clock_is_off(by: timedelta) -> Text:
     return Text(
         f"This machine's clock is {minutes} minutes {way} the server's: set it right. The key may"
         " be good; 15 minutes off is too much.",
-        f"本机时钟比服务端{way_zh} {minutes} 分钟: 请校准时间。"
-        "密钥可能无误, 偏差不得超过 15 分钟。",
+        f"本机时钟比服务端{way_zh} {minutes} 分钟：请校准时间。"
+        "密钥可能无误，偏差不得超过 15 分钟。",
     )
 
 
@@ -160,7 +160,7 @@ def _general_hint(status: int) -> Text:
         return HINTS["FSS.0500"]
     return Text(
         "Relay does not know this code; Huawei's support can look it up by the request id.",
-        "Relay 未收录该错误码; 可凭请求 ID 向华为云支持查询。",
+        "Relay 未收录该错误码；可凭请求 ID 向华为云支持查询。",
     )
 
 

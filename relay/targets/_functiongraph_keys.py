@@ -143,13 +143,13 @@ def _nowhere(places: tuple[Place, ...], last: RelayError) -> RelayError:
     code = "functiongraph.no_credentials"
     message = Text(
         f"There is no access key: relay.toml has none; {looked}; {last.message.en}",
-        f"没有可用的 AK/SK: relay.toml 未设置; {looked}; {last.message.zh}",
+        f"没有可用的 AK/SK: relay.toml 未设置；{looked}；{last.message.zh}",
     )
     hint = Text(
         "Set access_key and secret_key of the target (requests up to 12 MB), or iam_user,"
         f" iam_password and iam_domain (any size). {last.hint.en}".rstrip(),
-        "请为该目标设置 access_key 与 secret_key(请求不超过 12 MB), 或 iam_user、iam_password 与"
-        f" iam_domain(不限大小)。{last.hint.zh}",
+        "请为该目标设置 access_key 与 secret_key（请求不超过 12 MB），或 iam_user、iam_password 与"
+        f" iam_domain（不限大小）。{last.hint.zh}",
     )
     if isinstance(last, PermanentFailure):
         return PermanentFailure(code, message, hint, answer=last.answer)

@@ -72,12 +72,12 @@ class Target(Contract):
                 "functiongraph.too_large",
                 Text(
                     f"The archive has {report.size / 2**20:.1f} MiB; the limit is {limit}",
-                    f"压缩包大小为 {report.size / 2**20:.1f} MiB, 上限为 {limit}",
+                    f"压缩包大小为 {report.size / 2**20:.1f} MiB，上限为 {limit}",
                 ),
                 Text(
                     f"Make it smaller, or raise targets.{self.name}.max_size if FunctionGraph"
                     " takes more by now.",
-                    f"请减小压缩包, 或在 FunctionGraph 支持时调高 targets.{self.name}.max_size。",
+                    f"请减小压缩包，或在 FunctionGraph 支持时调高 targets.{self.name}.max_size。",
                 ),
             )
         self._api.credentials.check((report.size + 2) // 3 * 4)
@@ -115,7 +115,7 @@ class Target(Contract):
                 "functiongraph.no_export",
                 Text(
                     "The zip is not a FunctionGraph export: there is no code in it to update with",
-                    "该 zip 不是 FunctionGraph 导出包, 其中没有可用于更新的代码",
+                    "该 zip 不是 FunctionGraph 导出包，其中没有可用于更新的代码",
                 ),
                 Text("Export the function again.", "请重新导出该函数。"),
             )

@@ -69,11 +69,11 @@ class Guard:
             "api.local_only",
             Text(
                 "Without api.tokens, Relay's API and pages answer on this machine only",
-                "未设置 api.tokens 时, Relay 的 API 和页面只在本机可用",
+                "未设置 api.tokens 时，Relay 的 API 和页面只在本机可用",
             ),
             Text(
                 "Set api.tokens in relay.toml (or RELAY_API__TOKENS) to use them from elsewhere.",
-                "请在 relay.toml 中设置 api.tokens(或 RELAY_API__TOKENS)以便从其他地方访问。",
+                "请在 relay.toml 中设置 api.tokens（或 RELAY_API__TOKENS）以便从其他地方访问。",
             ),
         )
 

@@ -122,13 +122,13 @@ _UNKNOWN = (
     Text("This link is not one of ours, or not all of it", "此链接无效或不完整"),
     Text(
         "Copy all of it. If api.tokens was changed since, it is over: use the delivery's page.",
-        "请复制完整链接。如果 api.tokens 已更换, 旧链接即失效, 请使用投递页面。",
+        "请复制完整链接。如果 api.tokens 已更换，旧链接即失效，请使用投递页面。",
     ),
 )
 _ENDED = (Text("This link has ended", "此链接已过期"), _PAGE)
 _FORGOTTEN = (
     Text("The delivery of this link is not kept any more", "此链接对应的投递记录已被清理"),
-    Text("Submit the object to import it again.", "如需再次导入, 请重新提交该对象。"),
+    Text("Submit the object to import it again.", "如需再次导入，请重新提交该对象。"),
 )
 _USED = (
     Text("It has been tried again since", "此后已经重新触发过"),
@@ -141,7 +141,7 @@ _CROSS_SITE = (
 _TEST = (
     Text(
         "That was a test message: there is nothing to try again",
-        "这是一条测试消息, 没有可重试的投递",
+        "这是一条测试消息，没有可重试的投递",
     ),
     Text("The links of real messages lead to a question here.", "真实消息中的链接会在此请求确认。"),
 )

@@ -175,6 +175,6 @@ def _parsed(model: type[M], values: dict[str, Any]) -> M:
         names = ", ".join(str(one["loc"][0]) for one in error.errors(include_input=False))
         raise Rejected(
             "page.filter",
-            Text(f"This filter cannot be used: {names}", f"无法使用此筛选条件: {names}"),
+            Text(f"This filter cannot be used: {names}", f"无法使用此筛选条件：{names}"),
             Text("Go back and choose again.", "请返回重新选择。"),
         ) from error

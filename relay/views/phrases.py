@@ -19,8 +19,8 @@ PHRASES: dict[str, Text] = {
     "targets.pause": Text("Pause", "暂停"),
     "targets.resume": Text("Resume", "恢复"),
     "target.open": Text("takes deliveries", "正常接收"),
-    "target.paused": Text("paused by hand since", "已手动暂停, 始于"),
-    "target.down": Text("down, tried every 30 s, since", "不可用, 每 30 秒试探一次, 始于"),
+    "target.paused": Text("paused by hand since", "已手动暂停，始于"),
+    "target.down": Text("down, tried every 30 s, since", "不可用，每 30 秒试探一次，始于"),
     "target.waiting": Text("asked to wait until", "目标端要求等待至"),
     "title.login": Text("Log in", "登录"),
     "page.pager": Text("Pages", "分页"),
@@ -34,7 +34,7 @@ PHRASES: dict[str, Text] = {
     "state.skipped": Text("skipped", "已跳过"),
     "reason.superseded": Text("superseded by a newer version", "已被更新的版本取代"),
     "reason.gone": Text("the object is gone", "对象已不存在"),
-    "reason.unchanged": Text("unchanged: the target holds this code", "未变化: 目标端已有相同代码"),
+    "reason.unchanged": Text("unchanged: the target holds this code", "未变化：目标端已有相同代码"),
     "reason.no route": Text("no route takes it", "没有匹配的路由"),
     "reason.digest": Text("told in a digest", "已在汇总消息中告知"),
     "message.digest": Text("{count} imports in one message", "{count} 次导入的汇总消息"),
@@ -61,14 +61,14 @@ PHRASES: dict[str, Text] = {
     "empty.title": Text("Nothing has arrived yet", "还没有任何投递"),
     "empty.how": Text(
         "Let your storage post its notifications here; each uploaded zip then shows up:",
-        "让存储把通知发送到下列地址, 之后每个上传的 zip 都会出现在这里:",
+        "让存储把通知发送到下列地址，之后每个上传的 zip 都会出现在这里：",
     ),
     "empty.submit": Text(
-        "Or deliver an object that is there already:", "或者投递一个已经存在的对象:"
+        "Or deliver an object that is there already:", "或者投递一个已经存在的对象："
     ),
     "empty.no_source": Text(
         "No source is configured. A source in relay.toml gives notifications an address:",
-        "尚未配置来源。在 relay.toml 中添加来源后, 通知才有接收地址:",
+        "尚未配置来源。在 relay.toml 中添加来源后，通知才有接收地址：",
     ),
     "story.to": Text("to", "投递到"),
     "story.nowhere": Text("nowhere", "无目的地"),
@@ -94,29 +94,29 @@ PHRASES: dict[str, Text] = {
         "不再自动重试。请排除原因后在下方重新触发。",
     ),
     "story.skipped": Text("Deliberately not delivered", "有意不投递"),
-    "story.warning": Text("Warning:", "警告:"),
+    "story.warning": Text("Warning:", "警告："),
     "story.digest": Text("The digest that tells of it", "查看汇总消息"),
     "story.told": Text("What this message tells of: {count} imports", "此消息包含 {count} 次导入"),
     "story.message": Text("Message to {channel}", "发往 {channel} 的消息"),
     "story.details": Text("details", "详情"),
     "story.json": Text("This page as JSON", "以 JSON 查看"),
-    "story.retriggered": Text("Retriggered: it is due now.", "已重新触发, 即将执行。"),
+    "story.retriggered": Text("Retriggered: it is due now.", "已重新触发，即将执行。"),
     "outcome.running": Text("running", "进行中"),
     "outcome.succeeded": Text("succeeded", "成功"),
     "outcome.skipped": Text("nothing to do", "无需执行"),
     "outcome.failed": Text("failed", "失败"),
-    "outcome.retry": Text("failed, will be tried again", "失败, 将重试"),
+    "outcome.retry": Text("failed, will be tried again", "失败，将重试"),
     "outcome.lost": Text("its worker died", "执行进程已终止"),
     "outcome.released": Text("given back at shutdown", "停机时已归还"),
     "trigger.manual": Text("by hand", "手工触发"),
     "how.created": Text("Created as a new function.", "已新建函数。"),
-    "how.updated": Text("The function was there: updated.", "函数已存在, 已更新。"),
-    "how.renamed": Text("The name was taken: created under another.", "名称被占用, 已另名创建。"),
+    "how.updated": Text("The function was there: updated.", "函数已存在，已更新。"),
+    "how.renamed": Text("The name was taken: created under another.", "名称被占用，已另名创建。"),
     "how.already there": Text(
         "An earlier attempt had done it already, its answer was lost.",
-        "此前的尝试已经完成, 只是应答丢失。",
+        "此前的尝试已经完成，只是应答丢失。",
     ),
-    "policy.skip": Text("skip if it is the same, else fail", "相同则跳过, 不同则失败"),
+    "policy.skip": Text("skip if it is the same, else fail", "相同则跳过，不同则失败"),
     "policy.fail": Text("fail if the name is taken", "名称被占用则失败"),
     "policy.update": Text("update the function", "更新已有函数"),
     "policy.rename": Text("import under a new name", "以新名称导入"),
@@ -150,16 +150,16 @@ PHRASES: dict[str, Text] = {
     "link.question": Text("Try this delivery again?", "要重新触发此投递吗?"),
     "link.once": Text(
         "From a message in {channel}. Who asks is kept with the attempt; the link works once.",
-        "来自频道 {channel} 中的消息。操作来源会记入尝试记录, 链接仅可使用一次。",
+        "来自频道 {channel} 中的消息。操作来源会记入尝试记录，链接仅可使用一次。",
     ),
-    "link.asked": Text("Asked for", "触发方式:"),
-    "link.page": Text("All that happened (with a login)", "查看全部经过(需登录)"),
+    "link.asked": Text("Asked for", "触发方式："),
+    "link.page": Text("All that happened (with a login)", "查看全部经过（需登录）"),
     "by.api": Text("through the API", "API 调用"),
     "by.page": Text("on its page", "页面操作"),
     "by.command": Text("by a command", "命令行"),
     "by.submission": Text("by submitting the object again", "再次提交对象"),
     "by.link": Text(
-        "by the link in {channel}, from {address}", "{channel} 频道消息中的链接, 来自 {address}"
+        "by the link in {channel}, from {address}", "{channel} 频道消息中的链接，来自 {address}"
     ),
     "notifications.what": Text(
         "What storages sent, byte for byte, and what became of it.",
@@ -174,12 +174,12 @@ PHRASES: dict[str, Text] = {
     "notifications.headers": Text("Request", "请求"),
     "notifications.body": Text("Body", "内容"),
     "notifications.no_body": Text("The body is empty.", "内容为空。"),
-    "notifications.not_text": Text("Not UTF-8; its first bytes:", "不是 UTF-8 文本, 开头字节:"),
+    "notifications.not_text": Text("Not UTF-8; its first bytes:", "不是 UTF-8 文本，开头字节："),
     "notifications.cut": Text(
-        "Only the beginning is shown; the JSON has all of it.", "仅显示开头, 完整内容见 JSON。"
+        "Only the beginning is shown; the JSON has all of it.", "仅显示开头，完整内容见 JSON。"
     ),
     "notifications.replayed": Text(
-        "Read again; this is the new reading.", "已重新读取, 这是新的结果。"
+        "Read again; this is the new reading.", "已重新读取，这是新的结果。"
     ),
     "verdict.accepted": Text("accepted", "已接受"),
     "verdict.duplicate": Text("duplicate", "重复"),
@@ -194,7 +194,7 @@ PHRASES: dict[str, Text] = {
     "replay.what": Text(
         "The stored bytes are read once more, after a fix of the configuration or of Relay. "
         "What is known already is not delivered twice.",
-        "在修复配置或 Relay 之后, 重新读取保存的内容。已知的事件不会重复投递。",
+        "在修复配置或 Relay 之后，重新读取保存的内容。已知的事件不会重复投递。",
     ),
     "replay.yes": Text("Yes, read again", "确认重新读取"),
     "sources.name": Text("Source", "来源"),
@@ -203,7 +203,7 @@ PHRASES: dict[str, Text] = {
     "sources.last_notification": Text("Last notification", "最近通知"),
     "sources.last_event": Text("Last event", "最近事件"),
     "sources.never": Text("never", "从未"),
-    "sources.silent": Text("Silent since", "无通知, 始于"),
+    "sources.silent": Text("Silent since", "无通知，始于"),
     "sources.none": Text("No source is configured", "尚未配置来源"),
     "login.what": Text("With one of the tokens of api.tokens.", "请输入 api.tokens 中的一个令牌。"),
     "login.token": Text("Token", "令牌"),

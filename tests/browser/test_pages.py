@@ -14,8 +14,8 @@ TOKEN = "token-of-the-browser-tests"
 SHOTS = Path(__file__).parent / "screenshots"
 TRUNCATED = Problem(
     "archive.truncated",
-    Text("The archive ends early: its directory is missing", "压缩包不完整: 缺少目录"),
-    Text("Upload it again; the upload was probably cut off.", "请重新上传, 上次上传可能中断了。"),
+    Text("The archive ends early: its directory is missing", "压缩包不完整：缺少目录"),
+    Text("Upload it again; the upload was probably cut off.", "请重新上传，上次上传可能中断了。"),
 )
 
 

@@ -357,12 +357,12 @@ def test_without_a_public_url_there_are_no_buttons_and_still_the_deliverys_id():
 def test_a_digest_lists_its_deliveries_with_their_links():
     posted = digest()
     told = render(card(posted.type, posted.body, "zh"), "zh")
-    assert told["card"]["header"]["title"]["content"] == "🗂️ 30 次导入：27 个成功, 3 个失败"
+    assert told["card"]["header"]["title"]["content"] == "🗂️ 30 次导入：27 个成功，3 个失败"
     [lines] = [content for _, content in texts(told) if "查看](" in content]
     rows = lines.splitlines()
     assert len(rows) == 13
     assert rows[0] == (
-        "❌ **orders** 导入失败: 压缩包的末尾缺失 "
+        "❌ **orders** 导入失败：压缩包的末尾缺失 "
         "[查看](https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x)"
     )
     assert rows[-1] == "另有 18 个"

@@ -38,7 +38,7 @@ from tests.channels.cards import words
         ("1. one", "\u20601. one"),
         ("1.4 MiB", "1.4 MiB"),
         ("orders-v2_final.zip: 1.5", "orders-v2_final.zip: 1.5"),
-        ("压缩包的末尾缺失, 请重新上传。", "压缩包的末尾缺失, 请重新上传。"),
+        ("压缩包的末尾缺失，请重新上传。", "压缩包的末尾缺失，请重新上传。"),
     ],
 )
 def test_markup_only_stands_there(hostile, shown):

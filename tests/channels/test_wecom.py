@@ -208,7 +208,7 @@ def test_a_digest_lists_its_deliveries_with_their_links():
     listed = [row for row in rows if "[查看](" in row]
     assert len(listed) == 12
     assert listed[0] == (
-        "❌ **orders** 导入失败: 压缩包的末尾缺失 "
+        "❌ **orders** 导入失败：压缩包的末尾缺失 "
         "[查看](https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x)"
     )
     assert "另有 18 个" in rows

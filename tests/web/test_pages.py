@@ -356,7 +356,7 @@ def test_sources_are_shown_with_their_hooks_and_last_events(web, hand):
 
 
 @pytest.mark.parametrize(
-    ("tongue", "words"), [("en", "Silent since 11 min ago: Objects came"), ("zh", "无通知, 始于")]
+    ("tongue", "words"), [("en", "Silent since 11 min ago: Objects came"), ("zh", "无通知，始于")]
 )
 def test_a_source_that_fell_silent_is_marked_until_it_is_heard(web, hand, tongue, words):
     hand.fall_silent()

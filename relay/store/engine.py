@@ -210,6 +210,8 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
     # too, until the server's TCP gives up: two hours.
     connection.autocommit = True
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE:.0f}ms'")
+    # Whoever waits longer for another's lock says so, and is asked again.
+    connection.execute(f"SET lock_timeout = '{WAIT * 1000:.0f}ms'")
     connection.autocommit = False
 
 

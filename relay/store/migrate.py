@@ -35,6 +35,8 @@ class Migrations(Part):
         # All in one transaction: who waited for it sees the finished tables, and a process that
         # is killed in the middle leaves what was there before.
         with self._database.write(_WAIT) as connection:
+            if not self._database.is_sqlite:  # another process may migrate for long
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
             self._database.alone(connection, "migrate")
             current = MigrationContext.configure(connection).get_current_revision()
             if current == scripts.get_current_head():

@@ -30,6 +30,7 @@ def translated() -> Iterator[None]:
 
 _WORDS: tuple[tuple[str, str, str, str], ...] = (
     ("locked", "locked", "another process holds it", "被其他进程占用"),
+    ("lock timeout", "locked", "another process holds it", "被其他进程占用"),
     ("disk is full", "full", "the disk is full", "磁盘已满"),
     ("readonly", "readonly", "it may only be read", "只读，无法写入"),
     ("no such table", "unmigrated", "it has no tables yet: run `relay migrate`", "尚未建表"),

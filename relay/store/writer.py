@@ -30,6 +30,10 @@ MOST = 64
 _SHORTEST = 0.05
 """Seconds that a transaction waits at the least to be let in."""
 
+_HELD = 0.25
+"""Seconds that it waits while another process is known to hold the database: else threads that
+wait two seconds each would be all taken, and what could be told at once would be told late."""
+
 
 class _Share(NamedTuple):
     work: Work[Any]
@@ -49,6 +53,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Share | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._pid = 0
+        self._held = False
 
     def do(self, work: Work[T], wait: float) -> T:
         """What `work` returns, once it is durable. It may be run a second time after nothing of the
@@ -57,6 +62,8 @@ class Writer:
         Raises what `work` raises, and then nothing of it happened; StoreUnavailable also when it
         was not begun within `wait` seconds.
         """
+        if self._held:
+            wait = min(wait, _HELD)
         future: Future[T] = Future()
         self._hand(_Share(work, future, monotonic() + wait))
         try:
@@ -109,9 +116,11 @@ class Writer:
         except BaseException as error:  # noqa: BLE001 - it belongs to the thread that asked
             if len(batch) > 1 and not _hopeless(error):
                 return False
+            self._held = _hopeless(error)
             for share in batch:
                 share.future.set_exception(error)
             return True
+        self._held = False
         for share, result in zip(batch, done, strict=True):
             share.future.set_result(result)
         return True

@@ -83,10 +83,14 @@ class Channel(relay.channel.Channel):
         self._lock = threading.Lock()
         self._apprise: Any = None
 
+    def preview(self, message: Message) -> Json:
+        """What Apprise is given; how a service shows it, Apprise decides."""
+        return render(self.card(message))
+
     def post(self, message: Message) -> Posted:
         """Success is what Apprise calls one. It tells no codes, so that nothing of it is final but
         an address that may not be reached."""
-        told = render(self.card(message))
+        told = self.preview(message)
         opened = self._opened()
         said: list[str] = []
         guard = _Guard(self.outbound)

@@ -68,6 +68,13 @@ def test_a_service_over_https_gets_title_text_and_kind(internet):
     assert f"What to do next: {PROBLEM.hint.en}" in told["message"]
 
 
+def test_a_preview_is_what_apprise_is_given(outbound):
+    shown = made("json://x", outbound).preview(message("import.failed"))
+    assert shown["title"] == "❌ Import failed: orders"
+    assert PROBLEM.hint.en in shown["body"]
+    assert shown["notify_type"] == "failure"
+
+
 def test_a_redirect_of_a_service_is_not_followed(internet):
     moved = internet_reply(307, b"", {"Location": "https://elsewhere.example/"})
     internet.serve("ntfy.sh", lambda _: moved)

@@ -84,5 +84,5 @@ def _body(text: str) -> bytes:
         try:
             return base64.b64decode(text, validate=True)
         except (ValueError, binascii.Error):
-            pass
+            pass  # not encoded: it is the text itself
     return text.encode()

@@ -103,7 +103,7 @@ def _decoded(text: str) -> bytes:
         try:
             return base64.b64decode(text, validate=True)
         except (ValueError, binascii.Error):
-            pass
+            pass  # not encoded: it is the text itself
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -181,7 +181,7 @@ def _content(body: bytes, media: str) -> Any:
         if body.lstrip()[:1] in (b"{", b"["):
             return decode(body)
     except Unreadable:
-        pass
+        pass  # it only looked like JSON: a text may begin with a bracket
     return body.decode("utf-8", "replace")
 
 

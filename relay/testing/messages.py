@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from relay import report
 from relay.channel import Message
 from relay.model import (
     Claim,
@@ -20,7 +21,6 @@ from relay.model import (
     Succeeded,
     Text,
 )
-from relay.report import message_body
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -77,26 +77,15 @@ def message(
         options={"func_name": func_name, "package": "default"},
     )
     claim = Claim(delivery, Event(ref, "v7", "created"), "worker", fence=2, attempt=2)
-    body = message_body(claim, outcome or OUTCOMES[type_], 4.2, "https://relay.example.com")
+    body = report.message_body(claim, outcome or OUTCOMES[type_], 4.2, "https://relay.example.com")
     return Message("01kq3v0m5n6p7q8r9s0t1v2wms", type_, NOW, body)
 
 
 def digest(count: int = 30, key: str = "prod/orders.zip") -> Message:
     """A digest of so many imports, of which every tenth failed."""
-    told = message("import.succeeded", key=key)
-    failed = {**message("import.failed", key=key).body, "result": "failed"}
-    listed = [
-        failed if number % 10 == 0 else {**told.body, "result": "succeeded"}
-        for number in range(count)
-    ]
-    body = {
-        "count": count,
-        "results": {"succeeded": count - -(-count // 10), "failed": -(-count // 10)},
-        "since": "2026-03-04T05:05:07+00:00",
-        "until": NOW.isoformat(),
-        "deliveries": sorted(listed, key=lambda one: one["result"] != "failed"),
-        "links": {"deliveries": "https://relay.example.com/?kind=import"},
-    }
+    kinds = [f"import.{'succeeded' if number % 10 else 'failed'}" for number in range(count)]
+    told = [(NOW, {"type": kind, "body": message(kind, key=key).body}) for kind in kinds]
+    body = report.digest("01kq3v0m5n6p7q8r9s0t1v2wdg", told, "https://relay.example.com")
     return Message("01kq3v0m5n6p7q8r9s0t1v2wdg", "digest", NOW, body)
 
 

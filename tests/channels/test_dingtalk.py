@@ -349,7 +349,7 @@ def test_one_link_is_one_button():
     posted = digest()
     told = render(card(posted.type, posted.body, "zh"), "zh")["actionCard"]
     assert told["singleTitle"] == "查看全部投递"
-    assert told["singleURL"] == "https://relay.example.com/?kind=import"
+    assert told["singleURL"] == "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2wdg"
     assert "btns" not in told
 
 

@@ -160,7 +160,10 @@ def test_a_digest_has_a_line_for_each_with_its_page():
     failed = f"❌ `orders` Import failed: The end of the archive is missing [→]({page})"
     assert lines[:3] == [failed] * 3
     assert lines[12] == "and 18 more"
-    assert lines[13] == "[Open the deliveries](https://relay.example.com/?kind=import)"
+    assert (
+        lines[13]
+        == "[Open the deliveries](https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2wdg)"
+    )
 
 
 def test_a_page_cannot_end_its_link():
@@ -216,7 +219,10 @@ def test_a_digest_of_the_worst_names_loses_its_last_lines_only():
         one["error"] = {"message": {"en": "*" * 900, "zh": "*" * 900}}
     lines = embed(render(card(told.type, told.body, "en")))["description"].split("\n")
     assert len(lines) >= 5
-    assert lines[-2:] == ["…", "[Open the deliveries](https://relay.example.com/?kind=import)"]
+    assert lines[-2:] == [
+        "…",
+        "[Open the deliveries](https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2wdg)",
+    ]
     assert all(line.endswith(")") for line in lines[:-2])
 
 

@@ -357,7 +357,7 @@ def test_without_a_public_url_there_are_no_buttons_and_still_the_deliverys_id():
 def test_a_digest_lists_its_deliveries_with_their_links():
     posted = digest()
     told = render(card(posted.type, posted.body, "zh"), "zh")
-    assert told["card"]["header"]["title"]["content"] == "🗂️ 30 次导入：27 个成功，3 个失败"
+    assert told["card"]["header"]["title"]["content"] == "🗂️ 30 次导入：3 个失败，27 个成功"
     [lines] = [content for _, content in texts(told) if "查看](" in content]
     rows = lines.splitlines()
     assert len(rows) == 13

@@ -168,7 +168,7 @@ def test_a_digest_has_a_line_for_each_with_its_page():
     assert shown.count(line) == 3
     assert "and 18 more" in shown
     [button] = content(told)["actions"]
-    assert button["url"] == "https://relay.example.com/?kind=import"
+    assert button["url"] == "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2wdg"
 
 
 def test_a_page_cannot_end_its_link():

@@ -238,6 +238,8 @@ class Claim:
     `attempt` counts within the current run (a retrigger starts a new run). `earlier` is when the
     first attempt began that may have reached the destination without our knowing the end.
     `crashes`: how many attempts in a row, up to the last, ended with the death of their worker.
+    `unlucky`: others' workers died lately too, and what they had in hand ended well when it was
+    tried again: something kills workers, whatever they do.
     """
 
     delivery: Delivery
@@ -247,6 +249,7 @@ class Claim:
     attempt: int
     earlier: datetime | None = None
     crashes: int = 0
+    unlucky: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from relay.store import Say
 CRASHES = 3
 """Deaths of its worker in a row after which a delivery is not tried again by itself."""
 
+CRASHES_OF_THE_UNLUCKY = 12
+"""The same where something kills workers whatever they do: it may be none of its doing."""
+
 NOT_HERE = timedelta(minutes=1)
 """Until a delivery is looked at again whose plug-in is not in this configuration."""
 
@@ -95,6 +98,11 @@ def due_again(claim: Claim, outcome: Retry, now: datetime, rules: Backoff) -> da
         return now + (outcome.after or NOT_HERE)
     due = next_due(claim.attempt, now, jitter=random.random(), rules=rules)  # noqa: S311
     return due if due is None or outcome.after is None else now + outcome.after
+
+
+def is_poison(claim: Claim) -> bool:
+    """Whether a delivery is to be left alone, for its workers died of it."""
+    return claim.crashes >= (CRASHES_OF_THE_UNLUCKY if claim.unlucky else CRASHES)
 
 
 def crashed(times: int) -> Problem:

@@ -23,7 +23,7 @@ from relay.deliver import Deliverer
 from relay.errors import RelayError, TemporaryFailure
 from relay.metrics import Meters
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
-from relay.runs import CRASHES, PUT_OFF, Lost, Run, crashed, due_again
+from relay.runs import PUT_OFF, Lost, Run, crashed, due_again, is_poison
 from relay.settings import Settings
 from relay.target import Progress
 
@@ -175,7 +175,7 @@ class Worker:
             self._threads.remove(threading.current_thread())
 
     def _outcome(self, run: Run, watch: Progress) -> Outcome:
-        if run.claim.crashes >= CRASHES:
+        if is_poison(run.claim):
             return Failed(crashed(run.claim.crashes))
         if run.claim.crashes:
             run.alone(self.settings.delivery.workers - 1)

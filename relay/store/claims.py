@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    exists,
     func,
     select,
     true,
@@ -33,6 +34,10 @@ _UNCERTAIN = ("retry", "lost", "failed", "released")
 
 `released` too: a worker that stops gives back what it does not wait for any longer.
 """
+
+_LATELY = timedelta(hours=1)
+_DEATHS = 1000
+"""Lost attempts that are looked at, the newest ones."""
 
 
 class Claims(Part):
@@ -188,8 +193,10 @@ def _take(connection: Connection, row: AnyRow, owner: str, until: datetime, now:
     claim = Claim(delivery, event, owner, delivery.fence, row.tries + 1)
     if not row.attempts:
         return claim
-    earlier, crashes = _earlier(connection, row.id), _crashes(connection, row.id, number)
-    return replace(claim, earlier=earlier, crashes=crashes)
+    crashes = _crashes(connection, row.id, number)
+    unlucky = bool(crashes) and _unlucky(connection, row, now)
+    earlier = _earlier(connection, row.id)
+    return replace(claim, earlier=earlier, crashes=crashes, unlucky=unlucky)
 
 
 def _event(connection: Connection, row: AnyRow) -> Event | None:
@@ -220,3 +227,29 @@ def _crashes(connection: Connection, delivery_id: str, number: int) -> int:
         attempts.c.outcome != "lost",
     )
     return number - 1 - int(connection.execute(query).scalar_one())
+
+
+def _unlucky(connection: Connection, row: AnyRow, now: datetime) -> bool:
+    """See Claim.unlucky. What one worker had in hand when it died was closed at one moment."""
+    ended = attempts.alias("ended")
+    ended_since = exists().where(
+        ended.c.delivery_id == attempts.c.delivery_id,
+        ended.c.number > attempts.c.number,
+        ended.c.outcome != "lost",
+    )
+    lost = (
+        select(attempts.c.finished, attempts.c.delivery_id, ended_since.label("ended_since"))
+        .where(
+            attempts.c.kind == row.kind,
+            attempts.c.destination == row.destination,
+            attempts.c.outcome == "lost",
+            attempts.c.finished > now - _LATELY,
+        )
+        .order_by(attempts.c.finished.desc())
+        .limit(_DEATHS)
+    )
+    deaths: dict[datetime, list[bool]] = {}
+    for one in connection.execute(lost):
+        innocent = one.delivery_id != row.id and one.ended_since
+        deaths.setdefault(one.finished, []).append(innocent)
+    return any(all(innocent) for innocent in deaths.values())

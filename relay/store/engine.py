@@ -31,11 +31,12 @@ from sqlalchemy.exc import ArgumentError
 from relay.errors import ConfigError
 from relay.globs import compile_glob
 from relay.model import Text
+from relay.store.errors import StoreUnavailable
 from relay.store.schema import AnyText
 from relay.store.sqlite import SETTING, WAIT, open_sqlite
 from relay.store.trouble import in_words, translated, unavailable
 from relay.store.turn import Turn
-from relay.store.writer import T, Work, Writer
+from relay.store.writer import HELD, T, Work, Writer
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -44,6 +45,19 @@ CHANNEL = "relay"
 
 IDLE = 5000.0
 """Milliseconds that PostgreSQL waits for the next word within a transaction; then it ends it."""
+
+
+_SOON = text(f"SET LOCAL lock_timeout = '{HELD * 1000:.0f}ms'")
+
+AWAY = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "15000",  # milliseconds
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
+"""When a PostgreSQL counts as away that does not answer, as libpq has it; else a worker that was
+cut off would wait for minutes and say nothing. What the URL says goes first."""
 
 
 class Database:
@@ -55,6 +69,7 @@ class Database:
         self._turn = Turn()
         self._writer = Writer(self.write)
         self._inserts: dict[Table, Insert] = {}
+        self._held = False
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -103,8 +118,16 @@ class Database:
         that other threads began at the same time. See Writer.do."""
         if self.is_sqlite:
             return self._writer.do(work, wait)
-        with self.write(wait) as connection:
-            return work(connection)
+        try:
+            with self.write(wait) as connection:
+                if self._held:
+                    connection.execute(_SOON)
+                done = work(connection)
+        except StoreUnavailable as error:
+            self._held = error.code == "store.locked"
+            raise
+        self._held = False
+        return done
 
     def alone(self, connection: Connection, *names: str) -> None:
         """Until the transaction ends, no other is in here under these names.
@@ -189,9 +212,10 @@ class Part:
 
 
 def _open_postgresql(url: URL) -> Engine:
-    driver = "postgresql+psycopg"
+    ours = {name: value for name, value in AWAY.items() if name not in url.query}
+    address = url.set(drivername="postgresql+psycopg").update_query_dict(ours)
     try:
-        engine = create_engine(url.set(drivername=driver), **_pool(), pool_pre_ping=True)
+        engine = create_engine(address, **_pool(), pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise ConfigError(
             SETTING,

@@ -30,7 +30,7 @@ MOST = 64
 _SHORTEST = 0.05
 """Seconds that a transaction waits at the least to be let in."""
 
-_HELD = 0.25
+HELD = 0.25
 """Seconds that it waits while another process is known to hold the database: else threads that
 wait two seconds each would be all taken, and what could be told at once would be told late."""
 
@@ -63,7 +63,7 @@ class Writer:
         was not begun within `wait` seconds.
         """
         if self._held:
-            wait = min(wait, _HELD)
+            wait = min(wait, HELD)
         future: Future[T] = Future()
         self._hand(_Share(work, future, monotonic() + wait))
         try:

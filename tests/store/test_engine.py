@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import threading
 import time
@@ -257,3 +258,26 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
         cut_off.close()
         store.close()
         postgresql.drop(url)
+
+
+class TestAPostgresThatDoesNotAnswer:
+    """A listener that says nothing: as a server behind a network that lost its way back."""
+
+    @pytest.fixture
+    def silent(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            yield f"postgresql://relay@127.0.0.1:{listener.getsockname()[1]}/relay"
+
+    def test_it_is_told_in_time(self, silent):
+        store = Store.open(f"{silent}?connect_timeout=2")
+        with pytest.raises(StoreUnavailable) as caught:
+            store.ping()
+        assert caught.value.code == "store.unavailable"
+        store.close()
+
+    def test_its_times_are_ours_unless_the_url_has_some(self, silent):
+        database = engine.Database.open(f"{silent}?connect_timeout=2")
+        used = database._engine.url.query
+        assert used["connect_timeout"] == "2"
+        assert used["tcp_user_timeout"] == engine.AWAY["tcp_user_timeout"]
+        database.close()

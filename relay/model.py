@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 Json = dict[str, Any]
 
 Place = tuple[str, str]
-"""Where a scan goes on: a bucket, and a key or what else its listing goes on behind; "": at its
-beginning."""
+"""Where a scan goes on: a bucket, and what its listing goes on behind; "": at its beginning."""
 
 
 class State(StrEnum):
@@ -238,8 +237,7 @@ class Claim:
     `attempt` counts within the current run (a retrigger starts a new run). `earlier` is when the
     first attempt began that may have reached the destination without our knowing the end.
     `crashes`: how many attempts in a row, up to the last, ended with the death of their worker.
-    `unlucky`: others' workers died lately too, and what they had in hand ended well when it was
-    tried again: something kills workers, whatever they do.
+    `unlucky`: workers died lately of nothing that they had in hand: it ended well when tried again.
     """
 
     delivery: Delivery

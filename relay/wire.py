@@ -27,6 +27,10 @@ Guard = Callable[[str, str], None]
 
 _TLS_RECORD = 16 * 1024
 
+RESTED = 15.0
+"""Seconds of rest after which a connection is not used again: what stands between the two sides may
+have forgotten it by then without a word, and the next request would wait until it times out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manners:
@@ -67,6 +71,12 @@ def pool_classes(manners: Manners) -> dict[str, type[HTTPConnectionPool]]:
 class _Hearing(HTTPConnection):
     manners: Manners
     _ahead: bytes | None = None
+    _used = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """What urllib3 asks before it uses a connection again."""
+        return super().is_connected and monotonic() - self._used < RESTED
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
@@ -119,7 +129,7 @@ class _Hearing(HTTPConnection):
         return 0
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        sock, heard = self.sock, self._ahead is not None
+        sock, heard, self._used = self.sock, self._ahead is not None, monotonic()
         seconds = self.timeout or self.manners.stall
         self.sock = answer = _AnswerSocket(sock, self._ahead or b"", monotonic() + seconds)
         try:

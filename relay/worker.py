@@ -205,7 +205,8 @@ class Worker:
             return report.turned(self.settings, claim.delivery, word, outcome, now)
 
         def finish() -> bool:
-            known = self.store.failures(claim.delivery) if isinstance(outcome, Succeeded) else {}
+            tells = isinstance(outcome, Succeeded) and claim.delivery.channels
+            known = self.store.failures(claim.delivery) if tells else {}
             told = report.messages(self.settings, claim, outcome, now, seconds, known)
             return self.store.finish(claim, outcome, now, due=due, messages=told, turns=turns)
 

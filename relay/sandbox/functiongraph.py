@@ -103,7 +103,11 @@ class SandboxServer:
     @property
     def calls(self) -> list[Call]:
         """Every call so far, those under way included (not `finished`)."""
-        return self._ledger.snapshot()
+        return self.calls_after(0)
+
+    def calls_after(self, number: int) -> list[Call]:
+        """The same without the first ones."""
+        return self._ledger.snapshot(number)
 
     @property
     def imports(self) -> list[Call]:

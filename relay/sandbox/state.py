@@ -7,7 +7,8 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -122,7 +123,11 @@ class Call:
     finished: bool = False
 
     def to_json(self) -> Json:
-        return asdict(self) | {"time": self.time.isoformat()}
+        told = {name: getattr(self, name) for name in _OF_CALL}
+        return told | {"time": self.time.isoformat()}
+
+
+_OF_CALL = tuple(one.name for one in fields(Call))
 
 
 @dataclass
@@ -211,6 +216,7 @@ class Ledger:
         with self._guard:
             self._calls.append(call)
 
-    def snapshot(self) -> list[Call]:
+    def snapshot(self, after: int = 0) -> list[Call]:
+        """All but the first `after`."""
         with self._guard:
-            return [replace(call) for call in self._calls]
+            return [copy(call) for call in self._calls[after:]]

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    bindparam,
     exists,
     func,
     select,
@@ -34,6 +35,19 @@ _UNCERTAIN = ("retry", "lost", "failed", "released")
 
 `released` too: a worker that stops gives back what it does not wait for any longer.
 """
+
+# Built once, not for each claim: building takes longer than running.
+_THIS = deliveries.c.id == bindparam("its_id")
+OURS = and_(_THIS, deliveries.c.fence == bindparam("its_fence"), RUNNING)
+_CHANGE, _IS_OURS = update(deliveries).where(OURS), select(deliveries.c.id).where(OURS)
+_TAKE = update(deliveries).where(_THIS)
+_BEGIN = attempts.insert()
+_CLOSE = update(attempts).where(
+    attempts.c.delivery_id == bindparam("its_id"),
+    attempts.c.number == bindparam("its_number"),
+    attempts.c.finished.is_(None),
+)
+_EVENT = select(events).where(events.c.id == bindparam("its_id"))
 
 _LATELY = timedelta(hours=1)
 _DEATHS = 1000
@@ -143,17 +157,20 @@ def change(connection: Connection, claim: Claim, **values: object) -> bool:
 
     The fence is what a worker whose lease went to another cannot get past.
     """
-    return connection.execute(update(deliveries).where(_ours(claim)).values(**values)).rowcount == 1
+    counted = {name: one for name, one in values.items() if isinstance(one, ColumnElement)}
+    plain = {name: one for name, one in values.items() if name not in counted}
+    statement = _CHANGE.values(counted) if counted else _CHANGE
+    return connection.execute(statement, {**fence_of(claim), **plain}).rowcount == 1
 
 
 def is_ours(connection: Connection, claim: Claim) -> bool:
     """Whether the delivery is the claim's still."""
-    found = connection.execute(select(deliveries.c.id).where(_ours(claim))).first()
-    return found is not None
+    return connection.execute(_IS_OURS, fence_of(claim)).first() is not None
 
 
-def _ours(claim: Claim) -> ColumnElement[bool]:
-    return and_(deliveries.c.id == claim.delivery.id, deliveries.c.fence == claim.fence, RUNNING)
+def fence_of(claim: Claim) -> dict[str, object]:
+    """The values that OURS asks for."""
+    return {"its_id": claim.delivery.id, "its_fence": claim.fence}
 
 
 def close_attempt(
@@ -165,32 +182,24 @@ def close_attempt(
     **more: object,
 ) -> None:
     """Ends an attempt; from then on it is history."""
-    this = and_(
-        attempts.c.delivery_id == delivery_id,
-        attempts.c.number == number,
-        attempts.c.finished.is_(None),
-    )
-    connection.execute(update(attempts).where(this).values(finished=now, outcome=outcome, **more))
+    this = {"its_id": delivery_id, "its_number": number}
+    connection.execute(_CLOSE, {**this, "finished": now, "outcome": outcome, **more})
 
 
 def _take(connection: Connection, row: AnyRow, owner: str, until: datetime, now: datetime) -> Claim:
-    number = row.attempts + 1
-    taken = {"state": State.RUNNING, "owner": owner, "leased_until": until, "attempts": number}
-    counted = {"fence": row.fence + 1, "tries": row.tries + 1}
-    this = deliveries.c.id == row.id
-    connection.execute(update(deliveries).where(this).values(**taken, **counted))
+    number, fence = row.attempts + 1, row.fence + 1
+    taken = {"state": State.RUNNING, "owner": owner, "leased_until": until, "tries": row.tries + 1}
+    taken |= {"attempts": number, "fence": fence}
+    connection.execute(_TAKE, {"its_id": row.id, **taken})
     copied = {
         "kind": row.kind,
         "destination": row.destination,
         "trigger": row.trigger,
         "by": row.by,
     }
-    connection.execute(
-        attempts.insert().values(delivery_id=row.id, number=number, started=now, **copied)
-    )
-    delivery = to_delivery(connection.execute(select(deliveries).where(this)).one())
-    event = _event(connection, row)
-    claim = Claim(delivery, event, owner, delivery.fence, row.tries + 1)
+    connection.execute(_BEGIN, {"delivery_id": row.id, "number": number, "started": now, **copied})
+    delivery = replace(to_delivery(row), state=State.RUNNING, attempts=number, fence=fence)
+    claim = Claim(delivery, _event(connection, row), owner, fence, row.tries + 1)
     if not row.attempts:
         return claim
     crashes = _crashes(connection, row.id, number)
@@ -202,7 +211,7 @@ def _take(connection: Connection, row: AnyRow, owner: str, until: datetime, now:
 def _event(connection: Connection, row: AnyRow) -> Event | None:
     if row.kind == Kind.MESSAGE or row.event_id is None:
         return None
-    return to_event(connection.execute(select(events).where(events.c.id == row.event_id)).one())
+    return to_event(connection.execute(_EVENT, {"its_id": row.event_id}).one())
 
 
 def _earlier(connection: Connection, delivery_id: str) -> datetime | None:

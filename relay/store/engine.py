@@ -69,6 +69,7 @@ class Database:
         self._turn = Turn()
         self._writer = Writer(self.write)
         self._inserts: dict[Table, Insert] = {}
+        self._puts: dict[Table, Insert] = {}
         self._held = False
 
     @classmethod
@@ -176,6 +177,16 @@ class Database:
             insert = self.insert(table).on_conflict_do_nothing()
             insert = self._inserts[table] = insert.execution_options(preserve_rowcount=True)
         return connection.execute(insert, row).rowcount == 1
+
+    def put(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+        """Inserts a row, or changes the one with its key to it; a row of all columns."""
+        put = self._puts.get(table)
+        if put is None:
+            insert, key = self.insert(table), [*table.primary_key]
+            others = {one.name: insert.excluded[one.name] for one in table.c if one not in key}
+            put = insert.on_conflict_do_update(index_elements=key, set_=others)
+            self._puts[table] = put
+        connection.execute(put, row)
 
     def matches(self, column: Column[str], glob: str) -> ColumnElement[bool]:
         """Whether a column matches a glob as in routes. ValueError says what is wrong with it."""

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import Connection, Select, bindparam, delete, select
 
 from relay.model import Claim, Road, State, Trigger
-from relay.store.claims import change
+from relay.store.claims import OURS, change, fence_of
 from relay.store.engine import Database, Part
 from relay.store.rows import AnyRow
 from relay.store.same import CLOCKS, FOUND
 from relay.store.schema import (
-    RUNNING,
     UNDER_WAY,
     attempts,
     deliveries,
@@ -64,16 +63,23 @@ class Functions(Part):
         """
 
         def write(connection: Connection) -> Entry:
-            ours = deliveries.c.id == claim.delivery.id, deliveries.c.fence == claim.fence, RUNNING
-            mine = connection.execute(_CAME.where(*ours)).first()
+            mine = connection.execute(_CAME_OURS, fence_of(claim)).first()
             if mine is None:
                 return Entry("lost")
-            # Where it was known when it was claimed, it has been alone since then.
-            if mine.function != function and not self._occupy(connection, claim, function):
+            if not self._occupy(connection, claim, function):
                 return Entry("given back")
             return Entry("alone", _newer(connection, claim, mine, function))
 
-        return self._database.together(write)
+        return self._known(claim, function) or self._database.together(write)
+
+    def _known(self, claim: Claim, function: str) -> Entry | None:
+        """The entry of one whose function was known when it was claimed: it has been alone since
+        then, and nothing is to be written."""
+        with self._database.read() as connection:
+            mine = connection.execute(_CAME_OURS, fence_of(claim)).first()
+            if mine is None or mine.function != function:
+                return None
+            return Entry("alone", _newer(connection, claim, mine, function))
 
     def _occupy(self, connection: Connection, claim: Claim, function: str) -> bool:
         # Under the lock of all claims: none may look at what runs in this moment.
@@ -102,8 +108,8 @@ def _newer(connection: Connection, claim: Claim, mine: AnyRow, function: str) ->
     """
     if claim.delivery.trigger == Trigger.MANUAL or mine.road == Road.SUBMISSION:
         return None
-    there = functions.c.destination == mine.destination, functions.c.function == function
-    row = connection.execute(select(functions).where(*there)).first()
+    there = {"destination": mine.destination, "function": function}
+    row = connection.execute(_LAST, there).first()
     if row is None:
         return None
     newest, this = _kept(row), _upload(mine)
@@ -112,13 +118,12 @@ def _newer(connection: Connection, claim: Claim, mine: AnyRow, function: str) ->
 
 def brought(database: Database, connection: Connection, delivery_id: str) -> None:
     """Keeps that a delivery's upload is at its function now, if it is the newest that ever was."""
-    mine = connection.execute(_CAME.where(deliveries.c.id == delivery_id)).first()
+    mine = connection.execute(_CAME_THIS, {"its_id": delivery_id}).first()
     if mine is None or mine.function is None:
         return
     database.alone(connection, "function", mine.destination, mine.function)
     key = {"destination": mine.destination, "function": mine.function}
-    where = [functions.c[name] == value for name, value in key.items()]
-    held = connection.execute(select(functions).where(*where)).first()
+    held = connection.execute(_LAST, key).first()
     this = _upload(mine)
     if held is not None and _kept(held).is_newer(this):
         return
@@ -129,8 +134,7 @@ def brought(database: Database, connection: Connection, delivery_id: str) -> Non
         "moment": this.moment,
         "found": this.found,
     }
-    insert = database.insert(functions).values(**key, **values)
-    connection.execute(insert.on_conflict_do_update(index_elements=[*key], set_=values))
+    database.put(connection, functions, {**key, **values})
 
 
 _NAMES = ("id", "destination", "function", "source", "bucket", "key")
@@ -143,6 +147,9 @@ _CAME: Select[tuple[object, ...]] = (
     .join(events, events.c.id == deliveries.c.event_id)
     .join(notifications, notifications.c.id == events.c.notification_id)
 )
+_CAME_OURS, _CAME_THIS = _CAME.where(OURS), _CAME.where(deliveries.c.id == bindparam("its_id"))
+_KEY = ("destination", "function")
+_LAST = select(functions).where(*(functions.c[name] == bindparam(name) for name in _KEY))
 
 
 def _upload(row: AnyRow) -> Upload:

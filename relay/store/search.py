@@ -51,8 +51,15 @@ _HEAD = _FREE.where(*_LANE, _d.destination == bindparam("destination"), _d.due <
 _HEAD_BESIDE = _HEAD.where(
     or_(_d.function.is_(None), _d.function.not_in(bindparam("busy", expanding=True)))
 )
-_FIRST_LANE = select(func.min(_d.destination)).where(*_LANE)
-_NEXT_LANE = _FIRST_LANE.where(_d.destination > bindparam("destination"))
+# Each step is one look into the index, however many are pending in a lane.
+_STEP = select(func.min(_d.destination)).where(*_LANE)
+_lane = _STEP.cte("lane", recursive=True)
+_lane = _lane.union_all(
+    select(_STEP.where(_d.destination > _lane.c[0]).scalar_subquery()).where(
+        _lane.c[0].is_not(None)
+    )
+)
+_LANES = select(_lane.c[0]).where(_lane.c[0].is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,8 @@ def next_due(connection: Connection, wanted: Wanted) -> AnyRow | None:
     """
     running = connection.execute(_UNDER_WAY).all()
     shut = closed(connection, running, wanted.limits, wanted.now)
-    best = _expired(connection, wanted, shut)
+    expired = any(row.leased_until <= wanted.now for row in running)
+    best = _expired(connection, wanted, shut) if expired else None
     for lane in _wanted_lanes(connection, wanted):
         if lane in shut:
             continue
@@ -118,10 +126,7 @@ def _wanted_lanes(connection: Connection, wanted: Wanted) -> Iterator[Lane]:
 
 
 def lanes(connection: Connection, kinds: Iterable[Kind] = Kind) -> Iterator[Lane]:
-    """Every lane in which something is pending; each step is one look into the index."""
+    """Every lane in which something is pending."""
     for kind in kinds:
-        destination = connection.execute(_FIRST_LANE, {"kind": kind}).scalar()
-        while destination is not None:
+        for destination in connection.execute(_LANES, {"kind": kind}).scalars().all():
             yield kind, destination
-            here = {"kind": kind, "destination": destination}
-            destination = connection.execute(_NEXT_LANE, here).scalar()

@@ -14,6 +14,14 @@ from relay.store.schema import deliveries
 _LOOKED_AT = 100
 """Messages of an object that are looked at, the newest: its last news are among them."""
 
+_SAME = ("key", "source", "bucket", "route")
+_NEWEST = (
+    select(*(deliveries.c[name] for name in ("id", "destination", "created", "message")))
+    .where(*(deliveries.c[name] == bindparam(name) for name in _SAME))
+    .where(deliveries.c.kind == Kind.MESSAGE)
+    .order_by(deliveries.c.id.desc())
+    .limit(_LOOKED_AT)
+)
 _RESULT = select(deliveries.c.result).where(deliveries.c.id == bindparam("id"))
 
 
@@ -23,20 +31,10 @@ class Told(Part):
     def failures(self, delivery: Delivery) -> Mapping[str, Json]:
         """For each channel that heard last of this object, by this route, that its import failed:
         when that was and in which message, as {"failed_at": time, "message": id}."""
-        same = [
-            deliveries.c[name] == getattr(delivery, name)
-            for name in ("key", "source", "bucket", "route")
-        ]
-        columns = (deliveries.c[name] for name in ("id", "destination", "created", "message"))
-        query = (
-            select(*columns)
-            .where(*same, deliveries.c.kind == Kind.MESSAGE)
-            .order_by(deliveries.c.id.desc())
-            .limit(_LOOKED_AT)
-        )
         last: dict[str, Any] = {}
+        same = {name: getattr(delivery, name) for name in _SAME}
         with self._database.read() as connection:
-            for row in connection.execute(query):
+            for row in connection.execute(_NEWEST, same):
                 last.setdefault(row.destination, row)
         return {
             channel: {"failed_at": row.created.isoformat(timespec="seconds"), "message": row.id}

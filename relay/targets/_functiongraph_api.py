@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import requests
 from requests.auth import AuthBase
 
+from relay.errors import TemporaryFailure
 from relay.model import Json
 from relay.outbound import Outbound, translate
 from relay.renewed import Clock
@@ -46,8 +47,7 @@ class Api:
     def __init__(self, settings: FunctionGraphSettings, outbound: Outbound, clock: Clock) -> None:
         self._base = f"{settings.url}/v2/{settings.project_id}/fgs"
         self._clock = clock
-        # Calls are few and big: a stale connection would cost more than a fresh one each.
-        self._session = outbound.session(guarded=False, max_answer=MAX_ANSWER, reuse=False)
+        self._session = outbound.session(guarded=False, max_answer=MAX_ANSWER)
         self.credentials = Credentials(settings, outbound, clock)
 
     def call(self, call: Call, auth: AuthBase | None = None) -> Json:
@@ -81,6 +81,15 @@ class Api:
         return self._send(call, other) if other else response
 
     def _send(self, call: Call, auth: AuthBase) -> requests.Response:
+        try:
+            return self._sent(call, auth)
+        except TemporaryFailure as failure:
+            if call.effect != "none" or not _broke(failure.__cause__):
+                raise
+            # A question, and its connection may have been closed just as it was used again.
+            return self._sent(call, auth)
+
+    def _sent(self, call: Call, auth: AuthBase) -> requests.Response:
         body = call.body
         sending = body if body is None or isinstance(body, bytes) else Sending(body)
         try:
@@ -108,6 +117,10 @@ class Api:
 
     def _read(self, response: requests.Response) -> Answer:
         return read_answer(response, self._clock())
+
+
+def _broke(error: BaseException | None) -> bool:
+    return isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
 
 
 def _query(call: Call) -> str:

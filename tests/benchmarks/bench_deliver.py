@@ -50,15 +50,22 @@ class Sandbox:
     def __init__(self, process):
         self.process = process
         self.told = json.loads(process.stdout.readline())
+        self._seen = 0
+        self._done = []
         # Else it waits for somebody to read what it says.
         threading.Thread(target=process.stdout.read, daemon=True).start()
 
     def imports(self):
         """When the import call of each function began, of those that happened; in seconds."""
-        with urllib.request.urlopen(f"{self.told['endpoint']}/sandbox/calls") as answer:
+        # Only what is new: to be told of everything again and again would be much of its work.
+        address = f"{self.told['endpoint']}/sandbox/calls?after={self._seen}"
+        with urllib.request.urlopen(address) as answer:
             calls = json.load(answer)
-        those = [call for call in calls if call["operation"] == "import" and call["applied"]]
-        return [(call["function"], _seconds(call["time"])) for call in those]
+        under_way = [number for number, call in enumerate(calls) if not call["finished"]]
+        over = calls[: under_way[0]] if under_way else calls
+        self._seen += len(over)
+        self._done += _imports(over)
+        return self._done + _imports(calls[len(over) :])
 
     def wait_for(self, names):
         """The same, once all these are there, or nothing more comes."""
@@ -73,6 +80,11 @@ class Sandbox:
                 break
             time.sleep(0.2)
         return done
+
+
+def _imports(calls):
+    those = [call for call in calls if call["operation"] == "import" and call["applied"]]
+    return [(call["function"], _seconds(call["time"])) for call in those]
 
 
 def _seconds(text):

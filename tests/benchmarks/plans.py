@@ -29,7 +29,7 @@ def explained(store, statements):
     database, found = store._database, {}
     with database.read() as connection:
         for statement, parameters in statements.items():
-            if not re.match(r"SELECT|UPDATE", statement):
+            if not re.match(r"SELECT|UPDATE|WITH", statement):
                 continue
             prefix = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN (COSTS OFF)"
             rows = connection.exec_driver_sql(f"{prefix} {statement}", parameters).all()

@@ -124,11 +124,20 @@ def test_a_question_without_an_answer_is_asked_again(
 ) -> None:
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", commit=commit, drop=True)
-    world.sandbox.fault(operation="config", **LOST.get(fault, {"status": 503}))
+    # Twice: where the connection broke, it is asked once more at once.
+    world.sandbox.fault(operation="config", times=2, **LOST.get(fault, {"status": 503}))
     world.attempt()
     assert world.delivery.state == State.PENDING
     world.until_finished()
     check_success(world, "already there" if commit else "created")
+
+
+def test_a_question_whose_connection_broke_is_asked_again_at_once(world: World) -> None:
+    world.upload("hello", EXPORT)
+    world.sandbox.fault(operation="config", status=200, drop=True)
+    world.until_finished()
+    check_success(world, "created")
+    assert world.delivery.attempts == 1
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ class Worker:
         self.store = deliverer.store
         self.clock = clock
         self._clock_watch = ClockWatch(self.store, clock)
+        self._now = partial(self._clock_watch.mind, self._beat_once)
         self.bell = bell
         self.meters = meters
         self.owner = presence.me()
@@ -65,7 +66,7 @@ class Worker:
 
     def start(self) -> None:
         """Starts the threads; returns at once."""
-        self._beat_once(self.settings.delivery.lease)
+        self._beat_once()
         self._claiming = [self._thread(f"claims {kind}", self._work, kind) for kind in Kind]
         self._thread("heartbeat", self._beat)
         self._thread("listens", self._listen)
@@ -115,8 +116,7 @@ class Worker:
 
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
         """The next due delivery of a kind (or exactly that one), or None."""
-        lease = self.settings.delivery.lease
-        now = self._clock_watch.mind(lambda: self._beat_once(lease))
+        lease, now = self.settings.delivery.lease, self._now()
         claim = self.store.claim(
             self.owner, lease, self._limits, now, kind=kind, only=only, rates=self._rates
         )
@@ -132,11 +132,12 @@ class Worker:
 
     def _work(self, kind: Kind) -> None:
         seats = threading.Semaphore(self.settings.delivery.workers)
-        seen = 0
+        seen, busy = 0, True
         while not self._stopping.is_set():
             if not seats.acquire(timeout=POLL):
                 continue
-            claim = self._claim_quietly(kind)
+            claim = self._claim_quietly(kind, busy=busy)
+            busy = claim is not None
             if claim is None:
                 seats.release()
                 seen = self.bell.wait(seen, POLL)
@@ -148,9 +149,11 @@ class Worker:
                     while not (run.over.wait(POLL) or self._stopping.is_set()):
                         pass
 
-    def _claim_quietly(self, kind: Kind) -> Claim | None:
+    def _claim_quietly(self, kind: Kind, *, busy: bool) -> Claim | None:
+        """Who found nothing the last time only looks first: everybody wakes for everything."""
         with self._quietly("claim", kind=kind):
-            return self.claim(kind)
+            if busy or self.store.is_any_due(kind, self._now()):
+                return self.claim(kind)
         return None
 
     @contextmanager
@@ -254,7 +257,7 @@ class Worker:
     def _beat(self) -> None:
         lease: timedelta = self.settings.delivery.lease
         while not self._stopped.wait(min(lease.total_seconds() / 3, 5.0)):
-            self._beat_once(lease)
+            self._beat_once()
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
@@ -265,7 +268,8 @@ class Worker:
         with self._lock:
             return [run.claim for run in self._runs.values()]
 
-    def _beat_once(self, lease: timedelta) -> None:
+    def _beat_once(self) -> None:
+        lease = self.settings.delivery.lease
         with self._lock:
             runs = dict(self._runs)
         with self._quietly("renew leases"):

@@ -34,9 +34,10 @@ class Control(Protocol):
     @property
     def functions(self) -> dict[str, Function]: ...
     @property
+    def calls(self) -> list[Call]: ...
+    @property
     def faults(self) -> FaultQueue: ...
     def fault(self, **fields: Unpack[FaultFields]) -> Fault: ...
-    def calls_after(self, number: int) -> list[Call]: ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _add_control(app: Flask, control: Control, account: Account) -> None:
         ("POST", "faults"): partial(_add_fault, control),
         ("DELETE", "faults"): lambda: ({"forgotten": control.faults.clear()}, 200),
         ("GET", "functions"): lambda: (_described(control, account), 200),
-        ("GET", "calls"): partial(_calls, control),
+        ("GET", "calls"): lambda: ([call.to_json() for call in control.calls], 200),
     }
     for (method, name), view in views.items():
         guarded = partial(_local, view)
@@ -135,14 +136,6 @@ def _add_fault(control: Control) -> tuple[Any, int]:
         return control.fault(**fields).to_json(), 201
     except ConfigError as error:
         return {"error": str(error)}, 400
-
-
-def _calls(control: Control) -> tuple[Any, int]:
-    """All; with `?after=N` without the first N, for who asks again and again."""
-    after = request.args.get("after", "0")
-    if not (after.isascii() and after.isdigit() and len(after) < 10):
-        return {"error": "after is a number of calls"}, 400
-    return [call.to_json() for call in control.calls_after(int(after))], 200
 
 
 def _described(control: Control, account: Account) -> Json:

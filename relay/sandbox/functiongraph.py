@@ -103,11 +103,7 @@ class SandboxServer:
     @property
     def calls(self) -> list[Call]:
         """Every call so far, those under way included (not `finished`)."""
-        return self.calls_after(0)
-
-    def calls_after(self, number: int) -> list[Call]:
-        """The same without the first ones."""
-        return self._ledger.snapshot(number)
+        return self._ledger.snapshot()
 
     @property
     def imports(self) -> list[Call]:

@@ -216,7 +216,6 @@ class Ledger:
         with self._guard:
             self._calls.append(call)
 
-    def snapshot(self, after: int = 0) -> list[Call]:
-        """All but the first `after`."""
+    def snapshot(self) -> list[Call]:
         with self._guard:
-            return [copy(call) for call in self._calls[after:]]
+            return [copy(call) for call in self._calls]

@@ -25,7 +25,7 @@ from relay.store.engine import Part
 from relay.store.gates import Keeper, Lane, Limits
 from relay.store.rows import AnyRow, to_delivery, to_event
 from relay.store.schema import PENDING, RUNNING, UNDER_WAY, attempts, deliveries, events, gates
-from relay.store.search import Wanted, next_due
+from relay.store.search import IS_ANY_DUE, Wanted, next_due
 from relay.units import Allowance
 
 NO_RATES: Mapping[Lane, Allowance] = {}
@@ -89,6 +89,11 @@ class Claims(Part):
             return _take(connection, row, owner, now + lease, now)
 
         return self._database.together(write)
+
+    def is_any_due(self, kind: Kind, now: datetime) -> bool:
+        """Whether anything of a kind is due, or its lease over; not whether its way is free."""
+        with self._database.read() as connection:
+            return bool(connection.execute(IS_ANY_DUE, {"kind": kind, "now": now}).scalar())
 
     def renew(self, claims: Iterable[Claim], lease: timedelta, now: datetime) -> set[str]:
         """Moves the leases' end to `now + lease`; returns the ids of deliveries still ours."""

@@ -60,6 +60,9 @@ _lane = _lane.union_all(
     )
 )
 _LANES = select(_lane.c[0]).where(_lane.c[0].is_not(None))
+_IS_DUE = exists().where(*_LANE, _d.destination == _lane.c[0], _d.due <= _now)
+_IS_OVER = exists().where(RUNNING, _d.kind == bindparam("kind"), _d.leased_until <= _now)
+IS_ANY_DUE = select(or_(exists(select(_lane.c[0]).where(_IS_DUE)), _IS_OVER))
 
 
 @dataclass(frozen=True, slots=True)

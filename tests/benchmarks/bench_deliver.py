@@ -1,8 +1,8 @@
 """Deliveries end to end: notification, archive of 1 MiB, import; how many, how soon, what is lost.
 
-Web and workers as processes of their own over a ledger on SQLite, the FunctionGraph sandbox, and a
-store that speaks S3 or a folder. Beside them huey doing what a script would (peer.py). At the end
-each is killed in the middle and started again: what was accepted and never imported, what twice?
+Web and workers as processes of their own over a ledger on SQLite, and a cloud and a store that cost
+little. Beside them huey doing what a script would (peer.py). At the end each is killed halfway and
+started again: what was accepted and never imported, what twice?
 `python bench_deliver.py QUICK` takes less of everything.
 """
 
@@ -12,21 +12,17 @@ import importlib.util
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import archives
+import cloud
 import places
 import servers
-import ways
 from load import Load
 
 MIB = 1024 * 1024
@@ -35,77 +31,17 @@ SEATS = 4
 PACED = 5
 """Notifications a second, while it is measured how soon an import begins."""
 
-WITHIN = 120.0
-"""Seconds after which what has not come does not come."""
-
 NAMED = {"source": "exports", "key": "*/hello.zip", "target": "prod", "func_name": "{1}"}
 """All objects are the same bytes; each becomes a function named by its key."""
 
 say = partial(print, flush=True)
 
 
-class Sandbox:
-    """`relay sandbox` in a process of its own, as seen from here."""
-
-    def __init__(self, process):
-        self.process = process
-        self.told = json.loads(process.stdout.readline())
-        self._seen = 0
-        self._done = []
-        # Else it waits for somebody to read what it says.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-
-    def imports(self):
-        """When the import call of each function began, of those that happened; in seconds."""
-        # Only what is new: to be told of everything again and again would be much of its work.
-        address = f"{self.told['endpoint']}/sandbox/calls?after={self._seen}"
-        with urllib.request.urlopen(address) as answer:
-            calls = json.load(answer)
-        under_way = [number for number, call in enumerate(calls) if not call["finished"]]
-        over = calls[: under_way[0]] if under_way else calls
-        self._seen += len(over)
-        self._done += _imports(over)
-        return self._done + _imports(calls[len(over) :])
-
-    def wait_for(self, names):
-        """The same, once all these are there, or nothing more comes."""
-        end, quiet, seen = time.monotonic() + WITHIN, time.monotonic(), -1
-        while time.monotonic() < end:
-            done = self.imports()
-            if names <= {name for name, _ in done}:
-                break
-            if len(done) > seen:
-                seen, quiet = len(done), time.monotonic()
-            if time.monotonic() - quiet > 45:  # a lease and a backoff have passed
-                break
-            time.sleep(0.2)
-        return done
-
-
-def _imports(calls):
-    those = [call for call in calls if call["operation"] == "import" and call["applied"]]
-    return [(call["function"], _seconds(call["time"])) for call in those]
-
-
-def _seconds(text):
-    return datetime.fromisoformat(text).astimezone(UTC).timestamp()
-
-
-@contextmanager
-def sandboxed():
-    command = places.relay("sandbox", "--port", "0", "--json", "--project-id", ways.PROJECT)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield Sandbox(process)
-        finally:
-            process.terminate()
-
-
 class Relay:
     """Web and two workers."""
 
-    def __init__(self, folder, store, sandbox):
-        places.write_settings(folder, store, sandbox.told, route=NAMED, workers=SEATS)
+    def __init__(self, folder, store, there):
+        places.write_settings(folder, store, there.settings, route=NAMED, workers=SEATS)
         self.folder = folder
 
     @contextmanager
@@ -122,14 +58,13 @@ class Relay:
 class Script:
     """huey: web and one consumer with as many threads."""
 
-    def __init__(self, folder, store, sandbox):
+    def __init__(self, folder, store, there):
         self.folder = folder
-        base = f"{sandbox.told['endpoint']}/v2/{ways.PROJECT}/fgs/functions/import"
         told = {
             "queue": str(folder / "huey.db"),
             "store": f"http://127.0.0.1:{store}",
-            "import": base,
-            "token": _token(sandbox),
+            "import": there.address,
+            "token": "t",
         }
         path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
         self.environment = {"PEER": json.dumps(told), "PYTHONPATH": path}
@@ -139,40 +74,24 @@ class Script:
         start = partial(places.running, self.folder, **self.environment)
         port = places.free_port()
         peer = [sys.executable, Path(__file__).parent / "peer.py"]
-        there = partial(places.answers, port, "/")
+        up = partial(places.answers, port, "/")
         with (
-            start([*peer, "web", port], there) as web,
+            start([*peer, "web", port], up) as web,
             start([*peer, "work", 2 * SEATS]) as work,
         ):
             yield port, [web, work]
 
 
-def _token(sandbox):
-    told = sandbox.told
-    user = {"name": told["iam_user"], "password": told["iam_password"]}
-    user["domain"] = {"name": told["iam_domain"]}
-    identity = {"methods": ["password"], "password": {"user": user}}
-    scope = {"project": {"name": told["region"]}}
-    body = json.dumps({"auth": {"identity": identity, "scope": scope}}).encode()
-    asked = urllib.request.Request(
-        f"{told['iam_endpoint']}/v3/auth/tokens",
-        body,
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(asked) as answer:
-        return answer.headers["X-Subject-Token"]
-
-
 class Bench:
-    """One way to deliver, with its own sandbox and store."""
+    """One way to deliver, with its own cloud and store."""
 
-    def __init__(self, folder, kind, store, sandbox):
-        self.way = kind(folder, store, sandbox)
-        self.sandbox = sandbox
+    def __init__(self, folder, kind, store, there):
+        self.way = kind(folder, store, there)
+        self.cloud = there
         self.about = servers.described(folder / "hello.zip")
 
     def measure(self, count):
-        """Deliveries a second, CPU ms of each (sandbox and store apart), and how soon, sorted."""
+        """Deliveries a second, CPU ms of each (cloud and store apart), and how soon, sorted."""
         with self.way.running() as (port, processes):
             self._all(port, "w", 2 * SEATS, 20)
             before, began = sum(one.cpu for one in processes), time.time()
@@ -195,7 +114,7 @@ class Bench:
             for process in processes:
                 process.kill()
         with self.way.running():
-            self.sandbox.wait_for(accepted)
+            self.cloud.wait_for(accepted)
         done = [name for name, _ in self._those("k")]
         return len(accepted), len(accepted - set(done)), len(done) - len(set(done))
 
@@ -204,11 +123,11 @@ class Bench:
         names = [f"{letter}{number}" for number in range(count)]
         heard = Load(port, clients, rate=rate, **self.about).run(names)
         assert len(heard.accepted) == count, heard.refused
-        done = dict(self.sandbox.wait_for(set(names)))
+        done = dict(self.cloud.wait_for(set(names)))
         return {name: done[name] for name in names}
 
     def _those(self, letter):
-        return [one for one in self.sandbox.imports() if one[0].startswith(letter)]
+        return [one for one in self.cloud.imports() if one[0].startswith(letter)]
 
 
 def measured(words, kind, count, *, from_folder=False):
@@ -216,8 +135,8 @@ def measured(words, kind, count, *, from_folder=False):
         folder = Path(name)
         archives.write_stored(folder / "hello.zip", MIB)
         store = stack.enter_context(servers.running("store", 0, folder / "hello.zip"))
-        sandbox = stack.enter_context(sandboxed())
-        bench = Bench(folder, kind, store, sandbox)
+        there = stack.enter_context(cloud.running(folder / "hello.zip"))
+        bench = Bench(folder, kind, store, there)
         rate, cpu, soon = bench.measure(count)
         accepted, lost, twice = bench.killed(count // 2)
     p50, p99 = statistics.median(soon) * 1000, soon[int(len(soon) * 0.99)] * 1000

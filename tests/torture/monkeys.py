@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-import requests
-
 from tests.torture.children import Child
 from tests.torture.record import Upload
 from tests.torture.scenario import POSTGRESQL, Run, scenario
@@ -27,7 +25,6 @@ TROUBLE = (
     {"delay": 2.0},
 )
 PG = (POSTGRESQL,)
-CRASHES = "delivery.crashes"
 
 
 class Zoo:
@@ -104,35 +101,22 @@ def processes(run: Run) -> None:
                 zoo.kill_one(chance)
                 zoo.revive()
             kills[0] += 1
-            _goes_on(world)
+            if run.quick:
+                _goes_on(world)
             return chance.uniform(0.5, 1.5) if run.quick else chance.uniform(0.5, 4)
 
         with _meanwhile(kill):
             _pour(run, world, lambda: zoo.url, uploads)
         zoo.revive()
         world.settle(300)
-        _try_parked_again(run, world, lambda: zoo.url)
         run.figures["kills"] = kills[0] - 1
         run.must(kills[0] > 1, "nobody was killed: this proves nothing")
         _all_terminal(run, world)
 
 
-def _try_parked_again(run: Run, world: World, url: Callable[[], str]) -> None:
-    """Who was killed three times in a row is parked, and told so, which is true; a person tries it
-    again, as they are told to. It may not happen to many."""
-    parked = [one.id for one in world.ledger.deliveries("import") if one.error == CRASHES]
-    until(lambda: answers(url()), 60, world.log)
-    for id_ in parked:
-        again = requests.post(f"{url()}/api/v1/deliveries/{id_}/retrigger", json={}, timeout=30)
-        run.must(again.ok, f"retrigger: {again.status_code}")
-    world.settle(60)
-    run.figures["parked, tried again"] = len(parked)
-    run.must(len(parked) <= max(run.runs / 1000, 1), f"{len(parked)} were parked")
-
-
 def _goes_on(world: World) -> None:
-    """Waits until some have ended since: where a busy machine hardly gets any done between two
-    deaths, one is hit three times in a row, and is rightly parked as what kills its worker."""
+    """Waits until some have ended since: a machine of CI, at this pace of deaths, may hardly get any
+    done between two."""
 
     def ended() -> int:
         return sum(n for (_, state), n in world.ledger.counts().items() if state == "succeeded")

@@ -275,7 +275,7 @@ def test_a_worker_whose_lease_went_to_another_writes_nothing(
     again = quick.claim(Kind.IMPORT)
     assert again.delivery.id == delivery_id
     assert again.fence > claim.fence
-    slow._beat_once(timedelta(seconds=30))
+    slow._beat_once()
     shelf.go_on.set()
     thread.join(10)
     assert outcomes == [None]
@@ -293,7 +293,7 @@ def test_a_heartbeat_keeps_a_long_delivery(make_worker, store, shelf, delivery_i
     assert shelf.entered.wait(10)
     for _ in range(10):
         hand.now += timedelta(seconds=20)
-        slow._beat_once(timedelta(seconds=30))
+        slow._beat_once()
         assert other.claim(Kind.IMPORT) is None
     shelf.go_on.set()
     thread.join(10)
@@ -385,7 +385,7 @@ def test_what_hangs_loses_its_seat_and_its_lease(make_worker, store, shelf, deli
         assert shelf.entered.wait(10)
         (run,) = worker._runs.values()
         run.sign -= 2
-        worker._beat_once(timedelta(seconds=30))
+        worker._beat_once()
         assert worker._runs == {}
         assert run.lost
         # The only seat is free again: another delivery is worked on beside the hanging thread.
@@ -467,3 +467,15 @@ def test_what_was_taken_over_meanwhile_is_not_waited_for(
     assert worker.run(claim) is None
     assert another[0].delivery.id == delivery_id
     assert store.delivery(delivery_id).state == State.RUNNING
+
+
+def test_who_found_nothing_looks_first_and_minds_the_clock(worker, delivery_id, hand):
+    assert worker._claim_quietly(Kind.IMPORT, busy=False).delivery.id == delivery_id
+    assert worker._claim_quietly(Kind.IMPORT, busy=False) is None
+    assert worker._claim_quietly(Kind.MESSAGE, busy=False) is None
+
+
+def test_who_found_nothing_hears_of_a_clock_that_was_turned_back(worker, delivery_id, hand):
+    worker._now()
+    hand.now -= timedelta(hours=1)
+    assert worker._claim_quietly(Kind.IMPORT, busy=False).delivery.id == delivery_id

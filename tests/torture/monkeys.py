@@ -115,7 +115,7 @@ def processes(run: Run) -> None:
 
 
 def _goes_on(world: World) -> None:
-    """Waits until some have ended since: a machine of CI, at this pace of deaths, may hardly get any
+    """Waits until some have ended since: at the pace of a short sweep a busy machine may get hardly any
     done between two."""
 
     def ended() -> int:

@@ -115,8 +115,8 @@ def processes(run: Run) -> None:
 
 
 def _goes_on(world: World) -> None:
-    """Waits until some have ended since: at the pace of a short sweep a busy machine may get hardly any
-    done between two."""
+    """Waits until some have ended since: at the pace of a short sweep a busy machine may hardly get
+    any done between two."""
 
     def ended() -> int:
         return sum(n for (_, state), n in world.ledger.counts().items() if state == "succeeded")

@@ -61,11 +61,12 @@ class _Part:
 
     def __init__(self, info: ObjectInfo, content: bytes) -> None:
         self.info = info
-        self._left = content
+        self._content = content
+        self._at = 0
 
     def read(self, size: int, /) -> bytes:
-        part, self._left = self._left[:size], self._left[size:]
-        return part
+        start, self._at = self._at, self._at + size
+        return self._content[start : self._at]
 
     def close(self) -> None:
-        self._left = b""
+        self._content = b""

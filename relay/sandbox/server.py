@@ -84,7 +84,10 @@ class RequestBody(RawIOBase):
         if not self.left:
             return 0
         view = memoryview(buffer)[: self._allowed(len(buffer))]
-        got = self._stream.readinto1(view)
+        try:
+            got = self._stream.readinto1(view)
+        except ConnectionError as error:
+            raise SenderGone from error
         if not got:
             raise SenderGone
         if self.hashed:

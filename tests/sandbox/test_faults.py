@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -240,3 +241,16 @@ def test_a_wrong_fault_in_python_is_named_too(sandbox: SandboxServer) -> None:
     wrong: Any = {"status": "500"}
     with pytest.raises(ConfigError, match=r"fault\.status"):
         sandbox.fault(**wrong)
+
+
+def test_a_sender_that_is_reset_in_the_middle_ends_its_call(sandbox: SandboxServer) -> None:
+    with connect(sandbox, len(BIG)) as raw:
+        raw.sendall(BIG[:200_000])
+        end = time.monotonic() + 10
+        while not (sandbox.calls and sandbox.calls[-1].received) and time.monotonic() < end:
+            time.sleep(0.01)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    while not sandbox.calls[-1].finished and time.monotonic() < end:
+        time.sleep(0.01)
+    [call] = sandbox.calls
+    assert (call.finished, call.applied, call.status) == (True, False, None)

@@ -117,7 +117,7 @@ def slow_senders(run: Run) -> None:
         world.settle(120)
         run.runs = number
         run.figures |= {f"p99 s {name}": round(one["p99"], 3) for name, one in seen.items()}
-        limit = max(2 if run.quick else 0.25, 2 * seen["alone"]["p99"])  # a machine may be busy
+        limit = max(2, 2 * seen["alone"]["p99"]) if run.quick else 0.25  # CI may be busy
         for name, one in seen.items():
             run.must(set(one["statuses"]) == {"200"}, f"{name}: {one['statuses']}")
             run.must(one["p99"] <= limit, f"{name}: p99 {one['p99']:.2f} s")

@@ -53,6 +53,9 @@ _LATELY = timedelta(hours=1)
 _DEATHS = 1000
 """Lost attempts that are looked at, the newest ones."""
 
+_WELL = ("succeeded", "skipped", "retry")
+"""Outcomes of what does not kill its worker. A failure may be that it did so too often."""
+
 
 class Claims(Part):
     """Who works on what."""
@@ -249,7 +252,7 @@ def _unlucky(connection: Connection, row: AnyRow, now: datetime) -> bool:
     ended_since = exists().where(
         ended.c.delivery_id == attempts.c.delivery_id,
         ended.c.number > attempts.c.number,
-        ended.c.outcome != "lost",
+        ended.c.outcome.in_(_WELL),
     )
     lost = (
         select(attempts.c.finished, attempts.c.delivery_id, ended_since.label("ended_since"))

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay.runs import CRASHES, CRASHES_OF_THE_UNLUCKY, is_poison
+from relay.model import Failed
+from relay.runs import CRASHES, CRASHES_OF_THE_UNLUCKY, crashed, is_poison
 
 
 def lost(hands, owner, *keys):
@@ -58,6 +59,17 @@ def test_another_that_kills_its_workers_too_does_not_clear_it(hands):
     assert not hands.claimed("w2").unlucky
     hands.store.reclaim("w1", hands.later(seconds=1))
     assert not hands.claimed("w1").unlucky
+
+
+def test_another_that_was_parked_for_it_does_not_clear_it(hands):
+    upload(hands, "poison a", "poison b")
+    assert hands.claimed("w1").delivery.key == "poison a"
+    lost(hands, "w2", "poison b")
+    claim = hands.claimed("w3")
+    assert claim.delivery.key == "poison b"
+    assert hands.finish(claim, Failed(crashed(3)))
+    hands.store.reclaim("w1", hands.later(seconds=1))
+    assert not hands.claimed("w4").unlucky
 
 
 def test_deaths_of_long_ago_clear_nobody(hands):

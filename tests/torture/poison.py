@@ -97,7 +97,9 @@ def _hostile(run: Run) -> None:
         table = {name: (code, bytes) for name, code in HOSTILE.items()}
         _reasons(run, world, table)
         ends = {one.key: one.attempts for one in world.ledger.deliveries("import")}
-        run.figures["attempts of the hostile"] = [ends[f"prod/{name}0.zip"] for name in HOSTILE]
+        attempts = [ends[f"prod/{name}0.zip"] for name in HOSTILE]
+        run.figures["attempts of the hostile"] = attempts
+        run.must(max(attempts) <= 4, f"{attempts} attempts: three, and the one that parks it")
 
 
 def _mixed(world: World, mark: str, good: int, poisons: dict[str, bytes]) -> list[Upload]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from relay.commands.stop import stop_signal
 from relay.errors import ConfigError
 from relay.sandbox.faults import FaultFields, parse_fault
 from relay.sandbox.functiongraph import SandboxServer
@@ -70,24 +67,11 @@ def command(as_json: bool, faults: tuple[FaultFields, ...], **options: Any) -> N
     for fault in faults:
         sandbox.fault(**fault)
     try:
-        with _stop_signal() as stop, sandbox:
+        with stop_signal() as wait, sandbox:
             _introduce(sandbox, as_json)
-            stop.wait()
+            wait()
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error.strerror or error}") from None
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Set by Ctrl-C and SIGTERM, for as long as it is entered."""
-    stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
-    try:
-        yield stop
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _introduce(sandbox: SandboxServer, as_json: bool) -> None:

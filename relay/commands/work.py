@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 
 import click
 
 from relay import logs, settings
 from relay.commands.context import configured
+from relay.commands.stop import stop_signal
 from relay.house import House
 from relay.server import GRACE, collect_seldom
 
@@ -21,11 +20,9 @@ def command(grace: int) -> None:
     chosen = configured()
     logs.configure(sys.stderr, secrets=settings.secrets(chosen))
     house = House.open(chosen)
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    collect_seldom()
-    house.start_worker()
-    stopped.wait()
-    house.stop_worker(grace)
-    house.close()
+    with stop_signal() as wait:
+        collect_seldom()
+        house.start_worker()
+        wait()
+        house.stop_worker(grace)
+        house.close()

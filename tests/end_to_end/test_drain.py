@@ -1,9 +1,11 @@
 """SIGTERM: what was pulled from the queue but not stored stays in the queue, and comes again."""
 
+import ctypes
 import json
 import signal
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,14 @@ def working(world, tools, count):
         return process
 
     return working
+
+
+def test_a_signal_that_another_thread_gets_ends_it_too(working):
+    """The kernel chooses the thread; Python acts on it in the first one."""
+    process = working()
+    threads = sorted(int(one.name) for one in Path(f"/proc/{process.pid}/task").iterdir())
+    assert ctypes.CDLL(None).tgkill(process.pid, threads[-1], signal.SIGTERM) == 0
+    assert process.wait(timeout=30) == 0
 
 
 def test_a_message_that_was_not_stored_is_not_deleted_and_comes_again(world, tools, count, working):

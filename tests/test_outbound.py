@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+import relay.wire
 from relay.errors import Ambiguous, PermanentFailure, TemporaryFailure
 from relay.outbound import MAX_ANSWER, Outbound, cleaned, excerpt, retry_after, translate
 
@@ -297,7 +298,11 @@ def test_an_answer_is_read_up_to_the_limit_and_its_connection_not_used_again() -
         assert len(one.get(other.url).content) == MAX_ANSWER
 
 
-def test_a_connection_is_kept_for_the_next_request() -> None:
+@pytest.mark.parametrize(("rested", "connections"), [(15.0, 1), (0.0, 3)])
+def test_a_connection_is_kept_for_the_next_request_unless_it_has_rested(
+    monkeypatch: pytest.MonkeyPatch, rested: float, connections: int
+) -> None:
+    monkeypatch.setattr(relay.wire, "RESTED", rested)
     count = []
 
     def script(self: Peer, connection: socket.socket) -> None:
@@ -306,7 +311,7 @@ def test_a_connection_is_kept_for_the_next_request() -> None:
 
     with peer(script) as other, session() as one:
         assert [one.get(other.url).text for _ in range(3)] == ["ok"] * 3
-    assert len(count) == 1
+    assert len(count) == connections
 
 
 def test_without_reuse_every_request_has_a_connection_of_its_own() -> None:

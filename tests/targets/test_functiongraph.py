@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3.connection import HTTPConnection
 
 from relay.errors import Ambiguous, NameTaken, PermanentFailure, TemporaryFailure
 from relay.passage import CheckedArchive
@@ -104,6 +105,19 @@ def test_what_is_worth_keeping_of_the_answer_is_kept(target: Target) -> None:
         "request_id",
     }
     assert landed.answer["digest"] == archive.code_digest()
+
+
+def test_asking_and_importing_take_one_connection(
+    target: Target, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a TLS handshake on a real one."""
+    opened = []
+    connect = HTTPConnection.connect
+    monkeypatch.setattr(HTTPConnection, "connect", lambda one: opened.append(1) or connect(one))
+    assert target.held(ORDER) is None
+    target.create(ORDER, export(), ignore)
+    assert target.held(ORDER)
+    assert (len(opened), len(sandbox.calls)) == (1, 4)
 
 
 def test_a_big_body_arrives_whole_with_its_exact_length(

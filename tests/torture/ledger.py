@@ -59,6 +59,7 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
+        self._remembered: dict[str, Row] = {}
 
     @property
     def path(self) -> Path:
@@ -78,8 +79,16 @@ class Ledger:
             return {}
 
     def deliveries(self, kind: str | None = None) -> list[Row]:
-        every = (_row(*one) for one in self.rows(_DELIVERIES))
+        """As they lie there, and as they were last seen by `remember` if they lie there no more."""
+        every = (self._remembered | self._present()).values()
         return [one for one in every if kind in (None, one.kind)]
+
+    def remember(self) -> None:
+        """Keeps what lies there for the judge, before retention takes it."""
+        self._remembered |= self._present()
+
+    def _present(self) -> dict[str, Row]:
+        return {one.id: one for one in (_row(*row) for row in self.rows(_DELIVERIES))}
 
     def count(self, table: str) -> int:
         return int(self.rows(f"select count(*) from {table}")[0][0])

@@ -96,15 +96,7 @@ def soak(run: Run) -> None:
         until(lambda: not _open(world), 120, world.log)
         run.runs = number
         _growth(run, seen)
-        failed = world.ledger.counts().get(("import", "failed"), 0)
-        run.must(not failed, f"{failed} failed")
-        effective = sum(world.record.effective().values())
-        gone = len(world.ledger.deliveries()) - world.ledger.count("deliveries")
-        run.figures |= {"effective": effective, "rows that retention took": gone}
-        run.must(gone > 0, "retention took nothing: this proves nothing")
-        run.must(effective == number, f"{effective} effective imports of {number}")
-        wal = Path(f"{world.ledger.path}-wal")
-        run.must(not wal.exists() or wal.stat().st_size < 64 * MIB, "the WAL grew")
+        _all_once(run, world)
 
 
 def _again(run: Run, world: World, number: int) -> Upload:
@@ -113,6 +105,18 @@ def _again(run: Run, world: World, number: int) -> Upload:
     if number >= functions:
         world.bucket.remove(f"prod/{function}.zip")  # else it keeps every version in memory
     return world.upload(function, str(number))
+
+
+def _all_once(run: Run, world: World) -> None:
+    failed = world.ledger.counts().get(("import", "failed"), 0)
+    run.must(not failed, f"{failed} failed")
+    effective = sum(world.record.effective().values())
+    gone = len(world.ledger.deliveries()) - world.ledger.count("deliveries")
+    run.figures |= {"effective": effective, "rows that retention took": gone}
+    run.must(effective == run.runs, f"{effective} effective imports of {run.runs}")
+    run.must(gone > 0, "retention took nothing: this proves nothing")
+    wal = Path(f"{world.ledger.path}-wal")
+    run.must(not wal.exists() or wal.stat().st_size < 64 * MIB, "the WAL grew")
 
 
 def _growth(run: Run, seen: list[tuple[float, int, int]]) -> None:

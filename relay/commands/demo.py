@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import click
 
+from relay.commands.stop import stop_signal
 from relay.demo import BUCKET, Stage, set_up
 from relay.model import Kind, State, utc_now
 from relay.sandbox.exports import export_name, make_export
@@ -74,13 +75,11 @@ def follow(story: Story, seconds: float) -> bool:
 
 
 def stay(story: Story) -> None:
-    """Goes on telling until Ctrl-C."""
-    try:
-        while True:
+    """Goes on telling until Ctrl-C or SIGTERM."""
+    with stop_signal() as stop:
+        while not stop.came_within(0.1):
             story.tell()
-            time.sleep(0.1)
-    except KeyboardInterrupt:
-        click.echo()
+    click.echo()
 
 
 class Teller:

@@ -67,9 +67,9 @@ def command(as_json: bool, faults: tuple[FaultFields, ...], **options: Any) -> N
     for fault in faults:
         sandbox.fault(**fault)
     try:
-        with stop_signal() as wait, sandbox:
+        with stop_signal() as stop, sandbox:
             _introduce(sandbox, as_json)
-            wait()
+            stop.wait()
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error.strerror or error}") from None
 

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 LOOK = 0.5
 """Seconds between two looks whether it came."""
 
 
-@contextmanager
-def stop_signal() -> Iterator[Callable[[], None]]:
-    """From here on they do not end the process: what is yielded waits for the first of them."""
-    stop = threading.Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+class Stop:
+    """The first of them, as it was heard."""
 
-    def wait() -> None:
+    def __init__(self) -> None:
+        self._heard = threading.Event()
+
+    def hear(self, *_: object) -> None:
+        self._heard.set()
+
+    def wait(self) -> None:
+        """Until it comes."""
         # The kernel may hand a signal to any thread, and Python acts on it in this one alone,
         # once it runs: it would not hear of it in a wait without end.
-        while not stop.wait(LOOK):
+        while not self.came_within(LOOK):
             pass
 
+    def came_within(self, seconds: float) -> bool:
+        """Waits no longer than that; True when it has come."""
+        return self._heard.wait(seconds)
+
+
+@contextmanager
+def stop_signal() -> Iterator[Stop]:
+    """From here on they do not end the process: what is yielded waits for the first of them.
+
+    They are heard even where they were ignored, as Ctrl-C is by all that a shell's script starts
+    in the background.
+    """
+    stop = Stop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, stop.hear) for number in numbers]
     try:
-        yield wait
+        yield stop
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

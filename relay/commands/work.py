@@ -20,9 +20,9 @@ def command(grace: int) -> None:
     chosen = configured()
     logs.configure(sys.stderr, secrets=settings.secrets(chosen))
     house = House.open(chosen)
-    with stop_signal() as wait:
+    with stop_signal() as stop:
         collect_seldom()
         house.start_worker()
-        wait()
+        stop.wait()
         house.stop_worker(grace)
         house.close()

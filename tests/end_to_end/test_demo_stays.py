@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def demo():
     """The addresses that the demo prints, `said()`: all it has printed so far, and a client."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "relay", "demo"],
+        # Ctrl-C ignored, as by what a script starts in the background: it ends by it all the same.
+        ["sh", "-c", "trap '' INT; exec \"$0\" -m relay demo", sys.executable],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -54,7 +55,10 @@ def demo():
             yield SimpleNamespace(**found, said=lambda: "".join(lines), s3=client)
     finally:
         process.send_signal(signal.SIGINT)
-        ended = process.wait(timeout=30)
+        try:
+            ended = process.wait(timeout=30)
+        finally:
+            process.kill()
         reader.join(timeout=10)
         process.stdout.close()
     assert ended == 0, "".join(lines)

@@ -5,8 +5,6 @@ Wire format: Azure Queue Storage REST API, Get Messages, Delete Message, Get Que
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -14,6 +12,7 @@ from urllib.parse import quote
 from handlers._azure_auth import stamped
 from handlers._azure_errors import refusal
 from handlers._azure_xml import read_xml, text_in
+from handlers._queue_text import decoded
 from relay.bearer import Credential
 from relay.handler import QueueMessage
 from relay.http_api import Call, HttpApi
@@ -43,8 +42,9 @@ class StorageQueue:
         asked = f"messages?numofmessages={BATCH}&visibilitytimeout={HIDDEN}"
         root = read_xml(self._api.ask(self._call(f"/{asked}"), self._name), self._name)
         messages = [
+            # Event Grid writes base64.
             QueueMessage(
-                _body(text_in(one, "MessageText")),
+                decoded(text_in(one, "MessageText")),
                 f"{text_in(one, 'MessageId')} {text_in(one, 'PopReceipt')}",
             )
             for one in root.iter("QueueMessage")
@@ -76,13 +76,3 @@ class StorageQueue:
 
     def _call(self, rest: str, method: str = "GET", taken: tuple[int, ...] = ()) -> Call:
         return Call(f"{self._url}{rest}", method, stamped({}), timeout=30, taken=taken)
-
-
-def _body(text: str) -> bytes:
-    """Event Grid writes base64, as most do; JSON needs none."""
-    if text.lstrip()[:1] not in ("{", "["):
-        try:
-            return base64.b64decode(text, validate=True)
-        except (ValueError, binascii.Error):
-            pass  # not encoded: it is the text itself
-    return text.encode()

@@ -5,8 +5,6 @@ Wire format: Cloudflare Queues, "Pull consumers"; API reference, Queues, message
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import threading
 from collections.abc import Iterable, Mapping
@@ -15,6 +13,7 @@ from typing import Any
 
 import requests
 
+from handlers._queue_text import decoded
 from relay.bearer import Bearer
 from relay.errors import RelayError
 from relay.handler import QueueMessage
@@ -92,19 +91,9 @@ class CloudflareQueue:
 
 def _message(found: Mapping[str, Any]) -> QueueMessage:
     body = found.get("body")
+    # What was published as JSON or as bytes comes in base64, what was published as text as it is.
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return QueueMessage(_decoded(text)[:LONGEST], str(found.get("lease_id", "")))
-
-
-def _decoded(text: str) -> bytes:
-    """What was published as JSON or as bytes comes in base64, what was published as text as it
-    is."""
-    if text.lstrip()[:1] not in ("{", "["):
-        try:
-            return base64.b64decode(text, validate=True)
-        except (ValueError, binascii.Error):
-            pass  # not encoded: it is the text itself
-    return text.encode("utf-8", "surrogatepass")
+    return QueueMessage(decoded(text)[:LONGEST], str(found.get("lease_id", "")))
 
 
 def _refusal(answer: requests.Response, thing: str) -> RelayError:

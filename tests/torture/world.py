@@ -153,6 +153,10 @@ class World:
         def patiently(upload: Upload) -> None:
             until(lambda: self.announce(url(), upload) == 200, 120, self.log, nap=0.1)
 
+        if threads == 1:  # in this thread, whose connection stays: a new one would open another
+            for upload in uploads:
+                patiently(upload)
+            return
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(patiently, uploads))
 

@@ -12,7 +12,6 @@ from urllib.parse import quote
 from handlers._azure_auth import stamped
 from handlers._azure_errors import refusal
 from handlers._azure_xml import read_xml, text_in
-from handlers._queue_text import decoded
 from relay.bearer import Credential
 from relay.handler import QueueMessage
 from relay.http_api import Call, HttpApi
@@ -43,8 +42,8 @@ class StorageQueue:
         root = read_xml(self._api.ask(self._call(f"/{asked}"), self._name), self._name)
         messages = [
             # Event Grid writes base64.
-            QueueMessage(
-                decoded(text_in(one, "MessageText")),
+            QueueMessage.of_text(
+                text_in(one, "MessageText"),
                 f"{text_in(one, 'MessageId')} {text_in(one, 'PopReceipt')}",
             )
             for one in root.iter("QueueMessage")

@@ -13,7 +13,6 @@ from typing import Any
 
 import requests
 
-from handlers._queue_text import decoded
 from relay.bearer import Bearer
 from relay.errors import RelayError
 from relay.handler import QueueMessage
@@ -36,8 +35,8 @@ PAUSE = 2.0
 API allows 1,200 in five minutes."""
 
 LONGEST = 256 * 1024
-"""Bytes of one message, twice as many as the queue takes. What is longer is cut, and so kept as
-unreadable."""
+"""Characters of one message, twice as many as the queue takes. What is longer is cut, and so kept
+as unreadable."""
 
 
 class CloudflareQueue:
@@ -93,7 +92,7 @@ def _message(found: Mapping[str, Any]) -> QueueMessage:
     body = found.get("body")
     # What was published as JSON or as bytes comes in base64, what was published as text as it is.
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return QueueMessage(decoded(text)[:LONGEST], str(found.get("lease_id", "")))
+    return QueueMessage.of_text(text[:LONGEST], str(found.get("lease_id", "")))
 
 
 def _refusal(answer: requests.Response, thing: str) -> RelayError:

@@ -7,6 +7,7 @@ nothing else of ours, and lets no exception of its SDK out: everything raised is
 
 from __future__ import annotations
 
+import base64
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,17 @@ class QueueMessage:
 
     body: bytes
     receipt: str
+
+    @classmethod
+    def of_text(cls, text: str, receipt: str) -> QueueMessage:
+        """From a queue that holds text: a notification as it is, or in base64. JSON needs none,
+        and no base64 looks like JSON."""
+        if text.lstrip()[:1] not in ("{", "["):
+            try:
+                return cls(base64.b64decode(text, validate=True), receipt)
+            except ValueError:
+                pass  # not encoded: it is the text itself
+        return cls(text.encode("utf-8", "surrogatepass"), receipt)
 
 
 class Queue(Protocol):

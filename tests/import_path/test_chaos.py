@@ -20,7 +20,7 @@ CALLS = 1_800
 """Import calls for which something is planned; those after them go well."""
 
 READ_TIMEOUT = 0.5
-WITHIN = 150.0
+WITHIN = 400.0
 """Seconds, for machines that do much else; two idle cores need some twenty."""
 
 Plan = tuple[str, float, Callable[[random.Random], FaultFields]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -119,14 +119,26 @@ def test_who_waited_too_long_is_told_and_nothing_of_it_happens_later(database: D
     assert numbers(database) == [0]
 
 
-def test_what_has_begun_is_waited_for_however_long(database: Database) -> None:
+def test_what_has_begun_is_waited_for_however_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     way = Counted(database)
     writer = Writer(way.begin)
     way.open.clear()
-    timer = threading.Timer(0.2, way.open.set)
-    timer.start()
-    assert writer.do(insert(7), 0.01) == 7
-    timer.join()
+    late = threading.Event()
+
+    class Watched(Future[Any]):
+        def cancel(self) -> bool:  # asked of it only once the time is over
+            late.set()
+            return super().cancel()
+
+    monkeypatch.setattr("relay.store.writer.Future", Watched)
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(writer.do, insert(7), 1)
+        assert way.entered.wait(10)
+        assert late.wait(10)
+        way.open.set()
+        assert told.result() == 7
     writer.close()
     assert numbers(database) == [7]
 

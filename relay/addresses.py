@@ -6,12 +6,17 @@ import ipaddress
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_PLATFORM = frozenset({ipaddress.IPv4Address("168.63.129.16")})
+"""Global by their numbers, and yet a cloud's own services for the machine: Azure's WireServer."""
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(ip: IPAddress) -> bool:
     """Whether it, and whatever it stands for, is an address of the public network."""
-    return all(one.is_global and not one.is_multicast for one in meanings(ip))
+    return all(
+        one.is_global and not one.is_multicast and one not in _PLATFORM for one in meanings(ip)
+    )
 
 
 def meanings(ip: IPAddress) -> list[IPAddress]:

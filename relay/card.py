@@ -130,7 +130,7 @@ def card(type_: str, body: Mapping[str, Any], language: str) -> Card:
 def as_test(card: Card, language: str) -> Card:
     """The card of a message that was posted by hand: it says so, whoever worded it."""
     title = f"{TEST.in_(language)} · {card.title}"
-    return replace(card, title=title, footer=TESTED.in_(language))
+    return replace(card, title=title, footer=f"{TESTED.in_(language)} · {card.footer}")
 
 
 def plain(text: str, longest: int = LONGEST_VALUE) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json as json_module
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import IO, Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 request_id: ContextVar[str | None] = ContextVar("relay_request_id", default=None)
 """The id of the request that is being answered; each line logged meanwhile has it."""
@@ -17,6 +17,8 @@ request_id: ContextVar[str | None] = ContextVar("relay_request_id", default=None
 HIDDEN = "[redacted]"
 
 _SHORTEST_SECRET = 4
+_SHORTEST_PART = 12
+"""Characters of an address's part that is hidden in every line: a shorter one may be a word."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # Names of query parameters that sign or open something, at AWS, OBS, OSS, Azure, GCS and in chats.
@@ -37,6 +39,7 @@ _SENSITIVE = re.compile(
 )
 _LINK = re.compile(r"((?:/|%2F)links\\?(?:/|%2F))[A-Za-z0-9._-]{8,}", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w.-]*")  # ids and words, as most fields are: nothing below can match
+_WORD = re.compile(r"[a-z]{0,15}")
 _USER = re.compile(r"(://)[^/?#\s@\"'<>]*@")
 
 
@@ -60,11 +63,33 @@ def without_links(text: str) -> str:
     return _LINK.sub(rf"\1{HIDDEN}", text)
 
 
+def address_parts(url: str) -> Iterator[str]:
+    """What shows a URL that is a secret as well as all of it does: its path and query, and each of
+    their parts and of its user; written as they are, and decoded. Plain words of a path are left
+    out, else "webhook" could not be read anywhere."""
+    try:
+        split = urlsplit(url)
+    except ValueError:  # an address for somebody else: no parts are known
+        return
+    names = split.netloc.rpartition("@")[0]
+    if not names and split.scheme not in ("http", "https"):
+        names = split.netloc  # Apprise's tgram://TOKEN/chat
+    told = [*names.split(":"), *(value for _, value in parse_qsl(split.query))]
+    told += [pair.partition("=")[2] for pair in split.query.split("&")]
+    told += [word for word in split.path.split("/") if not _WORD.fullmatch(word)]
+    if secret := [word for word in (*told, *map(unquote, told)) if word]:
+        yield from (split.path, f"{split.path}?{split.query}")
+        yield from secret
+
+
 class Redactor:
     """Hides known secrets, signatures in addresses, and what authorises a request."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+        addresses = [secret for secret in self._secrets if "://" in secret]
+        parts = (part for address in addresses for part in address_parts(address))
+        self._secrets += [part for part in parts if len(part) >= _SHORTEST_PART]
         self._built: tuple[str, ...] | None = None
         self._known: re.Pattern[str] | None = None
 

@@ -6,23 +6,21 @@ A channel's URL is a credential: neither it nor its parts are in anything that l
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from pydantic import AfterValidator, SecretStr
 
 from relay.errors import Busy, RelayError, TemporaryFailure
-from relay.logs import without_links
+from relay.logs import address_parts, without_links
 from relay.model import Json, Text
 from relay.outbound import Outbound, cleaned, retry_after, translate
 
 _SHORTEST_SECRET = 5
-_PLAIN_WORD = re.compile("[a-z]{0,15}")
 
 
 def _check_url(url: SecretStr) -> SecretStr:
@@ -59,7 +57,7 @@ class Redaction:
 
     def __init__(self, url: str, secrets: Iterable[str] = ()) -> None:
         self._secrets = sorted(
-            {one for one in (*_parts(url), *secrets) if len(one) >= _SHORTEST_SECRET},
+            {one for one in (url, *address_parts(url), *secrets) if len(one) >= _SHORTEST_SECRET},
             key=len,
             reverse=True,
         )
@@ -163,14 +161,3 @@ def _words(status: int) -> tuple[str, Text, Text]:
             "请检查频道的 url 和 secret 以及接收端日志；其间 Relay 会继续重试。",
         ),
     )
-
-
-def _parts(url: str) -> Iterator[str]:
-    """What of a URL may be a secret: all of it, its path and query, and every part that is no
-    plain word (else "webhook" could not be read in any answer)."""
-    split = urlsplit(url)
-    yield url
-    yield f"{split.path}?{split.query}" if split.query else split.path
-    words = [*split.path.split("/"), *(value for _, value in parse_qsl(split.query))]
-    for word in (*words, split.password or ""):
-        yield from (part for part in (word, unquote(word)) if not _PLAIN_WORD.fullmatch(part))

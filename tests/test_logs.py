@@ -150,6 +150,33 @@ def test_what_authorises_is_hidden_even_when_nobody_registered_it(text: str, gon
     assert HIDDEN in redacted
 
 
+@pytest.mark.parametrize(
+    ("url", "line", "gone"),
+    [
+        (
+            "https://hooks.slack.com/services/T0AAAA/B0BBBB/s3cret-word-here",
+            "headers (url=https://hooks.slack.com:443/services/T0AAAA/B0BBBB/s3cret-word-here): x",
+            "s3cret",
+        ),
+        (
+            "https://x.example/send?k=abcdefgh",
+            "Max retries exceeded with url: /send?k=abcdefgh",
+            "abcdefgh",
+        ),
+        ("tgram://123456:AAbbCCddEEff/chat", "POST /bot123456:AAbbCCddEEff/sendMessage", "AAbb"),
+    ],
+)
+def test_a_part_of_an_address_that_is_a_secret_is_hidden(url: str, line: str, gone: str) -> None:
+    redacted = Redactor([url]).text(line)
+    assert gone not in redacted
+    assert HIDDEN in redacted
+
+
+def test_plain_words_of_an_address_stay() -> None:
+    text = "POST /hooks/relay for https://team.example"
+    assert Redactor(["https://team.example/hooks/relay"]).text(text) == text
+
+
 def test_what_is_no_secret_stays() -> None:
     for text in (
         "GET https://b.s3/k?versionId=7&partNumber=1",

@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import logging
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -37,11 +38,19 @@ OWN_CHANNELS: Mapping[str, str] = {
 """Services for which Apprise calls an error code in a 200 a success: scheme -> our own kind."""
 
 _LOCAL = ("dbus", "gnome", "kde", "glib", "qt", "macosx", "windows", "syslog")
+_UNHEARD: Mapping[str, str] = {
+    "rsyslog": "answers nothing, so that a lost message would count as told",
+    "xmpp": "connects where Relay cannot refuse private addresses",
+    "xmpps": "connects where Relay cannot refuse private addresses",
+}
+"""Services for which Apprise cannot say whether they took it, or Relay cannot guard the way."""
 _TYPES = {"good": "success", "bad": "failure", "neutral": "info", "warning": "warning"}
 _WORD_JOINER = "\u2060"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _MENTION = re.compile(r"@(?=\w)|(?<=<)(?=[!@#&])")
 _ADDRESS = re.compile(r"(?<=\w)(?=://)|(?<=\bwww)(?=\.)", re.IGNORECASE)
+
+_WAYS_OUT = ("socket.connect", "socket.sendto", "socket.sendmsg")
 
 _guard: ContextVar[_Guard | None] = ContextVar("_guard", default=None)
 _hooked = threading.Lock()
@@ -67,6 +76,8 @@ class AppriseSettings(ChannelSettings):
             )
         if scheme in _LOCAL:
             raise ValueError("should be a service that a team can read, not this machine's own")
+        if reason := _UNHEARD.get(scheme):
+            raise ValueError(f"should be another service: this one {reason}")
         return url
 
 
@@ -133,7 +144,7 @@ def render(shown: Card) -> Json:
     """The card as Apprise's title, body (plain text) and notify_type."""
     lines = [f"{fact.label}: {_harmless(fact.value)}" for fact in shown.facts]
     if shown.problem:
-        code = f" ({shown.code})" if shown.code else ""
+        code = f" ({_harmless(shown.code)})" if shown.code else ""
         lines.append(f"{shown.problem.label}: {_harmless(shown.problem.value)}{code}")
     if shown.advice:
         lines.append(f"{shown.advice.label}: {_harmless(shown.advice.value)}")
@@ -189,6 +200,8 @@ def _made(url: str) -> Any:
             ),
             Text(f'Use kind = "{OWN_CHANNELS[own]}".', f'请改用 kind = "{OWN_CHANNELS[own]}"。'),
         )
+    # Its URLs have options (redirect=, verify=) that go before the asset.
+    place.redirects, place.verify_certificate = False, True
     return made
 
 
@@ -204,15 +217,20 @@ class _Guard:
             return  # a socket of this machine's own, such as the resolver's
         host = str(address[0])
         try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return
-        try:
-            self._outbound.guard(host, host)
+            for found in _addresses(host):
+                self._outbound.guard(host, found)
         except RelayError as error:
             self.refused = error
             # The error of a system: libraries close their sockets at that, and at no other.
             raise PermissionError(errno.EACCES, error.code) from None
+
+
+def _addresses(host: str) -> list[str]:
+    """What a socket may connect to that is given this; most are given an address."""
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        return [str(one[4][0]) for one in socket.getaddrinfo(host, None)]
 
 
 @contextmanager
@@ -235,5 +253,5 @@ def _hook() -> None:
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "socket.connect" and (guard := _guard.get()):
+    if event in _WAYS_OUT and (guard := _guard.get()):
         guard.look(arguments[1])

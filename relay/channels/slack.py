@@ -30,8 +30,6 @@ from relay.units import Allowance, Rate
 log = logging.getLogger(__name__)
 
 _HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
-_OVER = ("recovered", "up")
-"""Results that a reply also shows to who does not follow the thread."""
 
 
 class SlackSettings(ChannelSettings):
@@ -95,7 +93,7 @@ class Channel(relay.channel.Channel):
         """As a bot, a message that follows one up is a reply to it; what is over is also shown in
         the channel, and marked at the message that told of the failure."""
         shown = self.card(message)
-        over = shown.result in _OVER
+        over = shown.result == "recovered"
         posted = self._way.post(render(shown), message.thread, broadcast=over)
         if over and posted.thread and posted.thread == message.thread:
             error = self._way.mark(posted.thread, mark(shown))

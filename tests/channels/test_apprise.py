@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -19,11 +20,13 @@ import requests
 from aiosmtpd.controller import Controller
 from pydantic import ValidationError
 
-from relay.channels.apprise import OWN_CHANNELS, AppriseSettings, Channel
+from relay.card import card
+from relay.channels import apprise
+from relay.channels.apprise import OWN_CHANNELS, AppriseSettings, Channel, render
 from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
 from relay.loader import find
 from relay.outbound import Outbound
-from relay.testing.channel import ChannelSuite, digest, message
+from relay.testing.channel import ChannelSuite, digest, message, strings
 from relay.testing.messages import HOSTILE, PROBLEM
 from relay.testing.stand_in import Reply
 from tests.internet import Reply as internet_reply  # noqa: N813 - the other one is the suite's
@@ -41,6 +44,13 @@ class TestApprise(ChannelSuite):
 
     def make(self, url, language, outbound):
         return made(url.replace("http://", "json://", 1), outbound, language)
+
+    def assert_harmless(self, received):
+        """Whatever markup a service knows: no mention, and no address that is not ours."""
+        super().assert_harmless(received)
+        for text in strings(received.json()):
+            assert not re.search(r"@\w|<[!@#&]|\bwww\.", text)
+            assert set(re.findall(r"\w+://[^/\s]+", text)) <= {"https://relay.example.com"}
 
     def test_when_asked_to_wait_it_says_how_long(self, channel, stand_in):
         """It cannot: Apprise tells of no Retry-After. The backoff waits instead."""
@@ -82,6 +92,72 @@ def test_a_redirect_of_a_service_is_not_followed(internet):
     with pytest.raises(TemporaryFailure):
         channel.post(message("import.failed"))
     assert internet.names == ["ntfy.sh"]
+
+
+def test_no_option_of_a_url_follows_a_redirect(internet):
+    moved = internet_reply(307, b"", {"Location": "https://elsewhere.example/"})
+    internet.serve("ntfy.sh", lambda _: moved)
+    internet.serve("elsewhere.example", lambda _: b"{}")
+    channel = made("ntfys://relay-topic/?redirect=yes", Outbound(allow_private=internet.allowed))
+    with pytest.raises(TemporaryFailure):
+        channel.post(message("import.failed"))
+    assert internet.to("elsewhere.example") == []
+
+
+@pytest.mark.parametrize("option", ["", "?verify=no"])
+def test_no_option_of_a_url_trusts_a_stranger(internet, option):
+    internet.serve("ntfy.sh", lambda _: b"{}")
+    internet.trusted = False
+    channel = made(f"ntfys://relay-topic/{option}", Outbound(allow_private=internet.allowed))
+    with pytest.raises(TemporaryFailure):
+        channel.post(message("import.failed"))
+    assert internet.requests == []
+
+
+def test_a_code_of_the_target_mentions_nobody():
+    told = message("import.failed")
+    body = {**told.body, "error": {**told.body["error"], "code": "fg.@everyone https://evil.org"}}
+    text = render(card("import.failed", body, "en"))["body"]
+    assert "@everyone" not in text
+    assert "https://evil" not in text
+
+
+def test_what_a_service_says_is_kept_without_the_topic_that_opens_it(internet):
+    internet.serve("ntfy.sh", lambda _: internet_reply(403, b"{}"))
+    channel = made("ntfys://relay-secret-topic", Outbound(allow_private=internet.allowed))
+    with pytest.raises(TemporaryFailure) as caught:
+        channel.post(message("import.failed"))
+    assert "403" in caught.value.answer
+    assert "relay-secret-topic" not in caught.value.answer
+
+
+@pytest.mark.parametrize("scheme", ["rsyslog", "xmpp", "xmpps"])
+def test_what_could_lose_a_message_unheard_or_pass_the_guard_is_refused(scheme):
+    with pytest.raises(ValidationError, match="should be another service"):
+        AppriseSettings(kind="apprise", url=f"{scheme}://user:word@example.com")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda one, there: one.connect(there),
+        lambda one, there: one.sendto(b"told", there),
+        lambda one, there: one.sendmsg([b"told"], [], 0, there),
+    ],
+)
+def test_nothing_goes_to_a_private_address_by_any_way(host, send):
+    guard = apprise._Guard(Outbound())
+    kind = (socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(*kind) as one, socket.socket(*kind) as other:
+        other.bind(("127.0.0.1", 0))
+        there = (host, other.getsockname()[1])
+        with apprise._guarded(guard), pytest.raises(PermissionError):
+            send(one, there)
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(10)
+    assert guard.refused.code == "outbound.private"
 
 
 @pytest.mark.parametrize(("scheme", "kind"), OWN_CHANNELS.items())

@@ -10,7 +10,7 @@ import pytest
 
 from relay.errors import TemporaryFailure
 from relay.outbound import Outbound
-from relay.posting import Poster
+from relay.posting import Poster, Redaction
 from relay.testing.stand_in import Reply
 
 
@@ -48,6 +48,26 @@ def test_an_answer_that_echoes_the_url_and_its_credentials_is_kept_without_them(
     poster.close()
     assert answer.status == 418
     assert answer.told == "418 no hook: *** *** *** ***"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h.example/hook?token=ab%2Fcd%2Bef%3D%3Dxyz",
+        "https://h.example/hook/ab%2Fcd%2Bef%3D%3Dxyz",
+        "https://ab%2Fcd%2Bef%3D%3Dxyz@h.example/hook",
+        "https://relay:ab%2Fcd%2Bef%3D%3Dxyz@h.example/hook",
+        "tgram://ab%2Fcd%2Bef%3D%3Dxyz/123",
+    ],
+)
+@pytest.mark.parametrize("said", ["ab%2Fcd%2Bef%3D%3Dxyz", "ab/cd+ef==xyz"])
+def test_a_secret_of_the_url_is_hidden_as_it_is_written_and_as_it_is_meant(url, said):
+    kept = Redaction(url)(f"no such hook: {said}")
+    assert kept == "no such hook: ***"
+
+
+def test_a_plain_word_of_the_url_stays_readable():
+    assert Redaction("https://h.example/hook/send")("no hook to send") == "no hook to send"
 
 
 def test_an_echo_is_hidden_even_where_the_excerpt_ends_inside_it(stand_in, outbound):

@@ -19,7 +19,7 @@ from relay.errors import Busy, ConfigErrors, PermanentFailure, TemporaryFailure
 from relay.loader import settings_class
 from relay.outbound import Outbound
 from relay.settings import load, secrets
-from relay.testing.channel import ChannelSuite, message, turned
+from relay.testing.channel import ChannelSuite, message
 from relay.testing.messages import digest
 from relay.testing.stand_in import Reply
 from relay.units import Allowance
@@ -150,13 +150,6 @@ def test_what_fails_again_is_a_reply_without_a_mark(channel, workspace):
     assert method == "chat.postMessage"
     assert reply["thread_ts"] == TOP
     assert reply["reply_broadcast"] is False
-
-
-def test_a_target_that_is_up_again_is_told_where_it_was_told_down(channel, workspace):
-    up = turned("up")
-    channel.post(type(up)(up.id, up.type, up.timestamp, up.body, THREAD))
-    assert [method for method, _ in workspace.calls] == ["chat.postMessage", "chat.update"]
-    assert workspace.calls[0][1]["reply_broadcast"] is True
 
 
 @pytest.mark.parametrize("word", ["cant_update_message", "edit_window_closed", "ratelimited"])

@@ -146,3 +146,15 @@ def test_check_says_how_a_channel_is_tried(run: Run) -> None:
     told = run("check", "--connect").stdout
     assert "not tried channels.ops" in told
     assert "`relay channels test ops` posts a test" in told
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_template_that_is_broken_is_told_in_the_preview(run: Run, folder: Path) -> None:
+    file = folder / "relay.toml"
+    file.write_text(file.read_text() + "[channels.machine.words]\n")
+    words = '[channels.ops.words]\ntitle = "{{ nosuch }}"\nfooter = "on call: 4711"\n'
+    file.write_text(file.read_text().replace("[channels.machine.words]\n", words))
+    told = run("channels", "test", "ops", "--preview").stdout
+    assert "on call: 4711" in told
+    assert "title" in told.split("on call: 4711")[1]
+    assert "nothing of this happened" in told

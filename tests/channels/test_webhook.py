@@ -16,9 +16,11 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from relay.channels.webhook import Channel, WebhookSettings, encode
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import utc_now
+from relay.outbound import Outbound
 from relay.sandbox.inbox import InboxServer
 from relay.testing.channel import HOSTILE, PROBLEM, ChannelSuite, message
 from relay.testing.stand_in import SECRET_PATH, Received, Reply
+from tests.internet import Reply as Answer
 
 OLD = "whsec_" + base64.b64encode(b"the old key, 24 bytes or more").decode()
 NEW = "whsec_" + base64.b64encode(b"\x00\xff" * 16).decode()
@@ -252,3 +254,34 @@ def test_the_demos_inbox_verifies_it_and_knows_a_repeat(outbound):
     assert [one.verified for one in inbox.messages] == [True, True]
     assert inbox.messages[0].webhook_id == inbox.messages[1].webhook_id == ID
     assert inbox.messages[1].repeat > inbox.messages[0].repeat
+
+
+ADDRESS = "https://hooks.example.com/relay/s3cret-word-of-the-path"
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (Answer(204), None),
+        (Answer(200, b"thanks"), None),
+        (Answer(410, b"gone"), PermanentFailure),
+        (Answer(429, b"wait", {"Retry-After": "7"}), Busy),
+        (Answer(500, b"oops"), TemporaryFailure),
+        (Answer(301, b"", {"Location": "https://elsewhere.example/"}), TemporaryFailure),
+    ],
+)
+def test_at_an_https_address_each_answer_is_what_it_means(internet, answer, raised):
+    internet.serve("hooks.example.com", lambda _: answer)
+    channel = made(ADDRESS, Outbound(allow_private=internet.allowed), [OLD])
+    told = message("import.failed")
+    if raised is None:
+        channel.post(told)
+    else:
+        with pytest.raises(raised) as caught:
+            channel.post(told)
+        assert type(caught.value) is raised
+        assert "s3cret" not in f"{caught.value} {caught.value.answer}"
+    channel.close()
+    [request] = internet.requests
+    assert request.path == "/relay/s3cret-word-of-the-path"
+    assert Webhook(OLD).verify(request.body, dict(request.headers))["type"] == "import.failed"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from relay.sandbox.functiongraph import SandboxServer
+from tests.internet import Internet, Reply
 
 from .conftest import CONFIGURATION, Run
 
@@ -193,6 +194,26 @@ class TestConnect:
         text = CONFIGURATION.replace("http://127.0.0.1:9", store, 1)
         configured.write_text(text.replace('["exports"]', '["exprots"]'))
         assert outcomes(run)["sources.exports"][0] == "failed"
+
+    @pytest.mark.parametrize(("status", "outcome"), [(200, "ok"), (404, "failed")])
+    def test_a_channel_that_can_be_asked_is_asked_and_nothing_is_posted(
+        self, run: Run, internet: Internet, status: int, outcome: str
+    ) -> None:
+        answer = (
+            {"name": "Relay", "type": 1, "channel_id": "1"} if status == 200 else {"code": 10015}
+        )
+        internet.serve("discord.com", lambda _: Reply(status, json.dumps(answer).encode()))
+        allowed = json.dumps([str(one) for one in internet.allowed])
+        Path("relay.toml").write_text(
+            f"[outbound]\nallow_private = {allowed}\n"
+            '[channels.ops]\nkind = "discord"\n'
+            f'url = "https://discord.com/api/webhooks/223704706495545344/{"5ecret" * 11}"\n'
+        )
+        result = run("check", "--connect")
+        assert re.search(rf"^{outcome} channels\.ops: ", result.stdout, re.MULTILINE)
+        assert result.exit_code == (outcome == "failed")
+        assert "5ecret" not in result.output
+        assert [one.method for one in internet.requests] == ["GET"]
 
     def test_a_database_that_cannot_be_opened_fails(self, run: Run, configured: Path) -> None:
         Path("taken").write_text("no directory")

@@ -210,7 +210,7 @@ def _digest(told: Json, language: str) -> Card:
     spans = (("from", _moment(told.get("since"))), ("until", _moment(told.get("until"))))
     return Card(
         result="digest",
-        tone="bad" if results.get("failed") else "good",
+        tone=_tone_of(results),
         sign=SIGNS["digest"],
         title=DIGEST.in_(language).format(count),
         name=Text(", ", "，").in_(language).join(counted),
@@ -223,6 +223,12 @@ def _digest(told: Json, language: str) -> Card:
         lines=lines,
         more=MORE.in_(language).format(hidden) if hidden > 0 else "",
     )
+
+
+def _tone_of(results: Mapping[str, int]) -> Tone:
+    """The worst of what a digest holds; nothing but skips is neither good nor bad."""
+    tones = {TONES.get(name, "neutral") for name, count in results.items() if count}
+    return next((tone for tone in ("bad", "good") if tone in tones), "neutral")
 
 
 def _line(told: Json, language: str) -> Line:

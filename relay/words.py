@@ -69,7 +69,7 @@ def _with(card: Card, said: Mapping[str, str], broken: list[str], language: str)
     return replace(
         card,
         title=said.get("title") or card.title,
-        name=said.get("name", card.name),
+        name=said.get("name") or card.name,
         problem=_fact(card.problem, said.get("problem"), "happened", language),
         advice=_fact(card.advice, said.get("advice"), "next", language),
         footer=footer,

@@ -51,8 +51,21 @@ def test_empty_text_leaves_a_sentence_out_and_text_puts_one_in():
     assert said(message("import.succeeded"), advice="Celebrate.").advice.value == "Celebrate."
 
 
-def test_a_title_cannot_be_emptied():
-    assert said(message("import.failed"), title="{{ '' }}").title == "Import failed"
+def test_title_and_name_cannot_be_emptied():
+    shown = said(message("import.failed"), title="{{ '' }}", name="{{ '' }}")
+    assert (shown.title, shown.name) == ("Import failed", "orders")
+
+
+@pytest.mark.parametrize(
+    ("results", "tone"),
+    [
+        ({"failed": 1, "succeeded": 99}, "bad"),
+        ({"skipped": 9, "succeeded": 1}, "good"),
+        ({"skipped": 9, "failed": 0}, "neutral"),
+    ],
+)
+def test_a_digest_looks_as_bad_as_the_worst_in_it(results, tone):
+    assert card("digest", {"count": 10, "results": results}, "en").tone == tone
 
 
 @pytest.mark.parametrize("told", EVERY, ids=lambda told: told.type)

@@ -10,7 +10,7 @@ import os
 from relay.server import *  # noqa: F403
 
 # Everywhere: a platform that gives $PORT asks from outside. `relay serve` alone stays on loopback.
-bind = f"0.0.0.0:{os.environ.get('PORT', '8080')}"
+bind = f"0.0.0.0:{os.environ.get('PORT') or '8080'}"
 
 # One process while the ledger is SQLite, which has one writer; over PostgreSQL one for each core.
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import partial
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from handlers._azure_auth import Sas, SharedKey, by_app, by_machine
+from relay import settings_rules as rules
 from relay.bearer import Anonymous, Bearer, Credential
 from relay.http_storage import Address, HttpSettings
 from relay.settings import SourceSettings
@@ -37,6 +39,12 @@ def _key(key: SecretStr | None) -> SecretStr | None:
     return key
 
 
+QueueAddress = Annotated[
+    str,
+    AfterValidator(
+        partial(rules.checked_url, example="https://ACCOUNT.queue.core.windows.net/NAME")
+    ),
+]
 SasToken = Annotated[Secret, AfterValidator(_sas)]
 
 
@@ -47,7 +55,9 @@ class AzureSettings(HttpSettings):
         ("azure", "signed", "bare"), description=SourceSettings.model_fields["accept"].description
     )
     account: str | None = Field(
-        None, pattern="^[a-z0-9]{3,24}$", description="the storage account's name"
+        None,
+        pattern="^[a-z0-9]{3,24}$",
+        description="the storage account's name: 3 to 24 a-z and 0-9",
     )
     endpoint_url: Address | None = Field(
         None,
@@ -61,10 +71,12 @@ class AzureSettings(HttpSettings):
         None, description="one of the account's access keys"
     )
     tenant: str | None = Field(
-        None, pattern=_GUID, description="the Entra tenant of the app that reads"
+        None, pattern=_GUID, description="the Entra tenant of the app that reads: its id or domain"
     )
     client_id: str | None = Field(
-        None, pattern=_GUID, description="the app that reads; or which managed identity does"
+        None,
+        pattern=_GUID,
+        description="the id of the app that reads; or of the managed identity that does",
     )
     client_secret: Secret = Field(None, description="the app's secret")
     login_url: Address = Field(
@@ -73,7 +85,7 @@ class AzureSettings(HttpSettings):
     identity_url: Address = Field(
         "http://169.254.169.254", description="where the machine's managed identity is found"
     )
-    queue_url: Address | None = Field(
+    queue_url: QueueAddress | None = Field(
         None,
         description="the Storage queue to pull from, beside the hook or instead: "
         "https://ACCOUNT.queue.core.windows.net/NAME",

@@ -58,13 +58,14 @@ def read_key_file(path: Path, setting: str) -> AccountKey:
         email, key_id, uri = (
             _text(found, name) for name in ("client_email", "private_key_id", "token_uri")
         )
+        web = urlsplit(uri).scheme in ("http", "https")
         key = load_pem_private_key(_text(found, "private_key").encode(), None)
     except OSError as error:
         raise ConfigError(setting, f"The file cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, RecursionError):
         # Not `from`: what the parser says may quote the key.
         raise ConfigError(setting, "The file holds no key of a service account") from None
-    if not isinstance(key, RSAPrivateKey) or urlsplit(uri).scheme not in ("http", "https"):
+    if not isinstance(key, RSAPrivateKey) or not web:
         raise ConfigError(setting, "The file holds no RSA key, or no token_uri")
     return AccountKey(email, key_id, uri, key)
 

@@ -37,7 +37,7 @@ class OciSettings(CloudStoreSettings):
     namespace: str | None = Field(
         None,
         pattern="^[A-Za-z0-9_-]{1,100}$",
-        description="the tenancy's Object Storage namespace",
+        description="the tenancy's Object Storage namespace: letters, digits, _ and -",
     )
 
 

@@ -33,10 +33,16 @@ class R2Settings(CloudStoreSettings):
     place: ClassVar[str] = "https://{account}.r2.cloudflarestorage.com"
     needed: ClassVar[tuple[str, ...]] = ("account",)
     accept: tuple[str, ...] = accepts("signed", "bare")
-    region: str | None = Field("auto", pattern=_ID, description="R2 knows where its buckets are")
-    account: str | None = Field(None, pattern=_ID, description="the id of the Cloudflare account")
+    region: str | None = Field(
+        "auto", pattern=_ID, description="auto: R2 knows where its buckets are"
+    )
+    account: str | None = Field(
+        None, pattern=_ID, description="the id of the Cloudflare account: letters, digits, _ and -"
+    )
     queue_id: str | None = Field(
-        None, pattern=_ID, description="the id of the queue to pull notifications from"
+        None,
+        pattern=_ID,
+        description="the id of the queue to pull notifications from: letters, digits, _ and -",
     )
     queue_token: Annotated[SecretStr | None, BeforeValidator(rules.nothing_if_empty)] = Field(
         None, description="an API token that may read and write Queues"

@@ -30,7 +30,9 @@ class TigrisSettings(CloudStoreSettings):
     accept: tuple[str, ...] = accepts("signed", "bare")
     addressing_style: Addressing = addressed("virtual")
     region: str | None = Field(
-        "auto", pattern="^[A-Za-z0-9-]{1,64}$", description="Tigris knows where its buckets are"
+        "auto",
+        pattern="^[A-Za-z0-9-]{1,64}$",
+        description="auto: Tigris knows where its buckets are",
     )
 
 

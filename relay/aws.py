@@ -13,9 +13,12 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
     CredentialRetrievalError,
     HTTPClientError,
     MetadataRetrievalError,
+    ProfileNotFound,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.loaders import create_loader
@@ -54,6 +57,7 @@ _PASSING = (
     http.client.HTTPException,
     OSError,
 )
+_OWN_FILES = (ProfileNotFound, ConfigNotFound, ConfigParseError)
 _BUSY = ("SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "InternalError")
 _REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
 _MISSING = ("NoSuchKey", "NoSuchVersion", "404")
@@ -70,7 +74,9 @@ class AwsSettings(SourceSettings):
     """How to sign in where the AWS protocols are spoken. Without keys: the SDK's own chain."""
 
     region: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9-]{1,64}$", description="default from the host's name, if AWS's"
+        None,
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="such as us-east-1; default from the host's name, if AWS's",
     )
     access_key_id: str | None = Field(
         None, description="without it, the SDK's own chain: environment, files, instance role"
@@ -121,6 +127,13 @@ def client(service: str, source: str, settings: AwsSettings, **options: Any) -> 
             config=config,
             **options,
         )
+    except _OWN_FILES as error:
+        raise ConfigError(
+            f"sources.{source}",
+            f"The AWS SDK cannot use its own profile or files ({type(error).__name__})",
+            "Check AWS_PROFILE and ~/.aws/config, or unset AWS_PROFILE: the SDK looks there even "
+            "where keys are set here.",
+        ) from error
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"sources.{source}",

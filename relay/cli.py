@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,4 +90,8 @@ def cli(config: Path | None) -> None:
 
 def main() -> None:
     """The console script `relay`, and `python -m relay`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character (GBK has no check mark) is shown its number.
+            stream.reconfigure(errors="backslashreplace")
     cli(prog_name="relay")

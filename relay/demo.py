@@ -5,10 +5,13 @@ Everything is real and runs in this process on loopback; nothing leaves the mach
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import tempfile
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ WEBHOOK_SECRET = "whsec_ZGVtby1zZWNyZXQtb2YtdGhlLXJlbGF5LWRlbW8="  # noqa: S105 
 
 CONFIGURATION = """\
 [database]
-url = "sqlite:///{folder}/relay.db"
+url = {ledger}
 
 [delivery]
 attempts = 3
@@ -88,6 +91,29 @@ class Stage:
     s3: Any
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Meanwhile the environment leads nowhere: no proxy before loopback, no setting of AWS's."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.startswith("AWS_")]:
+        del os.environ[name]
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        os.environ[name] = os.devnull
+    direct = before.get("no_proxy") or before.get("NO_PROXY")
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (direct, "127.0.0.1", "localhost")))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def quoted(text: str) -> str:
+    """The text as relay.toml says it, whatever the folder for temporary files is called."""
+    return json.dumps(text).replace("${", "$${")
+
+
 def set_up(stack: ExitStack, *, port: int = 0) -> Stage:
     """Starts everything; leaving `stack` stops it and removes what it wrote."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
@@ -104,7 +130,7 @@ def set_up(stack: ExitStack, *, port: int = 0) -> Stage:
     configuration = folder / "relay.toml"
     configuration.write_text(
         CONFIGURATION.format(
-            folder=folder,
+            ledger=quoted(f"sqlite:///{folder}/relay.db"),
             store=store_url,
             bucket=BUCKET,
             queue=queue,

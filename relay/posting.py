@@ -24,8 +24,12 @@ _SHORTEST_SECRET = 5
 
 
 def _check_url(url: SecretStr) -> SecretStr:
-    split = urlsplit(url.get_secret_value())
-    if split.scheme not in ("https", "http") or not split.hostname:
+    try:
+        split = urlsplit(url.get_secret_value())
+        fits = split.scheme in ("https", "http") and split.hostname and split.port != 0
+    except ValueError:  # its words may repeat a part of the address
+        fits = False
+    if not fits:
         raise ValueError("the url starts with https:// and names a host")
     return url
 

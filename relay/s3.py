@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -36,6 +37,15 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
 Address = Annotated[str, AfterValidator(rules.checked_url)]
+QueueAddress = Annotated[
+    str,
+    AfterValidator(
+        partial(
+            rules.checked_url,
+            example="https://sqs.us-east-1.amazonaws.com/123456789012/uploads",
+        )
+    ),
+]
 
 
 class S3Settings(ScannedSettings, AwsSettings):
@@ -48,7 +58,7 @@ class S3Settings(ScannedSettings, AwsSettings):
     key_encoding: KeyEncoding = Field(
         "auto", description="how keys stand in notifications: url-encoded, raw, by who sent it"
     )
-    sqs_queue_url: Address | None = Field(
+    sqs_queue_url: QueueAddress | None = Field(
         None, description="the queue to pull notifications from, beside the hook or instead"
     )
 

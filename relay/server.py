@@ -14,7 +14,7 @@ GRACE = 25
 """Seconds a delivery under way gets after SIGTERM; then it is given back and done elsewhere."""
 
 wsgi_app = "relay.wsgi:create()"
-bind = f"127.0.0.1:{os.environ.get('PORT', '8080')}"
+bind = f"127.0.0.1:{os.environ.get('PORT') or '8080'}"
 worker_class = "relay.threads.Worker"
 # SQLite has one writer: one process. Over PostgreSQL WEB_CONCURRENCY may say more.
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))

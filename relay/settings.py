@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
 from relay.errors import ConfigError, ConfigErrors
 from relay.settings_base import Table
+from relay.settings_database import passwords
 from relay.settings_file import GROUPS, Tree, dotted, read, suggest
 from relay.settings_parse import Parser
 from relay.settings_rules import NAME_RIGHT, is_name
+from relay.settings_senders import ENVELOPE_NAMES
 from relay.settings_tables import (
     ChannelSettings,
     DatabaseSettings,
@@ -77,7 +78,7 @@ def secrets(value: Any) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, DatabaseSettings):
-        yield from _password(value.url)
+        yield from passwords(value.url)
     else:
         for one in _inside(value):
             yield from secrets(one)
@@ -89,12 +90,6 @@ def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, tuple | list | set | frozenset) else ()
-
-
-def _password(url: str) -> Iterator[str]:
-    password = urlsplit(url).password
-    if password:
-        yield from {password, unquote(password)}
 
 
 class _Loading:
@@ -147,7 +142,16 @@ class _Loading:
         except ConfigError as error:
             self.tree.errors.append(ConfigError(f"{path}.kind", error.message, error.hint))
             return None
-        return self.parser.parse(model, table, (group, name))
+        parsed = self.parser.parse(model, table, (group, name))
+        if isinstance(parsed, SourceSettings):
+            self._envelopes(parsed, path)
+        return parsed
+
+    def _envelopes(self, source: SourceSettings, path: str) -> None:
+        for number, one in enumerate(source.accept):
+            if one not in ENVELOPE_NAMES:
+                hint = suggest(one, ENVELOPE_NAMES)
+                self._error(f"{path}.accept[{number}]", "no envelope has this name", hint)
 
     def _routes(self, raw: Any, names: Mapping[str, Collection[str]]) -> tuple[Route, ...]:
         listed = self.parser.prepare(tuple[Route, ...], raw, ("routes",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 from relay.errors import ConfigError
 
 PREFIX = "RELAY_"
+FILE = "RELAY_CONFIG"
+"""The variable that names the file itself."""
 GROUPS = ("sources", "targets", "channels")
 """Tables whose next level are names that the operator chose."""
 
 Place = tuple[str | int, ...]
 
+_VARIABLES = f"Settings are RELAY_TABLE__KEY, such as RELAY_DATABASE__URL; {FILE} names the file."
 _MOST_BYTES = 1 << 20
 _MOST_SECRET_BYTES = 1 << 16
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
@@ -70,9 +74,10 @@ def read_file(path: Path) -> dict[str, Any]:
     if len(raw) > _MOST_BYTES:
         raise ConfigError("", f"{path} is larger than {_MOST_BYTES} bytes")
     try:
-        return tomllib.loads(raw.decode())
+        # Windows' editors put a byte order mark before the text.
+        return tomllib.loads(raw.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError("", f"{path} is not UTF-8 text at line {line}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("", f"{path} is not TOML", _where(error)) from None
@@ -181,7 +186,7 @@ class _Overlay:
 
     def lay(self, environ: Mapping[str, str]) -> None:
         for name in sorted(environ):
-            if not name.startswith(PREFIX) or name == "RELAY_CONFIG" or _KUBERNETES.fullmatch(name):
+            if not name.startswith(PREFIX) or name == FILE or _KUBERNETES.fullmatch(name):
                 continue
             parts = name.removeprefix(PREFIX).lower().split("__")
             if parts[0] in self.tables and all(parts):
@@ -192,11 +197,16 @@ class _Overlay:
                 # Compared without what all of them begin with.
                 known = {one.removeprefix(PREFIX): one for one in self._names(parts)}
                 close = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
-                hint = f"Did you mean `{known[close[0]]}`?" if close else ""
+                hint = f"Did you mean `{known[close[0]]}`?" if close else _VARIABLES
                 self.tree.errors.append(ConfigError(name, "no setting has this name", hint))
 
     def _put(self, parts: list[str], value: FromEnvironment) -> None:
         node: Any = self.tree.values
+        if parts[0] == "routes" and len(parts) > 1:
+            words = "a single route cannot be set by a variable"
+            hint = "Write it as [[routes]] into the file; RELAY_ROUTES holds all of them, as JSON."
+            self.tree.errors.append(ConfigError(value.variable, words, hint))
+            return
         for depth, part in enumerate(parts):
             if not isinstance(node, dict):
                 words = "names a setting inside of something that is not a table"
@@ -210,7 +220,7 @@ class _Overlay:
 
     def _names(self, parts: list[str]) -> set[str]:
         names = {f"{PREFIX}{top}__{key}" for top in self.tables for key in self.tables[top]}
-        names |= {f"{PREFIX}{top}" for top in self.tables if not self.tables[top]}
+        names |= {FILE, *(f"{PREFIX}{top}" for top in self.tables if not self.tables[top])}
         for group in GROUPS:
             names.add("__".join([f"{PREFIX}{group}", *parts[1:]]))
             named = self.tree.values.get(group)

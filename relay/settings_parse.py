@@ -34,7 +34,10 @@ _WORDS = {
     "int_from_float": "should be a whole number",
     "float_type": "should be a number",
     "float_parsing": "should be a number",
+    "string_pattern_mismatch": "is not of the right form",
 }
+_DESCRIBED = ("missing", "string_pattern_mismatch")
+"""Errors that the setting's description says more about."""
 _SHORTEST_SECRET = 4
 _OUR_TABLES = "relay.settings_tables"
 
@@ -122,7 +125,7 @@ class Parser:
             if variable and unknown:
                 path, hint = variable, _as_variable(hint, variable)
             elif variable:
-                hint = f"It comes from the environment: {variable}."
+                hint = f"{hint} It comes from the environment: {variable}.".lstrip()
             self.tree.errors.append(ConfigError(path, words, hint))
 
 
@@ -213,7 +216,7 @@ def _hint(model: type[BaseModel], place: Place, error: str) -> str:
     if error == "extra_forbidden":
         return suggest(str(place[-1]), fields)
     named = fields.get(str(place[-1])) if place else None
-    described = named.description if error == "missing" and named else None
+    described = named.description if error in _DESCRIBED and named else None
     return f"{described[0].upper()}{described[1:]}." if described else ""
 
 

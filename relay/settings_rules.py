@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import time
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import SecretStr
@@ -91,33 +91,31 @@ def bearer_token(token: SecretStr) -> SecretStr:
 
 
 def public_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port_fits = parts.port is None or parts.port > 0
-    except ValueError:
-        raise ValueError("should be an address such as https://relay.example.com") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_fits:
-        raise ValueError("should be an address such as https://relay.example.com")
+    parts = web_address(url, "https://relay.example.com")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("should have no user, password, ? or #: it is shown in messages")
     return url.rstrip("/")
 
 
-def checked_url(url: str) -> str:
+def checked_url(url: str, *, example: str = "https://s3.example.com") -> str:
     """The address of a service, if it is one: http(s) and a host; no user, query or fragment."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError('should be an address such as "https://s3.example.com"')
+    parts = web_address(url, f'"{example}"')
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("should hold no user, password, query or fragment")
     return url.rstrip("/")
 
 
-def database_url(url: str) -> str:
-    scheme = url.partition(":")[0].partition("+")[0]
-    if scheme not in ("sqlite", "postgresql", "postgres"):
-        raise ValueError("should start with sqlite:/// or postgresql://")
-    return url
+def web_address(url: str, example: str) -> SplitResult:
+    """The parts of an address. ValueError, without any of it: not http(s), or no host."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        # Not from the error: it repeats what stands before the host, a password too.
+        fits = False
+    if not fits:
+        raise ValueError(f"should be an address such as {example}")
+    return parts
 
 
 def glob(text: str) -> str:

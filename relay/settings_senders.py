@@ -12,7 +12,24 @@ from relay import settings_rules as rules
 from relay.settings_base import Table
 from relay.units import Duration
 
+ENVELOPE_NAMES = (
+    "azure",
+    "b2",
+    "bare",
+    "cloudevents",
+    "eventbridge",
+    "eventgrid",
+    "mns",
+    "oci",
+    "pubsub",
+    "signed",
+    "smn",
+    "sns",
+)
+"""Those of relay/envelopes/, which stands on the settings and so cannot be asked from here."""
+
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
+_SNS_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:.+")
 
 Secret = Annotated[SecretStr | None, BeforeValidator(rules.nothing_if_empty)]
 Name = Annotated[str | None, BeforeValidator(rules.nothing_if_empty)]
@@ -23,6 +40,17 @@ def _header(name: str | None) -> str | None:
     if name is not None and not _HEADER.fullmatch(name):
         raise ValueError("should be the name of a header, such as X-Relay-Token")
     return name
+
+
+def _sns_topic(arn: str) -> str:
+    if not _SNS_TOPIC.fullmatch(arn):
+        raise ValueError("should be a topic's ARN: arn:aws:sns:REGION:ACCOUNT:TOPIC")
+    return arn
+
+
+SnsTopics = Annotated[
+    tuple[Annotated[str, AfterValidator(_sns_topic)], ...], BeforeValidator(rules.without_empty)
+]
 
 
 class SenderSettings(Table):
@@ -43,7 +71,7 @@ class SenderSettings(Table):
         gt=timedelta(0),
         description="how far the time in a signed notification may be from ours",
     )
-    sns_topic_arns: Names = Field((), description="the SNS topics that may send")
+    sns_topic_arns: SnsTopics = Field((), description="the SNS topics that may send")
     sns_hosts: Names = Field(
         ("sns.*.amazonaws.com", "sns.*.amazonaws.com.cn"),
         description="where SNS keeps its certificates; * is a region",

@@ -15,14 +15,16 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     SerializeAsAny,
+    ValidationInfo,
     WithJsonSchema,
-    model_validator,
+    field_validator,
 )
 
 from relay import settings_rules as rules
 from relay.backoff import Backoff
 from relay.globs import wildcards
 from relay.settings_base import Table
+from relay.settings_database import database_url
 from relay.settings_senders import SenderSettings
 from relay.settings_words import WordsSettings
 from relay.units import Duration, Rate, SchemaInWords, Size
@@ -123,23 +125,20 @@ class Route(Table):
     )
     channels: tuple[str, ...] = Field((), description="names of [channels.NAME] tables to tell")
 
-    @model_validator(mode="after")
-    def _known_fields(self) -> Route:
-        numbers = (str(number + 1) for number in range(wildcards(self.key)))
-        fields = (*rules.TEMPLATE_FIELDS, *numbers)
-        for key in ("func_name", "package"):
-            try:
-                rules.template(getattr(self, key), fields)
-            except ValueError as error:
-                raise ValueError(f"{key} {error}") from None
-        return self
+    @field_validator("func_name", "package")
+    @classmethod
+    def _known_fields(cls, text: str, info: ValidationInfo) -> str:
+        if "key" not in info.data:
+            return text  # the key is wrong itself: nobody knows how many wildcards it has
+        numbers = (str(number + 1) for number in range(wildcards(info.data["key"])))
+        return rules.template(text, (*rules.TEMPLATE_FIELDS, *numbers))
 
 
 class DatabaseSettings(Table):
     """Where the ledger is."""
 
     # Not shown by repr: a PostgreSQL address may hold a password.
-    url: Annotated[str, AfterValidator(rules.database_url)] = Field(
+    url: Annotated[str, AfterValidator(database_url)] = Field(
         "sqlite:///var/relay.db",
         repr=False,
         description="sqlite:///path (from the working directory; //// for an absolute one), or "

@@ -62,14 +62,7 @@ def _access(settings: Settings) -> Iterator[Advice]:
 
 def _source(name: str, source: SourceSettings) -> Iterator[Advice]:
     path = f"sources.{name}"
-    for kind in source.accept:
-        if kind not in ENVELOPES:
-            yield Advice(
-                f"{path}.accept",
-                f"there is no envelope {kind[:40]!r}: it takes nothing",
-                f"Known: {', '.join(sorted(ENVELOPES))}.",
-            )
-    missing = [ENVELOPES[kind](source).missing() for kind in source.accept if kind in ENVELOPES]
+    missing = [ENVELOPES[kind](source).missing() for kind in source.accept]
     if all(missing) and not pulls(source):
         yield Advice(
             path,

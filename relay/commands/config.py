@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from relay.commands.printing import print_json
+from relay.commands.printing import json_option, print_json
 from relay.commands.schema import schema
 
 
@@ -14,6 +14,8 @@ def command() -> None:
 
 
 @command.command("schema")
-def print_schema() -> None:
+@json_option
+def print_schema(as_json: bool) -> None:
     """JSON Schema of relay.toml, with the tables of every plug-in that is installed."""
+    del as_json  # it is JSON anyway; every command that prints takes the option
     print_json(schema())

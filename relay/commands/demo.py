@@ -8,11 +8,13 @@ from contextlib import ExitStack
 
 import click
 
-from relay.commands.stop import stop_signal
-from relay.demo import BUCKET, Stage, set_up
+from relay.commands.printing import style
+from relay.commands.sandbox import FaultSpec
+from relay.commands.stop import Stop, stop_signal
+from relay.demo import BUCKET, Stage, alone, set_up
 from relay.model import Kind, State, utc_now
 from relay.sandbox.exports import export_name, make_export
-from relay.sandbox.faults import parse_fault
+from relay.sandbox.faults import FaultFields
 from relay.story import Story
 
 DEADLINE = 30.0
@@ -27,29 +29,36 @@ MARKS = {"": ("·", None), "ok": ("✓", "green"), "bad": ("✗", "red"), "wait"
     "--fault",
     "faults",
     multiple=True,
+    type=FaultSpec(),
     metavar="SPEC",
     help="What the sandbox does wrong, e.g. import:status=500,times=2 (see relay sandbox --help).",
 )
 @click.option("--taken", is_flag=True, help="The function is there already, with other code.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of words.")
-def command(once: bool, port: int, faults: tuple[str, ...], taken: bool, as_json: bool) -> None:
+def command(
+    once: bool, port: int, faults: tuple[FaultFields, ...], taken: bool, as_json: bool
+) -> None:
     """A zip lands in a bucket, the function is imported, the team is told: watch it happen."""
     teller = Teller(as_json)
-    with ExitStack() as stack:
+    # Heard from the first to the last moment: what is set up is always taken down again.
+    with stop_signal() as stop, alone(), ExitStack() as stack:
         stage = set_up(stack, port=port)
         teller.introduce(stage)
         if taken:
             stage.sandbox.hold("hello", code=b"somebody else's code")
-        for spec in faults:
-            stage.sandbox.fault(**parse_fault(spec))
+        for fault in faults:
+            stage.sandbox.fault(**fault)
         story = Story(stage.house.store, utc_now(), teller.say)
         upload(stage, teller)
-        done = follow(story, DEADLINE)
+        done = follow(story, DEADLINE, stop)
+        if stop.came_within(0):
+            teller.say("wait", "stopped before the end of the story")
+            raise SystemExit(1 if once else 0)
         good = teller.conclude(story, stage, done=done)
         if once:
             raise SystemExit(0 if good else 1)
         teller.invite(stage)
-        stay(story)
+        stay(story, stop)
 
 
 def upload(stage: Stage, teller: Teller) -> None:
@@ -61,24 +70,22 @@ def upload(stage: Stage, teller: Teller) -> None:
     teller.say("", f"uploaded to s3://{BUCKET}/{key}")
 
 
-def follow(story: Story, seconds: float) -> bool:
-    """Tells the story until everything in it ended; False when time ran out first."""
+def follow(story: Story, seconds: float, stop: Stop) -> bool:
+    """Tells the story until everything in it ended; False when time ran out first, or at a stop."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not stop.came_within(0.05):
         story.tell()
         deliveries = story.deliveries()
         if deliveries and all(delivery.state.finished for delivery in deliveries):
             story.tell()  # what ended since it was last told
             return True
-        time.sleep(0.05)
     return False
 
 
-def stay(story: Story) -> None:
+def stay(story: Story, stop: Stop) -> None:
     """Goes on telling until Ctrl-C or SIGTERM."""
-    with stop_signal() as stop:
-        while not stop.came_within(0.1):
-            story.tell()
+    while not stop.came_within(0.1):
+        story.tell()
     click.echo()
 
 
@@ -93,22 +100,23 @@ class Teller:
         seconds = time.monotonic() - self.began
         if self.as_json:
             told = {"seconds": round(seconds, 3), "mark": mark or "note", "words": words}
-            click.echo(json.dumps(told, ensure_ascii=False))
+            click.echo(json.dumps(told))
             return
         sign, colour = MARKS[mark]
-        click.echo(f"{seconds:7.2f} s  {click.style(sign, fg=colour)} {words}")
+        click.echo(f"{seconds:7.2f} s  {style(sign, fg=colour)} {words}")
 
     def introduce(self, stage: Stage) -> None:
         if self.as_json:
             return
-        click.secho("Relay demo: all of it runs here, nothing leaves this machine.\n", bold=True)
+        title = "Relay demo: all of it runs here, nothing leaves this machine."
+        click.echo(f"{style(title, bold=True)}\n")
         for name, url, words in (
             ("relay", stage.relay_url, "pages, API and worker"),
             ("store", stage.store_url, f'S3 and SQS; bucket "{BUCKET}" announces its uploads'),
             ("sandbox", stage.sandbox.url, "stands in for FunctionGraph"),
             ("inbox", stage.inbox.url, "shows what the team is told"),
         ):
-            click.echo(f"  {name:8} {click.style(url, underline=True)}  {words}")
+            click.echo(f"  {name:8} {style(url, underline=True)}  {words}")
         click.echo(f"  {'settings':8} {stage.configuration}\n")
 
     def conclude(self, story: Story, stage: Stage, *, done: bool) -> bool:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
 
 from relay import routes
+from relay.commands.again import Patience
+from relay.commands.bar import Bar, shown
 from relay.commands.context import configured
-from relay.commands.file import FileStream
-from relay.commands.plan import look
+from relay.commands.file import archive_in, as_what, event_of, refuse_unknown
 from relay.commands.printing import json_option, plain, print_json, style, visible
+from relay.commands.waiting import Wait, why
 from relay.conflict import Wish, bring
 from relay.deliver import refuse
-from relay.errors import ConfigError, NothingToDo, RelayError
+from relay.errors import NothingToDo, RelayError
 from relay.house import House
-from relay.model import Delivery, Event, Json, Kind, ObjectRef, Skipped, State, Succeeded, utc_now
-from relay.passage import CheckedArchive
-from relay.target import Order, Progress, Target
+from relay.model import Delivery, Json, Kind, Skipped, State, Succeeded, utc_now
+from relay.target import Order
 
 PATIENCE = 0.2
 
@@ -29,32 +29,21 @@ PATIENCE = 0.2
 @click.command("import")
 @click.argument("what", nargs=-1, required=True, metavar="FILE.zip | SOURCE BUCKET KEY")
 @click.option("--version", help="Which version of the object.")
-@click.option("--target", help="Where a FILE.zip goes: the name of a [targets.NAME] table.")
-@click.option("--func-name", default="{function}", show_default=True, help="For a FILE.zip.")
-@click.option("--package", default="default", show_default=True, help="For a FILE.zip.")
-@click.option(
-    "--on-conflict",
-    type=click.Choice(["skip", "fail", "update", "rename"]),
-    default="skip",
-    show_default=True,
-    help="For a FILE.zip.",
-)
+@as_what
 @json_option
 def command(what: tuple[str, ...], version: str | None, as_json: bool, **options: str) -> None:
     """Imports an object of a source (as a delivery, recorded and told) or a file, now.
 
-    Ends with 0 when it was imported or needs no import, with 1 when it failed.
+    Ends with 0 when it was imported or needs no import, with 1 when it failed, or when it waits
+    for a target that is paused or down.
     """
-    house = House.open(configured())
-    try:
+    with closing(House.open(configured())) as house:
         if len(what) == 3:
             result = import_object(house, *what, version=version)
         elif len(what) == 1 and options["target"]:
             result = import_file(house, Path(what[0]), options)
         else:
             raise click.UsageError("give a FILE.zip and --target, or SOURCE BUCKET KEY")
-    finally:
-        house.close()
     if as_json:
         print_json(result)
     else:
@@ -67,34 +56,47 @@ def import_object(house: House, source: str, bucket: str, key: str, version: str
     deliveries = house.desk.submit(source, bucket, key, version)
     imports = [one for one in deliveries if one.kind == Kind.IMPORT]
     for delivery in imports:
-        work_off(house, delivery)
+        with shown(delivery.key, _size(house, delivery)) as bar:
+            work_off(house, delivery, bar)
+    while claim := house.worker.claim(Kind.MESSAGE):
+        house.worker.run(claim)
     ended = [house.store.delivery(one.id) or one for one in imports]
     return _told(ended[0]) if ended else {"state": State.SKIPPED, "reason": "no route"}
 
 
-def work_off(house: House, delivery: Delivery) -> None:
-    """Tries the delivery until it ended, by this process or by another."""
-    with progress_bar(delivery.key, _size(house, delivery)) as progress:
-        while True:
-            now = house.store.delivery(delivery.id)
-            if now is None or now.state.finished:
-                break
-            claim = house.worker.claim(Kind.IMPORT, only=delivery.id)
-            if claim is None:
-                time.sleep(PATIENCE)
-                continue
-            house.worker.run(claim, progress)
-    while claim := house.worker.claim(Kind.MESSAGE):
-        house.worker.run(claim)
+def work_off(house: House, delivery: Delivery, bar: Bar) -> None:
+    """Tries the delivery until it ended, by this process or by another; says why it waits.
+
+    It is left where it waits for what only a person or the target itself can end.
+    """
+    told = None
+    while True:
+        if claim := house.worker.claim(Kind.IMPORT, only=delivery.id):
+            house.worker.run(claim, bar.update)
+            continue
+        wait = _wait(house, delivery)
+        if wait and wait.about != told:
+            told = wait.about
+            bar.say(wait.words)
+        if wait is None or wait.idle:
+            return
+        time.sleep(PATIENCE)
+
+
+def _wait(house: House, delivery: Delivery) -> Wait | None:
+    """Why it could not be claimed; None: it ended."""
+    now = house.store.delivery(delivery.id)
+    if now is None or now.state.finished:
+        return None
+    states = {one["name"]: one for one in house.desk.targets()}
+    return why(now, states.get(now.destination), utc_now())
 
 
 def import_file(house: House, path: Path, options: dict[str, str]) -> Json:
     """Imports a file straight into a target; not recorded, since no event came into being."""
-    if options["target"] not in house.plugins.targets:
-        known = ", ".join(house.plugins.targets) or "none"
-        raise ConfigError("targets", f"there is no {options['target']}", f"Known: {known}.")
+    refuse_unknown(house, options["target"])
     try:
-        outcome = _bring_file(house.plugins.targets[options["target"]], path, options)
+        outcome = _bring_file(house, path, options)
     except NothingToDo as nothing:
         return {"state": State.SKIPPED, "reason": nothing.reason}
     except RelayError as error:
@@ -104,26 +106,17 @@ def import_file(house: House, path: Path, options: dict[str, str]) -> Json:
     return {"state": state, "reason": reason, "result": plain(outcome.result)}
 
 
-def _bring_file(target: Target, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
-    report = look(path)
-    refuse(report)
-    event = Event(ObjectRef("", path.name), "", "file")
-    function = report.export.function if report.export else None
-    order = Order(*routes.names(options, event, function))
-    target.check(order, report)
-    archive = CheckedArchive(
-        path.name, report.size, report, lambda start, end: FileStream(path, start, end)
-    )
-    wish = Wish(order, options["on_conflict"], utc_now())
-    with progress_bar(path.name, report.size) as progress:
-        return bring(target, wish, archive, progress)
-
-
-@contextmanager
-def progress_bar(label: str, size: int | None) -> Iterator[Progress]:
-    """A bar over the archive's bytes, on a terminal only (click hides it elsewhere)."""
-    with click.progressbar(length=size or 0, label=visible(label)[:40], file=sys.stderr) as bar:
-        yield bar.update
+def _bring_file(house: House, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
+    name = options["target"]
+    target, archive = house.plugins.targets[name], archive_in(path)
+    refuse(archive.report)
+    export = archive.report.export
+    order = Order(*routes.names(options, event_of(path), export.function if export else None))
+    target.check(order, archive.report)
+    learned = partial(house.store.learned, name)
+    wish = Wish(order, options["on_conflict"], utc_now(), learned=learned)
+    with shown(path.name, archive.size) as bar:
+        return Patience(bar.say).bring(wish, lambda now: bring(target, now, archive, bar.update))
 
 
 def say(result: Json) -> None:

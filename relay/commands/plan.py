@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
 
-from relay.archive import ArchiveReport, inspect
 from relay.commands.context import configured
+from relay.commands.file import archive_in, as_what, event_of, look, refuse_unknown
 from relay.commands.printing import json_option, print_json, style, visible
 from relay.house import House
-from relay.model import Json
+from relay.model import Json, NewDelivery
 from relay.plan import describe
 
 SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", None)}
@@ -20,23 +21,24 @@ SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", Non
 @click.argument("what", nargs=-1, required=True, metavar="FILE.zip | SOURCE BUCKET KEY")
 @click.option("--version", help="Which version of the object.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@as_what
 @json_option
-def command(what: tuple[str, ...], version: str | None, language: str, as_json: bool) -> None:
+def command(
+    what: tuple[str, ...], version: str | None, language: str, as_json: bool, **options: str
+) -> None:
     """Says what lies in an archive and what would happen to it; changes nothing anywhere.
 
-    A FILE.zip is checked as the archive it is (needs no configuration); SOURCE BUCKET KEY names
-    an object, its route and target are asked as well. Ends with 1 when it would fail.
+    A FILE.zip is checked as the archive it is (needs no configuration); with --target that is
+    asked what it holds, as for an object. SOURCE BUCKET KEY names an object: its route and target
+    are asked as well. Ends with 1 when it would fail.
     """
     if len(what) == 1:
-        plan: Json = {"archive": describe(look(Path(what[0])))}
-    elif len(what) == 3:
-        house = House.open(configured())
-        try:
+        plan = plan_file(Path(what[0]), options)
+    elif len(what) == 3 and not options["target"]:
+        with closing(House.open(configured())) as house:
             plan = house.desk.plan(*what, version=version)
-        finally:
-            house.close()
     else:
-        raise click.UsageError("give one FILE.zip, or SOURCE BUCKET KEY")
+        raise click.UsageError("give a FILE.zip, with or without --target, or SOURCE BUCKET KEY")
     if as_json:
         print_json(plan)
     else:
@@ -45,18 +47,16 @@ def command(what: tuple[str, ...], version: str | None, language: str, as_json: 
     raise SystemExit(1 if failing or not plan["archive"]["importable"] else 0)
 
 
-def look(path: Path) -> ArchiveReport:
-    """The report on a file; click's UsageError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-
-            def read(start: int, end: int) -> bytes:
-                file.seek(start)
-                return file.read(end - start)
-
-            return inspect(path.stat().st_size, read)
-    except OSError as error:
-        raise click.UsageError(f"{path}: {error.strerror}") from None
+def plan_file(path: Path, options: dict[str, str]) -> Json:
+    """The plan for a file; without a target only what lies in it."""
+    if not options["target"]:
+        return {"archive": describe(look(path))}
+    archive, name = archive_in(path), options["target"]
+    with closing(House.open(configured())) as house:
+        refuse_unknown(house, name)
+        return house.desk.planner.plan_archive(
+            archive, event_of(path), NewDelivery("", name, dict(options))
+        )
 
 
 def show(plan: Json, language: str) -> None:

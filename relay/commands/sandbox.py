@@ -32,7 +32,13 @@ class FaultSpec(click.ParamType[FaultFields]):
 
 @click.command("sandbox")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8090, show_default=True, help="0: any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8090,
+    show_default=True,
+    help="0: any free one.",
+)
 @click.option("--project-id", metavar="ID", help="Made up when not given.")
 @click.option("--region", default="cn-north-4", show_default=True)
 @click.option("--access-key", envvar="SANDBOX_ACCESS_KEY", help="Made up when not given.")

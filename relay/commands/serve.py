@@ -8,23 +8,29 @@ import sys
 import click
 from gunicorn.app.wsgiapp import WSGIApplication
 
-from relay.commands.context import configuration, configured
+from relay.commands.context import configuration, configured, opened
 
 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=int, help="The port; else $PORT, else 8080.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    envvar="PORT",
+    default=8080,
+    help="The port; else $PORT, else 8080.",
+)
 @click.option("--no-worker", is_flag=True, help="Web alone; `relay work` delivers.")
-def command(host: str, port: int | None, no_worker: bool) -> None:
+def command(host: str, port: int, no_worker: bool) -> None:
     """Takes notifications, shows the pages, and delivers.
 
-    A wrong configuration ends it before anything is started.
+    A wrong configuration, or a database that cannot be opened, ends it before anything is started.
     """
-    configured()
+    with opened(configured()):
+        pass  # gunicorn would tell of it with a traceback; its processes open the ledger themselves
     if path := configuration():
         os.environ["RELAY_CONFIG"] = str(path)
     if no_worker:
         os.environ["RELAY_SERVER__WORKER"] = "false"
-    port = port if port is not None else int(os.environ.get("PORT", "8080"))
     sys.argv = ["relay", "--config", "python:relay.server", "--bind", f"{host}:{port}"]
     WSGIApplication("%(prog)s [OPTIONS]", prog="relay serve").run()

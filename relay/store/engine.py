@@ -80,7 +80,7 @@ class Database:
         """
         try:
             parsed = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             # Not from the error: it repeats the URL, which may hold a password.
             raise _unknown_database() from None
         if parsed.drivername == "sqlite":

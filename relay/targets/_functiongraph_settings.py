@@ -19,6 +19,16 @@ _NONE = SecretStr("")
 _PROJECT = re.compile(r"[A-Za-z0-9]{32}")
 
 
+def _is_host_alone(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+    except ValueError:  # its words would repeat what stands before the host
+        return False
+    extra = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    return bool(fits and not extra)
+
+
 class FunctionGraphSettings(TargetSettings):
     """Where the functions go, and who we are there."""
 
@@ -63,9 +73,7 @@ class FunctionGraphSettings(TargetSettings):
     @field_validator("endpoint", "iam_endpoint", "metadata_endpoint")
     @classmethod
     def _is_an_endpoint(cls, url: str) -> str:
-        parts = urlsplit(url)
-        extra = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
-        if url and (parts.scheme not in ("https", "http") or not parts.hostname or extra):
+        if url and not _is_host_alone(url):
             raise ValueError("should be https:// and a host, nothing after it")
         return url.rstrip("/")
 

@@ -77,6 +77,22 @@ def test_every_error_is_told_with_its_path_and_ends_with_78(run: Run, configured
     assert "routes[0].source: no [sources.NAME] table has this name" in result.stderr
 
 
+def test_an_envelope_that_does_not_exist_ends_with_78(run: Run, configured: Path) -> None:
+    configured.write_text(CONFIGURATION.replace('kind = "s3"', 'kind = "s3"\naccept = ["bares"]'))
+    result = run("check")
+    assert result.exit_code == 78
+    assert "sources.exports.accept[0]: no envelope has this name" in result.stderr
+
+
+@pytest.mark.parametrize("password", ["p[DBS3CRET", "p℀DBS3CRET", "p@DBS3CRET"])
+def test_no_password_of_the_database_is_shown(run: Run, password: str) -> None:
+    url = f"postgresql://u:{password}@127.0.0.1:1/db"
+    for arguments in (["check"], ["check", "--connect"], ["deliveries"], ["work"]):
+        result = run(*arguments, RELAY_DATABASE__URL=url)
+        assert "DBS3CRET" not in result.output
+        assert result.exit_code in ((78,) if "@" in password else (0, 1))
+
+
 def test_errors_come_as_json_too(run: Run) -> None:
     result = run("check", "--json", RELAY_DELIVERY__ATTEMPTS="x")
     assert result.exit_code == 78
@@ -127,10 +143,6 @@ class TestAdvice:
         queue = 'sqs_queue_url = "https://sqs.us-east-1.amazonaws.com/1/q"\n'
         text = CONFIGURATION.replace('token = "a-hook-token-that-is-long"\n', queue)
         assert advice(run, text) == {}
-
-    def test_an_envelope_that_does_not_exist_is_told(self, run: Run) -> None:
-        text = CONFIGURATION.replace('kind = "s3"', 'kind = "s3"\naccept = ["bare", "bear"]')
-        assert "there is no envelope 'bear'" in advice(run, text)["sources.exports.accept"]
 
     def test_a_target_without_credentials_is_told(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

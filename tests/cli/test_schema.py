@@ -28,6 +28,10 @@ def errors(schema: dict[str, Any], text: str) -> list[str]:
     return sorted({error.json_path for error in found})
 
 
+def test_it_is_json_whether_that_is_asked_for_or_not(run: Run) -> None:
+    assert run("config", "schema", "--json").stdout == run("config", "schema").stdout
+
+
 def test_it_is_a_valid_schema(schema: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"].endswith("2020-12/schema")

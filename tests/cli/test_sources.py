@@ -16,13 +16,13 @@ FOLDER = '\n[sources.inbox]\nkind = "local"\nfolder = "."\n'
 
 
 def test_it_lists_roads_and_what_is_missing(run: Run, configured: Path) -> None:
-    text = CONFIGURATION.replace('kind = "s3"', 'kind = "s3"\naccept = ["bare", "nonsense"]', 1)
+    text = CONFIGURATION.replace('kind = "s3"', 'kind = "s3"\naccept = ["bare", "sns"]', 1)
     configured.write_text(text.replace('token = "a-hook-token-that-is-long"\n', "") + FOLDER)
     said = run("sources")
     assert said.exit_code == 0
     assert "https://relay.example.com/hooks/exports" in said.stdout
     assert "missing: token" in said.stdout
-    assert "nobody knows this envelope" in said.stdout
+    assert "missing: sns_topic_arns" in said.stdout
     assert "every 1 min" in said.stdout
     assert said.stdout == run("sources", "list").stdout
 

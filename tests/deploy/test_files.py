@@ -1,6 +1,7 @@
 """compose.yaml, Dockerfile, relay.toml and .env.example are right, and agree with each other."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from relay import loader, settings
 from relay.cli import cli
+from relay.sandbox.functiongraph import SandboxServer
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -87,6 +89,23 @@ def test_every_process_is_a_command_of_relay(compose, dockerfile):
     assert parsed(services["web"]["command"])["no_worker"] is True
     assert parsed(services["worker"]["command"])
     assert parsed(services["sandbox"]["command"])["port"] == 8090
+
+
+def test_the_sandbox_is_seen_to_be_well_where_a_proxy_is_set(compose):
+    _, python, dash, program = compose["services"]["sandbox"]["healthcheck"]["test"]
+    assert (python, dash) == ("python", "-c")
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
+    with SandboxServer() as sandbox:
+        program = program.replace("http://127.0.0.1:8090", sandbox.url)
+        assert sandbox.url in program
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **nowhere},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_procfile_starts_commands_of_relay():

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,22 @@ def test_a_file_is_imported_in_the_foreground(world, relay, archive):
     assert (again["state"], again["reason"]) == ("skipped", "unchanged")
 
 
+def test_a_file_is_tried_again_in_the_foreground(world, relay, archive):
+    world.sandbox.fault(operation="import", status=503, code="FSS.0503", retry_after="0")
+    said = "Attempt 1 failed: FunctionGraph answered 503 FSS.0503"
+    told = json.loads(relay("import", str(archive), "--target", "prod", "--json", says=said))
+    assert told["state"] == "succeeded"
+    assert world.effective() == 1
+
+
+def test_a_file_that_is_given_up_is_not_said_to_be_tried_again(world, relay, archive):
+    world.sandbox.fault(operation="import", status=429, code="FSS.0429", retry_after="3600")
+    told = json.loads(relay("import", str(archive), "--target", "prod", "--json", code=1))
+    assert told["error"]["code"] == "functiongraph.fss.0429"
+    assert told["error"]["hint"]["en"].startswith("Tried once. Run the command again in 1 h")
+    assert world.sandbox.functions == {}
+
+
 def test_a_file_that_is_no_export_ends_with_one_and_says_why(world, relay, archive):
     archive.write_text("text")
     assert "archive.not_a_zip" in relay("plan", str(archive), code=1)
@@ -91,6 +108,28 @@ def test_an_object_is_imported_in_the_foreground_and_told(world, relay):
     assert len(world.told("import.succeeded")) == 1
 
 
+def test_an_import_to_a_paused_target_is_stored_and_says_so(world, relay):
+    world.upload()
+    relay("pause", "prod")
+    ask = ("import", "exports", "exports", "prod/hello.zip", "--json")
+    told = json.loads(
+        relay(*ask, code=1, says="imports it when it is resumed: `relay resume prod`")
+    )
+    [delivery] = world.imports()
+    assert (told["delivery"], told["state"]) == (delivery.id, "pending")
+    assert world.sandbox.functions == {}
+    relay("resume", "prod")
+    assert json.loads(relay(*ask))["delivery"] == delivery.id
+    assert "hello" in world.sandbox.functions
+
+
+def test_an_import_that_is_tried_again_says_why_and_when(world, relay):
+    world.upload()
+    world.sandbox.fault(operation="import", status=503, code="FSS.0503")
+    said = "Attempt 1 failed: FunctionGraph answered 503 FSS.0503"
+    relay("import", "exports", "exports", "prod/hello.zip", says=said)
+
+
 def test_an_object_is_planned_and_nothing_changes(world, relay):
     world.upload()
     plan = json.loads(relay("plan", "exports", "exports", "prod/hello.zip", "--json"))
@@ -98,6 +137,24 @@ def test_an_object_is_planned_and_nothing_changes(world, relay):
     assert "create" in relay("plan", "exports", "exports", "prod/hello.zip")
     assert world.deliveries() == []
     assert world.sandbox.functions == {}
+
+
+def test_a_file_is_planned_for_a_target_and_nothing_changes(world, relay, archive):
+    ask = ("plan", str(archive), "--target", "prod")
+    plan = json.loads(relay(*ask, "--json"))
+    assert plan["would"] == {"action": "create", "func_name": "hello"}
+    assert (plan["target"], plan["route"]) == ("prod", None)
+    world.sandbox.hold("hello", code=b"other")
+    assert "conflict.other_content" in relay(*ask, code=1)
+    assert "action update" in relay(*ask, "--on-conflict", "update")
+    assert "action create, func_name other" in relay(*ask, "--func-name", "other")
+    assert [call for call in world.sandbox.calls if call.applied] == []
+    assert world.deliveries() == []
+
+
+def test_a_plan_for_no_such_target_or_for_an_object_with_one_is_refused(relay, archive):
+    relay("plan", str(archive), "--target", "nowhere", code=78, says="Known: prod.")
+    relay("plan", "exports", "exports", "x.zip", "--target", "prod", code=2, says="FILE.zip")
 
 
 def test_a_plan_in_chinese(world, relay, archive):
@@ -141,19 +198,48 @@ def test_a_second_scan_at_the_same_time_is_told_of_the_first(world, relay):
     relay("scan", "exports", code=1, says="A scan of exports is under way")
 
 
-def test_a_scan_counts_on_a_terminal(world):
-    world.upload()
+def on_a_terminal(world, *arguments):
+    """What a command prints, and what it shows on the terminal that its stderr is."""
     screen, terminal = pty.openpty()
-    command = [sys.executable, "-m", "relay", "--config", str(world.path), "scan", "exports"]
+    command = [sys.executable, "-m", "relay", "--config", str(world.path), *arguments]
     done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=terminal, timeout=60, check=True
     )
     os.close(terminal)
     shown = os.read(screen, 4096).decode()
     os.close(screen)
+    return done.stdout.decode(), shown
+
+
+def test_a_scan_counts_on_a_terminal(world):
+    world.upload()
+    printed, shown = on_a_terminal(world, "scan", "exports")
     assert "1 listed, 1 found" in shown
     assert shown.endswith("\r\x1b[K"), "the line is left empty"
-    assert done.stdout.decode().startswith("1 objects looked at")
+    assert printed.startswith("1 objects looked at")
+
+
+def test_an_import_has_a_bar_on_a_terminal_and_a_line_for_all_else(world):
+    world.upload()
+    world.sandbox.fault(operation="import", status=503, code="FSS.0503")
+    printed, shown = on_a_terminal(world, "import", "exports", "exports", "prod/hello.zip")
+    assert printed.startswith("succeeded urn:fss:")
+    lines = shown.split("\r\n")
+    bars = [line for line in lines if "prod/hello.zip  [" in line]
+    assert len(bars) == 2, "one for each try"
+    seen = [re.sub(r"\x1b\[\?25[hl]", "", bar).rstrip() for bar in bars]
+    assert all(bar.endswith("100%") for bar in seen), "nothing is glued on"
+    assert any("delivery retry" in line for line in lines)
+    assert any("Attempt 1 failed" in line for line in lines)
+    assert shown.endswith("\r\n"), "the last bar's line is ended"
+
+
+def test_an_import_has_no_bar_elsewhere(world, archive):
+    command = [sys.executable, "-m", "relay", "--config", str(world.path), "import", str(archive)]
+    done = subprocess.run(
+        [*command, "--target", "prod"], cwd=ROOT, capture_output=True, timeout=60, check=True
+    )
+    assert done.stderr == b""
 
 
 def test_a_scan_of_nothing_known_is_a_configuration_error(relay):

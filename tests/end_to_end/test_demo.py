@@ -1,19 +1,26 @@
 """`relay demo` as a person starts it: it ends with the truth."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import click
 import pytest
+
+from relay.commands.demo import Teller, command
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def demo(*arguments):
+def demo(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "relay", "demo", "--once", *arguments],
         cwd=ROOT,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -61,3 +68,88 @@ def test_a_passing_trouble_is_survived():
     done = demo("--fault", "import:status=503,code=FSS.0503,times=1")
     assert done.returncode == 0, done.stdout
     assert "attempt 1 failed" in done.stdout
+
+
+def test_it_needs_no_configuration_and_minds_none(tmp_path):
+    broken = tmp_path / "config"
+    broken.write_text("this is [no configuration")
+    proxies = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    done = demo(
+        **dict.fromkeys(proxies, "http://127.0.0.1:9"),
+        NO_PROXY="example.com",
+        AWS_PROFILE="nowhere",
+        AWS_DEFAULT_PROFILE="nowhere",
+        AWS_CONFIG_FILE=str(broken),
+        AWS_SHARED_CREDENTIALS_FILE=str(broken),
+        AWS_RETRY_MODE="nonsense",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def test_a_terminal_that_lacks_its_marks_is_told_all_the_same():
+    done = subprocess.run(
+        [sys.executable, "-m", "relay", "demo", "--once"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "gbk"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"imported and told: urn:fss:" in done.stdout
+
+
+def test_the_folder_for_temporary_files_may_be_called_anything(tmp_path):
+    folder = tmp_path / 'a "b" ${c} \\d $${e 函数'
+    folder.mkdir()
+    done = demo(TMPDIR=str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(folder.iterdir())
+
+
+def test_a_fault_that_is_none_is_a_usage_error_before_anything_is_started():
+    done = demo("--fault", "bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Invalid value for '--fault'" in done.stderr
+
+
+def test_it_has_no_colour_where_none_is_wanted(monkeypatch, capsys):
+    with click.Context(command) as context:
+        context.color = True
+        Teller(False).say("ok", "done")
+        assert "\x1b[32m" in capsys.readouterr().out
+        monkeypatch.setenv("NO_COLOR", "1")
+        Teller(False).say("ok", "done")
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [(), ("--once",)], ids=["stays", "once"])
+@pytest.mark.parametrize("moment", ["folder", "story"])
+def test_it_leaves_nothing_behind_whenever_it_is_ended(tmp_path, moment, arguments):
+    fault = ("--fault", "import:status=503,code=FSS.0503,times=always")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay", "demo", *fault, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            if moment == "folder":
+                end = time.monotonic() + 60
+                while not list(tmp_path.iterdir()) and time.monotonic() < end:
+                    time.sleep(0.005)
+            else:
+                assert any("uploaded to" in line for line in process.stdout)
+            assert list(tmp_path.iterdir())
+            process.send_signal(signal.SIGTERM)
+            said = process.stdout.read()
+            ended = process.wait(timeout=30)
+        finally:
+            process.kill()
+    assert ended == (1 if arguments else 0), said
+    assert "stopped before the end" in said
+    assert not list(tmp_path.iterdir()), said

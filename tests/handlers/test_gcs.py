@@ -434,6 +434,7 @@ class TestCredentials:
             {"private_key": None},
             {"client_email": 7},
             {"token_uri": "file:///etc/passwd"},
+            {"token_uri": "https://u:p℀c2VjcmV0@host"},
         ],
     )
     def test_a_file_that_holds_no_key_is_a_setting_to_correct(

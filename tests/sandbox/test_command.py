@@ -86,6 +86,12 @@ def test_a_wrong_fault_is_a_usage_error() -> None:
     assert "operation 'imports' is unknown" in result.output
 
 
+def test_a_port_that_is_none_is_a_usage_error() -> None:
+    result = CliRunner().invoke(command, ["--port", "99999"])
+    assert result.exit_code == 2
+    assert "Invalid value for '--port'" in result.output
+
+
 def test_a_port_in_use_is_said_in_words(process: subprocess.Popen[str]) -> None:
     port = introduction(process)["endpoint"].rsplit(":", 1)[-1]
     result = CliRunner().invoke(command, ["--port", port])

@@ -41,6 +41,7 @@ def test_the_file_asked_for_beats_the_environments_and_that_the_default(
         (None, "cannot be read: No such file"),
         (b"public_url = = 1", "is not TOML. Look at line 1"),
         (b"a = 1\nb = '\xff'", "is not UTF-8 text at line 2"),
+        (b"\xef\xbb\xbf\xff\n\n", "is not UTF-8 text at line 1"),
         (b"a = " + b"[" * 5000, "nested too deeply"),
         (b"#" * (2**20 + 1), "is larger than 1048576 bytes"),
     ],
@@ -50,6 +51,11 @@ def test_a_file_that_cannot_be_read_says_why(file: Path, content: bytes | None, 
         file.write_bytes(content)
     with pytest.raises(ConfigErrors, match=words):
         load(file, {}, resolve)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(file: Path) -> None:
+    file.write_text('public_url = "https://relay.example.com"\n', encoding="utf-8-sig")
+    assert load(file, {}, resolve).public_url == "https://relay.example.com"
 
 
 class TestEnvironment:
@@ -121,6 +127,8 @@ class TestEnvironment:
             ("RELAY_SOURCE__EXPORTS__TOKEN", "RELAY_SOURCES__EXPORTS__TOKEN"),
             ("RELAY_SOURCES__EXPORTS__REGOIN", "RELAY_SOURCES__EXPORTS__REGION"),
             ("RELAY_SOURCES_EXPORTS_KIND", "RELAY_SOURCES__EXPORTS__KIND"),
+            ("RELAY_CONFG", "RELAY_CONFIG"),
+            ("RELAY_CONFIG_FILE", "RELAY_CONFIG"),
         ],
     )
     def test_an_unknown_variable_is_an_error_that_names_the_one_meant(
@@ -129,6 +137,19 @@ class TestEnvironment:
         assert wrong(SOURCE, **{variable: "x"}) == {
             variable: f"no setting has this name. Did you mean `{meant}`?"
         }
+
+    def test_one_that_is_like_no_other_is_told_what_there_is(self, wrong: Told) -> None:
+        told = wrong(RELAY_WWWWWW="x")["RELAY_WWWWWW"]
+        assert "such as RELAY_DATABASE__URL; RELAY_CONFIG names the file" in told
+
+    @pytest.mark.parametrize("variable", ["RELAY_ROUTES__0__TARGET", "RELAY_ROUTES__KEY"])
+    @pytest.mark.parametrize("text", ["", '[[routes]]\nsource = "exports"\ntarget = "prod"\n'])
+    def test_a_single_route_cannot_be_set(self, wrong: Told, text: str, variable: str) -> None:
+        told = wrong(SOURCE + TARGET + text, **{variable: "x"})
+        assert set(told) == {variable}
+        assert (
+            "a single route cannot be set by a variable. Write it as [[routes]]" in told[variable]
+        )
 
     def test_a_wrong_value_says_that_it_came_from_the_environment(self, wrong: Told) -> None:
         told = wrong(RELAY_DELIVERY__ATTEMPTS="many")

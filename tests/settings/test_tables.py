@@ -227,10 +227,10 @@ def test_a_wrong_value_says_where_it_is_and_what_would_be_right(
     [
         ("key = ''", "routes[0].key", 'is empty; "*" matches everything'),
         ("key = 'a[b'", "routes[0].key", "has a [ that no ] closes"),
-        ("func_name = '{functoin}'", "routes[0]", "known are {function}, {stem}, {key}, {bucket}"),
-        ("func_name = '{2}'", "routes[0]", "func_name has a {...} that is not known"),
-        ("package = 'a}'", "routes[0]", "package has a { or } without its counterpart"),
-        ("package = ''", "routes[0]", "package is empty"),
+        ("func_name = '{functoin}'", "routes[0].func_name", "known are {function}, {stem}, {key},"),
+        ("func_name = '{2}'", "routes[0].func_name", "has a {...} that is not known"),
+        ("package = 'a}'", "routes[0].package", "has a { or } without its counterpart"),
+        ("package = ''", "routes[0].package", "is empty"),
         ("name = 'a#1'", "routes[0].name", "should be letters, digits, _ and - only"),
         ("on_conflict = 'no'", "routes[0].on_conflict", "'skip', 'fail', 'update' or 'rename'"),
         ("channels = ['opps']", "routes[0].channels", "Did you mean `ops`?"),
@@ -246,6 +246,10 @@ def test_a_wrong_route_says_what_would_be_right(
 def test_as_many_wildcards_as_the_key_has_can_be_named(loaded: Loader) -> None:
     line = 'key = "*/*-v?.zip"\nfunc_name = "{1}_{2}_{3}"\n'
     assert loaded(ROUTE + line).routes[0].func_name == "{1}_{2}_{3}"
+
+
+def test_a_key_that_is_wrong_itself_is_told_alone(wrong: Told) -> None:
+    assert set(wrong(f"{ROUTE}key = 'a[b'\nfunc_name = '{{1}}'\n")) == {"routes[0].key"}
 
 
 def test_two_routes_cannot_have_one_name(wrong: Told) -> None:

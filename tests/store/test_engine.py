@@ -49,7 +49,15 @@ class TestOpen:
         assert caught.value.path == "database.url"
 
     @pytest.mark.parametrize(
-        "url", ["", "relay.db", "mysql://root:s3cret@host/x", "sqlite+aiosqlite:///x", "s3cret@x:y"]
+        "url",
+        [
+            "",
+            "relay.db",
+            "mysql://root:s3cret@host/x",
+            "sqlite+aiosqlite:///x",
+            "s3cret@x:y",
+            "postgresql://u:p@host:s3cret/x",
+        ],
     )
     def test_any_other_database_is_refused_without_its_password(self, url):
         with pytest.raises(ConfigError, match="no database that Relay knows") as caught:

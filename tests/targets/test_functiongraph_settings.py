@@ -49,7 +49,15 @@ def test_endpoints_may_be_given() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["functiongraph.x.com", "ftp://x.com", "https://", "https://x.com/v2", "https://u:p@x.com"],
+    [
+        "functiongraph.x.com",
+        "ftp://x.com",
+        "https://",
+        "https://x.com/v2",
+        "https://u:p@x.com",
+        "https://u:p℀x@x.com",
+        "https://x.com:99999",
+    ],
 )
 def test_an_endpoint_is_a_scheme_and_a_host(url: str) -> None:
     assert "https:// and a host" in complaints(endpoint=url, **KEY)["endpoint"]

@@ -1,0 +1,102 @@
+"""What the address of the database must look like; it may hold a password, so none repeats it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import ArgumentError
+
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
+_DIALECT: Any = PGDialect_psycopg
+
+_START = "should start with sqlite:/// or postgresql://"
+_FILE = (
+    "should name a file and nothing else: sqlite:///var/relay.db, or with four slashes "
+    "sqlite:////srv/relay.db for a full path"
+)
+_DRIVER = "names a driver that Relay does not use; start it with sqlite:/// or postgresql://"
+_AT = "has an @ too many: in a password write @ as %40"
+_PORT = "has a port that is not a number from 1 to 65535"
+_HOSTS = (
+    "has hosts and ports that do not go together; several are written as "
+    "postgresql://user@host1:5432,host2:5432/db"
+)
+_PASSWORD = re.compile(r"\w[\w+]*://[^:/]*:([^@]*)@")
+"""As SQLAlchemy finds it; urlsplit ends it at a / and refuses a [."""
+_SEVERAL = re.compile(r"(\w[\w+]*://(?:[^:/]*(?::[^@]*)?@)?)([^/?@]*,[^/?@]*)(/[^?]*)?(?:\?(.*))?")
+_ONE = re.compile(r"(?:\[(.*)\]|([^:\[\]]*))(?::([0-9]*))?")
+
+
+def database_url(url: str) -> str:
+    """The address as SQLAlchemy takes it. ValueError where no such database can be opened."""
+    if _goes_on(url):
+        raise ValueError(_AT)
+    url = _several_hosts(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError(_START) from None
+    except ValueError:
+        raise ValueError(_PORT) from None
+    if parsed.drivername == "sqlite":
+        _check_sqlite(parsed)
+    elif parsed.drivername in _POSTGRESQL:
+        _check_postgresql(parsed)
+    else:
+        known = parsed.drivername.partition("+")[0] in ("sqlite", *_POSTGRESQL)
+        raise ValueError(_DRIVER if known else _START)
+    return url
+
+
+def passwords(url: str) -> Iterator[str]:
+    """Every password in the address of a database, as it is and as it is written."""
+    if found := _PASSWORD.match(url):
+        yield from {found[1], unquote(found[1])} - {""}
+        url = url[found.end() :]
+    for name, value in parse_qsl(url.partition("?")[2]):
+        if "password" in name:
+            yield value
+
+
+def _goes_on(url: str) -> bool:
+    """Whether an @ in the password ended it: its rest would be looked up as a host, and told."""
+    found = _PASSWORD.match(url)
+    where, _, options = url[found.end() if found else len(url) :].partition("?")
+    return "@" in where or "@" in re.sub(r"=[^&]*", "", options)
+
+
+def _several_hosts(url: str) -> str:
+    """libpq's "h1:5432,h2:5432", which SQLAlchemy cannot read, in the form that it can."""
+    found = _SEVERAL.fullmatch(url)
+    if not found or not re.search(r"[:\[]", found[2]):
+        return url
+    ones = [_ONE.fullmatch(one) for one in found[2].split(",")]
+    if not all(ones):
+        return url
+    hosts = ",".join(one[1] or one[2] for one in ones if one)
+    ports = ",".join(one[3] or "" for one in ones if one)
+    query = "&".join(filter(None, (found[4], f"host={hosts}", f"port={ports}")))
+    return f"{found[1]}{found[3] or '/'}?{query}"
+
+
+def _check_sqlite(parsed: URL) -> None:
+    # sqlite://var/relay.db has two slashes: SQLAlchemy takes `var` for a host.
+    if parsed.username or parsed.password or parsed.host or parsed.port or parsed.query:
+        raise ValueError(_FILE)
+    if parsed.database in (None, "", ":memory:") or "\0" in str(parsed.database):
+        raise ValueError(_FILE)
+
+
+def _check_postgresql(parsed: URL) -> None:
+    try:
+        options = _DIALECT().create_connect_args(parsed)[1]
+    except (ArgumentError, ValueError):
+        raise ValueError(_HOSTS) from None
+    ports = [one for one in str(options.get("port", "")).split(",") if one]
+    if not all(re.fullmatch("[0-9]{1,5}", one) and 0 < int(one) < 65536 for one in ports):
+        raise ValueError(_PORT)

@@ -15,29 +15,20 @@ from relay.announced import is_current, pin
 from relay.archive import ArchiveReport, inspect
 from relay.channel import Message
 from relay.conflict import Wish, bring
-from relay.errors import (
-    Busy,
-    NotHere,
-    NothingToDo,
-    PermanentFailure,
-    RelayError,
-    Superseded,
-    TemporaryFailure,
-)
+from relay.errors import NotHere, PermanentFailure, RelayError, Superseded, TemporaryFailure
 from relay.handler import StorageHandler
+from relay.heard import Heard, is_answer, outcome_at, outcome_of
 from relay.loader import Plugins
 from relay.model import (
     Claim,
     Delivery,
     Event,
-    Failed,
     Json,
     Kind,
     ObjectRef,
     Outcome,
     Problem,
     Retry,
-    Skipped,
     Succeeded,
     Text,
 )
@@ -46,7 +37,7 @@ from relay.passage import CheckedArchive
 from relay.routes import names, ordered_by
 from relay.runs import GivenBack, Lost
 from relay.store import Store
-from relay.target import Order, Progress
+from relay.target import Order, Progress, Target
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +92,14 @@ class Deliverer:
             learned=partial(self.store.learned, delivery.destination),
         )
         seen: Json = {"size": opened.archive.size, "warnings": _told(opened.archive.report)}
-        if newer := self._enter(claim, event, opened.order):
-            return outcome_of(newer, {**asdict(opened.order), **seen})
+        about = {**asdict(opened.order), **seen}
+        if newer := self._enter(claim, event, opened.order, target):
+            return outcome_of(newer, about)
+        heard = Heard(target)
         try:
-            outcome = bring(target, wish, opened.archive, progress)
+            outcome = bring(heard, wish, opened.archive, progress)
         except RelayError as error:
-            return _blamed(error, outcome_of(error, {**asdict(opened.order), **seen}))
+            return outcome_at(error, about, answered=heard.answered)
         self._learn(delivery.destination, outcome.result)
         if opened.archive.sha256:
             seen["sha256"] = opened.archive.sha256
@@ -138,12 +131,12 @@ class Deliverer:
                 Text("A newer version of the object was announced", "该对象已有更新的版本"),
             )
 
-    def _enter(self, claim: Claim, event: Event, order: Order) -> Superseded | None:
+    def _enter(self, claim: Claim, event: Event, order: Order, target: Target) -> Superseded | None:
         """From here on no other import of the function runs; an error: a newer one has been."""
         function = ordered_by(claim.delivery.options, event, order.func_name)
         if function is None:
             return None
-        entry = self.store.enter(claim, function)
+        entry = self.store.enter(claim, function, getattr(target.settings, "rate", None))
         if entry.word != "alone":
             raise GivenBack if entry.word == "given back" else Lost
         newer = entry.newer
@@ -159,10 +152,17 @@ class Deliverer:
         )
 
     def _learn(self, destination: str, result: Json) -> None:
-        """Keeps how the target names this code, for when an answer is lost one day."""
+        """Keeps how the target names this code, for when an answer is lost one day.
+
+        The import has happened: whatever goes wrong here, it is a success.
+        """
         ours, theirs = result.get("digest"), result.get("target_digest")
-        if ours and theirs and ours != theirs:
+        if not (ours and theirs and ours != theirs):
+            return
+        try:
             self.store.learn(destination, ours, theirs)
+        except Exception:
+            log.warning("digest not learned", exc_info=True, extra={"target": destination})
 
     def _post(self, claim: Claim, _: Progress) -> Outcome:
         delivery = claim.delivery
@@ -174,32 +174,13 @@ class Deliverer:
         try:
             posted = channel.post(told)
         except RelayError as error:
-            return _blamed(error, outcome_of(error, {}))
+            return outcome_at(error, {}, answered=is_answer(error))
         return Succeeded({"thread": posted.thread} if posted.thread else {}, posted.answer)
 
 
 def _as_it_is(message: Delivery) -> Json:
     body: Json = (message.message or {})["body"]
     return body
-
-
-def outcome_of(error: RelayError, about: Json) -> Outcome:
-    """What an error of the tree means for a delivery; `about` names what it was about."""
-    match error:
-        case NothingToDo():
-            return Skipped(error.reason, {**about, "words": error.message._asdict()})
-        case TemporaryFailure():
-            hold, counts = isinstance(error, Busy), not isinstance(error, NotHere)
-            return Retry(error.problem, error.retry_after, hold, error.answer, about, counts=counts)
-        case _:
-            return Failed(error.problem, error.answer, about)
-
-
-def _blamed(error: RelayError, outcome: Outcome) -> Outcome:
-    """The outcome of a call to the destination: a failure that is not the store's is its own."""
-    if isinstance(outcome, Retry) and isinstance(error, TemporaryFailure):
-        return replace(outcome, unwell=not (outcome.hold or error.at_source))
-    return outcome
 
 
 def archive_of(

@@ -1,8 +1,9 @@
-"""Housekeeping: old history goes, an hour after the start and every hour, a page at a time."""
+"""Housekeeping: old history goes, minutes after the start and every hour, a page at a time."""
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,11 +11,17 @@ from datetime import datetime, timedelta
 from relay.errors import RelayError
 from relay.ids import id_of
 from relay.settings import Settings
-from relay.store import Kept, Pruned, Store
+from relay.store import Kept, Pruned, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(hours=1)
+FIRST = timedelta(minutes=3)
+"""When it begins, or up to twice as late: a process that lives for less than an hour tidies too,
+and those that were started together do not all begin at once."""
+AGAIN = timedelta(minutes=1)
+"""When it goes on after others held the database, or up to twice as late."""
+
 PAUSE = 0.05
 """Seconds between two pages: whoever wants to write meanwhile can."""
 
@@ -56,6 +63,7 @@ class Housekeeper:
         bodies = max(before, id_of(now - self.kept.bodies))
         deliveries = self._pages(lambda after: self.store.prune_deliveries(before, after))
         came = self._pages(lambda after: self.store.prune_notifications(before, bodies, after))
+        self.store.prune_digests(now - self.kept.history, now)
         return Pruned(None, deliveries.deliveries, came.notifications, came.bodies)
 
     def _pages(self, prune: Callable[[str], Pruned]) -> Pruned:
@@ -74,19 +82,33 @@ class Housekeeper:
         return gone
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY.total_seconds()):
-            try:
-                gone = self.tidy()
-            except RelayError as error:
-                log.warning("history not tidied", extra={"error": str(error)})
-            except Exception:
-                log.exception("housekeeping hit a bug")
-            else:
-                log.info(
-                    "history tidied",
-                    extra={
-                        "deliveries": gone.deliveries,
-                        "notifications": gone.notifications,
-                        "bodies": gone.bodies,
-                    },
-                )
+        wait = _jittered(FIRST)
+        while not self._stopping.wait(wait.total_seconds()):
+            wait = self.turn()
+
+    def turn(self) -> timedelta:
+        """Tidies; how long to wait until the next time."""
+        try:
+            gone = self.tidy()
+        except StoreUnavailable as error:
+            log.warning("history not tidied", extra={"error": str(error)})
+            return _jittered(AGAIN)
+        except RelayError as error:
+            log.warning("history not tidied", extra={"error": str(error)})
+        except Exception:
+            log.exception("housekeeping hit a bug")
+        else:
+            log.info("history tidied", extra=_figures(gone))
+        return EVERY
+
+
+def _jittered(wait: timedelta) -> timedelta:
+    return wait * random.uniform(1, 2)  # noqa: S311 - no secret
+
+
+def _figures(gone: Pruned) -> dict[str, int]:
+    return {
+        "deliveries": gone.deliveries,
+        "notifications": gone.notifications,
+        "bodies": gone.bodies,
+    }

@@ -212,31 +212,13 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try of a delivery; never changed once finished.
-
-    `outcome`: succeeded, skipped, failed, retry, lost (its worker died), released; None: it runs.
-    `by`: as in its delivery.
-    """
-
-    delivery_id: str
-    number: int
-    trigger: Trigger
-    started: datetime
-    finished: datetime | None = None
-    outcome: str | None = None
-    error: Problem | None = None
-    answer: str | None = None
-    by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """The right to work on a delivery until the lease ends.
 
     `attempt` counts within the current run (a retrigger starts a new run). `earlier` is when the
     first attempt began that may have reached the destination without our knowing the end.
-    `crashes`: how many attempts in a row, up to the last, ended with the death of their worker.
+    `crashes`: how many attempts in a row, up to the last, ended with the death of their worker;
+    `hangs`: how many in that row were given up since they showed no sign for long.
     `unlucky`: workers died lately of nothing that they had in hand: it ended well when tried again.
     """
 
@@ -247,6 +229,7 @@ class Claim:
     attempt: int
     earlier: datetime | None = None
     crashes: int = 0
+    hangs: int = 0
     unlucky: bool = False
 
 
@@ -258,8 +241,17 @@ class Succeeded:
     answer: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Met:
+    """How the destination was met. `reached`: it answered, whatever it said. `unwell`: it is in
+    trouble itself, so that others would fare no better."""
+
+    reached: bool = False
+    unwell: bool = False
+
+
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(_Met):
     """Deliberately not delivered: `superseded`, `gone`, `unchanged`, `no route`, `digest`."""
 
     reason: str
@@ -267,7 +259,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(_Met):
     """No more automatic tries. `result` names what it was about, as far as that was known."""
 
     problem: Problem
@@ -276,11 +268,10 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(_Met):
     """Waiting would help. `after`: what was asked for; `hold`: all its deliveries wait.
 
-    `unwell`: the destination itself is in trouble, so that others would fare no better.
-    `counts`: False when it was no try at all, such as a plug-in that is not there now.
+    `counts`: False when it was no try at all: the ledger or the plug-in is not there now.
     """
 
     problem: Problem
@@ -288,8 +279,12 @@ class Retry:
     hold: bool = False
     answer: str | None = None
     result: Json = field(default_factory=dict)
-    unwell: bool = False
     counts: bool = True
+
+    def last(self) -> Failed:
+        """What it is when it is not tried again."""
+        met = {"reached": self.reached, "unwell": self.unwell}
+        return Failed(self.problem, self.answer, self.result, **met)
 
 
 Outcome = Succeeded | Skipped | Failed | Retry

@@ -116,7 +116,9 @@ def turned(
     if delivery.kind is not Kind.IMPORT:
         return []
     routes = (route for route in settings.routes if route.target == delivery.destination)
-    problem = outcome.problem.to_json() if isinstance(outcome, Retry) else None
+    problem = None
+    if word == "down" and isinstance(outcome, Retry | Failed):
+        problem = outcome.problem.to_json()
     body: Json = _storable(
         {
             "target": delivery.destination,

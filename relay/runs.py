@@ -14,7 +14,7 @@ from relay.model import Claim, Problem, Retry, Text
 from relay.store import Say
 
 CRASHES = 3
-"""Deaths of its worker in a row after which a delivery is not tried again by itself."""
+"""Deaths of its worker, and hangs, in a row after which a delivery is not tried again by itself."""
 
 CRASHES_OF_THE_UNLUCKY = 12
 """The same where something kills workers whatever they do: it may be none of its doing."""
@@ -101,8 +101,33 @@ def due_again(claim: Claim, outcome: Retry, now: datetime, rules: Backoff) -> da
 
 
 def is_poison(claim: Claim) -> bool:
-    """Whether a delivery is to be left alone, for its workers died of it."""
-    return claim.crashes >= (CRASHES_OF_THE_UNLUCKY if claim.unlucky else CRASHES)
+    """Whether a delivery is to be left alone, for its workers died of it, or it hangs."""
+    if claim.hangs >= CRASHES:
+        return True
+    most = CRASHES_OF_THE_UNLUCKY if claim.unlucky else CRASHES
+    return claim.crashes + claim.hangs >= most
+
+
+def parked(claim: Claim) -> Problem:
+    """Why a poisonous delivery is left alone."""
+    return hung(claim.hangs, claim.crashes) if claim.hangs else crashed(claim.crashes)
+
+
+def hung(times: int, deaths: int) -> Problem:
+    en, zh = f"It hung {times} times in a row", f"该投递连续挂起 {times} 次"
+    if deaths:
+        en = f"{times + deaths} times in a row it hung or its worker died"
+        zh = f"该投递连续 {times + deaths} 次挂起或工作进程异常退出"
+    return Problem(
+        "delivery.hangs",
+        Text(f"{en}: it showed no sign for long", f"{zh}：长时间没有任何进展"),
+        Text(
+            "Find out what it waits for (a plug-in without a timeout?), or raise "
+            "delivery.stuck_after if it is only slow, then retrigger.",
+            "请查明它在等待什么（例如插件未设超时）；如果只是较慢，请调大 delivery.stuck_after，"
+            "然后重新触发。",
+        ),
+    )
 
 
 def crashed(times: int) -> Problem:

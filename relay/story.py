@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from relay.model import Attempt, Delivery, Kind, State
-from relay.store import DeliveryQuery, Store
+from relay.model import Delivery, Kind, State
+from relay.store import Attempt, DeliveryQuery, Store
 
 Say = Callable[[str, str], None]
 """say(mark, words): mark is one of "", "ok", "bad", "wait"."""

@@ -23,7 +23,7 @@ from relay.deliver import Deliverer
 from relay.errors import RelayError, TemporaryFailure
 from relay.metrics import Meters
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
-from relay.runs import PUT_OFF, Lost, Run, crashed, due_again, is_poison
+from relay.runs import PUT_OFF, Lost, Run, due_again, is_poison, parked
 from relay.settings import Settings
 from relay.target import Progress
 
@@ -179,7 +179,7 @@ class Worker:
 
     def _outcome(self, run: Run, watch: Progress) -> Outcome:
         if is_poison(run.claim):
-            return Failed(crashed(run.claim.crashes))
+            return Failed(parked(run.claim))
         if run.claim.crashes:
             run.alone(self.settings.delivery.workers - 1)
         self._mind_quiet(run)
@@ -200,7 +200,7 @@ class Worker:
         due = None
         if isinstance(outcome, Retry):
             due = due_again(claim, outcome, now, self.settings.delivery.backoff)
-            outcome = outcome if due else Failed(outcome.problem, outcome.answer, outcome.result)
+            outcome = outcome if due else outcome.last()
         turned: list[str] = []
 
         def turns(word: str) -> list[NewMessage]:
@@ -281,17 +281,17 @@ class Worker:
             self.take_over()
 
     def _give_up(self, runs: dict[str, Run]) -> None:
-        """Lets go of what has shown no sign for long: its seat is free for others, and its lease
-        ends. Its thread, if it ever wakes, can write nothing any more."""
+        """Lets go of what has shown no sign for long: its thread, if it wakes, writes nothing."""
         longest = self.settings.delivery.stuck_after.total_seconds()
         for id_, run in list(runs.items()):
             if monotonic() - run.sign > longest:
                 log.error("delivery hangs", extra={"delivery": id_, "seconds": round(longest)})
-                run.lost = True
-                del runs[id_]
+                runs.pop(id_).lost = True
                 with self._lock:
                     self._runs.pop(id_, None)
                 run.leave()
+                with self._quietly("record that it hung", delivery=id_):  # else its lease ends
+                    self.store.hung(run.claim, self.clock())
 
     def _thread(self, name: str, work: Callable[..., None], *args: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=args, name=f"relay {name}", daemon=True)

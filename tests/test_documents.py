@@ -147,6 +147,54 @@ def test_the_configuration_of_the_readme_loads(name, tmp_path):
     assert loaded.channels
 
 
+class Torture:
+    """latest.md: its rows by scenario, on whatever engine."""
+
+    def __init__(self):
+        self.text = (ROOT / "tests/torture/latest.md").read_text()
+        cells = [line.split(" | ") for line in self.text.splitlines() if line.startswith("| ")]
+        self.rows = [(id_[2:], int(runs), said) for id_, _, _, runs, said, *_ in cells[1:]]
+
+    def runs(self, *scenarios):
+        return sum(runs for id_, runs, _ in self.rows if id_.split()[0] in scenarios)
+
+    def all(self, scenario, figure):
+        """What the rows of that scenario say behind these words."""
+        said = " ".join(said for id_, _, said in self.rows if id_.split()[0] == scenario)
+        found = re.findall(rf"{figure} ([\d.]+)", said)
+        assert found, f"latest.md tells no {figure!r} of {scenario}"
+        return [float(one) if "." in one else int(one) for one in found]
+
+
+def proven():
+    """The figures of each line of README's table of torture; the first ones: of the text above."""
+    of = Torture()
+    medians, stopped = of.all("K1", "median s"), of.all("K3", "'SIG[A-Z]+':")
+    taken = [*of.all("T1", "done after s"), *of.all("F1", "kill s"), *of.all("F1", "over after s")]
+    (soak,) = re.findall(r"RSS MiB, halves \[([\d.]+), ([\d.]+)\]", of.text)
+    return [
+        [len(of.rows), of.runs("M3"), *map(float, soak), max(of.all("M3", r"halves \[\d+,"))],
+        [of.runs("K1"), min(medians), max(medians), max(of.all("K1", "resumed within s"))],
+        [of.runs("K4"), sum(of.all("K4", "200:")), max(of.all("K4", "longest drain s"))],
+        [of.runs("A1", "A2", "A3")],
+        [of.runs("T1", "F1"), min(taken), max(taken), *of.all("T1", "lease s")],
+        [of.runs("N1"), *of.all("N1", "messages afterwards")],
+        [of.runs("S4"), *of.all("S4", "FULL"), *of.all("S4", "no syncs")],
+        [sum(of.all("K2", "kills")), sum(stopped), of.runs("K2", "K3")],
+    ]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_figures_of_the_torture_are_those_of_its_last_run(name):
+    text = (ROOT / name).read_text()
+    above, _, below = text.partition("\n|---|---|---|\n")
+    lines = [above[above.index("make torture") :], *below.split("\n\n")[0].splitlines()]
+    for line, figures in zip(lines, proven(), strict=True):
+        said = re.findall(r"\d[\d,]*(?:\.\d+)?", line)
+        for figure in figures:
+            assert f"{figure:,}" in said, f"{name} does not say {figure:,}, as latest.md: {line}"
+
+
 def test_every_setting_stands_in_the_page_of_deploy():
     spec = importlib.util.spec_from_file_location(
         "settings_table", ROOT / "tests/tools/settings_table.py"

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -9,6 +10,7 @@ from relay.housekeeping import Housekeeper
 from relay.model import Event, Incoming, NewDelivery, ObjectRef, State, Verdict
 from relay.settings import RetentionSettings, Settings
 from relay.store import Arrival, NewNotification, Pruned, Store
+from relay.store.trouble import unavailable
 from tests.ledgers import new_ledger
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,3 +73,28 @@ def test_it_starts_and_stops_with_the_worker(store):
     tidier.start()
     tidier.stop()
     assert not tidier._thread.is_alive()
+
+
+def test_it_begins_within_minutes_and_not_all_at_one_moment(store, monkeypatch):
+    waits = []
+    tidier = keeper(store, NOW)
+    monkeypatch.setattr(tidier._stopping, "wait", lambda seconds: waits.append(seconds) or True)
+    for _ in range(20):
+        tidier._run()
+    assert all(180 <= wait <= 360 for wait in waits)
+    assert len(set(waits)) > 1
+
+
+def test_it_tries_again_soon_when_others_held_the_database(store, monkeypatch):
+    tidier = keeper(store, NOW)
+    assert tidier.turn() == timedelta(hours=1)
+    held = unavailable("locked", "another process holds it", "被其他进程占用")
+    monkeypatch.setattr(store, "cutoff", Mock(side_effect=held))
+    assert timedelta(minutes=1) <= tidier.turn() <= timedelta(minutes=2)
+
+
+def test_lessons_that_nobody_asks_for_go_too(store):
+    store.learn("prod", "aa", "01")
+    keeper(store, NOW).tidy()
+    keeper(store, NOW + timedelta(days=91)).tidy()
+    assert store.learned("prod", "aa") is None

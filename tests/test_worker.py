@@ -11,7 +11,15 @@ from relay.bell import Bell
 from relay.card import card
 from relay.channel import Posted
 from relay.deliver import Deliverer
-from relay.errors import Ambiguous, Busy, Gone, PermanentFailure, Superseded, TemporaryFailure
+from relay.errors import (
+    Ambiguous,
+    Busy,
+    Gone,
+    NameTaken,
+    PermanentFailure,
+    Superseded,
+    TemporaryFailure,
+)
 from relay.loader import Plugins
 from relay.metrics import Meters
 from relay.model import (
@@ -28,11 +36,13 @@ from relay.model import (
     Succeeded,
     Verdict,
 )
+from relay.runs import Run
 from relay.sandbox.exports import make_export
 from relay.settings import ChannelSettings, DeliverySettings, Route, Settings, TargetSettings
 from relay.store import Arrival, DeliveryQuery, NewNotification, Store
 from relay.store.trouble import unavailable
-from relay.target import Landed
+from relay.target import Held, Landed
+from relay.units import Allowance
 from relay.worker import Worker
 from tests.ledgers import new_ledger
 
@@ -48,6 +58,9 @@ class Shelf:
     def __init__(self):
         self.error = None
         self.source_error = None
+        self.refuses = None
+        self.holds = None
+        self.digest = None
         self.created = 0
         self.entered = threading.Event()
         self.go_on = threading.Event()
@@ -68,7 +81,9 @@ class Shelf:
         pass
 
     def held(self, order):
-        return None
+        if self.refuses:
+            raise self.refuses
+        return self.holds
 
     def create(self, order, archive, progress):
         self.entered.set()
@@ -78,7 +93,8 @@ class Shelf:
         if self.error:
             raise self.error
         self.created += 1
-        return Landed("urn:hello", order.func_name, order.package)
+        answer = {"digest": self.digest} if self.digest else {}
+        return Landed("urn:hello", order.func_name, order.package, answer)
 
     def post(self, message):
         if self.error:
@@ -393,11 +409,191 @@ def test_what_hangs_loses_its_seat_and_its_lease(make_worker, store, shelf, deli
         hand.now += timedelta(minutes=1)
         worker.bell.ring()
         assert shelf.entered.wait(10)
-        assert store.attempts(delivery_id)[0].outcome == "lost"
+        assert store.attempts(delivery_id)[0].outcome == "hung"
     finally:
         shelf.go_on.set()
         worker.stop(5)
     assert shelf.created == 1
+
+
+def hang(worker, seats=None):
+    """Claims a delivery whose thread shows no sign until it is given up."""
+    run = worker._entered(Run(worker.claim(Kind.IMPORT), seats))
+    run.sign -= worker.settings.delivery.stuck_after.total_seconds() + 1
+    worker._beat_once()
+    assert run.lost
+    assert run.over.is_set()
+
+
+def test_what_hung_runs_beside_others_when_its_turn_comes_again(worker, store, delivery_id):
+    hang(worker)
+    seats = threading.Semaphore(worker.settings.delivery.workers)
+    assert seats.acquire(timeout=1)  # another delivery has one, and keeps it
+    assert seats.acquire(timeout=1)
+    claim = worker.claim(Kind.IMPORT)
+    assert not claim.crashes, "or nothing is claimed while it runs"
+    run = worker._entered(Run(claim, seats))
+    thread = threading.Thread(target=worker._carry_out, args=(run,), daemon=True)
+    thread.start()
+    thread.join(10)
+    run.lost = True
+    assert [one.outcome for one in store.attempts(delivery_id)] == ["hung", "succeeded"]
+
+
+def test_what_hung_three_times_is_parked_and_told_so(worker, store, shelf, delivery_id):
+    for _ in range(3):
+        hang(worker)
+    outcome = work(worker)
+    assert isinstance(outcome, Failed)
+    assert outcome.problem.code == "delivery.hangs"
+    assert "hung 3 times" in outcome.problem.message.en
+    assert "挂起 3 次" in outcome.problem.message.zh
+    assert shelf.created == 0
+    [message] = store.messages(delivery_id)
+    assert message.message["body"]["error"]["code"] == "delivery.hangs"
+
+
+def test_a_hang_that_cannot_be_recorded_frees_its_seat_all_the_same(
+    worker, store, delivery_id, hand, monkeypatch
+):
+    monkeypatch.setattr("relay.worker.POLL", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "hung", locked)
+        hang(worker)
+    hand.now += timedelta(seconds=31)
+    assert worker.claim(Kind.IMPORT).attempt == 2
+
+
+def locked(*_, **__):
+    raise unavailable("locked", "another process holds it", "被其他进程占用")
+
+
+def test_what_cannot_be_learned_costs_no_success(
+    make_worker, store, shelf, delivery_id, monkeypatch, caplog
+):
+    worker = make_worker(attempts=1)
+    shelf.digest = "theirs"
+    monkeypatch.setattr("relay.passage.CheckedArchive.known_digest", "ours")
+    monkeypatch.setattr(store, "learn", locked)
+    assert isinstance(work(worker), Succeeded)
+    assert store.delivery(delivery_id).state == State.SUCCEEDED
+    assert "digest not learned" in caplog.text
+
+
+@pytest.mark.parametrize("step", ["newer", "pin_event", "enter"])
+def test_a_ledger_that_is_away_costs_no_try(make_worker, store, hand, step, monkeypatch):
+    worker = make_worker(attempts=2)
+    event = Event(ObjectRef("b", "a.zip", size=len(ZIP)), "v:a", "Put", NOW)
+    new = NewDelivery("r", "prod", {"func_name": "{function}", "package": "default"})
+    notification = NewNotification(Incoming("s", b"{}", NOW), Verdict.ACCEPTED, None, ("bare",))
+    [id_] = store.accept(notification, [Arrival(event, (new,))], NOW).deliveries
+    with monkeypatch.context() as patch:
+        patch.setattr(store, step, locked)
+        for _ in range(12):
+            outcome = work(worker)
+            assert (outcome.counts, outcome.unwell, outcome.reached) == (False, False, False)
+            hand.now += timedelta(minutes=1)
+    assert store.gates() == []
+    assert isinstance(work(worker), Succeeded)
+    assert store.delivery(id_).state == State.SUCCEEDED
+
+
+def test_a_ledger_that_is_away_costs_a_message_no_try(
+    make_worker, store, delivery_id, hand, monkeypatch
+):
+    worker = make_worker(attempts=1)
+    work(worker)
+    body = {"recovered": {"message": "m1"}}
+    monkeypatch.setattr(worker._deliverer, "_told", lambda _: body)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "thread", locked)
+        assert not work(worker, Kind.MESSAGE).counts
+    hand.now += timedelta(minutes=1)
+    assert isinstance(work(worker, Kind.MESSAGE), Succeeded)
+
+
+def test_a_ledger_that_is_away_is_not_the_targets_fault(
+    worker, store, shelf, delivery_id, monkeypatch
+):
+    shelf.holds = Held("urn:hello", "hello", "default", "theirs")
+    monkeypatch.setattr(store, "learned", locked)
+    outcome = work(worker)
+    assert (outcome.counts, outcome.unwell) == (False, False)
+
+
+HELD = Held("urn:hello", "hello", "default", "other")
+
+
+@pytest.mark.parametrize(
+    ("shelf_says", "reached"),
+    [
+        ({"holds": HELD}, True),  # another function has the name
+        ({"error": PermanentFailure("x.400", "no", answer="400 no")}, True),
+        ({"error": PermanentFailure("archive.crc", "found on the way")}, True),  # it was asked
+        ({"error": Superseded("o.changed", "changed on the way")}, True),
+        ({"error": Busy("x.429", "too many")}, True),
+        ({"refuses": PermanentFailure("outbound.private", "our own guard")}, False),
+        ({"refuses": PermanentFailure("x.403", "no", answer="403 no")}, True),
+        ({"source_error": PermanentFailure("o.forbidden", "no", answer="403 no")}, False),
+        ({"source_error": Superseded("o.changed", "changed")}, False),
+        ({"source_error": TemporaryFailure("o.503", "store is down")}, False),
+    ],
+)
+def test_an_outcome_knows_whether_the_target_answered(
+    worker, shelf, delivery_id, shelf_says, reached
+):
+    for name, says in shelf_says.items():
+        setattr(shelf, name, says)
+    if shelf.refuses:
+        shelf.error = shelf.refuses
+    outcome = work(worker)
+    assert (outcome.reached, outcome.unwell) == (reached, False)
+
+
+def test_a_name_that_is_taken_is_an_answer(worker, shelf, delivery_id):
+    shelf.error = NameTaken("x.taken", "taken")
+    outcome = work(worker)  # and when asked, it does not show it
+    assert (outcome.reached, outcome.unwell) == (True, True)
+
+
+def test_the_last_try_knows_of_a_target_in_trouble(make_worker, store, shelf, delivery_id):
+    worker = make_worker(attempts=1)
+    shelf.error = TemporaryFailure("x.500", "down")
+    outcome = work(worker)
+    assert isinstance(outcome, Failed)
+    assert outcome.unwell
+    assert store.gates()[0].failures == 1
+
+
+def test_a_target_that_answers_in_between_is_not_told_down(make_worker, store, shelf, hand):
+    worker = make_worker(attempts=1)
+    for number in range(12):
+        announce(store, f"{number}.zip", channels=())
+        shelf.error = TemporaryFailure("x.500", "down")
+        work(worker)
+        announce(store, f"{number}-refused.zip", channels=())
+        shelf.error = PermanentFailure("x.400", "no", answer="400 no")
+        work(worker)
+        hand.now += timedelta(days=7)
+    (gate,) = store.gates()
+    assert (gate.failures, gate.down) == (0, None)
+
+
+class RatedSettings(TargetSettings):
+    rate: Allowance = Allowance(2, timedelta(minutes=1))
+
+
+def test_what_waits_for_its_function_takes_nothing_of_the_rate(store, shelf, make_worker):
+    shelf.settings = RatedSettings(kind="shelf", concurrency=3)
+    worker = make_worker()
+    for name in "abc":
+        announce(store, f"{name}.zip")
+    first, second = worker.claim(Kind.IMPORT), worker.claim(Kind.IMPORT)
+    assert worker.claim(Kind.IMPORT) is None
+    assert store.enter(first, "hello").word == "alone"
+    assert worker.run(second) is None
+    third = worker.claim(Kind.IMPORT)
+    assert third.delivery.id not in (first.delivery.id, second.delivery.id)
 
 
 def test_a_plug_in_that_is_not_there_costs_no_try(make_worker, store, delivery_id, hand):

@@ -20,9 +20,9 @@ from relay.commands.printing import (
     visible,
     when,
 )
-from relay.model import Attempt, Delivery, Json, Problem, utc_now
+from relay.model import Delivery, Json, Problem, utc_now
 from relay.quiet import in_short
-from relay.store import NotFound, Store
+from relay.store import Attempt, NotFound, Store
 
 
 @click.command("show")

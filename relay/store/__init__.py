@@ -25,6 +25,7 @@ from relay.store.told import Told
 from relay.store.values import (
     Accepted,
     Arrival,
+    Attempt,
     DeliveryQuery,
     NewNotification,
     NewScan,
@@ -73,6 +74,7 @@ class Store(
 __all__ = [
     "Accepted",
     "Arrival",
+    "Attempt",
     "Conflict",
     "DeliveryQuery",
     "Entry",

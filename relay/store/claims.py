@@ -30,7 +30,7 @@ from relay.units import Allowance
 
 NO_RATES: Mapping[Lane, Allowance] = {}
 
-_UNCERTAIN = ("retry", "lost", "failed", "released")
+_UNCERTAIN = ("retry", "lost", "hung", "failed", "released")
 """Outcomes after which the destination may have been reached all the same.
 
 `released` too: a worker that stops gives back what it does not wait for any longer.
@@ -210,10 +210,10 @@ def _take(connection: Connection, row: AnyRow, owner: str, until: datetime, now:
     claim = Claim(delivery, _event(connection, row), owner, fence, row.tries + 1)
     if not row.attempts:
         return claim
-    crashes = _crashes(connection, row.id, number)
+    crashes, hangs = _bad_ends(connection, row.id, number)
     unlucky = bool(crashes) and _unlucky(connection, row, now)
     earlier = _earlier(connection, row.id)
-    return replace(claim, earlier=earlier, crashes=crashes, unlucky=unlucky)
+    return replace(claim, earlier=earlier, crashes=crashes, hangs=hangs, unlucky=unlucky)
 
 
 def _event(connection: Connection, row: AnyRow) -> Event | None:
@@ -236,14 +236,17 @@ def _earlier(connection: Connection, delivery_id: str) -> datetime | None:
     return connection.execute(query).scalar()
 
 
-def _crashes(connection: Connection, delivery_id: str, number: int) -> int:
-    """How many attempts right before this number were lost."""
-    query = select(func.coalesce(func.max(attempts.c.number), 0)).where(
-        attempts.c.delivery_id == delivery_id,
-        attempts.c.number < number,
-        attempts.c.outcome != "lost",
+def _bad_ends(connection: Connection, delivery_id: str, number: int) -> tuple[int, int]:
+    """How many attempts right before this number were lost, and how many hung."""
+    before = attempts.c.delivery_id == delivery_id, attempts.c.number < number
+    ended = (
+        select(func.coalesce(func.max(attempts.c.number), 0))
+        .where(*before, attempts.c.outcome.not_in(("lost", "hung")))
+        .scalar_subquery()
     )
-    return number - 1 - int(connection.execute(query).scalar_one())
+    query = select(attempts.c.outcome).where(*before, attempts.c.number > ended)
+    ends = connection.execute(query).scalars().all()
+    return ends.count("lost"), ends.count("hung")
 
 
 def _unlucky(connection: Connection, row: AnyRow, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -31,14 +31,15 @@ from sqlalchemy.exc import ArgumentError
 from relay.errors import ConfigError
 from relay.globs import compile_glob
 from relay.model import Text
+from relay.store.columns import AnyText
 from relay.store.errors import StoreUnavailable
-from relay.store.schema import AnyText
 from relay.store.sqlite import SETTING, WAIT, open_sqlite
 from relay.store.trouble import in_words, translated, unavailable
 from relay.store.turn import Turn
 from relay.store.writer import HELD, T, Work, Writer
 
 Insert = sqlite.Insert | postgresql.Insert
+Names = tuple[str, ...]
 
 CHANNEL = "relay"
 """PostgreSQL's LISTEN channel on which processes tell each other of new deliveries."""
@@ -47,6 +48,8 @@ IDLE = 5000.0
 """Milliseconds that PostgreSQL waits for the next word within a transaction; then it ends it."""
 
 
+# An array is read from its beginning to its end.
+_LOCK_EACH = text("SELECT pg_advisory_xact_lock(one) FROM unnest(CAST(:numbers AS bigint[])) one")
 _SOON = text(f"SET LOCAL lock_timeout = '{HELD * 1000:.0f}ms'")
 
 AWAY = {
@@ -136,9 +139,13 @@ class Database:
         A SQLite transaction that writes is alone anyway.
         """
         if not self.is_sqlite:
-            words = "\0".join(names).encode("utf-8", "surrogatepass")
-            number = int.from_bytes(hashlib.sha256(words).digest()[:8], "big", signed=True)
-            connection.execute(select(func.pg_advisory_xact_lock(number)))
+            connection.execute(select(func.pg_advisory_xact_lock(_number(names))))
+
+    def alone_with(self, connection: Connection, things: Iterable[Names]) -> None:
+        """The same for many names, by one statement, in the order given."""
+        numbers = [] if self.is_sqlite else [_number(names) for names in things]
+        if numbers:
+            connection.execute(_LOCK_EACH, {"numbers": numbers})
 
     def tell(self, connection: Connection) -> None:
         """Wakes every process that listens, once this transaction is committed."""
@@ -178,6 +185,24 @@ class Database:
             insert = self._inserts[table] = insert.execution_options(preserve_rowcount=True)
         return connection.execute(insert, row).rowcount == 1
 
+    def insert_all_new(
+        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> set[str]:
+        """The same for many rows whose key is `id`; the ids of those that were inserted."""
+        if self.is_sqlite or len(rows) < 2:
+            return {row["id"] for row in rows if self.insert_new(connection, table, row)}
+        insert = self.insert(table).on_conflict_do_nothing().returning(table.c.id)
+        return set(connection.execute(insert, rows).scalars())
+
+    def insert_all(
+        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Inserts rows whose key is `id`, by few statements."""
+        # Only to return something PostgreSQL's rows share a statement, and what its trigger costs.
+        shared = len(rows) > 1 and not self.is_sqlite
+        insert = table.insert().returning(table.c.id) if shared else table.insert()
+        connection.execute(insert, rows)
+
     def put(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
         """Inserts a row, or changes the one with its key to it; a row of all columns."""
         put = self._puts.get(table)
@@ -213,6 +238,11 @@ class Database:
             yield
         finally:
             self._turn.release()
+
+
+def _number(names: Names) -> int:
+    words = "\0".join(names).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(words).digest()[:8], "big", signed=True)
 
 
 class Part:

@@ -33,7 +33,7 @@ Lane = tuple[Kind, str]
 """A kind and a destination: what limits and gates apply to."""
 
 DOWN_AFTER = 10
-"""Failures of a destination, with no success in between, until it counts as down."""
+"""Failures of a destination, with no answer in between, until it counts as down."""
 
 PROBE_EVERY = timedelta(seconds=30)
 """How often a destination that is down is tried."""
@@ -79,6 +79,8 @@ class Gates(Part):
     def pause(self, kind: Kind, destination: str, now: datetime) -> None:
         """Nothing is claimed for the destination until it is resumed; what runs, ends."""
         with self._database.write() as connection:
+            # Else a claim that has looked already, and found it open, would take one afterwards.
+            self._database.alone(connection, "claim")
             Keeper(self._database, connection, (kind, destination)).pause(now)
 
     def resume(self, kind: Kind, destination: str) -> None:
@@ -147,7 +149,7 @@ class Keeper:
         return row.down is None
 
     def answered(self) -> bool:
-        """The destination works; whether it was down until now."""
+        """The destination answers; whether it was down until now."""
         kind, destination = self.lane
         here = {"kind": kind, "destination": destination}
         row = self.connection.execute(_ROW, here).one_or_none()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from contextlib import suppress
+
+from sqlalchemy import select, update
 
 from relay.store.engine import Part
+from relay.store.errors import StoreUnavailable
 from relay.store.schema import digests
 
 
@@ -16,16 +19,22 @@ class Lessons(Part):
         row = {"target": target, "ours": ours.lower(), "theirs": theirs.lower()}
         insert = self._database.insert(digests).values(row)
         upsert = insert.on_conflict_do_update(
-            index_elements=[digests.c.target, digests.c.ours], set_={"theirs": row["theirs"]}
+            index_elements=[digests.c.target, digests.c.ours],
+            set_={"theirs": row["theirs"], "unused": None},
         )
         with self._database.write() as connection:
             connection.execute(upsert)
 
     def learned(self, target: str, ours: str) -> str | None:
         """What the target showed for that code the last time, in lower case; None: not known."""
-        query = select(digests.c.theirs).where(
-            digests.c.target == target, digests.c.ours == ours.lower()
-        )
+        this = digests.c.target == target, digests.c.ours == ours.lower()
         with self._database.read() as connection:
-            found: str | None = connection.execute(query).scalar()
-        return found
+            query = select(digests.c.theirs, digests.c.unused).where(*this)
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        if row.unused is not None:
+            # Else it is forgotten in time. The answer is worth more than that.
+            with suppress(StoreUnavailable), self._database.write() as connection:
+                connection.execute(update(digests).where(*this).values(unused=None))
+        return str(row.theirs)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, select
 from relay.model import Claim, Road, State, Trigger
 from relay.store.claims import OURS, change, fence_of
 from relay.store.engine import Database, Part
+from relay.store.gates import Keeper
 from relay.store.rows import AnyRow
 from relay.store.same import CLOCKS, FOUND
 from relay.store.schema import (
@@ -21,6 +22,7 @@ from relay.store.schema import (
     functions,
     notifications,
 )
+from relay.units import Allowance
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +57,19 @@ class Entry:
 class Functions(Part):
     """Which function a delivery leads to, and what was brought there last."""
 
-    def enter(self, claim: Claim, function: str) -> Entry:
+    def enter(self, claim: Claim, function: str, rate: Allowance | None = None) -> Entry:
         """Makes a claimed import the only one of a function at its destination, while it is ours.
 
-        "given back": another is at it. The claim is over as if it had never been; the delivery is
-        due as it was, and claimed when that one has ended. "lost": it is not the claim's any more.
+        "given back": another is at it. The claim is over as if it had never been, what it took of
+        the destination's `rate` included; the delivery is due as it was, and claimed when that one
+        has ended. "lost": it is not the claim's any more.
         """
 
         def write(connection: Connection) -> Entry:
             mine = connection.execute(_CAME_OURS, fence_of(claim)).first()
             if mine is None:
                 return Entry("lost")
-            if not self._occupy(connection, claim, function):
+            if not self._occupy(connection, claim, function, rate):
                 return Entry("given back")
             return Entry("alone", _newer(connection, claim, mine, function))
 
@@ -81,7 +84,9 @@ class Functions(Part):
                 return None
             return Entry("alone", _newer(connection, claim, mine, function))
 
-    def _occupy(self, connection: Connection, claim: Claim, function: str) -> bool:
+    def _occupy(
+        self, connection: Connection, claim: Claim, function: str, rate: Allowance | None
+    ) -> bool:
         # Under the lock of all claims: none may look at what runs in this moment.
         self._database.alone(connection, "claim")
         this = claim.delivery
@@ -97,6 +102,8 @@ class Functions(Part):
         if change(connection, claim, function=function, **uncounted, **waits):
             number = attempts.c.number == this.attempts
             connection.execute(delete(attempts).where(attempts.c.delivery_id == this.id, number))
+            if rate:
+                Keeper(self._database, connection, (this.kind, this.destination)).give_back(rate)
         return False
 
 

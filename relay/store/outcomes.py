@@ -57,6 +57,9 @@ class Outcomes(Part):
         values = _new_values(outcome, now, due)
 
         def write(connection: Connection) -> bool:
+            if _holds(outcome):
+                # Before anything is locked; and none may look at the gates in this moment.
+                self._database.alone(connection, "claim")
             if not change(connection, claim, **values):
                 return False
             close_attempt(
@@ -81,6 +84,15 @@ class Outcomes(Part):
 
         return self._database.together(write)
 
+    def hung(self, claim: Claim, now: datetime) -> bool:
+        """Gives a delivery back whose thread has shown no sign for long: it is due now, and the try
+        counts. False: it is not the claim's any more."""
+        with self._database.write() as connection:
+            if not change(connection, claim, **idle(now)):
+                return False
+            close_attempt(connection, claim.delivery.id, claim.delivery.attempts, "hung", now)
+            return True
+
 
 def _is_there(outcome: Outcome) -> bool:
     """Whether the destination holds what was to be brought there."""
@@ -88,14 +100,21 @@ def _is_there(outcome: Outcome) -> bool:
     return isinstance(outcome, Succeeded) or unchanged
 
 
+def _holds(outcome: Outcome) -> bool:
+    return isinstance(outcome, Retry) and outcome.hold
+
+
 def _turn(gate: Keeper, outcome: Outcome, due: datetime | None, now: datetime) -> Turned | None:
-    """Moves the gate by what came of a delivery; whether the destination went down or up by it."""
-    held = isinstance(outcome, Retry) and outcome.hold
-    if held and due is not None:
+    """Moves the gate by what came of a delivery; whether the destination went down or up by it.
+
+    What never reached the destination says nothing about it: then nothing moves.
+    """
+    if _holds(outcome) and due is not None:
         gate.hold(due)
-    if isinstance(outcome, Retry) and outcome.unwell:
+    met = None if isinstance(outcome, Succeeded) else outcome
+    if met and met.unwell:
         return "down" if gate.failed(now) else None
-    if held or isinstance(outcome, Succeeded):
+    if met is None or met.reached or _holds(met) or _is_there(met):
         return "up" if gate.answered() else None
     return None
 

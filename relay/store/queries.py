@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, or_, select, true
 
-from relay.model import Attempt, Delivery, Event, Kind
+from relay.model import Delivery, Event, Kind
 from relay.store.engine import Part
 from relay.store.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
 from relay.store.same import CLOCKS, FOUND
 from relay.store.schema import attempts, deliveries, events, notifications
-from relay.store.values import Notification
+from relay.store.values import Attempt, Notification
 
 _mine, _other = events.alias("mine"), events.alias("other")
 # Asked by every import and nearly always no: built once, for building takes longer than running.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, case, delete, select, update
+from sqlalchemy import Connection, Text, and_, case, cast, delete, select, update
 
 from relay import quiet
 from relay.ids import new_id
@@ -26,9 +26,10 @@ MOST = 1000
 
 Say = Literal["post", "wait", "digest", "lost"]
 
-_TYPE = deliveries.c.message["type"].as_string()
+# By what it begins with: PostgreSQL cannot look into JSON that holds a NUL or half a character.
+_SAYS_DIGEST = cast(deliveries.c.message, Text).startswith('{"type": "digest"')
 # Only messages without a parent may be digests: the others are not read for it.
-_IS_DIGEST = case((deliveries.c.parent.is_(None), _TYPE == "digest"))
+_IS_DIGEST = case((deliveries.c.parent.is_(None), _SAYS_DIGEST))
 
 
 class Quiet(Part):
@@ -190,7 +191,7 @@ class _Turn:
             digest=next((row.finished for row in posts if row.digest), None),
             under_way=len(under_way),
             digest_under_way=any(row.digest for row in under_way),
-            working=self._last_outcome() not in ("retry", "lost", "released"),
+            working=self._last_outcome() not in ("retry", "lost", "hung", "released"),
         )
 
     def _posts(self) -> Sequence[AnyRow]:

@@ -6,26 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import (
-    Connection,
-    and_,
-    delete,
-    exists,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
 from relay.ids import id_of
 from relay.model import Kind, State
-from relay.store.engine import Part
-from relay.store.schema import (
-    attempts,
-    deliveries,
-    events,
-    idempotency,
-    notifications,
-)
+from relay.store.engine import Database, Part
+from relay.store.last import is_last
+from relay.store.rows import AnyRow
+from relay.store.schema import attempts, deliveries, digests, events, idempotency, notifications
 
 PAGE = 500
 """Rows looked at in one transaction: short enough that nobody waits for it."""
@@ -56,6 +44,10 @@ class Pruned:
 class Retention(Part):
     """How the ledger stays bounded."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._is_last = is_last(sqlite=database.is_sqlite)
+
     def cutoff(self, kept: Kept, now: datetime) -> str:
         """The id before which finished history may go: by age, or sooner when there is too much."""
         by_age = id_of(now - kept.history)
@@ -66,14 +58,17 @@ class Retention(Part):
 
     def prune_deliveries(self, before: str, after: str = "") -> Pruned:
         """One page of deliveries whose id is in (after, before): the finished ones go, with their
-        attempts and messages; but not the last ones of an object's newest version."""
+        attempts and messages; of the imports of an object's last events all but these goes."""
         with self._database.write() as connection:
             page = select(deliveries.c.id).where(
                 deliveries.c.id > after, deliveries.c.id < before, deliveries.c.parent.is_(None)
             )
             ids = list(connection.execute(page.order_by(deliveries.c.id).limit(PAGE)).scalars())
-            gone = _old_deliveries(connection, ids)
-            self._delete_deliveries(connection, gone)
+            old = self._old(connection, ids, before)
+            gone = [row.id for row in old if not row.stays]
+            _empty_attempts(connection, [row.id for row in old if row.stays])
+            _delete(connection, _messages(connection, [row.id for row in old]))
+            _delete(connection, gone)
         return Pruned(ids[-1] if len(ids) == PAGE else None, deliveries=len(gone))
 
     def prune_notifications(self, before: str, bodies_before: str, after: str = "") -> Pruned:
@@ -91,23 +86,45 @@ class Retention(Part):
         after_this = ids[-1] if len(ids) == PAGE else None
         return Pruned(after_this, notifications=gone, bodies=emptied)
 
-    def _delete_deliveries(self, connection: Connection, ids: Sequence[str]) -> None:
+    def prune_digests(self, before: datetime, now: datetime) -> int:
+        """The digests that targets taught us go when nobody asked for them since `before`; how
+        many. The others are marked: whoever asks for one takes the mark away."""
+        with self._database.write() as connection:
+            unused = delete(digests).where(digests.c.unused < before)
+            gone = connection.execute(unused).rowcount
+            fresh = digests.c.unused.is_(None)
+            connection.execute(update(digests).where(fresh).values(unused=now))
+        return gone
+
+    def _old(self, connection: Connection, ids: Sequence[str], before: str) -> list[AnyRow]:
+        """Of these what ended before, all of its messages too, and ours until the transaction ends:
+        who would try one of them again waits, and finds what is left. `stays`: whether it does."""
         if not ids:
-            return
-        children = select(deliveries.c.id).where(deliveries.c.parent.in_(ids))
-        every = [*connection.execute(children).scalars(), *ids]
-        their = attempts.c.delivery_id.in_(every)
-        connection.execute(delete(attempts).where(their))
-        connection.execute(delete(idempotency).where(idempotency.c.delivery_id.in_(every)))
-        # Messages before what they tell of.
-        connection.execute(delete(deliveries).where(deliveries.c.parent.in_(ids)))
-        connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+            return []
+        about_nothing = and_(deliveries.c.kind == Kind.MESSAGE, deliveries.c.event_id.is_(None))
+        stays = and_(~about_nothing, self._is_last)
+        query = (
+            select(deliveries.c.id, deliveries.c.finished, stays.label("stays"))
+            .outerjoin(events, events.c.id == deliveries.c.event_id)
+            .where(deliveries.c.id.in_(ids), deliveries.c.state.in_(_FINISHED))
+            .with_for_update(of=deliveries, skip_locked=True)
+        )
+        # What was tried again by hand is no older than its last run.
+        old = [
+            row
+            for row in connection.execute(query)
+            if row.finished is None or id_of(row.finished) < before
+        ]
+        telling = _telling(connection, [row.id for row in old])
+        return [row for row in old if row.id not in telling]
 
     def _delete_notifications(self, connection: Connection, ids: Sequence[str]) -> int:
         if not ids:
             return 0
         delivered = exists().where(deliveries.c.event_id == events.c.id)
-        old = select(events.c.id).where(events.c.notification_id.in_(ids), ~delivered, _NOT_NEWEST)
+        old = select(events.c.id).where(
+            events.c.notification_id.in_(ids), ~delivered, ~self._is_last
+        )
         gone = events.c.id.in_(list(connection.execute(old).scalars()))
         connection.execute(delete(events).where(gone))
         told = exists().where(events.c.notification_id == notifications.c.id)
@@ -115,31 +132,47 @@ class Retention(Part):
         return connection.execute(delete(notifications).where(empty)).rowcount
 
 
-_newer = events.alias("newer")
-_NOT_NEWEST = exists().where(
-    _newer.c.source == events.c.source,
-    _newer.c.bucket == events.c.bucket,
-    _newer.c.key == events.c.key,
-    or_(
-        _newer.c.received > events.c.received,
-        and_(_newer.c.received == events.c.received, _newer.c.id > events.c.id),
-    ),
+def _telling(connection: Connection, parents: Sequence[str]) -> set[str]:
+    """Those of which a message is not finished, or in other hands; the other messages are ours."""
+    its = deliveries.c.parent.in_(parents)
+    finished = and_(its, deliveries.c.state.in_(_FINISHED))
+    lock = select(deliveries.c.id).where(finished).with_for_update(skip_locked=True)
+    ours = set(connection.execute(lock).scalars()) if parents else set()
+    every = select(deliveries.c.id, deliveries.c.parent).where(its)
+    rows = connection.execute(every).all() if parents else ()
+    return {row.parent for row in rows if row.id not in ours}
+
+
+def _messages(connection: Connection, parents: Sequence[str]) -> list[str]:
+    query = select(deliveries.c.id).where(deliveries.c.parent.in_(parents))
+    return list(connection.execute(query).scalars()) if parents else []
+
+
+def _delete(connection: Connection, ids: Sequence[str]) -> None:
+    if not ids:
+        return
+    connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
+    connection.execute(delete(idempotency).where(idempotency.c.delivery_id.in_(ids)))
+    connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+
+
+_its = attempts.alias("its")
+_SETTLED = (
+    select(func.coalesce(func.max(_its.c.number), 0))
+    .where(_its.c.delivery_id == attempts.c.delivery_id)
+    .where(_its.c.outcome.in_(("succeeded", "skipped")))
+    .scalar_subquery()
 )
-"""Whether another event of the same object came later: only the newest tells what is known."""
-
-_message = deliveries.alias("message")
-_TELLING = exists().where(_message.c.parent == deliveries.c.id, _message.c.state.not_in(_FINISHED))
+_LAST = select(func.max(_its.c.number)).where(_its.c.delivery_id == attempts.c.delivery_id)
 
 
-def _old_deliveries(connection: Connection, ids: Sequence[str]) -> list[str]:
-    about_nothing = and_(deliveries.c.kind == Kind.MESSAGE, deliveries.c.event_id.is_(None))
-    query = (
-        select(deliveries.c.id)
-        .outerjoin(events, events.c.id == deliveries.c.event_id)
-        .where(deliveries.c.id.in_(ids), deliveries.c.state.in_(_FINISHED), ~_TELLING)
-        .where(or_(about_nothing, _NOT_NEWEST))
-    )
-    return list(connection.execute(query).scalars()) if ids else []
+def _empty_attempts(connection: Connection, ids: Sequence[str]) -> None:
+    """Of the attempts of each stay the last one and the first that may have reached the target
+    since the last success: by these a claim knows what came before it."""
+    if not ids:
+        return
+    between = and_(attempts.c.number != _SETTLED + 1, attempts.c.number < _LAST.scalar_subquery())
+    connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids), between))
 
 
 def _empty(connection: Connection, ids: Sequence[str]) -> int:

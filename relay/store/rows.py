@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from relay.model import Attempt, Delivery, Event, ObjectRef, Problem
-from relay.store.values import Notification
+from relay.model import Delivery, Event, ObjectRef, Problem
+from relay.store.values import Attempt, Notification
 
 AnyRow = Row[Any]
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -12,86 +9,21 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
-    Text,
     literal_column,
     select,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeEngine
 
 from relay.model import Kind, Road, State, Trigger, Verdict
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-# UTF-8 has no lone surrogates and PostgreSQL no NUL, but a JSON notification may name a key with
-# either. Such a character is stored as U+FDD0 (which Unicode gives to nobody) and its number.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff\ufdd0]")
-_ESCAPED = re.compile("\ufdd0([0-9a-f]{4})")
-
-
-class Moment(TypeDecorator[datetime]):
-    """A point in time: aware, in UTC; stored as microseconds since 1970."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> int | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a time zone")
-        return (value - _EPOCH) // _MICROSECOND
-
-    def process_result_value(self, value: int | None, _dialect: Dialect) -> datetime | None:
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
-
-
-class AnyText(TypeDecorator[str]):
-    """Any Python string, also one that UTF-8 cannot hold; compared by its bytes."""
-
-    impl = Text
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        # PostgreSQL would otherwise sort by its locale: ids and orders compare as bytes.
-        return Text(collation="C") if dialect.name == "postgresql" else Text()
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return _UNSTORABLE.sub(lambda found: f"\ufdd0{ord(found[0]):04x}", str(value))
-
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> str | None:
-        if value is None or "\ufdd0" not in value:
-            return value
-        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
-
-
-class Word(TypeDecorator[StrEnum]):
-    """One of the words of an enumeration."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, words: type[StrEnum]) -> None:
-        super().__init__()
-        self.words = words
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        return Text(collation="C") if dialect.name == "postgresql" else Text()
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.words(value)
+from relay.store.columns import AnyText, Moment, Word
+from relay.store.keys import Head, KeyText
 
 
 def _json() -> JSON:
@@ -128,7 +60,7 @@ events = Table(
     Column("notification_id", AnyText(), ForeignKey("notifications.id"), nullable=False),
     _kept("source", AnyText()),
     _kept("bucket", AnyText()),
-    _kept("key", AnyText()),
+    _kept("key", KeyText()),
     Column("version", AnyText()),
     Column("etag", AnyText()),
     Column("size", BigInteger()),
@@ -148,7 +80,7 @@ deliveries = Table(
     _kept("source", AnyText()),
     _kept("route", AnyText()),
     _kept("bucket", AnyText()),
-    _kept("key", AnyText()),
+    _kept("key", KeyText()),
     Column("version", AnyText()),
     _kept("destination", AnyText()),
     Column("event_id", AnyText(), ForeignKey("events.id")),
@@ -239,6 +171,7 @@ digests = Table(
     Column("target", AnyText(), primary_key=True),
     Column("ours", AnyText(), primary_key=True),
     _kept("theirs", AnyText()),
+    Column("unused", Moment()),  # since when nobody asked for it; none: lately somebody did
 )
 
 scans = Table(
@@ -271,20 +204,20 @@ WAITING = select(deliveries).where(PENDING, _ANY)
 UNDER_WAY = select(deliveries).where(RUNNING, _ANY)
 
 
-def _index(name: str, *columns: Column[Any], where: Any = None) -> None:
+def _index(name: str, *columns: ColumnElement[Any], where: Any = None) -> None:
     Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 _d, _e, _n = deliveries.c, events.c, notifications.c
 _index("ix_deliveries_due", _d.kind, _d.destination, _d.due, _d.id, _d.function, where=PENDING)
-_index("ix_deliveries_leased", _d.kind, _d.key, _d.leased_until, where=RUNNING)
+_index("ix_deliveries_leased", _d.kind, Head(_d.key), _d.leased_until, where=RUNNING)
 _index("ix_deliveries_event", _d.event_id)
 _index("ix_deliveries_parent", _d.parent)
-_index("ix_deliveries_key", _d.key, _d.id)
+_index("ix_deliveries_key", Head(_d.key), _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
 _index("ix_attempts_told", attempts.c.destination, attempts.c.finished, where=TELLING)
-_index("ix_events_object", _e.source, _e.bucket, _e.key, _e.received)
+_index("ix_events_object", _e.source, _e.bucket, Head(_e.key), _e.received)
 _index("ix_events_notification", _e.notification_id)
 _index("ix_events_received", _e.source, _e.received)
 _index("ix_notifications_verdict", _n.source, _n.verdict)

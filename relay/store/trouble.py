@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,19 +29,20 @@ def translated() -> Iterator[None]:
         raise in_words(str(error)) from error
 
 
+_UNMIGRATED = ("unmigrated", "it has no tables yet: run `relay migrate`", "尚未建表")
 _WORDS: tuple[tuple[str, str, str, str], ...] = (
     ("locked", "locked", "another process holds it", "被其他进程占用"),
     ("lock timeout", "locked", "another process holds it", "被其他进程占用"),
     ("disk is full", "full", "the disk is full", "磁盘已满"),
     ("readonly", "readonly", "it may only be read", "只读，无法写入"),
-    ("no such table", "unmigrated", "it has no tables yet: run `relay migrate`", "尚未建表"),
-    ('relation "', "unmigrated", "it has no tables yet: run `relay migrate`", "尚未建表"),
+    ("no such table", *_UNMIGRATED),
+    ('relation "[^"]*" does not exist', *_UNMIGRATED),
 )
 
 
 def in_words(said: str) -> StoreUnavailable:
     for sign, code, en, zh in _WORDS:
-        if sign in said:
+        if re.search(sign, said):
             return unavailable(code, en, zh)
     short = said.partition("\n")[0][:200]
     return unavailable("unavailable", short, short)

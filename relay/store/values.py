@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from relay.model import Event, Incoming, Kind, NewDelivery, Place, Road, State, Verdict
+from relay.model import (
+    Event,
+    Incoming,
+    Kind,
+    NewDelivery,
+    Place,
+    Problem,
+    Road,
+    State,
+    Trigger,
+    Verdict,
+)
 
 T = TypeVar("T")
 
@@ -41,6 +52,25 @@ class Notification:
     reason: str | None
     envelopes: tuple[str, ...]
     events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a delivery; never changed once finished.
+
+    `outcome`: succeeded, skipped, failed, retry, lost (its worker died), hung (it showed no sign
+    for long), released; None: it runs. `by`: as in its delivery.
+    """
+
+    delivery_id: str
+    number: int
+    trigger: Trigger
+    started: datetime
+    finished: datetime | None = None
+    outcome: str | None = None
+    error: Problem | None = None
+    answer: str | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ PHRASES: dict[str, Text] = {
     "outcome.failed": Text("failed", "失败"),
     "outcome.retry": Text("failed, will be tried again", "失败，将重试"),
     "outcome.lost": Text("its worker died", "执行进程已终止"),
+    "outcome.hung": Text("hung, given up", "长时间无响应，已放弃"),
     "outcome.released": Text("given back at shutdown", "停机时已归还"),
     "trigger.manual": Text("by hand", "手工触发"),
     "how.created": Text("Created as a new function.", "已新建函数。"),

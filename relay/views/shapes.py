@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from relay.model import Attempt, Delivery, Event, Json, Kind, Problem, Road, State, Trigger, Verdict
+from relay.model import Delivery, Event, Json, Kind, Problem, Road, State, Trigger, Verdict
 from relay.quiet import in_short
-from relay.store import Notification
+from relay.store import Attempt, Notification
 from relay.views.text import clean, cleaned, text_of
 
 

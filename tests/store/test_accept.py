@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import event as engine_event
 
 from relay.model import (
     Incoming,
@@ -64,6 +65,45 @@ def test_the_same_event_again_is_a_duplicate_with_the_same_deliveries(store, han
     assert second.deliveries == first.deliveries
     assert store.notification(second.notification_id).verdict == Verdict.DUPLICATE
     assert store.notification(second.notification_id).events == 1
+
+
+def test_what_comes_twice_among_others_is_taken_in_its_order(store, hands):
+    a1, a2, a3 = (hands.event("a", version=f"v{n}", etag=f"e{n % 2}") for n in (1, 2, 3))
+    b1, seen = hands.event("b", version="v1"), hands.event("c", version="v1")
+    hands.accept(seen, deliveries=NO_ROUTE)
+    accepted = hands.accept(a1, b1, a1, seen, a2, b1, a3, seen)
+    assert accepted.fresh == 4
+    assert len(accepted.deliveries) == 6, "the skipped one, its import, and four"
+    assert [store.event(one.id_in("exports")) for one in (a1, a2, a3, b1)] == [a1, a2, a3, b1]
+    again = hands.accept(a1, b1, a2, a3)
+    assert (again.fresh, len(again.deliveries)) == (0, 4)
+    assert again.verdict == Verdict.DUPLICATE
+
+
+def test_bytes_that_came_back_in_one_notification_are_an_upload_of_their_own(hands):
+    one, other, back = (
+        hands.event(etag=etag, identity=f"etag:{etag}", order=f"hex:{number}")
+        for number, etag in enumerate(("e1", "e2", "e1"))
+    )
+    assert hands.accept(hands.event("b"), one, other, back).fresh == 4
+
+
+def test_many_records_are_few_statements(store, hands):
+    """On PostgreSQL; on SQLite a statement is no way to another machine."""
+    if store._database.is_sqlite:
+        pytest.skip("statements cost nothing here")
+
+    def asked(count):
+        events = [hands.event(f"{count}/{n}.zip", version="1") for n in range(count)]
+        seen = []
+        listener = lambda *given: seen.append(given[2])  # noqa: E731
+        engine_event.listen(store._database._engine, "before_cursor_execute", listener)
+        assert hands.accept(*events).fresh == count
+        assert hands.accept(*events).fresh == 0
+        engine_event.remove(store._database._engine, "before_cursor_execute", listener)
+        return len(seen)
+
+    assert asked(1000) <= asked(10) + 4
 
 
 def test_the_same_event_twice_in_one_notification_is_one_event(hands):

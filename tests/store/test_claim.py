@@ -9,7 +9,7 @@ from sqlalchemy import event as engine_event
 
 from relay.model import Kind, NewDelivery, State, Trigger
 
-from .plans import read_whole, statements, steps
+from .plans import look_about, read_whole, statements, steps
 
 IMPORT_ONE = {(Kind.IMPORT, "prod"): 1}
 
@@ -140,6 +140,9 @@ def test_a_claim_looks_into_indexes_only(store, hands):
     hands.done()
     hands.deliver_to("prod", "b.zip", version="1")
     hands.deliver_to("test", "c.zip", version="1")
+    hands.accept(*(hands.event(f"{number}.zip", version="1") for number in range(500)))
+    hands.claimed()
+    look_about(store)
     found = steps(store, statements(store, hands.claimed))
     assert read_whole(found) == {"gates"}
     due = [one for one in found if "ix_deliveries_due" in one]

@@ -15,6 +15,7 @@ import pytest
 from relay.errors import ConfigError
 from relay.store import Store, StoreUnavailable, engine
 from relay.store.sqlite import journal_mode
+from relay.store.trouble import in_words
 
 from .conftest import Hands
 
@@ -289,3 +290,11 @@ class TestAPostgresThatDoesNotAnswer:
         assert used["connect_timeout"] == "2"
         assert used["tcp_user_timeout"] == engine.AWAY["tcp_user_timeout"]
         database.close()
+
+
+def test_not_every_word_about_a_relation_says_that_it_is_not_there():
+    missing = 'relation "events" does not exist\nLINE 1: SELECT'
+    assert in_words(missing).code == "store.unmigrated"
+    other = in_words('index row size 2824 exceeds btree version 4 for relation "events"')
+    assert other.code == "store.unavailable"
+    assert "index row size" in other.message.en

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
 
-from relay.model import Kind, NewMessage, Retry, State
-from relay.store import DeliveryQuery
+from relay.model import Failed, Kind, NewMessage, Retry, Skipped, State
+from relay.store import DeliveryQuery, Store, search
 from relay.units import Allowance
 
 PENDING = DeliveryQuery(state=State.PENDING)
 IMPORT_ONE = {(Kind.IMPORT, "prod"): 1}
+HOUR = timedelta(hours=1)
 
 
 class TestLimits:
@@ -188,6 +190,59 @@ class TestDown:
         (gate,) = many.store.gates()
         assert (gate.failures, gate.down) == (1, None)
 
+    @pytest.mark.parametrize("name", ["unchanged", "refused", "changed meanwhile", "unread"])
+    def test_whatever_it_answers_starts_the_count_anew_and_opens_it(self, many, name):
+        outcomes = {
+            "unchanged": Skipped("unchanged"),
+            "refused": Failed(many.problem, "400", reached=True),
+            "changed meanwhile": Skipped("superseded", reached=True),
+            "unread": Retry(many.problem, reached=True),
+        }
+        words = []
+        for _ in range(9):
+            self.fail(many, many.claimed(), self.told(words))
+        due = many.now + timedelta(days=1)
+        many.finish(many.claimed(), outcomes[name], due=due, turns=self.told(words))
+        for _ in range(10):
+            assert words == []
+            many.later(seconds=1)
+            self.fail(many, many.claimed(kind=Kind.IMPORT), self.told(words))
+        assert words == ["down"]
+        many.later(seconds=30)
+        probe = many.claimed(kind=Kind.IMPORT)
+        many.finish(probe, outcomes[name], due=due, turns=self.told(words))
+        assert words == ["down", "up"]
+        assert many.claimed(kind=Kind.IMPORT)
+        assert many.claimed(kind=Kind.IMPORT)
+
+    def test_what_never_reached_it_counts_for_nothing_and_is_no_probe(self, many):
+        words = []
+        for outcome in (Failed(many.problem), Skipped("superseded")):
+            many.finish(many.claimed(), outcome, turns=self.told(words))
+        for number in range(10):
+            if number == 9:
+                many.finish(many.claimed(), Failed(many.problem), turns=self.told(words))
+            self.fail(many, many.claimed(), self.told(words))
+        assert words == ["down"]
+        many.later(seconds=30)
+        many.finish(many.claimed(kind=Kind.IMPORT), Failed(many.problem), turns=self.told(words))
+        assert many.store.gates()[0].down
+        assert many.claimed(kind=Kind.IMPORT), "it has not been tried yet"
+        assert words == ["down"]
+
+    def test_the_last_try_of_a_delivery_is_a_failure_of_it_and_a_probe(self, many):
+        words = []
+        for _ in range(9):
+            self.fail(many, many.claimed(), self.told(words))
+        final = Retry(many.problem, unwell=True).last()
+        many.finish(many.claimed(), final, turns=self.told(words))
+        assert words == ["down"]
+        many.later(seconds=30)
+        many.finish(many.claimed(kind=Kind.IMPORT), final, turns=self.told(words))
+        assert many.claim(kind=Kind.IMPORT) is None
+        many.later(seconds=30)
+        assert many.claimed(kind=Kind.IMPORT)
+
     def test_what_is_not_the_destinations_fault_does_not_count(self, many):
         for _ in range(12):
             many.retry(many.claimed(), seconds=100)
@@ -229,6 +284,40 @@ class TestPause:
         claim = hands.claimed()
         hands.store.pause(Kind.IMPORT, "prod", hands.now)
         assert hands.finish(claim)
+
+    @pytest.mark.parametrize("way", ["pause", "hold"])
+    def test_no_claim_that_had_looked_before_takes_one_after_it(
+        self, hands, store, url, monkeypatch, way
+    ):
+        """Whoever closes it waits for the claim that is looking."""
+        if url.startswith("sqlite"):
+            pytest.skip("who writes is alone")
+        for name in "ab":
+            hands.deliver_to("prod", f"{name}.zip", version="1")
+        running, other = hands.claimed(), Store.open(url)
+        ways = {
+            "pause": lambda: other.pause(Kind.IMPORT, "prod", hands.now),
+            "hold": lambda: other.finish(
+                running, Retry(hands.problem, hold=True), hands.now, due=hands.now + HOUR
+            ),
+        }
+        closes = threading.Thread(target=ways[way])
+        look, closed_meanwhile = search.closed, []
+
+        def while_it_looks(*asked):
+            found = look(*asked)
+            closes.start()
+            closes.join(1)
+            closed_meanwhile.append(not closes.is_alive())
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(search, "closed", while_it_looks)
+            assert hands.claim()
+        closes.join(10)
+        other.close()
+        assert closed_meanwhile == [False]
+        assert hands.claim() is None
 
     def test_resuming_ends_a_hold_as_well(self, hands):
         for name in "ab":

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from relay.model import Claim, Failed, Kind, NewDelivery, Road, Skipped, State
+from relay.units import Allowance
 
 LEASE = timedelta(seconds=30)
 
@@ -107,6 +108,20 @@ class TestAfterTheLook:
         again = hands.claimed("w2")
         assert (again.attempt, again.fence, again.earlier, again.crashes) == (1, 2, None, 0)
         assert enter(hands, again) == "alone"
+
+    def test_what_goes_back_takes_nothing_of_the_rate(self, store, hands):
+        rate = Allowance(2, timedelta(minutes=1))
+        for name in "abc":
+            upload(hands, f"{name}.zip", None)
+        rates = {(Kind.IMPORT, "prod"): rate}
+        first, second = hands.claimed(rates=rates), hands.claimed(rates=rates)
+        assert hands.claim(rates=rates) is None
+        assert store.enter(first, "hello", rate).word == "alone"
+        assert store.enter(second, "hello", rate).word == "given back"
+        assert store.enter(second, "hello", rate).word == "lost"
+        assert hands.claimed(rates=rates).delivery.key == "c.zip"
+        assert hands.finish(first)
+        assert hands.claim(rates=rates) is None
 
     def test_who_gave_it_back_can_write_nothing_any_more(self, store, hands):
         first, second = self.two(hands)

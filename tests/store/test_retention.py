@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event, select
 
 from relay.ids import id_of, new_id
-from relay.model import Kind, State, Verdict
-from relay.store import DeliveryQuery, Kept, Store
+from relay.model import Failed, Kind, NewMessage, State, Verdict
+from relay.store import DeliveryQuery, Kept, NotFound, Store, StoreUnavailable
+from relay.store.schema import deliveries
 
 KEPT = Kept(timedelta(days=90), 1000, timedelta(days=30))
 
@@ -64,7 +68,7 @@ def test_of_each_object_the_newest_version_stays_however_old(store: Store, hands
     hands.later(days=365)
     assert prune(store, hands) == (2, 2, 2)
     assert keys(store) == ["a.zip", "b.zip"]
-    assert keys(store, Kind.MESSAGE) == ["a.zip", "b.zip"]
+    assert keys(store, Kind.MESSAGE) == []
     assert prune(store, hands) == (0, 0, 0)
     assert hands.accept(hands.event("a.zip", version="3")).verdict == Verdict.DUPLICATE
 
@@ -77,6 +81,153 @@ def test_what_is_young_stays(store: Store, hands: Any) -> None:
     assert prune(store, hands) == (0, 0, 1)
     hands.later(days=11)
     assert prune(store, hands) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("order", ["", "hex:{}"])
+def test_what_came_in_disorder_is_held_against_the_newest_still(
+    store: Store, hands: Any, order: str
+) -> None:
+    one, two, three = (
+        hands.event(
+            "a.zip",
+            version=str(number),
+            order=order.format(number),
+            time=hands.now + timedelta(seconds=10 * number),
+        )
+        for number in (1, 2, 3)
+    )
+    for told in (three, one):
+        hands.later(seconds=60)
+        hands.accept(told)
+        hands.finish(hands.claimed())
+    hands.later(days=100)
+    assert prune(store, hands)[:2] == (0, 0)
+    hands.accept(two)
+    newer = store.newer(two.id_in("exports"), "exports#1", perhaps=True)
+    assert newer == three.id_in("exports")
+    certain = store.newer(two.id_in("exports"), "exports#1")
+    assert certain == (newer if order else None)
+
+
+def test_equal_orders_keep_no_more_than_one(store: Store, hands: Any) -> None:
+    for version in "123":
+        hands.accept(hands.event("a.zip", version=version, order="hex:1", time=None))
+        hands.finish(hands.claimed())
+        hands.later(seconds=1)
+    hands.later(days=100)
+    assert prune(store, hands)[:2] == (2, 2)
+
+
+def test_of_keys_that_never_come_again_little_stays(store: Store, hands: Any) -> None:
+    imports = [hands.done(f"exports/{number}.zip", version="1") for number in range(30)]
+    finish_messages(hands)
+    hands.later(days=3650)
+    kept = Kept(timedelta(days=90), 4, timedelta(days=30))
+    assert prune(store, hands, kept) == (0, 0, 30)
+    assert prune(store, hands, kept) == (0, 0, 0)
+    assert len(keys(store)) == 30
+    assert keys(store, Kind.MESSAGE) == []
+    assert [store.delivery(one.id) for one in imports] == imports
+    assert hands.accept(hands.event("exports/7.zip", version="1")).verdict == Verdict.DUPLICATE
+
+
+def test_what_was_tried_again_lately_is_young(store: Store, hands: Any) -> None:
+    delivery = hands.done(version="1")
+    finish_messages(hands)
+    hands.later(days=100)
+    store.retrigger(delivery.id, hands.now)
+    again = NewMessage("ops", "import.succeeded", {})
+    hands.finish(hands.claimed(kind=Kind.IMPORT), messages=[again])
+    finish_messages(hands)
+    hands.later(days=1)
+    prune(store, hands)
+    assert len(store.messages(delivery.id)) == 2
+    hands.later(days=90)
+    prune(store, hands)
+    assert store.messages(delivery.id) == []
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_what_stays_knows_what_a_new_try_must_know(
+    store: Store, hands: Any, *, settled: bool
+) -> None:
+    delivery = hands.done(version="1") if settled else hands.deliver_to("prod", version="1")
+    if settled:
+        store.retrigger(delivery.id, hands.now)
+    began = hands.now
+    for _ in range(5):
+        hands.retry(hands.claimed(kind=Kind.IMPORT))
+        hands.later(seconds=11)
+    hands.finish(hands.claimed(kind=Kind.IMPORT), Failed(hands.problem))
+    finish_messages(hands)
+    every = store.attempts(delivery.id)
+    hands.later(days=100)
+    prune(store, hands)
+    assert store.attempts(delivery.id) == [every[1 if settled else 0], every[-1]]
+    store.retrigger(delivery.id, hands.now)
+    claim = hands.claimed(kind=Kind.IMPORT)
+    assert (claim.earlier, claim.crashes) == (began, 0)
+    assert claim.delivery.attempts == len(every) + 1
+
+
+@pytest.mark.parametrize("again", ["import", "message"])
+def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
+    store: Store, hands: Any, url: str, again: str
+) -> None:
+    upload(hands, "a.zip", "1")
+    upload(hands, "a.zip", "2")
+    hands.later(days=100)
+    old = store.deliveries(DeliveryQuery(kind=Kind(again))).items[-1].id
+    other, asked = Store.open(url), []
+
+    def retrigger() -> None:
+        with suppress(NotFound, StoreUnavailable):
+            asked.append(other.retrigger(old, hands.now))
+
+    thread = threading.Thread(target=retrigger)
+
+    def ask(*given: Any) -> None:
+        if given[2].startswith("DELETE FROM deliveries") and thread.ident is None:
+            thread.start()
+            thread.join(0.5)  # the rows are locked: it waits until they are gone
+
+    event.listen(store._database._engine, "before_cursor_execute", ask)
+    assert prune(store, hands)[0] == 1
+    thread.join()
+    assert thread.ident is not None
+    assert not asked or store.delivery(old) is not None
+    other.close()
+
+
+@pytest.mark.parametrize("held", ["import", "message"])
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_what_is_in_other_hands_is_passed_over(
+    store: Store, hands: Any, url: str, held: str
+) -> None:
+    upload(hands, "a.zip", "1")
+    upload(hands, "a.zip", "2")
+    hands.later(days=100)
+    old = store.deliveries(DeliveryQuery(kind=Kind(held))).items[-1].id
+    other = Store.open(url)
+    with other._database.write() as connection:
+        its = select(deliveries.c.id).where(deliveries.c.id == old)
+        connection.execute(its.with_for_update()).one()
+        assert prune(store, hands)[0] == 0
+    assert prune(store, hands)[0] == 1
+    other.close()
+
+
+def test_lessons_that_nobody_asks_for_go(store: Store, hands: Any) -> None:
+    store.learn("prod", "aa", "01")
+    store.learn("prod", "bb", "02")
+    begun = hands.now
+    assert store.prune_digests(begun - KEPT.history, begun) == 0
+    hands.later(days=50)
+    assert store.learned("prod", "aa") == "01"
+    assert store.prune_digests(hands.now - KEPT.history, hands.now) == 0
+    hands.later(days=50)
+    assert store.prune_digests(hands.now - KEPT.history, hands.now) == 1
+    assert (store.learned("prod", "aa"), store.learned("prod", "bb")) == ("01", None)
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "telling"])

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from relay.model import Failed
-from relay.runs import CRASHES, CRASHES_OF_THE_UNLUCKY, crashed, is_poison
+from relay.runs import CRASHES, CRASHES_OF_THE_UNLUCKY, crashed, is_poison, parked
+from tests.store.conftest import LEASE
 
 
 def lost(hands, owner, *keys):
@@ -83,13 +84,58 @@ def test_deaths_of_long_ago_clear_nobody(hands):
 
 
 @pytest.mark.parametrize(
-    ("crashes", "unlucky", "poison"),
+    ("crashes", "hangs", "unlucky", "poison"),
     [
-        (CRASHES - 1, False, False),
-        (CRASHES, False, True),
-        (CRASHES, True, False),
-        (CRASHES_OF_THE_UNLUCKY, True, True),
+        (CRASHES - 1, 0, False, False),
+        (CRASHES, 0, False, True),
+        (CRASHES, 0, True, False),
+        (CRASHES_OF_THE_UNLUCKY, 0, True, True),
+        (0, CRASHES - 1, False, False),
+        (0, CRASHES, True, True),
+        (CRASHES - 1, 1, False, True),
     ],
 )
-def test_the_unlucky_are_tried_more_often(crashes, unlucky, poison):
-    assert is_poison(SimpleNamespace(crashes=crashes, unlucky=unlucky)) is poison
+def test_the_unlucky_are_tried_more_often_and_what_hangs_is_not(crashes, hangs, unlucky, poison):
+    claim = SimpleNamespace(crashes=crashes, hangs=hangs, unlucky=unlucky)
+    assert is_poison(claim) is poison
+
+
+@pytest.mark.parametrize(
+    ("crashes", "hangs", "en", "zh"),
+    [
+        (3, 0, "The worker died 3 times in a row", "工作进程连续 3 次异常退出"),
+        (0, 3, "It hung 3 times in a row: ", "连续挂起 3 次："),
+        (
+            1,
+            2,
+            "3 times in a row it hung or its worker died: ",
+            "连续 3 次挂起或工作进程异常退出：",
+        ),
+    ],
+)
+def test_it_is_told_what_happened_to_it(crashes, hangs, en, zh):
+    told = parked(SimpleNamespace(crashes=crashes, hangs=hangs)).message
+    assert told.en.startswith(en)
+    assert zh in told.zh
+
+
+def test_what_hung_is_due_at_once_and_was_no_death_of_its_worker(hands):
+    upload(hands, "a.zip")
+    stuck = hands.claimed("w1")
+    hands.later(minutes=15)
+    hands.store.renew([stuck], LEASE, hands.now)
+    assert hands.store.hung(stuck, hands.now)
+    assert not hands.finish(stuck)
+    assert not hands.store.hung(stuck, hands.now)
+    assert [one.outcome for one in hands.store.attempts(stuck.delivery.id)] == ["hung"]
+    again = hands.claimed("w1")
+    assert (again.hangs, again.crashes, again.attempt) == (1, 0, 2)
+    assert again.earlier, "it may have reached the destination"
+    hands.store.reclaim("w1", hands.later(seconds=1))
+    assert hands.store.hung(hands.claimed("w1"), hands.now)
+    mixed = hands.claimed("w1")
+    assert (mixed.hangs, mixed.crashes) == (2, 1)
+    hands.retry(mixed, seconds=1)
+    hands.later(seconds=1)
+    once_more = hands.claimed("w1")
+    assert (once_more.hangs, once_more.crashes) == (0, 0)

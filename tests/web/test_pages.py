@@ -449,7 +449,7 @@ class TestLanguages:
             ("verdict", Verdict),
             (
                 "outcome",
-                ["running", "succeeded", "skipped", "failed", "retry", "lost", "released"],
+                ["running", "succeeded", "skipped", "failed", "retry", "lost", "hung", "released"],
             ),
             ("how", ["created", "updated", "renamed", "already there"]),
             ("policy", ["skip", "fail", "update", "rename"]),

@@ -73,10 +73,24 @@ def same_address(template, path):
     )
 
 
+def _closing(app):
+    """The app, each of whose answers is closed once it is read: werkzeug's server does not close
+    that of a browser which has gone away in between."""
+
+    def served(environ, start_response):
+        answer = app(environ, start_response)
+        try:
+            yield from answer
+        finally:
+            getattr(answer, "close", lambda: None)()
+
+    return served
+
+
 @contextmanager
 def serving(app):
     """The app on a loopback port, as a server serves it."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, _closing(app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

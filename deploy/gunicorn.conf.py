@@ -13,7 +13,7 @@ from relay.server import *  # noqa: F403
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8080'}"
 
 # One process while the ledger is SQLite, which has one writer; over PostgreSQL one for each core.
-workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
 
 # Set to "-" for a line on stdout for each request, with the id that the answer's X-Request-Id has.
 accesslog = None

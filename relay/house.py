@@ -76,9 +76,15 @@ class House:
         self.puller.start()
         self.housekeeper.start()
 
-    def stop_worker(self, grace: float) -> None:
-        """Stops them; deliveries under way get `grace` seconds, then they are given back."""
+    def ask_to_stop(self, grace: float) -> None:
+        """Begins no delivery, poll or scan any more; returns at once."""
         self.puller.ask_to_stop()
+        self.worker.ask_to_stop(grace)
+
+    def stop_worker(self, grace: float) -> None:
+        """Stops them; deliveries under way get `grace` seconds, from when they were asked to stop
+        if they were; then they are given back."""
+        self.ask_to_stop(grace)
         self.worker.stop(grace)
         self.puller.stop()
         self.housekeeper.stop()

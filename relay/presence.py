@@ -16,7 +16,11 @@ _PROC = Path("/proc")
 def me() -> str:
     """This worker's name: `place/pid/start/chance`; equal for no other worker, ever."""
     pid = os.getpid()
-    return f"{_place()}/{pid}/{_started(pid) or 0}/{secrets.token_hex(4)}"
+    try:
+        started = _started(pid)
+    except OSError:
+        return f"/{pid}/0/{secrets.token_hex(4)}"  # a place where nobody can be looked up
+    return f"{_place()}/{pid}/{started}/{secrets.token_hex(4)}"
 
 
 def is_dead(owner: str) -> bool:
@@ -26,7 +30,25 @@ def is_dead(owner: str) -> bool:
     started = rest.partition("/")[0]
     if not place or place != _place() or not pid.isdecimal():
         return False
-    return str(_started(int(pid)) or 0) != started
+    return _has_ended(int(pid), started)
+
+
+def _has_ended(pid: int, started: str) -> bool:
+    try:
+        its = _started(pid)
+    except OSError:  # kept from us, perhaps: the kernel itself has the last word
+        return not _exists(pid)
+    return its is None or str(its) != started
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _place() -> str:
@@ -39,10 +61,10 @@ def _place() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """The process's start in clock ticks since boot (proc(5), field 22); None: no such process."""
-    try:
-        stat = (_PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return None
+    """The process's start in clock ticks since boot (proc(5), field 22); None: it has ended.
+
+    Raises OSError where it cannot be read, for whatever reason.
+    """
+    stat = (_PROC / str(pid) / "stat").read_text()
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[19])

@@ -17,7 +17,7 @@ wsgi_app = "relay.wsgi:create()"
 bind = f"127.0.0.1:{os.environ.get('PORT') or '8080'}"
 worker_class = "relay.threads.Worker"
 # SQLite has one writer: one process. Over PostgreSQL WEB_CONCURRENCY may say more.
-workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
 threads = 32
 keepalive = 75
 graceful_timeout = GRACE + 5

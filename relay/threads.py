@@ -12,6 +12,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from relay.server import GRACE
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """What has sent nothing yet waits where kept-alive connections wait, as long as these."""
@@ -27,7 +29,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, begins)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """A worker that stops waits no longer for silent connections than for kept-alive ones."""
+        """The first thing that a worker does which stops: no delivery begins from now on, while
+        requests under way end, and silent connections get no longer than kept-alive ones."""
+        self.wsgi.extensions["relay"].ask_to_stop(GRACE)
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)

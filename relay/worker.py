@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import TypeVar
 
 from relay import lanes, presence, report
 from relay.bell import Bell
-from relay.clock import ClockWatch
 from relay.deliver import Deliverer
 from relay.errors import RelayError, TemporaryFailure
+from relay.leases import Leases
 from relay.metrics import Meters
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
 from relay.runs import PUT_OFF, Lost, Run, due_again, is_poison, parked
@@ -50,16 +51,14 @@ class Worker:
         self.settings = settings
         self.store = deliverer.store
         self.clock = clock
-        self._clock_watch = ClockWatch(self.store, clock)
-        self._now = partial(self._clock_watch.mind, self._beat_once)
+        self.leases = Leases(self.store, settings.delivery, clock)
         self.bell = bell
         self.meters = meters
         self.owner = presence.me()
         self._deliverer = deliverer
-        self._runs: dict[str, Run] = {}
-        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._stopped = threading.Event()
+        self._end = inf
         self._threads: list[threading.Thread] = []
         self._claiming: list[threading.Thread] = []
         self._limits, self._rates = lanes.limits(settings), lanes.rates(settings)
@@ -68,37 +67,51 @@ class Worker:
         """Starts the threads; returns at once."""
         self._beat_once()
         self._claiming = [self._thread(f"claims {kind}", self._work, kind) for kind in Kind]
-        self._thread("heartbeat", self._beat)
+        self._thread("heartbeat", self._beat, self._stopped)
         self._thread("listens", self._listen)
 
-    def stop(self, grace: float) -> None:
-        """Claims nothing more; running deliveries get `grace` seconds, the rest is released."""
+    def ask_to_stop(self, grace: float) -> None:
+        """Claims nothing more; what runs has `grace` seconds from now. Returns at once."""
+        self._end = min(self._end, monotonic() + grace)
+        if not self._stopping.is_set():
+            log.info("worker stops", extra={"running": len(self.leases.running())})
         self._stopping.set()
         self.bell.ring()
-        for thread in self._claiming:  # else a claim under way would be seen by nobody
-            thread.join(timeout=2)
-        end, seen = monotonic() + grace, 0
-        while self._running() and monotonic() < end:
+
+    def stop(self, grace: float) -> None:
+        """Asks to stop, waits for what runs until it has to have ended, and releases the rest."""
+        self.ask_to_stop(grace)
+        _join(self._claiming)  # else a claim under way would be seen by nobody
+        seen = 0
+        while self.leases.running() and monotonic() < self._end:
             seen = self.bell.wait(seen, 0.2)
-        for claim in self._running():
-            with self._quietly("release", delivery=claim.delivery.id):
-                self.store.release(claim, self.clock())
-                log.warning("delivery released", extra={"delivery": claim.delivery.id})
+        all(map(self._release, self.leases.running()))  # while the ledger is there
         self._stopped.set()
-        for thread in list(self._threads):
-            thread.join(timeout=2)
+        _join(self._threads)
+
+    def _release(self, run: Run) -> bool:
+        """Gives it back; its thread sends nothing more. False: it could not be, its lease ends."""
+        delivery = run.claim.delivery.id
+        with self._quietly("release", delivery=delivery):
+            self.store.release(run.claim, self.clock())
+            run.lost = True
+            log.warning("delivery released", extra={"delivery": delivery})
+        return run.lost
 
     def run(self, claim: Claim, watch: Progress = lambda _: None) -> Outcome | None:
         """Delivers one claim and records its outcome; None when the lease was lost meanwhile.
 
-        `watch` is told of the bytes that went out, for a progress bar.
+        For a worker that was not started. `watch` is told of the bytes that went out, for a
+        progress bar.
         """
-        return self._carry_out(self._entered(Run(claim)), watch)
-
-    def _entered(self, run: Run) -> Run:
-        with self._lock:
-            self._runs[run.claim.delivery.id] = run
-        return run
+        over = threading.Event()
+        heart = threading.Thread(target=self._beat, args=[over], daemon=True)
+        heart.start()
+        try:
+            return self._carry_out(self.leases.enter(Run(claim)), watch)
+        finally:
+            over.set()
+            _join([heart])
 
     def _carry_out(self, run: Run, watch: Progress = lambda _: None) -> Outcome | None:
         claim = run.claim
@@ -108,17 +121,16 @@ class Worker:
             log.log(lost.level, lost.event, extra={"delivery": claim.delivery.id})
             return None
         finally:
-            with self._lock:
-                if self._runs.get(claim.delivery.id) is run:
-                    del self._runs[claim.delivery.id]
+            self.leases.leave(run)
             run.leave()
             self.bell.ring()
 
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
         """The next due delivery of a kind (or exactly that one), or None."""
-        lease, now = self.settings.delivery.lease, self._now()
+        lease, now = self.settings.delivery.lease, self.leases.now()
+        over = self.leases.over(now)
         claim = self.store.claim(
-            self.owner, lease, self._limits, now, kind=kind, only=only, rates=self._rates
+            self.owner, lease, self._limits, now, kind=kind, only=only, rates=self._rates, over=over
         )
         if claim and self.clock() - now > lease / 2:  # turned just now, or it took very long
             self.store.renew([claim], lease, self.clock())
@@ -143,7 +155,7 @@ class Worker:
                 seen = self.bell.wait(seen, POLL)
             else:
                 # Entered before the next claim, so that its lease is renewed from now on.
-                run = self._entered(Run(claim, seats))
+                run = self.leases.enter(Run(claim, seats))
                 self._thread(f"{kind} {claim.delivery.id}", self._run_quietly, run)
                 if claim.crashes:  # it runs alone, so nothing is claimed beside it
                     while not (run.over.wait(POLL) or self._stopping.is_set()):
@@ -151,8 +163,9 @@ class Worker:
 
     def _claim_quietly(self, kind: Kind, *, busy: bool) -> Claim | None:
         """Who found nothing the last time only looks first: everybody wakes for everything."""
-        with self._quietly("claim", kind=kind):
-            if busy or self.store.is_any_due(kind, self._now()):
+        with self._quietly("claim", kind=kind), self.leases.minded():
+            now = self.leases.now()
+            if busy or self.store.is_any_due(kind, now, self.leases.over(now)):
                 return self.claim(kind)
         return None
 
@@ -254,47 +267,32 @@ class Worker:
 
         return progress
 
-    def _beat(self) -> None:
-        lease: timedelta = self.settings.delivery.lease
-        while not self._stopped.wait(min(lease.total_seconds() / 3, 5.0)):
-            self._beat_once()
+    def _beat(self, over: threading.Event) -> None:
+        wait = self.leases.beat
+        while not over.wait(wait):
+            wait = self.leases.beat if self._beat_once() else POLL
+
+    def _beat_once(self) -> bool:
+        with self._quietly("renew leases"):
+            self.leases.renew()
+            self.take_over()
+            return True
+        return False
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
             with self._quietly("listen"):
                 self.store.listen(self.bell.ring, lambda: not self._stopping.is_set())
 
-    def _running(self) -> list[Claim]:
-        with self._lock:
-            return [run.claim for run in self._runs.values()]
-
-    def _beat_once(self) -> None:
-        lease = self.settings.delivery.lease
-        with self._lock:
-            runs = dict(self._runs)
-        with self._quietly("renew leases"):
-            self._give_up(runs)
-            claims = [run.claim for run in runs.values()]
-            ours = self.store.renew(claims, lease, self.clock()) if claims else set()
-            for id_ in runs.keys() - ours:
-                runs[id_].lost = True
-            self.take_over()
-
-    def _give_up(self, runs: dict[str, Run]) -> None:
-        """Lets go of what has shown no sign for long: its thread, if it wakes, writes nothing."""
-        longest = self.settings.delivery.stuck_after.total_seconds()
-        for id_, run in list(runs.items()):
-            if monotonic() - run.sign > longest:
-                log.error("delivery hangs", extra={"delivery": id_, "seconds": round(longest)})
-                runs.pop(id_).lost = True
-                with self._lock:
-                    self._runs.pop(id_, None)
-                run.leave()
-                with self._quietly("record that it hung", delivery=id_):  # else its lease ends
-                    self.store.hung(run.claim, self.clock())
-
     def _thread(self, name: str, work: Callable[..., None], *args: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=args, name=f"relay {name}", daemon=True)
         self._threads.append(thread)
         thread.start()
         return thread
+
+
+def _join(threads: Iterable[threading.Thread], seconds: float = 2) -> None:
+    """Waits that long for all of them together."""
+    end = monotonic() + seconds
+    for thread in list(threads):
+        thread.join(timeout=max(0, end - monotonic()))

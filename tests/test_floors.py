@@ -29,7 +29,7 @@ FLOORS = {
     3: "handlers handlers.* relay.targets relay.targets.* relay.channels relay.channels.*",
     4: "relay.loader",
     5: "relay.intake relay.housekeeping relay.pull relay.scan relay.worker relay.runs relay.bell"
-    " relay.clock relay.presence relay.deliver"
+    " relay.leases relay.clock relay.presence relay.deliver"
     " relay.announced relay.heard relay.near relay.conflict relay.plan relay.desk",
     6: "relay.cli relay.__main__ relay.commands relay.commands.* relay.app relay.views"
     " relay.views.* relay.house relay.server relay.threads relay.wsgi relay.demo relay.story",

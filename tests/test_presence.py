@@ -33,3 +33,25 @@ def test_another_host_is_never_called_dead():
     assert not presence.is_dead(f"elsewhere/{pid}/{started}/{chance}")
     assert not presence.is_dead(f"/{pid}/{started}/{chance}")
     assert not presence.is_dead("")
+
+
+def test_who_cannot_be_looked_up_is_dead_only_if_the_kernel_says_so(monkeypatch):
+    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    me = presence.me()
+
+    def kept_secret(_pid):
+        raise PermissionError
+
+    monkeypatch.setattr(presence, "_started", kept_secret)
+    assert presence.is_dead(told.stdout.strip())
+    assert not presence.is_dead(me)
+    if os.geteuid() == 0:  # else a process of somebody else
+        assert not presence.is_dead(me.replace(f"/{os.getpid()}/", "/1/"))
+
+
+def test_who_cannot_look_itself_up_is_never_called_dead(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(presence, "_started", lambda _pid: (_ for _ in ()).throw(OSError))
+        me = presence.me()
+    assert not presence.is_dead(me)
+    assert me != presence.me()

@@ -287,7 +287,7 @@ def test_a_worker_whose_lease_went_to_another_writes_nothing(
     thread = threading.Thread(target=lambda: outcomes.append(slow.run(claim)))
     thread.start()
     assert shelf.entered.wait(10)
-    hand.now += timedelta(seconds=31)
+    later(hand, quick, seconds=31)
     again = quick.claim(Kind.IMPORT)
     assert again.delivery.id == delivery_id
     assert again.fence > claim.fence
@@ -336,6 +336,39 @@ def test_a_stop_gives_back_what_does_not_end_in_time(worker, store, shelf, deliv
     shelf.go_on.set()
 
 
+def test_what_was_given_back_sends_nothing_more(worker, store, shelf, delivery_id):
+    shelf.go_on.clear()
+    worker.start()
+    assert shelf.entered.wait(10)
+    [run] = worker.leases.running()
+    worker.stop(0)
+    shelf.go_on.set()
+    assert run.over.wait(10)
+    assert shelf.created == 0, "its upload went on after another may have taken it up"
+
+
+def test_a_stop_has_the_time_from_when_it_was_asked_for(worker, shelf, delivery_id):
+    shelf.go_on.clear()
+    worker.start()
+    assert shelf.entered.wait(10)
+    worker.ask_to_stop(0)
+    worker.stop(3600)  # does not return before the delivery has ended, or been given back
+    shelf.go_on.set()
+
+
+def test_who_was_asked_to_stop_claims_nothing_more(worker, store, shelf, delivery_id):
+    shelf.go_on.clear()
+    worker.start()
+    assert shelf.entered.wait(10)
+    worker.ask_to_stop(10)
+    later_on = announce(store, "b.zip")
+    worker.bell.ring()
+    shelf.go_on.set()
+    worker.stop(10)
+    assert store.delivery(delivery_id).state == State.SUCCEEDED
+    assert store.delivery(later_on).attempts == 0
+
+
 def test_a_worker_that_is_certainly_dead_is_taken_over_at_once(
     make_worker, store, delivery_id, monkeypatch
 ):
@@ -369,7 +402,7 @@ def test_what_killed_its_worker_three_times_is_parked_and_told(
 ):
     for _ in range(3):
         assert worker.claim(Kind.IMPORT)  # and the worker dies
-        hand.now += timedelta(minutes=1)
+        later(hand, worker, minutes=1)
     claim = worker.claim(Kind.IMPORT)
     assert claim.crashes == 3
     outcome = worker.run(claim)
@@ -384,12 +417,12 @@ def test_what_killed_its_worker_three_times_is_parked_and_told(
 def test_a_try_that_ended_starts_the_count_of_crashes_anew(worker, shelf, delivery_id, hand):
     for _ in range(2):
         worker.claim(Kind.IMPORT)
-        hand.now += timedelta(minutes=1)
+        later(hand, worker, minutes=1)
     shelf.error = TemporaryFailure("api.busy", "busy")
     worker.run(worker.claim(Kind.IMPORT))
     hand.now += timedelta(days=1)
     worker.claim(Kind.IMPORT)
-    hand.now += timedelta(minutes=1)
+    later(hand, worker, minutes=1)
     assert worker.claim(Kind.IMPORT, only=delivery_id).crashes == 1
 
 
@@ -399,10 +432,10 @@ def test_what_hangs_loses_its_seat_and_its_lease(make_worker, store, shelf, deli
     worker.start()
     try:
         assert shelf.entered.wait(10)
-        (run,) = worker._runs.values()
+        (run,) = worker.leases.running()
         run.sign -= 2
         worker._beat_once()
-        assert worker._runs == {}
+        assert worker.leases.running() == []
         assert run.lost
         # The only seat is free again: another delivery is worked on beside the hanging thread.
         shelf.entered.clear()
@@ -416,9 +449,17 @@ def test_what_hangs_loses_its_seat_and_its_lease(make_worker, store, shelf, deli
     assert shelf.created == 1
 
 
+def later(hand, *workers, **by):
+    """So much later; the workers have had time to renew their leases."""
+    hand.now += timedelta(**by)
+    for worker in workers:
+        worker.leases.now()
+        worker.leases._spared_until = 0
+
+
 def hang(worker, seats=None):
     """Claims a delivery whose thread shows no sign until it is given up."""
-    run = worker._entered(Run(worker.claim(Kind.IMPORT), seats))
+    run = worker.leases.enter(Run(worker.claim(Kind.IMPORT), seats))
     run.sign -= worker.settings.delivery.stuck_after.total_seconds() + 1
     worker._beat_once()
     assert run.lost
@@ -432,7 +473,7 @@ def test_what_hung_runs_beside_others_when_its_turn_comes_again(worker, store, d
     assert seats.acquire(timeout=1)
     claim = worker.claim(Kind.IMPORT)
     assert not claim.crashes, "or nothing is claimed while it runs"
-    run = worker._entered(Run(claim, seats))
+    run = worker.leases.enter(Run(claim, seats))
     thread = threading.Thread(target=worker._carry_out, args=(run,), daemon=True)
     thread.start()
     thread.join(10)
@@ -460,7 +501,7 @@ def test_a_hang_that_cannot_be_recorded_frees_its_seat_all_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(store, "hung", locked)
         hang(worker)
-    hand.now += timedelta(seconds=31)
+    later(hand, worker, seconds=31)
     assert worker.claim(Kind.IMPORT).attempt == 2
 
 
@@ -672,6 +713,6 @@ def test_who_found_nothing_looks_first_and_minds_the_clock(worker, delivery_id, 
 
 
 def test_who_found_nothing_hears_of_a_clock_that_was_turned_back(worker, delivery_id, hand):
-    worker._now()
+    worker.leases.now()
     hand.now -= timedelta(hours=1)
     assert worker._claim_quietly(Kind.IMPORT, busy=False).delivery.id == delivery_id

@@ -20,8 +20,15 @@ from relay.commands.context import configuration, configured, opened
     default=8080,
     help="The port; else $PORT, else 8080.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    envvar="WEB_CONCURRENCY",
+    default=1,
+    help="How many, over PostgreSQL; else $WEB_CONCURRENCY, else 1.",
+)
 @click.option("--no-worker", is_flag=True, help="Web alone; `relay work` delivers.")
-def command(host: str, port: int, no_worker: bool) -> None:
+def command(host: str, port: int, processes: int, no_worker: bool) -> None:
     """Takes notifications, shows the pages, and delivers.
 
     A wrong configuration, or a database that cannot be opened, ends it before anything is started.
@@ -32,5 +39,6 @@ def command(host: str, port: int, no_worker: bool) -> None:
         os.environ["RELAY_CONFIG"] = str(path)
     if no_worker:
         os.environ["RELAY_SERVER__WORKER"] = "false"
-    sys.argv = ["relay", "--config", "python:relay.server", "--bind", f"{host}:{port}"]
+    where, many = ["--bind", f"{host}:{port}"], ["--workers", str(processes)]
+    sys.argv = ["relay", "--config", "python:relay.server", *many, *where]
     WSGIApplication("%(prog)s [OPTIONS]", prog="relay serve").run()

@@ -70,18 +70,19 @@ class Claims(Part):
         kind: Kind | None = None,
         only: str | None = None,
         rates: Mapping[Lane, Allowance] = NO_RATES,
+        over: datetime | None = None,
     ) -> Claim | None:
         """Takes the delivery that is due longest, of one kind or exactly `only`; None: none is.
 
-        Due are pending ones, and running ones whose lease has ended (their attempt is closed as
-        lost). Passed over are those whose kind and destination has `limits` running already, has
-        used up its `rates`, or whose gate is closed, and imports of an object that the same route
-        is importing.
+        Due are pending ones, and running ones whose lease has ended until `over` (now, if it is not
+        said); their attempt is closed as lost. Passed over are those whose kind and destination has
+        `limits` running already, has used up its `rates`, or whose gate is closed, and imports of
+        an object that the same route is importing.
         """
 
         def write(connection: Connection) -> Claim | None:
             self._database.alone(connection, "claim")
-            row = next_due(connection, Wanted(Limits(limits, rates), now, kind, only))
+            row = next_due(connection, Wanted(Limits(limits, rates), now, over or now, kind, only))
             if row is None:
                 return None
             if row.state == State.RUNNING:
@@ -93,10 +94,11 @@ class Claims(Part):
 
         return self._database.together(write)
 
-    def is_any_due(self, kind: Kind, now: datetime) -> bool:
+    def is_any_due(self, kind: Kind, now: datetime, over: datetime | None = None) -> bool:
         """Whether anything of a kind is due, or its lease over; not whether its way is free."""
+        asked = {"kind": kind, "now": now, "over": over or now}
         with self._database.read() as connection:
-            return bool(connection.execute(IS_ANY_DUE, {"kind": kind, "now": now}).scalar())
+            return bool(connection.execute(IS_ANY_DUE, asked).scalar())
 
     def renew(self, claims: Iterable[Claim], lease: timedelta, now: datetime) -> set[str]:
         """Moves the leases' end to `now + lease`; returns the ids of deliveries still ours."""

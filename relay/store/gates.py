@@ -90,10 +90,9 @@ class Gates(Part):
 
 
 def closed(
-    connection: Connection, runs: Sequence[AnyRow], limits: Limits, now: datetime
+    connection: Connection, leased: Sequence[AnyRow], limits: Limits, now: datetime
 ) -> set[Lane]:
-    """The lanes from which nothing may be claimed now; `runs` are the deliveries under way."""
-    leased = (row for row in runs if row.leased_until > now)
+    """The lanes from which nothing may be claimed now; `leased` are the deliveries under way."""
     running = Counter((row.kind, row.destination) for row in leased)
     full = {lane for lane, limit in limits.concurrency.items() if running[lane] >= limit}
     for row in connection.execute(select(gates)):

@@ -38,14 +38,15 @@ _UNDER_WAY = UNDER_WAY.with_only_columns(*(deliveries.c[name] for name in _RUNS)
 # Built once, not for each claim: building takes longer than running.
 _d = deliveries.c
 _now: BindParameter[datetime] = bindparam("now")
+_over: BindParameter[datetime] = bindparam("over")
 _FREE = (
     # Those due longest first, whose object is not being imported by the same route.
     select(deliveries)
-    .where(or_(_d.kind != Kind.IMPORT, ~_SAME_OBJECT.where(_other.c.leased_until > _now)))
+    .where(or_(_d.kind != Kind.IMPORT, ~_SAME_OBJECT.where(_other.c.leased_until > _over)))
     .order_by(_d.due, _d.id)
     .with_for_update(skip_locked=True, of=deliveries)
 )
-_EXPIRED = _FREE.where(RUNNING, _d.leased_until <= _now)
+_EXPIRED = _FREE.where(RUNNING, _d.leased_until <= _over)
 _LANE = PENDING, _d.kind == bindparam("kind")
 _HEAD = _FREE.where(*_LANE, _d.destination == bindparam("destination"), _d.due <= _now).limit(1)
 _HEAD_BESIDE = _HEAD.where(
@@ -61,16 +62,18 @@ _lane = _lane.union_all(
 )
 _LANES = select(_lane.c[0]).where(_lane.c[0].is_not(None))
 _IS_DUE = exists().where(*_LANE, _d.destination == _lane.c[0], _d.due <= _now)
-_IS_OVER = exists().where(RUNNING, _d.kind == bindparam("kind"), _d.leased_until <= _now)
+_IS_OVER = exists().where(RUNNING, _d.kind == bindparam("kind"), _d.leased_until <= _over)
 IS_ANY_DUE = select(or_(exists(select(_lane.c[0]).where(_IS_DUE)), _IS_OVER))
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked for. A lane without an entry in `limits` has none."""
+    """What is looked for. A lane without an entry in `limits` has none; leases count as ended that
+    ended until `over`."""
 
     limits: Limits
     now: datetime
+    over: datetime
     kind: Kind | None = None
     only: str | None = None
 
@@ -81,8 +84,9 @@ def next_due(connection: Connection, wanted: Wanted) -> AnyRow | None:
     Lane by lane, so that ten thousand deliveries behind one closed lane cost as much as one.
     """
     running = connection.execute(_UNDER_WAY).all()
-    shut = closed(connection, running, wanted.limits, wanted.now)
-    expired = any(row.leased_until <= wanted.now for row in running)
+    leased = [row for row in running if row.leased_until > wanted.over]
+    shut = closed(connection, leased, wanted.limits, wanted.now)
+    expired = len(leased) < len(running)
     best = _expired(connection, wanted, shut) if expired else None
     for lane in _wanted_lanes(connection, wanted):
         if lane in shut:
@@ -97,7 +101,7 @@ def _head(connection: Connection, wanted: Wanted, lane: Lane, busy: Sequence[str
     """The first of a lane that leads to none of the functions that are being imported now."""
     kind, destination = lane
     query = _only(_HEAD_BESIDE if busy else _HEAD, wanted)
-    here = {"kind": kind, "destination": destination, "now": wanted.now}
+    here = {"kind": kind, "destination": destination, "now": wanted.now, "over": wanted.over}
     return connection.execute(query, {**here, "busy": busy} if busy else here).first()
 
 
@@ -110,7 +114,7 @@ def _functions(running: Sequence[AnyRow], lane: Lane) -> list[str]:
 
 def _expired(connection: Connection, wanted: Wanted, shut: set[Lane]) -> AnyRow | None:
     """The first whose worker let its lease end. Never many: a worker has few seats."""
-    rows = connection.execute(_only(_EXPIRED, wanted), {"now": wanted.now}).all()
+    rows = connection.execute(_only(_EXPIRED, wanted), {"over": wanted.over}).all()
     open_ = (row for row in rows if (row.kind, row.destination) not in shut)
     return next((row for row in open_ if wanted.kind in (None, row.kind)), None)
 

@@ -55,6 +55,25 @@ def test_a_port_that_is_none_is_a_usage_error(
     assert not started
 
 
+@pytest.mark.parametrize("many", ["abc", "0", "-1", "1.5"])
+def test_a_number_of_processes_that_is_none_is_a_usage_error(
+    run: Run, started: list[list[str]], many: str
+) -> None:
+    for result in (run("serve", WEB_CONCURRENCY=many), run("serve", "--processes", many)):
+        assert result.exit_code == 2
+        assert "Invalid value for '--processes'" in result.stderr
+    assert not started
+
+
+@pytest.mark.parametrize(("many", "started_with"), [("", "1"), ("3", "3")])
+def test_the_processes_are_as_many_as_the_environment_says(
+    run: Run, started: list[list[str]], many: str, started_with: str
+) -> None:
+    assert run("serve", WEB_CONCURRENCY=many).exit_code == 0
+    line = started[0]
+    assert line[line.index("--workers") + 1] == started_with
+
+
 @pytest.mark.parametrize(
     ("arguments", "port", "bound"),
     [((), "", "8080"), ((), "1234", "1234"), (("--port", "0"), "1234", "0")],

@@ -1,6 +1,7 @@
 """SIGTERM: what was pulled from the queue but not stored stays in the queue, and comes again."""
 
 import ctypes
+import http.client
 import json
 import signal
 import sqlite3
@@ -48,6 +49,51 @@ def test_a_signal_that_another_thread_gets_ends_it_too(working):
     threads = sorted(int(one.name) for one in Path(f"/proc/{process.pid}/task").iterdir())
     assert ctypes.CDLL(None).tgkill(process.pid, threads[-1], signal.SIGTERM) == 0
     assert process.wait(timeout=30) == 0
+
+
+def ready(port):
+    """A connection on which a server has answered; None: it does not yet."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/readyz")
+    except ConnectionRefusedError:
+        return None
+    answer = connection.getresponse()
+    answer.read()
+    return connection if answer.status == 200 else None
+
+
+def begin(connection, tools, record):
+    """Sends a notification but for its last byte; returns how it is ended."""
+    body = json.dumps(record).encode()
+    connection.putrequest("POST", "/hooks/exports")
+    for name, value in (("Authorization", f"Bearer {tools.token}"), ("Content-Length", len(body))):
+        connection.putheader(name, str(value))
+    connection.endheaders(body[:-1])
+
+    def end():
+        connection.send(body[-1:])
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    return end
+
+
+def test_what_comes_while_a_server_ends_is_kept_for_the_next_one(world, tools):
+    """Requests under way end first, which may take long: nothing new is begun meanwhile."""
+    port = tools.free_port()
+    process = world.process("serve", "--port", str(port))
+    opened = [tools.until(lambda: ready(port), 20, world.log) for _ in "ab"]
+    records = [world.upload(f"prod/{name}.zip", function=name) for name in "ab"]
+    ends = [begin(*one) for one in zip(opened, [tools] * 2, records, strict=True)]
+    process.send_signal(signal.SIGTERM)
+    tools.until(lambda: "worker stops" in world.log(), 10, world.log)
+    assert [end() for end in ends] == [200, 200]
+    assert process.wait(timeout=30) == 0, world.log()
+    assert [(one.state, one.attempts) for one in world.imports()] == [(State.PENDING, 0)] * 2
+    world.working()
+    assert {one.state for one in world.settled(imports=2)} == {State.SUCCEEDED}
 
 
 def test_a_message_that_was_not_stored_is_not_deleted_and_comes_again(world, tools, count, working):

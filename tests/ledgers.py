@@ -1,4 +1,7 @@
-"""New ledgers: migrated once in this process, and copied since, which takes a tenth as long."""
+"""New ledgers: migrated once in this process, and copied since, which takes a tenth as long.
+
+A test that asks for `store`, or for the address of one, runs on each engine.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from relay.store import Store
 from tests.postgresql import Server
+
+ENGINES = ("sqlite", "postgresql")
 
 
 def new_ledger(path: Path) -> str:
@@ -27,13 +33,76 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
+class Spares:
+    """Databases of PostgreSQL with every table, and nothing in them: what a test has filled is
+    emptied for the next one, which takes a tenth of what making one does."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._template = server.create()
+        _migrate(self._template)
+        self._tables = _tables(self._template)
+        self._spare: list[str] = []
+
+    def take(self) -> str:
+        """The address of one that is nobody else's."""
+        if self._spare:
+            return self._spare.pop()
+        return self._server.create(self._template.rpartition("/")[2])
+
+    def give_back(self, url: str) -> None:
+        """It is emptied; one whose tables were changed goes."""
+        if _emptied(url, self._tables):
+            self._spare.append(url)
+        else:
+            self._server.drop(url)
+
+
+def _tables(url: str) -> list[tuple[str, str, str]]:
+    columns = "SELECT table_name, column_name, data_type FROM information_schema.columns"
+    indexes = "SELECT tablename, indexname, indexdef FROM pg_indexes"
+    where = "WHERE {} = 'public'"
+    query = f"{columns} {where.format('table_schema')} UNION {indexes} "
+    with psycopg.connect(url) as connection:
+        return sorted(connection.execute(query + where.format("schemaname")))  # type: ignore[arg-type]
+
+
+def _emptied(url: str, tables: list[tuple[str, str, str]]) -> bool:
+    names = {name for name, *_ in tables} - {"alembic_version"}
+    name = url.rpartition("/")[2]
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"{others} AND datname = '{name}'")  # type: ignore[arg-type]
+            connection.execute(f"TRUNCATE {', '.join(names)}")  # type: ignore[arg-type]
+        return _tables(url) == tables
+    except psycopg.Error:
+        return False
+
+
 @pytest.fixture(scope="session")
-def migrated_postgresql(postgresql: Server) -> Iterator[str]:
-    """The name of a database with every table, to be a template."""
-    url = postgresql.create()
-    _migrate(url)
-    yield url.rpartition("/")[2]
-    postgresql.drop(url)
+def spares(postgresql: Server) -> Spares:
+    return Spares(postgresql)
+
+
+@pytest.fixture(params=ENGINES)
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a new ledger, on each engine."""
+    if request.param == "sqlite":
+        yield new_ledger(tmp_path / "relay.db")
+        return
+    spares: Spares = request.getfixturevalue("spares")
+    url = spares.take()
+    yield url
+    spares.give_back(url)
+
+
+@pytest.fixture
+def store(ledger_url: str) -> Iterator[Store]:
+    """A new ledger, on each engine."""
+    store = Store.open(ledger_url)
+    yield store
+    store.close()
 
 
 def _migrate(url: str) -> None:

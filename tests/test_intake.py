@@ -10,8 +10,7 @@ from relay.errors import TooLarge, Unreadable, Unverified
 from relay.intake import Intake
 from relay.model import Event, Incoming, ObjectRef, Road, State, Verdict
 from relay.settings import Route, Settings, TargetSettings
-from relay.store import DeliveryQuery, NotFound, Store
-from tests.ledgers import new_ledger
+from relay.store import DeliveryQuery, NotFound
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 GOOD = {"authorization": "Bearer let-me-in"}
@@ -25,13 +24,6 @@ def record(key="a.zip", bucket="exports", name="ObjectCreated:Put"):
 def notification(*records, **headers):
     body = json.dumps({"Records": records or [record()]}).encode()
     return Incoming("exports", body, NOW, headers={**GOOD, **headers})
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store.open(new_ledger(tmp_path / "relay.db"))
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from relay.leases import BEATS, Leases
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, Verdict
 from relay.runs import Run
 from relay.settings import DeliverySettings
-from relay.store import Arrival, NewNotification, Store, StoreUnavailable
+from relay.store import Arrival, NewNotification, StoreUnavailable
 from relay.store.trouble import unavailable
-from tests.ledgers import new_ledger
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
@@ -38,13 +37,6 @@ def hands(monkeypatch):
     for module in ("leases", "clock", "runs"):
         monkeypatch.setattr(f"relay.{module}.monotonic", lambda: hands.steady)
     return hands
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store.open(new_ledger(tmp_path / "relay.db"))
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from relay.intake import Intake
 from relay.model import Event, Incoming, Kind, ObjectInfo, ObjectRef, State
 from relay.pull import Puller
 from relay.settings import Route, Settings, SourceSettings, TargetSettings
-from relay.store import Conflict, DeliveryQuery, NewScan, Store
-from tests.ledgers import new_ledger
+from relay.store import Conflict, DeliveryQuery, NewScan
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -114,13 +113,6 @@ class Relay:
 
     def imports(self):
         return sorted(one.key.removesuffix(".zip") for one in self.deliveries())
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store.open(new_ledger(tmp_path / "relay.db"))
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from relay.loader import Plugins
 from relay.metrics import Meters
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, State, Succeeded, Verdict
 from relay.settings import ChannelSettings, DeliverySettings, Settings
-from relay.store import Arrival, DeliveryQuery, NewNotification, Store
+from relay.store import Arrival, DeliveryQuery, NewNotification
 from relay.store.trouble import unavailable
 from relay.worker import Worker
 from tests.test_worker import ZIP, Shelf
@@ -101,14 +101,6 @@ def told_in(message):
     if message.type == "digest":
         return [one["delivery"] for one in message.body["deliveries"]]
     return [message.body["delivery"]]
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
-    yield store
-    store.close()
 
 
 @pytest.fixture

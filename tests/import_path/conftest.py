@@ -248,9 +248,15 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+def database() -> str | None:
+    """None: SQLite. Modules about what the ledger does have a `ledger_url` here, on each engine."""
+    return None
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, database: str | None) -> Iterator[Callable[..., World]]:
     with ExitStack() as stack:
-        yield lambda **options: World(stack, tmp_path, **options)
+        yield lambda **options: World(stack, tmp_path, database=database, **options)
 
 
 @pytest.fixture

@@ -22,6 +22,11 @@ def otherwise(sha512: str) -> str:
 
 
 @pytest.fixture
+def database(ledger_url: str) -> str:
+    return ledger_url
+
+
+@pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     """A relay whose target names code otherwise, and told so in one clear answer."""
     world = make_world(digest_of=otherwise)

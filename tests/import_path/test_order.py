@@ -18,12 +18,16 @@ from relay.model import Incoming, Kind, Road, Skipped, State, Succeeded, utc_now
 from relay.sandbox.exports import make_export
 from relay.target import Landed
 from relay.worker import Worker
-from tests.postgresql import Server
 
 from .conftest import World, code_of, until
 
 MANY = 100
 BEGAN = 1_700_000_000
+
+
+@pytest.fixture
+def database(ledger_url: str) -> str:
+    return ledger_url
 
 
 def export(number: int) -> bytes:
@@ -67,22 +71,15 @@ def another_worker(world: World) -> Worker:
 
 
 @pytest.mark.parametrize(
-    ("engine", "template"),
+    ("ledger_url", "template"),
     [("sqlite", "{function}"), ("sqlite", "hello"), ("postgresql", "{function}")],
+    indirect=["ledger_url"],
 )
 def test_a_hundred_in_any_order_leave_the_newest(
-    make_world: Callable[..., World],
-    request: pytest.FixtureRequest,
-    engine: str,
-    template: str,
+    make_world: Callable[..., World], template: str
 ) -> None:
     """Its name is in the archive, or the route says it; two workers with four seats each."""
-    options: dict[str, Any] = {"on_conflict": "update", "workers": 4, "func_name": template}
-    server: Server | None = None
-    if engine == "postgresql":
-        server = request.getfixturevalue("postgresql")
-        options["database"] = server.create()
-    world = make_world(**options)
+    world = make_world(on_conflict="update", workers=4, func_name=template)
     order = list(range(MANY))
     random.Random(len(template)).shuffle(order)
     lie_there(world, range(MANY))

@@ -27,7 +27,7 @@ from relay.model import (
     Verdict,
 )
 from relay.store import Accepted, Arrival, NewNotification, Store
-from tests.ledgers import new_ledger
+from tests.ledgers import Spares, new_ledger
 from tests.postgresql import Server
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -115,10 +115,16 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         file = tmp_path / "relay.db"
         yield f"sqlite:///{file}" if bare else new_ledger(file)
         return
-    server: Server = request.getfixturevalue("postgresql")
-    url = server.create() if bare else server.create(request.getfixturevalue("migrated_postgresql"))
+    if bare:
+        server: Server = request.getfixturevalue("postgresql")
+        url = server.create()
+        yield url
+        server.drop(url)
+        return
+    spares: Spares = request.getfixturevalue("spares")
+    url = spares.take()
     yield url
-    server.drop(url)
+    spares.give_back(url)
 
 
 @pytest.fixture

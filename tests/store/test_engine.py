@@ -244,13 +244,13 @@ def points_to(link: Path, folder: Path) -> bool:
 
 
 def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
-    postgresql, monkeypatch
+    spares, monkeypatch
 ):
+    url = spares.take()
+    store = Store.open(url)
     monkeypatch.setattr(engine, "IDLE", 300.0)
-    url = postgresql.create()
-    cut_off, store = Store.open(url), Store.open(url)
+    cut_off = Store.open(url)
     try:
-        store.migrate()
         hands = Hands(store)
         delivery = hands.deliver_to("prod", version="1")
 
@@ -266,7 +266,7 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
     finally:
         cut_off.close()
         store.close()
-        postgresql.drop(url)
+        spares.give_back(url)
 
 
 class TestAPostgresThatDoesNotAnswer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from time import monotonic, time
 
-from tests.torture.scenario import BOTH, Run, scenario
+from tests.torture.scenario import Run, scenario
 from tests.torture.world import World, until
 
 PROBE = "relay.store.gates:PROBE_EVERY"
@@ -71,7 +71,7 @@ def broken(run: Run) -> None:
         run.must(turned == ["target.down", "target.up"], f"told: {turned}")
 
 
-@scenario("A3", "applies and drops, or answers too late", in_ci=BOTH)
+@scenario("A3", "applies and drops, or answers too late")
 def ambiguous(run: Run) -> None:
     number = run.size(40, 1000)
     chance = random.Random(3)

@@ -183,15 +183,6 @@ def _sweeping(name: str) -> Callable[[Run], None]:
     return lambda run: sweep(run, name, run.size(5 if run.engine == SQLITE else 1, 50))
 
 
-ON_BOTH = ("accept: before commit", "accept: after commit", "after response, before commit")
-ON_BOTH += ("message: before commit", "mid-migration")
-"""Points that are about the ledger: on PostgreSQL in the short sweep too."""
-
 for _name in POINTS:
     _engines = (SQLITE,) if _name == "mid-commit" else BOTH
-    scenario(
-        f"K1 {_name}",
-        "kill -9 and restart",
-        engines=_engines,
-        in_ci=BOTH if _name in ON_BOTH else (SQLITE,),
-    )(_sweeping(_name))
+    scenario(f"K1 {_name}", "kill -9 and restart", engines=_engines)(_sweeping(_name))

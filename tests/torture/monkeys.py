@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 from tests.torture.children import Child
 from tests.torture.record import Upload
-from tests.torture.scenario import POSTGRESQL, Run, scenario
+from tests.torture.scenario import POSTGRESQL, SQLITE, Run, scenario
 from tests.torture.world import TooLate, World, free_port, until
 
 TROUBLE = (
@@ -24,7 +24,6 @@ TROUBLE = (
     {"drop": True, "commit": True},
     {"delay": 2.0},
 )
-PG = (POSTGRESQL,)
 
 
 class Zoo:
@@ -92,7 +91,8 @@ def _meanwhile(act: Callable[[], float]) -> Iterator[None]:
 @scenario("K2", "a random process dies every 0.5-4 s; 5 % of the calls go wrong")
 def processes(run: Run) -> None:
     chance = random.Random(20)
-    with _troubled_world(run) as (world, uploads):
+    number = run.size(80 if run.engine == SQLITE else 50, 5000)
+    with _troubled_world(run, number) as (world, uploads):
         zoo = Zoo(world, workers=1)
         kills = [0]
 
@@ -130,14 +130,13 @@ def _goes_on(world: World) -> None:
     "K3",
     "PostgreSQL stops every 5-40 s for 0-2 s",
     engines=(POSTGRESQL,),
-    in_ci=(POSTGRESQL,),
     alone=True,
 )
 def database(run: Run) -> None:
     chance = random.Random(30)
     server = run.postgresql
     assert server is not None
-    with _troubled_world(run) as (world, uploads):
+    with _troubled_world(run, run.size(80, 5000)) as (world, uploads):
         zoo = Zoo(world, workers=2)
         stops: Counter[str] = Counter()
 
@@ -162,9 +161,8 @@ def database(run: Run) -> None:
 
 
 @contextmanager
-def _troubled_world(run: Run) -> Iterator[tuple[World, list[Upload]]]:
+def _troubled_world(run: Run, number: int) -> Iterator[tuple[World, list[Upload]]]:
     chance = random.Random(2)
-    number = run.size(80, 5000)
     with run.world(read_timeout="1s", workers=4, concurrency=8, lease="10s") as world:
         for _ in range(2 * number):
             fault = chance.choice(TROUBLE) if chance.random() < 0.05 else {}

@@ -98,13 +98,13 @@ def scenario(
     what: str,
     *,
     engines: tuple[str, ...] = BOTH,
-    in_ci: tuple[str, ...] = (SQLITE,),
+    in_ci: tuple[str, ...] | None = None,
     alone: bool = False,
 ) -> Callable[[Scenario], Scenario]:
-    """Enters a function into the plan."""
+    """Enters a function into the plan. The short sweep has it on all its engines, or `in_ci`."""
 
     def enter(act: Scenario) -> Scenario:
-        PLAN.append(Entry(id_, what, act, engines, in_ci, alone))
+        PLAN.append(Entry(id_, what, act, engines, engines if in_ci is None else in_ci, alone))
         return act
 
     return enter

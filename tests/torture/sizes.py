@@ -18,7 +18,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @scenario("M1", "300 MB, four at once", alone=True)
 def big(run: Run) -> None:
-    size = run.size(50, 299) * MIB
+    size = run.size(50 if run.engine == SQLITE else 20, 299) * MIB
     with run.world(on_disk=True, target='max_size = "320MiB"', read_timeout="120s") as world:
         web = world.serve("--no-worker")
         worker = world.work()

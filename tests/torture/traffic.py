@@ -10,11 +10,11 @@ from datetime import timedelta
 from time import monotonic
 
 from tests.torture.record import Upload
-from tests.torture.scenario import BOTH, Run, scenario
+from tests.torture.scenario import Run, scenario
 from tests.torture.world import BY_RANGES, World, until
 
 
-@scenario("D1", "each event 1-10 x, shuffled, to two processes at once", in_ci=BOTH)
+@scenario("D1", "each event 1-10 x, shuffled, to two processes at once")
 def duplicates(run: Run) -> None:
     with run.world(workers=8, concurrency=8) as world:
         urls = [world.serve().url for _ in range(2)]
@@ -32,7 +32,7 @@ def duplicates(run: Run) -> None:
         run.must(effective == len(uploads), f"{effective} effective imports")
 
 
-@scenario("D2", "v3, v1, v2 of one key; overwritten while it is read", in_ci=BOTH)
+@scenario("D2", "v3, v1, v2 of one key; overwritten while it is read")
 def disorder(run: Run) -> None:
     keys = run.size(12, 300)
     with run.world(on_conflict="update", workers=8, concurrency=8) as world:

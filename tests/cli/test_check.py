@@ -20,8 +20,8 @@ from tests.internet import Internet, Reply
 from .conftest import CONFIGURATION, Run
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
     """An S3 server with the bucket of the configuration."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

@@ -83,16 +83,12 @@ channels = ["ops", "chat"]
 class World:
     """Everything around the relay, and as many relays as a test starts."""
 
-    def __init__(self, stack: ExitStack, folder: Path, *, lease="30s", on_conflict="skip"):
+    def __init__(self, stack, folder, store_url, *, lease="30s", on_conflict="skip"):
         self.stack = stack
         self.folder = folder
         self.sandbox = stack.enter_context(SandboxServer())
         self.inbox = stack.enter_context(InboxServer(webhook_secret=SECRET))
-        moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        moto.start()
-        stack.callback(moto.stop)
-        self.store_url = "http://{}:{}".format(*moto.get_host_and_port())
-        # moto's state belongs to the process, not to the server.
+        self.store_url = store_url
         requests.post(f"{self.store_url}/moto-api/reset", timeout=5).raise_for_status()
         self.s3, self.sqs = (self._client(service) for service in ("s3", "sqs"))
         self.s3.create_bucket(Bucket="exports")
@@ -262,10 +258,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@pytest.fixture(scope="session")
+def store_url():
+    """One server for all: to stop one takes half a second."""
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    yield "http://{}:{}".format(*moto.get_host_and_port())
+    moto.stop()
+
+
 @pytest.fixture
-def make_world(tmp_path):
+def make_world(tmp_path, store_url):
     with ExitStack() as stack:
-        yield lambda **options: World(stack, tmp_path, **options)
+        yield lambda **options: World(stack, tmp_path, store_url, **options)
 
 
 @pytest.fixture

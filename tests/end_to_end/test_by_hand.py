@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from relay.cli import cli
 from relay.model import State, utc_now
 from relay.sandbox.exports import make_export
 from relay.store import NewScan
@@ -18,18 +20,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def relay(world):
+def relay(world, monkeypatch):
+    """A command in this process; those on a terminal, below, are processes of their own."""
+    monkeypatch.chdir(ROOT)
+
     def run(*arguments, code=0, says=""):
-        done = subprocess.run(
-            [sys.executable, "-m", "relay", "--config", str(world.path), *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
+        done = CliRunner().invoke(cli, ["--config", str(world.path), *arguments])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == code, done.output
         assert says in done.stderr
         return done.stdout
 

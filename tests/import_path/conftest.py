@@ -138,7 +138,6 @@ class World:
         self.clock = Clock(clock_rate)
         self.house = House(chosen, ledger, plugins, clock=self.clock)
         stack.callback(self.house.close)
-        self.lease = self.house.settings.delivery.lease
 
     def put(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
         """An export in the folder; nobody was told of it yet."""
@@ -170,7 +169,7 @@ class World:
     def killed_attempt(self) -> None:
         """An attempt whose process dies before it can write down how it ended."""
         Deliverer(self.house.store, self.house.plugins).deliver(self.claim())
-        self.clock.forward(self.lease)
+        self.house.store.reclaim(self.house.worker.owner, self.clock())
 
     def until_finished(self, attempts: int = 10) -> Delivery:
         """Attempts the one import until it has ended, and posts its messages."""

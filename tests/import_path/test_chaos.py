@@ -1,8 +1,9 @@
-"""1,000 imports to a target that loses answers, fails, stalls and resets: none told wrongly."""
+"""Imports to a target that loses answers, fails, stalls and resets: none told wrongly."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -15,8 +16,10 @@ from relay.sandbox.faults import FaultFields
 
 from .conftest import World, code_of, until
 
-IMPORTS = 1_000
-CALLS = 1_800
+IMPORTS = int(os.environ.get("CHAOS_IMPORTS", "300"))
+"""CI has two cores and twelve minutes; a thousand take these a minute and a half."""
+
+CALLS = IMPORTS * 9 // 5
 """Import calls for which something is planned; those after them go well."""
 
 READ_TIMEOUT = 0.5
@@ -45,7 +48,7 @@ ASKED: tuple[Plan, ...] = (
 
 
 @pytest.mark.parametrize("seed", [20261124])
-def test_a_thousand_imports_end_with_nothing_false_and_nothing_twice(
+def test_many_imports_end_with_nothing_false_and_nothing_twice(
     make_world: Callable[..., World], seed: int
 ) -> None:
     # The clock runs fast: else most of the time would pass in waiting as Retry-After asks.
@@ -156,6 +159,6 @@ def check_trouble(world: World, imports: Collection[Delivery]) -> None:
     calls = [call for call in world.sandbox.calls if call.operation == "import"]
     lost = sum(1 for call in calls if call.applied and call.status != 200)
     assert lost > IMPORTS / 5
-    assert sum(1 for call in calls if call.status == 429) >= 10
+    assert sum(1 for call in calls if call.status == 429) >= IMPORTS / 100
     assert sum(one.attempts > 1 for one in imports) > IMPORTS / 10
     assert max(one.attempts for one in imports) > 2

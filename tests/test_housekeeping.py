@@ -31,6 +31,7 @@ def keeper(store, now, **rules):
     return Housekeeper(settings, store, clock=lambda: now, pause=0)
 
 
+@pytest.mark.no_cover  # much of the same
 def test_a_year_later_only_the_newest_upload_is_known(store):
     for version in range(700):
         upload(store, version, NOW + timedelta(seconds=version))
@@ -40,6 +41,7 @@ def test_a_year_later_only_the_newest_upload_is_known(store):
     assert upload(store, 699, NOW + timedelta(days=366)).fresh == 0
 
 
+@pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_the_file_does_not_grow_once_it_is_full(store, tmp_path):
     """SQLite's file: PostgreSQL's vacuum is its operator's."""
@@ -54,6 +56,7 @@ def test_the_file_does_not_grow_once_it_is_full(store, tmp_path):
     assert sizes[-1] <= sizes[1] * 1.1
 
 
+@pytest.mark.no_cover  # much of the same
 def test_a_stop_ends_it_after_its_page(store):
     for version in range(1100):
         upload(store, version, NOW + timedelta(milliseconds=version))

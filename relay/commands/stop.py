@@ -1,4 +1,4 @@
-"""Stop: what a command that goes on by itself waits for: SIGTERM or Ctrl-C."""
+"""Stop: what a command that goes on by itself waits for: SIGTERM, Ctrl-C, its terminal's end."""
 
 from __future__ import annotations
 
@@ -36,11 +36,14 @@ class Stop:
 def stop_signal() -> Iterator[Stop]:
     """From here on they do not end the process: what is yielded waits for the first of them.
 
-    They are heard even where they were ignored, as Ctrl-C is by all that a shell's script starts
-    in the background.
+    SIGTERM and Ctrl-C are heard even where they were ignored, as Ctrl-C is by all that a shell's
+    script starts in the background. SIGHUP is not: who ignored it wants the process to go on when
+    the terminal is closed (nohup).
     """
     stop = Stop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        numbers.append(signal.SIGHUP)
     before = [signal.signal(number, stop.hear) for number in numbers]
     try:
         yield stop

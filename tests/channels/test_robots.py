@@ -75,6 +75,7 @@ def test_no_card_of_wecom_is_longer_than_4096_bytes(shown):
     assert all(link.url in told for link in shown.links)
 
 
+@pytest.mark.no_cover  # much of the same
 @given(shown=cards)
 def test_foreign_words_are_no_markup_in_any_card(shown):
     for kind in ("feishu", "dingtalk", "wecom"):

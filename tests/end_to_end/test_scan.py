@@ -56,6 +56,7 @@ def calls(house):
     return seen
 
 
+@pytest.mark.no_cover  # much of the same
 def test_of_2000_objects_all_are_found_and_none_twice(world, tools, fill):
     house = world.house()
     house.desk.scan("exports")

@@ -47,6 +47,7 @@ ASKED: tuple[Plan, ...] = (
 """The same for the question what the target holds now."""
 
 
+@pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("seed", [20261124])
 def test_many_imports_end_with_nothing_false_and_nothing_twice(
     make_world: Callable[..., World], seed: int

@@ -322,6 +322,7 @@ def test_every_kind_is_here() -> None:
     assert set(KINDS) == set(loader.known("handlers"))
 
 
+@pytest.mark.no_cover  # much of the same
 @checked
 @given(
     kind=st.sampled_from(sorted(KINDS)),
@@ -391,6 +392,7 @@ def test_each_good_request_is_kept_by_every_kind(relay: Relay, kind: str) -> Non
             check(relay, f"{kind}-google", producer.send(relay.world, NOW))
 
 
+@pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_any_field_of_a_real_one_may_be_anything(relay: Relay, kind: str) -> None:
     """Each field of some of its own, one after the other, missing and with each wrong value."""

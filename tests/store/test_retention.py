@@ -254,6 +254,7 @@ def test_more_than_the_most_go_before_their_time(store: Store, hands: Any) -> No
     assert len(keys(store)) == 6 - gone
 
 
+@pytest.mark.no_cover  # much of the same
 def test_long_histories_go_page_by_page(store: Store, hands: Any) -> None:
     for number in range(1100):
         hands.accept(hands.event("a.zip", version=str(number)), deliveries=())

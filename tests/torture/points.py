@@ -18,6 +18,7 @@ from urllib3.connection import HTTPConnection
 from relay import conflict
 from relay.body import ImportBody
 from relay.deliver import Deliverer
+from relay.leases import Leases
 from relay.model import Kind
 from relay.s3 import S3Stream
 from relay.store import Store
@@ -132,7 +133,7 @@ def _(passed: Passed) -> None:
 def _(passed: Passed) -> None:
     kept: list[Any] = []
     _before(Worker, "stop", lambda: kept.append(True))
-    _before(Worker, "_running", lambda: passed() if kept else None)
+    _before(Leases, "running", lambda: passed() if kept else None)
 
 
 def _is_import(claim: Any) -> bool:

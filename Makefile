@@ -23,9 +23,8 @@ run: $(RUN) ## the main job, embedded: relay demo (ARGS=--once ends by itself)
 	@$(BIN)/python -m relay demo $(ARGS)
 
 test: $(DEV) browser postgresql ## all tests, with coverage (ARGS="-k words" chooses)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal --cov --cov-report=term:skip-covered \
-		$(if $(ARGS),,--cov-fail-under=85 --ignore=tests/torture) $(ARGS)
-	@$(if $(ARGS),,$(BIN)/python -m pytest -n 5 --dist worksteal tests/torture)
+	@$(BIN)/python -m pytest -n 5 --dist worksteal --cov --cov-report=term:skip-covered \
+		$(if $(ARGS),$(ARGS),--cov-fail-under=85)
 
 lint: $(DEV) ## ruff, mypy --strict
 	@$(BIN)/ruff check .

@@ -57,6 +57,7 @@ def test_the_file_does_not_grow_once_it_is_full(store, tmp_path):
 
 
 @pytest.mark.no_cover  # much of the same
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_a_stop_ends_it_after_its_page(store):
     for version in range(1100):
         upload(store, version, NOW + timedelta(milliseconds=version))

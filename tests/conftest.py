@@ -25,16 +25,3 @@ def pytest_collection_modifyitems(items):
         if function in seen:
             item.add_marker("no_cover")
         seen.add(function)
-    items[:] = _spread(items)
-
-
-def _spread(items):
-    """The torture evenly between the others: it waits, they compute."""
-    torture = [item for item in items if item.path.parent.name == "torture"]
-    others = [item for item in items if item.path.parent.name != "torture"]
-    for item in torture:
-        item.add_marker("no_cover")
-    pace = max(1, len(others) // (len(torture) + 1))
-    for place, item in enumerate(torture):
-        others.insert(place * (pace + 1), item)
-    return others

@@ -82,7 +82,7 @@ class Leases:
 
     def renew(self) -> None:
         """Renews all leases, and lets go of what hangs. Raises StoreUnavailable."""
-        runs = {run.claim.delivery.id: run for run in self.running() if not self._hangs(run)}
+        runs = {run.claim.delivery.id: run for run in self.running() if not self._gave_up(run)}
         claims = [run.claim for run in runs.values()]
         with self.minded():
             ours = self._store.renew(claims, self._lease, self._clock())
@@ -99,8 +99,9 @@ class Leases:
         over. A worker that is certainly dead has no part in that: see `Store.reclaim`."""
         self._spared_until = monotonic() + BEATS * self.beat
 
-    def _hangs(self, run: Run) -> bool:
-        """Whether it has shown no sign for long. Then its thread, if it wakes, writes nothing."""
+    def _gave_up(self, run: Run) -> bool:
+        """Lets go of it when it has shown no sign for long: its thread, if it wakes, writes
+        nothing."""
         if monotonic() - run.sign <= self._longest:
             return False
         id_ = run.claim.delivery.id

@@ -88,6 +88,11 @@ def spares(postgresql: Server) -> Spares:
 @pytest.fixture(params=ENGINES)
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a new ledger, on each engine."""
+    yield from lent(request, tmp_path)
+
+
+def lent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty ledger of the engine that the parameter names, for one test."""
     if request.param == "sqlite":
         yield new_ledger(tmp_path / "relay.db")
         return

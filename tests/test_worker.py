@@ -308,6 +308,24 @@ def test_a_heartbeat_keeps_a_long_delivery(make_worker, store, shelf, delivery_i
     assert store.delivery(delivery_id).state == State.SUCCEEDED
 
 
+def test_a_delivery_in_the_foreground_keeps_its_lease(make_worker, store, shelf, delivery_id):
+    """As `relay import` runs it: of a worker that was not started."""
+    worker = make_worker(lease=timedelta(seconds=1))
+    renewed, renew = threading.Event(), store.renew
+
+    def watched(claims, *rest):
+        ours = renew(claims, *rest)
+        if ours == {delivery_id}:
+            renewed.set()
+            shelf.go_on.set()
+        return ours
+
+    store.renew = watched
+    shelf.go_on.clear()  # it goes on once its lease was renewed
+    assert isinstance(work(worker), Succeeded)
+    assert renewed.is_set()
+
+
 def test_a_stop_lets_a_delivery_end(worker, store, shelf, delivery_id):
     shelf.go_on.clear()
     worker.start()
@@ -341,12 +359,13 @@ def test_what_was_given_back_sends_nothing_more(worker, store, shelf, delivery_i
     assert shelf.created == 0, "its upload went on after another may have taken it up"
 
 
-def test_a_stop_has_the_time_from_when_it_was_asked_for(worker, shelf, delivery_id):
+def test_a_stop_has_the_time_from_when_it_was_asked_for(worker, store, shelf, delivery_id):
     shelf.go_on.clear()
     worker.start()
     assert shelf.entered.wait(10)
     worker.ask_to_stop(0)
     worker.stop(3600)  # does not return before the delivery has ended, or been given back
+    assert [one.outcome for one in store.attempts(delivery_id)] == ["released"]
     shelf.go_on.set()
 
 

@@ -27,14 +27,12 @@ from relay.model import (
     Verdict,
 )
 from relay.store import Accepted, Arrival, NewNotification, Store
-from tests.ledgers import Spares, new_ledger
+from tests.ledgers import ENGINES, lent
 from tests.postgresql import Server
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
 ROUTED = (NewDelivery("exports#1", "prod", {"on_conflict": "skip"}, ("ops",)),)
-
-ENGINES = ("sqlite", "postgresql")
 
 
 class Hands:
@@ -110,21 +108,15 @@ class Hands:
 @pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a new ledger on each engine: without tables, unless `store` is asked for."""
-    bare = "store" not in request.fixturenames
-    if request.param == "sqlite":
-        file = tmp_path / "relay.db"
-        yield f"sqlite:///{file}" if bare else new_ledger(file)
-        return
-    if bare:
+    if "store" in request.fixturenames:
+        yield from lent(request, tmp_path)
+    elif request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/relay.db"
+    else:
         server: Server = request.getfixturevalue("postgresql")
         url = server.create()
         yield url
         server.drop(url)
-        return
-    spares: Spares = request.getfixturevalue("spares")
-    url = spares.take()
-    yield url
-    spares.give_back(url)
 
 
 @pytest.fixture

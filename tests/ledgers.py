@@ -51,7 +51,7 @@ class Spares:
         return self._server.create(self._template.rpartition("/")[2])
 
     def give_back(self, url: str) -> None:
-        """It is emptied; one whose tables were changed goes."""
+        """It is emptied; one whose tables or version were changed goes."""
         if _emptied(url, self._tables):
             self._spare.append(url)
         else:
@@ -62,7 +62,8 @@ def _tables(url: str) -> list[tuple[str, str, str]]:
     columns = "SELECT table_name, column_name, data_type FROM information_schema.columns"
     indexes = "SELECT tablename, indexname, indexdef FROM pg_indexes"
     where = "WHERE {} = 'public'"
-    query = f"{columns} {where.format('table_schema')} UNION {indexes} "
+    version = "SELECT 'version', version_num, '' FROM alembic_version"
+    query = f"{columns} {where.format('table_schema')} UNION {version} UNION {indexes} "
     with psycopg.connect(url) as connection:
         return sorted(connection.execute(query + where.format("schemaname")))  # type: ignore[arg-type]
 

@@ -140,7 +140,8 @@ def plain(text: str, longest: int = LONGEST_VALUE) -> str:
     """
     if len(text) > 2 * _MOST_LOOKED_AT:
         text = text[:_MOST_LOOKED_AT] + text[-_MOST_LOOKED_AT:]
-    cleaned = " ".join("".join(map(_visible, text)).split())
+    shown = text if text.isprintable() else "".join(map(_visible, text))
+    cleaned = " ".join(shown.split())
     if len(cleaned) <= longest:
         return cleaned
     tail = longest // 2

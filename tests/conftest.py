@@ -1,5 +1,7 @@
 """What every test runs with."""
 
+import gc
+
 import pytest
 
 pytest_plugins = ["tests.postgresql", "tests.ledgers", "tests.internet"]
@@ -14,6 +16,17 @@ def pytest_runtest_makereport():
         for title, text in report.sections
     ]
     return report
+
+
+# Ten thousand tests are there to stay: collected without a look at what may go, and out of the
+# collector's sight when the first one runs.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):

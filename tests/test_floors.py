@@ -39,8 +39,8 @@ FLOORS = {
 BESIDE = {"relay.sandbox": {0, 1}, "relay.testing": {0, 1, 2}}
 """Packages beside the house, and the floors that they may import."""
 
-LATE = ("relay.cli", "relay.commands.*")
-"""Who may import ours inside functions: `relay --help` stays fast."""
+LATE = ("relay.cli", "relay.commands.*", "relay.store.migrate")
+"""Who may import ours inside functions: `relay --help` stays fast, and a start without Alembic."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import ClassVar
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from relay.errors import Rejected
-from relay.model import Delivery, Kind
+from relay.model import Delivery, Json, Kind
 from relay.store import DeliveryQuery, NotFound, Notification, Page, Store
 from relay.views import shapes
 from relay.views import shapes_places as places
@@ -27,13 +28,19 @@ def blueprint(front: Front) -> Blueprint:
     api = Blueprint("api", __name__, url_prefix=PREFIX)
     api.before_request(front.guard.check)
     api.before_request(front.guard.check_api_change)
-    described = document(PREFIX, mount(api, Api(front)))
+    mount(api, Api(front))
 
     @api.get("/openapi.json")
     def openapi() -> Response:
-        return jsonify(described)
+        return jsonify(described())
 
     return api
+
+
+@cache
+def described() -> Json:
+    """The OpenAPI document; made when it is asked for, for that takes as long as the whole app."""
+    return document(PREFIX, Api)
 
 
 class Api:

@@ -57,21 +57,16 @@ def offers(operation: Operation) -> Callable[[View], View]:
     return mark
 
 
-def mount(blueprint: Blueprint, views: object) -> list[Operation]:
-    """Puts every marked method of `views` at its address; returns the operations."""
-    operations = []
-    for name, view in inspect.getmembers(views, inspect.ismethod):
-        operation = getattr(view, "operation", None)
-        if operation is not None:
-            blueprint.add_url_rule(
-                operation.path, name, _bound(view, operation), methods=[operation.method]
-            )
-            operations.append(operation)
-    return operations
+def mount(blueprint: Blueprint, views: object) -> None:
+    """Puts every marked method of `views` at its address."""
+    for name, operation in _marked(type(views)):
+        answer = _bound(getattr(views, name), operation)
+        blueprint.add_url_rule(operation.path, name, answer, methods=[operation.method])
 
 
-def document(prefix: str, operations: Iterable[Operation]) -> Json:
-    """The OpenAPI 3.1 document of the operations, which all lie under `prefix`."""
+def document(prefix: str, views: type) -> Json:
+    """The OpenAPI 3.1 document of the marked methods of `views`, which all lie under `prefix`."""
+    operations = (operation for _, operation in _marked(views))
     every = sorted(operations, key=lambda one: (one.path, one.method))
     refs, definitions = models_json_schema(
         list(_models(every)), ref_template="#/components/schemas/{model}"
@@ -91,6 +86,11 @@ def document(prefix: str, operations: Iterable[Operation]) -> Json:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _marked(views: type) -> list[tuple[str, Operation]]:
+    methods = inspect.getmembers(views, inspect.isfunction)
+    return [(name, view.operation) for name, view in methods if hasattr(view, "operation")]
 
 
 def _bound(view: Callable[..., Any], operation: Operation) -> Callable[..., Response]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,18 +13,38 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from relay.errors import ConfigError
 from relay.model import Kind, State, Succeeded, Verdict
 from relay.store import Store, StoreUnavailable
+from relay.store.migrate import VERSIONS, newest
 from relay.store.schema import metadata
+from tests.ledgers import new_ledger
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_schema(store):
     with store._database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_the_newest_version_is_the_one_that_alembic_finds():
+    config = Config()
+    config.set_main_option("script_location", str(VERSIONS.parent))
+    assert newest() == ScriptDirectory.from_config(config).get_current_head()
+
+
+def test_a_start_that_finds_the_newest_tables_does_not_import_alembic(tmp_path):
+    url = new_ledger(tmp_path / "relay.db")
+    code = (
+        "import sys; from relay.store import Store; "
+        f"store = Store.open({url!r}); store.migrate(); store.ping(); store.close(); "
+        "print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_partial_indexes_are_partial(store):

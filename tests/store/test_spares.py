@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from relay.store import Store
+from tests.ledgers import Spares
 
 LEFT = {
     "a row": "INSERT INTO digests VALUES ('target', 'ours', 'theirs')",
@@ -31,3 +32,24 @@ def test_the_next_one_finds_an_empty_ledger_of_this_version(spares, left):
     store.ping()
     store.close()
     spares.give_back(following)
+
+
+def test_what_was_only_filled_is_lent_again(spares):
+    url = spares.take()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(LEFT["a row"])
+    spares.give_back(url)
+    assert spares.take() == url
+    spares.give_back(url)
+
+
+def test_one_through_which_many_rows_went_goes(postgresql, monkeypatch):
+    spares = Spares(postgresql)
+    monkeypatch.setattr(Spares, "MOST", 1)
+    lent = []
+    for _ in range(3):
+        lent.append(spares.take())
+        with psycopg.connect(lent[-1], autocommit=True) as connection:
+            connection.execute(LEFT["a row"])
+        spares.give_back(lent[-1])
+    assert lent[0] == lent[1] != lent[2]

@@ -5,12 +5,30 @@ import threading
 from contextlib import contextmanager
 
 import jsonschema
+from jinja2 import BytecodeCache
 from web_ledger import Clock, Desk, Hand, settings_for
 from werkzeug.serving import make_server
 
 from relay.app import create_app
 from relay.store import Store
 from tests.ledgers import new_ledger
+
+
+class Compiled(BytecodeCache):
+    """The templates, compiled once for all apps of this process."""
+
+    def __init__(self):
+        self.code = {}
+
+    def load_bytecode(self, bucket):
+        if code := self.code.get((bucket.key, bucket.checksum)):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket):
+        self.code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+COMPILED = Compiled()
 
 
 class Web:
@@ -25,6 +43,7 @@ class Web:
         self.desk = Desk(self.settings, self.store, self.clock)
         self.hand = Hand(self.desk)
         self.app = create_app(self.settings, self.store, self.desk, clock=self.clock)
+        self.app.jinja_env.bytecode_cache = COMPILED
         self.client = self.app.test_client()
 
     def get(self, path, **options):

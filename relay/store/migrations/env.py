@@ -1,4 +1,4 @@
-"""Alembic's way in: relay/store/migrate.py hands it a connection inside a transaction."""
+"""Alembic's way in: relay/store/upgrade.py hands it a connection inside a transaction."""
 
 from __future__ import annotations
 

@@ -1,0 +1,44 @@
+"""Alembic at work on the ledger: imported only where there is something for it to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from relay.errors import ConfigError
+from relay.model import Text
+
+
+def upgrade(connection: Connection) -> None:
+    """Brings the tables to the newest version, in the transaction of `connection`.
+
+    Raises ConfigError when their version is none of ours.
+    """
+    config = Config()
+    folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
+    config.set_main_option("script_location", folder)
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None:
+        _refuse_newer(ScriptDirectory.from_config(config), current)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _refuse_newer(scripts: ScriptDirectory, current: str) -> None:
+    if current in {script.revision for script in scripts.walk_revisions()}:
+        return
+    raise ConfigError(
+        "database.url",
+        Text(
+            f"The database was written by a newer Relay (its version is {current})",
+            f"数据库由更新版本的 Relay 写入（版本 {current}）",
+        ),
+        Text(
+            "Run that Relay, or name another database.", "请使用新版本的 Relay，或改用其他数据库。"
+        ),
+    )

@@ -6,6 +6,7 @@ Nothing in relay/ knows of any of this: functions are wrapped here, before the c
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import mmap
 import os
@@ -22,7 +23,7 @@ from typing import Any, TypedDict
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
-    "boto3 gunicorn.app.wsgiapp gunicorn.workers.gthread psycopg alembic.command relay.cli "
+    "gunicorn.app.wsgiapp gunicorn.workers.gthread psycopg alembic.command relay.cli "
     "relay.wsgi relay.server relay.commands.serve relay.commands.work relay.commands.migrate "
     "relay.commands.scan relay.targets.functiongraph relay.channels.webhook relay.channels.slack "
     "handlers.s3 handlers.local tests.torture.points tests.torture.disk"
@@ -58,9 +59,13 @@ class Order(TypedDict, total=False):
 def preload() -> None:
     for name in MODULES.split():
         importlib.import_module(name)
-    import boto3  # the first client reads a mountain of JSON, which all children then share
+    from handlers.s3 import AnyS3Settings, Handler
 
-    boto3.client("s3", region_name="us-east-1").close()
+    # The first client reads a mountain of JSON, which all children then share.
+    keys = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
+    Handler("exports", AnyS3Settings.model_validate({"kind": "s3", **keys})).close()
+    gc.collect()
+    gc.freeze()  # and what the collector does not touch
 
 
 def run(order: Order) -> None:

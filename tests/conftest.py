@@ -1,8 +1,15 @@
 """What every test runs with."""
 
 import gc
+import os
+import sys
+import threading
 
+import hypothesis
 import pytest
+
+WHOLE = ("tests/end_to_end/", "tests/import_path/", "tests/limits/", "tests/test_housekeeping.py")
+WAITING = (*WHOLE, "tests/deploy/", "tests/browser/", "tests/store/test_processes.py")
 
 pytest_plugins = ["tests.postgresql", "tests.ledgers", "tests.internet"]
 
@@ -18,6 +25,10 @@ def pytest_runtest_makereport():
     return report
 
 
+# No test is failed for a moment in which the machine did something else.
+hypothesis.settings.register_profile("relay", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("relay")
+
 # Ten thousand tests are there to stay: collected without a look at what may go, and out of the
 # collector's sight when the first one runs.
 gc.disable()
@@ -30,11 +41,45 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Of a test's cases the first one is measured: the others walk nearly the same lines, and to
-    be measured costs them half as much again."""
+    """Of a test's cases the first one is measured: the others walk nearly the same lines. Nor are
+    those that drive the whole house: their lines are walked by the tests of its parts. To be
+    measured costs a test half as much again."""
     seen = set()
     for item in items:
         function = item.nodeid.partition("[")[0]
-        if function in seen:
+        if function in seen or function.startswith(WHOLE):
             item.add_marker("no_cover")
         seen.add(function)
+    spread(items)
+
+
+def spread(items):
+    """Each process that runs tests begins with its share of those that wait, so that in the end
+    there are only short ones left to be divided."""
+    share = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    files = list(dict.fromkeys(map(file_of, items)))
+    files.sort(key=lambda file: not file.startswith(WAITING))
+    turns = {file: (number % share, number) for number, file in enumerate(files)}
+    items.sort(key=lambda item: turns[file_of(item)])
+
+
+def file_of(item):
+    return item.nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """pytest-cov would stop and start the whole measuring around each test that is not measured,
+    and go through every thread that ever was: after a thousand tests that takes longer than they
+    do. Here the tracer is laid aside, and taken up again."""
+    if not item.get_closest_marker("no_cover"):
+        return (yield)
+    item.own_markers = [mark for mark in item.own_markers if mark.name != "no_cover"]
+    tracer, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
+        threading.settrace(of_threads)

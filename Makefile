@@ -27,7 +27,7 @@ run: $(RUN) ## the main job, embedded: relay demo (ARGS=--once ends by itself)
 test: $(DEV) browser postgresql ## all tests, with coverage (ARGS="-k words" chooses)
 	@$(BIN)/python -m pytest -n 4 --dist worksteal --cov --cov-report=term:skip-covered \
 		$(if $(ARGS),,--cov-fail-under=85 --ignore=tests/torture) $(ARGS)
-	@$(if $(ARGS),,$(BIN)/python -m pytest -n 6 --dist worksteal tests/torture)
+	@$(if $(ARGS),,$(BIN)/python -m pytest -n 8 --dist worksteal tests/torture)
 
 lint: $(DEV) ## ruff, mypy --strict
 	@$(BIN)/ruff check .

@@ -34,6 +34,18 @@ hypothesis.settings.load_profile("relay")
 gc.disable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What importing our modules walks is measured in one process; tests import much else."""
+    tracers = sys.gettrace(), threading.gettrace()
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
+        trace(None, None)
+    try:
+        return (yield)
+    finally:
+        trace(*tracers)
+
+
 def pytest_collection_finish():
     gc.collect()
     gc.freeze()
@@ -75,11 +87,14 @@ def pytest_runtest_protocol(item):
     if not item.get_closest_marker("no_cover"):
         return (yield)
     item.own_markers = [mark for mark in item.own_markers if mark.name != "no_cover"]
-    tracer, of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
+    tracers = sys.gettrace(), threading.gettrace()
+    trace(None, None)
     try:
         return (yield)
     finally:
-        sys.settrace(tracer)
-        threading.settrace(of_threads)
+        trace(*tracers)
+
+
+def trace(here, in_threads):
+    sys.settrace(here)
+    threading.settrace(in_threads)

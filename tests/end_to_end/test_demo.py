@@ -63,13 +63,10 @@ def test_a_refusal_is_told_truly_and_ends_with_one(arguments, words):
     assert "message to slack: posted" in done.stdout
 
 
-def test_a_passing_trouble_is_survived():
-    done = demo("--fault", "import:status=503,code=FSS.0503,times=1")
-    assert done.returncode == 0, done.stdout
-    assert "attempt 1 failed" in done.stdout
-
-
 def test_it_needs_no_configuration_and_minds_none(tmp_path):
+    """Nor what the folder for temporary files is called."""
+    folder = tmp_path / 'a "b" ${c} \\d $${e 函数'
+    folder.mkdir()
     broken = tmp_path / "config"
     broken.write_text("this is [no configuration")
     proxies = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -81,14 +78,17 @@ def test_it_needs_no_configuration_and_minds_none(tmp_path):
         AWS_CONFIG_FILE=str(broken),
         AWS_SHARED_CREDENTIALS_FILE=str(broken),
         AWS_RETRY_MODE="nonsense",
+        TMPDIR=str(folder),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
+    assert not list(folder.iterdir())
 
 
-def test_a_terminal_that_lacks_its_marks_is_told_all_the_same():
+def test_a_passing_trouble_is_survived_and_told_on_a_terminal_that_lacks_its_marks():
+    trouble = ("--fault", "import:status=503,code=FSS.0503,times=1")
     done = subprocess.run(
-        [sys.executable, "-m", "relay", "demo", "--once"],
+        [sys.executable, "-m", "relay", "demo", "--once", *trouble],
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": "gbk"},
         capture_output=True,
@@ -96,15 +96,8 @@ def test_a_terminal_that_lacks_its_marks_is_told_all_the_same():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert b"attempt 1 failed" in done.stdout
     assert b"imported and told: urn:fss:" in done.stdout
-
-
-def test_the_folder_for_temporary_files_may_be_called_anything(tmp_path):
-    folder = tmp_path / 'a "b" ${c} \\d $${e 函数'
-    folder.mkdir()
-    done = demo(TMPDIR=str(folder))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not list(folder.iterdir())
 
 
 def test_a_fault_that_is_none_is_a_usage_error_before_anything_is_started():

@@ -1,4 +1,7 @@
-"""kill -9 at any moment, restart: the delivery ends, one effective import, no false failure."""
+"""kill -9 at any moment, restart: the delivery ends, one effective import, no false failure.
+
+The torture's K1 and K2 do the same at every point, many times, on both engines.
+"""
 
 import json
 import random
@@ -7,7 +10,7 @@ import pytest
 
 from relay.model import Incoming, Kind, State, utc_now
 
-POINTS = ("accepted", "opening", "uploading", "applied", "posting", "told")
+POINTS = ("uploading", "applied", "posting")
 
 
 def announce(world, record):
@@ -20,23 +23,17 @@ def announce(world, record):
 def prepare(world, point):
     """Slows down the step in which the relay is to be killed; returns how to see it there."""
     sandbox, inbox = world.sandbox, world.inbox
-    if point == "accepted":
-        return world.imports
-    if point == "opening":
-        return lambda: any(one.state == State.RUNNING for one in world.imports())
     if point == "uploading":
         sandbox.fault(operation="import", trickle=200_000, times=1)
         return lambda: world.received() > 50_000
     if point == "applied":
         sandbox.fault(operation="import", delay=30, times=1)
         return lambda: "hello" in sandbox.functions
-    if point == "posting":
-        inbox.fault(operation="webhook", delay=30, times=1)
-        return lambda: any(
-            one.state == State.RUNNING and one.destination == "ops"
-            for one in world.deliveries(Kind.MESSAGE)
-        )
-    return lambda: world.told("import.succeeded")
+    inbox.fault(operation="webhook", delay=30, times=1)
+    return lambda: any(
+        one.state == State.RUNNING and one.destination == "ops"
+        for one in world.deliveries(Kind.MESSAGE)
+    )
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -57,7 +54,7 @@ def test_a_kill_at_this_point_loses_nothing_and_doubles_nothing(make_world, tool
     check(world, delivery)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0])
 def test_kills_at_random_moments_lose_nothing_and_double_nothing(make_world, tools, seed):
     """Several kills in a row, at moments that a seed chooses, in an import made slow."""
     world = make_world(lease="3s")

@@ -16,7 +16,7 @@ from relay.sandbox.faults import FaultFields
 
 from .conftest import World, code_of, until
 
-IMPORTS = int(os.environ.get("CHAOS_IMPORTS", "300"))
+IMPORTS = int(os.environ.get("CHAOS_IMPORTS", "200"))
 """CI has two cores and twelve minutes; a thousand take these a minute and a half."""
 
 CALLS = IMPORTS * 9 // 5

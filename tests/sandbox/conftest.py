@@ -36,7 +36,7 @@ def zipped(files: dict[str, bytes | str]) -> bytes:
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w") as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content)  # the same bytes at any time
     return memory.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sys
@@ -19,7 +20,13 @@ from relay.model import (
     Verdict,
     utc_now,
 )
-from relay.store import Arrival, NewNotification, Store, StoreUnavailable
+from relay.store import (
+    Arrival,
+    NewNotification,
+    Store,
+    StoreUnavailable,
+    upgrade,  # noqa: F401 - before it is forked, not in each
+)
 
 LEASE = timedelta(seconds=30)
 
@@ -74,13 +81,36 @@ def fill(store: Store, path: str) -> None:
     say("kept", *accept_one(store, "after.zip"))
 
 
-def main(act: str, url: str, *more: str) -> None:
-    store = Store.open(url)
-    if act == "migrate":
+def migrate(url: str, number: str) -> None:
+    """That many processes, which all begin in the same moment."""
+    begin, start = os.pipe()
+    children = [pid for _ in range(int(number)) if (pid := _migrating(url, begin, start))]
+    os.close(start)
+    for pid in children:
+        say("migrated", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _migrating(url: str, begin: int, start: int) -> int:
+    if pid := os.fork():
+        return pid
+    code = 1
+    try:
+        os.close(start)
+        os.read(begin, 1)  # until the parent has closed it
+        store = Store.open(url)
         store.migrate()
-        say("migrated")
-    else:
-        {"accept": accept, "claim": claim, "hold": hold, "fill": fill}[act](store, *more)
+        store.close()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def main(act: str, url: str, *more: str) -> None:
+    if act == "migrate":
+        migrate(url, *more)
+        return
+    store = Store.open(url)
+    {"accept": accept, "claim": claim, "hold": hold, "fill": fill}[act](store, *more)
     store.close()
 
 

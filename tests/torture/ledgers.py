@@ -110,7 +110,7 @@ def silent_chat(run: Run) -> None:
         posted = len(world.inbox.messages)
         waiting = world.ledger.counts().get(("message", "pending"), 0)
         world.inbox.faults.clear()
-        world.settle(run.size(60, 300))
+        world.settle(run.size(120, 300))  # nothing is told for a minute after a digest
         after = [one.json for one in world.inbox.messages if one.status == 204 and one.json]
         digests = [len(one["data"]["deliveries"]) for one in after if one["type"] == "digest"]
         run.runs = number

@@ -177,7 +177,7 @@ class World:
             waiting = sum(n for (_, state), n in counts.items() if state in ("pending", "running"))
             return there >= wanted and not waiting
 
-        until(over, within, lambda: f"{wanted} wanted: {self.ledger.counts()}\n{self.log()}", 0.05)
+        until(over, within, lambda: f"{wanted} wanted: {self.ledger.counts()}\n{self.log()}", 0.1)
 
     def quiet(self) -> None:
         """Waits until the sandbox has written down every call: some it answers late on purpose.

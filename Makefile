@@ -25,7 +25,7 @@ run: $(RUN) ## the main job, embedded: relay demo (ARGS=--once ends by itself)
 	@$(BIN)/python -m relay demo $(ARGS)
 
 test: $(DEV) browser postgresql ## all tests, with coverage (ARGS="-k words" chooses)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal --cov --cov-report=term:skip-covered \
+	@$(BIN)/python -m pytest -n 5 --dist worksteal --cov --cov-report=term:skip-covered \
 		$(if $(ARGS),,--cov-fail-under=85 --ignore=tests/torture) $(ARGS)
 	@$(if $(ARGS),,$(BIN)/python -m pytest -n 8 --dist worksteal tests/torture)
 
@@ -63,7 +63,7 @@ define system
 endef
 
 clean: ## remove what make made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* .lint.log build *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* .lint.log .system.log build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -9,6 +9,10 @@ import hypothesis
 import pytest
 
 WHOLE = ("tests/end_to_end/", "tests/import_path/", "tests/limits/", "tests/test_housekeeping.py")
+OFTEN = (
+    *("tests/store/test_quiet.py", "tests/store/test_retention.py", "tests/store/test_order.py"),
+    *("tests/channels/test_robots.py", "tests/handlers/test_s3_family.py", "tests/notifications/"),
+)
 WAITING = (*WHOLE, "tests/deploy/", "tests/browser/", "tests/store/test_processes.py")
 
 pytest_plugins = ["tests.postgresql", "tests.ledgers", "tests.internet"]
@@ -53,13 +57,13 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Of a test's cases the first one is measured: the others walk nearly the same lines. Nor are
-    those that drive the whole house: their lines are walked by the tests of its parts. To be
-    measured costs a test half as much again."""
+    """Of a test's cases the first one is measured: the others walk nearly the same lines. Not
+    measured are those that drive the whole house, for their lines are walked by the tests of its
+    parts, and those that walk few lines often. To be measured costs half as much again."""
     seen = set()
     for item in items:
         function = item.nodeid.partition("[")[0]
-        if function in seen or function.startswith(WHOLE):
+        if function in seen or function.startswith(WHOLE + OFTEN):
             item.add_marker("no_cover")
         seen.add(function)
     spread(items)

@@ -70,13 +70,18 @@ def pytest_collection_modifyitems(items):
 
 
 def spread(items):
-    """Each process that runs tests begins with its share of those that wait, so that in the end
-    there are only short ones left to be divided."""
+    """Each process that runs tests gets an equal part of the list at first: each part begins with
+    its share of those that wait, so that only short ones are left to be divided in the end."""
     share = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    files = list(dict.fromkeys(map(file_of, items)))
-    files.sort(key=lambda file: not file.startswith(WAITING))
-    turns = {file: (number % share, number) for number, file in enumerate(files)}
-    items.sort(key=lambda item: turns[file_of(item)])
+    waiting = [item for item in items if item.nodeid.startswith(WAITING)]
+    short = [item for item in items if not item.nodeid.startswith(WAITING)]
+    turns = {file: n % share for n, file in enumerate(dict.fromkeys(map(file_of, waiting)))}
+    parts = [[item for item in waiting if turns[file_of(item)] == n] for n in range(share)]
+    for part in parts:
+        room = max(0, len(items) // share - len(part))
+        part.extend(short[:room])
+        del short[:room]
+    items[:] = [item for part in parts for item in part] + short
 
 
 def file_of(item):

@@ -66,7 +66,7 @@ def burst(run: Run) -> None:
         run.must(set(told["statuses"]) <= {"200", "503"}, f"answers: {told['statuses']}")
         run.must(told["told when"] == told["statuses"].get("503", 0), "a 503 without Retry-After")
         run.must(rss < 256, f"{rss} MiB")
-        run.must(recovered <= 5, f"recovered after {recovered:.1f} s")
+        run.must(recovered <= run.size(30, 5), f"recovered after {recovered:.1f} s")
         world.tell(lambda: child.url, [u for u in uploads if u.name not in world.record.accepted])
         world.settle(run.size(120, 600))
 

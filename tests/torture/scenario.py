@@ -32,6 +32,8 @@ class Run:
     broken: list[str] = field(default_factory=list)
 
     def size(self, quick: int, full: int) -> int:
+        """Of how much there is, and of how long something may take: the short sweep has less of
+        the one and more of the other, for it shares its cores."""
         return quick if self.quick else full
 
     @contextmanager

@@ -118,7 +118,7 @@ def lost_at_source(run: Run) -> None:
         run.runs = number
         run.figures |= {"never sent": len(silent), "found within s": round(found_within, 1)}
         run.figures |= {"list calls": listed, "scans": rounds}
-        run.must(found_within <= every + 5, f"found after {found_within:.0f} s")
+        run.must(found_within <= every + run.size(20, 5), f"found after {found_within:.0f} s")
         run.must(listed <= pages * rounds, f"{listed} list calls in {rounds} scans")
 
 

@@ -11,6 +11,8 @@ STAMP = $(VENV)/.$(1)-$(shell cat requirements.txt requirements-dev.txt pyprojec
 RUN := $(call STAMP,run)
 DEV := $(call STAMP,dev)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Python compiles what it imports, which is a fraction of what comes.
+INSTALL := $(PIP) install --no-compile
 BENCHMARKS := $(wildcard tests/benchmarks/bench_*.py)
 
 .DEFAULT_GOAL := help
@@ -73,10 +75,10 @@ $(BIN)/python:
 
 $(RUN): | $(BIN)/python
 	@echo "installing what Relay runs on"
-	@$(PIP) install -r requirements.txt && $(PIP) install --no-deps -e .
+	@$(INSTALL) -r requirements.txt && $(INSTALL) --no-deps -e .
 	@rm -f $(VENV)/.run-* && touch $@
 
 $(DEV): $(RUN)
 	@echo "installing what its tests need"
-	@$(PIP) install -r requirements-dev.txt
+	@$(INSTALL) -r requirements-dev.txt
 	@rm -f $(VENV)/.dev-* && touch $@

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from relay.store import Store
+from relay.store.schema import metadata
 from tests.postgresql import Server
 
 ENGINES = ("sqlite", "postgresql")
@@ -45,7 +47,8 @@ class Spares:
         self._server = server
         self._template = server.create()
         _migrate(self._template)
-        self._made = _made(self._template)
+        with psycopg.connect(self._template) as connection:
+            self._made = _made(connection)
         self._spare: list[str] = []
         self._gone: Counter[str] = Counter()
 
@@ -65,23 +68,22 @@ class Spares:
             self._server.drop(url)
 
 
-Made = list[tuple[str, str, str]]
-"""What migrating makes: columns, indexes, and the version."""
+Made = tuple[str, int, int, int, int]
+"""The version, and what changes with any table, column or index, or when they are made anew."""
 
 
-def _made(url: str) -> Made:
-    columns = "SELECT table_name, column_name, data_type FROM information_schema.columns"
-    indexes = "SELECT tablename, indexname, indexdef FROM pg_indexes"
-    where = "WHERE {} = 'public'"
-    version = "SELECT 'alembic_version', version_num, '' FROM alembic_version"
-    query = f"{columns} {where.format('table_schema')} UNION {version} UNION {indexes} "
-    with psycopg.connect(url) as connection:
-        return sorted(connection.execute(query + where.format("schemaname")))  # type: ignore[arg-type]
+def _made(connection: psycopg.Connection[Any]) -> Made:
+    row = connection.execute(
+        "SELECT (SELECT max(version_num) FROM alembic_version), "
+        "count(*), max(oid)::bigint, sum(relnatts), sum(relfilenode::bigint) FROM pg_class"
+    ).fetchone()
+    assert row is not None
+    made: Made = row
+    return made
 
 
 def _emptied(url: str, made: Made) -> int | None:
     """How many rows were deleted; none: its tables are not as they were made."""
-    tables = sorted({name for name, *_ in made} - {"alembic_version"})
     name = url.rpartition("/")[2]
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     try:
@@ -89,8 +91,9 @@ def _emptied(url: str, made: Made) -> int | None:
             connection.execute(f"{others} AND datname = '{name}'")  # type: ignore[arg-type]
             # In any order, and with nothing counted.
             connection.execute("SET session_replication_role = replica")
-            deleted = [connection.execute(f"DELETE FROM {table}") for table in tables]  # type: ignore[arg-type]
-        return sum(one.rowcount for one in deleted) if _made(url) == made else None
+            deleted = [connection.execute(f"DELETE FROM {table}") for table in metadata.tables]  # type: ignore[arg-type]
+            same = _made(connection) == made
+        return sum(one.rowcount for one in deleted) if same else None
     except psycopg.Error:
         return None
 

@@ -91,9 +91,8 @@ def cli(config: Path | None) -> None:
 
 def main() -> None:
     """The console script `relay`, and `python -m relay`."""
-    gc.set_threshold(
-        20_000, 20, 50
-    )  # what is imported stays: to look through it took a fifth of it
+    # What is imported stays: to look through it again and again took a fifth of a start.
+    gc.set_threshold(20_000, 20, 50)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a character (GBK has no check mark) is shown its number.

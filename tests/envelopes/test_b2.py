@@ -74,7 +74,10 @@ def test_one_right_signature_of_several_is_enough(door, signature):
 
 def test_the_secret_is_taken_as_it_stands_even_when_it_looks_like_base64(make_door):
     secret = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0"
-    make_door(accept=["b2"], secret=secret).accept(request(BODY, b2(secret, BODY)))
+    door = make_door(accept=["b2"], secret=secret)
+    door.accept(request(BODY, b2(secret, BODY)))
+    [kept] = door.kept()
+    assert kept.envelopes == ("b2",)
 
 
 @pytest.mark.parametrize(

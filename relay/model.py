@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 Json = dict[str, Any]
 
@@ -60,6 +60,21 @@ class Trigger(StrEnum):
 
     AUTOMATIC = "automatic"
     MANUAL = "manual"
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended, as it is stored, counted and shown."""
+
+    SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    RETRY = "retry"
+    LOST = "lost"
+    """The worker died."""
+    HUNG = "hung"
+    """The attempt showed no activity for too long."""
+    RELEASED = "released"
+    """The worker stopped and returned the delivery."""
 
 
 class Text(NamedTuple):
@@ -240,6 +255,8 @@ class Succeeded:
     result: Json
     answer: str | None = None
 
+    attempt_outcome: ClassVar = AttemptOutcome.SUCCEEDED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Met:
@@ -257,6 +274,8 @@ class Skipped(_Met):
     reason: str
     result: Json = field(default_factory=dict)
 
+    attempt_outcome: ClassVar = AttemptOutcome.SKIPPED
+
 
 @dataclass(frozen=True, slots=True)
 class Failed(_Met):
@@ -265,6 +284,8 @@ class Failed(_Met):
     problem: Problem
     answer: str | None = None
     result: Json = field(default_factory=dict)
+
+    attempt_outcome: ClassVar = AttemptOutcome.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +301,8 @@ class Retry(_Met):
     answer: str | None = None
     result: Json = field(default_factory=dict)
     counts: bool = True
+
+    attempt_outcome: ClassVar = AttemptOutcome.RETRY
 
     def last(self) -> Failed:
         """What it is when it is not tried again."""

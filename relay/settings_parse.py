@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from relay.errors import ConfigError
 from relay.settings_file import FromEnvironment, Place, Tree, dotted, expand, suggest
+from relay.settings_tables import OWN_TABLES
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -39,7 +40,6 @@ _WORDS = {
 _DESCRIBED = ("missing", "string_pattern_mismatch")
 """Errors that the setting's description says more about."""
 _SHORTEST_SECRET = 4
-_OUR_TABLES = "relay.settings_tables"
 
 
 class Parser:
@@ -112,7 +112,7 @@ class Parser:
         for detail in error.errors(include_url=False):
             told.setdefault(_real(detail["loc"], prepared), []).append(detail)
         # Our own words quote no value, and their examples may look like one.
-        stranger = model.__module__ != _OUR_TABLES
+        stranger = model not in OWN_TABLES
         hidden = sorted(_leaves(prepared, model), key=len, reverse=True) if stranger else ()
         for place, details in told.items():
             if any((*at, *place)[: len(broken)] == broken for broken in self.tree.broken):

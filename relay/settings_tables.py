@@ -256,6 +256,10 @@ class Settings(Table):
     routes: tuple[Route, ...] = Field((), description="first match wins")
 
 
+OWN_TABLES = frozenset({Settings, Route, SourceSettings, TargetSettings, ChannelSettings})
+"""Tables without a key of a plug-in: their error messages never quote a value."""
+
+
 def settings_table() -> Iterator[tuple[str, str, str]]:
     """Every setting of ours for the documents: its path, its default as JSON, its sentence.
 

@@ -247,7 +247,7 @@ class Worker:
     def _tell(self, claim: Claim, outcome: Outcome, seconds: float, due: datetime | None) -> None:
         delivery = claim.delivery
         self.meters.attempt(delivery.kind, seconds)
-        word = type(outcome).__name__.lower()
+        word = outcome.attempt_outcome
         ids = {"delivery": delivery.id, "kind": delivery.kind, "attempt": claim.attempt}
         told = {**ids, "destination": delivery.destination, "seconds": round(seconds, 3)}
         if isinstance(outcome, Retry | Failed):

@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from relay.model import Claim, Event, Kind, State
+from relay.model import AttemptOutcome, Claim, Event, Kind, State
 from relay.store.engine import Part
 from relay.store.gates import Keeper, Lane, Limits
 from relay.store.rows import AnyRow, to_delivery, to_event
@@ -30,7 +30,13 @@ from relay.units import Allowance
 
 NO_RATES: Mapping[Lane, Allowance] = {}
 
-_UNCERTAIN = ("retry", "lost", "hung", "failed", "released")
+_UNCERTAIN = (
+    AttemptOutcome.RETRY,
+    AttemptOutcome.LOST,
+    AttemptOutcome.HUNG,
+    AttemptOutcome.FAILED,
+    AttemptOutcome.RELEASED,
+)
 """Outcomes after which the destination may have been reached all the same.
 
 `released` too: a worker that stops gives back what it does not wait for any longer.
@@ -53,8 +59,12 @@ _LATELY = timedelta(hours=1)
 _DEATHS = 1000
 """Lost attempts that are looked at, the newest ones."""
 
-_WELL = ("succeeded", "skipped", "retry")
+_WELL = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED, AttemptOutcome.RETRY)
 """Outcomes of what does not kill its worker. A failure may be that it did so too often."""
+
+
+SETTLED = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
+"""Outcomes that leave no doubt about what the destination holds."""
 
 
 class Claims(Part):
@@ -86,7 +96,7 @@ class Claims(Part):
             if row is None:
                 return None
             if row.state == State.RUNNING:
-                close_attempt(connection, row.id, row.attempts, "lost", now)
+                close_attempt(connection, row.id, row.attempts, AttemptOutcome.LOST, now)
             lane = row.kind, row.destination
             if lane in rates:
                 Keeper(self._database, connection, lane).spend(rates[lane], now)
@@ -126,7 +136,7 @@ class Claims(Part):
                 query.where(RUNNING, deliveries.c.owner == owner).with_for_update()
             ).all()
             for row in rows:
-                close_attempt(connection, row.id, row.attempts, "lost", now)
+                close_attempt(connection, row.id, row.attempts, AttemptOutcome.LOST, now)
                 connection.execute(
                     update(deliveries).where(deliveries.c.id == row.id).values(**idle(now))
                 )
@@ -138,7 +148,8 @@ class Claims(Part):
             back = idle(now) | {"tries": deliveries.c.tries - 1}
             if not change(connection, claim, **back):
                 return False
-            close_attempt(connection, claim.delivery.id, claim.delivery.attempts, "released", now)
+            ended = claim.delivery.id, claim.delivery.attempts, AttemptOutcome.RELEASED
+            close_attempt(connection, *ended, now)
             return True
 
     def turn_back(self, by: timedelta, now: datetime) -> None:
@@ -187,7 +198,7 @@ def close_attempt(
     connection: Connection,
     delivery_id: str,
     number: int,
-    outcome: str,
+    outcome: AttemptOutcome,
     now: datetime,
     **more: object,
 ) -> None:
@@ -229,7 +240,7 @@ def _earlier(connection: Connection, delivery_id: str) -> datetime | None:
     its = attempts.c.delivery_id == delivery_id
     settled = (
         select(func.coalesce(func.max(attempts.c.number), 0))
-        .where(its, attempts.c.outcome.in_(("succeeded", "skipped")))
+        .where(its, attempts.c.outcome.in_(SETTLED))
         .scalar_subquery()
     )
     query = select(func.min(attempts.c.started)).where(
@@ -243,12 +254,12 @@ def _bad_ends(connection: Connection, delivery_id: str, number: int) -> tuple[in
     before = attempts.c.delivery_id == delivery_id, attempts.c.number < number
     ended = (
         select(func.coalesce(func.max(attempts.c.number), 0))
-        .where(*before, attempts.c.outcome.not_in(("lost", "hung")))
+        .where(*before, attempts.c.outcome.not_in((AttemptOutcome.LOST, AttemptOutcome.HUNG)))
         .scalar_subquery()
     )
     query = select(attempts.c.outcome).where(*before, attempts.c.number > ended)
     ends = connection.execute(query).scalars().all()
-    return ends.count("lost"), ends.count("hung")
+    return ends.count(AttemptOutcome.LOST), ends.count(AttemptOutcome.HUNG)
 
 
 def _unlucky(connection: Connection, row: AnyRow, now: datetime) -> bool:
@@ -264,7 +275,7 @@ def _unlucky(connection: Connection, row: AnyRow, now: datetime) -> bool:
         .where(
             attempts.c.kind == row.kind,
             attempts.c.destination == row.destination,
-            attempts.c.outcome == "lost",
+            attempts.c.outcome == AttemptOutcome.LOST,
             attempts.c.finished > now - _LATELY,
         )
         .order_by(attempts.c.finished.desc())

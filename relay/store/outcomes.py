@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from relay.errors import NothingToDo
 from relay.ids import new_id
 from relay.model import (
+    AttemptOutcome,
     Claim,
     Failed,
     Kind,
@@ -66,7 +67,7 @@ class Outcomes(Part):
                 connection,
                 claim.delivery.id,
                 claim.delivery.attempts,
-                _word(outcome),
+                outcome.attempt_outcome,
                 now,
                 error=values["error"],
                 answer=_cut(None if isinstance(outcome, Skipped) else outcome.answer),
@@ -90,7 +91,8 @@ class Outcomes(Part):
         with self._database.write() as connection:
             if not change(connection, claim, **idle(now)):
                 return False
-            close_attempt(connection, claim.delivery.id, claim.delivery.attempts, "hung", now)
+            ended = claim.delivery.id, claim.delivery.attempts, AttemptOutcome.HUNG
+            close_attempt(connection, *ended, now)
             return True
 
 
@@ -137,10 +139,6 @@ def _new_values(outcome: Outcome, now: datetime, due: datetime | None) -> dict[s
             return {**over, **failed}
 
 
-def _word(outcome: Outcome) -> str:
-    return type(outcome).__name__.lower()
-
-
 def _cut(answer: str | None) -> str | None:
     if answer is None:
         return None
@@ -166,6 +164,7 @@ def _message(claim: Claim, message: NewMessage, now: datetime) -> dict[str, Any]
         "trigger": Trigger.AUTOMATIC,
         "options": {},
         "channels": [],
+        "message_type": message.type,
         "message": {"type": message.type, "body": message.body},
     }
 
@@ -186,5 +185,6 @@ def about_nothing(message: NewMessage, now: datetime) -> dict[str, Any]:
         "trigger": Trigger.AUTOMATIC,
         "options": {},
         "channels": [],
+        "message_type": message.type,
         "message": {"type": message.type, "body": message.body},
     }

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Text, and_, case, cast, delete, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
 from relay import quiet
 from relay.ids import new_id
-from relay.model import Claim, Json, Kind, NewMessage, Problem, State, Trigger
+from relay.model import AttemptOutcome, Claim, Json, Kind, NewMessage, Problem, State, Trigger
 from relay.report import digest
 from relay.settings import ChannelSettings
 from relay.store.claims import change, idle, is_ours
@@ -26,10 +26,14 @@ MOST = 1000
 
 Say = Literal["post", "wait", "digest", "lost"]
 
-# By what it begins with: PostgreSQL cannot look into JSON that holds a NUL or half a character.
-_SAYS_DIGEST = cast(deliveries.c.message, Text).startswith('{"type": "digest"')
-# Only messages without a parent may be digests: the others are not read for it.
-_IS_DIGEST = case((deliveries.c.parent.is_(None), _SAYS_DIGEST))
+_IS_DIGEST = deliveries.c.message_type == "digest"
+
+_TROUBLED = (
+    AttemptOutcome.RETRY,
+    AttemptOutcome.LOST,
+    AttemptOutcome.HUNG,
+    AttemptOutcome.RELEASED,
+)
 
 
 class Quiet(Part):
@@ -191,7 +195,7 @@ class _Turn:
             digest=next((row.finished for row in posts if row.digest), None),
             under_way=len(under_way),
             digest_under_way=any(row.digest for row in under_way),
-            working=self._last_outcome() not in ("retry", "lost", "hung", "released"),
+            working=self._last_outcome() not in _TROUBLED,
         )
 
     def _posts(self) -> Sequence[AnyRow]:
@@ -201,14 +205,14 @@ class _Turn:
             .where(
                 self._attempted,
                 attempts.c.finished > self.now - quiet.MINUTE,
-                attempts.c.outcome == "succeeded",
+                attempts.c.outcome == AttemptOutcome.SUCCEEDED,
                 attempts.c.trigger == self.claim.delivery.trigger,
             )
         )
         newest_first = query.order_by(attempts.c.finished.desc()).limit(MOST)
         return list(self.connection.execute(newest_first))
 
-    def _last_outcome(self) -> str | None:
+    def _last_outcome(self) -> AttemptOutcome | None:
         """What came of the last attempt to post there; of those at one moment a success wins."""
         query = select(attempts.c.outcome).where(self._attempted)
         last = query.order_by(attempts.c.finished.desc(), attempts.c.outcome.desc()).limit(1)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
 from relay.ids import id_of
 from relay.model import Kind, State
+from relay.store.claims import SETTLED
 from relay.store.engine import Database, Part
 from relay.store.last import is_last
 from relay.store.rows import AnyRow
@@ -160,7 +161,7 @@ _its = attempts.alias("its")
 _SETTLED = (
     select(func.coalesce(func.max(_its.c.number), 0))
     .where(_its.c.delivery_id == attempts.c.delivery_id)
-    .where(_its.c.outcome.in_(("succeeded", "skipped")))
+    .where(_its.c.outcome.in_(SETTLED))
     .scalar_subquery()
 )
 _LAST = select(func.max(_its.c.number)).where(_its.c.delivery_id == attempts.c.delivery_id)

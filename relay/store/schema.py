@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from relay.model import Kind, Road, State, Trigger, Verdict
+from relay.model import AttemptOutcome, Kind, Road, State, Trigger, Verdict
 from relay.store.columns import AnyText, Moment, Word
 from relay.store.keys import Head, KeyText
 
@@ -100,6 +100,7 @@ deliveries = Table(
     Column("function", AnyText()),  # at the destination; none: not known yet, or no matter
     _kept("options", _json()),
     _kept("channels", _json()),
+    Column("message_type", AnyText()),
     Column("message", _json()),
     Column("result", _json()),
     Column("error", _json()),
@@ -116,7 +117,7 @@ attempts = Table(
     Column("by", AnyText()),
     _kept("started", Moment()),
     Column("finished", Moment()),
-    Column("outcome", AnyText()),
+    Column("outcome", Word(AttemptOutcome)),
     Column("error", _json()),
     Column("answer", AnyText()),
 )

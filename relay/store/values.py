@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from relay.model import (
+    AttemptOutcome,
     Event,
     Incoming,
     Kind,
@@ -58,8 +59,7 @@ class Notification:
 class Attempt:
     """One try of a delivery; never changed once finished.
 
-    `outcome`: succeeded, skipped, failed, retry, lost (its worker died), hung (it showed no sign
-    for long), released; None: it runs. `by`: as in its delivery.
+    `outcome`: None while it runs. `by`: as in its delivery.
     """
 
     delivery_id: str
@@ -67,7 +67,7 @@ class Attempt:
     trigger: Trigger
     started: datetime
     finished: datetime | None = None
-    outcome: str | None = None
+    outcome: AttemptOutcome | None = None
     error: Problem | None = None
     answer: str | None = None
     by: str | None = None

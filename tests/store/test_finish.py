@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from relay.model import Failed, Kind, NewMessage, Retry, Skipped, State, Succeeded, Trigger
+from relay.model import (
+    AttemptOutcome,
+    Failed,
+    Kind,
+    NewMessage,
+    Retry,
+    Skipped,
+    State,
+    Succeeded,
+    Trigger,
+)
 
 
 def test_a_success_keeps_its_result_and_what_was_answered(store, hands):
@@ -111,3 +121,15 @@ def test_an_attempt_never_changes_once_finished(store, hands):
 
 def one_event(hands):
     return hands.event(version="1").id_in("exports")
+
+
+def test_the_stored_words_of_outcomes_do_not_depend_on_names_in_the_code():
+    assert [str(outcome) for outcome in AttemptOutcome] == [
+        "succeeded",
+        "skipped",
+        "failed",
+        "retry",
+        "lost",
+        "hung",
+        "released",
+    ]

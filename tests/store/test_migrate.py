@@ -112,6 +112,31 @@ OLD = (
 """A little history as the first version kept it."""
 
 
+def test_messages_of_an_older_ledger_get_their_type(url):
+    store = Store.open(url)
+    with store._database.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(VERSIONS.parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        for type_ in ("digest", "import.failed"):
+            body = f'{{"type": "{type_}", "body": {{"key": "\\ud800\\u0000 \\"type\\""}}}}'
+            connection.execute(
+                text(
+                    "INSERT INTO deliveries (id, kind, state, source, route, bucket, key, "
+                    "destination, created, attempts, tries, run, trigger, fence, options, "
+                    "channels, message) VALUES (:id, 'message', 'pending', '', '', '', '', "
+                    "'ops', 1, 0, 0, 1, 'automatic', 0, '{}', '[]', :message)"
+                ),
+                {"id": type_, "message": body},
+            )
+    store.migrate()
+    with store._database.read() as connection:
+        rows = connection.execute(text("SELECT id, message_type FROM deliveries")).all()
+    assert sorted(rows) == [("digest", "digest"), ("import.failed", "import.failed")]
+    store.close()
+
+
 def test_a_database_without_tables_is_not_ready(url):
     store = Store.open(url)
     with pytest.raises(StoreUnavailable, match="no tables"):

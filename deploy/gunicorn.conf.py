@@ -7,7 +7,7 @@ with Relay. Below them stands what a deployment may want otherwise.
 import os
 
 # gunicorn reads its settings from the names in this file.
-from relay.server import *  # noqa: F403
+from relay.app.gunicorn_config import *  # noqa: F403
 
 # Everywhere: a platform that gives $PORT asks from outside. `relay serve` alone stays on loopback.
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8080'}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from relay.config.load import SourceSettings
 from relay.model import Event
-from relay.s3 import S3Storage
-from relay.s3_places import OwnStoreSettings, accepts
-from relay.s3_records import CEPH, events
-from relay.settings import SourceSettings
-from relay.setup import Change, Door, Step
-from relay.setup_changes import ceph_changes
-from relay.setup_stores import ceph, ceph_arn
+from relay.sources.s3.records import CEPH, events
+from relay.sources.s3.settings import OwnStoreSettings, accepts
+from relay.sources.s3.storage import S3Storage
+from relay.sources.setup.apply import ceph_changes
+from relay.sources.setup.s3_stores import ceph, ceph_arn
+from relay.sources.setup.steps import Change, Door, Step
 
 
 class CephSettings(OwnStoreSettings):

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from relay.config.load import SourceSettings
 from relay.model import Event, ObjectRef
-from relay.records import count_or_none, epoch_or_none, find, text, text_or_none, wrong
-from relay.s3 import S3Storage
-from relay.s3_places import Addressing, CloudStoreSettings, accepts, addressed
-from relay.s3_records import as_it_stands, identity_of, said_in
-from relay.settings import SourceSettings
-from relay.setup import Door, Step
-from relay.setup_oss import cos
+from relay.sources.fields import count_or_none, epoch_or_none, find, text, text_or_none, wrong
+from relay.sources.s3.records import as_it_stands, identity_of, said_in
+from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
+from relay.sources.s3.storage import S3Storage
+from relay.sources.setup.oss import cos
+from relay.sources.setup.steps import Door, Step
 
 CREATED = frozenset(
     f"cos:ObjectCreated:{how}" for how in ("Put", "Post", "Copy", "CompleteMultipartUpload")

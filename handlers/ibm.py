@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from relay.config.load import SourceSettings
 from relay.model import Event, ObjectRef
-from relay.records import count_or_none, find, text, text_or_none, time_or_none, wrong
-from relay.s3 import S3Storage
-from relay.s3_places import CloudStoreSettings, accepts
-from relay.s3_records import as_it_stands, identity_of, said_in, unquoted
-from relay.settings import SourceSettings
-from relay.setup import Door, Step
-from relay.setup_oci import ibm
+from relay.sources.fields import count_or_none, find, text, text_or_none, time_or_none, wrong
+from relay.sources.s3.records import as_it_stands, identity_of, said_in, unquoted
+from relay.sources.s3.settings import CloudStoreSettings, accepts
+from relay.sources.s3.storage import S3Storage
+from relay.sources.setup.oci import ibm
+from relay.sources.setup.steps import Door, Step
 
 CREATED = frozenset(("Object:Write",))
 

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from relay.config.load import SourceSettings
 from relay.model import Event, ObjectRef
-from relay.records import text, text_or_none, time_or_none
-from relay.s3 import S3Storage
-from relay.s3_places import Addressing, CloudStoreSettings, accepts, addressed
-from relay.s3_records import as_it_stands, identity_of, unquoted
-from relay.settings import SourceSettings
-from relay.setup import Door, Step
-from relay.setup_oci import oci
+from relay.sources.fields import text, text_or_none, time_or_none
+from relay.sources.s3.records import as_it_stands, identity_of, unquoted
+from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
+from relay.sources.s3.storage import S3Storage
+from relay.sources.setup.oci import oci
+from relay.sources.setup.steps import Door, Step
 
 CREATED = frozenset(
     f"com.oraclecloud.objectstorage.{what}" for what in ("createobject", "updateobject")

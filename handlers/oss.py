@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 
 from pydantic import field_validator
 
+from relay.config.load import SourceSettings
 from relay.model import Event, ObjectRef
-from relay.records import count_or_none, text, text_or_none, time_or_none
-from relay.s3 import S3Storage
-from relay.s3_places import Addressing, CloudStoreSettings, accepts, addressed
-from relay.s3_records import KeyEncoding, as_it_stands, identity_of, said_in, unquoted
-from relay.settings import SourceSettings
-from relay.setup import Door, Step
-from relay.setup_oss import oss
+from relay.sources.fields import count_or_none, text, text_or_none, time_or_none
+from relay.sources.s3.records import KeyEncoding, as_it_stands, identity_of, said_in, unquoted
+from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
+from relay.sources.s3.storage import S3Storage
+from relay.sources.setup.oss import oss
+from relay.sources.setup.steps import Door, Step
 
 CREATED = frozenset(
     f"ObjectCreated:{how}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from relay.config.load import SourceSettings
 from relay.model import Event
-from relay.s3 import S3Settings, S3Storage
-from relay.s3_places import accepts
-from relay.s3_records import events
-from relay.settings import SourceSettings
-from relay.setup import Change, Door, Step
-from relay.setup_changes import s3_changes
-from relay.setup_stores import s3
+from relay.sources.s3.records import events
+from relay.sources.s3.settings import accepts
+from relay.sources.s3.storage import S3Settings, S3Storage
+from relay.sources.setup.apply import s3_changes
+from relay.sources.setup.s3_stores import s3
+from relay.sources.setup.steps import Change, Door, Step
 
 
 class AnyS3Settings(S3Settings):

@@ -10,21 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from relay.config.load import SourceSettings
 from relay.errors import Unreadable
 from relay.model import Event, ObjectRef, Text
-from relay.records import (
-    checked,
-    count_or_none,
-    epoch_or_none,
-    find,
-    text,
-    text_or_none,
-)
-from relay.s3 import S3Storage
-from relay.s3_places import OwnStoreSettings, accepts
-from relay.settings import SourceSettings
-from relay.setup import Door, Step
-from relay.setup_stores import seaweedfs
+from relay.sources.fields import checked, count_or_none, epoch_or_none, find, text, text_or_none
+from relay.sources.s3.settings import OwnStoreSettings, accepts
+from relay.sources.s3.storage import S3Storage
+from relay.sources.setup.s3_stores import seaweedfs
+from relay.sources.setup.steps import Door, Step
 
 CREATED = frozenset(("create", "update", "rename"))
 """`update`: an object that replaces another."""

@@ -8,14 +8,27 @@ import threading
 import hypothesis
 import pytest
 
-WHOLE = ("tests/end_to_end/", "tests/import_path/", "tests/limits/", "tests/test_housekeeping.py")
-OFTEN = (
-    *("tests/store/test_quiet.py", "tests/store/test_retention.py", "tests/store/test_order.py"),
-    *("tests/channels/test_robots.py", "tests/handlers/test_s3_family.py", "tests/notifications/"),
+WHOLE = (
+    "tests/end_to_end/",
+    "tests/import_path/",
+    "tests/limits/",
+    "tests/delivery/test_retention_loop.py",
 )
-WAITING = (*WHOLE, "tests/deploy/", "tests/browser/", "tests/store/test_processes.py")
+OFTEN = (
+    *(
+        "tests/ledger/test_batching.py",
+        "tests/ledger/test_retention.py",
+        "tests/ledger/test_function_order.py",
+    ),
+    *(
+        "tests/channels/test_group_robots.py",
+        "tests/handlers/test_s3_family.py",
+        "tests/notifications/",
+    ),
+)
+WAITING = (*WHOLE, "tests/deploy/", "tests/browser/", "tests/ledger/test_processes.py")
 
-pytest_plugins = ["tests.postgresql", "tests.ledgers", "tests.internet"]
+pytest_plugins = ["tests.postgresql", "tests.ledgers", "tests.fake_internet"]
 
 
 @pytest.hookimpl(wrapper=True)

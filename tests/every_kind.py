@@ -10,14 +10,14 @@ from typing import Any
 
 from flask import Flask
 
-from relay import loader
-from relay.app import create_app
-from relay.envelopes import ENVELOPES
-from relay.house import House
-from relay.intake import SECRETS
+from relay import plugins as loader
+from relay.app.relay import House
+from relay.config.load import Settings
+from relay.intake.intake import SECRETS
+from relay.ledger import Store
 from relay.model import Incoming, Json
-from relay.settings import Settings
-from relay.store import Store
+from relay.sources.envelopes import ENVELOPES
+from relay.web.app import create_app
 from tests.producers import World
 
 STORE = {"endpoint_url": "http://127.0.0.1:9"}

@@ -15,8 +15,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.store import Store
-from relay.store.schema import metadata
+from relay.ledger import Store
+from relay.ledger.schema import metadata
 from tests.postgresql import Server
 
 ENGINES = ("sqlite", "postgresql")

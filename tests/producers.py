@@ -1,6 +1,6 @@
 """Every envelope's good requests: what its sender sends, and what a source must have set for it.
 
-Held against all of them: forgeries (tests/envelopes/test_forgery.py), mangled bodies
+Held against all of them: forgeries (tests/sources/envelopes/test_forgery.py), mangled bodies
 (tests/notifications/test_mangled.py), and the table of what senders make of our answers
 (tests/web/test_producers.py).
 """
@@ -18,17 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from relay.errors import TemporaryFailure
 from relay.model import Incoming
-from tests.envelopes.tokens import (
-    ENTRA,
-    ENTRA_KEYS,
-    GOOGLE_KEYS,
-    NOW,
-    OIDC,
-    Issuer,
-    bearer,
-    entra,
-    google,
-)
 from tests.senders import B2_EVENT, OWN, b2, encoded, signed
 from tests.signers import (
     ARN,
@@ -47,6 +36,17 @@ from tests.signers import (
     record,
     smn,
     sns,
+)
+from tests.sources.envelopes.tokens import (
+    ENTRA,
+    ENTRA_KEYS,
+    GOOGLE_KEYS,
+    NOW,
+    OIDC,
+    Issuer,
+    bearer,
+    entra,
+    google,
 )
 
 SECRET = "3XDfkdQte2OgA78qCtSD17LAzpj6ay9H"

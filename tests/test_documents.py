@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from relay import loader, settings
-from relay.cli import COMMANDS, cli
+from relay import plugins as loader
+from relay.cli.main import COMMANDS, cli
+from relay.config import load as settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -214,7 +215,7 @@ def test_every_command_is_told_of_somewhere():
 
 
 def test_the_map_of_the_house_names_every_module():
-    """relay/README.md and tests/test_floors.py draw the same floors."""
+    """relay/README.md and tests/test_layers.py draw the same floors."""
     text = (ROOT / "relay/README.md").read_text()
     named = {one.strip("/").removesuffix(".py") for one in re.findall(r"`([\w./*-]+)`", text)}
     patterns = [re.compile(re.escape(one).replace(r"\*", ".*")) for one in named]

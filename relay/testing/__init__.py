@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
-    "relay.testing.channel", "relay.testing.handler", "relay.testing.target"
+    "relay.testing.channel_suite", "relay.testing.handler_suite", "relay.testing.target_suite"
 )
 
-from relay.testing.channel import ChannelSuite  # noqa: E402 - rewritten before it is imported
-from relay.testing.handler import HandlerSuite  # noqa: E402
-from relay.testing.target import TargetSuite  # noqa: E402
+from relay.testing.channel_suite import ChannelSuite  # noqa: E402 - rewritten before it is imported
+from relay.testing.handler_suite import HandlerSuite  # noqa: E402
+from relay.testing.target_suite import TargetSuite  # noqa: E402
 
 __all__ = ["ChannelSuite", "HandlerSuite", "TargetSuite"]

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay.archive import inspect
+from relay.archive.checked_archive import CheckedArchive
+from relay.archive.inspect import inspect
 from relay.errors import TemporaryFailure
 from relay.model import ObjectInfo
-from relay.passage import CheckedArchive
 
 YAML = b"""\
 HcCrmTemplateVersion: v1

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from relay.archive import inspect
-from relay.strict_yaml import load
+from relay.archive.inspect import inspect
+from relay.archive.strict_yaml import load
 
 
 def document(**changes):

@@ -8,7 +8,7 @@ import zipfile
 
 import yaml
 
-from relay.sandbox.exports import export_name, make_export, write_export
+from relay.testing.sandbox.exports import export_name, make_export, write_export
 
 
 def opened(export):

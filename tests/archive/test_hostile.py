@@ -10,8 +10,8 @@ import zlib
 
 import pytest
 
-from relay.archive import inspect
-from relay.sandbox.exports import make_export
+from relay.archive.inspect import inspect
+from relay.testing.sandbox.exports import make_export
 
 MIB = 1024 * 1024
 

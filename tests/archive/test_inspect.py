@@ -8,10 +8,10 @@ import zipfile
 
 import pytest
 
-from relay.archive import Limits, inspect
+from relay.archive.findings import MOST_OF_A_KIND, shown
+from relay.archive.inspect import Limits, inspect
 from relay.errors import TemporaryFailure
-from relay.sandbox.exports import make_export
-from relay.zip_findings import MOST_OF_A_KIND, shown
+from relay.testing.sandbox.exports import make_export
 
 MIB = 1024 * 1024
 BIG = 300 * MIB

@@ -5,17 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from relay.sandbox.exports import write_export
+from relay.testing.sandbox.exports import write_export
 
 MIB = 1024 * 1024
 
 PASS = """
 import re, sys
 from pathlib import Path
-from relay.archive import inspect
-from relay.body import CodeBody, ImportBody
+from relay.archive.inspect import inspect
+from relay.targets.functiongraph.body import CodeBody, ImportBody
 from relay.model import ObjectInfo
-from relay.passage import CheckedArchive
+from relay.archive.checked_archive import CheckedArchive
 
 class Stream:
     def __init__(self, path, start):

@@ -12,11 +12,11 @@ from functools import partial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.archive import inspect
+from relay.archive.checked_archive import CheckedArchive
+from relay.archive.inspect import inspect
+from relay.archive.strict_yaml import load
 from relay.errors import PermanentFailure, RelayError
-from relay.passage import CheckedArchive
-from relay.sandbox.exports import make_export
-from relay.strict_yaml import load
+from relay.testing.sandbox.exports import make_export
 
 many = partial(settings, max_examples=120, deadline=None)
 EXPORT = make_export("hello", code_size=2000)

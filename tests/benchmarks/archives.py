@@ -7,7 +7,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from relay.sandbox.exports import write_export
+from relay.testing.sandbox.exports import write_export
 
 MIB = 1024 * 1024
 TEXT = MIB

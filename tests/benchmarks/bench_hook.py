@@ -23,7 +23,7 @@ import database
 import places
 from load import Load
 
-from relay.store import Store
+from relay.ledger import Store
 
 COUNT = 6000
 PACED = 400

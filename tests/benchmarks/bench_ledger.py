@@ -22,8 +22,8 @@ import database
 import history
 import plans
 
+from relay.ledger import Arrival, NewNotification, Store
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, Succeeded, Verdict
-from relay.store import Arrival, NewNotification, Store
 
 SIZES = (1_000, 100_000, 1_000_000)
 ROUTED = (NewDelivery("exports#1", "prod", {"on_conflict": "skip"}, ("ops",)),)

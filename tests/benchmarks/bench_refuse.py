@@ -12,7 +12,7 @@ import archives
 import servers
 import ways
 
-from relay.deliver import archive_of
+from relay.delivery.deliver import archive_of
 
 MIB = 1024 * 1024
 SIZE = 300 * MIB

@@ -6,8 +6,8 @@ import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
-from relay.ids import id_of
-from relay.store.schema import metadata
+from relay.ledger.ids import id_of
+from relay.ledger.schema import metadata
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BATCH = 20_000

@@ -73,7 +73,7 @@ def _wait(out):
 
 def relay_file(ports, folder):
     """Ours, from a folder."""
-    from handlers.local import FolderSettings, Handler
+    from relay.handlers.local.handler import FolderSettings, Handler
     from relay.model import ObjectRef
 
     settings = FolderSettings(kind="local", folder=folder, token="t")
@@ -92,7 +92,7 @@ def digested(ports, _):
 
 def s3(port):
     """Our handler of the store at that port."""
-    from handlers.s3 import Handler
+    from relay.handlers.s3 import Handler
 
     settings = Handler.Settings(
         kind="s3",
@@ -113,10 +113,10 @@ def in_s3(path):
 
 
 def _relay(source, ref_of, ports, digest_up_to=None):
-    from relay.deliver import archive_of, refuse
-    from relay.outbound import Outbound
-    from relay.target import Order
-    from relay.targets.functiongraph import Target
+    from relay.delivery.deliver import archive_of, refuse
+    from relay.outbound.session import Outbound
+    from relay.targets.contract import Order
+    from relay.targets.functiongraph.target import Target
 
     url = f"http://127.0.0.1:{ports['sink']}"
     user = {"iam_user": "u", "iam_password": "p", "iam_domain": "d", "iam_endpoint": url}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from relay.commands.channels_picture import draw
-from relay.commands.channels_samples import sample
-from relay.loader import find
-from relay.outbound import Outbound
-from relay.preview import page as page_of
+from relay.channels.preview import page as page_of
+from relay.cli.channels_samples import sample
+from relay.cli.channels_screenshot import draw
+from relay.outbound.session import Outbound
+from relay.plugins import find
 
 PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
 LARGEST = 400_000

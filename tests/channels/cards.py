@@ -1,11 +1,20 @@
-"""Cards of every shape, with the worst text that `relay.card` lets through."""
+"""Cards of every shape, with the worst text that `relay.channels.card` lets through."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from relay.card import LONGEST_CODE, LONGEST_SENTENCE, MOST_LINES, Card, Fact, Line, Link, plain
-from relay.card_words import SIGNS, TONES
+from relay.channels.card import (
+    LONGEST_CODE,
+    LONGEST_SENTENCE,
+    MOST_LINES,
+    Card,
+    Fact,
+    Line,
+    Link,
+    plain,
+)
+from relay.channels.card_texts import SIGNS, TONES
 from relay.testing.messages import HOSTILE
 
 BASE = "https://relay.example.com/deliveries"

@@ -7,8 +7,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.outbound import Outbound
-from relay.testing.stand_in import Reply, StandIn
+from relay.outbound.session import Outbound
+from relay.testing.fake_server import Reply, StandIn
 
 
 @pytest.fixture

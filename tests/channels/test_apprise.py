@@ -20,16 +20,16 @@ import requests
 from aiosmtpd.controller import Controller
 from pydantic import ValidationError
 
-from relay.card import card
-from relay.channels import apprise
-from relay.channels.apprise import OWN_CHANNELS, AppriseSettings, Channel, render
+from relay.channels.apprise import channel as apprise
+from relay.channels.apprise.channel import OWN_CHANNELS, AppriseSettings, Channel, render
+from relay.channels.card import card
 from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
-from relay.loader import find
-from relay.outbound import Outbound
-from relay.testing.channel import ChannelSuite, digest, message, strings
+from relay.outbound.session import Outbound
+from relay.plugins import find
+from relay.testing.channel_suite import ChannelSuite, digest, message, strings
+from relay.testing.fake_server import Reply
 from relay.testing.messages import HOSTILE, PROBLEM
-from relay.testing.stand_in import Reply
-from tests.internet import Reply as internet_reply  # noqa: N813 - the other one is the suite's
+from tests.fake_internet import Reply as internet_reply  # noqa: N813 - the other one is the suite's
 
 
 def made(url, outbound, language="en"):
@@ -208,8 +208,8 @@ def test_without_the_package_it_is_told_how_to_get_it(monkeypatch):
 
 def test_apprise_is_not_imported_before_the_first_message():
     script = (
-        "import sys; from relay.channels.apprise import AppriseSettings, Channel; "
-        "from relay.outbound import Outbound; "
+        "import sys; from relay.channels.apprise.channel import AppriseSettings, Channel; "
+        "from relay.outbound.session import Outbound; "
         "Channel('a', AppriseSettings(kind='apprise', url='json://x'), Outbound()); "
         "sys.exit('apprise' in sys.modules)"
     )

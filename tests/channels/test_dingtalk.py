@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from relay.card import card
-from relay.channels.dingtalk import (
+from relay.channels.card import card
+from relay.channels.dingtalk.channel import (
     LONGEST_TITLE,
     Channel,
     DingTalkSettings,
@@ -23,9 +23,9 @@ from relay.channels.dingtalk import (
 )
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import Failed, Problem, Text
-from relay.outbound import Outbound
-from relay.testing.channel import OUTCOMES, ChannelSuite, digest, message, turned
-from relay.testing.stand_in import Reply
+from relay.outbound.session import Outbound
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
+from relay.testing.fake_server import Reply
 
 HOST = "oapi.dingtalk.com"
 TOKEN = "566cc69da782ec33e42541b09b08551f09fbe864eb8008112e994b43887"

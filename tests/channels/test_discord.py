@@ -10,19 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
-from relay.card import card
-from relay.channels import discord
-from relay.channels._discord_embed import length, render
-from relay.channels.discord import Channel, DiscordSettings
+from relay.channels.card import card
+from relay.channels.discord import channel as discord
+from relay.channels.discord.channel import Channel, DiscordSettings
+from relay.channels.discord.embed import length, render
+from relay.config.units import Allowance
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import Failed, Problem, Text
-from relay.outbound import LONGEST_WAIT, Outbound
-from relay.testing.channel import OUTCOMES, ChannelSuite, message, strings
+from relay.outbound.session import LONGEST_WAIT, Outbound
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
+from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
-from relay.testing.stand_in import Reply
-from relay.units import Allowance
 from tests.channels.cards import cards, full_cards
-from tests.internet import Reply as Answer
+from tests.fake_internet import Reply as Answer
 
 TOKEN = "3d89bb7572e0fb30d8128367b3b1b44fecd1726de135cbe28a41f8b2f777c372"
 PATH = f"/api/webhooks/223704706495545344/{TOKEN}"

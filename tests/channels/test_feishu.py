@@ -13,15 +13,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 from pydantic import ValidationError
 
-from relay.card import card
-from relay.channels import feishu, lark
-from relay.channels.lark import LarkSettings
+from relay.channels import feishu
+from relay.channels.card import card
+from relay.channels.feishu.channel import FeishuSettings, render, signature
+from relay.channels.lark import channel as lark
+from relay.channels.lark.channel import LarkSettings
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import Failed, Problem, Text
-from relay.outbound import Outbound
-from relay.robot_feishu import FeishuSettings, render, signature
-from relay.testing.channel import OUTCOMES, ChannelSuite, digest, message, turned
-from relay.testing.stand_in import Reply
+from relay.outbound.session import Outbound
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
+from relay.testing.fake_server import Reply
 
 HOOK = "/open-apis/bot/v2/hook/0f3a9d52-1c1e-4c0e-9f2b-5d0b8f6a7c31"
 SECRET = "zs0TBFMkYVeDQEXMPLEsecret"

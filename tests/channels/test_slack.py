@@ -8,19 +8,19 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from relay.card import card
-from relay.channels._slack_blocks import (
+from relay.channels.card import card
+from relay.channels.slack.blocks import (
     LONGEST_FIELD,
     LONGEST_HEADER,
     LONGEST_TEXT,
     MOST_FIELDS,
     render,
 )
-from relay.channels.slack import Channel, SlackSettings
+from relay.channels.slack.channel import Channel, SlackSettings
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import Failed, Problem, Skipped, Succeeded, Text
-from relay.testing.channel import OUTCOMES, ChannelSuite, message, strings
-from relay.testing.stand_in import Reply
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
+from relay.testing.fake_server import Reply
 
 
 def made(url, outbound, language="en"):

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
-from relay.card import card
-from relay.channels._slack_blocks import LONGEST_TEXT, render
-from relay.channels._slack_words import BOT, WEBHOOK
-from relay.channels.slack import Channel, SlackSettings
+from relay.channels.card import card
+from relay.channels.slack.blocks import LONGEST_TEXT, render
+from relay.channels.slack.channel import Channel, SlackSettings
+from relay.channels.slack.errors import BOT, WEBHOOK
+from relay.config.load import load, secrets
+from relay.config.units import Allowance
 from relay.errors import Busy, ConfigErrors, PermanentFailure, TemporaryFailure
-from relay.loader import settings_class
-from relay.outbound import Outbound
-from relay.settings import load, secrets
-from relay.testing.channel import ChannelSuite, message
+from relay.outbound.session import Outbound
+from relay.plugins import settings_class
+from relay.testing.channel_suite import ChannelSuite, message
+from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
-from relay.testing.stand_in import Reply
-from relay.units import Allowance
 from tests.channels.cards import cards, full_cards
-from tests.internet import Reply as Answer
+from tests.fake_internet import Reply as Answer
 
 TOKEN = "xoxb-1234567890-abcdefghijkl"
 TOP = "1503435956.000247"

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
-from relay.card import card
-from relay.channels import _teams_words
-from relay.channels._teams_card import LARGEST, encode, render
-from relay.channels.teams import Channel, TeamsSettings
+from relay.channels.card import card
+from relay.channels.teams import errors as _teams_words
+from relay.channels.teams.adaptive_card import LARGEST, encode, render
+from relay.channels.teams.channel import Channel, TeamsSettings
 from relay.errors import Ambiguous, Busy, PermanentFailure, TemporaryFailure
 from relay.model import Failed, Problem, Text
-from relay.outbound import Outbound
-from relay.testing.channel import OUTCOMES, ChannelSuite, message, strings, turned
+from relay.outbound.session import Outbound
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings, turned
+from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
-from relay.testing.stand_in import Reply
 from tests.channels.cards import cards, full_cards
-from tests.internet import Reply as Answer
+from tests.fake_internet import Reply as Answer
 
 HOST = "prod-11.westeurope.logic.azure.com"
 URL = (

@@ -13,14 +13,14 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from relay.channels.webhook import Channel, WebhookSettings, encode
+from relay.channels.webhook.channel import Channel, WebhookSettings, encode
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import utc_now
-from relay.outbound import Outbound
-from relay.sandbox.inbox import InboxServer
-from relay.testing.channel import HOSTILE, PROBLEM, ChannelSuite, message
-from relay.testing.stand_in import SECRET_PATH, Received, Reply
-from tests.internet import Reply as Answer
+from relay.outbound.session import Outbound
+from relay.testing.channel_suite import HOSTILE, PROBLEM, ChannelSuite, message
+from relay.testing.fake_server import SECRET_PATH, Received, Reply
+from relay.testing.sandbox.inbox import InboxServer
+from tests.fake_internet import Reply as Answer
 
 OLD = "whsec_" + base64.b64encode(b"the old key, 24 bytes or more").decode()
 NEW = "whsec_" + base64.b64encode(b"\x00\xff" * 16).decode()

@@ -9,13 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay.card import card
-from relay.channels.wecom import LONGEST_TEXT, Channel, WeComSettings, render
+from relay.channels.card import card
+from relay.channels.wecom.channel import LONGEST_TEXT, Channel, WeComSettings, render
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import Failed, Problem, Text
-from relay.outbound import Outbound
-from relay.testing.channel import OUTCOMES, ChannelSuite, digest, message, turned
-from relay.testing.stand_in import Reply
+from relay.outbound.session import Outbound
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
+from relay.testing.fake_server import Reply
 
 HOST = "qyapi.weixin.qq.com"
 KEY = "693a91f6-7a0c-4bc4-97a0-0ec2f1fa5aaa"

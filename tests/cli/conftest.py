@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from relay.cli import cli
+from relay.cli.main import cli
 
 Run = Callable[..., Result]
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from relay import loader
-from relay.house import House
-from relay.loader import find
+from relay import plugins as loader
+from relay.app.relay import House
+from relay.config.load import load
 from relay.model import Incoming, Road, utc_now
-from relay.settings import load
+from relay.plugins import find
 
 from .conftest import CONFIGURATION, Run
 

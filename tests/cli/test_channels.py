@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.commands import channels_picture
-from relay.commands.channels_samples import TYPES
-from relay.testing.channel import strings
-from relay.testing.stand_in import SECRET_PATH, Reply, StandIn
+from relay.cli.channels_samples import TYPES
+from relay.cli.main import channels_screenshot as channels_picture
+from relay.testing.channel_suite import strings
+from relay.testing.fake_server import SECRET_PATH, Reply, StandIn
 
 from .conftest import Run
 

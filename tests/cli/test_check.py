@@ -14,8 +14,8 @@ from hypothesis import settings as rules
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from relay.sandbox.functiongraph import SandboxServer
-from tests.internet import Internet, Reply
+from relay.testing.sandbox.functiongraph import SandboxServer
+from tests.fake_internet import Internet, Reply
 
 from .conftest import CONFIGURATION, Run
 

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from relay import __version__
-from relay.cli import COMMANDS
+from relay.cli.main import COMMANDS
 
 from .conftest import Run
 
@@ -29,7 +29,7 @@ def test_help_names_every_command(run: Run) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     program = (
-        "import sys\nfrom relay.cli import cli\n"
+        "import sys\nfrom relay.cli.main import cli\n"
         "cli(['--help'], standalone_mode=False)\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )
@@ -41,16 +41,18 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_there_and_has_help(name: str, run: Run) -> None:
-    command = importlib.import_module(f"relay.commands.{COMMANDS[name][0]}").command
+    command = importlib.import_module(f"relay.cli.{COMMANDS[name][0]}").command
     assert isinstance(command, click.Command)
     assert command.name == name
     assert run(name, "--help").exit_code == 0
 
 
 def test_every_module_with_a_command_is_registered() -> None:
-    folder = Path(importlib.import_module("relay.commands").__path__[0])
+    folder = Path(importlib.import_module("relay.cli").__path__[0])
     with_command = {
-        path.stem for path in folder.glob("*.py") if "\ndef command(" in path.read_text()
+        ".".join(path.relative_to(folder).with_suffix("").parts)
+        for path in folder.rglob("*.py")
+        if "\ndef command(" in path.read_text()
     }
     assert with_command == {module for module, _ in COMMANDS.values()}
 

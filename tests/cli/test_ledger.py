@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
+from relay.channels.messages import digest
+from relay.config.load import ChannelSettings
+from relay.ledger import Arrival, NewNotification, Store
 from relay.model import (
     Event,
     Failed,
@@ -23,8 +27,6 @@ from relay.model import (
     Verdict,
     utc_now,
 )
-from relay.settings import ChannelSettings
-from relay.store import Arrival, NewNotification, Store
 
 from .conftest import Run
 
@@ -168,7 +170,7 @@ class TestShow:
         claim = store.claim("worker", timedelta(seconds=30), {}, now, kind=Kind.MESSAGE)
         assert claim
         channel = ChannelSettings(kind="slack", burst=1)
-        assert store.may_post(claim, channel, None, now) == "digest"
+        assert store.may_post(claim, channel, partial(digest, None), now) == "digest"
         told = store.delivery(claim.delivery.id)
         assert told
         assert told.result
@@ -231,7 +233,7 @@ class TestRetrigger:
 
 
 def test_moments_are_dates_or_how_long_ago() -> None:
-    from relay.commands.printing import Moment
+    from relay.cli.output import Moment
 
     parsed = Moment().convert("2026-11-24T08:30+08:00", None, None)
     assert parsed == datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
@@ -243,7 +245,7 @@ def test_moments_are_dates_or_how_long_ago() -> None:
 def test_colour_is_only_for_a_terminal_that_wants_it(
     run: Run, failed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from relay.commands.printing import style
+    from relay.cli.output import style
 
     assert "\x1b" not in run("deliveries").stdout
     monkeypatch.setenv("NO_COLOR", "1")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from relay.loader import known, settings_class
-from relay.settings import Settings
+from relay.config.load import Settings
+from relay.plugins import known, settings_class
 
 from .conftest import CONFIGURATION, Run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.commands import serve
+from relay.cli.main import serve
 
 from .conftest import Run
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.handler import StorageHandler
-from relay.loader import find, known
+from relay.plugins import find, known
+from relay.sources.contract import StorageHandler
 
 from .conftest import CONFIGURATION, Run
 

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from relay import loader, settings
-from relay.cli import cli
-from relay.sandbox.functiongraph import SandboxServer
+from relay import plugins as loader
+from relay.cli.main import cli
+from relay.config import load as settings
+from relay.testing.sandbox.functiongraph import SandboxServer
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -189,7 +190,7 @@ def test_the_store_announces_to_the_hook(compose, configured):
 
 
 def test_compose_waits_longer_than_a_worker_needs_to_end(compose):
-    from relay.server import GRACE, graceful_timeout
+    from relay.app.gunicorn_config import GRACE, graceful_timeout
 
     for name in ("web", "worker"):
         grace = int(compose["services"][name]["stop_grace_period"].removesuffix("s"))
@@ -216,7 +217,7 @@ def test_the_schema_of_the_settings_takes_the_example(examples):
 
     import jsonschema
 
-    from relay.commands.schema import schema
+    from relay.cli.config_schema import schema
 
     text = (DEPLOY / "relay.toml").read_text()
     for name, value in examples.items():

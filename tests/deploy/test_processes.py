@@ -16,7 +16,7 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from relay.sandbox.exports import make_export
+from relay.testing.sandbox.exports import make_export
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -71,7 +71,7 @@ def test_gunicorn_takes_the_file(tmp_path):
         check=True,
     ).stdout
     told = dict(re.findall(r"(?m)^(\w+)\s+= (.*)$", shown))
-    assert told["worker_class"] == "relay.threads.Worker"
+    assert told["worker_class"] == "relay.app.gunicorn_worker.Worker"
     assert (told["threads"], told["workers"]) == ("32", "3")
     assert told["bind"] == "['0.0.0.0:1234']"
     assert told["control_socket_disable"] == "True"

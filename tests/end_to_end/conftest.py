@@ -15,13 +15,14 @@ import requests
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from relay import loader, settings
-from relay.house import House
+from relay import plugins as loader
+from relay.app.relay import House
+from relay.config import load as settings
+from relay.ledger import DeliveryQuery, Store
 from relay.model import Kind, State, utc_now
-from relay.sandbox.exports import make_export
-from relay.sandbox.functiongraph import SandboxServer
-from relay.sandbox.inbox import InboxServer
-from relay.store import DeliveryQuery, Store
+from relay.testing.sandbox.exports import make_export
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.sandbox.inbox import InboxServer
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "whsec_dGhlLXNlY3JldC1vZi10aGUtZW5kLXRvLWVuZC10ZXN0cw=="

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from relay.cli import cli
+from relay.cli.main import cli
+from relay.ledger import NewScan
 from relay.model import State, utc_now
-from relay.sandbox.exports import make_export
-from relay.store import NewScan
+from relay.testing.sandbox.exports import make_export
 
 ROOT = Path(__file__).resolve().parents[2]
 

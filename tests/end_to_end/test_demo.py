@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from relay.commands.demo import Teller, command
+from relay.cli.demo.command import Teller, command
 
 ROOT = Path(__file__).resolve().parents[2]
 

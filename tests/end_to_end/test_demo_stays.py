@@ -20,7 +20,7 @@ import pytest
 import requests
 from botocore.config import Config
 
-from relay.sandbox.exports import make_export
+from relay.testing.sandbox.exports import make_export
 
 ROOT = Path(__file__).resolve().parents[2]
 

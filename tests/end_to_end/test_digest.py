@@ -5,7 +5,7 @@ import json
 import pytest
 
 from relay.model import Incoming, Kind, State, utc_now
-from relay.sandbox.exports import make_export
+from relay.testing.sandbox.exports import make_export
 
 MANY = 24
 

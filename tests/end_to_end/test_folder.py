@@ -2,11 +2,12 @@
 
 import pytest
 
-from relay import loader, settings
+from relay import plugins as loader
+from relay.app.relay import House
+from relay.config import load as settings
 from relay.errors import TemporaryFailure
-from relay.house import House
 from relay.model import State
-from relay.sandbox.exports import make_export
+from relay.testing.sandbox.exports import make_export
 
 FOLDER = """
 [sources.inbox]

@@ -39,7 +39,7 @@ def prepare(world, point):
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_this_point_loses_nothing_and_doubles_nothing(make_world, tools, point):
     world = make_world(lease="3s")
-    from relay.sandbox.exports import make_export
+    from relay.testing.sandbox.exports import make_export
 
     announce(world, world.upload(body=make_export("hello", code_size=1_000_000)))
     there = prepare(world, point)
@@ -58,7 +58,7 @@ def test_a_kill_at_this_point_loses_nothing_and_doubles_nothing(make_world, tool
 def test_kills_at_random_moments_lose_nothing_and_double_nothing(make_world, tools, seed):
     """Several kills in a row, at moments that a seed chooses, in an import made slow."""
     world = make_world(lease="3s")
-    from relay.sandbox.exports import make_export
+    from relay.testing.sandbox.exports import make_export
 
     chance = random.Random(seed)
     announce(world, world.upload(body=make_export("hello", code_size=1_000_000)))

@@ -3,7 +3,7 @@
 import requests
 
 from relay.model import Kind, State
-from relay.sandbox.exports import make_export
+from relay.testing.sandbox.exports import make_export
 
 
 def test_the_link_of_a_failed_import_tries_it_again_once(world, tools):

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from relay.model import Incoming, Kind, Road, State, utc_now
-from relay.sandbox.exports import make_export
+from relay.testing.sandbox.exports import make_export
 
 
 def hook(house, record, **headers):

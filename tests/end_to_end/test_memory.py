@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from relay.model import State
-from relay.sandbox.exports import write_export
+from relay.testing.sandbox.exports import write_export
 
 MIB = 1024 * 1024
 SIZE = 299 * MIB

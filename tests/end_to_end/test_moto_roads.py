@@ -4,7 +4,7 @@ import boto3
 import pytest
 
 from relay.model import State
-from relay.sandbox.exports import make_export
+from relay.testing.sandbox.exports import make_export
 
 NEW_CODE = {"index.py": b"def handler(event, context): return 2\n"}
 

@@ -8,8 +8,8 @@ import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
+from relay.ledger import DeliveryQuery
 from relay.model import Incoming, Kind, utc_now
-from relay.store import DeliveryQuery
 
 COUNT = 2000
 UNTOLD = 20

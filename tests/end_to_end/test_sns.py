@@ -20,10 +20,10 @@ from botocore.exceptions import ClientError
 from moto.sns.models import sns_backends
 from werkzeug.serving import make_server
 
-from relay.app import create_app
 from relay.errors import Unverified
 from relay.model import Incoming, State, Verdict, utc_now
-from tests.internet import Reply
+from relay.web.app import create_app
+from tests.fake_internet import Reply
 from tests.signers import SNS, Signer, confirm_sns, sns
 
 ACCOUNT = "123456789012"

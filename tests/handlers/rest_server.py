@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote
 import pytest
 
 from relay.errors import TemporaryFailure
-from relay.handler import ObjectStream
+from relay.sources.contract import ObjectStream
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from relay import loader
-from relay.app import create_app
-from relay.house import House
+from relay import plugins as loader
+from relay.app.relay import House
+from relay.config.load import load
+from relay.ledger import DeliveryQuery
 from relay.model import State
-from relay.settings import load
-from relay.store import DeliveryQuery
+from relay.web.app import create_app
 
 README = Path(__file__).parents[2] / "handlers" / "README.md"
 SECRET = "a-secret-of-the-scripts-that-is-long"

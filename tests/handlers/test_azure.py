@@ -14,8 +14,6 @@ import pytest
 import requests
 from pydantic import ValidationError
 
-from handlers._azure_auth import SharedKey, to_sign
-from handlers.azure import Handler
 from relay.errors import (
     Gone,
     PermanentFailure,
@@ -24,8 +22,10 @@ from relay.errors import (
     TemporaryFailure,
     Unreadable,
 )
+from relay.handlers.azure.auth import SharedKey, to_sign
+from relay.handlers.azure.handler import Handler
 from relay.model import Json, ObjectRef
-from relay.testing.handler import BYTES, HandlerSuite, Put, pinned, read
+from relay.testing.handler_suite import BYTES, HandlerSuite, Put, pinned, read
 from tests.handlers.azure_server import ACCOUNT, KEY, SAS, SECRET, AzureServer, Blob, event_of
 from tests.handlers.rest_server import Answer, before_the_cut
 

@@ -37,8 +37,8 @@ target = "prod"
 
 PROGRAM = """
 import json, sys
-from relay.store import DeliveryQuery
-from relay.wsgi import create
+from relay.ledger import DeliveryQuery
+from relay.app.wsgi import create
 
 app = create()
 house = app.extensions["relay"]

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from handlers.gcs import Handler
 from relay.errors import (
     ConfigError,
     Gone,
@@ -25,8 +24,9 @@ from relay.errors import (
     TemporaryFailure,
     Unreadable,
 )
+from relay.handlers.gcs.handler import Handler
 from relay.model import Json, ObjectRef
-from relay.testing.handler import BYTES, HandlerSuite, Put, pinned, read
+from relay.testing.handler_suite import BYTES, HandlerSuite, Put, pinned, read
 from tests.handlers.gcs_server import GcsServer
 from tests.handlers.rest_server import Answer, before_the_cut
 

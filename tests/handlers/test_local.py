@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from handlers.local import Handler
-from relay.envelopes import ENVELOPES
 from relay.errors import Gone, PermanentFailure, Superseded, TemporaryFailure, Unreadable
-from relay.handler import Queue, QueueMessage
+from relay.handlers.local.handler import Handler
 from relay.model import Event, Incoming, Json, ObjectRef, Road, utc_now
-from relay.testing.handler import HandlerSuite, Put, read
+from relay.sources.contract import Queue, QueueMessage
+from relay.sources.envelopes import ENVELOPES
+from relay.testing.handler_suite import HandlerSuite, Put, read
 
 SETTLE = 0.5
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from handlers.r2 import Handler
+from relay.config.load import Route, Settings, TargetSettings
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.handler import Queue, QueueMessage
-from relay.intake import Intake
+from relay.handlers.r2.handler import Handler
+from relay.intake.intake import Intake
+from relay.intake.queue_poller import Puller
+from relay.ledger import DeliveryQuery, Store
+from relay.ledger.errors import StoreUnavailable
 from relay.model import Incoming, Json, utc_now
-from relay.pull import Puller
-from relay.settings import Route, Settings, TargetSettings
-from relay.sqs import SqsQueue
-from relay.store import DeliveryQuery, Store
-from relay.store.errors import StoreUnavailable
+from relay.sources.contract import Queue, QueueMessage
+from relay.sources.s3.sqs import SqsQueue
 from tests.handlers.rest_server import Answer, Asked, RestServer, as_json
 from tests.handlers.s3_family import record_of
 

@@ -69,5 +69,6 @@ def test_the_table_names_every_kind_of_ours() -> None:
     table = README.read_text().partition("## What is here")[2]
     named = set(re.findall(r"^\| `([a-z0-9]+)` \|", table, re.MULTILINE))
     folder = README.parent
-    ours = {path.stem for path in folder.glob("*.py") if not path.name.startswith("_")}
+    paths = [*folder.glob("*.py"), *(path.parent for path in folder.glob("*/__init__.py"))]
+    ours = {path.stem for path in paths if not path.name.startswith("_")}
     assert named == ours

@@ -14,20 +14,20 @@ from typing import Any
 
 import pytest
 
-from handlers.azure import Handler as Azure
-from handlers.gcs import Handler as Gcs
-from relay.envelopes import ENVELOPES
+from relay.config.load import Route, Settings, TargetSettings
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.handler import Queue, QueueMessage, StorageHandler
-from relay.http_api import LARGEST
-from relay.intake import Intake
+from relay.handlers.azure.handler import Handler as Azure
+from relay.handlers.gcs.handler import Handler as Gcs
+from relay.intake.intake import Intake
+from relay.intake.queue_poller import Puller
+from relay.ledger import DeliveryQuery, Store
+from relay.ledger.errors import StoreUnavailable
 from relay.model import Event, Incoming, ObjectRef, utc_now
 from relay.model import Road as Way
-from relay.pull import Puller
-from relay.settings import Route, Settings, TargetSettings
-from relay.store import DeliveryQuery, Store
-from relay.store.errors import StoreUnavailable
-from relay.testing.handler import HandlerSuite, read
+from relay.sources.contract import Queue, QueueMessage, StorageHandler
+from relay.sources.envelopes import ENVELOPES
+from relay.sources.rest import LARGEST
+from relay.testing.handler_suite import HandlerSuite, read
 from tests.handlers.azure_server import SAS, AzureServer
 from tests.handlers.gcs_server import GcsServer
 from tests.handlers.rest_server import Answer

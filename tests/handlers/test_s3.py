@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from handlers.s3 import Handler
 from relay.errors import ConfigError, Gone, PermanentFailure, Superseded
+from relay.handlers.s3 import Handler
 from relay.model import Json, ObjectRef
-from relay.testing.handler import HandlerSuite, Put, pinned, read
+from relay.testing.handler_suite import HandlerSuite, Put, pinned, read
 
 KEYS = {"access_key_id": "test-key", "secret_access_key": "test-secret"}
 

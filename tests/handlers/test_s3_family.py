@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from relay.errors import PermanentFailure, Unreadable
-from relay.loader import find
 from relay.model import Event, Json, ObjectRef
-from relay.s3 import S3Storage
-from relay.testing.handler import HandlerSuite, Put
+from relay.plugins import find
+from relay.sources.s3.storage import S3Storage
+from relay.testing.handler_suite import HandlerSuite, Put
 from tests.every_kind import KINDS
 from tests.handlers.s3_family import (
     ENCODED,

@@ -12,10 +12,10 @@ import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from handlers.s3 import Handler
 from relay.errors import PermanentFailure
+from relay.handlers.s3 import Handler
 from relay.model import utc_now
-from relay.s3_listing import listing
+from relay.sources.s3.listing import listing
 
 Make = Callable[..., Handler]
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from handlers.s3 import Handler
 from relay.errors import Gone, PermanentFailure, RelayError, Superseded, TemporaryFailure
+from relay.handlers.s3 import Handler
 from relay.model import ObjectRef
 
 REF = ObjectRef("exports", "a.zip", etag="abc")

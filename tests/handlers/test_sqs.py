@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from handlers.s3 import Handler
-from relay.aws import AwsSettings, region_of
-from relay.envelopes import ENVELOPES
 from relay.errors import PermanentFailure, TemporaryFailure
-from relay.handler import QueueMessage
+from relay.handlers.s3 import Handler
 from relay.model import Event, Incoming, Road, utc_now
-from relay.sqs import LONGEST, SqsQueue
-from relay.testing.handler import HandlerSuite, read
+from relay.sources.contract import QueueMessage
+from relay.sources.envelopes import ENVELOPES
+from relay.sources.s3.client import AwsSettings, region_of
+from relay.sources.s3.sqs import LONGEST, SqsQueue
+from relay.testing.handler_suite import HandlerSuite, read
 
 SETTINGS = AwsSettings(
     kind="s3", region="us-east-1", access_key_id="test-key", secret_access_key="test-secret"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from relay.deliver import archive_of
+from relay.delivery.deliver import archive_of
 
 DELAY = 0.1
 LONGEST = 1.0

@@ -23,18 +23,18 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import create_environ, run_wsgi_app
 
-from relay import loader
-from relay.envelopes import ENVELOPES
-from relay.house import House
-from relay.intake import envelopes, read
+from relay import plugins as loader
+from relay.app.relay import House
+from relay.intake.intake import envelopes, read
 from relay.model import Incoming, Verdict
-from relay.testing.handler import assert_storable
+from relay.sources.envelopes import ENVELOPES
+from relay.testing.handler_suite import assert_storable
 from relay.testing.mangling import WRONG, mangled
-from tests.envelopes.tokens import NOW, OIDC, bearer
 from tests.every_kind import KINDS, kept, loads, of_case, open_house, post, table
 from tests.producers import PRODUCERS, SECRET, World, basic, by_google, by_sns, incoming
 from tests.senders import b2, signed
 from tests.signers import ARN, TOPIC, URN, Push, smn
+from tests.sources.envelopes.tokens import NOW, OIDC, bearer
 
 TOKEN = "hook-token"
 LIMIT = 2**20
@@ -107,7 +107,7 @@ def check(relay: Relay, source: str, sent: Incoming, envelope: str = "") -> str:
     assert answer.status_code == 200, (answer.status_code, answer.get_data())
     told = answer.get_json(silent=True)
     if isinstance(told, dict) and "notification" in told:
-        found = relay.house.store.notification(told["notification"])
+        found = relay.app.relay.store.notification(told["notification"])
         assert found is not None
         assert "handler itself failed" not in (found.reason or "")
     else:
@@ -378,7 +378,7 @@ def test_whatever_a_stranger_sends_is_refused(
     told = {**made.headers, **more, "authorization": proof}
     sent = replace(incoming(made.body, told), raw_query=raw)
     with no_errors():
-        answer = post(relay.app, sent, f"{kind}-all")
+        answer = post(relay.web.app, sent, f"{kind}-all")
     assert answer.status_code == 401
 
 
@@ -420,7 +420,7 @@ def is_good(case: Path) -> bool:
 @pytest.mark.parametrize("envelope", ["signed", "bare"])
 def test_every_kind_reads_our_own_records(relay: Relay, kind: str, envelope: str) -> None:
     """Anybody's script can announce an object of any storage."""
-    handler = relay.house.plugins.sources[f"{kind}-all"]
+    handler = relay.app.relay.plugins.sources[f"{kind}-all"]
     ours = {"bucket": "exports", "key": "a+b %2B.zip", "version": "7", "etag": "e", "size": 3}
     other = {"bucket": "exports", "key": "b.zip", "etag": "e", "time": "2026-11-24T03:00:00Z"}
     third = {"bucket": "exports", "key": "c.zip", "id": "upload 3"}
@@ -442,7 +442,7 @@ def test_as_much_as_the_limit_is_kept_and_more_is_refused(relay: Relay, size: in
     if size <= LIMIT:
         assert check(relay, "s3", sent) == Verdict.UNREADABLE
         return
-    answer = post(relay.app, sent, "s3")
+    answer = post(relay.web.app, sent, "s3")
     assert answer.status_code == 413
     assert relay.house.store.notifications(limit=1, cursor=None).items == before
 
@@ -457,7 +457,7 @@ def test_a_chunked_body_is_bounded_too(relay: Relay, size: int) -> None:
         told, status, _ = run_wsgi_app(relay.app, environ)
     assert status.partition(" ")[0] == ("200" if size <= LIMIT else "413")
     if size <= LIMIT:
-        found = relay.house.store.notification(json.loads(b"".join(told))["notification"])
+        found = relay.app.relay.store.notification(json.loads(b"".join(told))["notification"])
         assert found is not None
         assert found.body == b" " * size
 

@@ -18,10 +18,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from relay.errors import TemporaryFailure, Unverified
-from relay.handler import StorageHandler
-from relay.intake import Reading, envelopes, read
-from relay.loader import find, known
+from relay.intake.intake import Reading, envelopes, read
 from relay.model import Event, Incoming, Json, Verdict
+from relay.plugins import find, known
+from relay.sources.contract import StorageHandler
 from tests.every_kind import KINDS as DEFAULTS
 
 HERE = Path(__file__).parent

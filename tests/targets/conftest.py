@@ -14,11 +14,11 @@ import pytest
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from relay.outbound import Outbound
-from relay.sandbox.functiongraph import SandboxServer
-from relay.targets.functiongraph import Target
+from relay.outbound.session import Outbound
+from relay.targets.functiongraph.target import Target
+from relay.testing.sandbox.functiongraph import SandboxServer
 
-pytest.register_assert_rewrite("relay.testing.target")
+pytest.register_assert_rewrite("relay.testing.target_suite")
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

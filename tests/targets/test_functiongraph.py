@@ -14,14 +14,14 @@ import pytest
 import requests
 from urllib3.connection import HTTPConnection
 
+from relay.archive.checked_archive import CheckedArchive
 from relay.errors import Ambiguous, NameTaken, PermanentFailure, TemporaryFailure
-from relay.passage import CheckedArchive
-from relay.sandbox.exports import make_export
-from relay.sandbox.functiongraph import SandboxServer
-from relay.target import Order
-from relay.targets._functiongraph_api import Sending
-from relay.targets.functiongraph import Target
-from relay.testing.target import TargetSuite, archive_of, export, ignore
+from relay.targets.contract import Order
+from relay.targets.functiongraph.client import Sending
+from relay.targets.functiongraph.target import Target
+from relay.testing.sandbox.exports import make_export
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.target_suite import TargetSuite, archive_of, export, ignore
 from tests.targets.conftest import MakeTarget, Scripted, by_key, by_token
 
 ORDER = Order("hello", "default")
@@ -251,7 +251,7 @@ def test_a_wrong_endpoint_does_not_mean_that_nothing_is_held(
 def test_a_name_is_looked_for_on_every_page(
     monkeypatch: pytest.MonkeyPatch, target: Target, sandbox: SandboxServer
 ) -> None:
-    monkeypatch.setattr("relay.targets.functiongraph.PAGE", 2)
+    monkeypatch.setattr("relay.targets.functiongraph.target.PAGE", 2)
     for name in ("a", "b", "c", "d", "hello"):
         sandbox.hold(name, package="other", code=b"x")
     listed = [one["func_name"] for one in target._listed("hello")]

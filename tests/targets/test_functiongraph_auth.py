@@ -10,11 +10,11 @@ import pytest
 
 from relay.errors import Busy, PermanentFailure, TemporaryFailure
 from relay.model import utc_now
-from relay.sandbox.functiongraph import SandboxServer
-from relay.sandbox.state import Call
-from relay.target import Order
-from relay.targets.functiongraph import Target
-from relay.testing.target import export, ignore
+from relay.targets.contract import Order
+from relay.targets.functiongraph.target import Target
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.sandbox.state import Call
+from relay.testing.target_suite import export, ignore
 from tests.targets.conftest import PROJECT, Clock, MakeTarget, Scripted, by_key, by_token
 
 ORDER = Order("hello", "default")

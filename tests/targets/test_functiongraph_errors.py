@@ -9,19 +9,12 @@ from email.utils import format_datetime
 import pytest
 import requests
 
-from relay.errors import (
-    Ambiguous,
-    Busy,
-    NameTaken,
-    PermanentFailure,
-    RelayError,
-    TemporaryFailure,
-)
+from relay.errors import Ambiguous, Busy, NameTaken, PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Text
-from relay.target import Order
-from relay.targets._functiongraph_errors import Answer, classify, read_answer
-from relay.targets._functiongraph_hints import BY_STATUS, HINTS
-from relay.testing.target import export, ignore
+from relay.targets.contract import Order
+from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
+from relay.targets.functiongraph.errors import Answer, classify, read_answer
+from relay.testing.target_suite import export, ignore
 from tests.targets.conftest import NOW, MakeTarget, Scripted
 
 ORDER = Order("hello", "default")

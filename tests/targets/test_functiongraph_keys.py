@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.sandbox.functiongraph import SandboxServer
-from relay.target import Order
-from relay.testing.target import export, ignore
+from relay.targets.contract import Order
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.target_suite import export, ignore
 from tests.targets.conftest import PROJECT, Clock, MakeTarget, Scripted, by_key, by_token
 
 ORDER = Order("hello", "default")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from relay.loader import find, known
-from relay.targets.functiongraph import Target
+from relay.plugins import find, known
+from relay.targets.functiongraph.target import Target
 
 KEY = {"access_key": "ak", "secret_key": "sk"}
 USER = {"iam_user": "u", "iam_password": "p", "iam_domain": "d"}

@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.model import utc_now
-from relay.outbound import Outbound
-from relay.sandbox.functiongraph import SandboxServer
-from relay.sandbox.signature import Signed, parse_authorization, sign
-from relay.signing import UNSIGNED, AccessKey, authorization
-from relay.targets._functiongraph_keys import surroundings
-from relay.targets._functiongraph_metadata import Metadata
+from relay.outbound.session import Outbound
+from relay.targets.functiongraph.access_keys import surroundings
+from relay.targets.functiongraph.metadata_service import Metadata
+from relay.targets.functiongraph.signing import UNSIGNED, AccessKey, authorization
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.sandbox.signature import Signed, parse_authorization, sign
 
 # The SDK still asks for the time in a way that newer Pythons warn of.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from relay.commands.schema import schema
-from relay.settings import PLUG_INS
-from relay.units import size_words
+from relay.cli.config_schema import schema
+from relay.config.load import PLUG_INS
+from relay.config.units import size_words
 
 PAGE = Path(__file__).resolve().parents[2] / "deploy" / "README.md"
 BEGIN, END = "<!-- settings: written by tests/tools/settings_table.py -->", "<!-- /settings -->"

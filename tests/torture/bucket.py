@@ -18,7 +18,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, quote_plus, unquote
 from xml.sax.saxutils import escape
 
-from relay.sandbox.server import LoopbackServer, Place
+from relay.testing.sandbox.server import LoopbackServer, Place
 
 NAME = "exports"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")

@@ -23,10 +23,11 @@ from typing import Any, TypedDict
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
-    "gunicorn.app.wsgiapp gunicorn.workers.gthread psycopg alembic.command relay.cli "
-    "relay.wsgi relay.server relay.commands.serve relay.commands.work relay.commands.migrate "
-    "relay.commands.scan relay.targets.functiongraph relay.channels.webhook relay.channels.slack "
-    "handlers.s3 handlers.local tests.torture.points tests.torture.disk"
+    "gunicorn.app.wsgiapp gunicorn.workers.gthread psycopg alembic.command relay.cli.main "
+    "relay.app.wsgi relay.app.gunicorn_config relay.cli.serve relay.cli.work relay.cli.migrate "
+    "relay.cli.scan relay.targets.functiongraph.target relay.channels.webhook.channel "
+    "relay.channels.slack.channel relay.handlers.s3 relay.handlers.local.handler "
+    "tests.torture.points tests.torture.disk"
 )
 PR_SET_PDEATHSIG = 1
 
@@ -59,7 +60,7 @@ class Order(TypedDict, total=False):
 def preload() -> None:
     for name in MODULES.split():
         importlib.import_module(name)
-    from handlers.s3 import AnyS3Settings, Handler
+    from relay.handlers.s3 import AnyS3Settings, Handler
 
     # The first client reads a mountain of JSON, which all children then share.
     keys = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
@@ -75,7 +76,7 @@ def run(order: Order) -> None:
         module, _, constant = name.partition(":")
         setattr(importlib.import_module(module), constant, _valued(value))
     if place := order.get("place"):
-        importlib.import_module("relay.presence")._place = lambda: place
+        importlib.import_module("relay.ledger.owners")._place = lambda: place
     if clock := order.get("clock"):
         _wrong_clock(Path(clock))
     if netns := order.get("netns"):
@@ -90,7 +91,7 @@ def run(order: Order) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         _lift_at_signal()
     sys.argv = ["relay", *order["arguments"]]
-    importlib.import_module("relay.cli").main()
+    importlib.import_module("relay.cli.main").main()
 
 
 class Trap:

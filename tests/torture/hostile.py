@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 
-from handlers import s3
+from relay.handlers import s3
 from relay.model import ObjectRef
-from relay.s3 import S3Stream
+from relay.sources.s3.storage import S3Stream
 from tests.torture.check import PLANTED
 
 RAISES, HANGS, EXITS = "raises", "hangs", "exits"

@@ -15,16 +15,16 @@ from typing import Any
 from alembic.operations import Operations
 from urllib3.connection import HTTPConnection
 
-from relay import conflict
-from relay.body import ImportBody
-from relay.deliver import Deliverer
-from relay.leases import Leases
+from relay.delivery import conflict
+from relay.delivery.deliver import Deliverer
+from relay.delivery.leases import Leases
+from relay.delivery.worker import Worker
+from relay.ledger import Store
+from relay.ledger.database import Database
 from relay.model import Kind
-from relay.s3 import S3Stream
-from relay.store import Store
-from relay.store.engine import Database
-from relay.targets.functiongraph import Target
-from relay.worker import Worker
+from relay.sources.s3.storage import S3Stream
+from relay.targets.functiongraph.body import ImportBody
+from relay.targets.functiongraph.target import Target
 from tests.torture import disk
 
 Passed = Callable[[], None]

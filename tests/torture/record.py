@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from relay.model import utc_now
-from relay.sandbox.exports import CODE_FILE, make_export
-from relay.sandbox.functiongraph import SandboxServer
-from relay.sandbox.state import Call
+from relay.testing.sandbox.exports import CODE_FILE, make_export
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.sandbox.state import Call
 from tests.torture.bucket import Version
 
 CHANGES = ("import", "update_code")

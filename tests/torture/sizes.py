@@ -76,7 +76,7 @@ def soak(run: Run) -> None:
     what retention takes: every upload of the whole soak is held to every invariant."""
     seconds, rate = _seconds(os.environ.get("SOAK", "40s" if run.quick else "30m")), 20
     kept = f'deliveries = "{run.size(200, 2000)}"'
-    constants = {"relay.housekeeping:EVERY": {"seconds": 5}}
+    constants = {"relay.delivery.retention_loop:EVERY": {"seconds": 5}}
     with run.world(more=f"[retention]\n{kept}", on_conflict="update") as world:
         web = world.serve("--no-worker", constants=constants)
         worker = world.work(constants=constants)

@@ -18,10 +18,10 @@ from typing import Any, Self
 
 import requests
 
-import relay.sandbox.inbox
-from relay.sandbox.functiongraph import SandboxServer
-from relay.sandbox.inbox import InboxServer
-from relay.sandbox.state import Call
+import relay.testing.sandbox.inbox
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.sandbox.inbox import InboxServer
+from relay.testing.sandbox.state import Call
 from tests.torture.bucket import Bucket
 from tests.torture.child import Order
 from tests.torture.children import Child, Zygote
@@ -29,10 +29,10 @@ from tests.torture.configuration import HOOK_TOKEN, WEBHOOK_SECRET, Options, wri
 from tests.torture.ledger import Ledger
 from tests.torture.record import Record, Upload, export
 
-relay.sandbox.inbox.MAX_KEPT = 10**7  # the judge needs all of them
+relay.testing.sandbox.inbox.MAX_KEPT = 10**7  # the judge needs all of them
 HEADERS = {"Authorization": f"Bearer {HOOK_TOKEN}"}
 MEMORY = Path("/dev/shm")
-BY_RANGES = {"relay.near:SMALL": 0}
+BY_RANGES = {"relay.delivery.prefetch:SMALL": 0}
 """Has objects of any size read as big ones are: by ranges, while they are passed on."""
 
 

@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from web_floor import Web, serving
+from web_server import Web, serving
 
 
 @pytest.fixture

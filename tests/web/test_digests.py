@@ -1,9 +1,12 @@
 """A digest and what is told in it: each leads to the other, on the pages and in the API."""
 
+from functools import partial
+
 import pytest
 from test_pages import CHINESE, read, story
 
-from relay.settings import ChannelSettings
+from relay.channels.messages import digest
+from relay.config.load import ChannelSettings
 
 
 @pytest.fixture
@@ -14,7 +17,7 @@ def told(web, hand):
         _ = hand.fail(made) if number == 1 else hand.succeed(made, name=f"<b>{number}")
     claim = hand.claim(hand.message_of(made))
     channel = ChannelSettings(kind="slack", burst=1)
-    assert web.store.may_post(claim, channel, None, web.clock()) == "digest"
+    assert web.store.may_post(claim, channel, partial(digest, None), web.clock()) == "digest"
     return web.store.delivery(claim.delivery.id).result["digest"]
 
 

@@ -10,8 +10,8 @@ from web_ledger import HOOK, REFUSED, SLOW
 
 import relay
 from relay.model import Kind, Problem, Road, State, Text, Trigger, Verdict
-from relay.views.display import filesize, took, visible
-from relay.views.phrases import PHRASES, phrase
+from relay.web.filters import filesize, took, visible
+from relay.web.texts import PHRASES, phrase
 
 CHINESE = {"Accept-Language": "zh-CN"}
 TEMPLATES = Path(relay.__file__).parent / "templates"

@@ -25,10 +25,9 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from web_floor import serving
+from web_server import serving
 
 from relay.model import utc_now
-from tests.envelopes.tokens import ENTRA, OIDC, bearer
 from tests.every_kind import KINDS, kept, open_house
 from tests.producers import (
     BLOB,
@@ -57,6 +56,7 @@ from tests.producers import (
 )
 from tests.senders import B2_EVENT, OWN, b2, encoded, signed
 from tests.signers import ARN, TOPIC, URN, Push
+from tests.sources.envelopes.tokens import ENTRA, OIDC, bearer
 
 TOKEN = "hook-token"
 OK = range(200, 300)
@@ -519,7 +519,7 @@ def test_the_producer_is_content(relay, row):
     check(row, answer)
     if row.body is not None:
         told = json.loads(answer[2])
-        assert told["events"] == 1, relay.store.notification(told["notification"]).reason
+        assert told["events"] == 1, relay.ledger.notification(told["notification"]).reason
 
 
 @pytest.mark.parametrize("row", ALONE, ids=str)
@@ -550,7 +550,7 @@ def test_what_cannot_be_understood_is_its_success_all_the_same(relay, row, body)
     status, _, told = sent(relay.url, row, request)
     assert status == 200
     assert json.loads(told)["events"] == 0
-    stored = relay.store.notification(json.loads(told)["notification"])
+    stored = relay.ledger.notification(json.loads(told)["notification"])
     assert stored.body == kept(request.body)
 
 

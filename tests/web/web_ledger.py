@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from relay import routes
-from relay.desk import known_target, target_states
-from relay.envelope import Answer
+from relay.app.operations import known_target, target_states
+from relay.config import routing as routes
+from relay.config.load import ChannelSettings, Route, Settings, SourceSettings, TargetSettings
 from relay.errors import Gone, PermanentFailure, TemporaryFailure, TooLarge, Unreadable, Unverified
-from relay.intake import Receipt
+from relay.intake.intake import Receipt
+from relay.intake.scanner import silence
+from relay.ledger import Arrival, DeliveryQuery, NewNotification, NewScan, NotFound, Store
 from relay.model import (
     Event,
     Failed,
@@ -26,15 +28,7 @@ from relay.model import (
     Text,
     Verdict,
 )
-from relay.scan import silence
-from relay.settings import (
-    ChannelSettings,
-    Route,
-    Settings,
-    SourceSettings,
-    TargetSettings,
-)
-from relay.store import Arrival, DeliveryQuery, NewNotification, NewScan, NotFound, Store
+from relay.sources.envelope import Answer
 
 HOOK = "Bearer hook-secret"
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

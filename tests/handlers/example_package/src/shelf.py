@@ -3,11 +3,11 @@ from datetime import UTC, datetime
 
 from pydantic import DirectoryPath
 
+from relay.config.load import SourceSettings
 from relay.errors import Gone, PermanentFailure, Superseded
-from relay.handler import StorageHandler
 from relay.model import Event, ObjectInfo, ObjectRef
-from relay.records import count_or_none, text
-from relay.settings import SourceSettings
+from relay.sources.contract import StorageHandler
+from relay.sources.fields import count_or_none, text
 
 
 class ShelfSettings(SourceSettings):

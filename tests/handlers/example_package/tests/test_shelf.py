@@ -1,7 +1,7 @@
 import pytest
 
-from relay.loader import find
 from relay.model import ObjectRef
+from relay.plugins import find
 from relay.testing import HandlerSuite
 
 

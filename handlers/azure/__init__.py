@@ -1,0 +1,5 @@
+"""Azure Blob Storage: `kind = "azure"`."""
+
+from relay.handlers.azure.handler import Handler
+
+__all__ = ["Handler"]

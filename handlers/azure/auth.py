@@ -1,0 +1,131 @@
+"""Who asks Azure Storage: the account by its key, a SAS, an Entra app, or the machine itself.
+
+Wire formats: Azure Storage, "Authorize with Shared Key"; Microsoft identity platform, "OAuth 2.0
+client credentials flow"; managed identities, "Acquire an access token" (virtual machines) and
+"REST endpoint reference" (App Service, Container Apps).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Callable, Mapping
+from email.utils import format_datetime
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import requests
+
+from relay.model import utc_now
+from relay.outbound.credentials import ask_machine, post_form
+from relay.outbound.token_cache import Clock, Fetched
+
+RESOURCE = "https://storage.azure.com"
+VERSION = "2021-12-02"
+"""Of the REST API: every request that proves who asks has to name one, and the time."""
+
+_SIGNED = (
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Length",
+    "Content-MD5",
+    "Content-Type",
+    "Date",
+    "If-Modified-Since",
+    "If-Match",
+    "If-None-Match",
+    "If-Unmodified-Since",
+    "Range",
+)
+"""The headers in a string to sign, in its order; x-ms-* follow."""
+
+_MACHINE = "/metadata/identity/oauth2/token"
+
+
+class SharedKey:
+    """Signs each request with the account's key."""
+
+    def __init__(self, account: str, key: bytes, clock: Clock = utc_now) -> None:
+        self._account = account
+        self._key = key
+        self._clock = clock
+
+    def sign(self, request: requests.PreparedRequest) -> None:
+        request.headers["x-ms-date"] = _date(self._clock)
+        signed = to_sign(request.method or "", request.url or "", request.headers, self._account)
+        digest = hmac.digest(self._key, signed.encode(), hashlib.sha256)
+        told = f"{self._account}:{base64.b64encode(digest).decode()}"
+        request.headers["Authorization"] = f"SharedKey {told}"
+
+    def renewed(self, request: requests.PreparedRequest) -> bool:
+        del request
+        return False
+
+
+class Sas:
+    """Adds a shared access signature to each address."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def sign(self, request: requests.PreparedRequest) -> None:
+        url = request.url or ""
+        request.url = f"{url}{'&' if '?' in url else '?'}{self._token}"
+
+    def renewed(self, request: requests.PreparedRequest) -> bool:
+        del request
+        return False
+
+
+def stamped(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a request, with those that all of them have."""
+    return {"x-ms-version": VERSION, "x-ms-date": _date(utc_now), **headers}
+
+
+def to_sign(method: str, url: str, headers: Mapping[str, str | bytes], account: str) -> str:
+    """The string that a Shared Key signature is made of, as versions since 2015-02-21 have it."""
+    named = {name.lower(): _text(value) for name, value in headers.items()}
+    if named.get("content-length") == "0":
+        named["content-length"] = ""
+    lines = [method, *(named.get(name.lower(), "") for name in _SIGNED)]
+    own = sorted(name for name in named if name.startswith("x-ms-"))
+    lines += [f"{name}:{' '.join(named[name].split())}" for name in own]
+    parts = urlsplit(url)
+    query: dict[str, list[str]] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        query.setdefault(name.lower(), []).append(value)
+    lines.append(f"/{account}{parts.path}")
+    lines += [f"{name}:{','.join(sorted(query[name]))}" for name in sorted(query)]
+    return "\n".join(lines)
+
+
+def by_app(login_url: str, tenant: str, client_id: str, secret: str) -> Callable[[], Fetched[str]]:
+    """Fetches tokens for an app that is registered with Entra."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": client_id,
+        "client_secret": secret,
+        "scope": f"{RESOURCE}/.default",
+    }
+    return lambda: post_form(f"{login_url}/{tenant}/oauth2/v2.0/token", form, "Entra")
+
+
+def by_machine(identity_url: str, client_id: str | None) -> Callable[[], Fetched[str]]:
+    """Fetches tokens of the managed identity of this machine, or of the one that is named."""
+    endpoint, header = os.environ.get("IDENTITY_ENDPOINT"), os.environ.get("IDENTITY_HEADER")
+    asked = {"resource": RESOURCE, **({"client_id": client_id} if client_id else {})}
+    if endpoint and header:  # App Service and Container Apps have one of their own
+        url, version, headers = endpoint, "2019-08-01", {"X-IDENTITY-HEADER": header}
+    else:
+        url, version, headers = f"{identity_url}{_MACHINE}", "2018-02-01", {"Metadata": "true"}
+    url = f"{url}?{urlencode({'api-version': version, **asked})}"
+    return lambda: ask_machine(url, headers, "The managed identity of this machine")
+
+
+def _date(clock: Clock) -> str:
+    return format_datetime(clock(), usegmt=True)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -1,0 +1,102 @@
+"""Who asks Google: a service account by its key file, or by the machine that Relay runs on.
+
+Wire formats: Google Identity, "Using OAuth 2.0 for Server to Server Applications" (a JWT signed
+with the key is exchanged for a token); Compute Engine, "Access tokens" of the metadata server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from relay.errors import ConfigError
+from relay.model import utc_now
+from relay.outbound.credentials import ask_machine, post_form
+from relay.outbound.token_cache import Clock, Fetched
+
+READ_STORAGE = "https://www.googleapis.com/auth/devstorage.read_only"
+PULL = "https://www.googleapis.com/auth/pubsub"
+
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_LIFE = timedelta(hours=1)
+_LONGEST = 64 * 1024
+"""Bytes of a key file; real ones have 2.4 KB."""
+_TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105 - a path
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey:
+    """The key of an account that programs have. What is private of it is never shown."""
+
+    email: str
+    key_id: str
+    token_uri: str
+    private: RSAPrivateKey
+
+
+def read_key_file(path: Path, setting: str) -> AccountKey:
+    """The key in a file that Google made. ConfigError, at `setting`: it is none."""
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_LONGEST))
+        kind = found.get("type") if isinstance(found, dict) else None
+        if kind != "service_account":
+            raise ConfigError(
+                setting,
+                "The file holds no key of a service account",
+                'Its "type" should be "service_account".',
+            )
+        email, key_id, uri = (
+            _text(found, name) for name in ("client_email", "private_key_id", "token_uri")
+        )
+        web = urlsplit(uri).scheme in ("http", "https")
+        key = load_pem_private_key(_text(found, "private_key").encode(), None)
+    except OSError as error:
+        raise ConfigError(setting, f"The file cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, RecursionError):
+        # Not `from`: what the parser says may quote the key.
+        raise ConfigError(setting, "The file holds no key of a service account") from None
+    if not isinstance(key, RSAPrivateKey) or not web:
+        raise ConfigError(setting, "The file holds no RSA key, or no token_uri")
+    return AccountKey(email, key_id, uri, key)
+
+
+def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], Fetched[str]]:
+    """Fetches tokens for a service account."""
+
+    def fetch() -> Fetched[str]:
+        now = int(clock().timestamp())
+        claims = {
+            "iss": key.email,
+            "scope": scope,
+            "aud": key.token_uri,
+            "iat": now,
+            "exp": now + int(_LIFE.total_seconds()),
+        }
+        assertion = jwt.encode(claims, key.private, "RS256", headers={"kid": key.key_id})
+        form = {"grant_type": _GRANT, "assertion": assertion}
+        return post_form(key.token_uri, form, "Google")
+
+    return fetch
+
+
+def by_machine(metadata_url: str, scope: str) -> Callable[[], Fetched[str]]:
+    """Fetches tokens of the service account that this machine runs as."""
+    url = f"{metadata_url}{_TOKEN_PATH}?scopes={scope.replace(' ', ',')}"
+    return lambda: ask_machine(url, {"Metadata-Flavor": "Google"}, "Google's metadata server")
+
+
+def _text(found: dict[str, Any], name: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValueError(name)
+    return value

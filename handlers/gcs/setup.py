@@ -1,0 +1,138 @@
+"""What to type at Google Cloud so that Cloud Storage's events come by Pub/Sub.
+
+Source: references of `gcloud storage` and `gcloud pubsub`, the google provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relay.model import Json, Text
+from relay.sources.setup.steps import Door, Step, call, command, quoted, terraform, words
+from relay.sources.setup.terraform import Expression, joined, resource
+
+
+def gcs(door: Door) -> Iterator[Step]:
+    """Pub/Sub, pulled where the source names a subscription, else pushed to the hook."""
+    topic = quoted(door.name)
+    yield command(
+        Text(
+            "Have the buckets tell a topic (made if it is not there; done twice it tells twice). "
+            "Filters are by prefix only",
+            "让存储桶通知主题（不存在时自动创建；重复执行会重复通知）。只支持前缀过滤",
+        ),
+        *(
+            call(
+                f"gcloud storage buckets notifications create {quoted(f'gs://{bucket}')}",
+                f"--topic={topic}",
+                "--event-types=OBJECT_FINALIZE",
+                "--payload-format=json",
+                *_prefix(door, bucket),
+            )
+            for bucket in door.buckets
+        ),
+    )
+    yield from _pull(door) if door.has("subscription") else _push(door)
+    yield words(
+        Text(
+            "Cloud Storage's service agent needs roles/pubsub.publisher on the topic: gcloud "
+            "grants it, Terraform does not",
+            "Cloud Storage 服务代理需对主题拥有 roles/pubsub.publisher: gcloud 会授予，"
+            "Terraform 不会",
+        )
+    )
+
+
+def _pull(door: Door) -> Iterator[Step]:
+    name = door.text("subscription")
+    yield command(
+        Text(
+            "The subscription that Relay pulls. Its account needs roles/pubsub.subscriber on it "
+            "($ACCOUNT: its e-mail)",
+            "供 Relay 拉取的订阅。其账号需要 roles/pubsub.subscriber（$ACCOUNT 为账号邮箱）",
+        ),
+        call(
+            f"gcloud pubsub subscriptions create {quoted(name)}",
+            f"--topic={quoted(door.name)}",
+            "--ack-deadline=60",
+            "--message-retention-duration=7d",
+            "--expiration-period=never",
+        ),
+        call(
+            f"gcloud pubsub subscriptions add-iam-policy-binding {quoted(name)}",
+            '--member="serviceAccount:$ACCOUNT"',
+            "--role=roles/pubsub.subscriber",
+        ),
+    )
+    yield _terraform(door, {"name": name.rpartition("/")[2], "ack_deadline_seconds": 60})
+
+
+def _push(door: Door) -> Iterator[Step]:
+    account = door.settings.oidc_email or "relay-push@PROJECT_ID.iam.gserviceaccount.com"
+    audience = door.settings.oidc_audience or door.url
+    yield command(
+        Text(
+            "Push to the hook, with a token of the service account's that Relay checks. Pub/Sub's "
+            "own service agent needs roles/iam.serviceAccountTokenCreator on that account",
+            "推送到 hook，附带由 Relay 校验的服务账号令牌。Pub/Sub 服务代理需对该账号拥有 "
+            "roles/iam.serviceAccountTokenCreator",
+        ),
+        call(
+            f"gcloud pubsub subscriptions create {quoted(door.name)}",
+            f"--topic={quoted(door.name)}",
+            f"--push-endpoint={quoted(door.url)}",
+            f"--push-auth-service-account={quoted(account)}",
+            f"--push-auth-token-audience={quoted(audience)}",
+            "--ack-deadline=30",
+            "--message-retention-duration=7d",
+            "--expiration-period=never",
+        ),
+    )
+    push = {
+        "push_endpoint": door.url,
+        "oidc_token": {"service_account_email": account, "audience": audience},
+    }
+    subscription = {"name": door.name, "ack_deadline_seconds": 30, "push_config": push}
+    if not door.settings.oidc_email:
+        yield Step(
+            Text("In relay.toml, so that the token is checked", "写入 relay.toml 以校验令牌"),
+            "toml",
+            f'[sources.{door.source}]\noidc_audience = "{audience}"\noidc_email = "{account}"\n',
+        )
+    yield _terraform(door, subscription)
+    yield words(
+        Text(
+            "Where Google cannot reach Relay, set subscription instead, and Relay pulls. Eventarc "
+            'with Cloud Run works too ("cloudevents" in accept)',
+            "若 Google 无法访问 Relay，请设置 subscription 由 Relay 拉取。"
+            '也可使用 Eventarc 与 Cloud Run（accept 含 "cloudevents"）',
+        )
+    )
+
+
+def _prefix(door: Door, bucket: str) -> tuple[str, ...]:
+    prefix = door.wanted(bucket).prefix
+    return (f"--object-prefix={quoted(prefix)}",) if prefix else ()
+
+
+def _terraform(door: Door, subscription: Json) -> Step:
+    topic = Expression("google_pubsub_topic.relay.id")
+    blocks = [resource("google_pubsub_topic", "relay", {"name": door.name})]
+    for number, bucket in enumerate(door.buckets):
+        prefix = door.wanted(bucket).prefix
+        body: Json = {
+            "bucket": bucket,
+            "topic": topic,
+            "payload_format": "JSON_API_V1",
+            "event_types": ["OBJECT_FINALIZE"],
+            **({"object_name_prefix": prefix} if prefix else {}),
+        }
+        blocks.append(resource("google_storage_notification", f"relay_{number}", body))
+    body = {
+        **subscription,
+        "topic": topic,
+        "message_retention_duration": "604800s",
+        "expiration_policy": {"ttl": ""},
+    }
+    blocks.append(resource("google_pubsub_subscription", "relay", body))
+    return terraform(Text("As Terraform", "使用 Terraform"), joined(*blocks))

@@ -1,0 +1,5 @@
+"""A local folder: `kind = "local"`."""
+
+from relay.handlers.local.handler import Handler
+
+__all__ = ["Handler"]

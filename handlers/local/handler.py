@@ -1,0 +1,213 @@
+"""A local folder: watched, scanned, and read without a way out of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any, ClassVar
+
+from pydantic import DirectoryPath, Field
+
+from relay.config.load import SourceSettings
+from relay.config.units import Duration
+from relay.errors import (
+    Gone,
+    PermanentFailure,
+    RelayError,
+    Superseded,
+    TemporaryFailure,
+    Unreadable,
+)
+from relay.handlers.local.folder import File, file_at, open_inside, path_of, walk
+from relay.handlers.local.watch import FolderWatch
+from relay.model import Event, ObjectInfo, ObjectRef, Place, Text
+from relay.sources.contract import PAGE, Queue, ScanPage, StorageHandler
+from relay.sources.fields import count, text
+from relay.sources.setup.steps import Door, Step, local
+
+
+class FolderSettings(SourceSettings):
+    """`folder` holds the archives; its name as a bucket is the source's."""
+
+    accept: tuple[str, ...] = Field(
+        ("signed", "bare"), description=SourceSettings.model_fields["accept"].description
+    )
+    folder: DirectoryPath = Field(description="the folder that is watched, with all below it")
+    settle: Duration = Field(
+        timedelta(seconds=2), description="a file counts once it has not changed for so long"
+    )
+    scan_every: Duration = Field(
+        timedelta(seconds=60), description="how often to look for what the watch missed; 0: never"
+    )
+    scan_limit: int = Field(
+        100_000, ge=0, description="files looked at in one run, the next goes on there; 0: all"
+    )
+
+
+class FileStream:
+    """Bytes of one file, held against what the file was when it was opened."""
+
+    def __init__(self, descriptor: int, file: File, start: int, end: int | None) -> None:
+        self.info = _info(file)
+        self._descriptor: int | None = descriptor
+        self._file = file
+        self._at = start
+        self._end = min(file.size, file.size if end is None else end)
+
+    def read(self, size: int, /) -> bytes:
+        if self._descriptor is None or size <= 0 or self._at >= self._end:
+            return b""
+        try:
+            part = os.pread(self._descriptor, min(size, self._end - self._at), self._at)
+            now = file_at(self._file.key, self._descriptor)
+        except OSError as error:
+            raise _translate(error, self._file.key) from error
+        if not part or now is None or now.etag != self._file.etag:
+            raise _superseded(self._file.key)
+        self._at += len(part)
+        return part
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Handler(StorageHandler):
+    """Keys are paths below the folder, with `/`. Links are not followed; hidden files and those
+    that end in .part or .tmp do not count."""
+
+    Settings: ClassVar[type[SourceSettings]] = FolderSettings
+    settings: FolderSettings
+    is_told = False
+
+    def parse(self, record: Mapping[str, Any]) -> Iterator[Event]:
+        """The event in a record of our own watch."""
+        if text(record, "bucket") != self.name:
+            raise Unreadable(
+                "record.other_bucket",
+                Text("The record is of another folder", "该记录属于另一个文件夹"),
+            )
+        numbers = (count(record, name) for name in ("inode", "size", "modified", "changed"))
+        file = File(text(record, "key"), *numbers)
+        if path_of(file.key) is None:
+            raise Unreadable(
+                "record.key", Text("The key is no path below the folder", "key 不是文件夹内的路径")
+            )
+        yield self._event(file, "file")
+
+    def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> FileStream:
+        """The bytes [start, end) of the file, pinned by its inode, size and time."""
+        path = path_of(ref.key)
+        if path is None or ref.bucket != self.name:
+            raise PermanentFailure(
+                "local.leads_out",
+                Text(f"{ref.key} is not in the folder", f"{ref.key} 不在该文件夹内"),
+                Text(
+                    "A key is a path below the folder, without . or .. in it.",
+                    "key 应为文件夹内的路径，不含 . 或 ..。",
+                ),
+            )
+        try:
+            descriptor = open_inside(self.settings.folder, path)
+        except OSError as error:
+            raise _translate(error, ref.key) from error
+        file = file_at(ref.key, descriptor)
+        if file is not None and ref.etag in (None, file.etag):
+            return FileStream(descriptor, file, start, end)
+        os.close(descriptor)
+        raise _superseded(ref.key) if file else _translate(OSError(errno.EISDIR, ""), ref.key)
+
+    def scan(self, since: datetime | None = None) -> Iterator[Event]:
+        """The files that are there and have settled. `since` is held against the last change,
+        renaming included, not against the time that a copying tool gave the file."""
+        return (event for page in self.scan_pages(since) for event in page.events)
+
+    def scan_pages(
+        self, since: datetime | None = None, after: Place | None = None, most: int | None = None
+    ) -> Iterator[ScanPage]:
+        """The same, page by page."""
+        earliest = 0 if since is None else int(since.timestamp() * 10**9)
+        latest = time.time_ns() - int(self.settings.settle.total_seconds() * 10**9)
+        files = walk(self.settings.folder, (path_of(after[1]) if after else None) or "")
+        size = min(most or PAGE, PAGE)
+        page = list(islice(files, size))
+        while page:
+            following = list(islice(files, size))
+            settled = (file for file in page if earliest <= file.changed <= latest)
+            events = tuple(self._event(file, "found") for file in settled)
+            place = (self.name, page[-1].key) if following else None
+            yield ScanPage(events, len(page), place)
+            page = following
+
+    def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
+        """As the watch and the scan tell of it, but in no order: it may be any version."""
+        event = super().event_for(ref, info)
+        return replace(event, identity=f"file:{info.etag}")
+
+    def queue(self) -> Queue:
+        """The watch over the folder."""
+        return FolderWatch(
+            self.name, self.settings.folder.resolve(), self.settings.settle.total_seconds()
+        )
+
+    def setup(self, door: Door) -> Iterator[Step]:
+        return local(door)
+
+    def ready(self) -> str:
+        try:
+            with os.scandir(self.settings.folder) as listing:
+                return f"lists the folder, {sum(1 for _ in listing)} entries"
+        except OSError as error:
+            raise _translate(error, str(self.settings.folder.name)) from error
+
+    def _event(self, file: File, type_: str) -> Event:
+        info = _info(file)
+        ref = ObjectRef(self.name, file.key, etag=file.etag, size=file.size)
+        return Event(ref, f"file:{file.etag}", type_, info.modified, f"changed:{file.changed:020d}")
+
+
+def _info(file: File) -> ObjectInfo:
+    try:
+        modified = datetime.fromtimestamp(file.modified / 10**9, UTC)
+    except (OverflowError, ValueError):  # a copying tool may have given it any time
+        modified = None
+    return ObjectInfo(size=file.size, etag=file.etag, modified=modified)
+
+
+def _superseded(key: str) -> Superseded:
+    return Superseded(
+        "object.superseded",
+        Text(f"{key} changed since it was announced", f"{key} 在通知之后已被更改"),
+    )
+
+
+def _translate(error: OSError, key: str) -> RelayError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        return Gone("object.gone", Text(f"{key} is not there any more", f"{key} 已不存在"))
+    if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+        return PermanentFailure(
+            "local.no_file",
+            Text(f"{key} is no regular file", f"{key} 不是普通文件"),
+            Text(
+                "Links are not followed: put the file itself there.", "不跟随链接：请放入文件本身。"
+            ),
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return PermanentFailure(
+            "local.denied",
+            Text(f"{key} may not be read", f"没有读取 {key} 的权限"),
+            Text(
+                "Let Relay's user read it, then retrigger.", "请授予 Relay 用户读取权限后重新触发。"
+            ),
+        )
+    return TemporaryFailure(
+        "local.unreadable",
+        Text(f"{key} cannot be read ({error.strerror})", f"无法读取 {key} ({error.strerror})"),
+        Text("Relay tries again; check the disk or the mount.", "Relay 会重试；请检查磁盘或挂载。"),
+    )

@@ -1,0 +1,95 @@
+"""One relay put together from its settings: ledger, plug-ins, intake, desk and worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from relay.app.operations import Desk
+from relay.channels import retrigger_links as links
+from relay.config.load import Settings
+from relay.delivery.deliver import Deliverer
+from relay.delivery.metrics import Meters
+from relay.delivery.retention_loop import Housekeeper
+from relay.delivery.wake_signal import Bell
+from relay.delivery.worker import Worker
+from relay.intake.intake import Intake
+from relay.intake.queue_poller import Puller
+from relay.ledger import Store
+from relay.model import utc_now
+from relay.outbound.fetch import Fetcher
+from relay.plugins import Plugins, build, outbound
+
+
+class House:
+    """Everything one process needs; whether a worker runs in it is for its caller to say."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        plugins: Plugins,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        fetcher: Fetcher | None = None,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.plugins = plugins
+        self.bell = Bell()
+        self.meters = Meters()
+        self.fetcher = fetcher or Fetcher(settings.outbound.allow_private)
+        self.intake = Intake(
+            settings,
+            store,
+            plugins.sources,
+            clock=clock,
+            wake=self.bell.ring,
+            fetch=self.fetcher,
+        )
+        self.worker = Worker(
+            settings,
+            Deliverer(store, plugins, partial(links.signed, settings)),
+            clock=clock,
+            bell=self.bell,
+            meters=self.meters,
+        )
+        self.puller = Puller(self.intake, clock=clock)
+        self.housekeeper = Housekeeper(settings, store, clock=clock)
+        self.desk = Desk(plugins, self.intake, self.puller)
+
+    @classmethod
+    def open(cls, settings: Settings) -> House:
+        """Opens the ledger, brings it to the newest version, and makes every plug-in.
+
+        Raises ConfigError and StoreUnavailable.
+        """
+        plugins = build(settings, outbound(settings))
+        store = Store.open(settings.database.url)
+        store.migrate()
+        return cls(settings, store, plugins)
+
+    def start_worker(self) -> None:
+        """Starts claiming, pulling and scanning."""
+        self.worker.start()
+        self.puller.start()
+        self.housekeeper.start()
+
+    def ask_to_stop(self, grace: float) -> None:
+        """Begins no delivery, poll or scan any more; returns at once."""
+        self.puller.ask_to_stop()
+        self.worker.ask_to_stop(grace)
+
+    def stop_worker(self, grace: float) -> None:
+        """Stops them; deliveries under way get `grace` seconds, from when they were asked to stop
+        if they were; then they are given back."""
+        self.ask_to_stop(grace)
+        self.worker.stop(grace)
+        self.puller.stop()
+        self.housekeeper.stop()
+
+    def close(self) -> None:
+        self.plugins.close()
+        self.fetcher.close()
+        self.store.close()

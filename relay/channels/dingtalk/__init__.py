@@ -1,0 +1,5 @@
+"""Dingtalk: `kind = "dingtalk"`."""
+
+from relay.channels.dingtalk.channel import Channel
+
+__all__ = ["Channel"]

@@ -1,0 +1,5 @@
+"""Discord: `kind = "discord"`."""
+
+from relay.channels.discord.channel import Channel
+
+__all__ = ["Channel"]

@@ -1,0 +1,5 @@
+"""Feishu: `kind = "feishu"`."""
+
+from relay.channels.feishu.channel import Channel
+
+__all__ = ["Channel"]

@@ -1,0 +1,25 @@
+"""Posts messages to a custom bot in a Lark group: Feishu's service outside of China."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from relay.channels.feishu.channel import Channel as FeishuChannel
+from relay.channels.feishu.channel import FeishuSettings, refusals
+from relay.channels.group_robot_texts import Refusals
+from relay.config.load import ChannelSettings
+from relay.model import Text
+
+
+class LarkSettings(FeishuSettings):
+    """The same settings; the address is at another host."""
+
+    HOST: ClassVar[str] = "open.larksuite.com"
+
+
+class Channel(FeishuChannel):
+    """One custom bot."""
+
+    Settings: ClassVar[type[ChannelSettings]] = LarkSettings
+    PRODUCT: ClassVar[Text] = Text("Lark", " Lark ")
+    REFUSALS: ClassVar[Refusals] = refusals(PRODUCT)

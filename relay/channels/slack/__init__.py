@@ -1,0 +1,5 @@
+"""Slack: `kind = "slack"`."""
+
+from relay.channels.slack.channel import Channel
+
+__all__ = ["Channel"]

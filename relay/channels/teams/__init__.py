@@ -1,0 +1,5 @@
+"""Teams: `kind = "teams"`."""
+
+from relay.channels.teams.channel import Channel
+
+__all__ = ["Channel"]

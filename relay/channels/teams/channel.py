@@ -1,0 +1,82 @@
+"""Posts messages to a Microsoft Teams channel or chat through a Workflows webhook.
+
+Source: learn.microsoft.com, "Create incoming webhooks with Workflows for Microsoft Teams" and
+"Create an Incoming Webhook".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+import relay.channels.contract
+from relay.channels.contract import Message, Posted
+from relay.channels.teams.adaptive_card import encode, render
+from relay.channels.teams.errors import failure
+from relay.config.load import ChannelSettings
+from relay.config.units import Allowance, Rate
+from relay.model import Json
+from relay.outbound.session import Outbound
+from relay.outbound.webhook import Poster, PostUrl
+
+_WORKFLOWS = re.compile(
+    r"(.+\.)?(logic\.azure\.(com|us|cn)|api\.powerplatform(\.partner\.microsoftonline\.cn|\.com|\.us)"
+    r"|flow\.microsoft\.us|appsplatform\.us)"
+)
+_CONNECTORS = re.compile(r"outlook\.office(365)?\.com|.+\.webhook\.office(365)?\.(com|us)")
+
+
+class TeamsSettings(ChannelSettings):
+    """What a Workflows webhook needs."""
+
+    url: PostUrl = Field(description="the Workflows webhook's URL, which is its credential")
+    rate: Rate | None = Field(
+        Allowance(1, timedelta(seconds=1)),
+        description='the most messages in a time, such as "20/1m"; Teams takes four a second',
+    )
+
+    def advise(self) -> Iterator[tuple[str, str]]:
+        host = urlsplit(self.url.get_secret_value()).hostname or ""
+        if _CONNECTORS.fullmatch(host):
+            yield (
+                "its url is that of an Office 365 connector, which Microsoft retires",
+                "Make a webhook with Workflows instead.",
+            )
+        elif not _WORKFLOWS.fullmatch(host):
+            yield (
+                "its url is not that of a Teams webhook",
+                "Workflows' are at *.logic.azure.com or *.api.powerplatform.com.",
+            )
+
+
+class Channel(relay.channels.contract.Channel):
+    """One webhook of Workflows, or an old connector. Neither shows ids, knows threads, or can be
+    tried without posting."""
+
+    Settings: ClassVar[type[ChannelSettings]] = TeamsSettings
+
+    def __init__(self, name: str, settings: TeamsSettings, outbound: Outbound) -> None:
+        super().__init__(name, settings, outbound)
+        self._poster = Poster(outbound, settings.url.get_secret_value())
+
+    def preview(self, message: Message) -> Json:
+        """What is posted."""
+        return render(self.card(message))
+
+    def post(self, message: Message) -> Posted:
+        """Success is 202, which says that the workflow has begun: whether it could post, only its
+        run history tells. Of the old connectors it is 200 with the body `1`."""
+        answer = self._poster.post(
+            encode(self.preview(message)), {"content-type": "application/json; charset=utf-8"}
+        )
+        if answer.status == 202 or (answer.status == 200 and answer.text.strip() == "1"):
+            return Posted(answer.told)
+        raise failure(answer)
+
+    def close(self) -> None:
+        self._poster.close()

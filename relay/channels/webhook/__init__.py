@@ -1,0 +1,5 @@
+"""Webhook: `kind = "webhook"`."""
+
+from relay.channels.webhook.channel import Channel
+
+__all__ = ["Channel"]

@@ -1,0 +1,5 @@
+"""Wecom: `kind = "wecom"`."""
+
+from relay.channels.wecom.channel import Channel
+
+__all__ = ["Channel"]

@@ -1,0 +1,145 @@
+"""`relay import`: now, in the foreground, with a progress bar; the exit code tells the outcome."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import click
+
+from relay.app.relay import House
+from relay.cli.archive_file import archive_in, as_what, event_of, refuse_unknown
+from relay.cli.context import configured
+from relay.cli.output import json_option, plain, print_json, style, visible
+from relay.cli.progress import Bar, shown
+from relay.cli.retry import Patience
+from relay.cli.wait_reason import Wait, why
+from relay.config import routing as routes
+from relay.delivery.conflict import Wish, bring
+from relay.delivery.deliver import refuse
+from relay.errors import NothingToDo, RelayError
+from relay.model import Delivery, Json, Kind, Skipped, State, Succeeded, utc_now
+from relay.targets.contract import Order
+
+PATIENCE = 0.2
+
+
+@click.command("import")
+@click.argument("what", nargs=-1, required=True, metavar="FILE.zip | SOURCE BUCKET KEY")
+@click.option("--version", help="Which version of the object.")
+@as_what
+@json_option
+def command(what: tuple[str, ...], version: str | None, as_json: bool, **options: str) -> None:
+    """Imports an object of a source (as a delivery, recorded and told) or a file, now.
+
+    Ends with 0 when it was imported or needs no import, with 1 when it failed, or when it waits
+    for a target that is paused or down.
+    """
+    with closing(House.open(configured())) as house:
+        if len(what) == 3:
+            result = import_object(house, *what, version=version)
+        elif len(what) == 1 and options["target"]:
+            result = import_file(house, Path(what[0]), options)
+        else:
+            raise click.UsageError("give a FILE.zip and --target, or SOURCE BUCKET KEY")
+    if as_json:
+        print_json(result)
+    else:
+        say(result)
+    raise SystemExit(0 if result["state"] in (State.SUCCEEDED, State.SKIPPED) else 1)
+
+
+def import_object(house: House, source: str, bucket: str, key: str, version: str | None) -> Json:
+    """Submits the object and works its deliveries off here; a worker that is faster is watched."""
+    deliveries = house.desk.submit(source, bucket, key, version)
+    imports = [one for one in deliveries if one.kind == Kind.IMPORT]
+    for delivery in imports:
+        with shown(delivery.key, _size(house, delivery)) as bar:
+            work_off(house, delivery, bar)
+    while claim := house.worker.claim(Kind.MESSAGE):
+        house.worker.run(claim)
+    ended = [house.store.delivery(one.id) or one for one in imports]
+    return _told(ended[0]) if ended else {"state": State.SKIPPED, "reason": "no route"}
+
+
+def work_off(house: House, delivery: Delivery, bar: Bar) -> None:
+    """Tries the delivery until it ended, by this process or by another; says why it waits.
+
+    It is left where it waits for what only a person or the target itself can end.
+    """
+    told = None
+    while True:
+        if claim := house.worker.claim(Kind.IMPORT, only=delivery.id):
+            house.worker.run(claim, bar.update)
+            continue
+        wait = _wait(house, delivery)
+        if wait and wait.about != told:
+            told = wait.about
+            bar.say(wait.words)
+        if wait is None or wait.idle:
+            return
+        time.sleep(PATIENCE)
+
+
+def _wait(house: House, delivery: Delivery) -> Wait | None:
+    """Why it could not be claimed; None: it ended."""
+    now = house.store.delivery(delivery.id)
+    if now is None or now.state.finished:
+        return None
+    states = {one["name"]: one for one in house.desk.targets()}
+    return why(now, states.get(now.destination), utc_now())
+
+
+def import_file(house: House, path: Path, options: dict[str, str]) -> Json:
+    """Imports a file straight into a target; not recorded, since no event came into being."""
+    refuse_unknown(house, options["target"])
+    try:
+        outcome = _bring_file(house, path, options)
+    except NothingToDo as nothing:
+        return {"state": State.SKIPPED, "reason": nothing.reason}
+    except RelayError as error:
+        return {"state": State.FAILED, "error": error.problem.to_json()}
+    state = State.SKIPPED if isinstance(outcome, Skipped) else State.SUCCEEDED
+    reason = outcome.reason if isinstance(outcome, Skipped) else None
+    return {"state": state, "reason": reason, "result": plain(outcome.result)}
+
+
+def _bring_file(house: House, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
+    name = options["target"]
+    target, archive = house.plugins.targets[name], archive_in(path)
+    refuse(archive.report)
+    export = archive.report.export
+    order = Order(*routes.names(options, event_of(path), export.function if export else None))
+    target.check(order, archive.report)
+    learned = partial(house.store.learned, name)
+    wish = Wish(order, options["on_conflict"], utc_now(), learned=learned)
+    with shown(path.name, archive.size) as bar:
+        return Patience(bar.say).bring(wish, lambda now: bring(target, now, archive, bar.update))
+
+
+def say(result: Json) -> None:
+    """One line for the outcome, one for what to do next."""
+    state, told = result["state"], result.get("result") or {}
+    colour = {State.SUCCEEDED: "green", State.FAILED: "red"}.get(State(state), "yellow")
+    words = told.get("func_urn") or result.get("reason") or ""
+    click.echo(f"{style(str(state), fg=colour)} {visible(words)}")
+    if error := result.get("error"):
+        click.echo(f"  {error['code']}: {visible(error['message']['en'])}")
+        click.echo(f"  {visible(error['hint']['en'])}")
+
+
+def _told(delivery: Delivery) -> Json:
+    return {
+        "delivery": delivery.id,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "result": delivery.result,
+        "error": delivery.error and delivery.error.to_json(),
+    }
+
+
+def _size(house: House, delivery: Delivery) -> int | None:
+    event = house.store.event(delivery.event_id) if delivery.event_id else None
+    return event.object.size if event else None

@@ -1,0 +1,23 @@
+"""`relay pause TARGET`."""
+
+from __future__ import annotations
+
+import click
+
+from relay.app.operations import known_target
+from relay.cli.context import configured, opened
+from relay.cli.output import json_option
+from relay.cli.targets import show
+from relay.model import Kind, utc_now
+
+
+@click.command("pause")
+@click.argument("target")
+@json_option
+def command(target: str, as_json: bool) -> None:
+    """Deliver nothing to TARGET until `relay resume`; what is under way ends."""
+    settings = configured()
+    known_target(settings, target)
+    with opened(settings) as store:
+        store.pause(Kind.IMPORT, target, utc_now())
+        show(settings, store, as_json, only=target)

@@ -1,0 +1,85 @@
+"""`relay plan`: the dry run, for an object of a source or for a file."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from relay.app.relay import House
+from relay.cli.archive_file import archive_in, as_what, event_of, look, refuse_unknown
+from relay.cli.context import configured
+from relay.cli.output import json_option, print_json, style, visible
+from relay.delivery.plan import describe
+from relay.model import Json, NewDelivery
+
+SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", None)}
+
+
+@click.command("plan")
+@click.argument("what", nargs=-1, required=True, metavar="FILE.zip | SOURCE BUCKET KEY")
+@click.option("--version", help="Which version of the object.")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@as_what
+@json_option
+def command(
+    what: tuple[str, ...], version: str | None, language: str, as_json: bool, **options: str
+) -> None:
+    """Says what lies in an archive and what would happen to it; changes nothing anywhere.
+
+    A FILE.zip is checked as the archive it is (needs no configuration); with --target that is
+    asked what it holds, as for an object. SOURCE BUCKET KEY names an object: its route and target
+    are asked as well. Ends with 1 when it would fail.
+    """
+    if len(what) == 1:
+        plan = plan_file(Path(what[0]), options)
+    elif len(what) == 3 and not options["target"]:
+        with closing(House.open(configured())) as house:
+            plan = house.desk.plan(*what, version=version)
+    else:
+        raise click.UsageError("give a FILE.zip, with or without --target, or SOURCE BUCKET KEY")
+    if as_json:
+        print_json(plan)
+    else:
+        show(plan, language)
+    failing = plan.get("would", {}).get("action") == "fail"
+    raise SystemExit(1 if failing or not plan["archive"]["importable"] else 0)
+
+
+def plan_file(path: Path, options: dict[str, str]) -> Json:
+    """The plan for a file; without a target only what lies in it."""
+    if not options["target"]:
+        return {"archive": describe(look(path))}
+    archive, name = archive_in(path), options["target"]
+    with closing(House.open(configured())) as house:
+        refuse_unknown(house, name)
+        return house.desk.planner.plan_archive(
+            archive, event_of(path), NewDelivery("", name, dict(options))
+        )
+
+
+def show(plan: Json, language: str) -> None:
+    """The plan as a good linter would say it."""
+    archive = plan["archive"]
+    click.echo(f"{archive['size']:,} bytes, {len(archive['entries'])} entries")
+    if export := archive["export"]:
+        runtime = export["properties"]["Runtime"]
+        click.echo(f"function {visible(export['function'])}, runtime {visible(runtime)}")
+    for finding in archive["findings"]:
+        sign, colour = SIGNS[finding["level"]]
+        words = visible(finding["message"][language])
+        click.echo(f"{style(sign, fg=colour)} {finding['code']}: {words}")
+        if finding["hint"][language]:
+            click.echo(f"    {visible(finding['hint'][language])}")
+    for name in ("route", "target", "order", "held", "would"):
+        if plan.get(name):
+            click.echo(f"{name:7} {visible(_line(plan[name]))}")
+    if archive["importable"] and "would" not in plan:
+        click.echo(style("importable", fg="green"))
+
+
+def _line(value: Json | str) -> str:
+    if isinstance(value, str):
+        return value
+    return ", ".join(f"{name} {one}" for name, one in value.items() if one is not None)

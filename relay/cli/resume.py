@@ -1,0 +1,23 @@
+"""`relay resume TARGET`."""
+
+from __future__ import annotations
+
+import click
+
+from relay.app.operations import known_target
+from relay.cli.context import configured, opened
+from relay.cli.output import json_option
+from relay.cli.targets import show
+from relay.model import Kind
+
+
+@click.command("resume")
+@click.argument("target")
+@json_option
+def command(target: str, as_json: bool) -> None:
+    """Deliver to TARGET again: ends a pause, and forgets that it asked to wait or was down."""
+    settings = configured()
+    known_target(settings, target)
+    with opened(settings) as store:
+        store.resume(Kind.IMPORT, target)
+        show(settings, store, as_json, only=target)

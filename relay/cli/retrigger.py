@@ -1,0 +1,88 @@
+"""`relay retrigger ID...`: deliveries again, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from relay.cli.context import configured, opened
+from relay.cli.exit_codes import FAILED
+from relay.cli.output import json_option, print_json, style, told
+from relay.errors import RelayError
+from relay.ledger import DeliveryQuery, Store
+from relay.model import Kind, State, utc_now
+
+FINISHED = [state.value for state in State if state.finished]
+
+
+@click.command("retrigger")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--state", type=click.Choice(FINISHED), help="All that are in this state.")
+@click.option("--source", help="With --state: only of this source.")
+@click.option("--route", help="With --state: only of this route.")
+@click.option(
+    "--kind",
+    type=click.Choice([one.value for one in Kind]),
+    help="With --state: only of this kind.",
+)
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["skip", "fail", "update", "rename"]),
+    help="Instead of what the route says.",
+)
+@json_option
+def command(ids: tuple[str, ...], on_conflict: str | None, as_json: bool, **filters: Any) -> None:
+    """Try deliveries again: those named, or all in a state. A worker does the trying."""
+    if bool(ids) == (filters["state"] is not None):
+        raise click.UsageError("Name deliveries by their ids, or say --state; not both.")
+    options = {"on_conflict": on_conflict} if on_conflict else None
+    with opened(configured()) as store:
+        chosen = ids or tuple(_matching(store, filters))
+        results = [_again(store, one, options) for one in chosen]
+    if as_json:
+        print_json(results)
+    else:
+        _print(results)
+    raise SystemExit(FAILED if any("error" in result for result in results) else 0)
+
+
+def _matching(store: Store, filters: dict[str, Any]) -> Iterator[str]:
+    kind = Kind(filters["kind"]) if filters["kind"] else None
+    state, cursor = State(filters["state"]), None
+    while True:
+        page = store.deliveries(
+            DeliveryQuery(
+                state=state,
+                kind=kind,
+                source=filters["source"],
+                route=filters["route"],
+                limit=200,
+                cursor=cursor,
+            )
+        )
+        yield from (delivery.id for delivery in page.items)
+        cursor = page.next_cursor
+        if not cursor:
+            return
+
+
+def _again(store: Store, delivery_id: str, options: dict[str, str] | None) -> dict[str, Any]:
+    try:
+        delivery = store.retrigger(delivery_id, utc_now(), options=options, by="command")
+    except RelayError as error:
+        return {"id": delivery_id, "error": told(error)}
+    return {"id": delivery.id, "state": delivery.state}
+
+
+def _print(results: list[dict[str, Any]]) -> None:
+    for result in results:
+        if "error" in result:
+            error = result["error"]
+            words = f"{error['message']}. {error['hint']}".rstrip()
+            click.echo(f"{result['id']}  {style('not', fg='red')}  {words}")
+        else:
+            click.echo(f"{result['id']}  {style('due now', fg='green')}")
+    if not results:
+        click.echo("no such deliveries")

@@ -1,1 +1,0 @@
-"""One file per command of `relay`; each has `command`, named in relay/cli.py."""

@@ -1,0 +1,240 @@
+"""Plain values become typed tables; what pydantic objects to becomes words without values."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from relay.config.settings import OWN_TABLES
+from relay.config.toml_file import FromEnvironment, Place, Tree, dotted, expand, suggest
+from relay.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "no setting has this name",
+    "model_type": "should be a table",
+    "dict_type": "should be a table",
+    "mapping_type": "should be a table",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "set_type": "should be a list",
+    "frozen_set_type": "should be a list",
+    "string_type": "should be text in quotes",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_type": "should be a number",
+    "float_parsing": "should be a number",
+    "string_pattern_mismatch": "is not of the right form",
+}
+_DESCRIBED = ("missing", "string_pattern_mismatch")
+"""Errors that the setting's description says more about."""
+_SHORTEST_SECRET = 4
+
+
+class Parser:
+    """Parses tables of one tree; collects every error in `tree.errors`."""
+
+    def __init__(self, tree: Tree, environ: Mapping[str, str]) -> None:
+        self.tree = tree
+        self.environ = environ
+
+    def parse(self, model: type[M], values: Any, at: Place) -> M | None:
+        """The table at `at` as `model`; None when it is wrong, which `tree.errors` then tells."""
+        prepared = self.prepare(model, values, at)
+        try:
+            return model.model_validate(prepared)
+        except ValidationError as error:
+            self._collect(error, model, (values, prepared), at)
+            return None
+
+    def prepare(self, kind: Any, value: Any, at: Place) -> Any:
+        """`value` with what came from the environment made ready for the type `kind`."""
+        if isinstance(value, FromEnvironment):
+            try:
+                return self._ready(kind, value)
+            except ValueError as error:
+                # Not its words when it comes from a reference: they name a part of the value.
+                told = str(error) if "${" not in value else "has a ${...} that cannot be replaced"
+                self.tree.errors.append(ConfigError(value.variable, told))
+                self.tree.broken.add(at)
+                return value
+        if isinstance(value, Mapping):
+            fields = _fields(kind)
+            return {
+                key: self.prepare(
+                    fields[key].annotation if key in fields else None, one, (*at, key)
+                )
+                for key, one in value.items()
+            }
+        if isinstance(value, list):
+            return [self.prepare(_member(kind), one, (*at, n)) for n, one in enumerate(value)]
+        return value
+
+    def _ready(self, kind: Any, value: FromEnvironment) -> Any:
+        parts = set(_flat(kind))
+        structured = {part for part in parts if _is_list(part) or _is_table(part)}
+        if not structured:
+            return expand(value, self.environ)
+        if value.lstrip()[:1] in ("[", "{"):
+            try:
+                return self._expanded(json.loads(value))
+            except (ValueError, RecursionError):
+                if not parts & {str, SecretStr}:
+                    raise ValueError("should be JSON, or a list with commas") from None
+        text = expand(value, self.environ)
+        if parts & {str, SecretStr} or not any(map(_is_list, structured)):
+            return text
+        return [part.strip() for part in text.split(",") if part.strip()]
+
+    def _expanded(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._expanded(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self._expanded(one) for one in value]
+        return expand(value, self.environ) if isinstance(value, str) else value
+
+    def _collect(
+        self, error: ValidationError, model: type[BaseModel], read: tuple[Any, Any], at: Place
+    ) -> None:
+        values, prepared = read
+        told: dict[Place, list[ErrorDetails]] = {}
+        for detail in error.errors(include_url=False):
+            told.setdefault(_real(detail["loc"], prepared), []).append(detail)
+        # Our own words quote no value, and their examples may look like one.
+        stranger = model not in OWN_TABLES
+        hidden = sorted(_leaves(prepared, model), key=len, reverse=True) if stranger else ()
+        for place, details in told.items():
+            if any((*at, *place)[: len(broken)] == broken for broken in self.tree.broken):
+                continue
+            words = " or ".join(dict.fromkeys(_words(detail, hidden) for detail in details))
+            unknown = details[0]["type"] == "extra_forbidden"
+            hint = _hint(model, place, details[0]["type"])
+            variable = _variable(values, place)
+            path = dotted((*at, *place))
+            if variable and unknown:
+                path, hint = variable, _as_variable(hint, variable)
+            elif variable:
+                hint = f"{hint} It comes from the environment: {variable}.".lstrip()
+            self.tree.errors.append(ConfigError(path, words, hint))
+
+
+def _flat(kind: Any) -> Iterator[Any]:
+    """The members of a union, or the type itself."""
+    if get_origin(kind) in (Union, types.UnionType):
+        for part in get_args(kind):
+            yield from _flat(part)
+    elif hasattr(kind, "__metadata__"):
+        yield from _flat(get_args(kind)[0])
+    else:
+        yield kind
+
+
+def _is_list(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in (tuple, list, set, frozenset, Sequence)
+
+
+def _is_table(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, BaseModel))
+
+
+def _member(kind: Any) -> Any:
+    lists = (part for part in _flat(kind) if _is_list(part))
+    return next((get_args(part)[0] for part in lists if get_args(part)), None)
+
+
+def _fields(kind: Any) -> Mapping[str, FieldInfo]:
+    for part in _flat(kind):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return {field.alias or name: field for name, field in part.model_fields.items()}
+    return {}
+
+
+def _real(loc: Sequence[str | int], values: Any) -> Place:
+    """The part of a pydantic location that is a place in the file, without names of unions."""
+    place: list[str | int] = []
+    for part in loc:
+        if isinstance(values, Mapping) and isinstance(part, str):
+            values = values.get(part)
+        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+            values = values[part]
+        else:
+            break
+        place.append(part)
+    return tuple(place)
+
+
+def _leaves(values: Any, kind: Any) -> Iterator[str]:
+    """Every text or number in the values that a message must not repeat."""
+    if isinstance(values, Mapping):
+        fields = _fields(kind)
+        for key, value in values.items():
+            yield from _leaves(value, fields[key].annotation if key in fields else None)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _leaves(value, _member(kind))
+    else:
+        options = {
+            one for part in _flat(kind) if get_origin(part) is Literal for one in get_args(part)
+        }
+        text = str(values)
+        if values not in options and not isinstance(values, bool) and len(text) >= _SHORTEST_SECRET:
+            yield text
+
+
+def _words(detail: ErrorDetails, hidden: Sequence[str]) -> str:
+    if detail["type"] in _WORDS:
+        return _WORDS[detail["type"]]
+    if detail["type"] in ("literal_error", "enum"):
+        return f"should be one of {detail['ctx']['expected']}"
+    words = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    words = words.removeprefix("Input ").rstrip(".")
+    for value in hidden:
+        words = words.replace(value, "…")
+    return words
+
+
+def _hint(model: type[BaseModel], place: Place, error: str) -> str:
+    kind: Any = model
+    for part in place[:-1]:
+        fields = _fields(kind)
+        kind = (
+            _member(kind) if isinstance(part, int) else part in fields and fields[part].annotation
+        )
+    fields = _fields(kind)
+    if error == "extra_forbidden":
+        return suggest(str(place[-1]), fields)
+    named = fields.get(str(place[-1])) if place else None
+    described = named.description if error in _DESCRIBED and named else None
+    return f"{described[0].upper()}{described[1:]}." if described else ""
+
+
+def _variable(values: Any, place: Place) -> str | None:
+    """The environment variable that set the value at a place or around it."""
+    for part in (*place, None):
+        if isinstance(values, FromEnvironment):
+            return values.variable
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return None
+
+
+def _as_variable(hint: str, variable: str) -> str:
+    """A hint about a key, told about the name of an environment variable."""
+    before = variable.rpartition("__")[0]
+    start, quote, rest = hint.partition("`")
+    key, end, rest = rest.partition("`")
+    return f"{start}`{before}__{key.upper()}`{rest}" if quote and end else hint

@@ -1,0 +1,144 @@
+"""What single settings must look like: names, tokens, addresses, globs and templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import time
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import SecretStr
+
+from relay.config.globs import compile_glob
+
+NAME_RIGHT = "should be letters, digits, _ and - only"
+TEMPLATE_FIELDS = ("function", "stem", "key", "bucket")
+
+_HOURS = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_BRACES = re.compile(r"[{}]")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+def is_name(text: str) -> bool:
+    """Whether a source, target, channel or route may be called so: it stands in addresses."""
+    return _NAME.fullmatch(text) is not None
+
+
+def name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(NAME_RIGHT)
+    return text
+
+
+class Hours(NamedTuple):
+    """A part of every day, from one time to another, over midnight where the second is earlier."""
+
+    start: time
+    end: time
+
+
+def quiet_hours(value: Any) -> Any:
+    """ "22:00-07:00" as Hours; "" is none."""
+    if value is None or value == "" or isinstance(value, Hours):
+        return value or None
+    right = 'should be two times of the day such as "22:00-07:00"'
+    found = _HOURS.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError(right)
+    try:
+        hours = Hours(*map(time.fromisoformat, found.groups()))
+    except ValueError:
+        raise ValueError(right) from None
+    if hours.start == hours.end:
+        raise ValueError("begins and ends at the same time; leave it out to tell at all hours")
+    return hours
+
+
+def hours_words(hours: Hours | None) -> str:
+    return "-".join(f"{one:%H:%M}" for one in hours) if hours else ""
+
+
+def time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("should be a time zone of the IANA, such as Asia/Shanghai") from None
+    return name
+
+
+def nothing_if_empty(value: Any) -> Any:
+    """ "" is how a file says "not set": an empty token must never be one that a sender can know."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return None if text == "" else value
+
+
+def without_empty(value: Any) -> Any:
+    """A list without its empty texts, for the same reason."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [one for one in value if nothing_if_empty(one) is not None]
+
+
+def bearer_token(token: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("should be printable ASCII without spaces: it travels in a header")
+    return token
+
+
+def public_url(url: str) -> str:
+    parts = web_address(url, "https://relay.example.com")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("should have no user, password, ? or #: it is shown in messages")
+    return url.rstrip("/")
+
+
+def checked_url(url: str, *, example: str = "https://s3.example.com") -> str:
+    """The address of a service, if it is one: http(s) and a host; no user, query or fragment."""
+    parts = web_address(url, f'"{example}"')
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("should hold no user, password, query or fragment")
+    return url.rstrip("/")
+
+
+def web_address(url: str, example: str) -> SplitResult:
+    """The parts of an address. ValueError, without any of it: not http(s), or no host."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        # Not from the error: it repeats what stands before the host, a password too.
+        fits = False
+    if not fits:
+        raise ValueError(f"should be an address such as {example}")
+    return parts
+
+
+def glob(text: str) -> str:
+    compile_glob(text)
+    return text
+
+
+def template(text: str, fields: Sequence[str]) -> str:
+    """ValueError unless every {...} is one of `fields` and no other brace is there."""
+    known = ", ".join(f"{{{field}}}" for field in fields)
+    if any(field not in fields for field in _FIELD.findall(text)):
+        raise ValueError(f"has a {{...}} that is not known; known are {known}")
+    if _BRACES.search(_FIELD.sub("", text)):
+        raise ValueError("has a { or } without its counterpart")
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def network(value: Any) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise ValueError("should be a network such as 10.0.0.0/8 or fd00::/8") from None

@@ -1,0 +1,117 @@
+"""By hand: a delivery is tried again because a person asked for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from relay.ledger.database import Part
+from relay.ledger.errors import Conflict, NotFound
+from relay.ledger.rows import AnyRow, to_delivery
+from relay.ledger.schema import deliveries, idempotency
+from relay.model import Delivery, Json, State, Text, Trigger
+
+
+class Hand(Part):
+    """What people ask for."""
+
+    def retrigger(  # noqa: PLR0913 - what a wish may say
+        self,
+        delivery_id: str,
+        now: datetime,
+        *,
+        options: Json | None = None,
+        key: str | None = None,
+        by: str | None = None,
+        seen: int | None = None,
+    ) -> Delivery:
+        """Makes a delivery due now: a finished one in a new run, a pending one at once.
+
+        `options` go over its own. The same `key` (an Idempotency-Key) again does nothing and
+        returns the delivery. `by`: who asks. `seen`: how many attempts there were when who asks
+        was told of its end; only if none has been asked for since is it tried again.
+        Raises NotFound, and Conflict: it is running, it has no destination, the key was used for
+        another delivery, or (delivery.tried_since) it is not as it was `seen`.
+        """
+        with self._database.write() as connection:
+            self._database.alone(connection, "retrigger", delivery_id)
+            this = deliveries.c.id == delivery_id
+            query = select(deliveries).where(this)
+            row = connection.execute(query.with_for_update()).first()
+            if row is None:
+                raise _unknown(delivery_id)
+            if key is not None and not self._first_time(connection, key, delivery_id, now):
+                return to_delivery(row)
+            if seen is not None:
+                _refuse_stale(row, seen)
+            values = _again(row, now) | {"options": {**row.options, **(options or {})}, "by": by}
+            if options:  # by another policy it may lead elsewhere: known after the next look
+                values["function"] = None
+            connection.execute(update(deliveries).where(this).values(**values))
+            self._database.tell(connection)
+            return to_delivery(connection.execute(query).one())
+
+    def _first_time(
+        self, connection: Connection, key: str, delivery_id: str, now: datetime
+    ) -> bool:
+        row = {"key": key, "delivery_id": delivery_id, "created": now}
+        if self._database.insert_new(connection, idempotency, row):
+            return True
+        used = select(idempotency.c.delivery_id).where(idempotency.c.key == key)
+        if connection.execute(used).scalar_one() != delivery_id:
+            raise Conflict(
+                "idempotency.reused",
+                Text(
+                    "This Idempotency-Key was used for another delivery",
+                    "该 Idempotency-Key 已用于另一个投递",
+                ),
+                Text("Send a new key with each new wish.", "每个新请求请使用新的 key。"),
+            )
+        return False
+
+
+def _refuse_stale(row: AnyRow, seen: int) -> None:
+    if row.state.finished and row.attempts == seen:
+        return
+    raise Conflict(
+        "delivery.tried_since",
+        Text(
+            "It has been tried again since the message was written",
+            "该消息发出之后，此投递已被重新触发",
+        ),
+        Text("The delivery's page tells what became of it.", "结果请查看该投递的页面。"),
+    )
+
+
+def _again(row: AnyRow, now: datetime) -> dict[str, Any]:
+    if row.state == State.RUNNING:
+        raise Conflict(
+            "delivery.running",
+            Text("The delivery is running now", "该投递正在进行中"),
+            Text("Wait until it ends, then try again.", "请等待其结束后再试。"),
+        )
+    if not row.destination:
+        raise Conflict(
+            "delivery.no_route",
+            Text(
+                "The delivery has no destination: no route took it",
+                "没有匹配的路由，该投递没有目标",
+            ),
+            Text("Add a route for it, then submit the object.", "请先添加路由，然后提交该对象。"),
+        )
+    due_now = {"due": now, "trigger": Trigger.MANUAL}
+    if row.state == State.PENDING:
+        return due_now
+    fresh = {"state": State.PENDING, "run": row.run + 1, "tries": 0}
+    cleared = dict.fromkeys(("finished", "reason", "error", "result"))
+    return {**due_now, **fresh, **cleared}
+
+
+def _unknown(delivery_id: str) -> NotFound:
+    return NotFound(
+        "delivery.unknown",
+        Text(f"There is no delivery {delivery_id}", f"不存在投递 {delivery_id}"),
+        Text("List them with `relay deliveries`.", "可用 `relay deliveries` 查看列表。"),
+    )

@@ -1,0 +1,167 @@
+"""One HTTP POST to a channel's URL: what came back is an answer, or an error of the tree.
+
+A channel's URL is a credential: neither it nor its parts are in anything that leaves here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit
+
+import requests
+from pydantic import AfterValidator, SecretStr
+
+from relay.config.redaction import address_parts, without_links
+from relay.errors import Busy, RelayError, TemporaryFailure
+from relay.model import Json, Text
+from relay.outbound.session import Outbound, cleaned, retry_after, translate
+
+_SHORTEST_SECRET = 5
+
+
+def _check_url(url: SecretStr) -> SecretStr:
+    try:
+        split = urlsplit(url.get_secret_value())
+        fits = split.scheme in ("https", "http") and split.hostname and split.port != 0
+    except ValueError:  # its words may repeat a part of the address
+        fits = False
+    if not fits:
+        raise ValueError("the url starts with https:// and names a host")
+    return url
+
+
+PostUrl = Annotated[SecretStr, AfterValidator(_check_url)]
+"""The setting `url` of a channel: an address whose parts are a credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the other side said. `text`: the start of its body, cleaned, without our secrets.
+
+    `said`: all of its body where that is a JSON object, without our secrets; else empty.
+    """
+
+    status: int
+    text: str
+    retry_after: timedelta | None = None
+    said: Json = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """Status and text: what an attempt keeps."""
+        return f"{self.status} {self.text}".strip()
+
+
+class Redaction:
+    """Takes a URL's parts, and other secrets, out of texts."""
+
+    def __init__(self, url: str, secrets: Iterable[str] = ()) -> None:
+        self._secrets = sorted(
+            {one for one in (url, *address_parts(url), *secrets) if len(one) >= _SHORTEST_SECRET},
+            key=len,
+            reverse=True,
+        )
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return without_links(text)
+
+
+class Poster:
+    """Posts to one URL. Used by many threads at once."""
+
+    def __init__(self, outbound: Outbound, url: str, secrets: Iterable[str] = ()) -> None:
+        """`secrets` are kept out of answers, beside the URL and its parts."""
+        self._session = outbound.session(guarded=True)
+        self._url = url
+        self._redacted = Redaction(url, secrets)
+
+    def post(
+        self, body: bytes, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The answer, whatever its status. `query`: what this post adds to the URL, as secret.
+
+        TemporaryFailure: none came (Ambiguous where the message may have arrived all the same;
+        posting again is right even then, for a repeat carries the same id). PermanentFailure:
+        the URL leads to where we do not post.
+        """
+        secrets = tuple((query or {}).values())
+        return self._answer("POST", secrets, data=body, headers=headers, params=query)
+
+    def get(self) -> Answer:
+        """What the URL answers when it is only asked. Errors as above, but never Ambiguous."""
+        return self._answer("GET")
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _answer(self, method: str, secrets: Iterable[str] = (), **asked: Any) -> Answer:
+        try:
+            response = self._session.request(method, self._url, **asked)
+        except requests.RequestException as error:
+            # From None: the exception of requests holds the URL, and a traceback would show it.
+            raise translate(error, sent=method == "POST") from None
+        text = self._redacted(response.text)
+        for secret in secrets:
+            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+        return Answer(response.status_code, cleaned(text), retry_after(response), _object(text))
+
+
+def _object(text: str) -> Json:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def refusal(answer: Answer) -> RelayError:
+    """What a status that means no success means everywhere: waiting would help, and how long.
+
+    A channel that knows better (its service's own refusals) looks at the answer first.
+    """
+    if answer.status == 429 or (answer.status == 503 and answer.retry_after):
+        return Busy(
+            "channel.busy",
+            Text("The channel asks us to wait", "频道要求稍后再发"),
+            Text("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
+            answer=answer.told,
+            retry_after=answer.retry_after,
+        )
+    code, message, hint = _words(answer.status)
+    return TemporaryFailure(code, message, hint, answer=answer.told, retry_after=answer.retry_after)
+
+
+def _words(status: int) -> tuple[str, Text, Text]:
+    if 300 <= status < 400:
+        return (
+            "channel.moved",
+            Text(
+                f"The channel's URL answers with a redirect ({status}), which is not followed",
+                f"频道的 URL 返回了重定向（{status}），Relay 不会跟随重定向",
+            ),
+            Text(
+                "Put the address it has moved to into the channel's url.",
+                "请把频道的 url 改为新的地址。",
+            ),
+        )
+    if status >= 500:
+        return (
+            "channel.down",
+            Text(f"The channel is out of order ({status})", f"频道暂时不可用（{status}）"),
+            Text("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
+        )
+    return (
+        "channel.refused",
+        Text(f"The channel did not take the message ({status})", f"频道没有接受该消息（{status}）"),
+        Text(
+            "Check the channel's url and secret, and what the receiver logs; "
+            "Relay tries again meanwhile.",
+            "请检查频道的 url 和 secret 以及接收端日志；其间 Relay 会继续重试。",
+        ),
+    )

@@ -1,0 +1,95 @@
+"""Foreign words look the same and mean nothing; a card that is too long loses its end politely."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+
+from relay.channels.card import card
+from relay.channels.card_fit import fitted
+from relay.channels.markdown_escape import code, inert
+from relay.testing.messages import digest, message
+from tests.channels.cards import words
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("**bold** *thin* ~~gone~~ ||hidden||", "∗∗bold∗∗ ∗thin∗ ∼∼gone∼∼ ∣∣hidden∣∣"),
+        ("`code` \\*", "ˋcodeˋ ⧵∗"),
+        ("_slanted_ __under__ on_conflict", "ˍslantedˍ ˍˍunderˍˍ on_conflict"),
+        ("[click](https://evil.example)", "［click］(https:\u2060//evil.example)"),
+        ("[a]: https://evil.example", "［a］: https:\u2060//evil.example"),
+        ("see www.evil.example", "see www\u2060.evil.example"),
+        ("HTTP://EVIL.EXAMPLE WWW.X", "HTTP:\u2060//EVIL.EXAMPLE WWW\u2060.X"),
+        ("@everyone @here", "@\u2060everyone @\u2060here"),
+        ("<@123> <@&1> <#2> <!here>", "‹@\u2060123› ‹@&\u20601› ‹#2› ‹!here›"),
+        ("<t:1700000000:R> <a:x:1>", "‹t:1700000000:R› ‹a:x:1›"),
+        ("<at>all</at> <img src=x>", "‹at›all‹/at› ‹img src=x›"),
+        (":tada: :100: at 10:30:00", ":\u2060tada: :\u2060100: at 10:30:00"),
+        ("&lt; &#60; a & b", "&\u2060lt; &\u2060#60; a & b"),
+        ("{{DATE(2026-03-04)}}", "{\u2060{DATE(2026-03-04)}}"),
+        ("# Heading", "\u2060# Heading"),
+        ("-# small", "\u2060-# small"),
+        ("- one", "\u2060- one"),
+        ("urn:fss:cn-north-4:x:y", "urn:fss:cn-north-4:x:y"),
+        ("1. one", "\u20601. one"),
+        ("1.4 MiB", "1.4 MiB"),
+        ("orders-v2_final.zip: 1.5", "orders-v2_final.zip: 1.5"),
+        ("压缩包的末尾缺失，请重新上传。", "压缩包的末尾缺失，请重新上传。"),
+    ],
+)
+def test_markup_only_stands_there(hostile, shown):
+    assert inert(hostile) == shown
+
+
+@given(words)
+def test_inert_text_reads_as_it_did(text):
+    """What was parted is whole without the joiners; look-alikes stand for themselves, one each."""
+    shown = inert(text).replace("\u2060", "")
+    plain = text.replace("\u2060", "")
+    assert len(shown) == len(plain)
+    for ours, theirs in zip(shown, plain, strict=True):
+        assert ours == theirs or theirs in "*~`|\\[]<>_"
+
+
+@given(words)
+def test_making_inert_text_inert_changes_nothing(text):
+    assert inert(inert(text)) == inert(text)
+
+
+@given(words)
+def test_a_code_span_ends_where_it_should(text):
+    shown = code(text)
+    assert shown[0] == shown[-1] == "`"
+    assert "`" not in shown[1:-1]
+    assert "<" not in shown
+
+
+def test_the_look_alikes_are_visible_characters():
+    shown = inert("*~`|\\[]<>_")
+    assert {unicodedata.category(one)[0] for one in shown} <= {"S", "P", "L"}
+
+
+def test_lines_go_before_facts_and_no_number_is_told_wrongly():
+    shown = card("digest", digest().body, "en")
+    assert shown.more == "and 18 more"
+    cut = fitted(shown, lambda one: len(one.lines) <= 3)
+    assert cut.lines == shown.lines[:3]
+    assert cut.facts == shown.facts
+    assert cut.more == "…"
+
+
+def test_facts_go_last_first_and_what_happened_stays():
+    shown = card("import.failed", message("import.failed").body, "en")
+    cut = fitted(shown, lambda one: len(one.facts) <= 2)
+    assert cut.facts == shown.facts[:2]
+    assert (cut.problem, cut.advice) == (shown.problem, shown.advice)
+
+
+def test_a_card_that_fits_is_left_alone_and_one_that_never_does_ends():
+    shown = card("digest", digest().body, "en")
+    assert fitted(shown, lambda one: True) is shown
+    assert fitted(shown, lambda one: False).facts == ()

@@ -1,0 +1,103 @@
+"""The settings of the plug-ins there are: what is said of a wrong one, in words and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.config.load import PLUG_INS, load
+from relay.config.senders import ENVELOPE_NAMES
+from relay.errors import ConfigErrors
+from relay.plugins import known, settings_class
+from relay.sources.envelopes import ENVELOPES
+
+Told = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def wrong(file: Path) -> Told:
+    """wrong("sources", "s3", 'region = "x"') -> what is wrong with it: path -> words and hint."""
+
+    def wrong(group: str, kind: str, lines: str, **environ: str) -> dict[str, str]:
+        file.write_text(f'[{group}.x]\nkind = "{kind}"\n{lines}\n', encoding="utf-8")
+        with pytest.raises(ConfigErrors) as raised:
+            load(file, environ, settings_class)
+        return {error.path: f"{error.message.en}. {error.hint.en}" for error in raised.value.errors}
+
+    return wrong
+
+
+def patterned() -> Iterator[tuple[str, str, str, str]]:
+    for group, plug_ins in PLUG_INS.items():
+        for kind in known(plug_ins):
+            for name, field in settings_class(plug_ins, kind).model_fields.items():
+                if any(getattr(one, "pattern", None) for one in field.metadata):
+                    yield group, kind, name, str(field.description)
+
+
+@pytest.mark.parametrize(("group", "kind", "name", "described"), list(patterned()))
+def test_a_text_of_the_wrong_form_is_told_with_what_it_should_be(
+    wrong: Told, group: str, kind: str, name: str, described: str
+) -> None:
+    told = wrong(group, kind, f'{name} = "s3cret !"')[f"{group}.x.{name}"]
+    assert told == f"is not of the right form. {described[0].upper()}{described[1:]}."
+
+
+def test_where_it_comes_from_is_told_too(wrong: Told) -> None:
+    told = wrong("sources", "s3", "", RELAY_SOURCES__X__REGION="!")
+    assert told["sources.x.region"] == (
+        "is not of the right form. Such as us-east-1; default from the host's name, if AWS's. "
+        "It comes from the environment: RELAY_SOURCES__X__REGION."
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "name", "example"),
+    [
+        ("sources", "s3", "endpoint_url", "https://s3.example.com"),
+        ("sources", "s3", "sqs_queue_url", "https://sqs.us-east-1.amazonaws.com/123456789012/"),
+        ("sources", "azure", "queue_url", "https://ACCOUNT.queue.core.windows.net/NAME"),
+        ("sources", "gcs", "endpoint_url", "https://"),
+        ("targets", "functiongraph", "endpoint", "https:// and a host"),
+        ("channels", "webhook", "url", "https:// and names a host"),
+    ],
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nowhere",
+        "https://u:p℀S3CRET@h",
+        "https://u:p[S3CRET@h",
+        "https://S3CRET:99999",
+        "https://S3CRET:0",
+    ],
+)
+def test_an_address_that_is_none_is_told_with_one_that_is(
+    wrong: Told, group: str, kind: str, name: str, example: str, url: str
+) -> None:
+    told = wrong(group, kind, f'{name} = "{url}"')[f"{group}.x.{name}"]
+    assert example in told
+    assert "S3CRET" not in told
+
+
+def test_an_envelope_that_does_not_exist_is_an_error(wrong: Told) -> None:
+    assert wrong("sources", "s3", 'accept = ["sns", "bares"]') == {
+        "sources.x.accept[1]": "no envelope has this name. Did you mean `bare`?"
+    }
+    told = wrong("sources", "gcs", 'accept = ["?"]')["sources.x.accept[0]"]
+    assert f"Known here: {', '.join(sorted(ENVELOPES))}." in told
+
+
+def test_the_settings_know_every_envelope() -> None:
+    assert set(ENVELOPE_NAMES) == set(ENVELOPES)
+
+
+def test_a_topic_of_sns_is_one_of_sns(wrong: Told, file: Path) -> None:
+    told = wrong("sources", "s3", 'sns_topic_arns = ["arn:aws:sqs:x"]')
+    assert "arn:aws:sns:REGION:ACCOUNT:TOPIC" in told["sources.x.sns_topic_arns[0]"]
+    for partition in ("aws", "aws-cn", "aws-us-gov"):
+        arn = f"arn:{partition}:sns:region:123456789012:uploads"
+        file.write_text(f'[sources.x]\nkind = "s3"\nsns_topic_arns = ["", "{arn}"]\n')
+        assert load(file, {}, settings_class).sources["x"].sns_topic_arns == (arn,)

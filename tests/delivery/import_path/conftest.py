@@ -1,0 +1,264 @@
+"""A relay between a folder, a sandbox and an inbox, all real; a test decides each of its steps."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from relay import plugins as loader
+from relay.app.relay import House
+from relay.config import load as settings
+from relay.delivery.deliver import Deliverer
+from relay.ledger import DeliveryQuery, Store
+from relay.model import Claim, Delivery, Incoming, Kind, Outcome, Road, utc_now
+from relay.testing.sandbox.exports import CODE_FILE, make_export
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.sandbox.inbox import InboxServer
+
+SECRET = "whsec_dGhlLXNlY3JldC1vZi10aGUtaW1wb3J0LXBhdGgtdGVzdHM="
+
+CONFIGURATION = """
+[database]
+url = "{database}"
+
+[delivery]
+attempts = {attempts}
+first_delay = "20ms"
+longest_delay = "200ms"
+lease = "10m"
+workers = {workers}
+
+[outbound]
+allow_private = ["127.0.0.0/8"]
+connect_timeout = "10s"
+read_timeout = "{read_timeout}"
+
+[sources.exports]
+{source}
+
+[targets.prod]
+kind = "functiongraph"
+region = "{sandbox.region}"
+project_id = "{sandbox.project_id}"
+endpoint = "{sandbox.url}"
+access_key = "{sandbox.access_key}"
+secret_key = "{sandbox.secret_key}"
+iam_user = "{sandbox.iam_user}"
+iam_password = "{sandbox.iam_password}"
+iam_domain = "{sandbox.iam_domain}"
+iam_endpoint = "{sandbox.url}"
+concurrency = {workers}
+
+[channels.ops]
+kind = "webhook"
+url = "{inbox.url}/webhook/ops"
+secret = "{secret}"
+
+[[routes]]
+source = "exports"
+target = "prod"
+func_name = "{func_name}"
+on_conflict = "{on_conflict}"
+channels = ["ops"]
+"""
+
+FOLDER = """
+kind = "local"
+folder = "{folder}/exports"
+settle = "0"
+"""
+
+
+class Clock:
+    """The worker's clock: set forward by hand, or running `rate` times as fast as the real one."""
+
+    def __init__(self, rate: float) -> None:
+        self._start = utc_now()
+        self._rate = rate
+        self._ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return self._start + (utc_now() - self._start) * self._rate + self._ahead
+
+    def forward(self, span: timedelta) -> None:
+        self._ahead += span
+
+
+class World:
+    """Everything around one relay. Its worker has no threads until `house.worker.start()`."""
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        folder: Path,
+        *,
+        on_conflict: str = "skip",
+        func_name: str = "{function}",
+        database: str | None = None,
+        read_timeout: str = "5s",
+        workers: int = 1,
+        attempts: int = 20,
+        source: str = FOLDER,
+        clock_rate: float = 1,
+        **sandbox: Any,
+    ) -> None:
+        self.exports = folder / "exports"
+        self.exports.mkdir()
+        self.sandbox = stack.enter_context(SandboxServer(**sandbox))
+        self.inbox = stack.enter_context(InboxServer(webhook_secret=SECRET))
+        path = folder / "relay.toml"
+        path.write_text(
+            CONFIGURATION.format(
+                folder=folder,
+                database=database or f"sqlite:///{stack.enter_context(in_memory())}/relay.db",
+                sandbox=self.sandbox,
+                inbox=self.inbox,
+                secret=SECRET,
+                on_conflict=on_conflict,
+                func_name=func_name,
+                read_timeout=read_timeout,
+                workers=workers,
+                attempts=attempts,
+                source=source.format(folder=folder),
+            )
+        )
+        chosen = settings.load(path, {}, loader.settings_class)
+        ledger = Store.open(chosen.database.url)
+        ledger.migrate()
+        plugins = loader.build(chosen, loader.outbound(chosen))
+        self.clock = Clock(clock_rate)
+        self.house = House(chosen, ledger, plugins, clock=self.clock)
+        stack.callback(self.house.close)
+
+    def put(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
+        """An export in the folder; nobody was told of it yet."""
+        path = self.exports / f"{function}.zip"
+        path.write_bytes(make_export(function, **more) if body is None else body)
+        return path
+
+    def announce(self) -> None:
+        """One notification of all that lies in the folder, by the door that scans use."""
+        events = list(self.house.plugins.sources["exports"].scan())
+        self.house.intake.found(Incoming("exports", b"", utc_now(), Road.SCAN), events)
+
+    def upload(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
+        path = self.put(function, body, **more)
+        self.announce()
+        return path
+
+    def claim(self, kind: Kind = Kind.IMPORT) -> Claim:
+        """The claim that is next, as late as it has to be."""
+        self.clock.forward(timedelta(seconds=1))
+        claim = self.house.worker.claim(kind)
+        assert claim is not None, "nothing is due"
+        return claim
+
+    def attempt(self, watch: Callable[[int], None] = lambda _: None) -> Outcome | None:
+        """One attempt at the import that is due, recorded."""
+        return self.house.worker.run(self.claim(), watch)
+
+    def killed_attempt(self) -> None:
+        """An attempt whose process dies before it can write down how it ended."""
+        Deliverer(self.house.store, self.house.plugins).deliver(self.claim())
+        self.house.store.reclaim(self.house.worker.owner, self.clock())
+
+    def until_finished(self, attempts: int = 10) -> Delivery:
+        """Attempts the one import until it has ended, and posts its messages."""
+        for _ in range(attempts):
+            if self.delivery.state.finished:
+                break
+            self.attempt()
+        assert self.delivery.state.finished, self.delivery.error
+        self.post_messages()
+        return self.delivery
+
+    def post_messages(self) -> None:
+        while claim := self.house.worker.claim(Kind.MESSAGE):
+            self.house.worker.run(claim)
+
+    def deliveries(self, kind: Kind) -> list[Delivery]:
+        found: list[Delivery] = []
+        cursor = None
+        while True:
+            query = DeliveryQuery(kind=kind, limit=200, cursor=cursor)
+            page = self.house.store.deliveries(query)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+    @property
+    def delivery(self) -> Delivery:
+        """The only import there is."""
+        [one] = self.deliveries(Kind.IMPORT)
+        return one
+
+    @property
+    def imports(self) -> list[Any]:
+        """The import calls, whatever became of them."""
+        return [call for call in self.sandbox.calls if call.operation == "import"]
+
+    @property
+    def told(self) -> list[str]:
+        """The types of the messages that the inbox took, one for each id."""
+        took = {m.webhook_id: m.json["type"] for m in self.inbox.messages if m.status == 204}
+        return list(took.values())
+
+    def stored(self, function: str) -> bytes:
+        """The code file that the sandbox holds, byte for byte."""
+        return self.sandbox.functions[function].code.path.read_bytes()
+
+
+def code_of(export: bytes) -> bytes:
+    """The code file in an export."""
+    with zipfile.ZipFile(io.BytesIO(export)) as opened:
+        return opened.read(CODE_FILE)
+
+
+def in_memory() -> TemporaryDirectory[str]:
+    """A folder for the ledger: thousands of transactions would wait for a disk, which no test of
+    this folder takes the power from."""
+    memory = "/dev/shm"
+    return TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)
+
+
+def until(condition: Callable[[], Any], within: float = 20.0, nap: float = 0.005) -> None:
+    """Waits for what another thread brings about, looking every `nap` seconds."""
+    end = monotonic() + within
+    while not condition():
+        assert monotonic() <= end, f"not within {within} s"
+        sleep(nap)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def database() -> str | None:
+    """None: SQLite. Modules about what the ledger does have a `ledger_url` here, on each engine."""
+    return None
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, database: str | None) -> Iterator[Callable[..., World]]:
+    with ExitStack() as stack:
+        yield lambda **options: World(stack, tmp_path, database=database, **options)
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world()

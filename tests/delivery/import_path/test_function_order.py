@@ -1,0 +1,203 @@
+"""Many objects, one function: whatever their order on the way, the newest is there in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from relay.delivery.deliver import Deliverer
+from relay.delivery.metrics import Meters
+from relay.delivery.wake_signal import Bell
+from relay.delivery.worker import Worker
+from relay.model import Incoming, Kind, Road, Skipped, State, Succeeded, utc_now
+from relay.targets.contract import Landed
+from relay.testing.sandbox.exports import make_export
+
+from .conftest import World, code_of, until
+
+MANY = 100
+BEGAN = 1_700_000_000
+
+
+@pytest.fixture
+def database(ledger_url: str) -> str:
+    return ledger_url
+
+
+def export(number: int) -> bytes:
+    return make_export("hello", code={"index.py": b"number = %d\n" % number})
+
+
+def lie_there(world: World, numbers: range) -> None:
+    """Versions of one function, each an object of its own, a minute after the one before."""
+    for number in numbers:
+        path = world.put(f"hello-v{number}", export(number))
+        os.utime(path, (BEGAN + 60 * number, BEGAN + 60 * number))
+
+
+def announce(world: World, *numbers: int) -> None:
+    """One notification of each object, in that order."""
+    found = {one.object.key: one for one in world.house.plugins.sources["exports"].scan()}
+    for number in numbers:
+        event = found[f"hello-v{number}.zip"]
+        world.house.intake.found(Incoming("exports", b"", utc_now(), Road.SCAN), [event])
+
+
+def states(world: World) -> dict[str, tuple[State, str | None]]:
+    return {one.key: (one.state, one.reason) for one in world.deliveries(Kind.IMPORT)}
+
+
+def one_of(world: World, number: int) -> str:
+    """The id of an object's delivery."""
+    key = f"hello-v{number}.zip"
+    return next(one.id for one in world.deliveries(Kind.IMPORT) if one.key == key)
+
+
+def another_worker(world: World) -> Worker:
+    house = world.house
+    return Worker(
+        house.settings,
+        Deliverer(house.store, house.plugins),
+        clock=world.clock,
+        bell=Bell(),
+        meters=Meters(),
+    )
+
+
+@pytest.mark.no_cover  # much of the same
+@pytest.mark.parametrize(
+    ("ledger_url", "template"),
+    [("sqlite", "{function}"), ("sqlite", "hello"), ("postgresql", "{function}")],
+    indirect=["ledger_url"],
+)
+def test_a_hundred_in_any_order_leave_the_newest(
+    make_world: Callable[..., World], template: str
+) -> None:
+    """Its name is in the archive, or the route says it; two workers with four seats each."""
+    world = make_world(on_conflict="update", workers=4, func_name=template)
+    order = list(range(MANY))
+    random.Random(len(template)).shuffle(order)
+    lie_there(world, range(MANY))
+    workers = [world.house.worker, another_worker(world)]
+    for worker in workers:
+        worker.start()
+    try:
+        announce(world, *order)
+        until(lambda: all(state.finished for state, _ in states(world).values()), 60, nap=0.1)
+    finally:
+        for worker in workers:
+            worker.stop(5)
+    ended = states(world)
+    assert len(ended) == MANY
+    assert ended[f"hello-v{MANY - 1}.zip"] == (State.SUCCEEDED, None)
+    assert set(ended.values()) == {(State.SUCCEEDED, None), (State.SKIPPED, "superseded")}
+    assert world.stored("hello") == code_of(export(MANY - 1))
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world(on_conflict="update", workers=4)
+
+
+def test_an_older_upload_whose_turn_comes_late_is_told_what_is_there(world: World) -> None:
+    lie_there(world, range(1, 3))
+    announce(world, 1)
+    world.sandbox.fault(operation="import", status=503)
+    world.attempt()
+    announce(world, 2)
+    newer = world.house.worker.claim(Kind.IMPORT, only=one_of(world, 2))
+    assert newer is not None, "the one that waits for its next try holds nobody up"
+    assert isinstance(world.house.worker.run(newer), Succeeded)
+    world.clock.forward(timedelta(seconds=5))
+    outcome = world.attempt()
+    assert isinstance(outcome, Skipped)
+    words = outcome.result["words"]
+    assert outcome.reason == "superseded"
+    for language in ("en", "zh"):
+        assert "hello-v2.zip" in words[language]
+        assert newer.delivery.id in words[language]
+    assert outcome.result["func_name"] == "hello"
+    assert world.stored("hello") == code_of(export(2))
+    world.post_messages()
+    skipped = world.inbox.messages[-1].json
+    assert skipped["type"] == "import.skipped"
+    assert "hello-v2.zip" in str(skipped["data"]["reason"])
+
+
+def test_a_person_may_bring_the_older_one_back(world: World) -> None:
+    lie_there(world, range(1, 3))
+    announce(world, 2, 1)
+    world.attempt()
+    assert isinstance(world.attempt(), Skipped)
+    world.house.desk.retrigger(one_of(world, 1))
+    assert isinstance(world.attempt(), Succeeded)
+    assert world.stored("hello") == code_of(export(1))
+
+
+def test_a_submission_by_hand_is_imported_however_old(world: World) -> None:
+    lie_there(world, range(1, 3))
+    announce(world, 2)
+    world.attempt()
+    world.house.desk.submit("exports", "exports", "hello-v1.zip")
+    assert isinstance(world.attempt(), Succeeded)
+    assert world.stored("hello") == code_of(export(1))
+
+
+def test_copies_of_their_own_are_made_in_any_order(make_world: Callable[..., World]) -> None:
+    world = make_world(on_conflict="rename")
+    lie_there(world, range(1, 3))
+    announce(world, 2, 1)
+    assert isinstance(world.attempt(), Succeeded)
+    assert isinstance(world.attempt(), Succeeded)
+    assert len(world.sandbox.functions) == 2
+
+
+def test_after_a_kill_in_the_middle_the_newest_wins(world: World) -> None:
+    lie_there(world, range(1, 4))
+    announce(world, 2)
+    world.killed_attempt()
+    announce(world, 3, 1)
+    for _ in range(3):
+        world.attempt()
+    assert states(world)["hello-v3.zip"] == (State.SUCCEEDED, None)
+    assert world.stored("hello") == code_of(export(3))
+
+
+def test_the_second_makes_no_call_while_the_first_is_at_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lie_there(world, range(1, 3))
+    announce(world, 1, 2)
+    first, second = world.claim(), world.claim()
+    inside, go_on = threading.Event(), threading.Event()
+    target = world.house.plugins.targets["prod"]
+    create = target.create
+
+    def slow(*arguments: Any) -> Landed:
+        inside.set()
+        assert go_on.wait(20)
+        return create(*arguments)
+
+    monkeypatch.setattr(target, "create", slow)
+    thread = threading.Thread(target=world.house.worker.run, args=(first,))
+    thread.start()
+    try:
+        assert inside.wait(20)
+        calls = len(world.sandbox.calls)
+        assert world.house.worker.run(second) is None
+        assert len(world.sandbox.calls) == calls
+        waiting = world.house.store.delivery(second.delivery.id)
+        assert waiting is not None
+        assert (waiting.state, waiting.attempts, waiting.error) == (State.PENDING, 0, None)
+        assert world.house.worker.claim(Kind.IMPORT) is None
+    finally:
+        go_on.set()
+        thread.join(20)
+    assert isinstance(world.attempt(), Succeeded)
+    assert world.stored("hello") == code_of(export(2))

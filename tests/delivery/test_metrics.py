@@ -1,0 +1,161 @@
+"""Metrics: the names that dashboards rely on, read from the ledger at each scrape."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from relay.delivery.metrics import Meters, render
+from relay.errors import TemporaryFailure
+from relay.ledger import Gate
+from relay.model import Kind, State, Verdict
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+class Ledger:
+    """Figures as a ledger gives them."""
+
+    def __init__(self):
+        self.states = {(Kind.IMPORT, State.SUCCEEDED): 5, (Kind.MESSAGE, State.PENDING): 2}
+        self.asked = []
+        self.broken = False
+
+    def counts(self):
+        if self.broken:
+            raise TemporaryFailure("store.unavailable", "The ledger does not answer")
+        return self.states
+
+    def oldest_due(self, now):
+        self.asked.append(now)
+        return {Kind.IMPORT: 12.5}
+
+    def last_events(self):
+        return {"exports": NOW}
+
+    def silences(self, now):
+        return {"exports": now, "other": None}
+
+    def event_counts(self):
+        return {"exports": 7}
+
+    def attempt_counts(self):
+        return {(Kind.IMPORT, "prod", "succeeded"): 5, (Kind.IMPORT, "prod", "retry"): 1}
+
+    def notification_counts(self):
+        return {("exports", Verdict.ACCEPTED): 9, ("exports", Verdict.UNREADABLE): 1}
+
+    def gates(self):
+        return [
+            Gate(Kind.IMPORT, "prod", None, None, NOW, 10),
+            Gate(Kind.IMPORT, "test", NOW, NOW, None, 0),
+        ]
+
+
+@pytest.fixture
+def ledger():
+    return Ledger()
+
+
+@pytest.fixture
+def meters(ledger):
+    meters = Meters()
+    meters.watch(ledger, lambda: NOW)
+    return meters
+
+
+def samples(meters):
+    text, _ = render(meters.registry)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "value"),
+    [
+        (
+            "relay_destination_closed",
+            {"kind": "import", "destination": "prod", "why": "down"},
+            1,
+        ),
+        (
+            "relay_destination_closed",
+            {"kind": "import", "destination": "prod", "why": "paused"},
+            0,
+        ),
+        (
+            "relay_destination_closed",
+            {"kind": "import", "destination": "test", "why": "paused"},
+            1,
+        ),
+        ("relay_notifications_total", {"source": "exports", "verdict": "accepted"}, 9),
+        ("relay_notifications_total", {"source": "exports", "verdict": "unreadable"}, 1),
+        ("relay_events_total", {"source": "exports"}, 7),
+        ("relay_deliveries", {"kind": "import", "state": "succeeded"}, 5),
+        ("relay_deliveries", {"kind": "message", "state": "pending"}, 2),
+        (
+            "relay_attempts_total",
+            {"kind": "import", "destination": "prod", "outcome": "retry"},
+            1,
+        ),
+        ("relay_oldest_due_seconds", {"kind": "import"}, 12.5),
+        (
+            "relay_source_last_event_timestamp_seconds",
+            {"source": "exports"},
+            NOW.timestamp(),
+        ),
+        ("relay_source_silent", {"source": "exports"}, 1),
+        ("relay_source_silent", {"source": "other"}, 0),
+    ],
+)
+def test_the_ledgers_figures_have_the_names_of_the_interface(meters, name, labels, value):
+    assert samples(meters)[name, tuple(sorted(labels.items()))] == value
+
+
+def test_a_state_without_deliveries_is_zero_and_not_absent(meters):
+    shown = samples(meters)
+    for kind in Kind:
+        for state in State:
+            assert ("relay_deliveries", (("kind", kind), ("state", state))) in shown
+    assert shown["relay_oldest_due_seconds", (("kind", "message"),)] == 0
+
+
+def test_every_scrape_reads_the_ledger_again(meters, ledger):
+    assert ledger.asked == []
+    samples(meters)
+    ledger.states = {(Kind.IMPORT, State.SUCCEEDED): 6}
+    succeeded = ("relay_deliveries", (("kind", "import"), ("state", "succeeded")))
+    assert samples(meters)[succeeded] == 6
+    assert ledger.asked == [NOW, NOW]
+
+
+def test_a_ledger_that_does_not_answer_fails_the_scrape(meters, ledger):
+    ledger.broken = True
+    with pytest.raises(TemporaryFailure):
+        render(meters.registry)
+
+
+def test_attempts_are_timed_and_bytes_counted_in_the_process(meters):
+    meters.attempt(Kind.IMPORT, 0.2)
+    meters.attempt(Kind.IMPORT, 75)
+    meters.sent("prod", 1000)
+    meters.sent("prod", 24)
+    shown = samples(meters)
+    assert shown["relay_attempt_seconds_count", (("kind", "import"),)] == 2
+    assert shown["relay_attempt_seconds_bucket", (("kind", "import"), ("le", "0.25"))] == 1
+    assert shown["relay_import_bytes_total", (("target", "prod"),)] == 1024
+
+
+def test_two_houses_in_one_process_count_apart(meters):
+    meters.sent("prod", 1)
+    assert ("relay_import_bytes_total", (("target", "prod"),)) not in samples(Meters())
+
+
+def test_it_is_served_as_prometheus_text(meters):
+    _, content_type = render(meters.registry)
+    assert content_type.startswith("text/plain; version=")

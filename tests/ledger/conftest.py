@@ -1,0 +1,131 @@
+"""A ledger on each engine, and hands that fill it. Time is passed in: it starts at NOW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.ledger import Accepted, Arrival, NewNotification, Store
+from relay.model import (
+    Claim,
+    Delivery,
+    Event,
+    Incoming,
+    Kind,
+    NewDelivery,
+    NewMessage,
+    ObjectRef,
+    Outcome,
+    Problem,
+    Retry,
+    Road,
+    Succeeded,
+    Text,
+    Verdict,
+)
+from tests.ledgers import ENGINES, lent
+from tests.postgresql import Server
+
+NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
+LEASE = timedelta(seconds=30)
+ROUTED = (NewDelivery("exports#1", "prod", {"on_conflict": "skip"}, ("ops",)),)
+
+
+class Hands:
+    """Fills a ledger and works on it. `now` is what its clock says."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.now = NOW
+        self.problem = Problem("api.busy", Text("busy", "忙"), Text("wait", "等"))
+
+    def later(self, **step: float) -> datetime:
+        self.now += timedelta(**step)
+        return self.now
+
+    def event(self, key: str = "prod/a.zip", **more: Any) -> Event:
+        """`version`, `etag`, `size`, `bucket` are the object's; the rest is the event's."""
+        of_object = {name: more.pop(name) for name in ("version", "etag", "size") if name in more}
+        ref = ObjectRef(more.pop("bucket", "exports"), key, **of_object)
+        identity = f"version:{ref.version}" if ref.version else f"etag:{ref.etag}"
+        given = {"identity": identity, "type": "ObjectCreated:Put", "time": self.now, **more}
+        return Event(ref, **given)
+
+    def accept(
+        self,
+        *events: Event,
+        deliveries: tuple[NewDelivery, ...] = ROUTED,
+        road: Road = Road.HOOK,
+        verdict: Verdict = Verdict.ACCEPTED,
+        source: str = "exports",
+    ) -> Accepted:
+        incoming = Incoming(source, b'{"Records": []}', self.now, road)
+        arrivals = [Arrival(event, deliveries) for event in events]
+        return self.store.accept(NewNotification(incoming, verdict), arrivals, self.now)
+
+    def deliver_to(self, destination: str, key: str = "prod/a.zip", **more: Any) -> Delivery:
+        """A pending import of a new object version to that destination."""
+        wanted = (NewDelivery(more.pop("route", "exports#1"), destination, {}, ()),)
+        accepted = self.accept(self.event(key, **more), deliveries=wanted)
+        found = self.store.delivery(accepted.deliveries[0])
+        assert found is not None
+        return found
+
+    def claim(self, owner: str = "w1", **more: Any) -> Claim | None:
+        limits = more.pop("limits", {})
+        return self.store.claim(owner, LEASE, limits, self.now, **more)
+
+    def claimed(self, owner: str = "w1", **more: Any) -> Claim:
+        claim = self.claim(owner, **more)
+        assert claim is not None, "nothing was due"
+        return claim
+
+    def finish(self, claim: Claim, outcome: Outcome | None = None, **more: Any) -> bool:
+        return self.store.finish(claim, outcome or Succeeded({}), self.now, **more)
+
+    def retry(self, claim: Claim, seconds: float = 10, *, hold: bool = False) -> bool:
+        due = self.now + timedelta(seconds=seconds)
+        return self.finish(claim, Retry(self.problem, hold=hold), due=due)
+
+    def done(self, key: str = "prod/a.zip", **more: Any) -> Delivery:
+        """A delivery that was claimed and succeeded, with a message pending."""
+        self.deliver_to("prod", key, **more)
+        claim = self.claimed(kind=Kind.IMPORT)
+        message = NewMessage("ops", "import.succeeded", {"key": key})
+        assert self.finish(claim, messages=[message])
+        return self.read(claim.delivery.id)
+
+    def read(self, delivery_id: str) -> Delivery:
+        found = self.store.delivery(delivery_id)
+        assert found is not None
+        return found
+
+
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a new ledger on each engine: without tables, unless `store` is asked for."""
+    if "store" in request.fixturenames:
+        yield from lent(request, tmp_path)
+    elif request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/relay.db"
+    else:
+        server: Server = request.getfixturevalue("postgresql")
+        url = server.create()
+        yield url
+        server.drop(url)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    store = Store.open(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def hands(store: Store) -> Hands:
+    return Hands(store)

@@ -1,0 +1,125 @@
+"""Quiet: hours by the clock on the wall, what is urgent in them, and how many are many."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relay.config.load import ChannelSettings
+from relay.ledger.batching_rules import (
+    MINUTE,
+    SOON,
+    Lately,
+    are_many,
+    is_urgent,
+    quiet_until,
+    room_from,
+)
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+
+
+def channel(**more):
+    return ChannelSettings(kind="slack", **more)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+NIGHT, BERLIN = "22:00-07:00", "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("hours", "zone", "now", "until"),
+    [
+        (NIGHT, "UTC", "2026-05-01 21:59:59", None),
+        (NIGHT, "UTC", "2026-05-01 22:00", "2026-05-02 07:00"),
+        (NIGHT, "UTC", "2026-05-01 23:59:59.999999", "2026-05-02 07:00"),
+        (NIGHT, "UTC", "2026-05-02 06:59:59.5", "2026-05-02 07:00"),
+        (NIGHT, "UTC", "2026-05-02 07:00", None),
+        ("12:00-13:30", "UTC", "2026-05-01 12:10", "2026-05-01 13:30"),
+        ("12:00-13:30", "UTC", "2026-05-01 11:59", None),
+        (NIGHT, "Asia/Shanghai", "2026-05-01 14:00", "2026-05-01 23:00"),
+        (NIGHT, "Asia/Shanghai", "2026-05-01 23:00", None),
+        # Clocks go forward in this night, from 2 to 3: it is an hour shorter.
+        (NIGHT, BERLIN, "2026-03-28 21:00", "2026-03-29 05:00"),
+        # ... and back in this one, from 3 to 2.
+        (NIGHT, BERLIN, "2026-10-24 20:00", "2026-10-25 06:00"),
+        # Hours that end within the hour that there is not: when the clock jumps over it.
+        ("22:00-02:30", BERLIN, "2026-03-28 23:00", "2026-03-29 01:00"),
+        # Hours that begin in the hour that there is twice are kept in both.
+        ("02:15-02:45", BERLIN, "2026-10-25 00:20", "2026-10-25 00:45"),
+        ("02:15-02:45", BERLIN, "2026-10-25 01:20", "2026-10-25 01:45"),
+        (None, "UTC", "2026-05-01 23:00", None),
+    ],
+)
+def test_quiet_hours_go_by_the_clock_on_the_wall(hours, zone, now, until):
+    found = quiet_until(channel(quiet_hours=hours, timezone=zone), at(now))
+    assert found == (at(until) if until else None)
+
+
+def told(type_, **body):
+    return {"type": type_, "body": {"recovered": None, **body}}
+
+
+RECOVERED = {"recovered": {"failed_at": "2026-05-01", "message": "m"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "urgent", "expected"),
+    [
+        (told("import.failed"), ("failed",), True),
+        (told("import.failed"), ("skipped",), False),
+        (told("import.succeeded"), ("failed",), False),
+        (told("import.succeeded", **RECOVERED), ("failed",), True),
+        (told("import.succeeded", **RECOVERED), ("skipped",), False),
+        (told("import.succeeded"), ("succeeded", "failed"), True),
+        (told("digest", results={"succeeded": 3}, deliveries=[{}]), ("failed",), False),
+        (told("digest", results={"succeeded": 3, "failed": 1}, deliveries=[]), ("failed",), True),
+        (told("digest", results={"succeeded": 3}, deliveries=[RECOVERED]), ("failed",), True),
+    ],
+)
+def test_urgent_is_what_the_channel_names_and_a_recovery_is_what_its_failure_was(
+    message, urgent, expected
+):
+    assert is_urgent(message, channel(urgent=urgent)) is expected
+
+
+def ago(*seconds):
+    return [NOW - timedelta(seconds=one) for one in seconds]
+
+
+@pytest.mark.parametrize(
+    ("lately", "room"),
+    [
+        (Lately(), None),
+        (Lately(ago(1, 2)), None),
+        (Lately(ago(1, 2, 30)), NOW + timedelta(seconds=30)),
+        (Lately(ago(1, 2, 30, 59)), NOW + timedelta(seconds=30)),
+        (Lately(ago(20), digest=ago(20)[0]), NOW + timedelta(seconds=40)),
+        (Lately(ago(1, 2, 3), digest=ago(3)[0]), NOW + timedelta(seconds=57)),
+        (Lately(ago(1), under_way=1), None),
+        (Lately(ago(1), under_way=2), NOW + SOON),
+        (Lately(under_way=1, digest_under_way=True), NOW + SOON),
+    ],
+)
+def test_there_is_room_for_three_in_any_minute_and_for_none_after_a_digest(lately, room):
+    assert room_from(lately, 3, NOW) == room
+
+
+def test_once_there_is_room_there_is_room():
+    lately = Lately(ago(5, 10, 15), digest=ago(15)[0])
+    room = room_from(lately, 3, NOW)
+    still = tuple(one for one in lately.posted if one > room - MINUTE)
+    assert room_from(Lately(still), 3, room) is None
+
+
+@pytest.mark.parametrize(
+    ("posted", "under_way", "waiting", "many"),
+    [(0, 0, 9, False), (0, 0, 10, True), (9, 0, 0, False), (9, 0, 1, True), (4, 3, 2, False)],
+)
+def test_many_are_more_than_ten_within_a_minute_or_waiting(posted, under_way, waiting, many):
+    lately = Lately(ago(*range(posted)), under_way=under_way)
+    assert are_many(lately, 10, waiting) is many

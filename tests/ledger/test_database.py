@@ -1,0 +1,301 @@
+"""Opening databases, their transactions, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from relay.errors import ConfigError
+from relay.ledger import Store, StoreUnavailable
+from relay.ledger import database as engine
+from relay.ledger.error_texts import in_words
+from relay.ledger.sqlite import journal_mode
+
+from .conftest import Hands
+
+
+class TestOpen:
+    def test_makes_the_directory_of_a_sqlite_file(self, tmp_path):
+        store = Store.open(f"sqlite:///{tmp_path}/deep/down/relay.db")
+        store.migrate()
+        assert (tmp_path / "deep/down/relay.db").is_file()
+        store.close()
+
+    def test_a_relative_file_stays_where_it_was_when_the_process_moves(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        store = Store.open("sqlite:///var/relay.db")
+        monkeypatch.chdir("/")
+        store.migrate()
+        assert (tmp_path / "var/relay.db").is_file()
+        store.close()
+
+    def test_a_path_of_odd_characters_works(self, tmp_path):
+        store = Store.open(f"sqlite:///{tmp_path}/50%/中 文#.db")
+        store.migrate()
+        store.ping()
+        store.close()
+
+    @pytest.mark.parametrize(
+        "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
+    )
+    def test_a_database_in_memory_is_refused(self, url):
+        with pytest.raises(ConfigError, match="outlive") as caught:
+            Store.open(url)
+        assert caught.value.path == "database.url"
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "relay.db",
+            "mysql://root:s3cret@host/x",
+            "sqlite+aiosqlite:///x",
+            "s3cret@x:y",
+            "postgresql://u:p@host:s3cret/x",
+        ],
+    )
+    def test_any_other_database_is_refused_without_its_password(self, url):
+        with pytest.raises(ConfigError, match="no database that Relay knows") as caught:
+            Store.open(url)
+        assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
+
+    def test_a_directory_that_cannot_be_made_is_a_wrong_setting(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ConfigError, match="cannot be made"):
+            Store.open(f"sqlite:///{tmp_path}/file/relay.db")
+
+    def test_postgresql_without_its_driver_is_told_in_words(self):
+        try:
+            import psycopg  # noqa: F401
+        except ImportError:
+            with pytest.raises(ConfigError, match="psycopg"):
+                Store.open("postgresql://relay@localhost/relay")
+        else:
+            Store.open("postgresql://relay@localhost/relay").close()
+
+
+class TestSqlite:
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "relay.db"
+
+    @pytest.fixture
+    def store(self, path):
+        store = Store.open(f"sqlite:///{path}")
+        store.migrate()
+        yield store
+        store.close()
+
+    def test_commits_reach_the_disk_and_keys_are_checked(self, store):
+        with store._database.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+            mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        assert mode.upper() == journal_mode(sqlite3.sqlite_version_info)
+
+    @pytest.mark.parametrize(
+        ("version", "mode"),
+        [((3, 40, 1), "TRUNCATE"), ((3, 51, 2), "TRUNCATE"), ((3, 51, 3), "WAL"), ((4, 0), "WAL")],
+    )
+    def test_wal_only_where_it_cannot_corrupt(self, version, mode):
+        assert journal_mode(version) == mode
+
+    def test_a_file_in_wal_mode_is_taken_back_to_a_safe_one(self, path):
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t (x)")
+        connection.close()
+        store = Store.open(f"sqlite:///{path}")
+        store.migrate()
+        with store._database.read() as reader:
+            mode = reader.exec_driver_sql("PRAGMA journal_mode").scalar()
+        assert mode.upper() == journal_mode(sqlite3.sqlite_version_info)
+        store.close()
+
+    def test_a_database_that_another_process_holds_is_told_within_two_seconds(
+        self, store, path, hands
+    ):
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable) as caught:
+            hands.accept(hands.event(version="1"))
+        assert 1.5 < time.monotonic() - started < 4
+        assert caught.value.code == "store.locked"
+        assert caught.value.retry_after == timedelta(seconds=5)
+        with pytest.raises(StoreUnavailable):
+            store.ping()
+        with pytest.raises(StoreUnavailable):
+            store.delivery("x")
+        other.execute("ROLLBACK")
+        other.close()
+        store.ping()
+        assert hands.accept(hands.event(version="1")).fresh == 1
+
+    def test_many_threads_wait_no_longer_than_one_for_a_held_database(self, store, path, hands):
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        waited: list[float] = []
+
+        def knock() -> None:
+            started = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                hands.accept(hands.event(version="1"))
+            waited.append(time.monotonic() - started)
+
+        threads = [threading.Thread(target=knock) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        other.close()
+        assert len(waited) == 8
+        assert max(waited) < 4
+
+    def test_a_short_lock_is_waited_for(self, store, path, hands):
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.3, lambda: other.execute("ROLLBACK"))
+        timer.start()
+        assert hands.accept(hands.event(version="1")).fresh == 1
+        timer.join()
+        other.close()
+
+    def test_a_file_that_is_no_database_is_told(self, path):
+        path.write_bytes(b"this is a letter, not a database" * 100)
+        store = Store.open(f"sqlite:///{path}")
+        for act in (store.migrate, store.ping, store.counts):
+            with pytest.raises(StoreUnavailable, match="not a database"):
+                act()
+        store.close()
+        assert path.read_bytes().startswith(b"this is a letter")
+
+    def test_errors_never_show_what_was_to_be_stored(self, path, hands):
+        path.unlink()
+        store = Store.open(f"sqlite:///{path}")
+        hands.store = store
+        with pytest.raises(StoreUnavailable) as caught:
+            hands.accept(hands.event(version="1"), source="secret-name")
+        assert caught.value.code == "store.unmigrated"
+        told = f"{caught.value!r} {caught.value.__cause__!s}"
+        assert "secret-name" not in told
+        # SQLAlchemy shortens long lists of values by itself: that is no protection.
+        assert "parameters hidden" in told
+        store.close()
+
+    def test_what_fails_in_the_middle_leaves_nothing(self, store, hands):
+        class Stop(Exception):
+            pass
+
+        def half() -> None:
+            with store._database.write() as connection:
+                connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'x'")
+                raise Stop
+
+        with pytest.raises(Stop):
+            half()
+        store.migrate()
+        store.ping()
+
+    def test_forty_threads_read_and_write_at_once(self, store, hands):
+        def work(n: int) -> int:
+            hands.accept(hands.event(f"{n}.zip", version="1"))
+            return len(store.notifications(limit=1).items)
+
+        with ThreadPoolExecutor(40) as threads:
+            assert list(threads.map(work, range(40))) == [1] * 40
+        assert sum(store.counts().values()) == 40
+
+    def test_a_full_disk_is_told_and_forgotten_once_there_is_room(self, store, hands):
+        def most(pages: int) -> None:
+            with store._database.read() as connection:
+                connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+        hands.accept(hands.event("first.zip", version="1"))
+        most(1)  # SQLite takes the present size for the limit
+        events = [hands.event(f"{n}.zip", version="1") for n in range(500)]
+        with pytest.raises(StoreUnavailable) as caught:
+            hands.accept(*events)
+        assert caught.value.code == "store.full"
+        assert sum(store.counts().values()) == 1
+        most(1_000_000)
+        assert hands.accept(hands.event("last.zip", version="1")).fresh == 1
+
+
+def test_a_closed_store_gives_its_file_back(tmp_path):
+    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
+    store.migrate()
+    store.close()
+    held = [link for link in Path("/proc/self/fd").iterdir() if points_to(link, tmp_path)]
+    assert held == []
+
+
+def points_to(link: Path, folder: Path) -> bool:
+    try:
+        return str(link.readlink()).startswith(str(folder))
+    except OSError:
+        return False
+
+
+def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
+    spares, monkeypatch
+):
+    url = spares.take()
+    store = Store.open(url)
+    monkeypatch.setattr(engine, "IDLE", 300.0)
+    cut_off = Store.open(url)
+    try:
+        hands = Hands(store)
+        delivery = hands.deliver_to("prod", version="1")
+
+        def work() -> None:
+            with cut_off._database.write() as connection:
+                cut_off._database.alone(connection, "claim")
+                # Nothing is heard of it any more, and yet:
+                assert hands.claimed().delivery.id == delivery.id
+                cut_off._database.alone(connection, "claim")
+
+        with pytest.raises(StoreUnavailable):
+            work()
+    finally:
+        cut_off.close()
+        store.close()
+        spares.give_back(url)
+
+
+class TestAPostgresThatDoesNotAnswer:
+    """A listener that says nothing: as a server behind a network that lost its way back."""
+
+    @pytest.fixture
+    def silent(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            yield f"postgresql://relay@127.0.0.1:{listener.getsockname()[1]}/relay"
+
+    def test_it_is_told_in_time(self, silent):
+        store = Store.open(f"{silent}?connect_timeout=2")
+        with pytest.raises(StoreUnavailable) as caught:
+            store.ping()
+        assert caught.value.code == "store.unavailable"
+        store.close()
+
+    def test_its_times_are_ours_unless_the_url_has_some(self, silent):
+        database = engine.Database.open(f"{silent}?connect_timeout=2")
+        used = database._engine.url.query
+        assert used["connect_timeout"] == "2"
+        assert used["tcp_user_timeout"] == engine.AWAY["tcp_user_timeout"]
+        database.close()
+
+
+def test_not_every_word_about_a_relation_says_that_it_is_not_there():
+    missing = 'relation "events" does not exist\nLINE 1: SELECT'
+    assert in_words(missing).code == "store.unmigrated"
+    other = in_words('index row size 2824 exceeds btree version 4 for relation "events"')
+    assert other.code == "store.unavailable"
+    assert "index row size" in other.message.en

@@ -1,0 +1,121 @@
+"""Processes hear of each other's deliveries: PostgreSQL tells them, a SQLite file is looked at."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from typing import Any
+
+import psycopg
+import pytest
+
+from relay.ledger import Store, StoreUnavailable
+from tests.postgresql import Server
+
+
+def listening(store: Store, heard: list[float], going: threading.Event) -> threading.Thread:
+    """A thread that notes when it is woken; returned once it listens."""
+    ready = threading.Event()
+
+    def wake() -> None:
+        heard.append(time.monotonic())
+        ready.set()
+
+    def listen() -> None:
+        try:
+            store.listen(wake, going.is_set)
+        except StoreUnavailable:
+            heard.append(-1.0)
+
+    going.set()
+    thread = threading.Thread(target=listen)
+    thread.start()
+    assert ready.wait(10)
+    return thread
+
+
+def until(heard: list[float], count: int) -> None:
+    end = time.monotonic() + 10
+    while len(heard) < count and time.monotonic() < end:
+        time.sleep(0.001)
+    assert len(heard) >= count
+
+
+@pytest.fixture
+def other(store: Store, url: str) -> Any:
+    other = Store.open(url)
+    yield other
+    other.close()
+
+
+@pytest.fixture
+def told(other: Store, url: str) -> Store:
+    if url.startswith("sqlite"):
+        pytest.skip("a SQLite file tells nobody")
+    return other
+
+
+def test_what_is_stored_wakes_the_others(other: Store, hands: Any, url: str) -> None:
+    heard: list[float] = []
+    going = threading.Event()
+    thread = listening(other, heard, going)
+    try:
+        hands.deliver_to("prod", version="1")
+        until(heard, 2)
+        stored = len(heard)
+        hands.done("prod/b.zip", version="1")
+        # The import, and its message; whoever looks at a file may see both at once.
+        until(heard, stored + (1 if url.startswith("sqlite") else 2))
+    finally:
+        going.clear()
+        thread.join()
+    assert -1.0 not in heard
+
+
+def test_nobody_is_woken_when_nothing_new_is_due(told: Store, hands: Any) -> None:
+    heard: list[float] = []
+    going = threading.Event()
+    thread = listening(told, heard, going)
+    try:
+        hands.deliver_to("prod", version="1")
+        until(heard, 2)
+        hands.finish(hands.claimed())
+        hands.deliver_to("prod", version="2")
+        until(heard, 3)
+    finally:
+        going.clear()
+        thread.join()
+    assert len(heard) == 3
+
+
+def test_a_broken_connection_is_told(told: Store, postgresql: Server, url: str) -> None:
+    heard: list[float] = []
+    going = threading.Event()
+    thread = listening(told, heard, going)
+    name = url.rpartition("/")[2]
+    with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        connection.execute(cut, [name])
+    thread.join(10)
+    assert heard[-1] == -1.0
+
+
+def test_a_file_that_nobody_writes_to_wakes_nobody(tmp_path: Any) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
+    store.migrate()
+    heard: list[float] = []
+    looks = iter(range(5))
+    store.listen(lambda: heard.append(0.0), lambda: next(looks, None) is not None)
+    store.close()
+    assert len(heard) == 1  # what came before it was looked at
+
+
+def test_a_server_that_is_away_is_told_in_words(told: Store, url: str) -> None:
+    """As it is while PostgreSQL restarts: a warning of the worker, no bug."""
+    away = Store.open(re.sub(r":\d+/", ":1/", url))
+    try:
+        with pytest.raises(StoreUnavailable):
+            away.listen(lambda: None, lambda: True)
+    finally:
+        away.close()

@@ -1,0 +1,168 @@
+"""The tables come to be, and to the newest version."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from relay.errors import ConfigError
+from relay.ledger import Store, StoreUnavailable
+from relay.ledger.migrate import VERSIONS, newest
+from relay.ledger.schema import metadata
+from relay.model import Kind, State, Succeeded, Verdict
+from tests.ledgers import new_ledger
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_schema(store):
+    with store._database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_newest_version_is_the_one_that_alembic_finds():
+    config = Config()
+    config.set_main_option("script_location", str(VERSIONS.parent))
+    assert newest() == ScriptDirectory.from_config(config).get_current_head()
+
+
+def test_a_start_that_finds_the_newest_tables_does_not_import_alembic(tmp_path):
+    url = new_ledger(tmp_path / "relay.db")
+    code = (
+        "import sys; from relay.ledger import Store; "
+        f"store = Store.open({url!r}); store.migrate(); store.ping(); store.close(); "
+        "print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_partial_indexes_are_partial(store):
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index'"
+    if not store._database.is_sqlite:
+        query = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    with store._database.read() as connection:
+        rows = connection.execute(text(query)).all()
+    wheres = {name: (sql or "").partition(" WHERE ")[2] for name, sql in rows}
+    found = {name: re.sub(r"[()]|::text", "", where) for name, where in wheres.items() if where}
+    assert found == {
+        "ix_attempts_told": "kind = 'message'",
+        "ix_deliveries_due": "state = 'pending'",
+        "ix_deliveries_leased": "state = 'running'",
+    }
+
+
+def test_migrating_again_changes_nothing(store, hands):
+    delivery = hands.done(version="1")
+    store.migrate()
+    assert store.delivery(delivery.id) == delivery
+
+
+def test_what_an_older_ledger_holds_is_counted_and_goes_on(url):
+    store = Store.open(url)
+    with store._database.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(VERSIONS.parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in OLD:
+            connection.execute(text(statement))
+    store.migrate()
+    assert store.counts() == {(Kind.IMPORT, State.FAILED): 1, (Kind.IMPORT, State.PENDING): 1}
+    assert store.event_counts() == {"s": 8}
+    assert store.notification_counts() == {("s", Verdict.ACCEPTED): 1}
+    assert store.attempt_counts() == {(Kind.IMPORT, "prod", "failed"): 1}
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    claim = store.claim("w1", timedelta(seconds=30), {}, now)
+    assert store.enter(claim, "hello").word == "alone"
+    assert store.finish(claim, Succeeded({}), now)
+    assert store.counts() == {(Kind.IMPORT, State.FAILED): 1, (Kind.IMPORT, State.SUCCEEDED): 1}
+    store.close()
+
+
+_PLACE = "'import', '{state}', 's', 'r', 'b', '{key}', 'prod', 'e1', 1"
+_COUNTS = "1, 1, 1, 'automatic', 1, '{{}}', '[]'"
+_NOTIFICATION = """INSERT INTO notifications
+    VALUES ('n1', 's', 'hook', 1, 'POST', '/', '{}', '', 'accepted', NULL, '[]', 1)"""
+_ATTEMPT = """INSERT INTO attempts
+    (delivery_id, number, kind, destination, trigger, started, finished, outcome)
+    VALUES ('d-failed', 1, 'import', 'prod', 'automatic', 1, 1, 'failed')"""
+OLD = (
+    _NOTIFICATION,
+    "INSERT INTO events VALUES ('e1', 'n1', 's', 'b', 'k', NULL, NULL, 1, 'i', 'Put', 1, '', 1)",
+    *(
+        "INSERT INTO deliveries (id, kind, state, source, route, bucket, key, destination, "
+        "event_id, created, attempts, tries, run, trigger, fence, options, channels, due) "
+        f"VALUES ('d-{state}', {_PLACE}, {_COUNTS}, {due})".format(state=state, key=state)
+        for state, due in (("failed", "NULL"), ("pending", "1"))
+    ),
+    _ATTEMPT,
+    "INSERT INTO totals VALUES ('events', 's', '', '', 7)",
+)
+"""A little history as the first version kept it."""
+
+
+def test_messages_of_an_older_ledger_get_their_type(url):
+    store = Store.open(url)
+    with store._database.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(VERSIONS.parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        for type_ in ("digest", "import.failed"):
+            body = f'{{"type": "{type_}", "body": {{"key": "\\ud800\\u0000 \\"type\\""}}}}'
+            connection.execute(
+                text(
+                    "INSERT INTO deliveries (id, kind, state, source, route, bucket, key, "
+                    "destination, created, attempts, tries, run, trigger, fence, options, "
+                    "channels, message) VALUES (:id, 'message', 'pending', '', '', '', '', "
+                    "'ops', 1, 0, 0, 1, 'automatic', 0, '{}', '[]', :message)"
+                ),
+                {"id": type_, "message": body},
+            )
+    store.migrate()
+    with store._database.read() as connection:
+        rows = connection.execute(text("SELECT id, message_type FROM deliveries")).all()
+    assert sorted(rows) == [("digest", "digest"), ("import.failed", "import.failed")]
+    store.close()
+
+
+def test_a_database_without_tables_is_not_ready(url):
+    store = Store.open(url)
+    with pytest.raises(StoreUnavailable, match="no tables"):
+        store.ping()
+    store.migrate()
+    store.ping()
+    store.close()
+
+
+def test_a_database_of_a_newer_relay_is_refused_and_left_alone(store):
+    with store._database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match=r"newer Relay .*9999") as caught:
+        store.migrate()
+    assert caught.value.path == "database.url"
+    with store._database.read() as connection:
+        assert connection.execute(text("SELECT * FROM alembic_version")).scalar() == "9999"
+
+
+def test_migrating_prints_nothing_and_leaves_logging_as_it_is(url, capfd):
+    root, names = logging.getLogger(), set(logging.root.manager.loggerDict)
+    before = (root.level, list(root.handlers), logging.root.manager.disable)
+    store = Store.open(url)
+    store.migrate()
+    store.close()
+    assert (root.level, list(root.handlers), logging.root.manager.disable) == before
+    disabled = [name for name in names if getattr(logging.getLogger(name), "disabled", False)]
+    assert disabled == []
+    assert capfd.readouterr() == ("", "")

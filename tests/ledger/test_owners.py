@@ -1,0 +1,57 @@
+"""Who is alive on this host."""
+
+import os
+import subprocess
+import sys
+
+from relay.ledger import owners as presence
+
+ASK = "from relay.ledger import owners as presence; print(presence.me())"
+
+
+def test_i_am_alive():
+    assert not presence.is_dead(presence.me())
+
+
+def test_every_worker_has_its_own_name():
+    assert presence.me() != presence.me()
+
+
+def test_a_process_that_ended_is_dead():
+    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    assert presence.is_dead(told.stdout.strip())
+
+
+def test_a_process_number_used_again_is_not_taken_for_the_old_process():
+    place, pid, started, chance = presence.me().split("/")
+    assert int(pid) == os.getpid()
+    assert presence.is_dead(f"{place}/{pid}/{int(started) - 1}/{chance}")
+
+
+def test_another_host_is_never_called_dead():
+    _, pid, started, chance = presence.me().split("/")
+    assert not presence.is_dead(f"elsewhere/{pid}/{started}/{chance}")
+    assert not presence.is_dead(f"/{pid}/{started}/{chance}")
+    assert not presence.is_dead("")
+
+
+def test_who_cannot_be_looked_up_is_dead_only_if_the_kernel_says_so(monkeypatch):
+    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    me = presence.me()
+
+    def kept_secret(_pid):
+        raise PermissionError
+
+    monkeypatch.setattr(presence, "_started", kept_secret)
+    assert presence.is_dead(told.stdout.strip())
+    assert not presence.is_dead(me)
+    if os.geteuid() == 0:  # else a process of somebody else
+        assert not presence.is_dead(me.replace(f"/{os.getpid()}/", "/1/"))
+
+
+def test_who_cannot_look_itself_up_is_never_called_dead(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(presence, "_started", lambda _pid: (_ for _ in ()).throw(OSError))
+        me = presence.me()
+    assert not presence.is_dead(me)
+    assert me != presence.me()

@@ -1,0 +1,123 @@
+"""Several processes at one ledger, some of them killed."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.ledger import Store
+from relay.model import Kind, State, utc_now
+
+CHILD = Path(__file__).with_name("child.py")
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    children: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        words = [sys.executable, "-W", "error", str(CHILD), *map(str, arguments)]
+        child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate()
+
+
+def said(child: subprocess.Popen[str]) -> list[list[str]]:
+    """The lines that a child printed, in words, after it ended well."""
+    out, _ = child.communicate(timeout=120)
+    assert child.returncode == 0, out
+    return [line.split() for line in out.splitlines()]
+
+
+def test_two_processes_accept_and_two_claim_at_once(url, store, start):
+    accepting = [start("accept", url, prefix, 60) for prefix in "ab"]
+    claiming = [start("claim", url, owner, 240) for owner in ("w1", "w2")]
+    accepted = [delivery for child in accepting for _, delivery in said(child)]
+    done = [words[0] for child in claiming for words in said(child)]
+    assert len(set(accepted)) == 120
+    assert max(Counter(done).values()) == 1
+    assert set(accepted) < set(done)
+    assert store.counts() == {
+        (Kind.IMPORT, State.SUCCEEDED): 120,
+        (Kind.MESSAGE, State.SUCCEEDED): 120,
+    }
+
+
+def test_nothing_acknowledged_is_lost_to_a_kill(url, store, start):
+    child = start("accept", url, "a", "endless")
+    lines = [child.stdout.readline() for _ in range(40)]
+    child.kill()
+    lines += [line for line in child.stdout if line.endswith("\n")]
+    acknowledged = [line.split() for line in lines]
+    assert len(acknowledged) >= 40
+    for notification_id, delivery_id in acknowledged:
+        assert store.notification(notification_id) is not None
+        assert store.delivery(delivery_id).state == State.PENDING
+    assert said(start("accept", url, "b", 1)), "the next process goes on where it ended"
+
+
+def test_every_accepted_notification_has_its_delivery_after_a_kill(url, store, start):
+    for n in range(3):
+        child = start("accept", url, n, "endless")
+        for _ in range(7 + n):
+            child.stdout.readline()
+        child.kill()
+        child.wait()
+    total = sum(store.notification_counts().values())
+    assert total >= 24
+    assert sum(store.counts().values()) == total, "half a transaction was kept"
+
+
+def test_what_a_killed_worker_had_claimed_is_taken_up_again(url, store, hands, start):
+    hands.now = utc_now()
+    hands.deliver_to("prod", version="1")
+    child = start("hold", url)
+    held = child.stdout.readline().strip()
+    child.kill()
+    hands.now = utc_now()
+    assert hands.claim("w2") is None
+    hands.later(seconds=35)
+    claim = hands.claimed("w2")
+    assert claim.delivery.id == held
+    assert claim.earlier is not None
+    assert hands.finish(claim)
+
+
+def test_ten_processes_migrate_at_once(url, start):
+    assert said(start("migrate", url, 10)) == [["migrated", "0"]] * 10
+    store = Store.open(url)
+    store.ping()
+    assert store.counts() == {}
+    store.close()
+
+
+def test_a_file_that_may_not_grow_loses_nothing_acknowledged(url, store, hands, start):
+    if not url.startswith("sqlite"):
+        pytest.skip("the file is the server's, not ours")
+    path = url.removeprefix("sqlite:///")
+    store.close()
+    lines = said(start("fill", url, path))
+    *_, (refused, code), after = lines
+    assert (refused, code.partition(".")[0]) == ("refused", "store")
+    kept = [words for words in lines if words[0] == "kept"]
+    assert len(kept) > 5
+    assert after in kept
+    for _, notification_id, delivery_id in kept:
+        assert store.notification(notification_id) is not None
+        assert store.delivery(delivery_id) is not None
+    assert sum(store.notification_counts().values()) == len(kept)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()

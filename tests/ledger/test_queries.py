@@ -1,0 +1,291 @@
+"""What the ledger says: single things, lists, figures, and which event is the newer one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from relay.errors import Rejected
+from relay.ledger import DeliveryQuery
+from relay.model import Failed, Kind, NewDelivery, Skipped, State, Verdict
+
+
+def keys(page):
+    return [one.key for one in page.items]
+
+
+class TestOneThing:
+    def test_what_is_not_there_is_none(self, store):
+        assert store.delivery("x") is None
+        assert store.event("x") is None
+        assert store.notification("\udcff") is None
+        assert store.attempts("x") == store.messages("x") == store.event_deliveries("x") == []
+
+    def test_the_deliveries_of_an_event_are_its_imports_without_their_messages(self, store, hands):
+        delivery = hands.done(version="v1")
+        assert store.messages(delivery.id)
+        assert store.event_deliveries(delivery.event_id) == [delivery]
+
+
+class TestDeliveries:
+    @pytest.fixture
+    def ten(self, hands):
+        for n in range(10):
+            hands.deliver_to("prod", f"prod/{n}.zip", version="1")
+            hands.later(seconds=1)
+
+    def test_come_newest_first(self, store, hands, ten):
+        wanted = [f"prod/{n}.zip" for n in reversed(range(10))]
+        page = store.deliveries(DeliveryQuery())
+        assert (keys(page), page.next_cursor) == (wanted, None)
+
+    def test_pages_are_stable_while_new_ones_come_in(self, store, hands, ten):
+        seen, cursor = [], None
+        for _ in range(4):
+            page = store.deliveries(DeliveryQuery(limit=3, cursor=cursor))
+            seen += keys(page)
+            cursor = page.next_cursor
+            hands.deliver_to("prod", f"new/{hands.now}.zip", version="1")
+            hands.later(seconds=1)
+        assert seen == [f"prod/{n}.zip" for n in reversed(range(10))]
+        assert cursor is None
+
+    def test_a_page_that_ends_exactly_leads_nowhere(self, store, ten):
+        assert store.deliveries(DeliveryQuery(limit=10)).next_cursor is None
+        assert store.deliveries(DeliveryQuery(limit=9)).next_cursor is not None
+
+    @pytest.mark.parametrize(
+        ("glob", "count"),
+        [
+            ("prod/*", 10),
+            ("prod/3.zip", 1),
+            ("prod/?.zip", 10),
+            ("prod/[3-5].zip", 3),
+            ("prod/[!3].zip", 9),
+            ("*[!3]*.zip", 10),
+            ("*/9*", 1),
+            ("PROD/*", 0),
+            ("od/*", 0),
+        ],
+    )
+    def test_filter_by_a_glob_over_the_key(self, store, ten, glob, count):
+        assert len(store.deliveries(DeliveryQuery(key=glob)).items) == count
+
+    def test_filter_by_everything_at_once(self, store, hands):
+        hands.done("prod/a.zip", version="1")
+        hands.deliver_to("prod", "prod/b.zip", version="1", route="r2")
+        hands.deliver_to("prod", "prod/c.zip", version="1", bucket="other")
+        every = [
+            ({"state": State.SUCCEEDED}, ["prod/a.zip"]),
+            ({"kind": Kind.MESSAGE}, ["prod/a.zip"]),
+            ({"route": "r2"}, ["prod/b.zip"]),
+            ({"bucket": "oth*"}, ["prod/c.zip"]),
+            ({"source": "nobody"}, []),
+            ({"state": State.PENDING, "kind": Kind.IMPORT, "bucket": "exports"}, ["prod/b.zip"]),
+        ]
+        for wanted, expected in every:
+            assert keys(store.deliveries(DeliveryQuery(**wanted))) == expected, wanted
+
+    def test_filter_by_time_includes_the_first_moment_and_not_the_last(self, store, hands, ten):
+        start = hands.now - timedelta(seconds=10)
+        query = DeliveryQuery(
+            since=start + timedelta(seconds=2), until=start + timedelta(seconds=4)
+        )
+        assert keys(store.deliveries(query)) == ["prod/3.zip", "prod/2.zip"]
+
+    @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "é", "\ud800", "a" * 999, "JyBPUiAxPTE="])
+    def test_a_cursor_that_we_did_not_give_out_is_refused(self, store, cursor):
+        with pytest.raises(Rejected) as caught:
+            store.deliveries(DeliveryQuery(cursor=cursor))
+        assert caught.value.code == "cursor"
+
+    @pytest.mark.parametrize("limit", [0, -1, 201])
+    def test_a_limit_outside_one_to_two_hundred_is_refused(self, store, limit):
+        with pytest.raises(Rejected, match="1 to 200"):
+            store.deliveries(DeliveryQuery(limit=limit))
+
+    def test_a_glob_that_is_none_is_refused_in_words(self, store):
+        with pytest.raises(Rejected, match="closes"):
+            store.deliveries(DeliveryQuery(key="a[b"))
+
+
+def test_notifications_come_newest_first_by_the_page(store, hands):
+    ids = []
+    for _ in range(5):
+        ids.append(hands.accept(hands.event(version="1")).notification_id)
+        hands.later(seconds=1)
+    first = store.notifications(limit=3)
+    rest = store.notifications(limit=3, cursor=first.next_cursor)
+    assert [one.id for one in first.items + rest.items] == ids[::-1]
+    assert rest.next_cursor is None
+    with pytest.raises(Rejected):
+        store.notifications(cursor="nonsense")
+
+
+class TestFigures:
+    def test_of_an_empty_ledger_are_empty(self, store, hands):
+        assert store.counts() == store.oldest_due(hands.now) == store.last_events() == {}
+        assert store.attempt_counts() == store.notification_counts() == {}
+
+    def test_count_deliveries_attempts_and_notifications(self, store, hands):
+        hands.done("a.zip", version="1")
+        hands.deliver_to("prod", "b.zip", version="1")
+        hands.retry(hands.claimed(kind=Kind.IMPORT))
+        hands.accept(hands.event("b.zip", version="1"))
+        assert store.counts() == {
+            (Kind.IMPORT, State.SUCCEEDED): 1,
+            (Kind.IMPORT, State.PENDING): 1,
+            (Kind.MESSAGE, State.PENDING): 1,
+        }
+        assert store.attempt_counts() == {
+            (Kind.IMPORT, "prod", "succeeded"): 1,
+            (Kind.IMPORT, "prod", "retry"): 1,
+        }
+        assert store.notification_counts() == {
+            ("exports", Verdict.ACCEPTED): 2,
+            ("exports", Verdict.DUPLICATE): 1,
+        }
+
+    def test_events_are_counted_by_source_each_upload_once(self, store, hands):
+        assert store.event_counts() == {}
+        hands.accept(hands.event(version="1"), hands.event(version="2"))
+        hands.accept(hands.event(version="1"))
+        hands.accept(hands.event(version="1"), source="other")
+        assert store.event_counts() == {"exports": 2, "other": 1}
+
+    def test_a_running_attempt_is_not_counted_yet(self, store, hands):
+        hands.deliver_to("prod", version="1")
+        hands.claimed()
+        assert store.attempt_counts() == {}
+
+    def test_the_oldest_due_is_told_in_seconds_by_kind(self, store, hands):
+        hands.done(version="1")
+        hands.later(seconds=5)
+        hands.deliver_to("prod", "b.zip", version="1")
+        hands.later(seconds=2.5)
+        assert store.oldest_due(hands.now) == {Kind.IMPORT: 2.5, Kind.MESSAGE: 7.5}
+
+    def test_what_is_due_later_or_runs_is_not_overdue(self, store, hands):
+        hands.deliver_to("prod", "a.zip", version="1")
+        hands.deliver_to("prod", "b.zip", version="1")
+        hands.retry(hands.claimed(), seconds=60)
+        hands.claimed()
+        hands.later(seconds=10)
+        assert store.oldest_due(hands.now) == {}
+
+    def test_a_lease_that_ended_is_overdue_since_then(self, store, hands):
+        hands.deliver_to("prod", version="1")
+        hands.claimed()
+        hands.later(seconds=37)
+        assert store.oldest_due(hands.now) == {Kind.IMPORT: 7.0}
+
+    def test_the_last_event_is_the_last_new_one(self, store, hands):
+        hands.accept(hands.event(version="1"))
+        last = hands.now
+        hands.later(seconds=9)
+        hands.accept(hands.event(version="1"))
+        hands.accept(hands.event(version="2", time=None), source="other")
+        assert store.last_events() == {"exports": last, "other": hands.now}
+
+
+class TestNewer:
+    """Which event of an object supersedes another: certainly, perhaps, or not at all."""
+
+    ROUTE = "exports#1"
+
+    def newer(self, hands, mine, other, **more):
+        hands.accept(mine)
+        hands.later(seconds=more.pop("arrives", 1))
+        hands.accept(other, **more)
+        return self.asked(hands, mine, other)
+
+    def asked(self, hands, mine, other):
+        ids = [
+            hands.store.newer(mine.id_in("exports"), self.ROUTE, perhaps=perhaps)
+            for perhaps in (False, True)
+        ]
+        assert set(ids) <= {None, other.id_in("exports")}
+        assert ids[0] is None or ids[1], "what is certain is possible"
+        return "certainly" if ids[0] else "perhaps" if ids[1] else "no"
+
+    def test_by_order_whatever_the_times_say(self, hands):
+        mine = hands.event(version="1", order="s3:0002")
+        assert self.newer(hands, mine, hands.event(version="2", order="s3:0001")) == "no"
+        later = hands.event(version="3", order="s3:0003", time=hands.now - timedelta(hours=1))
+        assert self.newer(hands, mine, later) == "certainly"
+
+    def test_an_equal_order_tells_nothing(self, hands):
+        mine = hands.event(version="1", order="s3:1")
+        same = hands.event(version="2", order="s3:1", time=hands.now - timedelta(hours=1))
+        assert self.newer(hands, mine, same) == "perhaps"
+
+    @pytest.mark.parametrize("order", ["", "ceph:9", "s3"])
+    def test_perhaps_by_time_where_the_orders_do_not_compare(self, hands, order):
+        mine = hands.event(version="1", order="s3:5")
+        older = hands.event(version="2", order=order, time=hands.now - timedelta(seconds=3))
+        assert self.newer(hands, mine, older) == "no"
+        younger = hands.event(version="3", order=order, time=hands.now + timedelta(seconds=9))
+        assert self.newer(hands, mine, younger) == "perhaps"
+
+    @pytest.mark.parametrize("seconds", [-2, 0, 2])
+    def test_perhaps_where_the_times_are_as_good_as_equal(self, hands, seconds):
+        other = hands.event(version="2", time=hands.now + timedelta(seconds=seconds))
+        assert self.newer(hands, hands.event(version="1"), other) == "perhaps"
+
+    def test_perhaps_where_a_time_is_unknown(self, hands):
+        mine = hands.event(version="1", time=hands.now + timedelta(days=1))
+        other = hands.event(version="2", time=None)
+        assert self.newer(hands, mine, other) == "perhaps"
+        assert self.asked(hands, other, mine) == "perhaps"
+
+    def test_perhaps_where_it_was_found_later_whatever_time_its_listing_gave(self, hands):
+        mine = hands.event(etag="A")
+        hands.later(hours=1)
+        began = hands.now - timedelta(hours=3)
+        other = hands.event(etag="B-7", type="found", time=began)
+        assert self.newer(hands, mine, other) == "perhaps"
+
+    def test_what_was_found_earlier_is_older(self, hands):
+        other = hands.event(etag="A", type="found")
+        hands.accept(other)
+        hands.later(hours=1)
+        mine = hands.event(etag="B")
+        hands.accept(mine)
+        assert self.asked(hands, mine, other) == "no"
+
+    def test_other_objects_are_nothing_to_it(self, hands):
+        mine = hands.event("a.zip", version="1", order="s3:1")
+        more = {"version": "2", "time": hands.now + timedelta(seconds=1), "order": "s3:2"}
+        other = hands.event("b.zip", **more)
+        assert self.newer(hands, mine, other) == "no"
+        hands.accept(hands.event("a.zip", bucket="other", **more))
+        hands.accept(hands.event("a.zip", **more), source="other")
+        assert self.asked(hands, mine, other) == "no"
+
+    def test_only_events_that_the_same_route_took_count(self, hands):
+        mine = hands.event(version="1")
+        later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
+        other_route = (NewDelivery("exports#2", "prod", {}),)
+        assert self.newer(hands, mine, later, deliveries=other_route) == "no"
+
+    @pytest.mark.parametrize("route", ["", ROUTE])
+    def test_an_event_that_goes_nowhere_supersedes_nothing(self, hands, route):
+        nowhere = (NewDelivery(route, "", {}, state=State.SKIPPED, reason="no route"),)
+        later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
+        mine = hands.event(version="1")
+        assert self.newer(hands, mine, later, deliveries=nowhere) == "no"
+
+    @pytest.mark.parametrize("end", ["failed", "skipped"])
+    def test_a_newer_one_counts_however_it_ended(self, hands, end):
+        mine = hands.event(version="1", order="s3:1")
+        later = hands.event(version="2", order="s3:2")
+        assert self.newer(hands, mine, later) == "certainly"
+        ends = {"failed": Failed(hands.problem), "skipped": Skipped("gone")}
+        for delivery in hands.store.event_deliveries(later.id_in("exports")):
+            hands.finish(hands.claimed(only=delivery.id), ends[end])
+        assert self.asked(hands, mine, later) == "certainly"
+
+    def test_an_unknown_event_has_no_newer_one(self, store):
+        assert store.newer("nobody", self.ROUTE) is None
+        assert store.newer("nobody", self.ROUTE, perhaps=True) is None

@@ -1,0 +1,49 @@
+"""What the tests of envelopes share: issuers of tokens, and a door with a ledger behind it."""
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from relay.handlers.s3 import Handler
+from relay.ledger import Store
+from tests.ledgers import new_ledger
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tokens import Door, Issuer, new_key
+
+
+@pytest.fixture(scope="session")
+def issuer_key():
+    return new_key()
+
+
+@pytest.fixture(scope="session")
+def stranger_key():
+    return new_key()
+
+
+@pytest.fixture
+def issuer(issuer_key):
+    return Issuer(issuer_key)
+
+
+@pytest.fixture(scope="session")
+def reader():
+    """A handler of S3's records, made once: boto3 takes its time."""
+    with closing(Handler("exports", Handler.Settings(kind="s3", region="us-east-1"))) as handler:
+        yield handler
+
+
+@pytest.fixture
+def make_door(tmp_path, issuer, reader):
+    """make(**keys of the source) -> a Door whose envelopes fetch from the issuer, or by `fetch`."""
+    store = Store.open(new_ledger(tmp_path / "relay.db"))
+
+    def make(*, fetch=None, **keys):
+        return Door(store, fetch or issuer.fetch, reader, **keys)
+
+    yield make
+    store.close()

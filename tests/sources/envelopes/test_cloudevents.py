@@ -1,0 +1,400 @@
+"""CloudEvents in their three forms, from whoever may send them."""
+
+import base64
+import json
+from itertools import product
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokens import ENTRA, OIDC, bearer, entra, google, request
+
+from relay.config.load import SourceSettings
+from relay.errors import RelayError, Unreadable, Unverified
+from relay.model import Verdict
+from relay.sources.envelopes.cloudevents import CloudEvents
+
+TOKEN = {"token": "hook-token"}
+DATA = {"name": "a b.zip", "bucket": "exports", "generation": "1587627537231057"}
+EVENT = {
+    "specversion": "1.0",
+    "id": "1234567890",
+    "type": "google.cloud.storage.object.v1.finalized",
+    "source": "//storage.googleapis.com/projects/_/buckets/exports",
+    "subject": "objects/a b.zip",
+    "time": "2026-11-24T03:00:00Z",
+    "data": DATA,
+}
+S3 = {
+    "Records": [
+        {
+            "eventVersion": "2.1",
+            "eventSource": "ceph:s3",
+            "eventName": "ObjectCreated:Put",
+            "eventTime": "2026-11-24T03:00:00Z",
+            "s3": {
+                "bucket": {"name": "exports"},
+                "object": {"key": "100%25 é.zip", "size": 3, "eTag": "e", "versionId": "v1"},
+            },
+        }
+    ]
+}
+STRUCTURED = {"content-type": "application/cloudevents+json; charset=UTF-8"}
+BATCH = {"content-type": "application/cloudevents-batch+json"}
+PLAIN = {"content-type": "application/json"}
+
+
+def binary(media="application/json", **attributes):
+    said = {name: value for name, value in EVENT.items() if name != "data"}
+    said.update(attributes)
+    headers = {f"ce-{name}": value for name, value in said.items() if value is not None}
+    return {**headers, "content-type": media} if media else headers
+
+
+def envelope(issuer=None, **keys):
+    source = SourceSettings(kind="gcs", **keys)
+    return CloudEvents(source, issuer.fetch) if issuer else CloudEvents(source)
+
+
+def unwrapped(body, headers=None):
+    incoming = request(body, headers)
+    one = envelope(**TOKEN)
+    assert one.recognises(incoming)
+    return list(one.unwrap(incoming))
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (EVENT, STRUCTURED),
+        ([EVENT], STRUCTURED),
+        ([EVENT], BATCH),
+        (EVENT, BATCH),
+        (EVENT, PLAIN),
+        ([EVENT], PLAIN),
+        ({"events": [EVENT]}, PLAIN),
+        (EVENT, {}),
+        (EVENT, {"content-type": "Application/CloudEvents"}),
+        (EVENT, {**STRUCTURED, "ce-id": "another"}),
+    ],
+)
+def test_whatever_brings_it_an_event_is_the_same_event(body, headers):
+    assert unwrapped(body, headers) == [EVENT]
+
+
+def test_headers_and_body_are_brought_into_one():
+    [event] = unwrapped(DATA, binary(bucket="exports"))
+    assert event == {**EVENT, "bucket": "exports", "datacontenttype": "application/json"}
+
+
+def test_a_batch_has_all_its_events_and_may_have_none():
+    two = [{**EVENT, "id": "1"}, {**EVENT, "id": "2"}]
+    assert unwrapped(two, BATCH) == two
+    assert unwrapped([], BATCH) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "subject"),
+    [
+        ("objects/a%20b.zip", "objects/a b.zip"),
+        ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
+        ("%61.zip", "a.zip"),
+        ("a%252Bb.zip", "a%2Bb.zip"),
+        ("a+b.zip", "a+b.zip"),
+        ("100%.zip", "100%.zip"),
+        ('"quoted \\"name\\".zip"', 'quoted "name".zip'),
+        ("é.zip".encode().decode("latin-1"), "é.zip"),
+    ],
+)
+def test_attributes_in_headers_are_decoded_once(sent, subject):
+    [event] = unwrapped(DATA, binary(subject=sent))
+    assert event["subject"] == subject
+
+
+@pytest.mark.parametrize(
+    "sent", ["%FF.zip", "%C0%A0.zip", "\xff.zip", "é%2B.zip".encode().decode("latin-1"), "导"]
+)
+def test_what_is_no_utf8_is_not_guessed_at(sent):
+    with pytest.raises(Unreadable, match="ce-subject"):
+        unwrapped(DATA, binary(subject=sent))
+
+
+@settings(max_examples=200, deadline=None)
+@given(subject=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_what_was_percent_encoded_comes_back(subject):
+    [event] = unwrapped(DATA, binary(subject=quote(subject, safe="/")))
+    assert event["subject"] == subject
+
+
+@pytest.mark.parametrize("subject", ["100%25 é.zip".encode().decode("latin-1"), "%FF", "\xff"])
+def test_cephs_raw_headers_do_not_matter_its_records_say_all(subject):
+    headers = binary(type="com.amazonaws.ObjectCreated:Put", subject=subject, source=None)
+    assert unwrapped(S3, headers) == S3["Records"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [({**EVENT, "data": S3}, STRUCTURED), ([{**EVENT, "data": json.dumps(S3)}], BATCH)],
+)
+def test_s3_records_in_an_event_come_out(body, headers):
+    assert unwrapped(body, headers) == S3["Records"]
+
+
+def test_a_pubsub_message_in_an_event_comes_out():
+    inner = base64.b64encode(json.dumps(DATA).encode()).decode()
+    data = {"message": {"data": inner, "attributes": {"eventType": "x"}}, "subscription": "s"}
+    [record] = unwrapped({**EVENT, "data": data}, STRUCTURED)
+    assert record["pubsub"]["data"] == DATA
+
+
+@pytest.mark.parametrize(
+    ("event", "data"),
+    [
+        ({"data_base64": base64.b64encode(json.dumps(DATA).encode()).decode()}, DATA),
+        (
+            {
+                "data_base64": base64.b64encode(json.dumps(DATA).encode()).decode(),
+                "datacontenttype": "application/octet-stream",
+            },
+            DATA,
+        ),
+        ({"data_base64": "aGk=", "datacontenttype": "text/plain"}, "hi"),
+        ({"data": json.dumps(DATA)}, DATA),
+        ({"data": "{no JSON"}, "{no JSON"),
+        ({"data": "5"}, "5"),
+        ({"data": None}, None),
+        ({}, None),
+    ],
+)
+def test_data_is_decoded_when_it_is_json(event, data):
+    bare = {name: value for name, value in EVENT.items() if name != "data"}
+    [found] = unwrapped({**bare, **event}, STRUCTURED)
+    assert found["data"] == data
+    assert "data_base64" not in found
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "data"),
+    [
+        (json.dumps(DATA).encode(), "application/vnd.ibm+json", DATA),
+        (json.dumps(DATA).encode(), None, DATA),
+        (json.dumps(DATA).encode(), "text/plain", DATA),
+        (b"PK\x03\x04\xff", "application/zip", "PK\x03\x04\ufffd"),
+        (b"{nothing", "text/plain", "{nothing"),
+        (b"", "application/json", None),
+    ],
+)
+def test_a_body_is_json_when_it_says_so_or_looks_like_it(body, media, data):
+    [event] = unwrapped(body, binary(media))
+    assert event["data"] == data
+
+
+def test_a_time_in_milliseconds_is_no_matter():
+    [event] = unwrapped({**EVENT, "time": "1615430559146"}, STRUCTURED)
+    assert event["time"] == "1615430559146"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "words"),
+    [
+        (b"<event/>", {"content-type": "application/cloudevents+xml"}, "not in JSON"),
+        (b"\x00", {"content-type": "application/cloudevents-batch+avro"}, "not in JSON"),
+        (b"{", STRUCTURED, "not JSON"),
+        (b"\xff", STRUCTURED, "not UTF-8"),
+        (b"1", STRUCTURED, "should be an object"),
+        ([1], BATCH, "should be an object"),
+        (b"{broken", binary(), "not JSON"),
+        ({**EVENT, "data": None, "data_base64": "!"}, STRUCTURED, "base64"),
+        ({**EVENT, "data": None, "data_base64": 1}, STRUCTURED, "base64"),
+        ({**EVENT, "id": 7}, STRUCTURED, "id should be a text"),
+        ({**EVENT, "data": {"Records": []}}, STRUCTURED, "no record"),
+        *(({**EVENT, name: ""}, STRUCTURED, name) for name in ("type", "source", "id")),
+        *((DATA, binary(**{name: None}), name) for name in ("type", "source", "id")),
+        (DATA, binary(specversion=None), "specversion"),
+        ({"id": "1"}, STRUCTURED, "specversion"),
+    ],
+)
+def test_what_is_no_event_is_unreadable_and_says_why(body, headers, words):
+    with pytest.raises(Unreadable, match=words):
+        unwrapped(body, headers)
+
+
+def test_a_bad_event_in_a_batch_does_not_lose_those_after_it():
+    one = envelope(**TOKEN).unwrap(request([{**EVENT, "type": 1}, EVENT, 5], BATCH))
+    assert next(one) == EVENT
+    with pytest.raises(Unreadable, match="type should be a text"):
+        next(one)
+
+
+def test_events_of_other_kinds_in_a_list_of_events_are_passed_on():
+    other = {"eventName": "OBJECT_CREATED_PUT", "bucket": "exports"}
+    assert unwrapped({"events": [other, EVENT]}, PLAIN) == [other, EVENT]
+
+
+@pytest.mark.parametrize(
+    "incoming",
+    [
+        request({"Records": [{"specversion": "1.0"}]}),
+        request({"eventName": "specversion"}),
+        request(b'{"specversion": "1.0"'),
+        request(["specversion"]),
+        request(b""),
+        request(b"", method="OPTIONS"),
+        request(b"", {"content-type": "application/json"}),
+    ],
+)
+def test_other_requests_are_not_recognised(incoming):
+    assert not envelope().recognises(incoming)
+
+
+# asking before anything is sent
+
+ASKING = {"webhook-request-origin": "eventemitter.example.com", "webhook-request-rate": "120"}
+
+
+def test_who_asks_is_told_that_it_may_send(make_door, issuer):
+    door = make_door(accept=["cloudevents"], **TOKEN)
+    headers = {**ASKING, "webhook-request-callback": "https://evil.example/callback?token=x"}
+    for query in ({}, {"token": "hook-token"}, {"access_token": "hook-token"}):
+        answer = door.accept(request(b"", headers, method="OPTIONS", query=query)).answer
+        assert answer.status == 200
+        assert answer.headers == {
+            "WebHook-Allowed-Origin": "eventemitter.example.com",
+            "WebHook-Allowed-Rate": "*",
+            "Allow": "POST",
+        }
+    assert issuer.fetched == [], "the callback must not be visited"
+    assert door.kept() == ()
+
+
+def test_a_wrong_token_is_told_when_the_hook_is_set_up(make_door):
+    door = make_door(accept=["cloudevents"], **TOKEN)
+    with pytest.raises(Unverified):
+        door.accept(request(b"", ASKING, method="OPTIONS", query={"token": "wrong"}))
+
+
+@pytest.mark.parametrize("origin", ["", "a b", "x\r\nSet-Cookie: y", "é", "<x>", "a" * 300])
+def test_an_origin_that_is_none_is_not_repeated(origin):
+    headers = {"webhook-request-origin": origin}
+    assert envelope(**TOKEN).answer(request(b"", headers, method="OPTIONS")) is None
+
+
+def test_a_post_is_never_a_question():
+    assert envelope(**TOKEN).answer(request(EVENT, {**STRUCTURED, **ASKING})) is None
+
+
+# who may send
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [(bearer("hook-token"), {}), ({}, {"access_token": "hook-token"}), ({}, TOKEN)],
+)
+def test_the_token_is_taken_as_the_specification_says(make_door, headers, query):
+    door = make_door(accept=["cloudevents"], **TOKEN)
+    body = {**EVENT, "data": S3}
+    assert door.accept(request(body, {**headers, **STRUCTURED}, query=query)).events == 1
+    assert door.kept()[0].verdict == Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("keys", "claims"), [(OIDC, google()), (ENTRA, entra()), ({**OIDC, **ENTRA}, entra())]
+)
+def test_eventarc_and_event_grid_show_their_providers_token(make_door, issuer, keys, claims):
+    door = make_door(accept=["cloudevents"], **keys)
+    headers = {**binary(subject="100%25 é.zip"), **bearer(issuer.token(claims))}
+    assert door.accept(request(S3, headers)).events == 1
+
+
+@pytest.mark.parametrize("keys", [TOKEN, {**OIDC, **TOKEN}, {**ENTRA, **TOKEN}])
+def test_a_forger_leaves_no_trace(make_door, issuer, stranger_key, keys):
+    door = make_door(accept=["cloudevents"], **keys)
+    shown = [
+        {},
+        bearer("wrong"),
+        bearer(issuer.token(google(), key=stranger_key)),
+        bearer(issuer.token(entra(), key=stranger_key)),
+        bearer(issuer.unsigned(google())),
+        bearer(issuer.confused(entra())),
+        bearer(issuer.token(google(iss="https://evil.example"))),
+    ]
+    sent = [(EVENT, STRUCTURED), ([EVENT], BATCH), (DATA, binary()), (EVENT, PLAIN)]
+    for (body, headers), one in product(sent, shown):
+        with pytest.raises(Unverified):
+            door.accept(request(body, {**headers, **one}))
+    assert door.kept() == ()
+
+
+@pytest.mark.parametrize("keys", [OIDC, ENTRA])
+@pytest.mark.parametrize("query", [{"token": "hook-token"}, {"access_token": "hook-token"}])
+def test_the_token_is_not_enough_where_a_provider_is_set(make_door, issuer, keys, query):
+    door = make_door(accept=["cloudevents"], **keys, **TOKEN)
+    with pytest.raises(Unverified):
+        door.accept(request(EVENT, {**STRUCTURED, **bearer("hook-token")}, query=query))
+    assert door.kept() == ()
+    assert issuer.fetched == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"<x/>", {"content-type": "application/cloudevents+xml"}),
+        (DATA, binary(type=None)),
+        (b"\xff", binary()),
+    ],
+)
+def test_what_cannot_be_read_is_kept(make_door, body, headers):
+    door = make_door(accept=["cloudevents"], **TOKEN)
+    door.accept(request(body, {**headers, **bearer("hook-token")}))
+    [kept] = door.kept()
+    assert kept.verdict == Verdict.UNREADABLE
+    assert kept.reason
+
+
+def test_a_replay_reads_the_headers_again(make_door):
+    door = make_door(accept=["cloudevents"], **TOKEN)
+    receipt = door.accept(request(DATA, {**binary(), **bearer("hook-token")}))
+    door.intake.replay(receipt.notification)
+    # The handler of this door knows S3 alone: it got to see the event, both times.
+    assert [one.reason for one in door.kept()] == ["The field eventName is missing"] * 2
+
+
+NAMES = st.sampled_from(
+    ["content-type", "ce-specversion", "ce-type", "ce-source", "ce-id", "ce-data", "ce-", "x"]
+)
+VALUES = st.text(max_size=9) | st.sampled_from(
+    [*STRUCTURED.values(), *BATCH.values(), *PLAIN.values(), "1.0", "%FF", '"', '"\\'],
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.just("{"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*EVENT, "data_base64", "datacontenttype", "events", "Records"]),
+            inner,
+            max_size=8,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    body=st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()),
+    headers=st.dictionaries(NAMES, VALUES, max_size=6),
+    method=st.sampled_from(["POST", "OPTIONS", "HEAD"]),
+)
+def test_no_request_is_ever_a_crash(body, headers, method):
+    incoming = request(body, headers, method=method)
+    one = envelope(**OIDC)
+    one.recognises(incoming)
+    one.answer(incoming)
+    with pytest.raises(Unverified):
+        one.verify(incoming)
+    try:
+        for record in one.unwrap(incoming):
+            assert isinstance(record, dict)
+    except RelayError:
+        pass

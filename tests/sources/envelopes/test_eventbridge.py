@@ -1,0 +1,137 @@
+"""EventBridge's API destinations: whole events from whoever knows the token."""
+
+import base64
+
+import pytest
+from tokens import bearer, request
+
+from relay.config.load import SourceSettings
+from relay.errors import Unverified
+from relay.ledger import DeliveryQuery
+from relay.model import Verdict
+from relay.sources.envelopes import ENVELOPES
+from relay.sources.envelopes.eventbridge import EventBridge
+
+TOKEN = "hook-token"
+EVENT = {
+    "version": "0",
+    "id": "17793124-05d4-b198-2fde-7ededc63b103",
+    "detail-type": "Object Created",
+    "source": "aws.s3",
+    "account": "111122223333",
+    "time": "2026-11-24T03:00:00Z",
+    "region": "ca-central-1",
+    "resources": ["arn:aws:s3:::exports"],
+    "detail": {
+        "version": "0",
+        "bucket": {"name": "exports"},
+        "object": {
+            "key": "a+b %2B.zip",
+            "size": 5,
+            "etag": "b1946ac92492d2347c6235b4d2611184",
+            "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
+            "sequencer": "617f08299329d189",
+        },
+        "request-id": "N4N7GDK58NMKJ12R",
+        "requester": "123456789012",
+        "reason": "PutObject",
+    },
+}
+SENT = {
+    "content-type": "application/json; charset=utf-8",
+    "user-agent": "Amazon/EventBridge/ApiDestinations",
+    "range": "bytes=0-1048575",
+    "connection": "close",
+}
+BRIDGE = EventBridge(SourceSettings(kind="s3", token=TOKEN))
+
+
+@pytest.fixture
+def door(make_door):
+    return make_door(accept=["eventbridge"], token=TOKEN)
+
+
+def basic(user, password):
+    told = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {"authorization": f"Basic {told}"}
+
+
+def refused(door, incoming):
+    with pytest.raises(Unverified):
+        door.accept(incoming)
+    assert not door.kept()
+
+
+@pytest.mark.parametrize("shown", [bearer(TOKEN), basic("relay", TOKEN), {"x-api-key": TOKEN}])
+def test_every_kind_of_connection_can_show_the_token(make_door, shown):
+    door = make_door(accept=["eventbridge"], token=TOKEN, token_header="X-Api-Key")
+    assert door.accept(request(EVENT, {**SENT, **shown})).events == 1
+    [kept] = door.kept()
+    assert kept.envelopes == ("eventbridge",)
+    assert TOKEN not in str(kept.headers)
+
+
+def test_a_header_of_any_name_is_not_kept_when_it_holds_the_token(make_door):
+    door = make_door(accept=["eventbridge"], token=TOKEN, token_header="X-Relay")
+    door.accept(request(EVENT, {**SENT, "x-relay": TOKEN}))
+    assert door.kept()[0].headers["x-relay"] == "[redacted]"
+
+
+def test_the_handler_is_given_the_whole_event():
+    assert list(BRIDGE.unwrap(request(EVENT))) == [EVENT]
+
+
+def test_the_key_is_not_decoded(make_door):
+    door = make_door(accept=["eventbridge"], token=TOKEN)
+    door.accept(request(EVENT, bearer(TOKEN)))
+    [delivery] = door.store.deliveries(DeliveryQuery()).items
+    assert delivery.key == "a+b %2B.zip"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [SENT, {**SENT, **bearer("wrong")}, {**SENT, **basic("relay", "wrong")}, {"x-api-key": TOKEN}],
+)
+def test_who_does_not_show_it_is_refused(door, headers):
+    refused(door, request(EVENT, headers))
+
+
+def test_without_a_token_it_is_absent(make_door):
+    assert EventBridge(SourceSettings(kind="s3")).missing() == "token"
+    refused(make_door(accept=["eventbridge"]), request(EVENT, {**SENT, **bearer("")}))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        {},
+        [],
+        {"Records": []},
+        {"bucket": "exports", "key": "a.zip", "id": "i"},
+        {"detail-type": "Object Created", "source": "aws.s3"},
+        [EVENT, 1],
+        "detail-type",
+    ],
+)
+def test_what_is_no_event_is_not_taken_for_one(door, body):
+    assert not BRIDGE.recognises(request(body))
+    refused(door, request(body, bearer(TOKEN)))
+
+
+def test_what_an_input_transformer_made_is_bare(make_door):
+    door = make_door(accept=["eventbridge", "bare"], token=TOKEN)
+    ours = {"bucket": "exports", "key": "a.zip", "version": "v1"}
+    assert door.accept(request(ours, bearer(TOKEN))).events == 1
+    assert [one.envelopes for one in door.kept()] == [("bare",)]
+
+
+def test_an_event_of_something_else_is_kept_and_ignored(door):
+    door.accept(request({**EVENT, "detail-type": "Object Deleted"}, bearer(TOKEN)))
+    assert [one.verdict for one in door.kept()] == [Verdict.IGNORED]
+
+
+def test_it_is_asked_before_what_takes_anything():
+    names = list(ENVELOPES)
+    assert names.index("eventbridge") < names.index("bare")

@@ -1,0 +1,165 @@
+"""Huawei Cloud EventGrid: CloudEvents in whatever form, from whoever knows the token."""
+
+import base64
+
+import pytest
+from tokens import ENTRA, OIDC, bearer, request
+
+from relay.config.load import SourceSettings
+from relay.errors import Unverified
+from relay.model import Verdict
+from relay.sources.envelopes.eventgrid import EventGrid
+
+TOKEN = "hook-token"
+SHOWN = {"token": TOKEN}
+DATA = {
+    "obs": {
+        "bucket": {"bucket": "exports", "name": "exports", "arn": ""},
+        "Version": "1.0",
+        "object": {
+            "versionId": "G00101A0F057D2A5FFFFCB8700806592null",
+            "size": 112,
+            "eTag": "6f9433fb110632de417e2e697dcb1b5f",
+            "key": "test.tar",
+            "sequencer": "1",
+        },
+    },
+    "eventVersion": "3.0",
+    "eventSource": "OBS",
+    "eventTime": "2026-09-30T11:24:42.533Z",
+    "eventName": "ObjectCreated:Put",
+    "eventRegion": "cn-east-3",
+}
+EVENT = {
+    "datacontenttype": "application/json",
+    "data": DATA,
+    "subject": "test.tar",
+    "specversion": "1.0",
+    "id": "b27e6cbff1f6865c83111f130a982f56",
+    "source": "HC.OBS.DWR",
+    "time": "2026-09-30T03:24:43.167931174Z",
+    "type": "OBS:DWR:ObjectCreated:PUT",
+    "ttl": "4000",
+    "dataschema": "",
+}
+PLAIN = {"content-type": "application/json"}
+STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
+BATCH = {"content-type": "application/cloudevents-batch+json"}
+BINARY = {
+    "content-type": "application/json",
+    **{f"ce-{name}": one for name, one in EVENT.items() if isinstance(one, str)},
+}
+GRID = EventGrid(SourceSettings(kind="s3", token=TOKEN, accept=("eventgrid",)))
+
+
+@pytest.fixture
+def door(make_door):
+    return make_door(accept=["eventgrid"], token=TOKEN)
+
+
+def refused(door, incoming):
+    with pytest.raises(Unverified):
+        door.accept(incoming)
+    assert not door.kept()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (EVENT, PLAIN),
+        (EVENT, {}),
+        ([EVENT], PLAIN),
+        ({"events": [EVENT]}, PLAIN),
+        (EVENT, STRUCTURED),
+        ([EVENT], STRUCTURED),
+        ([EVENT], BATCH),
+        ({"events": [EVENT]}, STRUCTURED),
+        (DATA, BINARY),
+    ],
+)
+def test_the_event_is_the_same_in_every_form(body, headers):
+    incoming = request(body, headers, query=SHOWN)
+    assert GRID.recognises(incoming)
+    GRID.verify(incoming)
+    assert list(GRID.unwrap(incoming)) == [EVENT]
+
+
+def test_the_sample_of_the_guide_has_its_events_in_a_list():
+    sample = {
+        "id": "4b26115b-73e-cf74",
+        "specversion": "1.0",
+        "source": "HC.OBS",
+        "type": "object:put",
+        "datacontenttype": "application/json",
+        "subject": "xxx.jpg",
+        "time": "2022-01-17T12:07:48.955Z",
+        "data": {"name": "test01", "state": "enable"},
+    }
+    twenty = [{**sample, "id": str(number)} for number in range(20)]
+    assert list(GRID.unwrap(request({"events": twenty}, PLAIN))) == twenty
+
+
+def test_one_that_is_no_event_does_not_lose_the_others(door):
+    door.accept(request([{}, EVENT], STRUCTURED, query=SHOWN))
+    [kept] = door.kept()
+    assert kept.verdict == Verdict.UNREADABLE
+    assert kept.envelopes == ("eventgrid",)
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        (PLAIN, {"token": TOKEN}),
+        (PLAIN, {"access_token": TOKEN}),
+        ({**PLAIN, "x-relay-token": TOKEN}, {}),
+        ({**PLAIN, **bearer(TOKEN)}, {}),
+        (
+            {**PLAIN, "authorization": "Basic " + base64.b64encode(b"r:hook-token").decode()},
+            {},
+        ),
+    ],
+)
+def test_the_token_stands_in_the_address_or_in_a_header_of_apig(make_door, headers, query):
+    door = make_door(accept=["eventgrid"], token=TOKEN, token_header="X-Relay-Token")
+    door.accept(request(EVENT, headers, query=query))
+    assert [one.envelopes for one in door.kept()] == [("eventgrid",)]
+
+
+@pytest.mark.parametrize("query", [{}, {"token": "wrong"}, {"token": ""}, {"Token": TOKEN}])
+@pytest.mark.parametrize("headers", [PLAIN, STRUCTURED, BINARY])
+def test_without_the_token_nothing_is_taken(door, headers, query):
+    refused(door, request(EVENT, headers, query=query))
+
+
+def test_where_no_token_is_set_nobody_is_known(make_door):
+    assert EventGrid(SourceSettings(kind="s3")).missing() == "token"
+    refused(make_door(accept=["eventgrid"]), request(EVENT, query={"token": ""}))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", {}, {"Records": []}, [], [1], "HC."])
+def test_what_is_no_cloudevent_is_not_taken_for_one(door, body):
+    refused(door, request(body, PLAIN, query=SHOWN))
+
+
+def test_beside_others_it_takes_only_what_comes_from_huawei_cloud(make_door):
+    """Whoever sends to a source with several envelopes does not choose the weakest of them."""
+    keys = {"accept": ["azure", "cloudevents", "eventgrid"], "token": TOKEN, **OIDC, **ENTRA}
+    door = make_door(**keys)
+    of_google = {**EVENT, "source": "//storage.googleapis.com/x", "type": "google.x"}
+    of_azure = {**EVENT, "source": "/subscriptions/x", "type": "Microsoft.Storage.BlobCreated"}
+    for one in (of_google, of_azure):
+        refused(door, request(one, PLAIN, query=SHOWN))
+        headers = {**BINARY, "ce-source": one["source"], "ce-type": one["type"]}
+        refused(door, request(DATA, headers, query=SHOWN))
+    for body, headers in ((EVENT, PLAIN), (DATA, BINARY)):
+        door.accept(request(body, headers, query=SHOWN))
+    assert [one.envelopes for one in door.kept()] == [("eventgrid",)] * 2
+
+
+def test_who_asks_whether_he_may_send_is_answered_when_he_knows_the_token(door):
+    origin = {"webhook-request-origin": "eventgrid.huaweicloud.com"}
+    asked = request(b"", origin, method="OPTIONS", query=SHOWN)
+    answer = door.accept(asked).answer
+    assert answer.status == 200
+    assert answer.headers["WebHook-Allowed-Origin"] == "eventgrid.huaweicloud.com"
+    refused(door, request(b"", origin, method="OPTIONS"))

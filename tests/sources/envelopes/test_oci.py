@@ -1,0 +1,222 @@
+"""Oracle Cloud Notifications: Basic in the address, and a confirmation at Oracle's alone."""
+
+import base64
+import json
+
+import pytest
+from tokens import bearer, request
+
+from relay.config.load import SourceSettings
+from relay.errors import PermanentFailure, TemporaryFailure, Unverified
+from relay.model import Verdict
+from relay.outbound.fetch import Fetcher
+from relay.sources.envelopes.oci import Oci
+from tests.fake_internet import Reply
+
+TOKEN = "hook-token"
+HOST = "cell1.notification.us-phoenix-1.oci.oraclecloud.com"
+PATH = "/20181201/subscriptions/ocid1.onssubscription.oc1.phx.aaaa/confirmation"
+CONFIRM = f"https://{HOST}{PATH}?token=NAvb%2Bx%3D%3D&protocol=CUSTOM_HTTPS"
+EVENT = {
+    "cloudEventsVersion": "0.1",
+    "eventID": "ae0e5c0f-6ef1-4b1f-a7a0-6f1b6f9a4b90",
+    "eventType": "com.oraclecloud.objectstorage.createobject",
+    "source": "objectstorage",
+    "eventTypeVersion": "1.0",
+    "eventTime": "2026-11-24T03:00:00Z",
+    "contentType": "application/json",
+    "extensions": {"compartmentId": "ocid1.compartment.oc1..aaaa"},
+    "data": {
+        "compartmentId": "ocid1.compartment.oc1..aaaa",
+        "resourceName": "prod/a b.zip",
+        "additionalDetails": {"eTag": "f8ffb6e9", "namespace": "tenancy", "bucketName": "exports"},
+    },
+}
+SAID = {
+    "content-type": "application/json",
+    "x-oci-ns-messageid": "5b0c5a1a",
+    "x-oci-ns-topicocid": "ocid1.onstopic.oc1.phx.aaaa",
+    "x-oci-ns-timestamp": "2026-11-24T03:00:00.310+0000",
+    "x-oci-ns-signatureversion": "1.0",
+    "x-oci-ns-signature": "c2lnbmF0dXJl",
+    "x-oci-ns-signingcerturl": "https://objectstorage.us-phoenix-1.oraclecloud.com/n/x/cert.pem",
+}
+NEWS = {**SAID, "x-oci-ns-messagetype": "Notification"}
+
+
+def basic(token=TOKEN):
+    return {"authorization": "Basic " + base64.b64encode(f"relay:{token}".encode()).decode()}
+
+
+def handshake(url=CONFIRM, headers=None):
+    told = {
+        **SAID,
+        "x-oci-ns-messagetype": "SubscriptionConfirmation",
+        "x-oci-ns-confirmationurl": url,
+        "x-oci-ns-state": "Pending",
+        **(basic() if headers is None else headers),
+    }
+    return request({"ConfirmationURL": url}, told)
+
+
+@pytest.fixture
+def world(internet):
+    internet.serve(HOST, lambda request: b"{}")
+    return internet
+
+
+@pytest.fixture
+def fetcher(world):
+    made = Fetcher(allow_private=world.allowed)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def door(make_door, fetcher):
+    return make_door(fetch=fetcher, accept=["oci"], token=TOKEN)
+
+
+def refused(door, incoming, *words):
+    with pytest.raises(Unverified) as raised:
+        door.accept(incoming)
+    assert not door.kept()
+    for word in words:
+        assert word in str(raised.value)
+
+
+def untouched(world):
+    return world.names == [] and world.requests == []
+
+
+def test_an_event_is_handed_on_as_it_is():
+    one = Oci(SourceSettings(kind="s3", token=TOKEN))
+    assert list(one.unwrap(request(EVENT, NEWS))) == [EVENT]
+
+
+@pytest.mark.parametrize("headers", [NEWS, {}, SAID])
+def test_events_are_recognised_by_headers_or_shape(door, world, headers):
+    door.accept(request(EVENT, {**headers, **basic()}))
+    assert [one.envelopes for one in door.kept()] == [("oci",)]
+    assert untouched(world)
+
+
+def test_a_subscription_is_confirmed_once_the_token_was_shown(door, world):
+    answer = door.accept(handshake()).answer
+    assert answer.status == 200
+    [visit] = world.requests
+    assert (visit.method, visit.host) == ("GET", HOST)
+    assert visit.path == CONFIRM.partition(HOST)[2]
+    assert "authorization" not in visit.headers
+
+
+def test_the_address_that_confirms_is_not_kept(door):
+    door.accept(handshake())
+    [kept] = door.kept()
+    assert kept.verdict == Verdict.HANDSHAKE
+    assert "NAvb" not in json.dumps(dict(kept.headers)) + kept.body.decode()
+
+
+@pytest.mark.parametrize("headers", [{}, basic("wrong"), basic(""), bearer("wrong")])
+def test_without_the_token_nothing_is_taken_or_visited(door, world, headers):
+    refused(door, request(EVENT, {**NEWS, **headers}))
+    refused(door, handshake(headers=headers))
+    assert untouched(world)
+
+
+def test_where_no_token_is_set_nobody_is_known(make_door, fetcher, world):
+    assert Oci(SourceSettings(kind="s3")).missing() == "token"
+    refused(make_door(fetch=fetcher, accept=["oci"]), handshake(headers=basic("")))
+    assert untouched(world)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        CONFIRM.replace("https", "http"),
+        CONFIRM.replace("https", "HTTPS"),
+        CONFIRM.replace("https:", ""),
+        CONFIRM.replace(HOST, "evil.example"),
+        CONFIRM.replace(HOST, f"{HOST}.evil.example"),
+        CONFIRM.replace(HOST, "evil-oraclecloud.com"),
+        CONFIRM.replace(HOST, "evil.oraclecloud.com.evil.example"),
+        CONFIRM.replace(HOST, "oraclecloud.com"),
+        CONFIRM.replace(HOST, ".oraclecloud.com"),
+        CONFIRM.replace(HOST, f"{HOST}:8443"),
+        CONFIRM.replace(HOST, f"{HOST}:443"),
+        CONFIRM.replace(HOST, f"user@{HOST}"),
+        CONFIRM.replace(HOST, f"evil.example@{HOST}"),
+        CONFIRM.replace(HOST, f"{HOST}@evil.example"),
+        CONFIRM.replace(HOST, f"evil.example#{HOST}"),
+        CONFIRM.replace(HOST, f"evil.example?.{HOST}"),
+        CONFIRM.replace(HOST, f"evil.example\\.{HOST}"),
+        CONFIRM.replace(HOST, f"evil.example/{HOST}"),
+        CONFIRM.replace(HOST, f"{HOST}."),
+        CONFIRM.replace(HOST, HOST.upper()),
+        CONFIRM.replace(HOST, "x.oraclecl\u043eud.com"),
+        CONFIRM.replace(PATH, "/../x"),
+        f" {CONFIRM}",
+        f"{CONFIRM}#x",
+        f"{CONFIRM}\r\nX: y",
+        "file:///etc/passwd",
+        "https://169.254.169.254/.oraclecloud.com",
+        CONFIRM + "x" * 5000,
+    ],
+)
+def test_no_other_address_is_visited(door, world, url):
+    refused(door, handshake(url), "Oracle's own")
+    assert untouched(world)
+
+
+def test_a_confirmation_that_leads_elsewhere_is_not_followed(door, world):
+    world.serve("evil.example", lambda request: b"got you")
+    elsewhere = {"Location": "https://evil.example/"}
+    world.serve(HOST, lambda request: Reply(302, headers=elsewhere))
+    with pytest.raises(TemporaryFailure):
+        door.accept(handshake())
+    assert world.names == [HOST]
+    assert not door.kept()
+
+
+@pytest.mark.parametrize("status", [404, 500, 202])
+def test_when_it_cannot_be_confirmed_now_oracle_is_asked_to_come_again(door, world, status):
+    world.serve(HOST, lambda request: Reply(status))
+    with pytest.raises(TemporaryFailure) as raised:
+        door.accept(handshake())
+    assert raised.value.code == "envelope.not_confirmed"
+    assert "NAvb" not in str(raised.value)
+    assert not door.kept()
+    world.serve(HOST, lambda request: b"")
+    assert door.accept(handshake()).answer.status == 200
+
+
+def test_an_address_that_is_private_is_not_visited(make_door, world):
+    """A name of Oracle's that leads into our own network."""
+    guarded = Fetcher()
+    try:
+        door = make_door(fetch=guarded, accept=["oci"], token=TOKEN)
+        with pytest.raises((TemporaryFailure, PermanentFailure)):
+            door.accept(handshake())
+    finally:
+        guarded.close()
+    assert world.requests == []
+
+
+def test_news_with_such_an_address_is_still_news(door, world):
+    headers = {**NEWS, "x-oci-ns-confirmationurl": CONFIRM, **basic()}
+    door.accept(request(EVENT, headers))
+    [kept] = door.kept()
+    assert kept.verdict != Verdict.HANDSHAKE
+    assert untouched(world)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"null"])
+def test_what_is_verified_and_strange_is_kept(door, body):
+    door.accept(request(body, {**NEWS, **basic()}))
+    assert [one.verdict for one in door.kept()] == [Verdict.UNREADABLE]
+
+
+def test_what_says_nothing_of_oracle_is_not_taken(door):
+    refused(door, request({"Records": []}, basic()))
+    refused(door, request({**EVENT, "eventType": "com.example.x"}, basic()))

@@ -1,0 +1,390 @@
+"""SMN: whose messages are taken, how a subscription is confirmed, and what forgers try."""
+
+import json
+from datetime import datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from tokens import NOW, new_key, request
+
+from relay.config.load import SourceSettings
+from relay.errors import TemporaryFailure, Unverified
+from relay.model import Verdict
+from relay.outbound.fetch import Fetcher
+from relay.sources.envelopes.smn import Smn
+from tests.fake_internet import Reply
+from tests.forged_urls import EVIL, certificate_urls
+from tests.signers import CONSOLE, SMN, SMN_PEM, URN, Signer, confirm_smn, record, smn, stamp
+
+OTHER = "urn:smn:cn-north-4:66666666666666666666666666666666:uploads"
+
+
+@pytest.fixture(scope="module")
+def huawei(issuer_key):
+    return Signer(issuer_key)
+
+
+@pytest.fixture(scope="module")
+def forger(stranger_key):
+    return Signer(stranger_key)
+
+
+@pytest.fixture
+def world(internet, huawei, forger):
+    """Huawei's hosts, and others with the forger's certificate."""
+    internet.serve(SMN, lambda request: huawei.pem)
+    internet.serve(CONSOLE, lambda request: b"confirmed")
+    others = (EVIL, f"{SMN}.{EVIL}", f"evil-{SMN}", f"evil.{SMN}")
+    for host in (*others, "smn.cn-south-1.myhuaweicloud.com"):
+        internet.serve(host, lambda request: forger.pem)
+    return internet
+
+
+@pytest.fixture
+def fetcher(world):
+    made = Fetcher(allow_private=world.allowed)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def keys(fetcher):
+    return {"fetch": fetcher, "accept": ["smn"], "smn_topic_urns": [URN]}
+
+
+@pytest.fixture
+def door(make_door, keys):
+    return make_door(**keys)
+
+
+def arrives(message, headers=None, *, now=NOW):
+    return request(message, headers, now=now)
+
+
+def refused(door, incoming, *words):
+    with pytest.raises(Unverified) as raised:
+        door.accept(incoming)
+    assert not door.kept()
+    for word in words:
+        assert word in str(raised.value)
+
+
+def untouched(world):
+    return world.names == [] and world.requests == []
+
+
+# The good ones
+
+
+@pytest.mark.parametrize("subject", [None, "SMN", "", "主题"])
+@pytest.mark.parametrize("sign_empty", [False, True])
+def test_a_notification_of_a_known_topic_is_taken(door, world, huawei, subject, sign_empty):
+    """An empty subject is signed by Huawei's samples, and left out by its guide."""
+    receipt = door.accept(arrives(smn(huawei, NOW, subject=subject, sign_empty=sign_empty)))
+    assert (receipt.events, receipt.answer) == (1, None)
+    [kept] = door.kept()
+    assert (kept.verdict, kept.envelopes) == (Verdict.ACCEPTED, ("smn",))
+    assert [one.path for one in world.requests] == [SMN_PEM]
+
+
+HUAWEI = b"""-----BEGIN CERTIFICATE-----
+MIIDWTCCAkGgAwIBAgIIdv23u/vU1zcwDQYJKoZIhvcNAQELBQAwODELMAkGA1UE
+BhMCQ04xDzANBgNVBAoTBkh1YXdlaTEYMBYGA1UEAxMPSHVhd2VpIENsb3VkIENB
+MB4XDTIwMDkwOTA2NDAwNFoXDTMwMDkwNzA2NDAwNFowPzELMAkGA1UEBhMCQ04x
+DzANBgNVBAoTBkh1YXdlaTEfMB0GA1UEAxMWSHVhd2VpLUNsb3VkLVNNTi1NZXRl
+cjCCASIwDQYJKoZIhvcNAQEBBQADggEPADCCAQoCggEBAOunOsnncSp53UP4xetr
+A4tHiRj6kldrmyx5gYB/zbGblfwHDvh7Pw9633iq0y1ZwfE0yVu7mNAwdAAo1u7X
+lvO+ZLJkBsOjg2BU/BD7VfsVV7YJ51u467G0D7U8Qz8gIqsTbU1iT3koyNuUPmKe
+9J0bhKdR8wy6xuROWh/5Ec0y2n28FqIDXP91udkYgrXhasmejLwx4saRFaVl6nPE
+MOOWyrFDtU5bKWj8wZUwhRAuIeUVxu4TRxLu+zyuXk1Y4mG1RCDpIf5XsgDeitMr
+TsrdjuxEsgRTDCVl6WVEojzBv/AccLoBrbHFa+Pppp8/RDvDhuQrxizp+K4zSunQ
+iukCAwEAAaNgMF4wHwYDVR0jBBgwFoAU9JLn3OgwPepGkfxQ4xg4L8UVUSswDAYD
+VR0TBAUwAwEBADAOBgNVHQ8BAf8EBAMCA6gwHQYDVR0lBBYwFAYIKwYBBQUHAwEG
+CCsGAQUFBwMCMA0GCSqGSIb3DQEBCwUAA4IBAQALQt+Fy2yOs/Z7PL0xq2g8lWx0
+7zNaUcYYdFcZeiwfuLSTOeFJiPFKyAsN7Bl7wIjFT8ZsHDhBJE5bkYnjdYxO1jnq
+xCeNDErlP0nD7j+p5YZMtMWv/vPod3EBQ4z5ThNvAljeSx9iQKL0HL7lxOJ4ssId
+zsFlSZCdkRbNQb4Vb8r72J0Yu8hiSUTvvIMERTBzYtTFUTTmJz4oX5HvBj4KEycF
+RWjrNp6g82RRcSEPQl8XeoqOAiCSr1ddsTLQDqWgKWA68Tc64LPMxG3BC2cl0GrK
+Ilqom+ZuaR05jslMr7jSCQwUcLIk0Loxv2YYrE9Yqju/v2s8LKXwiLVsxxTU
+-----END CERTIFICATE-----
+"""
+REAL = "urn:smn:cn-north-4:477a784601d744e4ab9ab83986502d31:CES_notification_group_bngJ2aMpX"
+
+
+def test_what_smn_really_sent_is_verified_with_the_certificate_that_huawei_published(
+    make_door, keys, world
+):
+    """The certificate: SMN's user guide, smn_ug_a9000. The message: sent in 2025 to a test of
+    Apache HertzBeat, whose subscription has long ended."""
+    world.serve(SMN, lambda request: HUAWEI)
+    message = {
+        "type": "SubscriptionConfirmation",
+        "topic_urn": REAL,
+        "message_id": "242fac183d3a4936b5ead6c725a32ed0",
+        "message": f"You are invited to subscribe to topic: {REAL}. To confirm this subscription, "
+        "please visit the subscribe_url included in this message. The subscribe_url is valid only "
+        "within 48 hours.",
+        "subscribe_url": f"https://{CONSOLE}/smn/subscription/confirm?token="
+        "477a784601d744e4ab9ab83986502d31c4b9380ec0b64392b134e517c3aa17eb7b3a12dc9f3b4ab495e61c4d"
+        f"ee654b435d7223ea934345bf8ae8901cef912b1d&topic_urn={REAL}&region=cn-north-4",
+        "signing_cert_url": f"https://{SMN}{SMN_PEM}",
+        "timestamp": "2025-06-07T15:07:14Z",
+        "signature": "ottf37C/2RdDgqimRQMIBU6i7XjUfPPMU760jJn71wwP3825YPoIT22uw2A9399rkm9Jrt1qUEFr"
+        "DLuA5yHFLd5n/XoM4FghIgyFn7VIfgpuVM31a+co78sYBiZ1egOCE/AwFm2oygRhfIceUj9Kw9vmc06el9TXY6RtE"
+        "5tAEF6qEmICtTh45KwtCO/WRs3DY72dQi5hm0w7/tktS4WFZ1iP4LHt5eCwFvnH0u29Y96cJNI0fLUQxI5MkhgjK7"
+        "7JkFK7UT6ZYJZhzgSp/B7OQGStOQx+3Duvx4T4CzccZQM3sca81Z0B0GFGWeVXuEHyCPLsayY/Iz+5Tco51elT8w"
+        "==",
+    }
+    sent = datetime.fromisoformat("2025-06-07T15:07:15Z")
+    real = make_door(**{**keys, "smn_topic_urns": [REAL]})
+    assert real.accept(arrives(message, now=sent)).answer.status == 200
+    assert [one.host for one in world.requests] == [SMN, CONSOLE]
+
+
+def test_what_is_signed_need_not_be_understood(door, huawei):
+    """OBS sends a test of its own when the rule is made."""
+    door.accept(arrives(smn(huawei, NOW, message="test")))
+    assert [one.verdict for one in door.kept()] == [Verdict.UNREADABLE]
+
+
+def test_an_event_of_eventgrid_inside_comes_out_as_it_is(huawei):
+    event = {"specversion": "1.0", "type": "OBS:DWR:ObjectCreated:PUT", "id": "1"}
+    incoming = arrives(smn(huawei, NOW, message=json.dumps(event)))
+    assert list(Smn(SourceSettings(kind="obs")).unwrap(incoming)) == [event]
+
+
+def test_another_cloud_of_the_same_make_is_a_matter_of_settings(make_door, keys, world, huawei):
+    host = "smn.eu-de.otc.t-systems.com"
+    urn = URN.replace("cn-north-4", "eu-de")
+    world.serve(host, lambda request: huawei.pem)
+    url = f"https://{host}{SMN_PEM.replace('cn-north-4', 'eu-de')}"
+    incoming = arrives(smn(huawei, NOW, topic_urn=urn, signing_cert_url=url))
+    keys["smn_topic_urns"] = [urn]
+    refused(make_door(**keys), incoming, "smn_hosts")
+    assert untouched(world)
+    make_door(**keys, smn_hosts=["smn.*.otc.t-systems.com"]).accept(incoming)
+
+
+def test_without_topics_it_is_absent():
+    assert Smn(SourceSettings(kind="obs")).missing() == "smn_topic_urns"
+    assert Smn(SourceSettings(kind="obs", smn_topic_urns=(URN,))).missing() is None
+
+
+def test_it_is_recognised_by_its_header_or_its_shape(huawei):
+    envelope = Smn(SourceSettings(kind="obs", smn_topic_urns=(URN,)))
+    assert envelope.recognises(arrives({}, {"x-smn-message-type": "Notification"}))
+    assert envelope.recognises(arrives(smn(huawei, NOW)))
+    assert not envelope.recognises(arrives(record()))
+
+
+def test_a_header_of_our_choice_is_a_second_factor(make_door, keys, world, huawei):
+    door = make_door(**keys, token="hook-token", token_header="X-Relay-Token")
+    message = smn(huawei, NOW)
+    for headers in ({}, {"x-relay-token": "wrong"}, {"x-relay-token": ""}):
+        refused(door, arrives(message, headers), "token")
+    assert untouched(world)
+    assert door.accept(arrives(message, {"x-relay-token": "hook-token"})).events == 1
+
+
+def test_a_token_without_its_header_is_for_other_senders(make_door, keys, huawei):
+    door = make_door(**keys, token="hook-token")
+    assert door.accept(arrives(smn(huawei, NOW))).events == 1
+
+
+# The handshake
+
+
+def test_a_subscription_is_confirmed_by_visiting_its_address(door, world, huawei):
+    receipt = door.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
+    assert receipt.answer.status == 200
+    asked = [(one.method, one.host, one.path) for one in world.requests]
+    assert asked == [
+        ("GET", SMN, SMN_PEM),
+        ("GET", CONSOLE, confirm_smn().partition(CONSOLE)[2]),
+    ]
+    [kept] = door.kept()
+    assert kept.verdict == Verdict.HANDSHAKE
+    body = door.store.notification(kept.id).body
+    assert b"0a419ac94f80f2c62f14c01e34ae5dfc" not in body, "who reads it could confirm it"
+
+
+def test_a_region_may_have_a_console_of_its_own(make_door, keys, world, huawei):
+    host = "sa-brazil-1-console.huaweicloud.com"
+    world.serve(host, lambda request: b"")
+    message = smn(huawei, NOW, type="SubscriptionConfirmation", subscribe_url=confirm_smn(host))
+    refused(make_door(**keys), arrives(message), "smn_confirm_hosts")
+    assert untouched(world)
+    make_door(**keys, smn_confirm_hosts=["*-console.huaweicloud.com"]).accept(arrives(message))
+    assert len(world.to(host)) == 1
+
+
+def test_one_that_cannot_be_confirmed_now_is_asked_for_again(door, world, huawei):
+    world.serve(CONSOLE, lambda request: Reply(500))
+    with pytest.raises(TemporaryFailure) as raised:
+        door.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
+    assert raised.value.code == "envelope.not_confirmed"
+    assert not door.kept()
+
+
+def test_the_news_of_an_end_is_kept_and_its_address_never_visited(door, world, huawei):
+    receipt = door.accept(arrives(smn(huawei, NOW, type="UnsubscribeConfirmation")))
+    assert receipt.answer.status == 200
+    assert [one.path for one in world.requests] == [SMN_PEM]
+    assert [one.verdict for one in door.kept()] == [Verdict.HANDSHAKE]
+
+
+CONFIRMATIONS = {
+    "plain http": confirm_smn().replace("https", "http"),
+    "another host": confirm_smn(EVIL),
+    "a look-alike": confirm_smn(f"{CONSOLE}.{EVIL}"),
+    "a user": confirm_smn(f"{CONSOLE}@{EVIL}"),
+    "a port": confirm_smn(f"{CONSOLE}:8443"),
+    "another topic": confirm_smn(topic=OTHER),
+    "two topics": f"{confirm_smn()}&topic_urn={OTHER}",
+    "no topic": f"https://{CONSOLE}/smn/subscription/confirm?token=1",
+    "another path": confirm_smn().replace("/confirm", "/unsubscribe"),
+    "up and away": confirm_smn().replace("/confirm", "/confirm/../unsubscribe"),
+    "an escaped path": confirm_smn().replace("/confirm", "/confirm%2f..%2funsubscribe"),
+    "a longer name": confirm_smn().replace("/confirm", "/confirm.evil"),
+    "a fragment": confirm_smn().replace("?", "#?"),
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("url", CONFIRMATIONS.values(), ids=CONFIRMATIONS)
+def test_only_the_console_is_visited_and_only_to_confirm_this_topic(door, world, huawei, url):
+    message = smn(huawei, NOW, type="SubscriptionConfirmation", subscribe_url=url)
+    refused(door, arrives(message))
+    assert untouched(world)
+
+
+# Forgeries that are known before anything is fetched
+
+SOUTH = "smn.cn-south-1.myhuaweicloud.com"
+ADDRESSES = {
+    **certificate_urls(SMN, SMN_PEM),
+    "another region": f"https://{SOUTH}{SMN_PEM}",
+    "another region in both": f"https://{SOUTH}{SMN_PEM.replace('cn-north-4', 'cn-south-1')}",
+    "another region in the path": f"https://{SMN}{SMN_PEM.replace('cn-north-4', 'cn-south-1')}",
+    "another folder": f"https://{SMN}/evil/{SMN_PEM.rpartition('/')[2]}",
+    "no hexadecimal": f"https://{SMN}/smn/SMN_cn-north-4_evil.pem",
+    "short hexadecimal": f"https://{SMN}/smn/SMN_cn-north-4_b981.pem",
+    "absent": None,
+    "a number": 1,
+}
+
+
+@pytest.mark.parametrize("url", ADDRESSES.values(), ids=ADDRESSES)
+def test_a_certificate_that_is_not_smn_own_is_never_fetched(door, world, forger, url):
+    refused(door, arrives(smn(forger, NOW, signing_cert_url=url)), "certificate")
+    assert untouched(world)
+
+
+@pytest.mark.parametrize("digits", ["b98100ca131b4116ab8ee7ccedbaae99", "0" * 16, "AB" * 32])
+def test_the_name_of_a_certificate_may_be_longer_or_shorter(door, world, huawei, digits):
+    url = f"https://{SMN}/smn/SMN_cn-north-4_{digits}.pem"
+    assert door.accept(arrives(smn(huawei, NOW, signing_cert_url=url))).events == 1
+
+
+BEFORE = {
+    "another topic": {"topic_urn": OTHER},
+    "a topic that begins alike": {"topic_urn": f"{URN}-evil"},
+    "no topic": {"topic_urn": None},
+    "a list of topics": {"topic_urn": [URN]},
+    "stale": {"timestamp": stamp(NOW - timedelta(hours=1, seconds=1))},
+    "from the future": {"timestamp": stamp(NOW + timedelta(hours=1, seconds=1))},
+    "no time": {"timestamp": None},
+    "no time at all": {"timestamp": "yesterday"},
+    "a type that is not known": {"type": "notification"},
+    "no message": {"message": None},
+    "a message as an object": {"message": record()},
+    "a subject as a number": {"subject": 1},
+    "version 2": {"signature_version": "v2"},
+    "version as a number": {"signature_version": 1},
+    "no signature": {"signature": None},
+    "an empty signature": {"signature": ""},
+    "a signature that is not base64": {"signature": "not base64!"},
+    "a signature that is not text": {"signature": 1},
+}
+
+
+@pytest.mark.parametrize("said", BEFORE.values(), ids=BEFORE)
+def test_what_is_wrong_without_a_signature_costs_no_fetch(door, world, huawei, said):
+    typed = {"x-smn-message-type": "Notification"}
+    refused(door, arrives(smn(huawei, NOW, **said), typed))
+    assert untouched(world)
+
+
+@pytest.mark.parametrize("urn", ["urn:smn::1:uploads", "uploads", "urn:smn:a/b:1:uploads"])
+def test_a_topic_without_a_region_pins_nothing_so_it_is_refused(
+    make_door, keys, world, forger, urn
+):
+    door = make_door(**{**keys, "smn_topic_urns": [urn]}, smn_hosts=["smn.*.myhuaweicloud.com"])
+    for url in (f"https://smn..myhuaweicloud.com{SMN_PEM}", f"https://{SMN}{SMN_PEM}"):
+        refused(door, arrives(smn(forger, NOW, topic_urn=urn, signing_cert_url=url)))
+    assert untouched(world)
+
+
+# Forgeries that only the signature tells
+
+CHANGES = {
+    "the message": {"message": json.dumps(record("prod/evil.zip"))},
+    "the id": {"message_id": "another"},
+    "the time": {"timestamp": stamp(NOW + timedelta(seconds=1))},
+    "a subject added": {"subject": "added"},
+    "the type": {"type": "SubscriptionConfirmation", "subscribe_url": confirm_smn()},
+    "another's signature": {"signature": "AAAA"},
+}
+
+
+@pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
+def test_what_was_changed_after_signing_is_refused(door, world, huawei, changed):
+    refused(door, arrives(smn(huawei, NOW) | changed), "wrong signature")
+    assert [one.path for one in world.requests] == [SMN_PEM]
+
+
+def test_a_wrong_key_is_refused(door, forger):
+    refused(door, arrives(smn(forger, NOW)), "wrong signature")
+
+
+@pytest.mark.parametrize("digest", [hashes.SHA1(), hashes.SHA512()])
+def test_a_digest_is_not_to_be_chosen(door, huawei, digest):
+    refused(door, arrives(smn(huawei, NOW, digest=digest)), "wrong signature")
+
+
+def test_a_certificate_must_be_valid_now(door, world, issuer_key):
+    expired = Signer(issuer_key, ends=NOW - timedelta(seconds=1))
+    world.serve(SMN, lambda request: expired.pem)
+    refused(door, arrives(smn(expired, NOW)), "certificate")
+
+
+def test_a_key_that_others_can_break_proves_nothing(door, world):
+    feeble = Signer(new_key(1024))
+    world.serve(SMN, lambda request: feeble.pem)
+    refused(door, arrives(smn(feeble, NOW)), "too weak")
+
+
+def test_a_certificate_that_redirects_is_not_followed(door, world, forger):
+    world.serve(SMN, lambda request: Reply(301, b"", {"Location": f"https://{EVIL}{SMN_PEM}"}))
+    with pytest.raises(TemporaryFailure):
+        door.accept(arrives(smn(forger, NOW)))
+    assert not door.kept()
+    assert world.to(EVIL) == []
+
+
+def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(door, huawei):
+    message = smn(huawei, NOW)
+    assert door.accept(arrives(message)).events == 1
+    assert door.accept(arrives(message, now=NOW + timedelta(minutes=59))).events == 0
+    with pytest.raises(Unverified):
+        door.accept(arrives(message, now=NOW + timedelta(minutes=61)))
+    assert len(door.kept()) == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-smn-message-type": "Notification"}])
+def test_a_forger_gains_nothing_by_choosing_the_weaker_door(make_door, keys, forger, headers):
+    door = make_door(**{**keys, "accept": ["smn", "bare"]}, token="hook-token")
+    refused(door, arrives(smn(forger, NOW), headers))
+    refused(door, arrives(record(), headers))
+    bearer = {**headers, "authorization": "Bearer hook-token"}
+    refused(door, arrives(smn(forger, NOW), bearer), "wrong signature")

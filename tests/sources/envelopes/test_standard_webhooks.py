@@ -1,0 +1,258 @@
+"""Our own records, signed by anybody's script; held against the reference library."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
+from tokens import HOUR, NOW, bearer, request
+
+from relay.config.load import SourceSettings
+from relay.errors import Unverified
+from relay.ledger import DeliveryQuery
+from relay.model import Verdict
+from relay.sources.envelopes.standard_webhooks import Signed
+from tests.senders import OWN, encoded, signed
+
+KEY = bytes(range(32))
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
+BODY = encoded(OWN)
+KEYS = {"accept": ["signed"], "secret": SECRET}
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def door(make_door):
+    return make_door(**KEYS)
+
+
+def sign(body=BODY, *, key=KEY, at=NOW, name="msg_1", **changed):
+    """The headers; `changed`: with _ for -, None: left out."""
+    headers = signed(key, body, at, name)
+    headers |= {f"webhook-{part}": one for part, one in changed.items()}
+    return {name: one for name, one in headers.items() if one is not None}
+
+
+def refused(door, incoming, *words):
+    with pytest.raises(Unverified) as raised:
+        door.accept(incoming)
+    assert not door.kept()
+    assert SECRET not in str(raised.value)
+    for word in words:
+        assert word in str(raised.value)
+
+
+# What is taken
+
+
+def test_what_the_reference_library_signs_is_taken(make_door):
+    now = datetime.now(UTC).replace(microsecond=0)
+    said = Webhook(SECRET).sign("msg_1", now, BODY.decode())
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": said,
+    }
+    assert make_door(**KEYS).accept(request(BODY, headers, now=now)).events == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"id": "msg_2"},
+        {"signature": "v1,AAAA"},
+        {"signature": "v1a,AAAA"},
+        {"signature": None},
+        {"timestamp": None},
+        {"id": None},
+        {"timestamp": "1"},
+    ],
+)
+def test_it_takes_no_more_than_the_reference_library(door, changed):
+    now = datetime.now(UTC)
+    headers = sign(at=now, **changed)
+    try:
+        Webhook(SECRET).verify(BODY.decode(), headers)
+    except WebhookVerificationError:
+        refused(door, request(BODY, headers, now=now))
+    else:
+        assert door.accept(request(BODY, headers, now=now)).events == 1
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [
+        (SECRET, KEY),
+        (SECRET.rstrip("="), KEY),
+        ("plain text, déjà vu", "plain text, déjà vu".encode()),
+        (base64.b64encode(KEY).decode(), base64.b64encode(KEY)),
+    ],
+)
+def test_a_secret_is_base64_after_whsec_and_else_the_key_itself(make_door, secret, key):
+    door = make_door(accept=["signed"], secret=secret)
+    assert door.accept(request(BODY, sign(key=key))).events == 1
+
+
+def test_one_right_signature_of_several_is_enough(door):
+    good = sign()["webhook-signature"]
+    headers = sign(signature=f"v1a,AAAA v1,AAAA {good} v2,AAAA")
+    assert door.accept(request(BODY, headers)).events == 1
+
+
+@pytest.mark.parametrize("off", [timedelta(0), HOUR, -HOUR])
+def test_as_old_or_as_early_as_max_age_is_taken(door, off):
+    assert door.accept(request(BODY, sign(at=NOW + off))).events == 1
+
+
+def test_max_age_is_a_setting(make_door):
+    door = make_door(**KEYS, max_age="5m")
+    refused(door, request(BODY, sign(at=NOW - timedelta(minutes=6))), "max_age")
+    assert door.accept(request(BODY, sign(at=NOW - timedelta(minutes=4)))).events == 1
+
+
+def test_the_signature_is_not_kept_and_the_message_names_itself(door):
+    door.accept(request(BODY, sign()))
+    [kept] = door.kept()
+    assert (kept.body, kept.envelopes, kept.verdict) == (BODY, ("signed",), Verdict.ACCEPTED)
+    assert kept.headers["webhook-signature"] == "[redacted]"
+    assert kept.headers["webhook-id"] == "msg_1"
+
+
+# What becomes of it
+
+
+@pytest.mark.parametrize(
+    "body",
+    [OWN, [OWN], {"events": [OWN]}, [OWN, {**OWN, "key": "b.zip"}]],
+    ids=["one", "list", "events", "two"],
+)
+def test_a_record_a_list_and_events_are_read(door, body):
+    raw = encoded(body)
+    wanted = 2 if isinstance(body, list) and len(body) == 2 else 1
+    assert door.accept(request(raw, sign(raw))).events == wanted
+
+
+def test_a_message_sent_again_is_the_same_upload(door):
+    raw = encoded({"bucket": "exports", "key": "a.zip"})
+    assert door.accept(request(raw, sign(raw))).events == 1
+    again = sign(raw, at=NOW + SECOND)
+    assert door.accept(request(raw, again)).events == 0
+    assert door.accept(request(raw, sign(raw, name="msg_2"))).events == 1
+
+
+def test_a_replay_by_hand_finds_nothing_new(door):
+    raw = encoded({"bucket": "exports", "key": "a.zip"})
+    receipt = door.accept(request(raw, sign(raw)))
+    assert door.intake.replay(receipt.notification).events == 0
+
+
+def test_a_storages_own_record_may_be_handed_on(door):
+    """Tencent's functions, and other forwarders, sign what the storage told them."""
+    thing = {"bucket": {"name": "exports"}, "object": {"key": "a.zip", "eTag": "e1"}}
+    record = {"eventName": "ObjectCreated:Put", "eventTime": "2026-11-24T03:00:00Z", "s3": thing}
+    raw = encoded({"Records": [record]})
+    assert door.accept(request(raw, sign(raw))).events == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"null", b"[]", b'{"bucket":"b","key":""}'])
+def test_what_is_signed_and_strange_is_kept(door, body):
+    door.accept(request(body, sign(body)))
+    assert [one.verdict for one in door.kept()] == [Verdict.UNREADABLE]
+    assert door.store.deliveries(DeliveryQuery()).items == ()
+
+
+# What forgers try
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": None},
+        {"id": ""},
+        {"timestamp": None},
+        {"timestamp": ""},
+        {"signature": None},
+        {"signature": ""},
+        {"signature": "v1"},
+        {"signature": "v1,"},
+        {"signature": "v2,{good}"},
+        {"signature": "{good}"},
+        {"signature": "v1={good}"},
+        {"signature": "v1, {good}"},
+        {"signature": "v1,é"},
+        {"id": "msg_2"},
+        {"id": "msg"},
+    ],
+)
+def test_what_is_not_signed_as_it_should_be_is_refused(door, changed):
+    good = sign()["webhook-signature"].removeprefix("v1,")
+    told = {
+        name: one.replace("{good}", good) if isinstance(one, str) else one
+        for name, one in changed.items()
+    }
+    refused(door, request(BODY, sign(**told)))
+
+
+@pytest.mark.parametrize("sent", ["1e9", "-1", " 1", "１７６４", "9" * 12, "9" * 400, "now", "1.0"])
+def test_a_time_that_is_no_number_of_seconds_is_refused(door, sent):
+    refused(door, request(BODY, sign(timestamp=sent)), "too long ago")
+
+
+@pytest.mark.parametrize("off", [-HOUR - SECOND, HOUR + SECOND, timedelta(days=-400)])
+def test_what_is_stale_or_from_the_future_is_refused(door, off):
+    refused(door, request(BODY, sign(at=NOW + off)), "too long ago")
+
+
+def test_an_old_message_does_not_become_new_by_a_new_time(door):
+    old = sign(at=NOW - timedelta(days=2))
+    refused(door, request(BODY, {**old, "webhook-timestamp": str(int(NOW.timestamp()))}))
+
+
+@pytest.mark.parametrize("key", [b"", b"\0" * 32, KEY[:-1], SECRET.encode()])
+def test_another_key_is_refused(door, key):
+    refused(door, request(BODY, sign(key=key)), "wrong signature")
+
+
+def test_a_body_that_was_changed_is_refused(door):
+    for place in range(0, len(BODY), 7):
+        changed = bytearray(BODY)
+        changed[place] ^= 1
+        refused(door, request(bytes(changed), sign()))
+    refused(door, request(BODY + b"\n", sign()))
+
+
+def test_id_and_time_cannot_be_shifted_into_the_body(door):
+    body = b"1." + BODY
+    name, sent = "msg", int(NOW.timestamp())
+    shifted = {**sign(body, name=name), "webhook-id": f"{name}.{sent}"}
+    refused(door, request(BODY, shifted))
+    refused(door, request(BODY, {**shifted, "webhook-timestamp": "1"}))
+
+
+@pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_!!!", "whsec_A"])
+def test_without_a_key_it_is_absent_and_lets_nobody_in(secret):
+    one = Signed(SourceSettings(kind="s3", secret=secret))
+    assert "secret" in one.missing()
+    with pytest.raises(Unverified):
+        one.verify(request(BODY, sign(key=b"")))
+
+
+def test_a_sender_cannot_choose_the_token_in_place_of_the_signature(make_door):
+    door = make_door(accept=["signed", "bare"], secret=SECRET, token="hook-token")
+    broken = {**sign(signature="v1,AAAA"), **bearer("hook-token")}
+    refused(door, request(BODY, broken))
+    refused(door, request(BODY))
+    assert door.accept(request(BODY, bearer("hook-token"))).events == 1
+
+
+def test_where_only_the_token_is_taken_a_signature_is_no_help(make_door):
+    refused(make_door(accept=["bare"], token="hook-token"), request(BODY, sign()))
+    refused(make_door(accept=["signed", "bare"], token="hook-token"), request(BODY, sign()))
+
+
+def test_json_that_is_the_same_but_for_its_spelling_is_another_body(door):
+    other = json.dumps(OWN, indent=1).encode()
+    refused(door, request(other, sign()))

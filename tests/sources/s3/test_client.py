@@ -1,0 +1,39 @@
+"""What the AWS SDK refuses before anybody is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relay.errors import ConfigError
+from relay.sources.s3.client import AwsSettings, client
+
+SETTINGS = AwsSettings(
+    kind="s3", region="us-east-1", access_key_id="test-key", secret_access_key="test-secret"
+)
+
+
+def refusal() -> ConfigError:
+    with pytest.raises(ConfigError) as raised:
+        client("s3", "exports", SETTINGS, region_name="us-east-1")
+    assert raised.value.path == "sources.exports"
+    return raised.value
+
+
+def test_a_profile_that_is_not_there_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    told = refusal()
+    assert "its own profile or files (ProfileNotFound)" in told.message.en
+    assert "unset AWS_PROFILE" in told.hint.en
+    assert "region" not in told.hint.en
+
+
+def test_a_file_of_the_sdk_that_is_broken_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("no section = 1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    told = refusal()
+    assert "(ConfigParseError)" in told.message.en
+    assert "~/.aws/config" in told.hint.en

@@ -1,0 +1,421 @@
+"""`--apply` against real S3, SQS and SNS: what it makes works, and nobody's rules are lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import boto3
+import pytest
+from click.testing import CliRunner, Result
+from moto.server import ThreadedMotoServer
+from werkzeug import Request, Response
+from werkzeug.serving import make_server
+
+from relay.cli.main import cli
+from relay.handlers.s3 import Handler
+from relay.sources.s3.storage import S3Settings
+from relay.sources.setup.apply import ceph_changes
+from relay.sources.setup.s3_notifications import with_rule, with_statement
+from relay.sources.setup.s3_stores import ceph_attributes
+from relay.sources.setup.steps import Door
+
+KEYS = {"aws_access_key_id": "test-key", "aws_secret_access_key": "test-secret"}
+ACCOUNT = "123456789012"
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """The address of a server that speaks S3, SQS and SNS."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def client(store: str, kind: str) -> Iterator[Any]:
+    made = boto3.client(kind, endpoint_url=store, region_name="us-east-1", **KEYS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def s3(store: str) -> Iterator[Any]:
+    yield from client(store, "s3")
+
+
+@pytest.fixture(scope="module")
+def sqs(store: str) -> Iterator[Any]:
+    yield from client(store, "sqs")
+
+
+@pytest.fixture(scope="module")
+def sns(store: str) -> Iterator[Any]:
+    yield from client(store, "sns")
+
+
+@pytest.fixture
+def name(s3: Any) -> str:
+    """Of a new bucket; the queue and the topic of a test are called so too."""
+    # moto's state belongs to the process: the buckets of every other server are there too.
+    made = f"exports-{token_hex(8)}"
+    s3.create_bucket(Bucket=made)
+    return made
+
+
+class Relay:
+    """A relay.toml in a folder of its own, and `relay` run there."""
+
+    def __init__(self, folder: Path, store: str, bucket: str) -> None:
+        self.file = folder / "relay.toml"
+        self.store = store
+        self.bucket = bucket
+
+    def configure(self, *lines: str, public_url: str = "https://relay.example.com") -> None:
+        table = [
+            f'public_url = "{public_url}"',
+            "[sources.exports]",
+            'kind = "s3"',
+            f'endpoint_url = "{self.store}"',
+            'region = "us-east-1"',
+            'access_key_id = "test-key"',
+            'secret_access_key = "test-secret"',
+            'addressing_style = "path"',
+            f'buckets = ["{self.bucket}"]',
+            'token = "s3cr3t-token-of-the-hook"',
+            *lines,
+            "[targets.prod]",
+            'kind = "functiongraph"',
+            'region = "cn-north-4"',
+            'project_id = "0123456789abcdef0123456789abcdef"',
+            'access_key = "ak"',
+            'secret_key = "s3cr3t-secret-key"',
+            "[[routes]]",
+            'source = "exports"',
+            'key = "*.zip"',
+            'target = "prod"',
+        ]
+        self.file.write_text("\n".join(table))
+
+    def setup(self, *options: str, answer: str = "") -> Result:
+        arguments = ["--config", str(self.file), "sources", "setup", "exports", *options]
+        result = CliRunner().invoke(cli, arguments, prog_name="relay", input=answer)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert "s3cr3t" not in result.output
+        return result
+
+    def apply(self) -> dict[str, bool]:
+        """What was looked at, and whether it was changed."""
+        result = self.setup("--apply", "--yes", "--json")
+        assert result.exit_code == 0, result.output
+        return {one["what"]: one["changed"] for one in json.loads(result.stdout)["changes"]}
+
+
+@pytest.fixture
+def relay(tmp_path: Path, store: str, name: str) -> Relay:
+    return Relay(tmp_path, store, name)
+
+
+def queue_line(store: str, name: str) -> str:
+    return f'sqs_queue_url = "{store}/{ACCOUNT}/{name}"'
+
+
+def pulled(relay: Relay) -> list[Any]:
+    """The records in the queue that the source itself pulls, without test events."""
+    settings = Handler.Settings(
+        kind="s3",
+        region="us-east-1",
+        endpoint_url=relay.store,
+        access_key_id="test-key",
+        secret_access_key="test-secret",
+        sqs_queue_url=f"{relay.ledger}/{ACCOUNT}/{relay.bucket}",
+    )
+    with closing(Handler("exports", settings)) as handler:
+        queue = handler.queue()
+        assert queue is not None
+        with closing(queue):
+            bodies = []
+            while messages := queue.receive(0):
+                bodies += [json.loads(one.body) for one in messages]
+                queue.delete(messages)
+    return [one for one in bodies if one.get("Event") != "s3:TestEvent"]
+
+
+def test_after_it_an_upload_is_in_the_queue_that_is_pulled(
+    relay: Relay, store: str, name: str, s3: Any
+) -> None:
+    relay.configure(queue_line(store, name))
+    changes = relay.apply()
+    assert len(changes) == 3
+    assert all(changes.values())
+    s3.put_object(Bucket=name, Key="a.zip", Body=b"zip")
+    s3.put_object(Bucket=name, Key="a.txt", Body=b"txt")
+    (told,) = pulled(relay)
+    assert told["Records"][0]["s3"]["object"]["key"] == "a.zip"
+
+
+def test_a_second_run_changes_nothing(relay: Relay, store: str, name: str, s3: Any) -> None:
+    relay.configure(queue_line(store, name))
+    relay.apply()
+    before = s3.get_bucket_notification_configuration(Bucket=name)
+    assert not any(relay.apply().values())
+    after = s3.get_bucket_notification_configuration(Bucket=name)
+    assert after["QueueConfigurations"] == before["QueueConfigurations"]
+    said = relay.sources.setup.steps("--apply")
+    assert said.exit_code == 0
+    assert "Nothing to change." in said.stdout
+
+
+def test_the_rules_and_policies_of_others_are_kept(
+    relay: Relay, store: str, name: str, s3: Any, sqs: Any
+) -> None:
+    other = sqs.create_queue(QueueName=f"other-{name}")["QueueUrl"]
+    held = sqs.get_queue_attributes(QueueUrl=other, AttributeNames=["QueueArn"])
+    theirs = {
+        "Id": "theirs",
+        "QueueArn": held["Attributes"]["QueueArn"],
+        "Events": ["s3:ObjectRemoved:*"],
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=name, NotificationConfiguration={"QueueConfigurations": [theirs]}
+    )
+    mine = sqs.create_queue(QueueName=name)["QueueUrl"]
+    statement = {"Sid": "theirs", "Effect": "Allow", "Principal": "*", "Action": "sqs:*"}
+    policy = {"Version": "2012-10-17", "Statement": [{**statement, "Resource": "*"}]}
+    sqs.set_queue_attributes(QueueUrl=mine, Attributes={"Policy": json.dumps(policy)})
+
+    relay.configure(queue_line(store, name))
+    changes = relay.apply()
+    assert list(changes.values()) == [False, True, True]  # the queue was there
+
+    rules = s3.get_bucket_notification_configuration(Bucket=name)["QueueConfigurations"]
+    assert {one["Id"] for one in rules} == {"theirs", "relay-exports"}
+    told = sqs.get_queue_attributes(QueueUrl=mine, AttributeNames=["Policy"])
+    statements = json.loads(told["Attributes"]["Policy"])["Statement"]
+    assert [one["Sid"] for one in statements] == ["theirs", "relay-exports"]
+
+
+def test_a_changed_route_changes_our_rule_and_makes_no_second(
+    relay: Relay, store: str, name: str, s3: Any
+) -> None:
+    relay.configure(queue_line(store, name))
+    relay.apply()
+    relay.file.write_text(relay.file.read_text().replace("*.zip", "prod/*.tar.zip"))
+    changes = relay.apply()
+    assert list(changes.values()) == [False, False, True]
+    (rule,) = s3.get_bucket_notification_configuration(Bucket=name)["QueueConfigurations"]
+    values = {one["Value"] for one in rule["Filter"]["Key"]["FilterRules"]}
+    assert values == {"prod/", ".tar.zip"}
+
+
+class Hook:
+    """A listener that keeps what is posted to it."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Any] = []
+        self.came = threading.Event()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        told = json.loads(Request(environ).get_data())
+        self.bodies.append(told)
+        if told.get("Type") == "Notification" and "Records" in told["Message"]:
+            self.came.set()
+        return Response("{}")(environ, start_response)
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[Hook, str]]:
+    app = Hook()
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield app, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+def test_through_sns_an_upload_arrives_at_the_hook_and_in_the_queue(
+    relay: Relay, store: str, name: str, s3: Any, sns: Any, hook: tuple[Hook, str]
+) -> None:
+    app, url = hook
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{name}"
+    lines = ('accept = ["sns"]', f'sns_topic_arns = ["{topic}"]', queue_line(store, name))
+    relay.configure(*lines, public_url=url)
+    changes = relay.apply()
+    assert all(changes.values())
+    assert not any(relay.apply().values())
+    subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    endpoints = {one["Endpoint"] for one in subscriptions}
+    assert endpoints == {f"{url}/hooks/exports", f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"}
+    policy = json.loads(sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"])
+    assert "relay-exports" in [one["Sid"] for one in policy["Statement"]]
+
+    s3.put_object(Bucket=name, Key="a.zip", Body=b"zip")
+    assert app.came.wait(20), app.bodies
+    told = [json.loads(one["Message"]) for one in app.bodies if "Records" in one.get("Message", "")]
+    assert told[0]["Records"][0]["s3"]["object"]["key"] == "a.zip"
+    wrapped = [one for one in pulled(relay) if "Records" in one["Message"]]
+    assert json.loads(wrapped[0]["Message"]) == told[0]
+
+
+def test_it_asks_first(relay: Relay, store: str, name: str, sqs: Any) -> None:
+    relay.configure(queue_line(store, name))
+    said = relay.sources.setup.steps("--apply", answer="n\n")
+    assert said.exit_code == 1
+    assert f"queue {name} is there" in said.stdout
+    assert not [url for url in sqs.list_queues().get("QueueUrls", ()) if url.endswith(f"/{name}")]
+    said = relay.sources.setup.steps("--apply", answer="y\n")
+    assert said.exit_code == 0
+    assert said.stdout.count("done") == 3
+
+
+def test_json_cannot_ask(relay: Relay, store: str, name: str) -> None:
+    relay.configure(queue_line(store, name))
+    said = relay.sources.setup.steps("--apply", "--json")
+    assert said.exit_code == 2
+    assert "--yes" in said.stderr
+
+
+def test_a_source_that_names_no_destination_says_what_is_missing(relay: Relay) -> None:
+    relay.configure()
+    said = relay.sources.setup.steps("--apply", "--yes")
+    assert said.exit_code == 78
+    assert "sqs_queue_url" in said.stderr
+
+
+def test_a_missing_bucket_is_told_in_words(relay: Relay, store: str, name: str, s3: Any) -> None:
+    relay.configure(queue_line(store, name))
+    s3.delete_bucket(Bucket=name)
+    said = relay.sources.setup.steps("--apply", "--yes")
+    assert said.exit_code == 1
+    assert f"There is no such bucket or queue: {name}" in said.stderr
+
+
+def test_what_the_store_refuses_is_told_in_words(
+    relay: Relay, store: str, name: str, s3: Any
+) -> None:
+    relay.configure()
+    elsewhere = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}"
+    said = relay.sources.setup.steps("--apply", "--yes", "--arn", elsewhere)
+    assert said.exit_code == 1
+    assert f"{name} refuses it" in said.stderr
+    assert "The destination must be there" in said.stderr
+
+
+def test_an_arn_that_the_store_has_gets_the_rule(
+    relay: Relay, store: str, name: str, s3: Any, sqs: Any
+) -> None:
+    sqs.create_queue(QueueName=name)
+    relay.configure()
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"
+    said = relay.sources.setup.steps("--apply", "--yes", "--arn", arn)
+    assert said.exit_code == 0, said.output
+    (rule,) = s3.get_bucket_notification_configuration(Bucket=name)["QueueConfigurations"]
+    assert rule["QueueArn"] == arn
+
+
+def test_a_folder_cannot_be_set_up_from_here(tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(f'[sources.inbox]\nkind = "local"\nfolder = "{tmp_path}"\n')
+    arguments = ["--config", str(file), "sources", "setup", "inbox", "--apply", "--yes"]
+    said = CliRunner().invoke(cli, arguments)
+    assert said.exit_code == 78
+    assert "cannot be set up from here" in said.stderr
+
+
+def test_a_topic_of_ceph_posts_to_the_hook_with_the_token(store: str, name: str, s3: Any) -> None:
+    """RGW speaks SNS's protocol for its topics; what stands in for it takes the same calls."""
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{name}"
+    settings = S3Settings.model_validate(
+        {
+            "kind": "s3",
+            "endpoint_url": store,
+            "region": "us-east-1",
+            "access_key_id": "test-key",
+            "secret_access_key": "test-secret",
+            "buckets": [name],
+            "token": "a token/with odd@signs",
+        }
+    )
+    there = Door("exports", settings, public_url="https://relay.example.com")
+
+    def make() -> list[bool]:
+        changed = []
+        for change in ceph_changes(there, s3, topic):
+            changed.append(not change.is_so())
+            if changed[-1]:
+                change.make()
+        return changed
+
+    assert ceph_attributes(there, "x")["persistent"] == "true"
+    assert make() == [True, True]
+    assert make() == [False, False]
+    (rule,) = s3.get_bucket_notification_configuration(Bucket=name)["TopicConfigurations"]
+    assert rule["TopicArn"] == topic
+
+
+OURS = {"Id": "relay-exports", "QueueArn": "arn:q", "Events": ["s3:ObjectCreated:Put"]}
+
+
+def test_rules_of_every_sort_survive_the_merging() -> None:
+    held = {
+        "ResponseMetadata": {"HTTPStatusCode": 200},
+        "TopicConfigurations": [{"Id": "t", "TopicArn": "arn:t", "Events": ["s3:Replication:*"]}],
+        "LambdaFunctionConfigurations": [{"Id": "l", "Events": ["s3:ObjectRemoved:*"]}],
+        "EventBridgeConfiguration": {},
+        "QueueConfigurations": [{"Id": "q", "QueueArn": "arn:o", "Events": ["s3:ObjectAcl:Put"]}],
+    }
+    merged = with_rule(held, "QueueConfigurations", OURS)
+    assert merged is not None
+    assert "ResponseMetadata" not in merged
+    assert merged["EventBridgeConfiguration"] == {}
+    assert merged["TopicConfigurations"] == held["TopicConfigurations"]
+    assert merged["LambdaFunctionConfigurations"] == held["LambdaFunctionConfigurations"]
+    assert [one["Id"] for one in merged["QueueConfigurations"]] == ["q", "relay-exports"]
+
+
+def test_our_rule_moves_from_a_topic_to_a_queue() -> None:
+    old = {"Id": "relay-exports", "TopicArn": "arn:t", "Events": ["s3:ObjectCreated:Put"]}
+    merged = with_rule({"TopicConfigurations": [old]}, "QueueConfigurations", OURS)
+    assert merged == {"QueueConfigurations": [OURS]}
+
+
+@pytest.mark.parametrize(
+    ("events", "filters", "enough"),
+    [
+        (["s3:ObjectCreated:*"], [], True),
+        (["s3:ObjectCreated:*"], [{"Name": "Suffix", "Value": "zip"}], True),
+        (["s3:ObjectCreated:*"], [{"Name": "Suffix", "Value": ".tar.zip"}], False),
+        (["s3:ObjectCreated:*"], [{"Name": "Prefix", "Value": "prod/"}], False),
+        (["s3:ObjectRemoved:*"], [], False),
+    ],
+)
+def test_a_rule_of_others_that_tells_as_much_is_enough(
+    events: list[str], filters: list[dict[str, str]], enough: bool
+) -> None:
+    ours = {**OURS, "Filter": {"Key": {"FilterRules": [{"Name": "suffix", "Value": ".zip"}]}}}
+    theirs = {
+        "Id": "by hand",
+        "QueueArn": "arn:q",
+        "Events": events,
+        "Filter": {"Key": {"FilterRules": filters}},
+    }
+    merged = with_rule({"QueueConfigurations": [theirs]}, "QueueConfigurations", ours)
+    assert (merged is None) is enough
+
+
+def test_a_policy_of_one_statement_that_is_no_list_is_kept() -> None:
+    theirs = {"Sid": "theirs", "Effect": "Allow"}
+    merged = with_statement({"Version": "2012-10-17", "Statement": theirs}, {"Sid": "ours"})
+    assert merged is not None
+    assert merged["Statement"] == [theirs, {"Sid": "ours"}]

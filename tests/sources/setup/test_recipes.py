@@ -1,0 +1,270 @@
+"""Every recipe can be read by what reads such things here, says the hook, and holds no secret."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from relay.handlers.azure import setup as setup_azure
+from relay.handlers.gcs import setup as setup_gcs
+from relay.handlers.obs import setup as setup_huawei
+from relay.plugins import find, known, settings_class
+from relay.sources.setup import (
+    b2 as setup_b2,
+)
+from relay.sources.setup import (
+    oci as setup_oci,
+)
+from relay.sources.setup import (
+    oss as setup_oss,
+)
+from relay.sources.setup import (
+    s3_stores as setup_stores,
+)
+from relay.sources.setup.steps import SOMEWHERE, Door, Filter, Step, generic, local
+
+from .conftest import URL, check, door
+
+Recipe = Callable[[Door], Iterator[Step]]
+
+AWS = {"region": "us-east-1"}
+QUEUE = {"sqs_queue_url": "https://sqs.us-east-1.amazonaws.com/123456789012/news"}
+TOPIC = {"accept": ["sns"], "sns_topic_arns": ["arn:aws:sns:us-east-1:123456789012:news"]}
+STORE = {"endpoint_url": "http://127.0.0.1:9000"}
+SMN = {"accept": ["smn"], "smn_topic_urns": ["urn:smn:cn-north-4:0123456789abcdef:news"]}
+ENTRA = {"accept": ["azure"], "entra_tenant": "tenant-id", "entra_audience": "api://relay"}
+
+GCS = settings_class("handlers", "gcs")
+AZURE = settings_class("handlers", "azure")
+
+RECIPES: dict[str, tuple[Recipe, dict[str, Any]]] = {
+    "aws": (setup_stores.s3, AWS),
+    "aws-sqs": (setup_stores.s3, {**AWS, **QUEUE}),
+    "aws-sns": (setup_stores.s3, {**AWS, **TOPIC}),
+    "aws-sns-sqs": (setup_stores.s3, {**AWS, **TOPIC, **QUEUE}),
+    "aws-eventbridge": (setup_stores.s3, {**AWS, "accept": ["eventbridge"]}),
+    "aws-eventbridge-sqs": (setup_stores.s3, {**AWS, **QUEUE, "accept": ["eventbridge"]}),
+    "s3": (setup_stores.s3, STORE),
+    "s3-arn": (setup_stores.s3, {**STORE, "arn": "arn:other:sqs::relay:webhook"}),
+    "minio": (setup_stores.minio, STORE),
+    "rustfs": (setup_stores.rustfs, STORE),
+    "ceph": (setup_stores.ceph, STORE),
+    "seaweedfs": (setup_stores.seaweedfs, STORE),
+    "tigris": (setup_stores.tigris, STORE),
+    "obs-smn": (setup_huawei.obs, SMN),
+    "obs": (setup_huawei.obs, {"accept": ["smn"]}),
+    "obs-both": (setup_huawei.obs, {"accept": ["smn", "eventgrid"]}),
+    "obs-eventgrid": (setup_huawei.obs, {"accept": ["eventgrid"]}),
+    "gcs": (setup_gcs.gcs, {"accept": ["pubsub"]}),
+    "gcs-pull": (
+        setup_gcs.gcs,
+        {"source": GCS, "subscription": "projects/my-project/subscriptions/news"},
+    ),
+    "azure-queue": (
+        setup_azure.azure,
+        {
+            "source": AZURE,
+            "account": "exports",
+            "queue_url": "https://exports.queue.core.windows.net/news",
+        },
+    ),
+    "azure": (setup_azure.azure, {"accept": ["azure"]}),
+    "azure-cloudevents": (setup_azure.azure, {"accept": ["cloudevents"]}),
+    "azure-entra": (setup_azure.azure, ENTRA),
+    "oss": (setup_oss.oss, {"accept": ["mns"]}),
+    "oss-topic": (setup_oss.oss, {"accept": ["mns"], "mns_topics": ["123/news"]}),
+    "cos": (setup_oss.cos, {}),
+    "b2": (setup_b2.b2, {"accept": ["b2"]}),
+    "r2": (setup_b2.r2, {}),
+    "oci": (setup_oci.oci, {"accept": ["oci"]}),
+    "ibm": (setup_oci.ibm, {"accept": ["cloudevents"]}),
+    "generic": (generic, {}),
+    "local": (local, {}),
+}
+PULLED = ("aws", "aws-sqs", "aws-eventbridge-sqs", "r2", "local", "gcs-pull", "azure-queue")
+"""Recipes of sources that need no hook."""
+
+
+def made(name: str, **more: Any) -> list[Step]:
+    recipe, settings = RECIPES[name]
+    return list(recipe(door(**{**settings, **more})))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_well_formed_and_holds_no_secret(name: str) -> None:
+    text = check(made(name))
+    if name not in PULLED:
+        host_and_path = URL.removeprefix("https://")
+        parts = ("/hooks/exports", "relay.example.com")
+        assert host_and_path in text or all(part in text for part in parts) or name == "ibm"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_stands_without_a_public_url_buckets_and_routes(name: str) -> None:
+    text = check(made(name, public_url=None, buckets=[], keys=()))
+    assert "None" not in text
+    if name not in (*PULLED, "ibm", "oci", "ceph"):
+        assert SOMEWHERE in text
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_several_buckets_and_odd_names_stay_well_formed(name: str) -> None:
+    check(made(name, buckets=["exports", "it's $(odd)"], keys=("a b/*.zip", "x[0-9]*.zip")))
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        (("prod/*.zip",), Filter("prod/", ".zip")),
+        (("prod/*.zip", "test/*.zip"), Filter("", ".zip")),
+        (("prod/a/*.zip", "prod/b/*.zip"), Filter("prod/", ".zip")),
+        (("*.zip", "*.tar.zip"), Filter("", ".zip")),
+        (("*.zip", "*"), Filter("", "")),
+        (("exact.zip",), Filter("exact.zip", "exact.zip")),
+        (("a b/*.zip",), Filter("a", ".zip")),
+        (("导出/*导出.zip",), Filter("", ".zip")),
+        (("prod/[ab]?.zip",), Filter("prod/", ".zip")),
+        (("*.[zZ][iI][pP]",), Filter("", "")),
+        ((), Filter("", "")),
+    ],
+)
+def test_filters_are_never_narrower_than_the_routes(keys: tuple[str, ...], wanted: Filter) -> None:
+    assert door(keys=keys).wanted("exports") == wanted
+
+
+def test_routes_of_other_buckets_do_not_count() -> None:
+    one = door(keys=("prod/*.zip",))
+    routes = (
+        one.routes[0].model_copy(update={"bucket": "exp*"}),
+        one.routes[0].model_copy(update={"bucket": "drafts", "key": "*.tar"}),
+    )
+    both = Door("exports", one.settings, routes)
+    assert both.wanted("exports") == Filter("prod/", ".zip")
+    assert both.wanted("drafts") == Filter("", ".tar")
+    assert both.wanted("nowhere") == Filter()
+
+
+def documents(steps: list[Step]) -> dict[str, Any]:
+    return {step.file: json.loads(step.text) for step in steps if step.kind == "json"}
+
+
+def commands(steps: list[Step]) -> list[list[str]]:
+    """The words of every command, as a shell splits them (variables stay as they are)."""
+    text = "\n".join(step.text for step in steps if step.kind == "command")
+    return [shlex.split(line) for line in text.replace("\\\n", "").splitlines() if line]
+
+
+def test_the_rule_of_a_bucket_names_events_one_by_one() -> None:
+    rule = documents(made("aws-sqs"))["notification-exports.json"]["QueueConfigurations"][0]
+    assert rule["QueueArn"] == "arn:aws:sqs:us-east-1:123456789012:news"
+    assert len(rule["Events"]) == 4
+    assert not any("*" in event for event in rule["Events"])
+    assert {"Name": "suffix", "Value": ".zip"} in rule["Filter"]["Key"]["FilterRules"]
+
+
+def test_only_s3_and_only_these_buckets_may_write_to_the_queue() -> None:
+    policy = json.loads(documents(made("aws-sqs"))["queue.json"]["Policy"])
+    (statement,) = policy["Statement"]
+    assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert statement["Condition"]["ArnLike"] == {"aws:SourceArn": ["arn:aws:s3:::exports"]}
+    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+
+
+def test_sns_tries_for_most_of_an_hour_and_signs() -> None:
+    (subscribe,) = [
+        one for one in commands(made("aws-sns")) if one[:3] == ["aws", "sns", "subscribe"]
+    ]
+    attributes = json.loads(subscribe[subscribe.index("--attributes") + 1])
+    assert "RawMessageDelivery" not in attributes
+    retry = json.loads(attributes["DeliveryPolicy"])["healthyRetryPolicy"]
+    longest = (
+        retry["numMinDelayRetries"] * retry["minDelayTarget"]
+        + retry["numMaxDelayRetries"] * retry["maxDelayTarget"]
+    )
+    assert retry["numMinDelayRetries"] + retry["numMaxDelayRetries"] == retry["numRetries"]
+    assert 2000 < longest < 3600  # SNS refuses a policy that is longer
+    assert URL in subscribe
+
+
+def test_eventbridge_lets_created_objects_of_the_buckets_through() -> None:
+    pattern = documents(made("aws-eventbridge"))["pattern.json"]
+    assert pattern["detail-type"] == ["Object Created"]
+    assert pattern["detail"]["bucket"]["name"] == ["exports"]
+    assert pattern["detail"]["object"] == {"key": [{"suffix": ".zip"}]}
+
+
+def test_chinese_regions_have_their_own_names() -> None:
+    text = check(made("aws", region="cn-north-1"))
+    assert "arn:aws-cn:s3:::exports" in text
+    assert "sqs.cn-north-1.amazonaws.com.cn" in text
+
+
+def test_a_secret_is_named_by_the_variable_it_comes_from() -> None:
+    assert 'auth_token="$MY_TOKEN"' in check(made("minio"))
+    assert '--sign-secret "$HOOK_SECRET"' in check(made("b2"))
+    assert "var.hook_token" in check(made("azure"))
+
+
+def test_minio_keeps_what_it_cannot_send() -> None:
+    text = check(made("minio"))
+    assert "queue_dir=" in text
+    assert "arn:minio:sqs::relay:webhook" in text
+    (event,) = [one for one in commands(made("minio")) if one[:2] == ["mc", "event"]]
+    assert event[3:] == [
+        *("ALIAS/exports", "arn:minio:sqs::relay:webhook", "--event", "put"),
+        *("--prefix", "prod/", "--suffix", ".zip"),
+    ]
+
+
+def test_ceph_keeps_what_it_cannot_send_and_shows_the_token() -> None:
+    topic = documents(made("ceph"))["topic.json"]
+    assert topic["persistent"] == "true"
+    assert topic["push-endpoint"] == "https://relay:$MY_TOKEN@relay.example.com/hooks/exports"
+
+
+def test_event_grid_shows_the_token_in_the_handshake_too() -> None:
+    text = check(made("azure"))
+    assert "'https://relay.example.com/hooks/exports?token='\"$MY_TOKEN\"" in text
+    assert "/blobServices/default/containers/exports/blobs/prod/" in text
+
+
+def test_with_entra_no_token_is_sent_to_azure() -> None:
+    text = check(made("azure-entra"))
+    assert "?token=" not in text
+    assert "--azure-active-directory-tenant-id tenant-id" in text
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "s3": {"region": "us-east-1"},
+    "minio": STORE,
+    "rustfs": STORE,
+    "ceph": STORE,
+    "seaweedfs": STORE,
+    "tigris": {},
+    "obs": {"region": "cn-north-4"},
+    "oss": {"region": "cn-hangzhou"},
+    "cos": {"region": "ap-guangzhou"},
+    "b2": {"region": "us-west-004"},
+    "r2": {"account": "0123456789abcdef0123456789abcdef"},
+    "oci": {"region": "eu-frankfurt-1", "namespace": "tenancy"},
+    "ibm": {"region": "eu-de"},
+    "gcs": {"anonymous": True},
+    "azure": {"account": "exports", "anonymous": True},
+    "local": {"folder": "/"},
+}
+
+
+@pytest.mark.parametrize("kind", known("handlers"))
+def test_every_kind_as_it_is_by_default(kind: str) -> None:
+    """Whoever sets no more than must be is told of one road at the least, and of the hook."""
+    cls = find("handlers", kind)
+    there = door(source=cls.Settings, kind=kind, **KINDS[kind])
+    with closing(cls("exports", there.settings)) as handler:
+        text = check(list(handler.setup(there)))
+    if kind not in ("s3", "r2", "local", "ibm"):
+        assert URL.removeprefix("https://") in text

@@ -1,0 +1,112 @@
+"""The sandbox's metadata service: versions, tokens, the agency, and keys that end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+import requests
+
+from relay.model import utc_now
+from relay.testing.sandbox.functiongraph import SandboxServer
+from relay.testing.sandbox.signature import EMPTY_BODY, Signed, sign
+
+DAY = timedelta(days=1)
+TTL = {"X-Metadata-Token-Ttl-Seconds": "21600"}
+
+
+@pytest.fixture
+def cloud() -> Iterator[SandboxServer]:
+    with SandboxServer(agency_life=DAY) as server:
+        yield server
+
+
+def put(sandbox: SandboxServer, headers: dict[str, str]) -> requests.Response:
+    return requests.put(f"{sandbox.url}/meta-data/latest/api/token", headers=headers, timeout=5)
+
+
+def get(sandbox: SandboxServer, token: str = "") -> requests.Response:
+    headers = {"X-Metadata-Token": token} if token else {}
+    url = f"{sandbox.url}/openstack/latest/securitykey"
+    return requests.get(url, headers=headers, timeout=5)
+
+
+def signed_get(sandbox: SandboxServer, lent: dict[str, str]) -> requests.Response:
+    """The list of functions, asked for with a key that was lent."""
+    target = f"/v2/{sandbox.project_id}/fgs/functions"
+    headers = {
+        "host": sandbox.url.removeprefix("http://"),
+        "x-sdk-date": f"{utc_now():%Y%m%dT%H%M%SZ}",
+        "x-security-token": lent["securitytoken"],
+    }
+    signature = sign(lent["secret"], Signed("GET", target, headers), sorted(headers), EMPTY_BODY)
+    authorization = (
+        f"SDK-HMAC-SHA256 Access={lent['access']}, SignedHeaders={';'.join(sorted(headers))},"
+        f" Signature={signature}"
+    )
+    named = {**headers, "Authorization": authorization}
+    return requests.get(sandbox.url + target, headers=named, timeout=5)
+
+
+def test_a_token_opens_the_key(cloud: SandboxServer) -> None:
+    answer = put(cloud, TTL)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain")
+    credential = get(cloud, answer.text).json()["credential"]
+    assert set(credential) == {"access", "secret", "securitytoken", "expires_at"}
+    assert get(cloud, answer.text).json()["credential"] == credential
+
+
+@pytest.mark.parametrize("token", ["", "guessed"])
+def test_without_its_token_there_is_no_key(token: str, cloud: SandboxServer) -> None:
+    assert get(cloud, token).status_code == 401
+
+
+@pytest.mark.parametrize("seconds", ["", "0", "21601", "-1", "x"])
+def test_a_token_lives_six_hours_at_most(seconds: str, cloud: SandboxServer) -> None:
+    assert put(cloud, {"X-Metadata-Token-Ttl-Seconds": seconds}).status_code == 400
+
+
+def test_version_1_knows_no_tokens() -> None:
+    with SandboxServer(agency_life=DAY, metadata_version=1) as cloud:
+        assert put(cloud, TTL).status_code == 405
+        assert get(cloud).status_code == 200
+
+
+def test_without_an_agency_there_is_no_key(sandbox: SandboxServer) -> None:
+    answer = get(sandbox, put(sandbox, TTL).text)
+    assert answer.status_code == 401
+    assert "Please configure Cloud Service Agency first" in answer.text
+
+
+def test_another_key_is_lent_before_one_ends() -> None:
+    now = [utc_now()]
+    with SandboxServer(agency_life=DAY, metadata_version=1, clock=lambda: now[0]) as cloud:
+        first = get(cloud).json()["credential"]
+        now[0] += DAY - timedelta(minutes=41)
+        assert get(cloud).json()["credential"] == first
+        now[0] += timedelta(minutes=2)
+        assert get(cloud).json()["credential"]["access"] != first["access"]
+
+
+def test_a_lent_key_signs_until_it_ends(cloud: SandboxServer) -> None:
+    lent = get(cloud, put(cloud, TTL).text).json()["credential"]
+    assert signed_get(cloud, lent).status_code == 200
+    assert signed_get(cloud, {**lent, "securitytoken": "x"}).status_code == 401
+    cloud.end_agency_keys()
+    refused = signed_get(cloud, lent)
+    assert (refused.status_code, refused.json()["error_code"]) == (401, "APIGW.0301")
+    assert "expired" in refused.json()["error_msg"]
+
+
+def test_what_it_says_can_go_wrong(cloud: SandboxServer) -> None:
+    cloud.fault(operation="metadata_token", status=503)
+    cloud.fault(operation="metadata_key", status=500)
+    assert put(cloud, TTL).status_code == 503
+    assert get(cloud).status_code == 500
+
+
+def test_an_answer_has_the_time_of_the_sandbox() -> None:
+    then = datetime.fromisoformat("2031-01-01T00:00:00+00:00")
+    with SandboxServer(clock=lambda: then) as sandbox:
+        assert get(sandbox).headers["Date"] == "Wed, 01 Jan 2031 00:00:00 GMT"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.main import serve
+from relay.cli import serve
 
 from .conftest import Run
 

@@ -519,7 +519,7 @@ def test_the_producer_is_content(relay, row):
     check(row, answer)
     if row.body is not None:
         told = json.loads(answer[2])
-        assert told["events"] == 1, relay.ledger.notification(told["notification"]).reason
+        assert told["events"] == 1, relay.store.notification(told["notification"]).reason
 
 
 @pytest.mark.parametrize("row", ALONE, ids=str)
@@ -550,7 +550,7 @@ def test_what_cannot_be_understood_is_its_success_all_the_same(relay, row, body)
     status, _, told = sent(relay.url, row, request)
     assert status == 200
     assert json.loads(told)["events"] == 0
-    stored = relay.ledger.notification(json.loads(told)["notification"])
+    stored = relay.store.notification(json.loads(told)["notification"])
     assert stored.body == kept(request.body)
 
 

@@ -137,7 +137,7 @@ def pulled(relay: Relay) -> list[Any]:
         endpoint_url=relay.store,
         access_key_id="test-key",
         secret_access_key="test-secret",
-        sqs_queue_url=f"{relay.ledger}/{ACCOUNT}/{relay.bucket}",
+        sqs_queue_url=f"{relay.store}/{ACCOUNT}/{relay.bucket}",
     )
     with closing(Handler("exports", settings)) as handler:
         queue = handler.queue()
@@ -170,7 +170,7 @@ def test_a_second_run_changes_nothing(relay: Relay, store: str, name: str, s3: A
     assert not any(relay.apply().values())
     after = s3.get_bucket_notification_configuration(Bucket=name)
     assert after["QueueConfigurations"] == before["QueueConfigurations"]
-    said = relay.sources.setup.steps("--apply")
+    said = relay.setup("--apply")
     assert said.exit_code == 0
     assert "Nothing to change." in said.stdout
 
@@ -270,25 +270,25 @@ def test_through_sns_an_upload_arrives_at_the_hook_and_in_the_queue(
 
 def test_it_asks_first(relay: Relay, store: str, name: str, sqs: Any) -> None:
     relay.configure(queue_line(store, name))
-    said = relay.sources.setup.steps("--apply", answer="n\n")
+    said = relay.setup("--apply", answer="n\n")
     assert said.exit_code == 1
     assert f"queue {name} is there" in said.stdout
     assert not [url for url in sqs.list_queues().get("QueueUrls", ()) if url.endswith(f"/{name}")]
-    said = relay.sources.setup.steps("--apply", answer="y\n")
+    said = relay.setup("--apply", answer="y\n")
     assert said.exit_code == 0
     assert said.stdout.count("done") == 3
 
 
 def test_json_cannot_ask(relay: Relay, store: str, name: str) -> None:
     relay.configure(queue_line(store, name))
-    said = relay.sources.setup.steps("--apply", "--json")
+    said = relay.setup("--apply", "--json")
     assert said.exit_code == 2
     assert "--yes" in said.stderr
 
 
 def test_a_source_that_names_no_destination_says_what_is_missing(relay: Relay) -> None:
     relay.configure()
-    said = relay.sources.setup.steps("--apply", "--yes")
+    said = relay.setup("--apply", "--yes")
     assert said.exit_code == 78
     assert "sqs_queue_url" in said.stderr
 
@@ -296,7 +296,7 @@ def test_a_source_that_names_no_destination_says_what_is_missing(relay: Relay) -
 def test_a_missing_bucket_is_told_in_words(relay: Relay, store: str, name: str, s3: Any) -> None:
     relay.configure(queue_line(store, name))
     s3.delete_bucket(Bucket=name)
-    said = relay.sources.setup.steps("--apply", "--yes")
+    said = relay.setup("--apply", "--yes")
     assert said.exit_code == 1
     assert f"There is no such bucket or queue: {name}" in said.stderr
 
@@ -306,7 +306,7 @@ def test_what_the_store_refuses_is_told_in_words(
 ) -> None:
     relay.configure()
     elsewhere = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}"
-    said = relay.sources.setup.steps("--apply", "--yes", "--arn", elsewhere)
+    said = relay.setup("--apply", "--yes", "--arn", elsewhere)
     assert said.exit_code == 1
     assert f"{name} refuses it" in said.stderr
     assert "The destination must be there" in said.stderr
@@ -318,7 +318,7 @@ def test_an_arn_that_the_store_has_gets_the_rule(
     sqs.create_queue(QueueName=name)
     relay.configure()
     arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"
-    said = relay.sources.setup.steps("--apply", "--yes", "--arn", arn)
+    said = relay.setup("--apply", "--yes", "--arn", arn)
     assert said.exit_code == 0, said.output
     (rule,) = s3.get_bucket_notification_configuration(Bucket=name)["QueueConfigurations"]
     assert rule["QueueArn"] == arn

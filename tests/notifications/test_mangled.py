@@ -107,7 +107,7 @@ def check(relay: Relay, source: str, sent: Incoming, envelope: str = "") -> str:
     assert answer.status_code == 200, (answer.status_code, answer.get_data())
     told = answer.get_json(silent=True)
     if isinstance(told, dict) and "notification" in told:
-        found = relay.app.relay.store.notification(told["notification"])
+        found = relay.house.store.notification(told["notification"])
         assert found is not None
         assert "handler itself failed" not in (found.reason or "")
     else:
@@ -378,7 +378,7 @@ def test_whatever_a_stranger_sends_is_refused(
     told = {**made.headers, **more, "authorization": proof}
     sent = replace(incoming(made.body, told), raw_query=raw)
     with no_errors():
-        answer = post(relay.web.app, sent, f"{kind}-all")
+        answer = post(relay.app, sent, f"{kind}-all")
     assert answer.status_code == 401
 
 
@@ -420,7 +420,7 @@ def is_good(case: Path) -> bool:
 @pytest.mark.parametrize("envelope", ["signed", "bare"])
 def test_every_kind_reads_our_own_records(relay: Relay, kind: str, envelope: str) -> None:
     """Anybody's script can announce an object of any storage."""
-    handler = relay.app.relay.plugins.sources[f"{kind}-all"]
+    handler = relay.house.plugins.sources[f"{kind}-all"]
     ours = {"bucket": "exports", "key": "a+b %2B.zip", "version": "7", "etag": "e", "size": 3}
     other = {"bucket": "exports", "key": "b.zip", "etag": "e", "time": "2026-11-24T03:00:00Z"}
     third = {"bucket": "exports", "key": "c.zip", "id": "upload 3"}
@@ -442,7 +442,7 @@ def test_as_much_as_the_limit_is_kept_and_more_is_refused(relay: Relay, size: in
     if size <= LIMIT:
         assert check(relay, "s3", sent) == Verdict.UNREADABLE
         return
-    answer = post(relay.web.app, sent, "s3")
+    answer = post(relay.app, sent, "s3")
     assert answer.status_code == 413
     assert relay.house.store.notifications(limit=1, cursor=None).items == before
 
@@ -457,7 +457,7 @@ def test_a_chunked_body_is_bounded_too(relay: Relay, size: int) -> None:
         told, status, _ = run_wsgi_app(relay.app, environ)
     assert status.partition(" ")[0] == ("200" if size <= LIMIT else "413")
     if size <= LIMIT:
-        found = relay.app.relay.store.notification(json.loads(b"".join(told))["notification"])
+        found = relay.house.store.notification(json.loads(b"".join(told))["notification"])
         assert found is not None
         assert found.body == b" " * size
 

@@ -15,7 +15,7 @@ from relay.sources.s3.records import as_it_stands, identity_of
 from relay.sources.s3.settings import CloudStoreSettings, accepts
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.b2 import b2
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 CREATED = frozenset(
     f"b2:ObjectCreated:{how}"
@@ -52,5 +52,5 @@ class Handler(S3Storage):
         identity = identity_of(ref, time, upload=f"event:{event}" if event else None)
         yield Event(ref, identity, type_, time)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return b2(door)

@@ -12,7 +12,7 @@ from relay.sources.s3.settings import OwnStoreSettings, accepts
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.apply import ceph_changes
 from relay.sources.setup.s3_stores import ceph, ceph_arn
-from relay.sources.setup.steps import Change, Door, Step
+from relay.sources.setup.steps import SetupChange, SetupContext, Step
 
 
 class CephSettings(OwnStoreSettings):
@@ -33,8 +33,8 @@ class Handler(S3Storage):
         """The event of a record about a complete object."""
         return events(record, self.settings.key_encoding, CEPH)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return ceph(door)
 
-    def changes(self, door: Door) -> Iterator[Change]:
+    def changes(self, door: SetupContext) -> Iterator[SetupChange]:
         return ceph_changes(door, self.client, ceph_arn(door))

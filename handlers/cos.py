@@ -15,7 +15,7 @@ from relay.sources.s3.records import as_it_stands, identity_of, said_in
 from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.oss import cos
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 CREATED = frozenset(
     f"cos:ObjectCreated:{how}" for how in ("Put", "Post", "Copy", "CompleteMultipartUpload")
@@ -58,7 +58,7 @@ class Handler(S3Storage):
         time = epoch_or_none(said, "event", "eventTime")
         yield Event(ref, identity_of(ref, time, upload=_upload(said)), name, time)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return cos(door)
 
 

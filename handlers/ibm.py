@@ -16,7 +16,7 @@ from relay.sources.s3.records import as_it_stands, identity_of, said_in, unquote
 from relay.sources.s3.settings import CloudStoreSettings, accepts
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.oci import ibm
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 CREATED = frozenset(("Object:Write",))
 
@@ -54,5 +54,5 @@ class Handler(S3Storage):
         upload = f"request:{request}" if request else None
         yield Event(ref, identity_of(ref, time, upload=upload), type_, time)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return ibm(door)

@@ -12,7 +12,7 @@ from relay.sources.s3.settings import OwnStoreSettings, accepts
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.apply import rule_changes
 from relay.sources.setup.s3_stores import MINIO_ARN, minio
-from relay.sources.setup.steps import Change, Door, Step
+from relay.sources.setup.steps import SetupChange, SetupContext, Step
 
 
 class MinioSettings(OwnStoreSettings):
@@ -30,8 +30,8 @@ class Handler(S3Storage):
         """The event of a record about a complete object."""
         return events(record, self.settings.key_encoding, "minio:s3")
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return minio(door)
 
-    def changes(self, door: Door) -> Iterator[Change]:
+    def changes(self, door: SetupContext) -> Iterator[SetupChange]:
         return rule_changes(door, self.client, door.arn or MINIO_ARN)

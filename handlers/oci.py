@@ -17,7 +17,7 @@ from relay.sources.s3.records import as_it_stands, identity_of, unquoted
 from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.oci import oci
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 CREATED = frozenset(
     f"com.oraclecloud.objectstorage.{what}" for what in ("createobject", "updateobject")
@@ -59,7 +59,7 @@ class Handler(S3Storage):
         time = time_or_none(record, "eventTime")
         yield Event(ref, identity_of(ref, time, upload=_upload(record)), type_, time)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return oci(door)
 
 

@@ -18,7 +18,7 @@ from relay.sources.s3.records import KeyEncoding, as_it_stands, identity_of, sai
 from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.oss import oss
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 CREATED = frozenset(
     f"ObjectCreated:{how}"
@@ -54,7 +54,7 @@ class Handler(S3Storage):
         if name in CREATED:
             yield _event(said, name, self.settings.key_encoding)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return oss(door)
 
 

@@ -12,7 +12,7 @@ from relay.sources.s3.settings import accepts
 from relay.sources.s3.storage import S3Settings, S3Storage
 from relay.sources.setup.apply import s3_changes
 from relay.sources.setup.s3_stores import s3
-from relay.sources.setup.steps import Change, Door, Step
+from relay.sources.setup.steps import SetupChange, SetupContext, Step
 
 
 class AnyS3Settings(S3Settings):
@@ -30,8 +30,8 @@ class Handler(S3Storage):
         """The event of a record about a complete object."""
         return events(record, self.settings.key_encoding)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return s3(door)
 
-    def changes(self, door: Door) -> Iterator[Change]:
+    def changes(self, door: SetupContext) -> Iterator[SetupChange]:
         return s3_changes(door, self.client)

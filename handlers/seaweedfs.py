@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 
 from relay.config.load import SourceSettings
 from relay.errors import Unreadable
-from relay.model import Event, ObjectRef, Text
+from relay.model import Event, Localized, ObjectRef
 from relay.sources.fields import checked, count_or_none, epoch_or_none, find, text, text_or_none
 from relay.sources.s3.settings import OwnStoreSettings, accepts
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.s3_stores import seaweedfs
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 CREATED = frozenset(("create", "update", "rename"))
 """`update`: an object that replaces another."""
@@ -58,7 +58,7 @@ class Handler(S3Storage):
         order = "" if kind == "rename" else made.order
         yield Event(ObjectRef(bucket, key, size=size), made.identity, kind, time, order)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return seaweedfs(door)
 
 
@@ -77,7 +77,7 @@ class _Made:
         if seconds is None and content is None:
             raise Unreadable(
                 "record.nameless_version",
-                Text(
+                Localized(
                     "The record has no mtime and no md5: one upload of the object cannot be told "
                     "from another",
                     "记录中没有 mtime 和 md5: 无法区分该对象的不同上传",

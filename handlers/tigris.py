@@ -17,7 +17,7 @@ from relay.sources.s3.records import as_it_stands, identity_of, unquoted
 from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.s3_stores import tigris
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 CREATED = frozenset(f"OBJECT_CREATED_{how}" for how in ("PUT", "MULTIPART", "COPY"))
 
@@ -56,5 +56,5 @@ class Handler(S3Storage):
         time = time_or_none(record, "eventTime")
         yield Event(ref, identity_of(ref, time), name, time)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return tigris(door)

@@ -26,19 +26,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from relay.model import Problem, Text
+from relay.model import Localized, Problem
 
-Words = Text | str
+Words = Localized | str
 
 
-def _text(words: Words) -> Text:
-    return words if isinstance(words, Text) else Text(words, words)
+def _text(words: Words) -> Localized:
+    return words if isinstance(words, Localized) else Localized(words, words)
 
 
 class RelayError(Exception):
     """The root: `code` to search for, `message` in plain words, `hint` that a person can act on.
 
-    A plain string serves both languages; whatever a chat may show gives a `Text`.
+    A plain string serves both languages; whatever a chat may show gives a `Localized`.
     `answer`: what the other side said, cut short and without secrets.
     """
 
@@ -121,15 +121,15 @@ class TemporaryFailure(RelayError):
         self.at_source = False
 
 
-class NotHere(TemporaryFailure):
+class PluginMissing(TemporaryFailure):
     """This process does not know the plug-in: no try was made, and none is counted."""
 
 
-class Busy(TemporaryFailure):
+class Throttled(TemporaryFailure):
     """The other side asks everybody to wait: its other deliveries are held until then too."""
 
 
-class Ambiguous(TemporaryFailure):
+class OutcomeUnknown(TemporaryFailure):
     """The answer was lost after the request may have been acted on."""
 
 
@@ -141,19 +141,19 @@ class NameTaken(PermanentFailure):
     """The target holds something under that name already."""
 
 
-class NothingToDo(RelayError):
+class NotNeeded(RelayError):
     """No failure: there is deliberately nothing to deliver, for `reason`."""
 
     reason = "unchanged"
 
 
-class Superseded(NothingToDo):
+class Superseded(NotNeeded):
     """The object changed since it was announced; the newer version has its own event."""
 
     reason = "superseded"
 
 
-class Gone(NothingToDo):
+class Gone(NotNeeded):
     """The object is not there any more."""
 
     reason = "gone"

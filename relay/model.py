@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 Json = dict[str, Any]
 
-Place = tuple[str, str]
+ScanCursor = tuple[str, str]
 """Where a scan goes on: a bucket, and what its listing goes on behind; "": at its beginning."""
 
 
@@ -46,7 +46,7 @@ class Verdict(StrEnum):
     HANDSHAKE = "handshake"
 
 
-class Road(StrEnum):
+class Origin(StrEnum):
     """By which way a notification came in."""
 
     HOOK = "hook"
@@ -77,7 +77,7 @@ class AttemptOutcome(StrEnum):
     """The worker stopped and returned the delivery."""
 
 
-class Text(NamedTuple):
+class Localized(NamedTuple):
     """One sentence in the two languages people read us in."""
 
     en: str
@@ -92,15 +92,15 @@ class Problem:
     """What went wrong, told to a person: a code to search for, plain words, and what to do next."""
 
     code: str
-    message: Text
-    hint: Text
+    message: Localized
+    hint: Localized
 
     def to_json(self) -> Json:
         return {"code": self.code, "message": self.message._asdict(), "hint": self.hint._asdict()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Problem:
-        return cls(value["code"], Text(**value["message"]), Text(**value["hint"]))
+        return cls(value["code"], Localized(**value["message"]), Localized(**value["hint"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class Incoming:
     source: str
     body: bytes
     received: datetime
-    road: Road = Road.HOOK
+    road: Origin = Origin.HOOK
     method: str = "POST"
     path: str = ""
     query: Mapping[str, str] = field(default_factory=dict)

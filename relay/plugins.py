@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from relay.channels.contract import Channel
 from relay.config.load import PLUG_INS, Settings, Table
 from relay.errors import ConfigError, RelayError
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.sources.contract import StorageHandler
 from relay.targets.contract import Target
 
@@ -103,17 +103,17 @@ def settings_class(group: Group | str, kind: str) -> type[Table]:
     return settings
 
 
-def outbound(settings: Settings) -> Outbound:
+def outbound(settings: Settings) -> HttpClientFactory:
     """The way out, as the [outbound] table says."""
     rules = settings.outbound
-    return Outbound(
+    return HttpClientFactory(
         allow_private=rules.allow_private,
         connect_timeout=rules.connect_timeout.total_seconds(),
         read_timeout=rules.read_timeout.total_seconds(),
     )
 
 
-def build(settings: Settings, outbound: Outbound) -> Plugins:
+def build(settings: Settings, outbound: HttpClientFactory) -> Plugins:
     """Makes every configured plug-in. One that fails is missing, logged, and told in `errors`."""
     errors: list[ConfigError] = []
 

@@ -11,10 +11,10 @@ from typing import Any
 from flask import Flask
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.config.load import Settings
 from relay.intake.intake import SECRETS
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.model import Incoming, Json
 from relay.sources.envelopes import ENVELOPES
 from relay.web.app import create_app
@@ -68,7 +68,7 @@ def open_house(
     world: World,
     clock: Callable[[], Any],
     **tables: Any,
-) -> Iterator[tuple[House, Flask]]:
+) -> Iterator[tuple[Relay, Flask]]:
     """The house with its app, as a server has it; no worker runs in it."""
     url = f"sqlite:///{folder}/relay.db"
     settings = Settings.model_validate(
@@ -81,12 +81,12 @@ def open_house(
             **tables,
         }
     )
-    store = Store.open(url)
-    store.migrate()
+    ledger = Ledger.open(url)
+    ledger.administration.migrate()
     plugins = loader.build(settings, loader.outbound(settings))
-    house = House(settings, store, plugins, clock=clock, fetcher=Fetcher(world))  # type: ignore[arg-type]
+    house = Relay(settings, ledger, plugins, clock=clock, fetcher=Fetcher(world))  # type: ignore[arg-type]
     try:
-        yield house, create_app(settings, store, house.desk, clock=clock, meters=house.meters)
+        yield house, create_app(settings, ledger, house.desk, clock=clock, meters=house.meters)
     finally:
         house.close()
 

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.ledger.schema import metadata
 from tests.postgresql import Server
 
@@ -121,14 +121,14 @@ def lent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(ledger_url: str) -> Iterator[Store]:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     """A new ledger, on each engine."""
-    store = Store.open(ledger_url)
-    yield store
-    store.close()
+    ledger = Ledger.open(ledger_url)
+    yield ledger
+    ledger.close()
 
 
 def _migrate(url: str) -> None:
-    store = Store.open(url)
-    store.migrate()
-    store.close()
+    ledger = Ledger.open(url)
+    ledger.administration.migrate()
+    ledger.close()

@@ -12,7 +12,7 @@ import pytest
 
 from relay.config.load import Settings, SourceSettings, load
 from relay.errors import ConfigError
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.plugins import Plugins, build, find, known, settings_class
 from relay.sources.contract import StorageHandler
 from relay.targets.contract import Target
@@ -95,7 +95,7 @@ def settings(text: str, tmp_path: Path) -> Settings:
 
 
 def made(text: str, tmp_path: Path) -> Plugins:
-    return build(settings(text, tmp_path), Outbound())
+    return build(settings(text, tmp_path), HttpClientFactory())
 
 
 def test_our_own_kinds_are_their_modules() -> None:
@@ -244,6 +244,6 @@ def test_closing_reaches_all_of_them(tmp_path: Path, caplog: pytest.LogCaptureFi
 def test_a_plug_in_that_is_gone_since_the_settings_were_read_is_told(tmp_path: Path) -> None:
     read = settings('[sources.s]\nkind = "stranger:Shelf"\n', tmp_path)
     gone = read.model_copy(update={"sources": {"s": SimpleNamespace(kind="nosuch")}})
-    plugins = build(gone, Outbound())
+    plugins = build(gone, HttpClientFactory())
     assert "no plug-in has this name" in str(plugins.errors[0])
     assert plugins.errors[0].path == "sources.s"

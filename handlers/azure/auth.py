@@ -19,7 +19,7 @@ import requests
 
 from relay.model import utc_now
 from relay.outbound.credentials import ask_machine, post_form
-from relay.outbound.token_cache import Clock, Fetched
+from relay.outbound.token_cache import Clock, ExpiringValue
 
 RESOURCE = "https://storage.azure.com"
 VERSION = "2021-12-02"
@@ -100,7 +100,9 @@ def to_sign(method: str, url: str, headers: Mapping[str, str | bytes], account: 
     return "\n".join(lines)
 
 
-def by_app(login_url: str, tenant: str, client_id: str, secret: str) -> Callable[[], Fetched[str]]:
+def by_app(
+    login_url: str, tenant: str, client_id: str, secret: str
+) -> Callable[[], ExpiringValue[str]]:
     """Fetches tokens for an app that is registered with Entra."""
     form = {
         "grant_type": "client_credentials",
@@ -111,7 +113,7 @@ def by_app(login_url: str, tenant: str, client_id: str, secret: str) -> Callable
     return lambda: post_form(f"{login_url}/{tenant}/oauth2/v2.0/token", form, "Entra")
 
 
-def by_machine(identity_url: str, client_id: str | None) -> Callable[[], Fetched[str]]:
+def by_machine(identity_url: str, client_id: str | None) -> Callable[[], ExpiringValue[str]]:
     """Fetches tokens of the managed identity of this machine, or of the one that is named."""
     endpoint, header = os.environ.get("IDENTITY_ENDPOINT"), os.environ.get("IDENTITY_HEADER")
     asked = {"resource": RESOURCE, **({"client_id": client_id} if client_id else {})}

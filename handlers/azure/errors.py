@@ -9,7 +9,7 @@ from __future__ import annotations
 import requests
 
 from relay.errors import RelayError, TemporaryFailure
-from relay.model import Text
+from relay.model import Localized
 from relay.outbound.session import cleaned, retry_after
 from relay.sources.errors import archived, busy, denied, gone, no_bucket, refused, superseded
 
@@ -41,13 +41,13 @@ def on_its_way(thing: str, code: str) -> TemporaryFailure:
     """A blob that will be there: a copy that was begun, or one that comes out of the archive."""
     return TemporaryFailure(
         "object.not_yet",
-        Text(f"{thing} is still being copied or restored", f"{thing} 仍在复制或恢复中"),
-        Text("Relay tries again.", "Relay 会重试。"),
+        Localized(f"{thing} is still being copied or restored", f"{thing} 仍在复制或恢复中"),
+        Localized("Relay tries again.", "Relay 会重试。"),
         answer=code,
     )
 
 
-HINT = Text(
+HINT = Localized(
     "Check the source's credentials (a SAS also ends), their right to read and list (Storage Blob "
     "Data Reader; Storage Queue Data Message Processor to pull), the account's firewall, and this "
     "machine's clock.",

@@ -23,14 +23,14 @@ from relay.handlers.azure.records import events, unquoted
 from relay.handlers.azure.settings import AzureSettings, credential
 from relay.handlers.azure.setup import azure
 from relay.handlers.azure.xml import read_xml, text_in
-from relay.model import Event, ObjectInfo, ObjectRef, Text
+from relay.model import Event, Localized, ObjectInfo, ObjectRef
 from relay.sources import range_stream as ranged
 from relay.sources.contract import PAGE
 from relay.sources.errors import bad_bucket, bad_key, goes_round, not_understood, superseded
 from relay.sources.http_storage import HttpStorage, HttpStream, moment, name_of, streamed
-from relay.sources.listing import Listed
-from relay.sources.rest import Call, in_path
-from relay.sources.setup.steps import Door, Step
+from relay.sources.listing import ListingPage
+from relay.sources.rest import StorageRequest, in_path
+from relay.sources.setup.steps import SetupContext, Step
 
 _LENGTH = re.compile("[0-9]{1,19}")
 _ETAG = re.compile(r"[\x21\x23-\x7e]{1,200}")
@@ -61,7 +61,7 @@ class Handler(HttpStorage):
             return self._nothing(ref)
         return streamed(answer, name_of(ref), (start, end), lambda size: _told(ref, answer, size))
 
-    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[Listed]:
+    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[ListingPage]:
         """By name; `place` is the marker that the page before gave."""
         is_old = bool(place)
         while True:
@@ -73,14 +73,14 @@ class Handler(HttpStorage):
             blobs, place = root.findall("Blobs/Blob"), text_in(root, "NextMarker")
             most = None if most is None else most - len(blobs)
             found = [_listed(bucket, one) for one in blobs if _is_blob(one)]
-            yield Listed(found, len(blobs), place or None)
+            yield ListingPage(found, len(blobs), place or None)
             if not place:
                 return
             if place == before:
                 raise goes_round(bucket)
             is_old = False
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return azure(door)
 
     def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
@@ -100,12 +100,12 @@ class Handler(HttpStorage):
             raise bad_bucket()
         return f"{self.settings.blobs}/{bucket}"
 
-    def _asked(self, ref: ObjectRef, method: str, headers: Mapping[str, str]) -> Call:
+    def _asked(self, ref: ObjectRef, method: str, headers: Mapping[str, str]) -> StorageRequest:
         if ref.etag and not _ETAG.fullmatch(ref.etag):
             raise superseded(name_of(ref))  # no blob has such a one, and no header could hold it
         pin = {"If-Match": f'"{ref.etag}"'} if ref.etag else {}
         url = f"{self._container(ref.bucket)}/{_path(ref.key)}"
-        return Call(url, method, stamped({**headers, **pin}), taken=(416,))
+        return StorageRequest(url, method, stamped({**headers, **pin}), taken=(416,))
 
     def _page(
         self, bucket: str, place: str, most: int | None, taken: tuple[int, ...]
@@ -114,7 +114,7 @@ class Handler(HttpStorage):
         asked = {"restype": "container", "comp": "list", "maxresults": str(size)}
         query = urlencode({**asked, "marker": place} if place else asked)
         url = f"{self._container(bucket)}?{query}"
-        return self.api.ask(Call(url, headers=stamped({}), taken=taken), bucket)
+        return self.api.ask(StorageRequest(url, headers=stamped({}), taken=taken), bucket)
 
     def _nothing(self, ref: ObjectRef) -> HttpStream:
         """An empty range, which the store refuses: the blob is only looked at."""
@@ -128,7 +128,7 @@ def _path(key: str) -> str:
     backslash for a slash: asking for such a name would find another blob."""
     segments = key.split("/")
     if {".", ".."} & set(segments) or "\\" in key:
-        raise bad_key(Text("it holds a step (. or ..) or a backslash", "含有 .、.. 或反斜杠"))
+        raise bad_key(Localized("it holds a step (. or ..) or a backslash", "含有 .、.. 或反斜杠"))
     return "/".join(in_path(one) if one else "" for one in segments) or in_path(key)
 
 

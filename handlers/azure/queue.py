@@ -15,7 +15,7 @@ from relay.handlers.azure.xml import read_xml, text_in
 from relay.outbound.credentials import Credential
 from relay.sources.contract import QueueMessage
 from relay.sources.errors import not_deleted
-from relay.sources.rest import Call, HttpApi
+from relay.sources.rest import HttpApi, StorageRequest
 
 BATCH = 32
 """Messages in one call: as many as the queue gives."""
@@ -73,5 +73,5 @@ class StorageQueue:
         self._closed.set()
         self._api.close()
 
-    def _call(self, rest: str, method: str = "GET", taken: tuple[int, ...] = ()) -> Call:
-        return Call(f"{self._url}{rest}", method, stamped({}), timeout=30, taken=taken)
+    def _call(self, rest: str, method: str = "GET", taken: tuple[int, ...] = ()) -> StorageRequest:
+        return StorageRequest(f"{self._url}{rest}", method, stamped({}), timeout=30, taken=taken)

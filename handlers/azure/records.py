@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from relay.errors import Unreadable
-from relay.model import Event, ObjectRef, Text
+from relay.model import Event, Localized, ObjectRef
 from relay.sources.fields import count_or_none, text, text_or_none, time_or_none, wrong
 
 CREATED = "Microsoft.Storage.BlobCreated"
@@ -73,7 +73,7 @@ def _identity(etag: str | None, sequencer: str | None, time: datetime | None) ->
         return f"etag:@{time.isoformat()}"
     raise Unreadable(
         "record.nameless_version",
-        Text(
+        Localized(
             "The event has no eTag, sequencer or time: one upload of the blob cannot be told from "
             "another",
             "事件中没有 eTag、sequencer 或时间：无法区分该 blob 的不同上传",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relay.model import Json, Text
+from relay.model import Json, Localized
 from relay.sources.setup.steps import (
-    Door,
+    SetupContext,
     Step,
     as_json,
     call,
@@ -24,7 +24,7 @@ from relay.sources.setup.terraform import Expression, joined, resource, secret
 BLOB_CREATED = "Microsoft.Storage.BlobCreated"
 
 
-def azure(door: Door) -> Iterator[Step]:
+def azure(door: SetupContext) -> Iterator[Step]:
     """An Event Grid subscription on the storage account."""
     if door.has("queue_url"):
         yield from _queue(door)
@@ -35,7 +35,7 @@ def azure(door: Door) -> Iterator[Step]:
     address = quoted(door.url) if entra else with_token(door)
     for bucket in door.buckets:
         yield command(
-            Text(
+            Localized(
                 f"Subscribe the hook to container {bucket}, while Relay runs and can be reached by "
                 "HTTPS: it answers the handshake. $STORAGE_ID is the id of the storage account "
                 "(az storage account show --query id)",
@@ -56,16 +56,16 @@ def azure(door: Door) -> Iterator[Step]:
             ),
         )
     yield as_json(
-        Text(
+        Localized(
             "The same as the body of its REST API (first container)",
             "其 REST API 的请求体（首个容器）",
         ),
         _azure_body(door, schema),
         "subscription.json",
     )
-    yield terraform(Text("As Terraform", "使用 Terraform"), _azure_terraform(door, schema))
+    yield terraform(Localized("As Terraform", "使用 Terraform"), _azure_terraform(door, schema))
     yield words(
-        Text(
+        Localized(
             "Event Grid tries for 24 hours, but what is answered 400 or 413 not again, and drops "
             "what it could not deliver: set a dead-letter destination, or scan_every. A token in "
             "an address should be of letters and digits only",
@@ -76,12 +76,12 @@ def azure(door: Door) -> Iterator[Step]:
     )
 
 
-def _queue(door: Door) -> Iterator[Step]:
+def _queue(door: SetupContext) -> Iterator[Step]:
     """Through the Storage queue that the source pulls from: nothing needs to reach Relay."""
     queue = door.text("queue_url").rpartition("/")[2]
     where = f'"$STORAGE_ID/queueservices/default/queues/{queue}"'
     yield command(
-        Text(
+        Localized(
             "The queue ($ACCOUNT: the storage account's name), and the container's events to it "
             "($STORAGE_ID: the account's id, az storage account show --query id)",
             "队列（$ACCOUNT 为存储账号名称）与写入队列的事件订阅（$STORAGE_ID 为存储账号资源 id）",
@@ -111,22 +111,22 @@ def _queue(door: Door) -> Iterator[Step]:
             "subject_filter": _subject_filter(door, bucket),
         }
         blocks.append(resource("azurerm_eventgrid_event_subscription", f"relay_{number}", body))
-    yield terraform(Text("As Terraform", "使用 Terraform"), joined(*blocks))
+    yield terraform(Localized("As Terraform", "使用 Terraform"), joined(*blocks))
 
 
-def _subject_filter(door: Door, bucket: str) -> Json:
+def _subject_filter(door: SetupContext, bucket: str) -> Json:
     subject = _subject(door, bucket)
     ends = {"subject_ends_with": subject["ends"]} if subject["ends"] else {}
     return {"subject_begins_with": subject["begins"], **ends}
 
 
-def _subject(door: Door, bucket: str) -> dict[str, str]:
+def _subject(door: SetupContext, bucket: str) -> dict[str, str]:
     wanted = door.wanted(bucket)
     begin = f"/blobServices/default/containers/{bucket}/blobs/{wanted.prefix}"
     return {"begins": begin, "ends": wanted.suffix}
 
 
-def _subject_options(door: Door, bucket: str) -> list[str]:
+def _subject_options(door: SetupContext, bucket: str) -> list[str]:
     subject = _subject(door, bucket)
     options = [f"--subject-begins-with {quoted(subject['begins'])}"]
     if subject["ends"]:
@@ -135,11 +135,11 @@ def _subject_options(door: Door, bucket: str) -> list[str]:
     return options
 
 
-def _azure_name(door: Door, bucket: str) -> str:
+def _azure_name(door: SetupContext, bucket: str) -> str:
     return f"{door.name}-{bucket}"[:64].rstrip("-")
 
 
-def _entra(door: Door) -> tuple[str, ...]:
+def _entra(door: SetupContext) -> tuple[str, ...]:
     tenant, audience = door.settings.entra_tenant, door.settings.entra_audience
     if not (tenant and audience):
         return ()
@@ -149,7 +149,7 @@ def _entra(door: Door) -> tuple[str, ...]:
     )
 
 
-def _azure_body(door: Door, schema: str) -> Json:
+def _azure_body(door: SetupContext, schema: str) -> Json:
     subject = _subject(door, door.buckets[0])
     properties: Json = {"endpointUrl": f"{door.url}?token={door.shown('token')}"}
     if _entra(door):
@@ -172,7 +172,7 @@ def _azure_body(door: Door, schema: str) -> Json:
     }
 
 
-def _azure_terraform(door: Door, schema: str) -> str:
+def _azure_terraform(door: SetupContext, schema: str) -> str:
     address: Json = {"url": Expression(f'"{door.url}?token=${{var.hook_token}}"')}
     if _entra(door):
         address = {

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from relay.errors import ConfigError
 from relay.model import utc_now
 from relay.outbound.credentials import ask_machine, post_form
-from relay.outbound.token_cache import Clock, Fetched
+from relay.outbound.token_cache import Clock, ExpiringValue
 
 READ_STORAGE = "https://www.googleapis.com/auth/devstorage.read_only"
 PULL = "https://www.googleapis.com/auth/pubsub"
@@ -70,10 +70,10 @@ def read_key_file(path: Path, setting: str) -> AccountKey:
     return AccountKey(email, key_id, uri, key)
 
 
-def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], Fetched[str]]:
+def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], ExpiringValue[str]]:
     """Fetches tokens for a service account."""
 
-    def fetch() -> Fetched[str]:
+    def fetch() -> ExpiringValue[str]:
         now = int(clock().timestamp())
         claims = {
             "iss": key.email,
@@ -89,7 +89,7 @@ def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], 
     return fetch
 
 
-def by_machine(metadata_url: str, scope: str) -> Callable[[], Fetched[str]]:
+def by_machine(metadata_url: str, scope: str) -> Callable[[], ExpiringValue[str]]:
     """Fetches tokens of the service account that this machine runs as."""
     url = f"{metadata_url}{_TOKEN_PATH}?scopes={scope.replace(' ', ',')}"
     return lambda: ask_machine(url, {"Metadata-Flavor": "Google"}, "Google's metadata server")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import requests
 
 from relay.errors import RelayError
-from relay.model import Text
+from relay.model import Localized
 from relay.outbound.session import cleaned, retry_after
 from relay.sources.errors import busy, denied, gone, no_bucket, refused, superseded
 
@@ -44,7 +44,7 @@ def _code(answer: requests.Response) -> str:
     return cleaned(f"{answer.status_code} {reason}", 100)
 
 
-HINT = Text(
+HINT = Localized(
     "Check the source's credentials, their right to get and list objects (roles/"
     "storage.objectViewer; roles/pubsub.subscriber to pull), and this machine's clock. Without the "
     "right to list, Google answers so for a missing object too.",

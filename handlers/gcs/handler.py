@@ -21,15 +21,15 @@ from relay.handlers.gcs.queue import PubSubQueue
 from relay.handlers.gcs.records import events, named
 from relay.handlers.gcs.settings import GcsSettings, credential
 from relay.handlers.gcs.setup import gcs
-from relay.model import Event, ObjectInfo, ObjectRef, Text
+from relay.model import Event, Localized, ObjectInfo, ObjectRef
 from relay.sources import range_stream as ranged
 from relay.sources.contract import PAGE
 from relay.sources.errors import bad_bucket, goes_round, gone, no_bucket, not_understood, superseded
 from relay.sources.fields import count, text, time_or_none
 from relay.sources.http_storage import HttpStorage, HttpStream, moment, name_of, streamed
-from relay.sources.listing import Listed
-from relay.sources.rest import Call, in_path, read_json
-from relay.sources.setup.steps import Door, Step
+from relay.sources.listing import ListingPage
+from relay.sources.rest import StorageRequest, in_path, read_json
+from relay.sources.setup.steps import SetupContext, Step
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 _GENERATION = re.compile(r"[0-9]{1,19}")
@@ -62,7 +62,7 @@ class Handler(HttpStorage):
             return self._nothing(ref)
         wanted = ranged.asked(start, end)
         headers = {**_AS_STORED, "Range": wanted} if wanted else _AS_STORED
-        call = Call(self._object(ref, alt="media"), headers=headers, taken=(404, 416))
+        call = StorageRequest(self._object(ref, alt="media"), headers=headers, taken=(404, 416))
         answer = self.api.stream(call, name_of(ref))
         if answer.status_code == 416:
             return self._nothing(ref)
@@ -70,7 +70,7 @@ class Handler(HttpStorage):
             raise self._missing(ref)
         return streamed(answer, name_of(ref), (start, end), lambda size: _told(ref, answer, size))
 
-    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[Listed]:
+    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[ListingPage]:
         """By key; `place` is the key after which it goes on."""
         fields = "nextPageToken,items(name,generation,size,timeCreated)"
         where = {"startOffset": place} if place else {}
@@ -86,14 +86,14 @@ class Handler(HttpStorage):
             most = None if most is None else most - len(found)
             place = found[-1][0].key if found else place
             token = page.get("nextPageToken")
-            yield Listed(found, len(found), place if token else None)
+            yield ListingPage(found, len(found), place if token else None)
             if not token:
                 return
             if where.get("pageToken") == token:
                 raise goes_round(bucket)
             where = {"pageToken": token}
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return gcs(door)
 
     def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
@@ -120,7 +120,7 @@ class Handler(HttpStorage):
         return f"{self._bucket(ref.bucket)}/{in_path(ref.key)}?{urlencode(query)}"
 
     def _page(self, bucket: str, query: Mapping[str, str]) -> dict[str, Any]:
-        call = Call(f"{self._bucket(bucket)}?{urlencode(query)}", taken=(404,))
+        call = StorageRequest(f"{self._bucket(bucket)}?{urlencode(query)}", taken=(404,))
         answer = self.api.ask(call, bucket)
         if answer.status_code == 404:
             raise no_bucket(bucket, "404")
@@ -128,7 +128,7 @@ class Handler(HttpStorage):
 
     def _looked_up(self, ref: ObjectRef) -> ObjectInfo:
         """What the object's resource says, without its bytes."""
-        call = Call(self._object(ref, fields="generation,size,updated"), taken=(404,))
+        call = StorageRequest(self._object(ref, fields="generation,size,updated"), taken=(404,))
         answer = self.api.ask(call, name_of(ref))
         if answer.status_code == 404:
             raise self._missing(ref)
@@ -179,11 +179,11 @@ def _listed(bucket: str, resource: Any) -> tuple[ObjectRef, ObjectInfo]:
 def _unpacked(thing: str) -> PermanentFailure:
     return PermanentFailure(
         "storage.unpacked",
-        Text(
+        Localized(
             f"{thing} does not come as it is stored, but unpacked",
             f"{thing} 返回的不是存储的原样字节，而是解压后的内容",
         ),
-        Text(
+        Localized(
             "A proxy takes Accept-Encoding away; or upload it without Content-Encoding: gzip.",
             "代理去掉了 Accept-Encoding；或请在上传时不要设置 Content-Encoding: gzip。",
         ),

@@ -17,7 +17,7 @@ from relay.handlers.gcs.errors import HINT, refusal_of_place
 from relay.outbound.credentials import Credential
 from relay.sources.contract import QueueMessage
 from relay.sources.errors import SLOW, denied, not_understood
-from relay.sources.rest import LARGEST, Call, HttpApi, read_json
+from relay.sources.rest import LARGEST, HttpApi, StorageRequest, read_json
 
 BATCH = 50
 """Messages in one call: stored one after the other, they fit into the shortest ack deadline."""
@@ -81,7 +81,7 @@ class PubSubQueue:
         self._api.close()
 
     def _asked(self, method: str, body: Any, timeout: float = 30) -> Any:
-        call = Call(f"{self._url}:{method}", "POST", json=body, timeout=timeout)
+        call = StorageRequest(f"{self._url}:{method}", "POST", json=body, timeout=timeout)
         return self._api.ask(call, self._name)
 
     def _message(self, received: Mapping[str, Any]) -> QueueMessage:

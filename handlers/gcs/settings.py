@@ -11,7 +11,7 @@ from relay.config.load import SourceSettings
 from relay.config.senders import Secret
 from relay.handlers.gcs.auth import PULL, READ_STORAGE, by_key, by_machine, read_key_file
 from relay.outbound.credentials import Anonymous, Bearer, Credential
-from relay.outbound.token_cache import Fetched
+from relay.outbound.token_cache import ExpiringValue
 from relay.sources.http_storage import Address, HttpSettings
 
 
@@ -56,7 +56,7 @@ def credential(name: str, settings: GcsSettings) -> Credential:
         return Anonymous()
     if settings.access_token:
         token = settings.access_token.get_secret_value()
-        return Bearer(lambda: Fetched(token))
+        return Bearer(lambda: ExpiringValue(token))
     if settings.credentials_file:
         setting = f"sources.{name}.credentials_file"
         return Bearer(by_key(read_key_file(settings.credentials_file, setting), scope))

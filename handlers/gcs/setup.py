@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relay.model import Json, Text
-from relay.sources.setup.steps import Door, Step, call, command, quoted, terraform, words
+from relay.model import Json, Localized
+from relay.sources.setup.steps import SetupContext, Step, call, command, quoted, terraform, words
 from relay.sources.setup.terraform import Expression, joined, resource
 
 
-def gcs(door: Door) -> Iterator[Step]:
+def gcs(door: SetupContext) -> Iterator[Step]:
     """Pub/Sub, pulled where the source names a subscription, else pushed to the hook."""
     topic = quoted(door.name)
     yield command(
-        Text(
+        Localized(
             "Have the buckets tell a topic (made if it is not there; done twice it tells twice). "
             "Filters are by prefix only",
             "让存储桶通知主题（不存在时自动创建；重复执行会重复通知）。只支持前缀过滤",
@@ -34,7 +34,7 @@ def gcs(door: Door) -> Iterator[Step]:
     )
     yield from _pull(door) if door.has("subscription") else _push(door)
     yield words(
-        Text(
+        Localized(
             "Cloud Storage's service agent needs roles/pubsub.publisher on the topic: gcloud "
             "grants it, Terraform does not",
             "Cloud Storage 服务代理需对主题拥有 roles/pubsub.publisher: gcloud 会授予，"
@@ -43,10 +43,10 @@ def gcs(door: Door) -> Iterator[Step]:
     )
 
 
-def _pull(door: Door) -> Iterator[Step]:
+def _pull(door: SetupContext) -> Iterator[Step]:
     name = door.text("subscription")
     yield command(
-        Text(
+        Localized(
             "The subscription that Relay pulls. Its account needs roles/pubsub.subscriber on it "
             "($ACCOUNT: its e-mail)",
             "供 Relay 拉取的订阅。其账号需要 roles/pubsub.subscriber（$ACCOUNT 为账号邮箱）",
@@ -67,11 +67,11 @@ def _pull(door: Door) -> Iterator[Step]:
     yield _terraform(door, {"name": name.rpartition("/")[2], "ack_deadline_seconds": 60})
 
 
-def _push(door: Door) -> Iterator[Step]:
+def _push(door: SetupContext) -> Iterator[Step]:
     account = door.settings.oidc_email or "relay-push@PROJECT_ID.iam.gserviceaccount.com"
     audience = door.settings.oidc_audience or door.url
     yield command(
-        Text(
+        Localized(
             "Push to the hook, with a token of the service account's that Relay checks. Pub/Sub's "
             "own service agent needs roles/iam.serviceAccountTokenCreator on that account",
             "推送到 hook，附带由 Relay 校验的服务账号令牌。Pub/Sub 服务代理需对该账号拥有 "
@@ -95,13 +95,13 @@ def _push(door: Door) -> Iterator[Step]:
     subscription = {"name": door.name, "ack_deadline_seconds": 30, "push_config": push}
     if not door.settings.oidc_email:
         yield Step(
-            Text("In relay.toml, so that the token is checked", "写入 relay.toml 以校验令牌"),
+            Localized("In relay.toml, so that the token is checked", "写入 relay.toml 以校验令牌"),
             "toml",
             f'[sources.{door.source}]\noidc_audience = "{audience}"\noidc_email = "{account}"\n',
         )
     yield _terraform(door, subscription)
     yield words(
-        Text(
+        Localized(
             "Where Google cannot reach Relay, set subscription instead, and Relay pulls. Eventarc "
             'with Cloud Run works too ("cloudevents" in accept)',
             "若 Google 无法访问 Relay，请设置 subscription 由 Relay 拉取。"
@@ -110,12 +110,12 @@ def _push(door: Door) -> Iterator[Step]:
     )
 
 
-def _prefix(door: Door, bucket: str) -> tuple[str, ...]:
+def _prefix(door: SetupContext, bucket: str) -> tuple[str, ...]:
     prefix = door.wanted(bucket).prefix
     return (f"--object-prefix={quoted(prefix)}",) if prefix else ()
 
 
-def _terraform(door: Door, subscription: Json) -> Step:
+def _terraform(door: SetupContext, subscription: Json) -> Step:
     topic = Expression("google_pubsub_topic.relay.id")
     blocks = [resource("google_pubsub_topic", "relay", {"name": door.name})]
     for number, bucket in enumerate(door.buckets):
@@ -135,4 +135,4 @@ def _terraform(door: Door, subscription: Json) -> Step:
         "expiration_policy": {"ttl": ""},
     }
     blocks.append(resource("google_pubsub_subscription", "relay", body))
-    return terraform(Text("As Terraform", "使用 Terraform"), joined(*blocks))
+    return terraform(Localized("As Terraform", "使用 Terraform"), joined(*blocks))

@@ -25,10 +25,10 @@ from relay.errors import (
 )
 from relay.handlers.local.folder import File, file_at, open_inside, path_of, walk
 from relay.handlers.local.watch import FolderWatch
-from relay.model import Event, ObjectInfo, ObjectRef, Place, Text
+from relay.model import Event, Localized, ObjectInfo, ObjectRef, ScanCursor
 from relay.sources.contract import PAGE, Queue, ScanPage, StorageHandler
 from relay.sources.fields import count, text
-from relay.sources.setup.steps import Door, Step, local
+from relay.sources.setup.steps import SetupContext, Step, local
 
 
 class FolderSettings(SourceSettings):
@@ -91,13 +91,14 @@ class Handler(StorageHandler):
         if text(record, "bucket") != self.name:
             raise Unreadable(
                 "record.other_bucket",
-                Text("The record is of another folder", "该记录属于另一个文件夹"),
+                Localized("The record is of another folder", "该记录属于另一个文件夹"),
             )
         numbers = (count(record, name) for name in ("inode", "size", "modified", "changed"))
         file = File(text(record, "key"), *numbers)
         if path_of(file.key) is None:
             raise Unreadable(
-                "record.key", Text("The key is no path below the folder", "key 不是文件夹内的路径")
+                "record.key",
+                Localized("The key is no path below the folder", "key 不是文件夹内的路径"),
             )
         yield self._event(file, "file")
 
@@ -107,8 +108,8 @@ class Handler(StorageHandler):
         if path is None or ref.bucket != self.name:
             raise PermanentFailure(
                 "local.leads_out",
-                Text(f"{ref.key} is not in the folder", f"{ref.key} 不在该文件夹内"),
-                Text(
+                Localized(f"{ref.key} is not in the folder", f"{ref.key} 不在该文件夹内"),
+                Localized(
                     "A key is a path below the folder, without . or .. in it.",
                     "key 应为文件夹内的路径，不含 . 或 ..。",
                 ),
@@ -129,7 +130,10 @@ class Handler(StorageHandler):
         return (event for page in self.scan_pages(since) for event in page.events)
 
     def scan_pages(
-        self, since: datetime | None = None, after: Place | None = None, most: int | None = None
+        self,
+        since: datetime | None = None,
+        after: ScanCursor | None = None,
+        most: int | None = None,
     ) -> Iterator[ScanPage]:
         """The same, page by page."""
         earliest = 0 if since is None else int(since.timestamp() * 10**9)
@@ -156,7 +160,7 @@ class Handler(StorageHandler):
             self.name, self.settings.folder.resolve(), self.settings.settle.total_seconds()
         )
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return local(door)
 
     def ready(self) -> str:
@@ -183,31 +187,33 @@ def _info(file: File) -> ObjectInfo:
 def _superseded(key: str) -> Superseded:
     return Superseded(
         "object.superseded",
-        Text(f"{key} changed since it was announced", f"{key} 在通知之后已被更改"),
+        Localized(f"{key} changed since it was announced", f"{key} 在通知之后已被更改"),
     )
 
 
 def _translate(error: OSError, key: str) -> RelayError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-        return Gone("object.gone", Text(f"{key} is not there any more", f"{key} 已不存在"))
+        return Gone("object.gone", Localized(f"{key} is not there any more", f"{key} 已不存在"))
     if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
         return PermanentFailure(
             "local.no_file",
-            Text(f"{key} is no regular file", f"{key} 不是普通文件"),
-            Text(
+            Localized(f"{key} is no regular file", f"{key} 不是普通文件"),
+            Localized(
                 "Links are not followed: put the file itself there.", "不跟随链接：请放入文件本身。"
             ),
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return PermanentFailure(
             "local.denied",
-            Text(f"{key} may not be read", f"没有读取 {key} 的权限"),
-            Text(
+            Localized(f"{key} may not be read", f"没有读取 {key} 的权限"),
+            Localized(
                 "Let Relay's user read it, then retrigger.", "请授予 Relay 用户读取权限后重新触发。"
             ),
         )
     return TemporaryFailure(
         "local.unreadable",
-        Text(f"{key} cannot be read ({error.strerror})", f"无法读取 {key} ({error.strerror})"),
-        Text("Relay tries again; check the disk or the mount.", "Relay 会重试；请检查磁盘或挂载。"),
+        Localized(f"{key} cannot be read ({error.strerror})", f"无法读取 {key} ({error.strerror})"),
+        Localized(
+            "Relay tries again; check the disk or the mount.", "Relay 会重试；请检查磁盘或挂载。"
+        ),
     )

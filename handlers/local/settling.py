@@ -15,7 +15,7 @@ class _Candidate:
     seen: File | None = None
 
 
-class Candidates:
+class SettlingFiles:
     """Files that something happened to. Times in seconds, of one clock that never steps back."""
 
     def __init__(self, settle: float) -> None:

@@ -29,8 +29,8 @@ from watchdog.observers.api import BaseObserver
 
 from relay.errors import TemporaryFailure
 from relay.handlers.local.folder import File, key_of, look, walk
-from relay.handlers.local.settling import Candidates
-from relay.model import Text
+from relay.handlers.local.settling import SettlingFiles
+from relay.model import Localized
 from relay.sources.contract import QueueMessage
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class FolderWatch:
         self._source = source
         self._folder = folder
         self._settle = settle
-        self._candidates = Candidates(settle)
+        self._candidates = SettlingFiles(settle)
         self._received: dict[str, QueueMessage] = {}
         self._burst = _queue_limit() // 4  # an event of ours may stand for two of the kernel's
         self._walked = time.time_ns()
@@ -145,11 +145,11 @@ class FolderWatch:
         except OSError as error:
             raise TemporaryFailure(
                 "local.no_folder",
-                Text(
+                Localized(
                     f"The folder of sources.{self._source} is not there",
                     f"sources.{self._source} 的文件夹不存在",
                 ),
-                Text(
+                Localized(
                     "Create or mount it; Relay keeps looking.", "请创建或挂载；Relay 会继续检查。"
                 ),
             ) from error

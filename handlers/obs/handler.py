@@ -26,7 +26,7 @@ from relay.sources.s3.records import (
 )
 from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
 from relay.sources.s3.storage import S3Storage
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 TYPE = "obs:dwr:"
 """How the types of EventGrid's events about objects begin; their letters' case is mixed."""
@@ -75,7 +75,7 @@ class Handler(S3Storage):
         identity = identity_of(ref, time, upload=_upload(said, ref, upload, order))
         yield Event(ref, identity, name, time, order)
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return obs(door)
 
 

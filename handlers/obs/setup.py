@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relay.model import Json, Text
+from relay.model import Json, Localized
 from relay.sources.setup.steps import (
-    Door,
     Filter,
+    SetupContext,
     Step,
     as_json,
     call,
@@ -24,7 +24,7 @@ from relay.sources.setup.terraform import Expression, encoded, joined, resource,
 CREATED = ("PUT", "POST", "COPY", "CompleteMultipartUpload")
 
 
-def obs(door: Door) -> Iterator[Step]:
+def obs(door: SetupContext) -> Iterator[Step]:
     """By SMN where its topics are named, by EventGrid where only that is taken, else both ways."""
     named = bool(door.settings.smn_topic_urns)
     if door.takes("smn"):
@@ -32,7 +32,7 @@ def obs(door: Door) -> Iterator[Step]:
     if door.takes("eventgrid") and not named:
         yield from _eventgrid(door)
     yield words(
-        Text(
+        Localized(
             "SMN tries six times more, then drops the message silently, and EventGrid drops too: "
             "set scan_every",
             "SMN 重试六次后静默丢弃，EventGrid 也会丢弃：请设置 scan_every",
@@ -40,12 +40,12 @@ def obs(door: Door) -> Iterator[Step]:
     )
 
 
-def _smn(door: Door) -> Iterator[Step]:
+def _smn(door: SetupContext) -> Iterator[Step]:
     urns = door.settings.smn_topic_urns
     urn = urns[0] if urns else f"urn:smn:{_region(door)}:PROJECT_ID:{door.name}"
     name = urn.rpartition(":")[2]
     yield command(
-        Text("By SMN: make the topic; the answer names its URN", "使用 SMN: 创建主题"),
+        Localized("By SMN: make the topic; the answer names its URN", "使用 SMN: 创建主题"),
         call(
             "hcloud SMN CreateTopic",
             f"--cli-region={_region(door)}",
@@ -55,14 +55,14 @@ def _smn(door: Door) -> Iterator[Step]:
     )
     if not urns:
         yield words(
-            Text(
+            Localized(
                 f"Put the URN into smn_topic_urns of [sources.{door.source}] and restart Relay: "
                 "topics that are not named there are refused",
                 f"将该 URN 写入 [sources.{door.source}] 的 smn_topic_urns 并重启 Relay",
             )
         )
     yield command(
-        Text(
+        Localized(
             "Subscribe the hook while Relay runs and can be reached: it confirms by itself. SMN "
             "signs, so no token is needed",
             "在 Relay 运行且可访问时订阅：它会自动确认。SMN 自带签名，无需 token",
@@ -76,7 +76,7 @@ def _smn(door: Door) -> Iterator[Step]:
         ),
     )
     yield terraform(
-        Text(
+        Localized(
             "Both as Terraform, with leave for OBS to publish",
             "或使用 Terraform（含 OBS 发布权限）",
         ),
@@ -101,9 +101,9 @@ def _smn(door: Door) -> Iterator[Step]:
         yield words(_console(bucket, urn, door.wanted(bucket)))
 
 
-def _console(bucket: str, urn: str, wanted: Filter) -> Text:
+def _console(bucket: str, urn: str, wanted: Filter) -> Localized:
     filters = f"prefix {wanted.prefix or '(none)'}, suffix {wanted.suffix or '(none)'}"
-    return Text(
+    return Localized(
         f"In OBS Console, bucket {bucket}: Event Notification > Create; topic {urn}, event "
         f"ObjectCreated, {filters}. The topic's policy must let OBS publish",
         f"在 OBS 控制台的存储桶 {bucket} 中：事件通知 > 创建；主题 {urn}，事件 ObjectCreated，"
@@ -111,9 +111,9 @@ def _console(bucket: str, urn: str, wanted: Filter) -> Text:
     )
 
 
-def _eventgrid(door: Door) -> Iterator[Step]:
+def _eventgrid(door: SetupContext) -> Iterator[Step]:
     yield as_json(
-        Text(
+        Localized(
             "By EventGrid: the subscription, on the default channel, for its API's POST "
             "/v1/PROJECT_ID/subscriptions. It does not sign: the token is in the address",
             "使用 EventGrid: 在 default 通道上的订阅（EventGrid API）。"
@@ -134,9 +134,9 @@ def _eventgrid(door: Door) -> Iterator[Step]:
         },
         "subscription.json",
     )
-    yield terraform(Text("As Terraform", "使用 Terraform"), _grid_terraform(door))
+    yield terraform(Localized("As Terraform", "使用 Terraform"), _grid_terraform(door))
     yield words(
-        Text(
+        Localized(
             "A token in an address should be of letters and digits only; give the target a "
             "dead-letter queue",
             "地址中的 token 应只含字母与数字；建议为目标配置死信队列",
@@ -144,7 +144,7 @@ def _eventgrid(door: Door) -> Iterator[Step]:
     )
 
 
-def _grid_source(door: Door, bucket: str) -> Json:
+def _grid_source(door: SetupContext, bucket: str) -> Json:
     return {
         "name": "HC.OBS.DWR",
         "provider_type": "OFFICIAL",
@@ -165,7 +165,7 @@ def _grid_filter(bucket: str, wanted: Filter) -> Json:
     return {**made, "subject": {"and": subject}} if subject else made
 
 
-def _grid_terraform(door: Door) -> str:
+def _grid_terraform(door: SetupContext) -> str:
     sources = [
         {
             "name": "HC.OBS.DWR",
@@ -195,6 +195,6 @@ def _grid_terraform(door: Door) -> str:
     )
 
 
-def _region(door: Door) -> str:
+def _region(door: SetupContext) -> str:
     urns = door.settings.smn_topic_urns
     return urns[0].split(":")[2] if urns else door.text("region", "cn-north-4")

@@ -20,7 +20,7 @@ from relay.sources.s3.records import as_it_stands, identity_of, unquoted
 from relay.sources.s3.settings import CloudStoreSettings, accepts
 from relay.sources.s3.storage import Address, S3Storage
 from relay.sources.setup.b2 import r2
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 CREATED = frozenset(("PutObject", "CopyObject", "CompleteMultipartUpload"))
 
@@ -94,7 +94,7 @@ class Handler(S3Storage):
                 queue.close()
         return ", ".join(filter(None, tried)) or None
 
-    def setup(self, door: Door) -> Iterator[Step]:
+    def setup(self, door: SetupContext) -> Iterator[Step]:
         return r2(door)
 
     def _queue(self) -> CloudflareQueue | None:

@@ -14,13 +14,13 @@ from typing import Any
 import requests
 
 from relay.errors import RelayError
-from relay.model import Text
+from relay.model import Localized
 from relay.outbound.credentials import Bearer
 from relay.outbound.session import cleaned, retry_after
-from relay.outbound.token_cache import Fetched
+from relay.outbound.token_cache import ExpiringValue
 from relay.sources.contract import QueueMessage
 from relay.sources.errors import busy, denied, no_bucket, not_deleted, not_understood, refused
-from relay.sources.rest import Call, HttpApi, read_json
+from relay.sources.rest import HttpApi, StorageRequest, read_json
 
 BATCH = 50
 """Messages in one call, of 100 at most: at their longest, these fit into an answer that we read."""
@@ -45,13 +45,13 @@ class CloudflareQueue:
     def __init__(self, source: str, url: str, token: str) -> None:
         self._url = url
         self._name = f"sources.{source}.queue_id"
-        self._api = HttpApi(Bearer(lambda: Fetched(token)), _refusal)
+        self._api = HttpApi(Bearer(lambda: ExpiringValue(token)), _refusal)
         self._closed = threading.Event()
 
     def receive(self, wait: float) -> list[QueueMessage]:
         """Up to 50 messages; when there are none, waits a little before it says so."""
         wanted = {"batch_size": BATCH, "visibility_timeout_ms": HIDDEN * 1000}
-        found = self._asked(Call(f"{self._url}/messages/pull", "POST", json=wanted))
+        found = self._asked(StorageRequest(f"{self._url}/messages/pull", "POST", json=wanted))
         listed = found.get("messages") if isinstance(found, Mapping) else found
         if not isinstance(listed, list | None):
             raise not_understood(self._name, "200")
@@ -65,7 +65,9 @@ class CloudflareQueue:
         left, lost = iter(messages), 0
         while batch := list(islice(left, BATCH)):
             acks = [{"lease_id": message.receipt} for message in batch]
-            told = self._asked(Call(f"{self._url}/messages/ack", "POST", json={"acks": acks}))
+            told = self._asked(
+                StorageRequest(f"{self._url}/messages/ack", "POST", json={"acks": acks})
+            )
             count = told.get("ackCount") if isinstance(told, Mapping) else None
             lost += max(len(batch) - count, 0) if isinstance(count, int) else 0
         if lost:
@@ -73,14 +75,14 @@ class CloudflareQueue:
 
     def check(self) -> str:
         """Asks for the queue, without taking a message."""
-        self._asked(Call(self._url))
+        self._asked(StorageRequest(self._url))
         return "knows the queue"
 
     def close(self) -> None:
         self._closed.set()
         self._api.close()
 
-    def _asked(self, call: Call) -> Any:
+    def _asked(self, call: StorageRequest) -> Any:
         """The result in an answer."""
         found = read_json(self._api.ask(call, self._name), self._name)
         if found.get("success") is False:
@@ -119,7 +121,7 @@ def _code(status: int, found: Any) -> str:
     return cleaned(f"{status} {told}".strip(), 150)
 
 
-_HINT = Text(
+_HINT = Localized(
     "Check account, queue_id and queue_token: the token needs the rights to read and write Queues, "
     "and the queue an HTTP pull consumer.",
     "请检查 account、queue_id 与 queue_token: token 需要 Queues 读写权限，队列需启用 HTTP pull。",

@@ -10,27 +10,27 @@ from datetime import datetime
 from relay.config.load import Settings
 from relay.delivery.plan import Planner
 from relay.intake.intake import Intake, Receipt
-from relay.intake.queue_poller import Puller
+from relay.intake.queue_poller import QueuePoller
 from relay.intake.scanner import silence
 from relay.ledger import Gate, NotFound
-from relay.model import Delivery, Event, Incoming, Json, Kind, ObjectRef, Road, Verdict
+from relay.model import Delivery, Event, Incoming, Json, Kind, ObjectRef, Origin, Verdict
 from relay.plugins import Plugins
 from relay.sources.contract import StorageHandler
 
 log = logging.getLogger(__name__)
 
 
-class Desk:
+class Operations:
     """The front desk of a relay; the API, the pages and the command line all come here."""
 
-    def __init__(self, plugins: Plugins, intake: Intake, puller: Puller) -> None:
+    def __init__(self, plugins: Plugins, intake: Intake, puller: QueuePoller) -> None:
         self.settings = intake.settings
-        self.store = intake.store
+        self.ledger = intake.ledger
         self.clock = intake.clock
         self.plugins = plugins
         self.intake = intake
         self.puller = puller
-        self.planner = Planner(self.settings, plugins, self.store, clock=self.clock)
+        self.planner = Planner(self.settings, plugins, self.ledger, clock=self.clock)
 
     def accept(self, incoming: Incoming) -> Receipt:
         """Takes a notification from a hook; see Intake.accept."""
@@ -52,14 +52,14 @@ class Desk:
         Returns the object's deliveries. Raises NotFound (source), Gone, and what opening raises.
         """
         event = self._event(source, ObjectRef(bucket, key, version))
-        [known] = self.store.known(source, [event])
+        [known] = self.ledger.intake.known(source, [event])
         if known is not None and (again := self._again(known)):
             return again
         body = json.dumps({"source": source, "bucket": bucket, "key": key, "version": version})
         now = self.clock()
-        incoming = Incoming(source, body.encode(), now, Road.SUBMISSION, method="", path="")
+        incoming = Incoming(source, body.encode(), now, Origin.SUBMISSION, method="", path="")
         receipt = self.intake.found(incoming, [event])
-        found = (self.store.delivery(one) for one in receipt.deliveries)
+        found = (self.ledger.history.delivery(one) for one in receipt.deliveries)
         return [delivery for delivery in found if delivery is not None]
 
     def retrigger(
@@ -72,7 +72,7 @@ class Desk:
         seen: int | None = None,
     ) -> Delivery:
         """Tries a delivery again; what may be said, and NotFound and Conflict: Store.retrigger."""
-        delivery = self.store.retrigger(
+        delivery = self.ledger.retriggers.retrigger(
             delivery_id, self.clock(), options=options, key=key, by=by, seen=seen
         )
         log.info("delivery retriggered", extra={"delivery": delivery.id, "by": delivery.by})
@@ -86,9 +86,12 @@ class Desk:
     def sources(self) -> list[Json]:
         """Every source with its last notification and event, what could not be read, and since
         when it has been silent while its objects change."""
-        came, events = self.store.last_notifications(), self.store.last_events()
-        unread, now = self.store.notification_counts(), self.clock()
-        silent = self.store.silences(now)
+        came, events = (
+            self.ledger.statistics.last_notifications(),
+            self.ledger.statistics.last_events(),
+        )
+        unread, now = self.ledger.statistics.notification_counts(), self.clock()
+        silent = self.ledger.scans.silences(now)
         return [
             {
                 "name": name,
@@ -105,24 +108,24 @@ class Desk:
 
     def targets(self) -> list[Json]:
         """How every target is doing; see target_states."""
-        return target_states(self.settings, self.store.gates(), self.clock())
+        return target_states(self.settings, self.ledger.destinations.all(), self.clock())
 
     def pause(self, target: str) -> Json:
         """Nothing is delivered to the target until it is resumed. Raises NotFound."""
         known_target(self.settings, target)
-        self.store.pause(Kind.IMPORT, target, self.clock())
+        self.ledger.destinations.pause(Kind.IMPORT, target, self.clock())
         return next(one for one in self.targets() if one["name"] == target)
 
     def resume(self, target: str) -> Json:
         """Ends a pause, and forgets that the target asked to wait or was down. NotFound."""
         known_target(self.settings, target)
-        self.store.resume(Kind.IMPORT, target)
+        self.ledger.destinations.resume(Kind.IMPORT, target)
         self.intake.wake()
         return next(one for one in self.targets() if one["name"] == target)
 
     def _again(self, event_id: str) -> list[Delivery]:
         """The routed deliveries of a known event, the finished ones made due again."""
-        routed = [one for one in self.store.event_deliveries(event_id) if one.destination]
+        routed = [one for one in self.ledger.history.event_deliveries(event_id) if one.destination]
         return [
             self.retrigger(one.id, by="submission") if one.state.finished else one for one in routed
         ]

@@ -6,43 +6,43 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from relay.app.operations import Desk
+from relay.app.operations import Operations
 from relay.channels import retrigger_links as links
 from relay.config.load import Settings
 from relay.delivery.deliver import Deliverer
-from relay.delivery.metrics import Meters
-from relay.delivery.retention_loop import Housekeeper
-from relay.delivery.wake_signal import Bell
+from relay.delivery.metrics import ProcessMetrics
+from relay.delivery.retention_loop import RetentionLoop
+from relay.delivery.wake_signal import WakeSignal
 from relay.delivery.worker import Worker
 from relay.intake.intake import Intake
-from relay.intake.queue_poller import Puller
-from relay.ledger import Store
+from relay.intake.queue_poller import QueuePoller
+from relay.ledger import Ledger
 from relay.model import utc_now
 from relay.outbound.fetch import Fetcher
 from relay.plugins import Plugins, build, outbound
 
 
-class House:
+class Relay:
     """Everything one process needs; whether a worker runs in it is for its caller to say."""
 
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        ledger: Ledger,
         plugins: Plugins,
         *,
         clock: Callable[[], datetime] = utc_now,
         fetcher: Fetcher | None = None,
     ) -> None:
         self.settings = settings
-        self.store = store
+        self.ledger = ledger
         self.plugins = plugins
-        self.bell = Bell()
-        self.meters = Meters()
+        self.bell = WakeSignal()
+        self.meters = ProcessMetrics()
         self.fetcher = fetcher or Fetcher(settings.outbound.allow_private)
         self.intake = Intake(
             settings,
-            store,
+            ledger,
             plugins.sources,
             clock=clock,
             wake=self.bell.ring,
@@ -50,25 +50,25 @@ class House:
         )
         self.worker = Worker(
             settings,
-            Deliverer(store, plugins, partial(links.signed, settings)),
+            Deliverer(ledger, plugins, partial(links.signed, settings)),
             clock=clock,
             bell=self.bell,
             meters=self.meters,
         )
-        self.puller = Puller(self.intake, clock=clock)
-        self.housekeeper = Housekeeper(settings, store, clock=clock)
-        self.desk = Desk(plugins, self.intake, self.puller)
+        self.puller = QueuePoller(self.intake, clock=clock)
+        self.housekeeper = RetentionLoop(settings, ledger, clock=clock)
+        self.desk = Operations(plugins, self.intake, self.puller)
 
     @classmethod
-    def open(cls, settings: Settings) -> House:
+    def open(cls, settings: Settings) -> Relay:
         """Opens the ledger, brings it to the newest version, and makes every plug-in.
 
         Raises ConfigError and StoreUnavailable.
         """
         plugins = build(settings, outbound(settings))
-        store = Store.open(settings.database.url)
-        store.migrate()
-        return cls(settings, store, plugins)
+        ledger = Ledger.open(settings.database.url)
+        ledger.administration.migrate()
+        return cls(settings, ledger, plugins)
 
     def start_worker(self) -> None:
         """Starts claiming, pulling and scanning."""
@@ -92,4 +92,4 @@ class House:
     def close(self) -> None:
         self.plugins.close()
         self.fetcher.close()
-        self.store.close()
+        self.ledger.close()

@@ -8,7 +8,7 @@ import sys
 from flask import Flask
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.config import load as settings
 from relay.config import redaction as logs
 from relay.web.app import create_app
@@ -23,7 +23,7 @@ def create() -> Flask:
     path = settings.config_path(None, os.environ)
     chosen = settings.load(path, os.environ, loader.settings_class)
     logs.configure(sys.stderr, secrets=settings.secrets(chosen))
-    house = House.open(chosen)
-    app = create_app(chosen, house.store, house.desk, meters=house.meters)
+    house = Relay.open(chosen)
+    app = create_app(chosen, house.ledger, house.desk, meters=house.meters)
     app.extensions["relay"] = house
     return app

@@ -8,10 +8,10 @@ from contextlib import closing
 from relay.archive.digest import CodeDigest
 from relay.archive.inflate import CHUNK, unpacked
 from relay.archive.inspect import ArchiveReport
-from relay.archive.resume import Open, Resuming
-from relay.archive.stream_check import Check
+from relay.archive.resume import Open, ResumingReader
+from relay.archive.stream_check import StreamVerifier
 from relay.errors import PermanentFailure
-from relay.model import Text
+from relay.model import Localized
 
 DIGEST_UP_TO = 50 * 1024 * 1024
 """Bytes up to which an archive (SHA-256) and its code file (SHA-512) are digested in every pass,
@@ -52,8 +52,8 @@ class CheckedArchive:
         self._refuse()
         summed = self.size <= self.digest_up_to
         digested = (self.code_size or 0) <= self.digest_up_to
-        with closing(Check(self.report, summed=summed, digested=digested)) as check:
-            for chunk in Resuming(self._open, self.size, 0, self.size).chunks(CHUNK):
+        with closing(StreamVerifier(self.report, summed=summed, digested=digested)) as check:
+            for chunk in ResumingReader(self._open, self.size, 0, self.size).chunks(CHUNK):
                 check.feed(chunk)
                 if check.complete:
                     self._conclude(check)
@@ -69,7 +69,7 @@ class CheckedArchive:
         code = export.code if export else None
         if code is None or code.data is None:
             raise _no_code()
-        source = Resuming(self._open, self.size, code.data, code.data + code.compressed)
+        source = ResumingReader(self._open, self.size, code.data, code.data + code.compressed)
         with closing(CodeDigest(code.size)) as digest:
             for piece in unpacked(code, source.chunks(CHUNK)):
                 digest.update(piece)
@@ -93,7 +93,7 @@ class CheckedArchive:
         """The SHA-512 (hex) of the code file if some pass computed it; reads nothing."""
         return self._code_digest
 
-    def _conclude(self, check: Check) -> None:
+    def _conclude(self, check: StreamVerifier) -> None:
         self.sha256 = check.sha256
         self._code_digest = check.code_digest or self._code_digest
 
@@ -105,8 +105,10 @@ class CheckedArchive:
 def _no_code() -> PermanentFailure:
     return PermanentFailure(
         "export.no_code",
-        Text("The archive has no code file to update with", "压缩包中没有可用于更新的代码文件"),
-        Text(
+        Localized(
+            "The archive has no code file to update with", "压缩包中没有可用于更新的代码文件"
+        ),
+        Localized(
             "Only an exported function can replace one. Upload an export, or choose another name.",
             "只有导出的函数包才能用于覆盖更新。请上传导出包，或使用其他函数名。",
         ),

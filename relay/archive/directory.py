@@ -10,9 +10,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relay.archive.end_record import CENTRAL_SIGNATURE, LOCAL_SIGNATURE, End
+from relay.archive.end_record import CENTRAL_SIGNATURE, LOCAL_SIGNATURE, EndRecord
 from relay.archive.findings import Findings
-from relay.model import Text
+from relay.model import Localized
 
 CENTRAL = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
@@ -31,7 +31,7 @@ NEWEST_VERSION = 63
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ZipEntry:
     """One file or folder of the archive, as its directory describes it.
 
     `offset` is where its local header starts; `data` its first byte of data, None when the local
@@ -60,9 +60,9 @@ class Entry:
         return self.offset + LOCAL.size + self.compressed
 
 
-def read_directory(directory: bytes, end: End, found: Findings) -> tuple[Entry, ...]:
+def read_directory(directory: bytes, end: EndRecord, found: Findings) -> tuple[ZipEntry, ...]:
     """All entries in the order of the directory; stops where it is damaged."""
-    entries: list[Entry] = []
+    entries: list[ZipEntry] = []
     at = 0
     while len(entries) < end.entries:
         if directory[at : at + 4] != CENTRAL_SIGNATURE or at + CENTRAL.size > len(directory):
@@ -82,7 +82,7 @@ def read_directory(directory: bytes, end: End, found: Findings) -> tuple[Entry, 
     return tuple(entries)
 
 
-def _entry(fields: tuple[int, ...], rest: bytes, base: int, found: Findings) -> Entry:
+def _entry(fields: tuple[int, ...], rest: bytes, base: int, found: Findings) -> ZipEntry:
     flags, method, crc = fields[3], fields[4], fields[7]
     name_length, extra_length = fields[10], fields[11]
     raw = rest[:name_length]
@@ -101,13 +101,17 @@ def _entry(fields: tuple[int, ...], rest: bytes, base: int, found: Findings) -> 
     wide = _wide((fields[9], fields[8], fields[16]), extra)
     if wide is None:
         found.add(
-            "archive.zip64", name, detail=Text(f"sizes of {name!r:.80}", f"{name!r:.80} 的大小")
+            "archive.zip64",
+            name,
+            detail=Localized(f"sizes of {name!r:.80}", f"{name!r:.80} 的大小"),
         )
         wide = fields[9], fields[8], fields[16]
     size, compressed, offset = wide
     if fields[13] not in (0, 0xFFFF):
         found.add("archive.multi_disk")
-    return Entry(name, method, size, compressed, crc, flags, offset + base, mode=fields[15] >> 16)
+    return ZipEntry(
+        name, method, size, compressed, crc, flags, offset + base, mode=fields[15] >> 16
+    )
 
 
 def decoded(raw: bytes, flags: int) -> str:
@@ -163,24 +167,25 @@ def local_rest(header: bytes) -> int | None:
     return fields[9] + fields[10] if fields[0] == LOCAL_SIGNATURE else None
 
 
-def differences(entry: Entry, header: bytes, rest: bytes) -> Text | None:
+def differences(entry: ZipEntry, header: bytes, rest: bytes) -> Localized | None:
     """In which fields a local header (30 bytes, then name and extra) denies the directory."""
     _, _, flags, method, _, _, crc, compressed, size, name_length, _ = LOCAL.unpack(header)
     raw, extra = rest[:name_length], rest[name_length:]
     sizes = _wide((size, compressed), extra)
     later = bool(flags & DESCRIPTOR)
     differ = {
-        Text("name", "名称"): decoded(raw, flags) != entry.name or _second_name(extra, raw, flags),
-        Text("method", "压缩方法"): method != entry.method,
-        Text("flags", "标志"): bool((flags ^ entry.flags) & (ENCRYPTED | UTF8 | DESCRIPTOR)),
-        Text("CRC", "CRC"): crc != entry.crc and not (later and crc == 0),
-        Text("sizes", "大小"): not _sizes_fit(entry, sizes, later),
+        Localized("name", "名称"): decoded(raw, flags) != entry.name
+        or _second_name(extra, raw, flags),
+        Localized("method", "压缩方法"): method != entry.method,
+        Localized("flags", "标志"): bool((flags ^ entry.flags) & (ENCRYPTED | UTF8 | DESCRIPTOR)),
+        Localized("CRC", "CRC"): crc != entry.crc and not (later and crc == 0),
+        Localized("sizes", "大小"): not _sizes_fit(entry, sizes, later),
     }
     fields = [field for field, is_other in differ.items() if is_other]
-    return Text(*(", ".join(told) for told in zip(*fields, strict=True))) if fields else None
+    return Localized(*(", ".join(told) for told in zip(*fields, strict=True))) if fields else None
 
 
-def _sizes_fit(entry: Entry, sizes: tuple[int, ...] | None, later: bool) -> bool:
+def _sizes_fit(entry: ZipEntry, sizes: tuple[int, ...] | None, later: bool) -> bool:
     if sizes is None:
         return False
     return all(
@@ -189,7 +194,7 @@ def _sizes_fit(entry: Entry, sizes: tuple[int, ...] | None, later: bool) -> bool
     )
 
 
-def descriptor_fits(entry: Entry, record: bytes) -> bool:
+def descriptor_fits(entry: ZipEntry, record: bytes) -> bool:
     """Whether the record after the data (one of four lengths) says what the directory says."""
     if len(record) in (16, 24) and not record.startswith(_DESCRIPTOR_SIGNATURE):
         return False
@@ -199,4 +204,4 @@ def descriptor_fits(entry: Entry, record: bytes) -> bool:
 
 
 def _damaged(found: Findings, en: str, zh: str) -> None:
-    found.add("archive.directory", detail=Text(en, zh))
+    found.add("archive.directory", detail=Localized(en, zh))

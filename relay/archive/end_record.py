@@ -9,8 +9,8 @@ import struct
 from dataclasses import dataclass
 
 from relay.archive.findings import Findings
-from relay.archive.range_reader import Window
-from relay.model import Text
+from relay.archive.range_reader import RangeReader
+from relay.model import Localized
 
 END = struct.Struct("<4s4H2LH")
 END64 = struct.Struct("<4sQ2H2L4Q")
@@ -29,7 +29,7 @@ HEAD = 512
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class EndRecord:
     """What the end says. `directory` is where the directory really begins.
 
     `base` is added to all offsets: how many bytes lie before the archive.
@@ -54,7 +54,7 @@ class _Record:
     offset: int
 
 
-def find_end(window: Window, found: Findings) -> End | None:
+def find_end(window: RangeReader, found: Findings) -> EndRecord | None:
     """The end, or None when there is none to work with; what is wrong goes to `found`."""
     at, exact = _position(window)
     if at is None:
@@ -75,7 +75,7 @@ def find_end(window: Window, found: Findings) -> End | None:
     return end
 
 
-def _position(window: Window) -> tuple[int | None, bool]:
+def _position(window: RangeReader) -> tuple[int | None, bool]:
     """Where the end record is, and whether its comment reaches exactly to the last byte."""
     last = None
     for look in (FIRST_LOOK, LONGEST_END):
@@ -92,7 +92,7 @@ def _position(window: Window) -> tuple[int | None, bool]:
     return last, False
 
 
-def _tell_what_it_is(window: Window, found: Findings) -> None:
+def _tell_what_it_is(window: RangeReader, found: Findings) -> None:
     head = window.at(0, min(HEAD, window.size))
     if head.startswith(LOCAL_SIGNATURE):
         found.add("archive.truncated")
@@ -103,41 +103,41 @@ def _tell_what_it_is(window: Window, found: Findings) -> None:
 
 
 _KINDS = (
-    (b"\x1f\x8b", Text("a gzip file", "gzip 文件")),
-    (b"7z\xbc\xaf\x27\x1c", Text("a 7z archive", "7z 压缩包")),
-    (b"Rar!", Text("a RAR archive", "RAR 压缩包")),
-    (b"BZh", Text("a bzip2 file", "bzip2 文件")),
-    (b"\xfd7zXZ", Text("an xz file", "xz 文件")),
-    (b"\x28\xb5\x2f\xfd", Text("a zstd file", "zstd 文件")),
-    (b"%PDF", Text("a PDF", "PDF 文件")),
-    (b"\x7fELF", Text("a program", "可执行程序")),
-    (b"MZ", Text("a Windows program", "Windows 程序")),
-    (b"<?xml", Text("XML, perhaps a store's error answer", "XML，可能是存储返回的错误信息")),
-    (b"<", Text("a web page", "网页")),
-    (b"{", Text("JSON", "JSON 文本")),
+    (b"\x1f\x8b", Localized("a gzip file", "gzip 文件")),
+    (b"7z\xbc\xaf\x27\x1c", Localized("a 7z archive", "7z 压缩包")),
+    (b"Rar!", Localized("a RAR archive", "RAR 压缩包")),
+    (b"BZh", Localized("a bzip2 file", "bzip2 文件")),
+    (b"\xfd7zXZ", Localized("an xz file", "xz 文件")),
+    (b"\x28\xb5\x2f\xfd", Localized("a zstd file", "zstd 文件")),
+    (b"%PDF", Localized("a PDF", "PDF 文件")),
+    (b"\x7fELF", Localized("a program", "可执行程序")),
+    (b"MZ", Localized("a Windows program", "Windows 程序")),
+    (b"<?xml", Localized("XML, perhaps a store's error answer", "XML，可能是存储返回的错误信息")),
+    (b"<", Localized("a web page", "网页")),
+    (b"{", Localized("JSON", "JSON 文本")),
 )
 
 
-def _kind(head: bytes) -> Text:
+def _kind(head: bytes) -> Localized:
     for magic, kind in _KINDS:
         if head.lstrip().startswith(magic):
             return kind
     if head[257:262] == b"ustar":
-        return Text("a tar archive", "tar 归档")
+        return Localized("a tar archive", "tar 归档")
     if not head.strip(b"\0"):
-        return Text("nothing but zeros", "全零数据")
+        return Localized("nothing but zeros", "全零数据")
     if not any(byte < 9 or 13 < byte < 32 for byte in head):
-        return Text("text", "文本")
-    return Text("other binary content", "其他二进制内容")
+        return Localized("text", "文本")
+    return Localized("other binary content", "其他二进制内容")
 
 
-def _maybe_zip64(window: Window, record: _Record) -> bool:
+def _maybe_zip64(window: RangeReader, record: _Record) -> bool:
     at = record.start - LOCATOR.size
     located = at >= 0 and window.at(at, at + 4) == LOCATOR_SIGNATURE
     return located or 0xFFFFFFFF in (record.size, record.offset) or record.entries == 0xFFFF
 
 
-def _with_zip64(window: Window, short: _Record, found: Findings) -> _Record:
+def _with_zip64(window: RangeReader, short: _Record, found: Findings) -> _Record:
     locator = short.start - LOCATOR.size
     if locator < 0 or window.at(locator, locator + 4) != LOCATOR_SIGNATURE:
         if 0xFFFFFFFF in (short.size, short.offset):
@@ -154,7 +154,7 @@ def _with_zip64(window: Window, short: _Record, found: Findings) -> _Record:
     return record
 
 
-def _end64(window: Window, locator: int, offset: int) -> _Record | None:
+def _end64(window: RangeReader, locator: int, offset: int) -> _Record | None:
     """The record at `offset`, or right before the locator when `offset` does not count a prefix."""
     for at in (offset, locator - END64.size):
         if not 0 <= at <= locator - END64.size:
@@ -178,16 +178,16 @@ def _compare(short: _Record, record: _Record, found: Findings) -> None:
         _zip64(found, "the two ends name different numbers", "两个结尾记录的数值不同")
 
 
-def _placed(window: Window, record: _Record, found: Findings, exact: bool) -> End | None:
+def _placed(window: RangeReader, record: _Record, found: Findings, exact: bool) -> EndRecord | None:
     base = record.start - record.size - record.offset
     if base < 0:
         found.add(
             "archive.directory",
-            detail=Text("it would lie behind the archive's end", "其位置超出压缩包结尾"),
+            detail=Localized("it would lie behind the archive's end", "其位置超出压缩包结尾"),
         )
         return None
     if base and window.at(record.offset, record.offset + 4) == CENTRAL_SIGNATURE:
-        found.add("archive.gap", count=base, before=Text("the end", "结尾"))
+        found.add("archive.gap", count=base, before=Localized("the end", "结尾"))
         base = 0
     if base and not exact and window.at(0, 4) == LOCAL_SIGNATURE:
         # The end found belongs to a zip stored inside: the upload was cut after that.
@@ -195,10 +195,10 @@ def _placed(window: Window, record: _Record, found: Findings, exact: bool) -> En
         return None
     if base:
         found.add("archive.prefix", count=base)
-    return End(record.entries, record.offset + base, record.size, base)
+    return EndRecord(record.entries, record.offset + base, record.size, base)
 
 
-def _check_after(window: Window, stop: int, found: Findings) -> None:
+def _check_after(window: RangeReader, stop: int, found: Findings) -> None:
     if stop < window.size:
         found.add("archive.trailing", count=window.size - stop)
     elif stop > window.size:
@@ -206,4 +206,4 @@ def _check_after(window: Window, stop: int, found: Findings) -> None:
 
 
 def _zip64(found: Findings, en: str, zh: str) -> None:
-    found.add("archive.zip64", detail=Text(en, zh))
+    found.add("archive.zip64", detail=Localized(en, zh))

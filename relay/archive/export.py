@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay.archive.directory import Entry
+from relay.archive.directory import ZipEntry
 from relay.archive.export_texts import SAYINGS
 from relay.archive.findings import Finding, Findings, shown
 from relay.archive.strict_yaml import load
@@ -29,7 +29,7 @@ RUNTIMES = re.compile(
 MEMORY = frozenset((128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096))
 LONGEST_TIMEOUT = 259_200
 
-ReadEntry = Callable[[Entry], bytes]
+ReadEntry = Callable[[ZipEntry], bytes]
 """The whole content of a small entry, checked; PermanentFailure when it is damaged."""
 
 
@@ -44,17 +44,17 @@ class Export:
     function: str
     properties: Json
     yaml_name: str
-    code: Entry | None
+    code: ZipEntry | None
 
 
-def yaml_entries(entries: Sequence[Entry]) -> list[Entry]:
+def yaml_entries(entries: Sequence[ZipEntry]) -> list[ZipEntry]:
     """The entries that FunctionGraph takes for the configuration."""
     suffixes = (".yaml", ".yml")
     return [entry for entry in entries if entry.name.lower().endswith(suffixes)]
 
 
 def read_export(
-    entries: Sequence[Entry], read: ReadEntry, yaml_limit: int
+    entries: Sequence[ZipEntry], read: ReadEntry, yaml_limit: int
 ) -> tuple[Export | None, tuple[Finding, ...]]:
     """The export, as far as its shape allows, and what is wrong or odd with it.
 
@@ -75,7 +75,7 @@ def read_export(
 
 
 def _from_yaml(
-    entry: Entry, entries: Sequence[Entry], read: ReadEntry, found: Findings
+    entry: ZipEntry, entries: Sequence[ZipEntry], read: ReadEntry, found: Findings
 ) -> Export | None:
     try:
         document = load(read(entry).decode("utf-8-sig"))
@@ -126,11 +126,11 @@ def _properties(function: str, resource: Any, yaml: str, found: Findings) -> Jso
 
 def _code(
     properties: Mapping[str, Any],
-    entries: Sequence[Entry],
+    entries: Sequence[ZipEntry],
     yaml: str,
     found: Findings,
     function: str,
-) -> Entry | None:
+) -> ZipEntry | None:
     name = properties.get("CodeFileName")
     if not isinstance(name, str) or not name:
         if properties:

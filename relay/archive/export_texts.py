@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from relay.archive.texts import AGAIN, Saying
-from relay.model import Text
+from relay.archive.texts import AGAIN, FindingText
+from relay.model import Localized
 
-_YAML = Text(
+_YAML = Localized(
     "Take the YAML that the export wrote; only values may be changed in it.",
     "请使用导出时生成的 YAML，只修改其中的值。",
 )
-_NOTED = Text(
+_NOTED = Localized(
     "The lists known here may be older than the cloud's, so this is only noted.",
     "此处的列表可能比云端旧，因此仅作提示。",
 )
 
 
-def _error(en: str, zh: str, hint: Text = _YAML) -> Saying:
-    return Saying("error", Text(en, zh), hint)
+def _error(en: str, zh: str, hint: Localized = _YAML) -> FindingText:
+    return FindingText("error", Localized(en, zh), hint)
 
 
-def _note(en: str, zh: str) -> Saying:
-    return Saying("note", Text(en, zh), _NOTED)
+def _note(en: str, zh: str) -> FindingText:
+    return FindingText("note", Localized(en, zh), _NOTED)
 
 
-SAYINGS: dict[str, Saying] = {
+SAYINGS: dict[str, FindingText] = {
     "export.no_yaml": _error(
         "The archive has no YAML, so it is not a function's export",
         "压缩包中没有 YAML 文件，因此不是导出的函数包",
@@ -42,13 +42,13 @@ SAYINGS: dict[str, Saying] = {
     "export.template": _error(
         "{name} has no HcCrmTemplateVersion at its top", "{name} 顶层缺少 HcCrmTemplateVersion"
     ),
-    "export.template_version": Saying(
+    "export.template_version": FindingText(
         "warning",
-        Text(
+        Localized(
             "{name} says HcCrmTemplateVersion {version}; v1 is the one known",
             "{name} 的 HcCrmTemplateVersion 为 {version}，已知版本为 v1",
         ),
-        Text(
+        Localized(
             "The cloud may know more versions, so it is tried all the same.",
             "云端可能支持更多版本，因此仍会尝试导入。",
         ),

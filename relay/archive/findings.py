@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.archive.texts import SAYINGS, Level, Saying
+from relay.archive.texts import SAYINGS, FindingText, Level
 from relay.errors import PermanentFailure
-from relay.model import Text
+from relay.model import Localized
 
 MOST_OF_A_KIND = 10
 """How many findings of one code are told one by one; the rest are counted."""
@@ -26,8 +26,8 @@ class Finding:
 
     code: str
     level: Level
-    message: Text
-    hint: Text
+    message: Localized
+    hint: Localized
     where: str | None = None
 
     @property
@@ -38,7 +38,7 @@ class Finding:
 class Findings:
     """Collects findings; a hostile archive cannot make many of them."""
 
-    def __init__(self, sayings: Mapping[str, Saying] = SAYINGS) -> None:
+    def __init__(self, sayings: Mapping[str, FindingText] = SAYINGS) -> None:
         self._sayings = sayings
         self._told: list[Finding] = []
         self._count: Counter[str] = Counter()
@@ -64,7 +64,7 @@ class Findings:
     def _rest(self, code: str) -> Finding:
         more = self._count[code] - MOST_OF_A_KIND
         said = self._sayings[code]
-        message = Text(f"... and {more} more entries like these", f"……另有 {more} 个同类条目")
+        message = Localized(f"... and {more} more entries like these", f"……另有 {more} 个同类条目")
         return Finding(code, said.level, message, said.hint)
 
 
@@ -73,14 +73,16 @@ def refusal(code: str, name: str | None = None, **facts: object) -> PermanentFai
     return _finding(code, SAYINGS[code], name, facts).failure
 
 
-def _finding(code: str, said: Saying, name: str | None, facts: Mapping[str, object]) -> Finding:
+def _finding(
+    code: str, said: FindingText, name: str | None, facts: Mapping[str, object]
+) -> Finding:
     where = None if name is None else shown(name)
 
     def told(language: int) -> str:
-        chosen = {k: v[language] if isinstance(v, Text) else v for k, v in facts.items()}
+        chosen = {k: v[language] if isinstance(v, Localized) else v for k, v in facts.items()}
         return said.message[language].format(name=f'"{where}"', **chosen)
 
-    return Finding(code, said.level, Text(told(0), told(1)), said.hint, where)
+    return Finding(code, said.level, Localized(told(0), told(1)), said.hint, where)
 
 
 def shown(text: str, most: int = LONGEST_SHOWN) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from isal import igzip_lib, isal_zlib
 
 from relay.archive.digest import Piece
-from relay.archive.directory import Entry
+from relay.archive.directory import ZipEntry
 from relay.archive.findings import refusal
 
 CHUNK = 384 * 1024
@@ -19,7 +19,7 @@ _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  #
 class Unpacker:
     """The content of one entry, from its packed bytes; PermanentFailure where they are wrong."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: ZipEntry) -> None:
         self.entry = entry
         self.size = 0
         self._crc = 0
@@ -61,7 +61,7 @@ class Unpacker:
             raise refusal("archive.inflate", self.entry.name) from None
 
 
-def unpacked(entry: Entry, packed: Iterable[bytes]) -> Iterator[bytes]:
+def unpacked(entry: ZipEntry, packed: Iterable[bytes]) -> Iterator[bytes]:
     """The checked content of an entry; its last piece comes only after the verdict."""
     unpacker = Unpacker(entry)
     last = b""

@@ -9,17 +9,32 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from relay.archive.directory import ENCRYPTED, LOCAL, Entry, differences, local_rest, read_directory
-from relay.archive.end_record import End, find_end
+from relay.archive.directory import (
+    ENCRYPTED,
+    LOCAL,
+    ZipEntry,
+    differences,
+    local_rest,
+    read_directory,
+)
+from relay.archive.end_record import EndRecord, find_end
 from relay.archive.export import Export, read_export, yaml_entries
 from relay.archive.findings import Finding, Findings
 from relay.archive.inflate import unpacked
-from relay.archive.range_reader import ReadRange, Window
-from relay.archive.rules import Limits, check_entries
+from relay.archive.range_reader import RangeReader, ReadRange
+from relay.archive.rules import ArchiveLimits, check_entries
 
-__all__ = ["ArchiveReport", "Entry", "Export", "Finding", "Limits", "ReadRange", "inspect"]
+__all__ = [
+    "ArchiveLimits",
+    "ArchiveReport",
+    "Export",
+    "Finding",
+    "ReadRange",
+    "ZipEntry",
+    "inspect",
+]
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = ArchiveLimits()
 
 HEADER_READS = 8
 HEADER_BYTES = 512 * 1024
@@ -38,7 +53,7 @@ class ArchiveReport:
     """
 
     size: int
-    entries: tuple[Entry, ...]
+    entries: tuple[ZipEntry, ...]
     findings: tuple[Finding, ...]
     export: Export | None
     directory: int = 0
@@ -58,7 +73,7 @@ def _relaxed(finding: Finding) -> Finding:
     return replace(finding, level="warning") if about_shape else finding
 
 
-def inspect(size: int, read: ReadRange, *, limits: Limits = DEFAULT_LIMITS) -> ArchiveReport:
+def inspect(size: int, read: ReadRange, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveReport:
     """Looks at an archive of `size` bytes through range reads: its end, directory and YAML.
 
     Never reads the bodies, and at most a few hundred KB unless the directory itself is larger.
@@ -72,14 +87,14 @@ def inspect(size: int, read: ReadRange, *, limits: Limits = DEFAULT_LIMITS) -> A
     if size == 0:
         found.add("archive.empty_object")
         return ArchiveReport(0, (), found.told(), None)
-    window = Window(size, read)
+    window = RangeReader(size, read)
     end = find_end(window, found)
     if end is None or not _within(window, end, limits, found):
         return ArchiveReport(size, (), found.told(), None)
     return _report(window, end, limits, found)
 
 
-def _within(window: Window, end: End, limits: Limits, found: Findings) -> bool:
+def _within(window: RangeReader, end: EndRecord, limits: ArchiveLimits, found: Findings) -> bool:
     span = window.size - end.directory
     if end.entries > limits.entries:
         found.add("archive.too_many", count=end.entries, limit=limits.entries)
@@ -88,7 +103,9 @@ def _within(window: Window, end: End, limits: Limits, found: Findings) -> bool:
     return end.entries <= limits.entries and span <= limits.directory
 
 
-def _report(window: Window, end: End, limits: Limits, found: Findings) -> ArchiveReport:
+def _report(
+    window: RangeReader, end: EndRecord, limits: ArchiveLimits, found: Findings
+) -> ArchiveReport:
     tail = window.at(end.directory, window.size)
     look = _Look(window, end, found)
     entries = look.at_some(read_directory(tail[: end.directory_size], end, found))
@@ -103,7 +120,7 @@ def _report(window: Window, end: End, limits: Limits, found: Findings) -> Archiv
 
 
 def _export(
-    entries: tuple[Entry, ...], look: _Look, limits: Limits
+    entries: tuple[ZipEntry, ...], look: _Look, limits: ArchiveLimits
 ) -> tuple[Export | None, tuple[Finding, ...]]:
     candidates = yaml_entries(entries)
     if len(candidates) == 1 and not _readable(candidates[0]):
@@ -111,7 +128,7 @@ def _export(
     return read_export(entries, look.content, limits.yaml)
 
 
-def _readable(entry: Entry) -> bool:
+def _readable(entry: ZipEntry) -> bool:
     """Whether its content can be read at all; why not is among the findings already."""
     return entry.data is not None and not entry.flags & ENCRYPTED and entry.method in (0, 8)
 
@@ -119,13 +136,13 @@ def _readable(entry: Entry) -> bool:
 class _Look:
     """Looks at local headers, and at the content of small entries."""
 
-    def __init__(self, window: Window, end: End, found: Findings) -> None:
+    def __init__(self, window: RangeReader, end: EndRecord, found: Findings) -> None:
         self._window = window
         self._directory = end.directory
         self._found = found
-        self._seen: dict[int, Entry] = {}
+        self._seen: dict[int, ZipEntry] = {}
 
-    def at_some(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    def at_some(self, entries: tuple[ZipEntry, ...]) -> tuple[ZipEntry, ...]:
         """The entries, with their `data` where the local header was looked at."""
         first = yaml_entries(entries)[:1]
         rest = sorted(entries, key=lambda entry: entry.offset)[:FEW_ENTRIES]
@@ -136,13 +153,13 @@ class _Look:
             self.at(entry)
         return tuple(self._seen.get(id(entry), entry) for entry in entries)
 
-    def at(self, entry: Entry) -> Entry:
+    def at(self, entry: ZipEntry) -> ZipEntry:
         """The entry with its `data`; unchanged when it is not where the directory says."""
         if id(entry) not in self._seen:
             self._seen[id(entry)] = self._at(entry)
         return self._seen[id(entry)]
 
-    def _at(self, entry: Entry) -> Entry:
+    def _at(self, entry: ZipEntry) -> ZipEntry:
         start = entry.offset + LOCAL.size
         header = self._window.at(entry.offset, start) if start <= self._directory else b""
         length = local_rest(header) if len(header) == LOCAL.size else None
@@ -154,7 +171,7 @@ class _Look:
             self._found.add("archive.headers_differ", entry.name, fields=differ)
         return replace(entry, data=start + length)
 
-    def content(self, entry: Entry) -> bytes:
+    def content(self, entry: ZipEntry) -> bytes:
         """A small entry's whole content; PermanentFailure when it is damaged."""
         start = entry.data or 0
         return b"".join(unpacked(entry, [self._window.at(start, start + entry.compressed)]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from relay.errors import TemporaryFailure
-from relay.model import Text
+from relay.model import Localized
 
 ReadRange = Callable[[int, int], bytes]
 """read(start, end) -> exactly the archive's bytes [start, end)."""
@@ -14,7 +14,7 @@ LOOK_BACK = 22 + 0xFFFF
 """How far from the end a zip's end record may begin."""
 
 
-class Window:
+class RangeReader:
     """The bytes of an archive of `size` bytes, read where asked for and kept.
 
     Neighbours are read together: `ahead` bytes at least, as far as the archive goes. `reads` and
@@ -55,7 +55,7 @@ class Window:
         if len(piece) != stop - start:
             raise TemporaryFailure(
                 "object.cut",
-                Text(
+                Localized(
                     f"The store gave {len(piece)} bytes where {stop - start} were asked for",
                     f"请求 {stop - start} 字节，存储只返回了 {len(piece)} 字节",
                 ),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from relay.errors import Superseded, TemporaryFailure
-from relay.model import ObjectInfo, Text
+from relay.model import Localized, ObjectInfo
 
 
 class ByteStream(Protocol):
@@ -26,7 +26,7 @@ TRIES = 4
 """Opens without a whole new chunk in between, before giving up."""
 
 
-class Resuming:
+class ResumingReader:
     """The bytes [start, end) of an object of `size` bytes, in chunks of one length.
 
     Raises TemporaryFailure when it cannot go on, Superseded when the object is of another size
@@ -88,11 +88,11 @@ class Resuming:
         if more:
             raise TemporaryFailure(
                 "object.longer",
-                Text(
+                Localized(
                     f"The store gave more than the {self._size} bytes that it announced",
                     f"存储返回的数据超过其声明的 {self._size} 字节",
                 ),
-                Text("Relay tries again.", "Relay 会重试。"),
+                Localized("Relay tries again.", "Relay 会重试。"),
             )
 
     def _opened(self) -> ByteStream:
@@ -113,22 +113,22 @@ class Resuming:
 def _cut(at: int, size: int) -> TemporaryFailure:
     return TemporaryFailure(
         "object.cut",
-        Text(
+        Localized(
             f"The store ended the object after {at} of {size} bytes",
             f"存储在 {at}/{size} 字节处提前结束了传输",
         ),
-        Text("Relay tries again.", "Relay 会重试。"),
+        Localized("Relay tries again.", "Relay 会重试。"),
     )
 
 
 def _other_size(said: int, now: int) -> Superseded:
     return Superseded(
         "object.other_size",
-        Text(
+        Localized(
             f"The object has {now} bytes now; it had {said} when it was looked at",
             f"对象现为 {now} 字节，检查时为 {said} 字节",
         ),
-        Text(
+        Localized(
             "It was replaced in between; the newer upload has its own delivery.",
             "对象已被替换，新的上传会有自己的投递。",
         ),

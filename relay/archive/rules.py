@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from relay.archive.directory import DESCRIPTOR, DESCRIPTOR_SIZES, ENCRYPTED, PATCH, Entry
-from relay.archive.end_record import End
+from relay.archive.directory import DESCRIPTOR, DESCRIPTOR_SIZES, ENCRYPTED, PATCH, ZipEntry
+from relay.archive.end_record import EndRecord
 from relay.archive.findings import Findings, shown
-from relay.model import Text
+from relay.model import Localized
 
 MIB = 1024 * 1024
 STORED, DEFLATED = 0, 8
@@ -42,7 +42,7 @@ _DIRECTION = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\u061c]")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ArchiveLimits:
     """How much an archive may be; sizes in bytes.
 
     `entries` is FunctionGraph's own limit for dependency packages, `unpacked` its limit for code.
@@ -59,7 +59,9 @@ class Limits:
     yaml: int = MIB
 
 
-def check_entries(entries: Sequence[Entry], end: End, limits: Limits, found: Findings) -> None:
+def check_entries(
+    entries: Sequence[ZipEntry], end: EndRecord, limits: ArchiveLimits, found: Findings
+) -> None:
     """Everything that the directory and the local headers seen so far tell."""
     if not entries:
         found.add("archive.empty")
@@ -91,7 +93,7 @@ def _check_name(name: str, found: Findings) -> None:
             found.add(code, name)
 
 
-def _check_kind(entry: Entry, found: Findings) -> None:
+def _check_kind(entry: ZipEntry, found: Findings) -> None:
     kind = stat.S_IFMT(entry.mode)
     if kind == stat.S_IFLNK:
         found.add("archive.link", entry.name)
@@ -103,7 +105,7 @@ def _check_kind(entry: Entry, found: Findings) -> None:
         found.add("archive.file_and_folder", entry.name)
 
 
-def _check_packing(entry: Entry, limits: Limits, found: Findings) -> None:
+def _check_packing(entry: ZipEntry, limits: ArchiveLimits, found: Findings) -> None:
     if entry.flags & ENCRYPTED or entry.method == 99:
         found.add("archive.encrypted", entry.name)
     elif entry.method not in (STORED, DEFLATED) or entry.flags & PATCH:
@@ -114,13 +116,13 @@ def _check_packing(entry: Entry, limits: Limits, found: Findings) -> None:
         found.add("archive.bomb_ratio", entry.name, ratio=entry.size // entry.compressed)
 
 
-def _method(entry: Entry) -> Text | str:
+def _method(entry: ZipEntry) -> Localized | str:
     if entry.flags & PATCH:
-        return Text("a patch", "补丁")
-    return _METHODS.get(entry.method, Text(f"method {entry.method}", f"方法 {entry.method}"))
+        return Localized("a patch", "补丁")
+    return _METHODS.get(entry.method, Localized(f"method {entry.method}", f"方法 {entry.method}"))
 
 
-def _possible(entry: Entry) -> bool:
+def _possible(entry: ZipEntry) -> bool:
     if entry.method == STORED:
         return entry.size == entry.compressed
     return entry.size <= _DEFLATE_BEST * entry.compressed
@@ -163,7 +165,7 @@ def _path(name: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(name))
 
 
-def _check_places(entries: Sequence[Entry], end: End, found: Findings) -> None:
+def _check_places(entries: Sequence[ZipEntry], end: EndRecord, found: Findings) -> None:
     """Whether the entries lie one after the other, with nothing shared and nothing between."""
     placed = sorted(entries, key=lambda entry: entry.offset)
     if placed and placed[0].offset > end.base:
@@ -174,7 +176,7 @@ def _check_places(entries: Sequence[Entry], end: End, found: Findings) -> None:
         _check_place(placed[-1], end.directory, None, found)
 
 
-def _check_place(entry: Entry, limit: int, before: str | None, found: Findings) -> None:
+def _check_place(entry: ZipEntry, limit: int, before: str | None, found: Findings) -> None:
     if entry.least_end > limit:
         found.add("archive.overlap", entry.name)
     elif entry.data is None:
@@ -183,5 +185,5 @@ def _check_place(entry: Entry, limit: int, before: str | None, found: Findings) 
         if limit - entry.least_end not in DESCRIPTOR_SIZES:
             found.add("archive.descriptor", entry.name)
     elif limit > entry.least_end:
-        place = Text("the directory", "目录") if before is None else f'"{shown(before)}"'
+        place = Localized("the directory", "目录") if before is None else f'"{shown(before)}"'
         found.add("archive.gap", entry.name, count=limit - entry.least_end, before=place)

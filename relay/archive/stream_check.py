@@ -10,7 +10,7 @@ from relay.archive.directory import (
     DESCRIPTOR,
     DESCRIPTOR_SIZES,
     LOCAL,
-    Entry,
+    ZipEntry,
     descriptor_fits,
     differences,
     local_rest,
@@ -19,7 +19,7 @@ from relay.archive.findings import refusal
 from relay.archive.inflate import Unpacker
 from relay.archive.inspect import ArchiveReport
 from relay.errors import TemporaryFailure
-from relay.model import Text
+from relay.model import Localized
 
 
 class _Part:
@@ -40,7 +40,7 @@ class _Part:
 class _Content(_Part):
     """An entry's data: unpacked and checked, digested when it is the code, not kept."""
 
-    def __init__(self, entry: Entry, digest: CodeDigest | None) -> None:
+    def __init__(self, entry: ZipEntry, digest: CodeDigest | None) -> None:
         super().__init__(entry.compressed)
         self.unpacker = Unpacker(entry)
         self.digest = digest
@@ -62,7 +62,7 @@ class _Digested(_Part):
         self.digest.update(piece)
 
 
-class Check:
+class StreamVerifier:
     """Fed with all bytes of an archive in order; `complete` once every verdict is in.
 
     `code_digest` (SHA-512, hex, of the code file, unpacked; None without one) is known then when
@@ -124,7 +124,7 @@ class Check:
         if tail.digest.hexdigest() != self._report.directory_digest:
             raise _changed()
 
-    def _header(self, entry: Entry, limit: int) -> Iterator[_Part]:
+    def _header(self, entry: ZipEntry, limit: int) -> Iterator[_Part]:
         header = _Part(LOCAL.size)
         yield header
         length = local_rest(header.kept)
@@ -138,7 +138,7 @@ class Check:
         if self._at + entry.compressed > limit:
             raise refusal("archive.overlap", entry.name)
 
-    def _content(self, entry: Entry) -> Iterator[_Part]:
+    def _content(self, entry: ZipEntry) -> Iterator[_Part]:
         export = self._report.export
         digest = None
         if self._digested and export is not None and export.code == entry:
@@ -147,12 +147,12 @@ class Check:
         yield content
         content.unpacker.finish()
 
-    def _after(self, entry: Entry, limit: int) -> Iterator[_Part]:
+    def _after(self, entry: ZipEntry, limit: int) -> Iterator[_Part]:
         """Nothing, or the closing record of an entry whose sizes were not known in front."""
         length = limit - self._at
         if not entry.flags & DESCRIPTOR:
             if length:
-                place = Text("what follows it", "其后内容")
+                place = Localized("what follows it", "其后内容")
                 raise refusal("archive.gap", entry.name, count=length, before=place)
             return
         if length not in DESCRIPTOR_SIZES:
@@ -167,9 +167,9 @@ def _changed() -> TemporaryFailure:
     """Replaced or damaged in between: only another look can tell."""
     return TemporaryFailure(
         "object.changed",
-        Text(
+        Localized(
             "The end of the object is not the one that was looked at a moment ago",
             "对象的结尾与刚才检查时不一致",
         ),
-        Text("Relay looks at it again.", "Relay 会重新检查该对象。"),
+        Localized("Relay looks at it again.", "Relay 会重新检查该对象。"),
     )

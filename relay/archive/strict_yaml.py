@@ -9,7 +9,7 @@ import yaml
 
 from relay.archive.findings import shown
 from relay.errors import PermanentFailure
-from relay.model import Text
+from relay.model import Localized
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -20,7 +20,7 @@ DEEPEST = 32
 MOST_NODES = 50_000
 
 _DATE = "tag:yaml.org,2002:timestamp"
-_PLAINER = Text(
+_PLAINER = Localized(
     "Write the YAML plainly, as the export wrote it.", "请使用普通写法，与导出的 YAML 保持一致。"
 )
 
@@ -56,7 +56,7 @@ def load(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         raise _syntax(_where(error)) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise _syntax(Text(shown(str(error)), shown(str(error)))) from None
+        raise _syntax(Localized(shown(str(error)), shown(str(error)))) from None
 
 
 def _check_events(text: str) -> None:
@@ -91,19 +91,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _where(error: yaml.MarkedYAMLError) -> Text:
+def _where(error: yaml.MarkedYAMLError) -> Localized:
     problem = shown(error.problem or "not YAML")
     if error.problem_mark is None:
-        return Text(problem, problem)
+        return Localized(problem, problem)
     line = error.problem_mark.line + 1
-    return Text(f"line {line}: {problem}", f"第 {line} 行：{problem}")
+    return Localized(f"line {line}: {problem}", f"第 {line} 行：{problem}")
 
 
-def _syntax(detail: Text) -> PermanentFailure:
+def _syntax(detail: Localized) -> PermanentFailure:
     return _refused("syntax", f"cannot be read: {detail.en}", f"无法解析：{detail.zh}")
 
 
 def _refused(kind: str, en: str, zh: str) -> PermanentFailure:
     return PermanentFailure(
-        f"export.yaml_{kind}", Text(f"The YAML {en}", f"YAML 文件{zh}"), _PLAINER
+        f"export.yaml_{kind}", Localized(f"The YAML {en}", f"YAML 文件{zh}"), _PLAINER
     )

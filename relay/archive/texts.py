@@ -8,51 +8,51 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from relay.model import Text
+from relay.model import Localized
 
 Level = Literal["error", "warning", "note"]
 
 
-class Saying(NamedTuple):
+class FindingText(NamedTuple):
     """How one code is told."""
 
     level: Level
-    message: Text
-    hint: Text
+    message: Localized
+    hint: Localized
 
 
-AGAIN = Text(
+AGAIN = Localized(
     "Export the function again and upload that file unchanged.",
     "请重新导出该函数，并原样上传导出的文件。",
 )
-UPLOAD = Text(
+UPLOAD = Localized(
     "Compare the object's size with the file's, and upload it again.",
     "请核对对象与本地文件的大小是否一致，然后重新上传。",
 )
-HONEST = Text(
+HONEST = Localized(
     "Programs would see different files in it. Make the zip anew with an ordinary tool.",
     "不同程序会看到不同的文件。请用常规工具重新打包。",
 )
-RENAME = Text(
+RENAME = Localized(
     "Rename the entry and make the zip anew; it could land outside of its folder.",
     "该路径可能写到目标目录之外。请重命名该条目后重新打包。",
 )
-PLAIN = Text(
+PLAIN = Localized(
     "Make the zip anew with ordinary files, stored or deflated.",
     "请仅用普通文件、以存储或 Deflate 方式重新打包。",
 )
-LIMITS = Text("Make the package smaller, or split the function.", "请缩小代码包，或拆分函数。")
+LIMITS = Localized("Make the package smaller, or split the function.", "请缩小代码包，或拆分函数。")
 
 
-def _error(en: str, zh: str, hint: Text) -> Saying:
-    return Saying("error", Text(en, zh), hint)
+def _error(en: str, zh: str, hint: Localized) -> FindingText:
+    return FindingText("error", Localized(en, zh), hint)
 
 
-def _warning(en: str, zh: str, hint: Text) -> Saying:
-    return Saying("warning", Text(en, zh), hint)
+def _warning(en: str, zh: str, hint: Localized) -> FindingText:
+    return FindingText("warning", Localized(en, zh), hint)
 
 
-SAYINGS: dict[str, Saying] = {
+SAYINGS: dict[str, FindingText] = {
     # Is it a whole zip?
     "archive.empty_object": _error("The object is empty (0 bytes)", "对象为空（0 字节）", UPLOAD),
     "archive.not_a_zip": _error(
@@ -75,7 +75,7 @@ SAYINGS: dict[str, Saying] = {
     "archive.large": _warning(
         "The archive has {size:,} bytes, more than an exported function can have ({limit:,})",
         "压缩包为 {size:,} 字节，超过导出函数的上限（{limit:,}）",
-        Text(
+        Localized(
             "The import API names a higher limit, so it is tried all the same.",
             "导入接口给出的上限更高，因此仍会尝试导入。",
         ),
@@ -117,7 +117,7 @@ SAYINGS: dict[str, Saying] = {
     "archive.gap": _error(
         "{count:,} bytes belong to no file of the archive (before {before})",
         "有 {count:,} 字节不属于任何文件（位于 {before} 之前）",
-        Text(
+        Localized(
             "They may hide files that only some programs see, so they are refused. Make it anew.",
             "其中可能藏有仅部分程序可见的文件，因此拒绝。请重新打包。",
         ),
@@ -168,7 +168,7 @@ SAYINGS: dict[str, Saying] = {
     "archive.name_unmarked": _warning(
         "The name {name} has special characters and does not say in which encoding",
         "名称 {name} 含有特殊字符，但未注明编码",
-        Text(
+        Localized(
             "It may show as other characters in the cloud; the bytes inside are not touched.",
             "在云端可能显示为其他字符，文件内容不受影响。",
         ),
@@ -183,7 +183,7 @@ SAYINGS: dict[str, Saying] = {
     "archive.case": _warning(
         "{name} and {other} differ in upper and lower case only",
         "{name} 与 {other} 仅大小写不同",
-        Text(
+        Localized(
             "Linux keeps both, and functions run there; Windows and macOS would keep one.",
             "函数运行于 Linux，两者都会保留；在 Windows 和 macOS 上只会保留一个。",
         ),
@@ -202,7 +202,7 @@ SAYINGS: dict[str, Saying] = {
     "archive.encrypted": _error(
         "{name} is encrypted",
         "{name} 已加密",
-        Text("Make the zip without a password.", "请不设密码重新打包。"),
+        Localized("Make the zip without a password.", "请不设密码重新打包。"),
     ),
     "archive.method": _error(
         "{name} is packed by {method}; only stored and deflated are read everywhere",

@@ -27,7 +27,7 @@ from relay.channels.card_texts import (
     Tone,
 )
 from relay.channels.messages import in_language
-from relay.model import Json, Text
+from relay.model import Json, Localized
 
 LONGEST_VALUE = 200
 """Characters of a name, key or URN that are shown."""
@@ -214,7 +214,7 @@ def _digest(told: Json, language: str) -> Card:
         tone=_tone_of(results),
         sign=SIGNS["digest"],
         title=DIGEST.in_(language).format(count),
-        name=Text(", ", "，").in_(language).join(counted),
+        name=Localized(", ", "，").in_(language).join(counted),
         facts=tuple(Fact(_label(name, language), plain(at)) for name, at in spans if at),
         problem=None,
         code=None,
@@ -241,7 +241,7 @@ def _line(told: Json, language: str) -> Line:
     return Line(
         sign=SIGNS.get(result, "•"),
         name=plain(_name(told)),
-        text=plain(Text(": ", "：").in_(language).join(filter(None, (title, words)))),
+        text=plain(Localized(": ", "：").in_(language).join(filter(None, (title, words)))),
         url=(told.get("links") or {}).get("delivery"),
     )
 
@@ -266,7 +266,7 @@ def _attempts(told: Json, language: str) -> str | None:
     if told.get("duration_seconds") is None:
         return str(told["attempts"])
     lasted = f"{told['duration_seconds']:.1f}"
-    return Text(f"{told['attempts']} ({lasted} s)", f"{told['attempts']}（{lasted} 秒）").in_(
+    return Localized(f"{told['attempts']} ({lasted} s)", f"{told['attempts']}（{lasted} 秒）").in_(
         language
     )
 

@@ -15,7 +15,7 @@ from relay.channels.card import Card, as_test, card
 from relay.channels.custom_texts import reworded
 from relay.config.load import ChannelSettings
 from relay.model import Json
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Channel(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     """Packages that are imported at first use; where one is missing, the configuration is told."""
 
-    def __init__(self, name: str, settings: Any, outbound: Outbound) -> None:
+    def __init__(self, name: str, settings: Any, outbound: HttpClientFactory) -> None:
         self.name = name
         self.settings = settings
         self.outbound = outbound

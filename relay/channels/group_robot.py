@@ -17,12 +17,12 @@ from pydantic import AfterValidator, Field
 import relay.channels.contract
 from relay.channels.card import Card, plain
 from relay.channels.contract import Message, Posted
-from relay.channels.group_robot_texts import Meaning, Refusals, phrase
+from relay.channels.group_robot_texts import KnownError, KnownErrors, phrase
 from relay.config.load import ChannelSettings
-from relay.errors import Busy, PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Json, Text, utc_now
-from relay.outbound.session import Outbound
-from relay.outbound.webhook import Answer, Poster, PostUrl, refusal
+from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
+from relay.model import Json, Localized, utc_now
+from relay.outbound.session import HttpClientFactory
+from relay.outbound.webhook import Poster, PostUrl, WebhookResponse, refusal
 
 LONGEST_KEYWORD = 50
 
@@ -55,21 +55,21 @@ class RobotSettings(ChannelSettings):
             )
 
 
-class Robot(relay.channels.contract.Channel):
+class GroupRobot(relay.channels.contract.Channel):
     """One robot in one group. The services know no id of ours, so a repeat is a second message
     with the same delivery in its footer."""
 
-    PRODUCT: ClassVar[Text]
+    PRODUCT: ClassVar[Localized]
     """What people call it."""
     CODE: ClassVar[str] = "errcode"
     """The member of the answer that is 0 on success."""
-    REFUSALS: ClassVar[Refusals]
+    REFUSALS: ClassVar[KnownErrors]
 
     def __init__(
         self,
         name: str,
         settings: RobotSettings,
-        outbound: Outbound,
+        outbound: HttpClientFactory,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -89,7 +89,7 @@ class Robot(relay.channels.contract.Channel):
         """The body as it is posted now, and what is added to the URL's query."""
         return body, {}
 
-    def meaning(self, code: int, answer: Answer) -> Meaning | None:  # noqa: ARG002 - a default
+    def meaning(self, code: int, answer: WebhookResponse) -> KnownError | None:  # noqa: ARG002 - a default
         """What an error code means; None: we do not know it."""
         return self.REFUSALS.get(code)
 
@@ -105,14 +105,14 @@ class Robot(relay.channels.contract.Channel):
     def preview(self, message: Message) -> Json:
         return self.laid_out(self.card(message))
 
-    def code(self, answer: Answer) -> int | None:
+    def code(self, answer: WebhookResponse) -> int | None:
         code = answer.said.get(self.CODE)
         return code if isinstance(code, int) and not isinstance(code, bool) else None
 
     def close(self) -> None:
         self._poster.close()
 
-    def _failure(self, answer: Answer, code: int | None) -> RelayError:
+    def _failure(self, answer: WebhookResponse, code: int | None) -> RelayError:
         if code:
             meaning = self.meaning(code, answer)
             if meaning:
@@ -121,13 +121,13 @@ class Robot(relay.channels.contract.Channel):
             return refusal(answer)
         return self._strange(answer) if code is None else self._unknown(answer, code)
 
-    def _told(self, meaning: Meaning, answer: Answer) -> RelayError:
+    def _told(self, meaning: KnownError, answer: WebhookResponse) -> RelayError:
         told = (f"{self.settings.kind}.{meaning.name}", meaning.message, meaning.hint)
         if meaning.wait is None:
             return PermanentFailure(*told, answer=answer.told)
-        return Busy(*told, answer=answer.told, retry_after=answer.retry_after or meaning.wait)
+        return Throttled(*told, answer=answer.told, retry_after=answer.retry_after or meaning.wait)
 
-    def _unknown(self, answer: Answer, code: int) -> RelayError:
+    def _unknown(self, answer: WebhookResponse, code: int) -> RelayError:
         return TemporaryFailure(
             f"{self.settings.kind}.refused",
             phrase(
@@ -142,15 +142,15 @@ class Robot(relay.channels.contract.Channel):
             answer=answer.told,
         )
 
-    def _strange(self, answer: Answer) -> RelayError:
+    def _strange(self, answer: WebhookResponse) -> RelayError:
         return TemporaryFailure(
             f"{self.settings.kind}.not_ok",
-            Text(
+            Localized(
                 f"The url answers 200, but not as {self.PRODUCT.en} does: "
                 "the message was not posted",
                 f"该 url 返回了 200，但返回内容不是{self.PRODUCT.zh}的应答格式，消息并未送达",
             ),
-            Text(
+            Localized(
                 f"Check that the channel's url is {self.PRODUCT.en}'s and that no proxy "
                 "answers in its place.",
                 f"请检查频道的 url 是否为{self.PRODUCT.zh}机器人的地址，以及是否有代理代为应答。",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from relay.channels.card import Card, Line, Link
 from relay.channels.markdown_escape import inert
-from relay.model import Text
+from relay.model import Localized
 
-_OPEN = Text("open", "查看")
+_OPEN = Localized("open", "查看")
 
 
 def heading(shown: Card, language: str) -> str:

@@ -6,32 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from relay.model import Text
+from relay.model import Localized
 
-_BY_ITSELF = Text("Relay posts the message again by itself.", "稍后 Relay 会自动重新发送。")
+_BY_ITSELF = Localized("Relay posts the message again by itself.", "稍后 Relay 会自动重新发送。")
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class KnownError:
     """What a service's error means: `name` in our code, words, what to do.
 
     `wait`: how long everybody should; None: waiting would not help.
     """
 
     name: str
-    message: Text
-    hint: Text
+    message: Localized
+    hint: Localized
     wait: timedelta | None = None
 
 
-Refusals = Mapping[int, Meaning]
+KnownErrors = Mapping[int, KnownError]
 
 
-def limited(product: Text, wait: timedelta) -> Meaning:
+def limited(product: Localized, wait: timedelta) -> KnownError:
     """The service's own limit was reached."""
-    return Meaning(
+    return KnownError(
         "limited",
-        Text(
+        Localized(
             f"{product.en} takes no more messages for the moment: its rate limit is reached",
             f"已触发{product.zh}的频率限制，暂时无法发送",
         ),
@@ -40,9 +40,9 @@ def limited(product: Text, wait: timedelta) -> Meaning:
     )
 
 
-def busy(product: Text) -> Meaning:
+def busy(product: Localized) -> KnownError:
     """The service itself is in trouble."""
-    return Meaning(
+    return KnownError(
         "busy",
         phrase(f"{product.en} says that it is busy", f"{product.zh}系统繁忙"),
         _BY_ITSELF,
@@ -50,17 +50,17 @@ def busy(product: Text) -> Meaning:
     )
 
 
-def phrase(english: str, chinese: str) -> Text:
+def phrase(english: str, chinese: str) -> Localized:
     """Words around a product's name: in Chinese a Latin one has spaces, but none at an end."""
-    return Text(english, chinese.strip())
+    return Localized(english, chinese.strip())
 
 
-def misread(product: Text) -> Meaning:
+def misread(product: Localized) -> KnownError:
     """The service does not understand what we posted."""
-    return Meaning(
+    return KnownError(
         "invalid",
         phrase(f"{product.en} could not read our message", f"{product.zh}无法识别这条消息的格式"),
-        Text(
+        Localized(
             "This is a fault of Relay: please report it with the delivery's id and the answer "
             "that is kept with the attempt.",
             "这是 Relay 的缺陷，请附上投递编号以及该次尝试中保存的应答，反馈给我们。",
@@ -68,12 +68,12 @@ def misread(product: Text) -> Meaning:
     )
 
 
-def gone(product: Text, english: str, chinese: str) -> Meaning:
+def gone(product: Localized, english: str, chinese: str) -> KnownError:
     """The address leads nowhere any more."""
-    return Meaning(
+    return KnownError(
         "url",
         phrase(english, chinese),
-        Text(
+        Localized(
             f"Check that the robot is still in the {product.en} group, copy its webhook address "
             "into the channel's url, then retrigger the message.",
             f"请确认机器人仍在{product.zh}群中，将其 Webhook 地址重新复制到频道的 url，"

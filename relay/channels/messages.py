@@ -24,28 +24,28 @@ from relay.model import (
     Failed,
     Json,
     Kind,
+    Localized,
     NewMessage,
     Outcome,
     Retry,
     Skipped,
     Succeeded,
-    Text,
 )
 
-REASONS: Mapping[str, Text] = {
-    "superseded": Text(
+REASONS: Mapping[str, Localized] = {
+    "superseded": Localized(
         "A newer version of the object was announced; that one is imported instead.",
         "该对象已有更新的版本，将改为导入新版本。",
     ),
-    "gone": Text(
+    "gone": Localized(
         "The object is no longer in the bucket.",
         "该对象已不在存储桶中。",
     ),
-    "unchanged": Text(
+    "unchanged": Localized(
         "The target already holds exactly this code.",
         "目标端已有完全相同的代码。",
     ),
-    "no route": Text(
+    "no route": Localized(
         "No route of relay.toml takes this object.",
         "relay.toml 中没有匹配该对象的路由。",
     ),
@@ -219,7 +219,7 @@ def _spoken(value: Any, language: str) -> Any:
     if not isinstance(value, Mapping):
         return value
     if value.keys() == {"en", "zh"}:
-        return Text(value["en"], value["zh"]).in_(language)
+        return Localized(value["en"], value["zh"]).in_(language)
     return in_language(value, language)
 
 
@@ -259,7 +259,7 @@ def _reason(outcome: Outcome) -> Json | None:
         return None
     words = outcome.result.get("words")
     if not isinstance(words, Mapping) or words.keys() != {"en", "zh"}:
-        words = REASONS.get(outcome.reason, Text(outcome.reason, outcome.reason))._asdict()
+        words = REASONS.get(outcome.reason, Localized(outcome.reason, outcome.reason))._asdict()
     return {"code": outcome.reason, "message": _cut(words)}
 
 

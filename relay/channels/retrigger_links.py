@@ -26,7 +26,7 @@ _COST = {"n": 2**14, "r": 8, "p": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class RetriggerGrant:
     """What a link is for: to try `delivery` again, of whose `attempts` a message in `channel`
     told, until it `ends`."""
 
@@ -56,7 +56,7 @@ def signed(settings: Settings, message: Delivery) -> Json:
     return {**body, "links": {**body["links"], "retrigger": link}}
 
 
-def read(settings: Settings, token: str) -> Offer | None:
+def read(settings: Settings, token: str) -> RetriggerGrant | None:
     """What a link's last part offers; None unless one of our tokens signed exactly that.
 
     Whether it has ended, or was used, is not looked at here.
@@ -65,7 +65,7 @@ def read(settings: Settings, token: str) -> Offer | None:
         return None
     try:
         about, attempts, channel, ends = _serializer(settings).loads(token)
-        return Offer(about, attempts, channel, datetime.fromtimestamp(ends, UTC))
+        return RetriggerGrant(about, attempts, channel, datetime.fromtimestamp(ends, UTC))
     except (BadData, ValueError, TypeError):
         return None
 

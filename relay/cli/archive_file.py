@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import ArchiveReport, inspect
 from relay.errors import ConfigError
@@ -82,7 +82,7 @@ def event_of(path: Path) -> Event:
     return Event(ObjectRef("", path.name), "", "file")
 
 
-def refuse_unknown(house: House, target: str) -> None:
+def refuse_unknown(house: Relay, target: str) -> None:
     """Raises ConfigError unless the configuration has that target."""
     if target not in house.plugins.targets:
         known = ", ".join(house.plugins.targets) or "none"

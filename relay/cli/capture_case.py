@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from relay.config.load import SourceSettings, secrets
 from relay.config.senders import SenderSettings
 from relay.errors import Unreadable, Unverified
-from relay.intake.intake import Reading, envelopes, read
+from relay.intake.intake import ParsedNotification, envelopes, read
 from relay.ledger import Notification
 from relay.model import Event, Incoming, Json
 from relay.sources.contract import StorageHandler
@@ -76,7 +76,7 @@ def case_of(notification: Notification, handler: StorageHandler, *, hide: bool =
     return Case(whole, _answer(notification, settings, found), is_true=False)
 
 
-def as_a_test_reads(handler: StorageHandler, raw: bytes) -> Reading | None:
+def as_a_test_reads(handler: StorageHandler, raw: bytes) -> ParsedNotification | None:
     """What a source of this kind makes of the request when it has a token and nothing else; None:
     it does not know the sender."""
     settings = _as_in_tests(handler.settings)
@@ -92,7 +92,7 @@ def as_a_test_reads(handler: StorageHandler, raw: bytes) -> Reading | None:
     return read(handler, envelope, incoming)
 
 
-def _first_reading(notification: Notification, handler: StorageHandler) -> Reading:
+def _first_reading(notification: Notification, handler: StorageHandler) -> ParsedNotification:
     envelope = _envelope(notification, handler.settings)
     return read(handler, envelope, _incoming(notification))
 
@@ -210,7 +210,7 @@ def _parsed(source: str, raw: bytes) -> Incoming:
     )
 
 
-def _same(found: Reading, first: Reading, *, hide: bool) -> bool:
+def _same(found: ParsedNotification, first: ParsedNotification, *, hide: bool) -> bool:
     if found.verdict != first.verdict:
         return False
     if hide:  # what was replaced may be part of an identity
@@ -218,7 +218,9 @@ def _same(found: Reading, first: Reading, *, hide: bool) -> bool:
     return found.events == first.events
 
 
-def _answer(notification: Notification, settings: SourceSettings, found: Reading | None) -> bytes:
+def _answer(
+    notification: Notification, settings: SourceSettings, found: ParsedNotification | None
+) -> bytes:
     wrapped = ", ".join(notification.envelopes) or "bare"
     told: Json = {
         "why": f"captured {notification.received:%Y-%m-%d} from a source of kind {settings.kind}: "

@@ -14,29 +14,29 @@ from relay.model import (
     Failed,
     Json,
     Kind,
+    Localized,
     ObjectRef,
     Outcome,
     Problem,
     Skipped,
     State,
     Succeeded,
-    Text,
 )
 
 TYPES = ("succeeded", "failed", "skipped", "recovered", "down", "up", "digest")
 
 _TRUNCATED = Problem(
     "archive.truncated",
-    Text("The archive ends early: its directory is missing", "压缩包不完整：缺少末尾的目录"),
-    Text(
+    Localized("The archive ends early: its directory is missing", "压缩包不完整：缺少末尾的目录"),
+    Localized(
         "Export the function again, or upload the zip again: the upload was probably cut off.",
         "请重新导出函数或重新上传该 zip，上次上传可能中途中断。",
     ),
 )
 _DOWN = Problem(
     "target.unreachable",
-    Text("The target did not answer ten times in a row", "目标端连续十次没有应答"),
-    Text("Relay tries it every 30 seconds.", "Relay 每 30 秒试探一次。"),
+    Localized("The target did not answer ten times in a row", "目标端连续十次没有应答"),
+    Localized("Relay tries it every 30 seconds.", "Relay 每 30 秒试探一次。"),
 )
 _URN = "urn:fss:cn-north-4:0123456789abcdef:function:default:{}:latest"
 _NAMES = (

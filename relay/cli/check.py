@@ -13,12 +13,12 @@ from relay.cli.exit_codes import FAILED, MISCONFIGURED
 from relay.cli.output import json_option, print_json, style, told, visible
 from relay.config.load import Settings
 from relay.errors import ConfigErrors, RelayError
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.plugins import Plugins, build, outbound
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CheckResult:
     """What came of trying one thing. `outcome` is ok, failed or "not tried"."""
 
     what: str
@@ -51,19 +51,19 @@ def command(connect: bool, as_json: bool) -> None:
     raise SystemExit(FAILED if failed else 0)
 
 
-def try_all(settings: Settings) -> Iterator[Answer]:
+def try_all(settings: Settings) -> Iterator[CheckResult]:
     """Tries the database, then each source, target and channel; none keeps the others from it."""
     yield _tried("database", lambda: _ledger(settings))
     plugins = build(settings, outbound(settings))
     try:
         for error in plugins.errors:
-            yield Answer(error.path, "failed", error.message.en, error.hint.en)
+            yield CheckResult(error.path, "failed", error.message.en, error.hint.en)
         yield from _plug_ins(plugins)
     finally:
         plugins.close()
 
 
-def _plug_ins(plugins: Plugins) -> Iterator[Answer]:
+def _plug_ins(plugins: Plugins) -> Iterator[CheckResult]:
     for name, source in plugins.sources.items():
         yield _tried(f"sources.{name}", source.ready)
     for name, target in plugins.targets.items():
@@ -77,30 +77,30 @@ def _tried(
     what: str,
     ready: Callable[[], str | None],
     otherwise: str = "its plug-in has no way to try without acting",
-) -> Answer:
+) -> CheckResult:
     try:
         words = ready()
     except RelayError as error:
-        return Answer(what, "failed", error.message.en, error.hint.en)
+        return CheckResult(what, "failed", error.message.en, error.hint.en)
     except Exception as bug:  # noqa: BLE001 - a stranger's plug-in must not end the check
         # Only its type: a stranger's words may quote a secret.
-        return Answer(what, "failed", f"its plug-in has a bug: {type(bug).__name__}")
+        return CheckResult(what, "failed", f"its plug-in has a bug: {type(bug).__name__}")
     if words is None:
-        return Answer(what, "not tried", otherwise)
-    return Answer(what, "ok", words)
+        return CheckResult(what, "not tried", otherwise)
+    return CheckResult(what, "ok", words)
 
 
 def _ledger(settings: Settings) -> str:
-    store = Store.open(settings.database.url)
+    ledger = Ledger.open(settings.database.url)
     try:
-        store.migrate()
-        store.ping()
+        ledger.administration.migrate()
+        ledger.administration.ping()
     finally:
-        store.close()
+        ledger.close()
     return "can be written, and is at the newest version"
 
 
-def _print(settings: Settings, advice: Sequence[Advice], answers: Sequence[Answer]) -> None:
+def _print(settings: Settings, advice: Sequence[Advice], answers: Sequence[CheckResult]) -> None:
     for one in advice:
         words = f"{one.path}: {one.words}. {one.hint}".rstrip()
         click.echo(f"{style('warning', fg='yellow')} {visible(words)}")

@@ -14,7 +14,7 @@ import click
 from relay import plugins as loader
 from relay.config import redaction as logs
 from relay.config.load import Settings, config_path, load, secrets
-from relay.ledger import Store
+from relay.ledger import Ledger
 
 
 def configuration() -> Path | None:
@@ -37,11 +37,11 @@ def configured() -> Settings:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Store]:
+def opened(settings: Settings) -> Iterator[Ledger]:
     """The ledger, brought to the newest version, closed at the end."""
-    store = Store.open(settings.database.url)
+    ledger = Ledger.open(settings.database.url)
     try:
-        store.migrate()
-        yield store
+        ledger.administration.migrate()
+        yield ledger
     finally:
-        store.close()
+        ledger.close()

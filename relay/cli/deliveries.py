@@ -32,8 +32,8 @@ _LONGEST_KEY = 60
 def command(as_json: bool, **filters: Any) -> None:
     """List deliveries, newest first."""
     query = DeliveryQuery(**_typed(filters))
-    with opened(configured()) as store:
-        page = store.deliveries(query)
+    with opened(configured()) as ledger:
+        page = ledger.history.deliveries(query)
     if as_json:
         print_json(
             {"items": [as_json_row(one) for one in page.items], "next_cursor": page.next_cursor}

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import click
 
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.cli.archive_file import archive_in, as_what, event_of, refuse_unknown
 from relay.cli.context import configured
 from relay.cli.output import json_option, plain, print_json, style, visible
 from relay.cli.progress import Bar, shown
-from relay.cli.retry import Patience
+from relay.cli.retry import ForegroundRetry
 from relay.cli.wait_reason import Wait, why
 from relay.config import routing as routes
-from relay.delivery.conflict import Wish, bring
+from relay.delivery.conflict import ImportRequest, bring
 from relay.delivery.deliver import refuse
-from relay.errors import NothingToDo, RelayError
+from relay.errors import NotNeeded, RelayError
 from relay.model import Delivery, Json, Kind, Skipped, State, Succeeded, utc_now
-from relay.targets.contract import Order
+from relay.targets.contract import FunctionName
 
 PATIENCE = 0.2
 
@@ -37,7 +37,7 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
     Ends with 0 when it was imported or needs no import, with 1 when it failed, or when it waits
     for a target that is paused or down.
     """
-    with closing(House.open(configured())) as house:
+    with closing(Relay.open(configured())) as house:
         if len(what) == 3:
             result = import_object(house, *what, version=version)
         elif len(what) == 1 and options["target"]:
@@ -51,7 +51,7 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
     raise SystemExit(0 if result["state"] in (State.SUCCEEDED, State.SKIPPED) else 1)
 
 
-def import_object(house: House, source: str, bucket: str, key: str, version: str | None) -> Json:
+def import_object(house: Relay, source: str, bucket: str, key: str, version: str | None) -> Json:
     """Submits the object and works its deliveries off here; a worker that is faster is watched."""
     deliveries = house.desk.submit(source, bucket, key, version)
     imports = [one for one in deliveries if one.kind == Kind.IMPORT]
@@ -60,11 +60,11 @@ def import_object(house: House, source: str, bucket: str, key: str, version: str
             work_off(house, delivery, bar)
     while claim := house.worker.claim(Kind.MESSAGE):
         house.worker.run(claim)
-    ended = [house.store.delivery(one.id) or one for one in imports]
+    ended = [house.ledger.history.delivery(one.id) or one for one in imports]
     return _told(ended[0]) if ended else {"state": State.SKIPPED, "reason": "no route"}
 
 
-def work_off(house: House, delivery: Delivery, bar: Bar) -> None:
+def work_off(house: Relay, delivery: Delivery, bar: Bar) -> None:
     """Tries the delivery until it ended, by this process or by another; says why it waits.
 
     It is left where it waits for what only a person or the target itself can end.
@@ -83,21 +83,21 @@ def work_off(house: House, delivery: Delivery, bar: Bar) -> None:
         time.sleep(PATIENCE)
 
 
-def _wait(house: House, delivery: Delivery) -> Wait | None:
+def _wait(house: Relay, delivery: Delivery) -> Wait | None:
     """Why it could not be claimed; None: it ended."""
-    now = house.store.delivery(delivery.id)
+    now = house.ledger.history.delivery(delivery.id)
     if now is None or now.state.finished:
         return None
     states = {one["name"]: one for one in house.desk.targets()}
     return why(now, states.get(now.destination), utc_now())
 
 
-def import_file(house: House, path: Path, options: dict[str, str]) -> Json:
+def import_file(house: Relay, path: Path, options: dict[str, str]) -> Json:
     """Imports a file straight into a target; not recorded, since no event came into being."""
     refuse_unknown(house, options["target"])
     try:
         outcome = _bring_file(house, path, options)
-    except NothingToDo as nothing:
+    except NotNeeded as nothing:
         return {"state": State.SKIPPED, "reason": nothing.reason}
     except RelayError as error:
         return {"state": State.FAILED, "error": error.problem.to_json()}
@@ -106,17 +106,21 @@ def import_file(house: House, path: Path, options: dict[str, str]) -> Json:
     return {"state": state, "reason": reason, "result": plain(outcome.result)}
 
 
-def _bring_file(house: House, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
+def _bring_file(house: Relay, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
     name = options["target"]
     target, archive = house.plugins.targets[name], archive_in(path)
     refuse(archive.report)
     export = archive.report.export
-    order = Order(*routes.names(options, event_of(path), export.function if export else None))
+    order = FunctionName(
+        *routes.names(options, event_of(path), export.function if export else None)
+    )
     target.check(order, archive.report)
-    learned = partial(house.store.learned, name)
-    wish = Wish(order, options["on_conflict"], utc_now(), learned=learned)
+    learned = partial(house.ledger.digests.find, name)
+    wish = ImportRequest(order, options["on_conflict"], utc_now(), learned=learned)
     with shown(path.name, archive.size) as bar:
-        return Patience(bar.say).bring(wish, lambda now: bring(target, now, archive, bar.update))
+        return ForegroundRetry(bar.say).bring(
+            wish, lambda now: bring(target, now, archive, bar.update)
+        )
 
 
 def say(result: Json) -> None:
@@ -140,6 +144,6 @@ def _told(delivery: Delivery) -> Json:
     }
 
 
-def _size(house: House, delivery: Delivery) -> int | None:
-    event = house.store.event(delivery.event_id) if delivery.event_id else None
+def _size(house: Relay, delivery: Delivery) -> int | None:
+    event = house.ledger.history.event(delivery.event_id) if delivery.event_id else None
     return event.object.size if event else None

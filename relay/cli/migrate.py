@@ -12,8 +12,8 @@ from relay.cli.output import json_option, print_json
 @json_option
 def command(as_json: bool) -> None:
     """Bring the database to the newest version; does nothing when it is there already."""
-    with opened(configured()) as store:
-        store.ping()
+    with opened(configured()) as ledger:
+        ledger.administration.ping()
     if as_json:
         print_json({"migrated": True})
     else:

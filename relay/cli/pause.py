@@ -18,6 +18,6 @@ def command(target: str, as_json: bool) -> None:
     """Deliver nothing to TARGET until `relay resume`; what is under way ends."""
     settings = configured()
     known_target(settings, target)
-    with opened(settings) as store:
-        store.pause(Kind.IMPORT, target, utc_now())
-        show(settings, store, as_json, only=target)
+    with opened(settings) as ledger:
+        ledger.destinations.pause(Kind.IMPORT, target, utc_now())
+        show(settings, ledger, as_json, only=target)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.cli.archive_file import archive_in, as_what, event_of, look, refuse_unknown
 from relay.cli.context import configured
 from relay.cli.output import json_option, print_json, style, visible
@@ -35,7 +35,7 @@ def command(
     if len(what) == 1:
         plan = plan_file(Path(what[0]), options)
     elif len(what) == 3 and not options["target"]:
-        with closing(House.open(configured())) as house:
+        with closing(Relay.open(configured())) as house:
             plan = house.desk.plan(*what, version=version)
     else:
         raise click.UsageError("give a FILE.zip, with or without --target, or SOURCE BUCKET KEY")
@@ -52,7 +52,7 @@ def plan_file(path: Path, options: dict[str, str]) -> Json:
     if not options["target"]:
         return {"archive": describe(look(path))}
     archive, name = archive_in(path), options["target"]
-    with closing(House.open(configured())) as house:
+    with closing(Relay.open(configured())) as house:
         refuse_unknown(house, name)
         return house.desk.planner.plan_archive(
             archive, event_of(path), NewDelivery("", name, dict(options))

@@ -18,6 +18,6 @@ def command(target: str, as_json: bool) -> None:
     """Deliver to TARGET again: ends a pause, and forgets that it asked to wait or was down."""
     settings = configured()
     known_target(settings, target)
-    with opened(settings) as store:
-        store.resume(Kind.IMPORT, target)
-        show(settings, store, as_json, only=target)
+    with opened(settings) as ledger:
+        ledger.destinations.resume(Kind.IMPORT, target)
+        show(settings, ledger, as_json, only=target)

@@ -11,7 +11,7 @@ from relay.cli.context import configured, opened
 from relay.cli.exit_codes import FAILED
 from relay.cli.output import json_option, print_json, style, told
 from relay.errors import RelayError
-from relay.ledger import DeliveryQuery, Store
+from relay.ledger import DeliveryQuery, Ledger
 from relay.model import Kind, State, utc_now
 
 FINISHED = [state.value for state in State if state.finished]
@@ -38,9 +38,9 @@ def command(ids: tuple[str, ...], on_conflict: str | None, as_json: bool, **filt
     if bool(ids) == (filters["state"] is not None):
         raise click.UsageError("Name deliveries by their ids, or say --state; not both.")
     options = {"on_conflict": on_conflict} if on_conflict else None
-    with opened(configured()) as store:
-        chosen = ids or tuple(_matching(store, filters))
-        results = [_again(store, one, options) for one in chosen]
+    with opened(configured()) as ledger:
+        chosen = ids or tuple(_matching(ledger, filters))
+        results = [_again(ledger, one, options) for one in chosen]
     if as_json:
         print_json(results)
     else:
@@ -48,11 +48,11 @@ def command(ids: tuple[str, ...], on_conflict: str | None, as_json: bool, **filt
     raise SystemExit(FAILED if any("error" in result for result in results) else 0)
 
 
-def _matching(store: Store, filters: dict[str, Any]) -> Iterator[str]:
+def _matching(ledger: Ledger, filters: dict[str, Any]) -> Iterator[str]:
     kind = Kind(filters["kind"]) if filters["kind"] else None
     state, cursor = State(filters["state"]), None
     while True:
-        page = store.deliveries(
+        page = ledger.history.deliveries(
             DeliveryQuery(
                 state=state,
                 kind=kind,
@@ -68,9 +68,11 @@ def _matching(store: Store, filters: dict[str, Any]) -> Iterator[str]:
             return
 
 
-def _again(store: Store, delivery_id: str, options: dict[str, str] | None) -> dict[str, Any]:
+def _again(ledger: Ledger, delivery_id: str, options: dict[str, str] | None) -> dict[str, Any]:
     try:
-        delivery = store.retrigger(delivery_id, utc_now(), options=options, by="command")
+        delivery = ledger.retriggers.retrigger(
+            delivery_id, utc_now(), options=options, by="command"
+        )
     except RelayError as error:
         return {"id": delivery_id, "error": told(error)}
     return {"id": delivery.id, "state": delivery.state}

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from relay.cli.output import span
 from relay.config.backoff import Backoff, next_due
-from relay.delivery.conflict import Wish
+from relay.delivery.conflict import ImportRequest
 from relay.errors import TemporaryFailure
-from relay.model import Skipped, Succeeded, Text, utc_now
+from relay.model import Localized, Skipped, Succeeded, utc_now
 
 RULES = Backoff(attempts=5, first=timedelta(seconds=2), longest=timedelta(seconds=30))
 """About 2 s, 8 s, 30 s, 30 s: as long as somebody watches."""
@@ -20,11 +20,11 @@ RULES = Backoff(attempts=5, first=timedelta(seconds=2), longest=timedelta(second
 LONGEST = timedelta(minutes=2)
 """Who is asked to wait longer than that gives up: to come back earlier would be rude."""
 
-Bring = Callable[[Wish], Succeeded | Skipped]
+Bring = Callable[[ImportRequest], Succeeded | Skipped]
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ForegroundRetry:
     """How long to wait, and how: tests wait without sleeping."""
 
     say: Callable[[str], None]
@@ -32,7 +32,7 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
     rules: Backoff = RULES
 
-    def bring(self, wish: Wish, bring: Bring) -> Succeeded | Skipped:
+    def bring(self, wish: ImportRequest, bring: Bring) -> Succeeded | Skipped:
         """Brings it, after temporary failures again. Raises what the last try raised, with a hint
         that is true here: nothing was recorded, so nobody else tries again."""
         attempt = 1
@@ -67,7 +67,7 @@ def _given_up(failure: TemporaryFailure, attempts: int) -> TemporaryFailure:
     if asked := failure.retry_after:
         seconds = round(asked.total_seconds())
         en, zh = f"in {span(seconds)}, as it asks", f"按对方要求在 {seconds} 秒后"
-    hint = Text(
+    hint = Localized(
         f"Tried {_times(attempts)}. Run the command again {en}: it first asks what is held there.",
         f"已尝试 {attempts} 次。请{zh}重新运行该命令：它会先查询目标端的现状。",
     )

@@ -11,7 +11,7 @@ from relay.cli.signals import stop_signal
 from relay.errors import ConfigError
 from relay.testing.sandbox.faults import FaultFields, parse_fault
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.state import Call
+from relay.testing.sandbox.state import RecordedCall
 
 
 class FaultSpec(click.ParamType[FaultFields]):
@@ -103,7 +103,7 @@ def _introduce(sandbox: SandboxServer, as_json: bool) -> None:
 
 
 def _say_call(as_json: bool) -> Any:
-    def say(call: Call) -> None:
+    def say(call: RecordedCall) -> None:
         if as_json:
             click.echo(json.dumps(call.to_json()))
             return

@@ -8,7 +8,7 @@ from itertools import islice
 
 import click
 
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.cli.context import configured
 from relay.cli.output import Moment, json_option, print_json, visible
 from relay.errors import ConfigError
@@ -33,7 +33,7 @@ def command(
     The first scan of a source marks what is there as seen, unless --everything is given. One run
     looks at scan_limit objects at most; the next goes on where it stopped.
     """
-    house = House.open(configured())
+    house = Relay.open(configured())
     try:
         handler = _handler(house, source)
         if dry_run:
@@ -51,14 +51,14 @@ def command(
         _say(told)
 
 
-def _handler(house: House, source: str) -> StorageHandler:
+def _handler(house: Relay, source: str) -> StorageHandler:
     if source not in house.plugins.sources:
         known = ", ".join(house.plugins.sources) or "none"
         raise ConfigError("sources", f"there is no source {source}", f"Known: {known}.")
     return house.plugins.sources[source]
 
 
-def _would(house: House, handler: StorageHandler, since: datetime | None) -> Json:
+def _would(house: Relay, handler: StorageHandler, since: datetime | None) -> Json:
     unknown = house.puller.scanner.unknown(handler, since)
     return {"would_enqueue": [f"{e.object.bucket}/{e.object.key}" for e in islice(unknown, 1000)]}
 

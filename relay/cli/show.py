@@ -20,7 +20,7 @@ from relay.cli.output import (
     visible,
     when,
 )
-from relay.ledger import Attempt, NotFound, Store
+from relay.ledger import Attempt, Ledger, NotFound
 from relay.ledger.batching_rules import in_short
 from relay.model import Delivery, Json, Problem, utc_now
 
@@ -30,18 +30,18 @@ from relay.model import Delivery, Json, Problem, utc_now
 @json_option
 def command(delivery_id: str, as_json: bool) -> None:
     """Tell one delivery's story: its event, its attempts, its result, whom it told."""
-    with opened(configured()) as store:
-        delivery = store.delivery(delivery_id)
+    with opened(configured()) as ledger:
+        delivery = ledger.history.delivery(delivery_id)
         if delivery is None:
             raise NotFound(
                 "delivery.unknown",
                 "There is no delivery with this id",
                 "`relay deliveries` lists them.",
             )
-        attempts = store.attempts(delivery_id)
-        messages = store.messages(delivery_id)
+        attempts = ledger.history.attempts(delivery_id)
+        messages = ledger.history.messages(delivery_id)
         if as_json:
-            print_json(_as_json(store, delivery, attempts, messages))
+            print_json(_as_json(ledger, delivery, attempts, messages))
             return
     now = utc_now()
     for name, words in _story(delivery, now):
@@ -56,11 +56,11 @@ def command(delivery_id: str, as_json: bool) -> None:
 
 
 def _as_json(
-    store: Store, delivery: Delivery, attempts: list[Attempt], messages: list[Delivery]
+    ledger: Ledger, delivery: Delivery, attempts: list[Attempt], messages: list[Delivery]
 ) -> Json:
     shown = as_json_row(delivery)
     shown["attempts"] = [{**plain(a), "error": in_english(a.error)} for a in attempts]
-    shown["event"] = plain(store.event(delivery.event_id)) if delivery.event_id else None
+    shown["event"] = plain(ledger.history.event(delivery.event_id)) if delivery.event_id else None
     shown["messages"] = [as_json_row(message) for message in messages]
     return shown
 

@@ -15,15 +15,15 @@ from relay.cli.exit_codes import FAILED
 from relay.cli.output import visible
 from relay.config.units import parse_duration
 from relay.errors import ConfigError
-from relay.ledger import Notification, Store
-from relay.model import Road
+from relay.ledger import Ledger, Notification
+from relay.model import Origin
 from relay.plugins import find
 from relay.sources.contract import StorageHandler
 
 PAUSE = 0.25
 """Seconds between two looks into the ledger."""
 
-_SENT = (Road.HOOK, Road.QUEUE)
+_SENT = (Origin.HOOK, Origin.QUEUE)
 
 
 class Span(click.ParamType[timedelta]):
@@ -62,8 +62,8 @@ def capture(name: str, last: bool, out: Path, timeout: timedelta, hide_accounts:
     if name not in settings.sources:
         known = ", ".join(settings.sources) or "none"
         raise ConfigError("sources", f"there is no source {name}", f"Known: {known}.")
-    with opened(settings) as store:
-        found = newest(store, name) if last else _awaited(store, name, timeout)
+    with opened(settings) as ledger:
+        found = newest(ledger, name) if last else _awaited(ledger, name, timeout)
     if found is None:
         click.echo(_nothing(name, last=last, timeout=timeout), err=True)
         raise SystemExit(FAILED)
@@ -76,11 +76,11 @@ def capture(name: str, last: bool, out: Path, timeout: timedelta, hide_accounts:
     _write(case, found, out / source.kind.replace(":", "."))
 
 
-def newest(store: Store, source: str, after: str = "") -> Notification | None:
+def newest(ledger: Ledger, source: str, after: str = "") -> Notification | None:
     """The newest notification that was sent to the source and whose id is behind `after`."""
     cursor: str | None = None
     while True:
-        page = store.notifications(200, cursor)
+        page = ledger.history.notifications(200, cursor)
         for one in page.items:
             if one.id <= after:
                 return None
@@ -91,12 +91,12 @@ def newest(store: Store, source: str, after: str = "") -> Notification | None:
         cursor = page.next_cursor
 
 
-def _awaited(store: Store, source: str, timeout: timedelta) -> Notification | None:
-    before = newest(store, source)
+def _awaited(ledger: Ledger, source: str, timeout: timedelta) -> Notification | None:
+    before = newest(ledger, source)
     after = before.id if before else ""
     until = time.monotonic() + timeout.total_seconds()
     click.echo(f"waiting for a notification of {source} ...", err=True)
-    while (found := newest(store, source, after)) is None and time.monotonic() < until:
+    while (found := newest(ledger, source, after)) is None and time.monotonic() < until:
         time.sleep(PAUSE)
     return found
 

@@ -16,7 +16,7 @@ from relay.errors import ConfigError
 from relay.model import Json
 from relay.plugins import find
 from relay.sources.contract import StorageHandler
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
@@ -47,14 +47,14 @@ def setup(name: str, do_it: bool, yes: bool, arn: str | None, as_json: bool) -> 
         handler.close()
 
 
-def door_of(name: str, settings: Settings, arn: str | None = None) -> Door:
+def door_of(name: str, settings: Settings, arn: str | None = None) -> SetupContext:
     """Where the source's notifications come in. ConfigError: there is no such source."""
     if name not in settings.sources:
         known = ", ".join(settings.sources) or "none"
         raise ConfigError("sources", f"there is no source {name}", f"Known: {known}.")
     source = settings.sources[name]
     variables = _variables(name, os.environ)
-    return Door(name, source, settings.routes, settings.public_url, arn, variables)
+    return SetupContext(name, source, settings.routes, settings.public_url, arn, variables)
 
 
 def _variables(name: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -72,7 +72,7 @@ def _variables(name: str, environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _secrets(door: Door, steps: list[Step]) -> list[Json]:
+def _secrets(door: SetupContext, steps: list[Step]) -> list[Json]:
     """The secrets that the steps name: the variable of each, and whether the source has it."""
     text = "\n".join(f"{step.title.en}\n{step.text}" for step in steps)
     return [
@@ -82,7 +82,7 @@ def _secrets(door: Door, steps: list[Step]) -> list[Json]:
     ]
 
 
-def _show(door: Door, steps: list[Step], *, as_json: bool) -> None:
+def _show(door: SetupContext, steps: list[Step], *, as_json: bool) -> None:
     secrets = _secrets(door, steps)
     if as_json:
         print_json(
@@ -128,7 +128,7 @@ def _told(step: Step) -> Json:
     }
 
 
-def _apply(handler: StorageHandler, door: Door, *, yes: bool, as_json: bool) -> None:
+def _apply(handler: StorageHandler, door: SetupContext, *, yes: bool, as_json: bool) -> None:
     planned = [(change.what.en, change.is_so()) for change in handler.changes(door)]
     if not planned:
         raise ConfigError(
@@ -151,7 +151,7 @@ def _apply(handler: StorageHandler, door: Door, *, yes: bool, as_json: bool) -> 
         click.echo("Nothing to change.")
 
 
-def _make(handler: StorageHandler, door: Door, *, say: bool) -> list[str]:
+def _make(handler: StorageHandler, door: SetupContext, *, say: bool) -> list[str]:
     """Looks again before each: between the plan and the consent somebody else may have been."""
     done = []
     for change in handler.changes(door):

@@ -8,7 +8,7 @@ from relay.app.operations import target_states
 from relay.cli.context import configured, opened
 from relay.cli.output import ago, json_option, plain, print_json, table
 from relay.config.load import Settings
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.model import Json, utc_now
 
 
@@ -17,13 +17,13 @@ from relay.model import Json, utc_now
 def command(as_json: bool) -> None:
     """Say how each target is doing: open, paused, down, or waiting because it asked for it."""
     settings = configured()
-    with opened(settings) as store:
-        show(settings, store, as_json)
+    with opened(settings) as ledger:
+        show(settings, ledger, as_json)
 
 
-def show(settings: Settings, store: Store, as_json: bool, only: str | None = None) -> None:
+def show(settings: Settings, ledger: Ledger, as_json: bool, only: str | None = None) -> None:
     """Prints how every target, or only that one, is doing."""
-    told = target_states(settings, store.gates(), utc_now())
+    told = target_states(settings, ledger.destinations.all(), utc_now())
     chosen = [one for one in told if only in (None, one["name"])]
     if as_json:
         print_json([plain(one) for one in chosen])

@@ -7,7 +7,7 @@ import sys
 import click
 
 from relay.app.gunicorn_config import GRACE, collect_seldom
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.cli.context import configured
 from relay.cli.signals import stop_signal
 from relay.config import load as settings
@@ -20,7 +20,7 @@ def command(grace: int) -> None:
     """Delivers, pulls queues and scans, until SIGTERM or Ctrl-C; then drains."""
     chosen = configured()
     logs.configure(sys.stderr, secrets=settings.secrets(chosen))
-    house = House.open(chosen)
+    house = Relay.open(chosen)
     with stop_signal() as stop:
         collect_seldom()
         house.start_worker()

@@ -9,7 +9,7 @@ from typing import Any
 from relay.config.globs import compile_glob
 from relay.config.load import Route
 from relay.errors import PermanentFailure
-from relay.model import Event, NewDelivery, State, Text
+from relay.model import Event, Localized, NewDelivery, State
 
 NO_ROUTE = "no route"
 
@@ -98,11 +98,11 @@ def _filled(option: str, template: str, fields: Mapping[str, str]) -> str:
         known = ", ".join(f"{{{name}}}" for name in sorted(fields))
         raise PermanentFailure(
             "route.template",
-            Text(
+            Localized(
                 f"The route's {option} has {{{unknown[0]}}}, which is not known",
                 f"路由的 {option} 中有未知的 {{{unknown[0]}}}",
             ),
-            Text(f"Known are {known}.", f"可用的有 {known}。"),
+            Localized(f"Known are {known}.", f"可用的有 {known}。"),
         )
     # One pass: what is filled in is never taken for a template itself.
     filled = _FIELD.sub(lambda field: fields[field[1]], template)
@@ -115,11 +115,11 @@ def _filled(option: str, template: str, fields: Mapping[str, str]) -> str:
 def _empty(option: str, template: str) -> PermanentFailure:
     return PermanentFailure(
         "route.empty_name",
-        Text(
+        Localized(
             f"The route's {option}, {template}, comes out empty for this object",
             f"路由的 {option}（{template}）对该对象得出的名称为空",
         ),
-        Text(
+        Localized(
             "Is the archive a FunctionGraph export? If not, set func_name to {stem} or to a name "
             "of your own.",
             "该压缩包是 FunctionGraph 导出包吗？如果不是，请把 func_name 设为 {stem} 或自定名称。",

@@ -19,7 +19,7 @@ FILE = "RELAY_CONFIG"
 GROUPS = ("sources", "targets", "channels")
 """Tables whose next level are names that the operator chose."""
 
-Place = tuple[str | int, ...]
+ConfigPath = tuple[str | int, ...]
 
 _VARIABLES = f"Settings are RELAY_TABLE__KEY, such as RELAY_DATABASE__URL; {FILE} names the file."
 _MOST_BYTES = 1 << 20
@@ -45,7 +45,7 @@ class Tree:
 
     values: dict[str, Any]
     errors: list[ConfigError] = field(default_factory=list)
-    broken: set[Place] = field(default_factory=set)
+    broken: set[ConfigPath] = field(default_factory=set)
 
 
 def read(
@@ -153,7 +153,7 @@ def _mentioned(text: str) -> Iterator[str]:
     return (match[1].partition(":-")[0] for match in _REFERENCE.finditer(text) if match[1])
 
 
-def _expanded(tree: Tree, value: Any, place: Place, environ: Mapping[str, str]) -> Any:
+def _expanded(tree: Tree, value: Any, place: ConfigPath, environ: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _expanded(tree, one, (*place, key), environ) for key, one in value.items()}
     if isinstance(value, list):
@@ -168,7 +168,7 @@ def _expanded(tree: Tree, value: Any, place: Place, environ: Mapping[str, str]) 
         return value
 
 
-def dotted(place: Place) -> str:
+def dotted(place: ConfigPath) -> str:
     """`("routes", 0, "key")` as people write it: `routes[0].key`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return "".join(parts).removeprefix(".")

@@ -40,7 +40,7 @@ _RATE_RIGHT = 'should be a rate, such as "10/1m": ten in one minute'
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class RateLimit:
     """At most `count` in any `period`."""
 
     count: int
@@ -73,16 +73,16 @@ def parse_duration(value: Any) -> timedelta:
         raise ValueError(_DURATION_RIGHT) from None
 
 
-def parse_rate(value: Any) -> Allowance:
+def parse_rate(value: Any) -> RateLimit:
     """ "10/1m" or "10/m"; neither number may be zero. ValueError as above."""
-    if isinstance(value, Allowance):
+    if isinstance(value, RateLimit):
         return value
     match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(_RATE_RIGHT)
     span = match[2] if match[2][0].isdigit() else f"1{match[2]}"
     try:
-        allowance = Allowance(int(match[1]), parse_duration(span))
+        allowance = RateLimit(int(match[1]), parse_duration(span))
     except ValueError:
         raise ValueError(_RATE_RIGHT) from None
     if not allowance.count or not allowance.period:
@@ -106,7 +106,7 @@ def duration_words(span: timedelta) -> str:
     return f"{span // _SPANS['ms']}ms" if span else "0"
 
 
-def rate_words(rate: Allowance) -> str:
+def rate_words(rate: RateLimit) -> str:
     return f"{rate.count}/{duration_words(rate.period)}"
 
 
@@ -136,7 +136,7 @@ Duration = Annotated[
 """A span of time: `scan_every: Duration = timedelta(minutes=15)`; zero is falsy and means off."""
 
 Rate = Annotated[
-    Allowance,
+    RateLimit,
     BeforeValidator(parse_rate),
     PlainSerializer(rate_words, return_type=str),
     WithJsonSchema({"type": "string", "pattern": "^[0-9]+/[0-9a-z]+$"}),
@@ -150,6 +150,6 @@ class SchemaInWords(GenerateJsonSchema):
     def encode_default(self, dft: Any) -> Any:
         if isinstance(dft, timedelta):
             return duration_words(dft)
-        if isinstance(dft, Allowance):
+        if isinstance(dft, RateLimit):
             return rate_words(dft)
         return super().encode_default(dft)

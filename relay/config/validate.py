@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from relay.config.settings import OWN_TABLES
-from relay.config.toml_file import FromEnvironment, Place, Tree, dotted, expand, suggest
+from relay.config.toml_file import ConfigPath, FromEnvironment, Tree, dotted, expand, suggest
 from relay.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -49,7 +49,7 @@ class Parser:
         self.tree = tree
         self.environ = environ
 
-    def parse(self, model: type[M], values: Any, at: Place) -> M | None:
+    def parse(self, model: type[M], values: Any, at: ConfigPath) -> M | None:
         """The table at `at` as `model`; None when it is wrong, which `tree.errors` then tells."""
         prepared = self.prepare(model, values, at)
         try:
@@ -58,7 +58,7 @@ class Parser:
             self._collect(error, model, (values, prepared), at)
             return None
 
-    def prepare(self, kind: Any, value: Any, at: Place) -> Any:
+    def prepare(self, kind: Any, value: Any, at: ConfigPath) -> Any:
         """`value` with what came from the environment made ready for the type `kind`."""
         if isinstance(value, FromEnvironment):
             try:
@@ -105,10 +105,10 @@ class Parser:
         return expand(value, self.environ) if isinstance(value, str) else value
 
     def _collect(
-        self, error: ValidationError, model: type[BaseModel], read: tuple[Any, Any], at: Place
+        self, error: ValidationError, model: type[BaseModel], read: tuple[Any, Any], at: ConfigPath
     ) -> None:
         values, prepared = read
-        told: dict[Place, list[ErrorDetails]] = {}
+        told: dict[ConfigPath, list[ErrorDetails]] = {}
         for detail in error.errors(include_url=False):
             told.setdefault(_real(detail["loc"], prepared), []).append(detail)
         # Our own words quote no value, and their examples may look like one.
@@ -161,7 +161,7 @@ def _fields(kind: Any) -> Mapping[str, FieldInfo]:
     return {}
 
 
-def _real(loc: Sequence[str | int], values: Any) -> Place:
+def _real(loc: Sequence[str | int], values: Any) -> ConfigPath:
     """The part of a pydantic location that is a place in the file, without names of unions."""
     place: list[str | int] = []
     for part in loc:
@@ -205,7 +205,7 @@ def _words(detail: ErrorDetails, hidden: Sequence[str]) -> str:
     return words
 
 
-def _hint(model: type[BaseModel], place: Place, error: str) -> str:
+def _hint(model: type[BaseModel], place: ConfigPath, error: str) -> str:
     kind: Any = model
     for part in place[:-1]:
         fields = _fields(kind)
@@ -220,7 +220,7 @@ def _hint(model: type[BaseModel], place: Place, error: str) -> str:
     return f"{described[0].upper()}{described[1:]}." if described else ""
 
 
-def _variable(values: Any, place: Place) -> str | None:
+def _variable(values: Any, place: ConfigPath) -> str | None:
     """The environment variable that set the value at a place or around it."""
     for part in (*place, None):
         if isinstance(values, FromEnvironment):

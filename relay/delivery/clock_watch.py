@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 
-from relay.ledger import Store
+from relay.ledger.claims import Queue
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,8 @@ SLACK = timedelta(seconds=2)
 class ClockWatch:
     """Compares the clock with one that nobody can turn. Used by many threads."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
-        self._store = store
+    def __init__(self, queue: Queue, clock: Callable[[], datetime]) -> None:
+        self._queue = queue
         self._clock = clock
         self._lock = threading.Lock()
         self._zero = _zero(clock())
@@ -39,7 +39,7 @@ class ClockWatch:
                 return now
             if by < timedelta(0):
                 log.warning("clock turned back", extra={"seconds": -by.total_seconds()})
-                self._store.turn_back(-by, now)
+                self._queue.shift_due_times(-by, now)
             renew()
             self._zero += by
             return now

@@ -10,16 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from relay.errors import Ambiguous, NameTaken, NothingToDo, PermanentFailure, TemporaryFailure
-from relay.model import Json, Skipped, Succeeded, Text
-from relay.targets.contract import Archive, Held, Landed, Order, Progress, Target
+from relay.errors import NameTaken, NotNeeded, OutcomeUnknown, PermanentFailure, TemporaryFailure
+from relay.model import Json, Localized, Skipped, Succeeded
+from relay.targets.contract import (
+    Archive,
+    ExistingFunction,
+    FunctionName,
+    ImportResult,
+    Progress,
+    Target,
+)
 
 LONGEST_NAME = 60
 """Characters of a function name (ImportFunction, func_name)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ImportRequest:
     """What is to be imported as what, and what to do when the name is taken.
 
     `earlier`: an attempt of this delivery began before and may have reached the target.
@@ -28,14 +35,14 @@ class Wish:
     SHA-512, where it does not keep the SHA-512 itself. `free`: the name was, just before the call.
     """
 
-    order: Order
+    order: FunctionName
     on_conflict: str
     created: datetime
     earlier: bool = False
     learned: Callable[[str], str | None] = lambda _: None
     free: bool = False
 
-    def same(self, held: Held, archive: Archive) -> bool:
+    def same(self, held: ExistingFunction, archive: Archive) -> bool:
         """Whether what is held is the archive's code."""
         if held.digest is None:
             return False
@@ -43,7 +50,9 @@ class Wish:
         return bool(ours) and held.digest.lower() in (ours, self.learned(ours))
 
 
-def bring(target: Target, wish: Wish, archive: Archive, progress: Progress) -> Succeeded | Skipped:
+def bring(
+    target: Target, wish: ImportRequest, archive: Archive, progress: Progress
+) -> Succeeded | Skipped:
     """Imports the archive; the outcome is what the target really holds afterwards.
 
     Asks before it loads: a name that is taken costs no upload, and after a lost answer it is known
@@ -51,24 +60,26 @@ def bring(target: Target, wish: Wish, archive: Archive, progress: Progress) -> S
     the target, asked again, does not hold it).
     """
     held = _look(target, wish)
-    if isinstance(held, Held):
+    if isinstance(held, ExistingFunction):
         return _resolve(target, wish, archive, held, progress)
     wish = replace(wish, free=held is None)
     try:
         return _landed("created", target.create(wish.order, archive, progress), archive)
     except NameTaken:
         return _name_taken(target, wish, archive, progress)
-    except Ambiguous as lost:
+    except OutcomeUnknown as lost:
         return _ask(target, wish, archive, lost, progress)
 
 
-def renamed(order: Order, created: datetime) -> Order:
+def renamed(order: FunctionName, created: datetime) -> FunctionName:
     """The order under `{function}-YYYYmmdd-HHMMSS`, at most 60 characters long."""
     stamp = created.strftime("-%Y%m%d-%H%M%S")
-    return Order(order.func_name[: LONGEST_NAME - len(stamp)] + stamp, order.package)
+    return FunctionName(order.func_name[: LONGEST_NAME - len(stamp)] + stamp, order.package)
 
 
-def forecast(held: Held | None, order: Order, policy: str, created: datetime, same: bool) -> Json:
+def forecast(
+    held: ExistingFunction | None, order: FunctionName, policy: str, created: datetime, same: bool
+) -> Json:
     """What an import would do now, in words: the plan's answer to "what would happen?"."""
     if held is None:
         return {"action": "create", "func_name": order.func_name}
@@ -83,7 +94,7 @@ def forecast(held: Held | None, order: Order, policy: str, created: datetime, sa
             return {"action": "fail", "code": _taken(held, policy).code, "func_urn": held.urn}
 
 
-def _look(target: Target, wish: Wish) -> Held | PermanentFailure | None:
+def _look(target: Target, wish: ImportRequest) -> ExistingFunction | PermanentFailure | None:
     """What is held now; None: the name is free; a PermanentFailure: the target refuses to say.
 
     That is no obstacle to a first attempt (a key may import and not list), but after an earlier one
@@ -96,18 +107,18 @@ def _look(target: Target, wish: Wish) -> Held | PermanentFailure | None:
 
 
 def _name_taken(
-    target: Target, wish: Wish, archive: Archive, progress: Progress
+    target: Target, wish: ImportRequest, archive: Archive, progress: Progress
 ) -> Succeeded | Skipped:
     held = target.held(wish.order)
     if held is not None:
         return _resolve(target, wish, archive, held, progress)
     raise TemporaryFailure(
         "conflict.unclear",
-        Text(
+        Localized(
             f"The target says that {wish.order.func_name} exists, but does not show it",
             f"目标端称函数 {wish.order.func_name} 已存在，却查询不到它",
         ),
-        Text(
+        Localized(
             "It may be in the middle of a change; Relay asks again later.",
             "该函数可能正在变更，Relay 稍后会再次查询。",
         ),
@@ -115,7 +126,11 @@ def _name_taken(
 
 
 def _resolve(
-    target: Target, wish: Wish, archive: Archive, held: Held, progress: Progress
+    target: Target,
+    wish: ImportRequest,
+    archive: Archive,
+    held: ExistingFunction,
+    progress: Progress,
 ) -> Succeeded | Skipped:
     """The name is taken: by an earlier attempt of ours, or the policy says what to do."""
     if wish.on_conflict == "update":
@@ -126,12 +141,16 @@ def _resolve(
     if same and wish.earlier:
         return _already(held)
     if same and wish.on_conflict == "skip":
-        return Skipped(NothingToDo.reason, _held(held))
+        return Skipped(NotNeeded.reason, _held(held))
     raise _taken(held, wish.on_conflict)
 
 
 def _rename(
-    target: Target, wish: Wish, archive: Archive, held: Held, progress: Progress
+    target: Target,
+    wish: ImportRequest,
+    archive: Archive,
+    held: ExistingFunction,
+    progress: Progress,
 ) -> Succeeded:
     if not wish.earlier:
         return _create_renamed(target, wish, archive, progress)
@@ -143,7 +162,9 @@ def _rename(
     return _create_renamed(target, wish, archive, progress)
 
 
-def _create_renamed(target: Target, wish: Wish, archive: Archive, progress: Progress) -> Succeeded:
+def _create_renamed(
+    target: Target, wish: ImportRequest, archive: Archive, progress: Progress
+) -> Succeeded:
     order = renamed(wish.order, wish.created)
     try:
         return _landed("renamed", target.create(order, archive, progress), archive)
@@ -152,12 +173,12 @@ def _create_renamed(target: Target, wish: Wish, archive: Archive, progress: Prog
         if held is not None and wish.same(held, archive):
             return _already(held)
         raise
-    except Ambiguous as lost:
+    except OutcomeUnknown as lost:
         return _ask(target, replace(wish, order=order, free=False), archive, lost, progress)
 
 
 def _ask(
-    target: Target, wish: Wish, archive: Archive, lost: Ambiguous, progress: Progress
+    target: Target, wish: ImportRequest, archive: Archive, lost: OutcomeUnknown, progress: Progress
 ) -> Succeeded:
     """Did it happen? Yes is a success; anything else is tried again, and then knows of this try."""
     held = _asked(target, wish.order)
@@ -174,14 +195,14 @@ def _ask(
     return _already(held)
 
 
-def _asked(target: Target, order: Order) -> Held | None:
+def _asked(target: Target, order: FunctionName) -> ExistingFunction | None:
     """What is held, when it decides whether something happened: a refusal to say is no verdict."""
     try:
         return target.held(order)
     except PermanentFailure as refused:
         raise TemporaryFailure(
             "conflict.cannot_ask",
-            Text(
+            Localized(
                 f"Whether {order.func_name} was imported cannot be asked: {refused.message.en}",
                 f"无法查询 {order.func_name} 是否已导入：{refused.message.zh}",
             ),
@@ -190,44 +211,44 @@ def _asked(target: Target, order: Order) -> Held | None:
         ) from refused
 
 
-def _taken(held: Held, policy: str) -> PermanentFailure:
+def _taken(held: ExistingFunction, policy: str) -> PermanentFailure:
     if policy == "fail":
         return PermanentFailure(
             "conflict.taken",
-            Text(
+            Localized(
                 f"The target already holds a function {held.func_name} (package {held.package})",
                 f"目标端已存在函数 {held.func_name}（应用 {held.package}）",
             ),
-            Text(
+            Localized(
                 'on_conflict is "fail". Retrigger with "update" to replace it, or delete it.',
                 'on_conflict 为 "fail"。可选择 "update" 重新触发以覆盖它，或先在目标端删除该函数。',
             ),
         )
     return PermanentFailure(
         "conflict.other_content",
-        Text(
+        Localized(
             f"The target holds {held.func_name} (package {held.package}) with other code",
             f"目标端已存在同名函数 {held.func_name}（应用 {held.package}），但代码不同",
         ),
-        Text(
+        Localized(
             'on_conflict is "skip". Retrigger with "update" to replace it, "rename" to keep both.',
             'on_conflict 为 "skip"。可选择 "update" 覆盖或 "rename" 另存后重新触发。',
         ),
     )
 
 
-def _landed(how: str, landed: Landed, archive: Archive) -> Succeeded:
+def _landed(how: str, landed: ImportResult, archive: Archive) -> Succeeded:
     theirs = landed.answer.get("digest")
     told = {"how": how, "func_urn": landed.urn, "func_name": landed.func_name}
     told |= {"package": landed.package, "digest": archive.known_digest or theirs or ""}
     return Succeeded({**landed.answer, **told, "target_digest": theirs})
 
 
-def _already(held: Held) -> Succeeded:
+def _already(held: ExistingFunction) -> Succeeded:
     return Succeeded({"how": "already there", **_held(held)})
 
 
-def _held(held: Held) -> Json:
+def _held(held: ExistingFunction) -> Json:
     return {
         "func_urn": held.urn,
         "func_name": held.func_name,

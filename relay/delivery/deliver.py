@@ -15,29 +15,29 @@ from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import ArchiveReport, inspect
 from relay.channels.contract import Message
 from relay.config.routing import names, ordered_by
-from relay.delivery.conflict import Wish, bring
-from relay.delivery.outcomes import Heard, is_answer, outcome_at, outcome_of
+from relay.delivery.conflict import ImportRequest, bring
+from relay.delivery.outcomes import RespondingTarget, is_answer, outcome_at, outcome_of
 from relay.delivery.pinning import is_current, pin
-from relay.delivery.prefetch import Near
-from relay.delivery.run import GivenBack, Lost
-from relay.errors import NotHere, PermanentFailure, RelayError, Superseded, TemporaryFailure
-from relay.ledger import Store
+from relay.delivery.prefetch import PrefetchedObject
+from relay.delivery.run import FunctionBusy, LeaseLost
+from relay.errors import PermanentFailure, PluginMissing, RelayError, Superseded, TemporaryFailure
+from relay.ledger import Ledger
 from relay.model import (
     Claim,
     Delivery,
     Event,
     Json,
     Kind,
+    Localized,
     ObjectRef,
     Outcome,
     Problem,
     Retry,
     Succeeded,
-    Text,
 )
 from relay.plugins import Plugins
 from relay.sources.contract import StorageHandler
-from relay.targets.contract import Order, Progress, Target
+from relay.targets.contract import FunctionName, Progress, Target
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +45,21 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class InspectedObject:
     """An object that was looked at: pinned, its archive inspected, nothing loaded yet."""
 
     archive: CheckedArchive
-    order: Order
+    order: FunctionName
 
 
 class Deliverer:
     """Brings claimed deliveries to their destinations."""
 
     def __init__(
-        self, store: Store, plugins: Plugins, told: Callable[[Delivery], Json] | None = None
+        self, ledger: Ledger, plugins: Plugins, told: Callable[[Delivery], Json] | None = None
     ) -> None:
         """`told`: the body of a message as it is posted; None: as the ledger has it."""
-        self.store = store
+        self.ledger = ledger
         self.plugins = plugins
         self._told = told or _as_it_is
 
@@ -78,24 +78,24 @@ class Deliverer:
         delivery, event = claim.delivery, claim.event
         if event is None:
             raise PermanentFailure(
-                "delivery.eventless", Text("The delivery has no event", "该投递没有对应的事件")
+                "delivery.eventless", Localized("The delivery has no event", "该投递没有对应的事件")
             )
         self._refuse_older(delivery, event)
         target = _configured(self.plugins.targets, delivery.destination, "targets")
         opened = self.look(delivery, event)
         target.check(opened.order, opened.archive.report)
-        wish = Wish(
+        wish = ImportRequest(
             opened.order,
             delivery.options.get("on_conflict", "skip"),
             delivery.created,
             earlier=claim.earlier is not None,
-            learned=partial(self.store.learned, delivery.destination),
+            learned=partial(self.ledger.digests.find, delivery.destination),
         )
         seen: Json = {"size": opened.archive.size, "warnings": _told(opened.archive.report)}
         about = {**asdict(opened.order), **seen}
         if newer := self._enter(claim, event, opened.order, target):
             return outcome_of(newer, about)
-        heard = Heard(target)
+        heard = RespondingTarget(target)
         try:
             outcome = bring(heard, wish, opened.archive, progress)
         except RelayError as error:
@@ -105,46 +105,50 @@ class Deliverer:
             seen["sha256"] = opened.archive.sha256
         return replace(outcome, result={**outcome.result, **seen})
 
-    def look(self, delivery: Delivery, event: Event) -> Opened:
+    def look(self, delivery: Delivery, event: Event) -> InspectedObject:
         """Pins the object, reads its directory, and refuses what may not be imported."""
         source = _configured(self.plugins.sources, delivery.source, "sources")
-        near = Near(source, event.object)
+        near = PrefetchedObject(source, event.object)
         ref = pin(near, event.object)
         if ref != event.object:
-            self.store.pin_event(event.id_in(delivery.source), ref)
+            self.ledger.intake.pin_event(event.id_in(delivery.source), ref)
         name = ref.key.rpartition("/")[2] or ref.key
         archive = _inspected(near, ref, name, delivery.options.get("export_shape"))
         refuse(archive.report)
         export = archive.report.export
-        order = Order(*names(delivery.options, event, export.function if export else None))
-        return Opened(archive, order)
+        order = FunctionName(*names(delivery.options, event, export.function if export else None))
+        return InspectedObject(archive, order)
 
     def _refuse_older(self, delivery: Delivery, event: Event) -> None:
         """Where no order of the storage's own tells which event is the newest, it is asked."""
         event_id = event.id_in(delivery.source)
-        if not self.store.newer(event_id, delivery.route, perhaps=True):
+        if not self.ledger.history.newer(event_id, delivery.route, perhaps=True):
             return
         source = _configured(self.plugins.sources, delivery.source, "sources")
-        if self.store.newer(event_id, delivery.route) or not is_current(source, event.object):
+        if self.ledger.history.newer(event_id, delivery.route) or not is_current(
+            source, event.object
+        ):
             raise Superseded(
                 "object.superseded",
-                Text("A newer version of the object was announced", "该对象已有更新的版本"),
+                Localized("A newer version of the object was announced", "该对象已有更新的版本"),
             )
 
-    def _enter(self, claim: Claim, event: Event, order: Order, target: Target) -> Superseded | None:
+    def _enter(
+        self, claim: Claim, event: Event, order: FunctionName, target: Target
+    ) -> Superseded | None:
         """From here on no other import of the function runs; an error: a newer one has been."""
         function = ordered_by(claim.delivery.options, event, order.func_name)
         if function is None:
             return None
-        entry = self.store.enter(claim, function, getattr(target.settings, "rate", None))
+        entry = self.ledger.functions.lock(claim, function, getattr(target.settings, "rate", None))
         if entry.word != "alone":
-            raise GivenBack if entry.word == "given back" else Lost
+            raise FunctionBusy if entry.word == "given back" else LeaseLost
         newer = entry.newer
         if newer is None:
             return None
         return Superseded(
             "function.superseded",
-            Text(
+            Localized(
                 f"{newer.key}, uploaded later, is in {function} already "
                 f"(delivery {newer.delivery})",
                 f"函数 {function} 中已是更晚上传的 {newer.key}（投递 {newer.delivery}）",
@@ -160,7 +164,7 @@ class Deliverer:
         if not (ours and theirs and ours != theirs):
             return
         try:
-            self.store.learn(destination, ours, theirs)
+            self.ledger.digests.remember(destination, ours, theirs)
         except Exception:
             log.warning("digest not learned", exc_info=True, extra={"target": destination})
 
@@ -170,7 +174,7 @@ class Deliverer:
         message = delivery.message or {}
         told = Message(delivery.id, message["type"], delivery.created, self._told(delivery))
         if recovered := told.body.get("recovered"):
-            told = replace(told, thread=self.store.thread(recovered["message"]))
+            told = replace(told, thread=self.ledger.history.thread(recovered["message"]))
         try:
             posted = channel.post(told)
         except RelayError as error:
@@ -191,7 +195,7 @@ def archive_of(
 
 
 def _inspected(
-    source: StorageHandler | Near, pinned: ObjectRef, name: str, shape: str | None
+    source: StorageHandler | PrefetchedObject, pinned: ObjectRef, name: str, shape: str | None
 ) -> CheckedArchive:
     size = pinned.size or 0
 
@@ -215,7 +219,7 @@ def refuse(report: ArchiveReport) -> None:
     first, *more = report.errors
     message = first.message
     if more:
-        message = Text(
+        message = Localized(
             f"{first.message.en} (and {len(more)} more findings)",
             f"{first.message.zh}（另有 {len(more)} 项问题）",
         )
@@ -231,7 +235,7 @@ def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
     if size:
         raise TemporaryFailure(
             "object.cut",
-            Text("The store ended the object early", "存储提前结束了对象的传输"),
+            Localized("The store ended the object early", "存储提前结束了对象的传输"),
         )
     return b"".join(parts)
 
@@ -248,13 +252,13 @@ def _configured(table: Mapping[str, T], name: str, group: str) -> T:
     try:
         return table[name]
     except KeyError:
-        raise NotHere(
+        raise PluginMissing(
             f"{group}.unknown",
-            Text(
+            Localized(
                 f"{group}.{name} is not in this worker's configuration",
                 f"当前配置中没有 {group}.{name}",
             ),
-            Text(
+            Localized(
                 f"Put [{group}.{name}] back into relay.toml; the delivery waits for it.",
                 f"请在 relay.toml 中恢复 [{group}.{name}]，该投递会继续等待。",
             ),
@@ -265,8 +269,8 @@ def _bug(bug: Exception) -> Problem:
     kind = type(bug).__name__
     return Problem(
         "relay.bug",
-        Text(f"Relay itself failed ({kind})", f"Relay 自身出错（{kind}）"),
-        Text(
+        Localized(f"Relay itself failed ({kind})", f"Relay 自身出错（{kind}）"),
+        Localized(
             "The log has the traceback; please report it. Relay tries again.",
             "日志中有完整堆栈，请反馈给我们；Relay 会重试。",
         ),

@@ -11,9 +11,9 @@ from time import monotonic
 
 from relay.config.load import DeliverySettings
 from relay.delivery.clock_watch import ClockWatch
-from relay.delivery.run import Run
+from relay.delivery.run import ActiveRun
 from relay.errors import RelayError
-from relay.ledger import Store, StoreUnavailable
+from relay.ledger import Ledger, LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -28,31 +28,31 @@ class Leases:
     """The runs of this process and their leases. Used by many threads."""
 
     def __init__(
-        self, store: Store, delivery: DeliverySettings, clock: Callable[[], datetime]
+        self, ledger: Ledger, delivery: DeliverySettings, clock: Callable[[], datetime]
     ) -> None:
-        self._store, self._clock = store, clock
-        self._clock_watch = ClockWatch(store, clock)
+        self._ledger, self._clock = ledger, clock
+        self._clock_watch = ClockWatch(ledger.queue, clock)
         self._lease, self._longest = delivery.lease, delivery.stuck_after.total_seconds()
         self.beat = min(self._lease.total_seconds() / 3, 5.0)
         """Seconds from one renewal to the next."""
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, ActiveRun] = {}
         self._lock = threading.Lock()
         self._renewed = monotonic()
         self._spared_until = 0.0
 
-    def enter(self, run: Run) -> Run:
+    def enter(self, run: ActiveRun) -> ActiveRun:
         """From now on its lease is renewed."""
         with self._lock:
             self._runs[run.claim.delivery.id] = run
         return run
 
-    def leave(self, run: Run) -> None:
+    def leave(self, run: ActiveRun) -> None:
         """Its lease is renewed no more; another run of the delivery keeps its own."""
         with self._lock:
             if self._runs.get(run.claim.delivery.id) is run:
                 del self._runs[run.claim.delivery.id]
 
-    def running(self) -> list[Run]:
+    def running(self) -> list[ActiveRun]:
         """What is under way."""
         with self._lock:
             return list(self._runs.values())
@@ -76,7 +76,7 @@ class Leases:
         """Around what asks the ledger: when that is away, nobody can renew leases."""
         try:
             yield
-        except StoreUnavailable:
+        except LedgerUnavailable:
             self._spare()
             raise
 
@@ -85,7 +85,7 @@ class Leases:
         runs = {run.claim.delivery.id: run for run in self.running() if not self._gave_up(run)}
         claims = [run.claim for run in runs.values()]
         with self.minded():
-            ours = self._store.renew(claims, self._lease, self._clock())
+            ours = self._ledger.queue.renew(claims, self._lease, self._clock())
         self._renewed = monotonic()
         for id_ in runs.keys() - ours:
             runs[id_].lost = True
@@ -99,7 +99,7 @@ class Leases:
         over. A worker that is certainly dead has no part in that: see `Store.reclaim`."""
         self._spared_until = monotonic() + BEATS * self.beat
 
-    def _gave_up(self, run: Run) -> bool:
+    def _gave_up(self, run: ActiveRun) -> bool:
         """Lets go of it when it has shown no sign for long: its thread, if it wakes, writes
         nothing."""
         if monotonic() - run.sign <= self._longest:
@@ -110,7 +110,7 @@ class Leases:
         self.leave(run)
         run.leave()
         try:
-            self._store.hung(run.claim, self._clock())
+            self._ledger.outcomes.hung(run.claim, self._clock())
         except RelayError as error:  # its lease ends, then
             log.warning("hang not recorded", extra={"delivery": id_, "error": str(error)})
         return True

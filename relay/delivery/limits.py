@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relay.config.load import Settings
-from relay.config.units import Allowance
+from relay.config.units import RateLimit
 from relay.model import Kind
 
 Lane = tuple[Kind, str]
@@ -16,7 +16,7 @@ def limits(settings: Settings) -> Mapping[Lane, int]:
     return {(Kind.IMPORT, name): target.concurrency for name, target in settings.targets.items()}
 
 
-def rates(settings: Settings) -> Mapping[Lane, Allowance]:
+def rates(settings: Settings) -> Mapping[Lane, RateLimit]:
     """What targets and channels may get in a time, where they say."""
     groups = ((Kind.IMPORT, settings.targets), (Kind.MESSAGE, settings.channels))
     lanes = (((kind, name), one) for kind, group in groups for name, one in group.items())

@@ -6,16 +6,16 @@ only a running attempt knows is counted in the process that runs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector as PrometheusCollector
 
-from relay.model import Kind, State, Verdict
+from relay.ledger import Ledger
+from relay.model import Kind, State
 
 NOTIFICATIONS = "relay_notifications_total"
 EVENTS = "relay_events_total"
@@ -31,48 +31,12 @@ CLOSED = "relay_destination_closed"
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
-class Closed(Protocol):
-    """What holds a destination back: since when, or None."""
-
-    @property
-    def kind(self) -> Kind: ...
-
-    @property
-    def destination(self) -> str: ...
-
-    @property
-    def down(self) -> datetime | None: ...
-
-    @property
-    def paused(self) -> datetime | None: ...
-
-
-class Figures(Protocol):
-    """What the ledger is asked at a scrape."""
-
-    def counts(self) -> Mapping[tuple[Kind, State], int]: ...
-
-    def oldest_due(self, now: datetime) -> Mapping[Kind, float]: ...
-
-    def last_events(self) -> Mapping[str, datetime]: ...
-
-    def silences(self, now: datetime) -> Mapping[str, datetime | None]: ...
-
-    def event_counts(self) -> Mapping[str, int]: ...
-
-    def attempt_counts(self) -> Mapping[tuple[Kind, str, str], int]: ...
-
-    def notification_counts(self) -> Mapping[tuple[str, Verdict], int]: ...
-
-    def gates(self) -> Iterable[Closed]: ...
-
-
-class Collector(PrometheusCollector):
+class LedgerCollector(PrometheusCollector):
     """Reads the ledger when Prometheus scrapes. A ledger that cannot be read fails the scrape:
     no figures are an alarm, stale or zero ones are a lie."""
 
-    def __init__(self, figures: Figures, clock: Callable[[], datetime]) -> None:
-        self._figures = figures
+    def __init__(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:
+        self._ledger = ledger
         self._clock = clock
 
     def describe(self) -> Iterable[Metric]:
@@ -93,19 +57,19 @@ class Collector(PrometheusCollector):
         family = CounterMetricFamily(
             NOTIFICATIONS, "Notifications that came in.", labels=("source", "verdict")
         )
-        for (source, verdict), count in self._figures.notification_counts().items():
+        for (source, verdict), count in self._ledger.statistics.notification_counts().items():
             family.add_metric((source, str(verdict)), count)
         return family
 
     def _events(self) -> Metric:
         family = CounterMetricFamily(EVENTS, "Events, each upload once.", labels=("source",))
-        for source, count in self._figures.event_counts().items():
+        for source, count in self._ledger.statistics.event_counts().items():
             family.add_metric((source,), count)
         return family
 
     def _deliveries(self) -> Metric:
         family = GaugeMetricFamily(DELIVERIES, "Deliveries by state now.", labels=("kind", "state"))
-        counts = self._figures.counts()
+        counts = self._ledger.statistics.counts()
         for kind in Kind:
             for state in State:
                 family.add_metric((str(kind), str(state)), counts.get((kind, state), 0))
@@ -115,7 +79,7 @@ class Collector(PrometheusCollector):
         family = CounterMetricFamily(
             ATTEMPTS, "Finished attempts.", labels=("kind", "destination", "outcome")
         )
-        for (kind, destination, outcome), count in self._figures.attempt_counts().items():
+        for (kind, destination, outcome), count in self._ledger.statistics.attempt_counts().items():
             family.add_metric((str(kind), destination, outcome), count)
         return family
 
@@ -125,7 +89,7 @@ class Collector(PrometheusCollector):
             "How long the delivery has waited that has been due the longest; 0: none is.",
             labels=("kind",),
         )
-        overdue = self._figures.oldest_due(self._clock())
+        overdue = self._ledger.statistics.oldest_due(self._clock())
         for kind in Kind:
             family.add_metric((str(kind),), overdue.get(kind, 0.0))
         return family
@@ -134,7 +98,7 @@ class Collector(PrometheusCollector):
         family = GaugeMetricFamily(
             LAST_EVENT, "When the source's last event came.", labels=("source",)
         )
-        for source, moment in self._figures.last_events().items():
+        for source, moment in self._ledger.statistics.last_events().items():
             family.add_metric((source,), moment.timestamp())
         return family
 
@@ -142,7 +106,7 @@ class Collector(PrometheusCollector):
         family = GaugeMetricFamily(
             SILENT, "1 while objects come that the source does not announce.", labels=("source",)
         )
-        for source, since in self._figures.silences(self._clock()).items():
+        for source, since in self._ledger.scans.silences(self._clock()).items():
             family.add_metric((source,), int(since is not None))
         return family
 
@@ -152,13 +116,13 @@ class Collector(PrometheusCollector):
             "1 while deliveries to the destination wait, because it is down or was paused.",
             labels=("kind", "destination", "why"),
         )
-        for gate in self._figures.gates():
+        for gate in self._ledger.destinations.all():
             for why, since in (("down", gate.down), ("paused", gate.paused)):
                 family.add_metric((str(gate.kind), gate.destination, why), int(since is not None))
         return family
 
 
-class Meters:
+class ProcessMetrics:
     """What this process counts itself, in a registry of its own."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -185,9 +149,9 @@ class Meters:
         """So many more bytes of an archive went out."""
         self._bytes.labels(target).inc(count)
 
-    def watch(self, figures: Figures, clock: Callable[[], datetime]) -> None:
+    def watch(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:
         """Shows the ledger's figures beside this process's own."""
-        self.registry.register(Collector(figures, clock))
+        self.registry.register(LedgerCollector(ledger, clock))
 
 
 def render(registry: CollectorRegistry) -> tuple[bytes, str]:

@@ -8,41 +8,48 @@ from typing import TypeVar
 
 from relay.archive.inspect import ArchiveReport
 from relay.errors import (
-    Busy,
     NameTaken,
-    NotHere,
-    NothingToDo,
+    NotNeeded,
     PermanentFailure,
+    PluginMissing,
     RelayError,
     TemporaryFailure,
+    Throttled,
 )
-from relay.ledger import StoreUnavailable
+from relay.ledger import LedgerUnavailable
 from relay.model import Failed, Json, Retry, Skipped
-from relay.targets.contract import Archive, Held, Landed, Order, Progress, Target
+from relay.targets.contract import (
+    Archive,
+    ExistingFunction,
+    FunctionName,
+    ImportResult,
+    Progress,
+    Target,
+)
 
 T = TypeVar("T")
 
 
-class Heard(Target):
+class RespondingTarget(Target):
     """A target as one delivery meets it; `answered`: whether it has, whatever it said."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self.answered = False
 
-    def check(self, order: Order, report: ArchiveReport) -> None:
+    def check(self, order: FunctionName, report: ArchiveReport) -> None:
         """See Target.check."""
         self._target.check(order, report)
 
-    def held(self, order: Order) -> Held | None:
+    def held(self, order: FunctionName) -> ExistingFunction | None:
         """See Target.held."""
         return self._hear(lambda: self._target.held(order))
 
-    def create(self, order: Order, archive: Archive, progress: Progress) -> Landed:
+    def create(self, order: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
         """See Target.create."""
         return self._hear(lambda: self._target.create(order, archive, progress))
 
-    def replace(self, held: Held, archive: Archive, progress: Progress) -> Landed:
+    def replace(self, held: ExistingFunction, archive: Archive, progress: Progress) -> ImportResult:
         """See Target.replace."""
         return self._hear(lambda: self._target.replace(held, archive, progress))
 
@@ -63,7 +70,7 @@ def is_answer(error: RelayError) -> bool:
     """
     if isinstance(error, PermanentFailure):
         return isinstance(error, NameTaken) or error.answer is not None
-    return isinstance(error, Busy)
+    return isinstance(error, Throttled)
 
 
 def outcome_of(error: RelayError, about: Json) -> Skipped | Failed | Retry:
@@ -72,11 +79,11 @@ def outcome_of(error: RelayError, about: Json) -> Skipped | Failed | Retry:
     A ledger or a plug-in that is not there makes it no try: the destination has no part in that.
     """
     match error:
-        case NothingToDo():
+        case NotNeeded():
             return Skipped(error.reason, {**about, "words": error.message._asdict()})
         case TemporaryFailure():
-            counts = not isinstance(error, NotHere | StoreUnavailable)
-            after, hold = error.retry_after, isinstance(error, Busy)
+            counts = not isinstance(error, PluginMissing | LedgerUnavailable)
+            after, hold = error.retry_after, isinstance(error, Throttled)
             return Retry(error.problem, after, hold, error.answer, about, counts=counts)
         case _:
             return Failed(error.problem, error.answer, about)
@@ -85,6 +92,6 @@ def outcome_of(error: RelayError, about: Json) -> Skipped | Failed | Retry:
 def outcome_at(error: RelayError, about: Json, *, answered: bool) -> Skipped | Failed | Retry:
     """The same for an error while the destination was called: a failure that is neither the
     object store's nor the ledger's is its own."""
-    others = isinstance(error, Busy | StoreUnavailable) or getattr(error, "at_source", False)
+    others = isinstance(error, Throttled | LedgerUnavailable) or getattr(error, "at_source", False)
     unwell = isinstance(error, TemporaryFailure) and not others
     return replace(outcome_of(error, about), reached=answered, unwell=unwell)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relay.delivery.prefetch import Near
+from relay.delivery.prefetch import PrefetchedObject
 from relay.errors import RelayError, Superseded
-from relay.model import ObjectInfo, ObjectRef, Text
+from relay.model import Localized, ObjectInfo, ObjectRef
 from relay.sources.contract import StorageHandler
 
 _LONGEST = 80
 """Characters of a foreign ETag that a sentence shows."""
 
 
-def pin(source: StorageHandler | Near, ref: ObjectRef) -> ObjectRef:
+def pin(source: StorageHandler | PrefetchedObject, ref: ObjectRef) -> ObjectRef:
     """The object as it is now, pinned: version, etag and size as far as the storage tells them.
 
     Raises Superseded, in words that name what differs, when it is not what was announced; and
@@ -26,7 +26,7 @@ def pin(source: StorageHandler | Near, ref: ObjectRef) -> ObjectRef:
     if ref.size is not None and ref.size != there.size:
         raise Superseded(
             "object.other_size",
-            Text(
+            Localized(
                 f"The notification says {ref.size} bytes, the store holds {there.size}",
                 f"通知称大小为 {ref.size} 字节，而存储中为 {there.size} 字节",
             ),
@@ -46,7 +46,7 @@ def is_current(source: StorageHandler, ref: ObjectRef) -> bool:
     return not (ref.etag and there.etag) or ref.etag == there.etag
 
 
-def _other_etag(source: StorageHandler | Near, ref: ObjectRef) -> Superseded | None:
+def _other_etag(source: StorageHandler | PrefetchedObject, ref: ObjectRef) -> Superseded | None:
     """What differs, asked for once more without the etag; None when that does not tell."""
     if ref.etag is None:
         return None
@@ -59,16 +59,16 @@ def _other_etag(source: StorageHandler | Near, ref: ObjectRef) -> Superseded | N
     announced, held = _told(ref), _told(there)
     return Superseded(
         "object.other_etag",
-        Text(
+        Localized(
             f"The notification announced {announced.en}, the store holds {held.en}",
             f"通知称对象为 {announced.zh}，而存储中为 {held.zh}",
         ),
     )
 
 
-def _told(what: ObjectRef | ObjectInfo) -> Text:
+def _told(what: ObjectRef | ObjectInfo) -> Localized:
     etag = what.etag or ""
     etag = etag if len(etag) <= _LONGEST else f"{etag[:_LONGEST]}…"
     if what.size is None:
-        return Text(f"the ETag {etag}", f"ETag {etag}")
-    return Text(f"the ETag {etag} ({what.size} bytes)", f"ETag {etag}（{what.size} 字节）")
+        return Localized(f"the ETag {etag}", f"ETag {etag}")
+    return Localized(f"the ETag {etag} ({what.size} bytes)", f"ETag {etag}（{what.size} 字节）")

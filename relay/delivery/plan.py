@@ -10,24 +10,24 @@ from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import ArchiveReport, Finding
 from relay.config import routing as routes
 from relay.config.load import Settings
-from relay.delivery.conflict import Wish, forecast
+from relay.delivery.conflict import ImportRequest, forecast
 from relay.delivery.deliver import archive_of
 from relay.errors import PermanentFailure
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.model import Event, Json, NewDelivery, State
 from relay.plugins import Plugins
-from relay.targets.contract import Held, Order
+from relay.targets.contract import ExistingFunction, FunctionName
 
 
 class Planner:
     """Makes plans. Reads the source and the target; changes nothing anywhere."""
 
     def __init__(
-        self, settings: Settings, plugins: Plugins, store: Store, *, clock: Callable[[], datetime]
+        self, settings: Settings, plugins: Plugins, ledger: Ledger, *, clock: Callable[[], datetime]
     ) -> None:
         self.settings = settings
         self.plugins = plugins
-        self.learned = store.learned
+        self.learned = ledger.digests.find
         self.clock = clock
 
     def plan(self, source: str, event: Event) -> Json:
@@ -67,12 +67,16 @@ class Planner:
 
     def _order(self, archive: CheckedArchive, event: Event, duty: NewDelivery) -> Json:
         export = archive.report.export
-        order = Order(*routes.names(duty.options, event, export.function if export else None))
+        order = FunctionName(
+            *routes.names(duty.options, event, export.function if export else None)
+        )
         target = self.plugins.targets[duty.destination]
         target.check(order, archive.report)
         held = target.held(order)
         policy = duty.options.get("on_conflict", "skip")
-        wish = Wish(order, policy, self.clock(), learned=partial(self.learned, duty.destination))
+        wish = ImportRequest(
+            order, policy, self.clock(), learned=partial(self.learned, duty.destination)
+        )
         same = held is not None and wish.same(held, archive)
         would = forecast(held, order, policy, wish.created, same)
         told = {"func_name": order.func_name, "package": order.package, "on_conflict": policy}
@@ -110,7 +114,7 @@ def _finding(finding: Finding) -> Json:
     }
 
 
-def _held(held: Held | None, same: bool) -> Json | None:
+def _held(held: ExistingFunction | None, same: bool) -> Json | None:
     if held is None:
         return None
     return {

@@ -12,7 +12,7 @@ SMALL = 2 * 1024 * 1024
 """Bytes up to which an object is held in memory: one for each delivery under way."""
 
 
-class Near:
+class PrefetchedObject:
     """One source as the delivery of one object sees it: `stat` and `open` of a StorageHandler.
 
     The first stat of an object that was announced as small brings all of it. Whatever else is

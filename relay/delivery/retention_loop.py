@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from relay.config.load import Settings
 from relay.errors import RelayError
-from relay.ledger import Kept, Pruned, Store, StoreUnavailable
+from relay.ledger import Ledger, LedgerUnavailable, PruneResult, RetentionPolicy
 from relay.ledger.ids import id_of
 
 log = logging.getLogger(__name__)
@@ -26,20 +26,20 @@ PAUSE = 0.05
 """Seconds between two pages: whoever wants to write meanwhile can."""
 
 
-class Housekeeper:
+class RetentionLoop:
     """Keeps the ledger bounded by what [retention] says."""
 
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        ledger: Ledger,
         *,
         clock: Callable[[], datetime],
         pause: float = PAUSE,
     ) -> None:
         rules = settings.retention
-        self.kept = Kept(rules.history, rules.deliveries, rules.bodies)
-        self.store = store
+        self.kept = RetentionPolicy(rules.history, rules.deliveries, rules.bodies)
+        self.ledger = ledger
         self.clock = clock
         self._pause = pause
         self._stopping = threading.Event()
@@ -56,23 +56,27 @@ class Housekeeper:
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def tidy(self) -> Pruned:
+    def tidy(self) -> PruneResult:
         """Takes away all that is old; what went. StoreUnavailable: some may have gone."""
         now = self.clock()
-        before = self.store.cutoff(self.kept, now)
+        before = self.ledger.retention.cutoff(self.kept, now)
         bodies = max(before, id_of(now - self.kept.bodies))
-        deliveries = self._pages(lambda after: self.store.prune_deliveries(before, after))
-        came = self._pages(lambda after: self.store.prune_notifications(before, bodies, after))
-        self.store.prune_digests(now - self.kept.history, now)
-        return Pruned(None, deliveries.deliveries, came.notifications, came.bodies)
+        deliveries = self._pages(
+            lambda after: self.ledger.retention.prune_deliveries(before, after)
+        )
+        came = self._pages(
+            lambda after: self.ledger.retention.prune_notifications(before, bodies, after)
+        )
+        self.ledger.retention.prune_digests(now - self.kept.history, now)
+        return PruneResult(None, deliveries.deliveries, came.notifications, came.bodies)
 
-    def _pages(self, prune: Callable[[str], Pruned]) -> Pruned:
+    def _pages(self, prune: Callable[[str], PruneResult]) -> PruneResult:
         after: str | None = ""
-        gone = Pruned(None)
+        gone = PruneResult(None)
         while after is not None and not self._stopping.is_set():
             page = prune(after)
             after = page.after
-            gone = Pruned(
+            gone = PruneResult(
                 None,
                 gone.deliveries + page.deliveries,
                 gone.notifications + page.notifications,
@@ -90,7 +94,7 @@ class Housekeeper:
         """Tidies; how long to wait until the next time."""
         try:
             gone = self.tidy()
-        except StoreUnavailable as error:
+        except LedgerUnavailable as error:
             log.warning("history not tidied", extra={"error": str(error)})
             return _jittered(AGAIN)
         except RelayError as error:
@@ -106,7 +110,7 @@ def _jittered(wait: timedelta) -> timedelta:
     return wait * random.uniform(1, 2)  # noqa: S311 - no secret
 
 
-def _figures(gone: Pruned) -> dict[str, int]:
+def _figures(gone: PruneResult) -> dict[str, int]:
     return {
         "deliveries": gone.deliveries,
         "notifications": gone.notifications,

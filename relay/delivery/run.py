@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from relay.config.backoff import Backoff, next_due
-from relay.ledger import Say
-from relay.model import Claim, Problem, Retry, Text
+from relay.ledger import PostDecision
+from relay.model import Claim, Localized, Problem, Retry
 
 CRASHES = 3
 """Deaths of its worker, and hangs, in a row after which a delivery is not tried again by itself."""
@@ -23,7 +23,7 @@ NOT_HERE = timedelta(minutes=1)
 """Until a delivery is looked at again whose plug-in is not in this configuration."""
 
 
-class Lost(BaseException):
+class LeaseLost(BaseException):
     """The lease went to another worker while we were at it: stop, nothing may be written.
 
     A BaseException, so that no plug-in takes it for a failure of its own.
@@ -32,28 +32,32 @@ class Lost(BaseException):
     level, event = logging.WARNING, "lease lost"
 
 
-class GivenBack(Lost):
+class FunctionBusy(LeaseLost):
     """Another delivery of its function is under way: it is claimed when that one has ended."""
 
     level, event = logging.INFO, "delivery waits for its function"
 
 
-class PutOff(Lost):
+class MessagePostponed(LeaseLost):
     """Its channel has quiet hours, or was told much lately: the ledger has recorded it."""
 
     level, event = logging.INFO, "message waits"
 
 
-class Gathered(PutOff):
+class MessageBatched(MessagePostponed):
     """It is told in a digest with what waited beside it: a message of its own, which is due."""
 
     level, event = logging.INFO, "message is in a digest"
 
 
-PUT_OFF: Mapping[Say, type[Lost]] = {"wait": PutOff, "digest": Gathered, "lost": Lost}
+PUT_OFF: Mapping[PostDecision, type[LeaseLost]] = {
+    "wait": MessagePostponed,
+    "digest": MessageBatched,
+    "lost": LeaseLost,
+}
 
 
-class Run:
+class ActiveRun:
     """One delivery under way, and its seat. `over`: it has left, though its thread may hang."""
 
     def __init__(self, claim: Claim, seats: threading.Semaphore | None = None) -> None:
@@ -73,7 +77,7 @@ class Run:
             if seats.acquire(timeout=1):
                 self._hold(seats)
             if self.lost:
-                raise Lost
+                raise LeaseLost
             self.sign = monotonic()  # to wait is not to hang
 
     def leave(self) -> None:
@@ -120,8 +124,8 @@ def hung(times: int, deaths: int) -> Problem:
         zh = f"该投递连续 {times + deaths} 次挂起或工作进程异常退出"
     return Problem(
         "delivery.hangs",
-        Text(f"{en}: it showed no sign for long", f"{zh}：长时间没有任何进展"),
-        Text(
+        Localized(f"{en}: it showed no sign for long", f"{zh}：长时间没有任何进展"),
+        Localized(
             "Find out what it waits for (a plug-in without a timeout?), or raise "
             "delivery.stuck_after if it is only slow, then retrigger.",
             "请查明它在等待什么（例如插件未设超时）；如果只是较慢，请调大 delivery.stuck_after，"
@@ -133,11 +137,11 @@ def hung(times: int, deaths: int) -> Problem:
 def crashed(times: int) -> Problem:
     return Problem(
         "delivery.crashes",
-        Text(
+        Localized(
             f"The worker died {times} times in a row while it was at this delivery",
             f"处理该投递时工作进程连续 {times} 次异常退出",
         ),
-        Text(
+        Localized(
             "Look at the process's end in its logs (memory limit, crash of a plug-in), then "
             "retrigger.",
             "请查看进程日志中的退出原因（内存限制、插件崩溃等），然后重新触发。",

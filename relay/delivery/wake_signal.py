@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 
-class Bell:
+class WakeSignal:
     """Wakes everybody who waits for work. Rung by the intake and by every recorded outcome."""
 
     def __init__(self) -> None:

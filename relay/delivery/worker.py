@@ -22,9 +22,9 @@ from relay.config.load import Settings
 from relay.delivery import limits as lanes
 from relay.delivery.deliver import Deliverer
 from relay.delivery.leases import Leases
-from relay.delivery.metrics import Meters
-from relay.delivery.run import PUT_OFF, Lost, Run, due_again, is_poison, parked
-from relay.delivery.wake_signal import Bell
+from relay.delivery.metrics import ProcessMetrics
+from relay.delivery.run import PUT_OFF, ActiveRun, LeaseLost, due_again, is_poison, parked
+from relay.delivery.wake_signal import WakeSignal
 from relay.errors import RelayError, TemporaryFailure
 from relay.ledger import owners as presence
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
@@ -47,13 +47,13 @@ class Worker:
         deliverer: Deliverer,
         *,
         clock: Callable[[], datetime],
-        bell: Bell,
-        meters: Meters,
+        bell: WakeSignal,
+        meters: ProcessMetrics,
     ) -> None:
         self.settings = settings
-        self.store = deliverer.store
+        self.ledger = deliverer.ledger
         self.clock = clock
-        self.leases = Leases(self.store, settings.delivery, clock)
+        self.leases = Leases(self.ledger, settings.delivery, clock)
         self.bell = bell
         self.meters = meters
         self.owner = presence.me()
@@ -91,11 +91,11 @@ class Worker:
         self._stopped.set()
         _join(self._threads)
 
-    def _release(self, run: Run) -> bool:
+    def _release(self, run: ActiveRun) -> bool:
         """Gives it back; its thread sends nothing more. False: it could not be, its lease ends."""
         delivery = run.claim.delivery.id
         with self._quietly("release", delivery=delivery):
-            self.store.release(run.claim, self.clock())
+            self.ledger.queue.release(run.claim, self.clock())
             run.lost = True
             log.warning("delivery released", extra={"delivery": delivery})
         return run.lost
@@ -110,16 +110,16 @@ class Worker:
         heart = threading.Thread(target=self._beat, args=[over], daemon=True)
         heart.start()
         try:
-            return self._carry_out(self.leases.enter(Run(claim)), watch)
+            return self._carry_out(self.leases.enter(ActiveRun(claim)), watch)
         finally:
             over.set()
             _join([heart])
 
-    def _carry_out(self, run: Run, watch: Progress = lambda _: None) -> Outcome | None:
+    def _carry_out(self, run: ActiveRun, watch: Progress = lambda _: None) -> Outcome | None:
         claim = run.claim
         try:
             return self._record(run, self._outcome(run, watch))
-        except Lost as lost:
+        except LeaseLost as lost:
             log.log(lost.level, lost.event, extra={"delivery": claim.delivery.id})
             return None
         finally:
@@ -131,17 +131,19 @@ class Worker:
         """The next due delivery of a kind (or exactly that one), or None."""
         lease, now = self.settings.delivery.lease, self.leases.now()
         over = self.leases.over(now)
-        claim = self.store.claim(
+        claim = self.ledger.queue.claim(
             self.owner, lease, self._limits, now, kind=kind, only=only, rates=self._rates, over=over
         )
         if claim and self.clock() - now > lease / 2:  # turned just now, or it took very long
-            self.store.renew([claim], lease, self.clock())
+            self.ledger.queue.renew([claim], lease, self.clock())
         return claim
 
     def take_over(self) -> None:
         """Gives back what workers of this host claimed that are certainly dead."""
-        for owner in self.store.owners():
-            if presence.is_dead(owner) and (count := self.store.reclaim(owner, self.clock())):
+        for owner in self.ledger.queue.owners():
+            if presence.is_dead(owner) and (
+                count := self.ledger.queue.reclaim(owner, self.clock())
+            ):
                 log.warning("took over", extra={"owner": owner, "deliveries": count})
 
     def _work(self, kind: Kind) -> None:
@@ -157,7 +159,7 @@ class Worker:
                 seen = self.bell.wait(seen, POLL)
             else:
                 # Entered before the next claim, so that its lease is renewed from now on.
-                run = self.leases.enter(Run(claim, seats))
+                run = self.leases.enter(ActiveRun(claim, seats))
                 self._thread(f"{kind} {claim.delivery.id}", self._run_quietly, run)
                 if claim.crashes:  # it runs alone, so nothing is claimed beside it
                     while not (run.over.wait(POLL) or self._stopping.is_set()):
@@ -167,7 +169,7 @@ class Worker:
         """Who found nothing the last time only looks first: everybody wakes for everything."""
         with self._quietly("claim", kind=kind), self.leases.minded():
             now = self.leases.now()
-            if busy or self.store.is_any_due(kind, now, self.leases.over(now)):
+            if busy or self.ledger.queue.is_any_due(kind, now, self.leases.over(now)):
                 return self.claim(kind)
         return None
 
@@ -183,7 +185,7 @@ class Worker:
             log.exception(f"cannot {what}: hit a bug", extra=ids)  # noqa: G004
             self._stopping.wait(POLL)
 
-    def _run_quietly(self, run: Run) -> None:
+    def _run_quietly(self, run: ActiveRun) -> None:
         try:
             self._carry_out(run)
         except Exception:
@@ -192,7 +194,7 @@ class Worker:
         finally:
             self._threads.remove(threading.current_thread())
 
-    def _outcome(self, run: Run, watch: Progress) -> Outcome:
+    def _outcome(self, run: ActiveRun, watch: Progress) -> Outcome:
         if is_poison(run.claim):
             return Failed(parked(run.claim))
         if run.claim.crashes:
@@ -200,18 +202,18 @@ class Worker:
         self._mind_quiet(run)
         return self._deliverer.deliver(run.claim, self._progress(run, watch))
 
-    def _mind_quiet(self, run: Run) -> None:
+    def _mind_quiet(self, run: ActiveRun) -> None:
         claim = run.claim
         channel = self.settings.channels.get(claim.delivery.destination)
         if claim.delivery.kind is not Kind.MESSAGE or channel is None:
             return
         compose = partial(report.digest, self.settings.public_url)
-        ask = partial(self.store.may_post, claim, channel, compose)
+        ask = partial(self.ledger.batching.decide_post, claim, channel, compose)
         say = self._insist(run, lambda: ask(self.clock()))
         if say != "post":
             raise PUT_OFF[say]
 
-    def _record(self, run: Run, outcome: Outcome) -> Outcome | None:
+    def _record(self, run: ActiveRun, outcome: Outcome) -> Outcome | None:
         claim, now, seconds = run.claim, self.clock(), monotonic() - run.started
         due = None
         if isinstance(outcome, Retry):
@@ -225,19 +227,21 @@ class Worker:
 
         def finish() -> bool:
             tells = isinstance(outcome, Succeeded) and claim.delivery.channels
-            known = self.store.failures(claim.delivery) if tells else {}
+            known = self.ledger.history.failures(claim.delivery) if tells else {}
             told = report.messages(self.settings, claim, outcome, now, seconds, known)
-            return self.store.finish(claim, outcome, now, due=due, messages=told, turns=turns)
+            return self.ledger.outcomes.finish(
+                claim, outcome, now, due=due, messages=told, turns=turns
+            )
 
         if not self._insist(run, finish):
-            raise Lost
+            raise LeaseLost
         for word in turned:
             lane = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}
             log.warning(f"destination {word}", extra=lane)  # noqa: G004 - the event's name
         self._tell(claim, outcome, seconds, due)
         return outcome
 
-    def _insist(self, run: Run, ask: Callable[[], T]) -> T:
+    def _insist(self, run: ActiveRun, ask: Callable[[], T]) -> T:
         """Waits for a ledger that is away: what has happened is not to be done again for that."""
         while True:
             try:
@@ -260,11 +264,11 @@ class Worker:
         level = logging.WARNING if isinstance(outcome, Retry | Failed) else logging.INFO
         log.log(level, f"delivery {word}", extra=told)  # noqa: G004 - the word is the event
 
-    def _progress(self, run: Run, watch: Progress) -> Progress:
+    def _progress(self, run: ActiveRun, watch: Progress) -> Progress:
         def progress(sent: int) -> None:
             run.sign = monotonic()
             if run.lost:
-                raise Lost
+                raise LeaseLost
             self.meters.sent(run.claim.delivery.destination, sent)
             watch(sent)
 
@@ -285,7 +289,7 @@ class Worker:
     def _listen(self) -> None:
         while not self._stopping.is_set():
             with self._quietly("listen"):
-                self.store.listen(self.bell.ring, lambda: not self._stopping.is_set())
+                self.ledger.listener.listen(self.bell.ring, lambda: not self._stopping.is_set())
 
     def _thread(self, name: str, work: Callable[..., None], *args: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=args, name=f"relay {name}", daemon=True)

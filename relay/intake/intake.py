@@ -17,11 +17,11 @@ from typing import Any
 from relay.config import routing as routes
 from relay.config.load import Settings, SourceSettings
 from relay.errors import TooLarge, Unreadable, Unverified
-from relay.ledger import Accepted, Arrival, NewNotification, NotFound, Store
-from relay.model import Event, Incoming, Road, Verdict
+from relay.ledger import Accepted, Ledger, NewNotification, NotFound, RoutedEvent
+from relay.model import Event, Incoming, Origin, Verdict
 from relay.sources import own_record as own_records
 from relay.sources.contract import StorageHandler
-from relay.sources.envelope import Answer, Envelope, Fetch, fetch_nothing
+from relay.sources.envelope import Envelope, Fetch, HandshakeReply, fetch_nothing
 from relay.sources.envelopes import ENVELOPES
 
 log = logging.getLogger(__name__)
@@ -58,11 +58,11 @@ class Receipt:
     notification: str | None
     events: int
     deliveries: tuple[str, ...] = ()
-    answer: Answer | None = None
+    answer: HandshakeReply | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedNotification:
     """What could be made of a body."""
 
     events: tuple[Event, ...]
@@ -76,7 +76,7 @@ class Intake:
     def __init__(  # noqa: PLR0913 - put together once, in the house
         self,
         settings: Settings,
-        store: Store,
+        ledger: Ledger,
         sources: Mapping[str, StorageHandler],
         *,
         clock: Callable[[], datetime],
@@ -86,7 +86,7 @@ class Intake:
         """`wake` is called after deliveries were stored, so that a worker need not wait; `fetch`
         is what envelopes get certificates and keys with."""
         self.settings = settings
-        self.store = store
+        self.ledger = ledger
         self.sources = sources
         self.clock = clock
         self.wake = wake
@@ -115,9 +115,9 @@ class Intake:
         answer = envelope.answer(incoming)
         if incoming.method != "POST":
             # A handshake without a body: nothing to keep, and anybody may ask.
-            return Receipt(None, 0, answer=answer or Answer(headers={"Allow": METHODS}))
+            return Receipt(None, 0, answer=answer or HandshakeReply(headers={"Allow": METHODS}))
         if answer:
-            reading = Reading((), Verdict.HANDSHAKE)
+            reading = ParsedNotification((), Verdict.HANDSHAKE)
             return replace(self._store(incoming, reading, envelope.name), answer=answer)
         return self._store(incoming, read(handler, envelope, incoming), envelope.name)
 
@@ -129,22 +129,22 @@ class Intake:
 
     def found(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
         """Takes objects that a scan or a person came upon."""
-        return self._store(incoming, Reading(tuple(events), Verdict.ACCEPTED))
+        return self._store(incoming, ParsedNotification(tuple(events), Verdict.ACCEPTED))
 
     def seen(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
         """Marks objects as seen without delivering them."""
         reason = "first scan: what was there is marked as seen"
         new = NewNotification(incoming, Verdict.IGNORED, reason, ())
-        arrivals = [Arrival(event, ()) for event in events]
-        accepted = self.store.accept(new, arrivals, self.clock())
+        arrivals = [RoutedEvent(event, ()) for event in events]
+        accepted = self.ledger.intake.accept(new, arrivals, self.clock())
         return Receipt(accepted.notification_id, accepted.fresh)
 
     def replay(self, notification_id: str) -> Receipt:
         """Reads a stored notification again, after a fix. Its sender was verified when it came."""
-        old = self.store.notification(notification_id)
+        old = self.ledger.history.notification(notification_id)
         if old is None:
             raise NotFound("notification.unknown", f"There is no notification {notification_id}")
-        if old.verdict == Verdict.HANDSHAKE or old.road in (Road.SCAN, Road.SUBMISSION):
+        if old.verdict == Verdict.HANDSHAKE or old.road in (Origin.SCAN, Origin.SUBMISSION):
             raise Unreadable(
                 "notification.no_replay",
                 "A handshake, a scan or a submission holds nothing to read again",
@@ -197,26 +197,26 @@ class Intake:
         told = {"source": source, "reason": error.message.en, "hint": error.hint.en}
         log.warning("notification refused", extra={**told, "others_before": unsaid})
 
-    def _store(self, incoming: Incoming, reading: Reading, *envelopes: str) -> Receipt:
+    def _store(self, incoming: Incoming, reading: ParsedNotification, *envelopes: str) -> Receipt:
         source = self.settings.sources[incoming.source]
         allowed = source.buckets
         events = [one for one in reading.events if not allowed or one.object.bucket in allowed]
         if len(events) < len(reading.events):
             reason = "bucket is not in the source's allow-list"
             verdict = reading.verdict if events else Verdict.IGNORED
-            reading = Reading(tuple(events), verdict, reading.reason or reason)
+            reading = ParsedNotification(tuple(events), verdict, reading.reason or reason)
         arrivals = [self._arrival(incoming.source, event) for event in events]
         body = SECRETS.sub(rb"\1redacted", incoming.body)
         kept = replace(incoming, body=body, headers=_redacted(incoming.headers, source))
         new = NewNotification(kept, reading.verdict, reading.reason, envelopes)
-        accepted = self.store.accept(new, arrivals, self.clock())
+        accepted = self.ledger.intake.accept(new, arrivals, self.clock())
         _tell(incoming, reading, accepted)
         if accepted.deliveries:
             self.wake()
         return Receipt(accepted.notification_id, accepted.fresh, accepted.deliveries)
 
-    def _arrival(self, source: str, event: Event) -> Arrival:
-        return Arrival(event, (routes.match(self.settings.routes, source, event),))
+    def _arrival(self, source: str, event: Event) -> RoutedEvent:
+        return RoutedEvent(event, (routes.match(self.settings.routes, source, event),))
 
 
 def envelopes(source: SourceSettings, fetch: Fetch = fetch_nothing) -> list[Envelope]:
@@ -224,7 +224,7 @@ def envelopes(source: SourceSettings, fetch: Fetch = fetch_nothing) -> list[Enve
     return [make(source, fetch) for name, make in ENVELOPES.items() if name in source.accept]
 
 
-def read(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> Reading:
+def read(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> ParsedNotification:
     """The events in a notification. Never raises: one bad record makes it unreadable, and the
     good ones beside it count all the same."""
     events: list[Event] = []
@@ -235,10 +235,10 @@ def read(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> Rea
     except Unreadable as error:
         problems.append(error.message.en)
     if problems:
-        return Reading(tuple(events), Verdict.UNREADABLE, problems[0])
+        return ParsedNotification(tuple(events), Verdict.UNREADABLE, problems[0])
     if not events:
-        return Reading((), Verdict.IGNORED, "it announces no complete object")
-    return Reading(tuple(events), Verdict.ACCEPTED)
+        return ParsedNotification((), Verdict.IGNORED, "it announces no complete object")
+    return ParsedNotification(tuple(events), Verdict.ACCEPTED)
 
 
 def _read_record(
@@ -264,7 +264,7 @@ def _redacted(headers: Mapping[str, str], source: SourceSettings) -> dict[str, s
     }
 
 
-def _tell(incoming: Incoming, reading: Reading, accepted: Accepted) -> None:
+def _tell(incoming: Incoming, reading: ParsedNotification, accepted: Accepted) -> None:
     level = logging.WARNING if accepted.verdict == Verdict.UNREADABLE else logging.INFO
     log.log(
         level,

@@ -11,7 +11,7 @@ from relay.errors import RelayError
 from relay.intake.intake import Intake
 from relay.intake.scanner import Scanner
 from relay.ledger import Conflict
-from relay.model import Incoming, Road
+from relay.model import Incoming, Origin
 from relay.sources.contract import Queue, StorageHandler
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ WAIT = 5.0
 """Seconds one long poll lasts; a stopping worker waits no longer than this for it."""
 
 
-class Puller:
+class QueuePoller:
     """Pulls notifications of every source that has a queue, and scans those that ask for it."""
 
     def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
@@ -56,7 +56,7 @@ class Puller:
         messages = queue.receive(self.wait)
         for message in messages:
             now = self.clock()
-            self.intake.pull(Incoming(name, message.body, now, Road.QUEUE, method="", path=""))
+            self.intake.pull(Incoming(name, message.body, now, Origin.QUEUE, method="", path=""))
         queue.delete(messages)
         return len(messages)
 
@@ -74,7 +74,7 @@ class Puller:
 
     def _scan_when_due(self, handler: StorageHandler, began: datetime, every: timedelta) -> None:
         """Once at our start, then so long after the last run, whichever process made that."""
-        last = self.intake.store.scan(handler.name)
+        last = self.intake.ledger.scans.last(handler.name)
         due = last.ran + every if last and last.ran >= began else began
         if (left := due - self.clock()) > timedelta(0):
             self._stopping.wait(min(left, every).total_seconds())

@@ -12,7 +12,7 @@ from relay.errors import PermanentFailure
 from relay.intake.intake import Intake
 from relay.ledger import NewScan, Scan, ScanStep
 from relay.ledger import owners as presence
-from relay.model import Event, Incoming, Json, Problem, Road, Text
+from relay.model import Event, Incoming, Json, Localized, Origin, Problem
 from relay.sources.contract import ScanPage, StorageHandler
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Scanner:
 
     def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
         self.intake = intake
-        self.store = intake.store
+        self.ledger = intake.ledger
         self.clock = clock
         self.stopping = threading.Event()
         self._warned: dict[str, datetime] = {}
@@ -64,10 +64,10 @@ class Scanner:
         except PermanentFailure:
             if scan.resumed and not run.listed:
                 # Not every storage knows a place for ever: the next run begins anew.
-                self.store.scan_went_on(scan, ScanStep(0, 0, None), self.clock())
+                self.ledger.scans.advance(scan, ScanStep(0, 0, None), self.clock())
             raise
         finally:
-            self.store.end_scan(scan, self.clock(), whole=run.finished)
+            self.ledger.scans.end(scan, self.clock(), whole=run.finished)
         self._tell(handler, run)
         return {
             "listed": run.listed,
@@ -84,14 +84,14 @@ class Scanner:
 
     def fresh(self, source: str, events: Sequence[Event]) -> list[Event]:
         """Those that no event announced."""
-        known = self.store.known(source, events)
+        known = self.ledger.intake.known(source, events)
         return [event for event, id_ in zip(events, known, strict=True) if id_ is None]
 
     def _begin(self, handler: StorageHandler, since: datetime | None, *, everything: bool) -> Scan:
-        before = self.store.scan(handler.name)
+        before = self.ledger.scans.last(handler.name)
         dead = before.owner if before and before.owner and presence.is_dead(before.owner) else None
         new = NewScan(handler.name, presence.me(), since, everything, dead)
-        return self.store.begin_scan(new, self.clock())
+        return self.ledger.scans.begin(new, self.clock())
 
     def hears(self, handler: StorageHandler) -> bool:
         """Whether anything could tell of the source's objects: a source that is only scanned is
@@ -108,7 +108,7 @@ class Scanner:
         # Most scans find nothing: a folder is scanned every minute.
         level = logging.INFO if run.found or not run.finished else logging.DEBUG
         log.log(level, "scan ended" if run.finished else "scan paused", extra=counts)
-        silent = self.store.silences(self.clock()).get(handler.name)
+        silent = self.ledger.scans.silences(self.clock()).get(handler.name)
         if silent and self._warned.get(handler.name) != silent:
             self._warned[handler.name] = silent
             told = {"source": handler.name, "since": silent.isoformat()}
@@ -119,11 +119,11 @@ def silence(source: str) -> Problem:
     """What a person is told of a source whose objects change while nobody announces them."""
     return Problem(
         "source.silent",
-        Text(
+        Localized(
             "Objects came that nobody announced, and no notification since: scans find them, late",
             "有新对象出现但未收到通知，此后也没有任何通知：只能靠扫描发现，会有延迟",
         ),
-        Text(
+        Localized(
             "Check at the storage where it sends its notifications, and whether it may; "
             f"`relay sources setup {source}` shows how it should be.",
             f"请在存储端检查通知的发送地址与权限；正确的配置见 `relay sources setup {source}`。",
@@ -136,7 +136,7 @@ class _Run:
 
     def __init__(self, scanner: Scanner, handler: StorageHandler, scan: Scan, watch: Watch) -> None:
         self.scanner = scanner
-        self.store = scanner.store
+        self.ledger = scanner.ledger
         self.handler = handler
         self.scan = scan
         self.watch = watch
@@ -162,12 +162,12 @@ class _Run:
         found = sum(self._accept(fresh[at : at + BATCH]) for at in range(0, len(fresh), BATCH))
         if found and not self.scan.first and self.scanner.hears(self.handler):
             moments = [one.time for one in fresh if one.time]
-            self.store.note_unannounced(self.handler.name, moments)
+            self.ledger.scans.note_unannounced(self.handler.name, moments)
         self.listed += page.listed
         self.found += found
         self.watch(self.listed, self.found)
         step = ScanStep(page.listed, found, page.place)
-        return self.store.scan_went_on(self.scan, step, self.scanner.clock())
+        return self.ledger.scans.advance(self.scan, step, self.scanner.clock())
 
     def _accept(self, events: Sequence[Event]) -> int:
         """How many of them were new: a notification may have come meanwhile."""
@@ -177,7 +177,7 @@ class _Run:
         ]
         body = json.dumps({"found": listed}).encode()
         now = self.scanner.clock()
-        incoming = Incoming(self.handler.name, body, now, Road.SCAN, method="", path="")
+        incoming = Incoming(self.handler.name, body, now, Origin.SCAN, method="", path="")
         intake = self.scanner.intake
         take = intake.seen if self.scan.first else intake.found
         return take(incoming, events).events

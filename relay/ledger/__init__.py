@@ -1,64 +1,65 @@
 """The ledger: what came in, what is to be delivered, and what became of it.
 
-One `Store` for SQLite and PostgreSQL. Every method is one transaction; times are handed in.
+One `Ledger` for SQLite and PostgreSQL. Every method is one transaction; times are handed in.
 """
 
 from __future__ import annotations
 
-from relay.ledger.accept import Doors
-from relay.ledger.batching import Quiet, Say
-from relay.ledger.claims import Claims
+from relay.ledger.accept import Intake
+from relay.ledger.batching import MessageBatching, PostDecision
+from relay.ledger.claims import Queue
 from relay.ledger.database import Database
-from relay.ledger.errors import Conflict, NotFound, StoreUnavailable
+from relay.ledger.errors import Conflict, LedgerUnavailable, NotFound
 from relay.ledger.finish import Outcomes
-from relay.ledger.function_order import Entry, Functions, Upload
-from relay.ledger.gates import Gate, Gates
-from relay.ledger.listen import Wakes
-from relay.ledger.message_history import Told
-from relay.ledger.migrate import Migrations
-from relay.ledger.pages import Lists
-from relay.ledger.queries import Queries
-from relay.ledger.retention import Kept, Pruned, Retention
-from relay.ledger.retrigger import Hand
+from relay.ledger.function_order import FunctionLock, FunctionOrder, UploadPosition
+from relay.ledger.gates import Destinations, Gate
+from relay.ledger.history import History
+from relay.ledger.listen import ChangeListener
+from relay.ledger.migrate import Administration
+from relay.ledger.retention import PruneResult, Retention, RetentionPolicy
+from relay.ledger.retrigger import Retriggers
 from relay.ledger.scans import Scans
-from relay.ledger.stats import Figures
-from relay.ledger.target_digests import Lessons
+from relay.ledger.stats import Statistics
+from relay.ledger.target_digests import TargetDigests
 from relay.ledger.values import (
     Accepted,
-    Arrival,
     Attempt,
     DeliveryQuery,
     NewNotification,
     NewScan,
     Notification,
     Page,
+    RoutedEvent,
     Scan,
     ScanStep,
 )
 
 
-class Store(
-    Doors,
-    Claims,
-    Outcomes,
-    Quiet,
-    Told,
-    Hand,
-    Queries,
-    Lists,
-    Figures,
-    Gates,
-    Lessons,
-    Functions,
-    Scans,
-    Wakes,
-    Retention,
-    Migrations,
-):
-    """The ledger, used by many threads at once. Every method may raise StoreUnavailable."""
+class Ledger:
+    """The ledger, shared by all threads of a process. Any method may raise LedgerUnavailable.
+
+    A caller receives the part that it needs.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.intake = Intake(database)
+        self.queue = Queue(database)
+        self.outcomes = Outcomes(database)
+        self.batching = MessageBatching(database)
+        self.functions = FunctionOrder(database)
+        self.digests = TargetDigests(database)
+        self.retriggers = Retriggers(database)
+        self.history = History(database)
+        self.destinations = Destinations(database)
+        self.scans = Scans(database)
+        self.statistics = Statistics(database)
+        self.retention = Retention(database)
+        self.listener = ChangeListener(database)
+        self.administration = Administration(database)
 
     @classmethod
-    def open(cls, url: str) -> Store:
+    def open(cls, url: str) -> Ledger:
         """Opens the ledger at a database URL; connects at first use.
 
         "sqlite:///var/relay.db" (relative to the working directory, or absolute with a fourth
@@ -73,23 +74,23 @@ class Store(
 
 __all__ = [
     "Accepted",
-    "Arrival",
     "Attempt",
     "Conflict",
     "DeliveryQuery",
-    "Entry",
+    "FunctionLock",
     "Gate",
-    "Kept",
+    "Ledger",
+    "LedgerUnavailable",
     "NewNotification",
     "NewScan",
     "NotFound",
     "Notification",
     "Page",
-    "Pruned",
-    "Say",
+    "PostDecision",
+    "PruneResult",
+    "RetentionPolicy",
+    "RoutedEvent",
     "Scan",
     "ScanStep",
-    "Store",
-    "StoreUnavailable",
-    "Upload",
+    "UploadPosition",
 ]

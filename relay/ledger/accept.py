@@ -8,22 +8,22 @@ from typing import Any
 
 from sqlalchemy import Connection, func, literal, or_, select, update
 
-from relay.ledger.database import Part
-from relay.ledger.event_writer import Taken, Visit, place_of, told_of
+from relay.ledger.database import LedgerPart
+from relay.ledger.event_writer import NotificationWriter, StoredEvent, place_of, told_of
 from relay.ledger.identity import known_as
 from relay.ledger.ids import new_id
 from relay.ledger.schema import deliveries, events, notifications
-from relay.ledger.values import Accepted, Arrival, NewNotification
-from relay.model import Event, Kind, ObjectRef, Road, Verdict
+from relay.ledger.values import Accepted, NewNotification, RoutedEvent
+from relay.model import Event, Kind, ObjectRef, Origin, Verdict
 
 _INSERT_NOTIFICATION = notifications.insert()
 
 
-class Doors(Part):
+class Intake(LedgerPart):
     """What comes in."""
 
     def accept(
-        self, notification: NewNotification, arrivals: Sequence[Arrival], now: datetime
+        self, notification: NewNotification, arrivals: Sequence[RoutedEvent], now: datetime
     ) -> Accepted:
         """Stores a notification, and its new events with their deliveries; durable on return.
 
@@ -38,8 +38,10 @@ class Doors(Part):
         def write(connection: Connection) -> Accepted:
             verdict = notification.verdict
             self._enter(connection, incoming.source, arrivals)
-            late = incoming.road != Road.SCAN
-            visit = Visit(self._database, connection, new_id(now), incoming.source, now, late)
+            late = incoming.road != Origin.SCAN
+            visit = NotificationWriter(
+                self._database, connection, new_id(now), incoming.source, now, late
+            )
             row = _notification(visit.id, notification, len(arrivals))
             connection.execute(_INSERT_NOTIFICATION, row)
             took = visit.take(arrivals)
@@ -75,14 +77,14 @@ class Doors(Part):
         with self._database.write() as connection:
             connection.execute(update(events).where(events.c.id == event_id, is_open).values(kept))
 
-    def _enter(self, connection: Connection, source: str, arrivals: Sequence[Arrival]) -> None:
+    def _enter(self, connection: Connection, source: str, arrivals: Sequence[RoutedEvent]) -> None:
         places = {place_of(arrival.event) for arrival in arrivals}
         # Sorted, so that two notifications of the same objects never wait for each other.
         things = [("object", source, *place) for place in sorted(places)]
         self._database.alone_with(connection, things)
 
 
-def _deliveries_of(connection: Connection, took: Sequence[Taken]) -> tuple[str, ...]:
+def _deliveries_of(connection: Connection, took: Sequence[StoredEvent]) -> tuple[str, ...]:
     if all(one.is_new for one in took):
         return tuple(sorted(made for one in took for made in one.made))
     those = deliveries.c.event_id.in_([one.event_id for one in took])
@@ -94,7 +96,7 @@ def _deliveries_of(connection: Connection, took: Sequence[Taken]) -> tuple[str, 
     return tuple(connection.execute(query).scalars())
 
 
-def _mark_duplicate(visit: Visit) -> Verdict:
+def _mark_duplicate(visit: NotificationWriter) -> Verdict:
     ours = notifications.c.id == visit.id
     visit.connection.execute(update(notifications).where(ours).values(verdict=Verdict.DUPLICATE))
     return Verdict.DUPLICATE

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, and_, delete, select, update
 from relay.config.load import ChannelSettings
 from relay.ledger import batching_rules as quiet
 from relay.ledger.claims import change, idle, is_ours
-from relay.ledger.database import Database, Part
+from relay.ledger.database import Database, LedgerPart
 from relay.ledger.finish import about_nothing
-from relay.ledger.gates import Keeper
+from relay.ledger.gates import GateRow
 from relay.ledger.ids import new_id
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import PENDING, RUNNING, TELLING, attempts, deliveries
@@ -23,7 +23,7 @@ from relay.model import AttemptOutcome, Claim, Json, Kind, NewMessage, Problem, 
 MOST = 1000
 """Messages that are told in one, or moved at once."""
 
-Say = Literal["post", "wait", "digest", "lost"]
+PostDecision = Literal["post", "wait", "digest", "lost"]
 
 Compose = Callable[[str, Sequence[tuple[datetime, Json]]], Json]
 """Makes the body of a digest from its id and the messages in it: when each was made, and what it is
@@ -39,12 +39,12 @@ _TROUBLED = (
 )
 
 
-class Quiet(Part):
+class MessageBatching(LedgerPart):
     """When channels are told, and how much at once."""
 
-    def may_post(
+    def decide_post(
         self, claim: Claim, channel: ChannelSettings, compose: Compose, now: datetime
-    ) -> Say:
+    ) -> PostDecision:
         """What to do with a claimed message; only when it is "post" the claim still holds.
 
         "wait": its channel has quiet hours, or was told `burst` messages within a minute; it is
@@ -60,7 +60,7 @@ class Quiet(Part):
         if not channel.burst and not asleep:
             return "post"
 
-        def write(connection: Connection) -> Say:
+        def write(connection: Connection) -> PostDecision:
             self._database.alone(connection, "quiet", claim.delivery.destination)
             if not is_ours(connection, claim):
                 return "lost"
@@ -81,7 +81,7 @@ class _Turn:
     channel: ChannelSettings
     now: datetime
 
-    def say(self, ends: datetime | None, compose: Compose) -> Say:
+    def say(self, ends: datetime | None, compose: Compose) -> PostDecision:
         told: Json = self.claim.delivery.message or {}
         if ends and not quiet.is_urgent(told, self.channel):
             return self._sleep(ends)
@@ -109,7 +109,7 @@ class _Turn:
         awake = self._waiting(single, deliveries.c.due < ends)
         return [row for row in awake if quiet.is_urgent(row.message, self.channel)]
 
-    def _sleep(self, ends: datetime) -> Say:
+    def _sleep(self, ends: datetime) -> PostDecision:
         """Moves it to the end of quiet hours, and what waits beside it too: one claim for all."""
         problem = quiet.in_quiet_hours(self.channel, ends)
         if not self._put_back(ends, problem):
@@ -123,13 +123,13 @@ class _Turn:
         self._change(asleep, due=ends, error=problem.to_json())
         return "wait"
 
-    def _hold(self, until: datetime) -> Say:
+    def _hold(self, until: datetime) -> PostDecision:
         if not self._put_back(until, quiet.among_many(self.channel, until)):
             return "lost"
         self._gate.hold(until)
         return "wait"
 
-    def _gather(self, others: Sequence[AnyRow], compose: Compose) -> Say:
+    def _gather(self, others: Sequence[AnyRow], compose: Compose) -> PostDecision:
         mine = self.claim.delivery
         id_ = new_id(self.now)
         ended = {
@@ -184,7 +184,7 @@ class _Turn:
             .with_for_update(skip_locked=True)
         ).all()
 
-    def _lately(self) -> quiet.Lately:
+    def _lately(self) -> quiet.RecentPosts:
         posts = self._posts()
         query = select(_IS_DIGEST.label("digest")).where(
             RUNNING,
@@ -193,7 +193,7 @@ class _Turn:
             deliveries.c.leased_until > self.now,
         )
         under_way = self.connection.execute(query).all()
-        return quiet.Lately(
+        return quiet.RecentPosts(
             posted=[row.finished for row in posts],
             digest=next((row.finished for row in posts if row.digest), None),
             under_way=len(under_way),
@@ -238,7 +238,7 @@ class _Turn:
         )
 
     @property
-    def _gate(self) -> Keeper:
-        return Keeper(
+    def _gate(self) -> GateRow:
+        return GateRow(
             self.database, self.connection, (Kind.MESSAGE, self.claim.delivery.destination)
         )

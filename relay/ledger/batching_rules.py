@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from relay.config.load import ChannelSettings
 from relay.config.validators import Hours
-from relay.model import Json, Problem, Text
+from relay.model import Json, Localized, Problem
 
 MINUTE = timedelta(minutes=1)
 """The time within which more than `burst` messages are many."""
@@ -20,7 +20,7 @@ SOON = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Lately:
+class RecentPosts:
     """What a channel was told within the last minute, and what it is being told now.
 
     `posted`: when each post was done, the newest first; `digest`: when the last digest among them
@@ -80,7 +80,7 @@ def _is_within(hours: Hours, clock: time) -> bool:
     return clock >= hours.start or clock < hours.end
 
 
-def room_from(lately: Lately, burst: int, now: datetime) -> datetime | None:
+def room_from(lately: RecentPosts, burst: int, now: datetime) -> datetime | None:
     """From when on one more message may be posted; None: now.
 
     At most `burst` within any minute, and nothing for a minute after a digest.
@@ -95,7 +95,7 @@ def room_from(lately: Lately, burst: int, now: datetime) -> datetime | None:
     return None
 
 
-def are_many(lately: Lately, burst: int, waiting: int) -> bool:
+def are_many(lately: RecentPosts, burst: int, waiting: int) -> bool:
     """Whether a message and the `waiting` others are told in one."""
     return waiting > 0 and len(lately.posted) + lately.under_way + waiting + 1 > burst
 
@@ -105,11 +105,11 @@ def in_quiet_hours(settings: ChannelSettings, until: datetime) -> Problem:
     when = _clock(settings, until, "%H:%M")
     return Problem(
         "message.quiet_hours",
-        Text(
+        Localized(
             f"The channel has quiet hours: it is told at {when}",
             f"该频道处于免打扰时段，将于 {when} 发出",
         ),
-        Text(
+        Localized(
             "What is told at once is named in the channel's `urgent`; retrigger the message to "
             "post it now.",
             "频道的 urgent 决定哪些结果立即告知；重新触发该消息可立即发出。",
@@ -122,11 +122,11 @@ def among_many(settings: ChannelSettings, until: datetime) -> Problem:
     when = _clock(settings, until, "%H:%M:%S")
     return Problem(
         "message.burst",
-        Text(
+        Localized(
             f"Many messages came within a minute: what waits is told together at {when}",
             f"一分钟内消息过多，等待中的消息将于 {when} 合并发出",
         ),
-        Text(
+        Localized(
             "The channel's `burst` is how many are told one by one; 0: all of them.",
             "频道的 burst 决定多少条以内逐条发出；0 表示始终逐条发出。",
         ),

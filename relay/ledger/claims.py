@@ -20,15 +20,15 @@ from sqlalchemy import (
     update,
 )
 
-from relay.config.units import Allowance
-from relay.ledger.database import Part
-from relay.ledger.gates import Keeper, Lane, Limits
-from relay.ledger.next_due import IS_ANY_DUE, Wanted, next_due
+from relay.config.units import RateLimit
+from relay.ledger.database import LedgerPart
+from relay.ledger.gates import GateRow, Lane, LaneLimits
+from relay.ledger.next_due import IS_ANY_DUE, ClaimRequest, next_due
 from relay.ledger.rows import AnyRow, to_delivery, to_event
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, attempts, deliveries, events, gates
 from relay.model import AttemptOutcome, Claim, Event, Kind, State
 
-NO_RATES: Mapping[Lane, Allowance] = {}
+NO_RATES: Mapping[Lane, RateLimit] = {}
 
 _UNCERTAIN = (
     AttemptOutcome.RETRY,
@@ -67,7 +67,7 @@ SETTLED = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
 """Outcomes that leave no doubt about what the destination holds."""
 
 
-class Claims(Part):
+class Queue(LedgerPart):
     """Who works on what."""
 
     def claim(  # noqa: PLR0913 - each is a question of its own to the caller
@@ -79,7 +79,7 @@ class Claims(Part):
         *,
         kind: Kind | None = None,
         only: str | None = None,
-        rates: Mapping[Lane, Allowance] = NO_RATES,
+        rates: Mapping[Lane, RateLimit] = NO_RATES,
         over: datetime | None = None,
     ) -> Claim | None:
         """Takes the delivery that is due longest, of one kind or exactly `only`; None: none is.
@@ -92,14 +92,16 @@ class Claims(Part):
 
         def write(connection: Connection) -> Claim | None:
             self._database.alone(connection, "claim")
-            row = next_due(connection, Wanted(Limits(limits, rates), now, over or now, kind, only))
+            row = next_due(
+                connection, ClaimRequest(LaneLimits(limits, rates), now, over or now, kind, only)
+            )
             if row is None:
                 return None
             if row.state == State.RUNNING:
                 close_attempt(connection, row.id, row.attempts, AttemptOutcome.LOST, now)
             lane = row.kind, row.destination
             if lane in rates:
-                Keeper(self._database, connection, lane).spend(rates[lane], now)
+                GateRow(self._database, connection, lane).spend(rates[lane], now)
             return _take(connection, row, owner, now + lease, now)
 
         return self._database.together(write)
@@ -152,7 +154,7 @@ class Claims(Part):
             close_attempt(connection, *ended, now)
             return True
 
-    def turn_back(self, by: timedelta, now: datetime) -> None:
+    def shift_due_times(self, by: timedelta, now: datetime) -> None:
         """Lets what waits wait that much less, after the clock was turned back by it.
 
         Where several processes saw the same turn, it is due at once: early rather than an hour

@@ -31,12 +31,12 @@ from sqlalchemy.exc import ArgumentError
 from relay.config.globs import compile_glob
 from relay.errors import ConfigError
 from relay.ledger.error_texts import in_words, translated, unavailable
-from relay.ledger.errors import StoreUnavailable
-from relay.ledger.fair_lock import Turn
-from relay.ledger.group_commit import HELD, T, Work, Writer
+from relay.ledger.errors import LedgerUnavailable
+from relay.ledger.fair_lock import FairLock
+from relay.ledger.group_commit import HELD, GroupCommitter, T, Work
 from relay.ledger.sqlite import SETTING, WAIT, open_sqlite
 from relay.ledger.types import AnyText
-from relay.model import Text
+from relay.model import Localized
 
 Insert = sqlite.Insert | postgresql.Insert
 Names = tuple[str, ...]
@@ -69,8 +69,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self._turn = Turn()
-        self._writer = Writer(self.write)
+        self._turn = FairLock()
+        self._writer = GroupCommitter(self.write)
         self._inserts: dict[Table, Insert] = {}
         self._puts: dict[Table, Insert] = {}
         self._held = False
@@ -127,7 +127,7 @@ class Database:
                 if self._held:
                     connection.execute(_SOON)
                 done = work(connection)
-        except StoreUnavailable as error:
+        except LedgerUnavailable as error:
             self._held = error.code == "store.locked"
             raise
         self._held = False
@@ -245,7 +245,7 @@ def _number(names: Names) -> int:
     return int.from_bytes(hashlib.sha256(words).digest()[:8], "big", signed=True)
 
 
-class Part:
+class LedgerPart:
     """What every part of the Store stands on."""
 
     def __init__(self, database: Database) -> None:
@@ -260,8 +260,10 @@ def _open_postgresql(url: URL) -> Engine:
     except ModuleNotFoundError as error:
         raise ConfigError(
             SETTING,
-            Text("PostgreSQL needs the Python package psycopg", "使用 PostgreSQL 需要 psycopg"),
-            Text(
+            Localized(
+                "PostgreSQL needs the Python package psycopg", "使用 PostgreSQL 需要 psycopg"
+            ),
+            Localized(
                 'Run: pip install "psycopg[binary]" (the extra `postgresql`)',
                 '请运行：pip install "psycopg[binary]"（即附加依赖 postgresql）',
             ),
@@ -288,8 +290,8 @@ def _pool() -> dict[str, Any]:
 def _unknown_database() -> ConfigError:
     return ConfigError(
         SETTING,
-        Text("This is no database that Relay knows", "Relay 不支持该数据库"),
-        Text(
+        Localized("This is no database that Relay knows", "Relay 不支持该数据库"),
+        Localized(
             "Use sqlite:///var/relay.db or postgresql://user@host/name.",
             "请使用 sqlite:///var/relay.db 或 postgresql://user@host/name。",
         ),

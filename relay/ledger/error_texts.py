@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
-from relay.ledger.errors import StoreUnavailable
-from relay.model import Text
+from relay.ledger.errors import LedgerUnavailable
+from relay.model import Localized
 
 
 @contextmanager
@@ -40,7 +40,7 @@ _WORDS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def in_words(said: str) -> StoreUnavailable:
+def in_words(said: str) -> LedgerUnavailable:
     for sign, code, en, zh in _WORDS:
         if re.search(sign, said):
             return unavailable(code, en, zh)
@@ -48,10 +48,10 @@ def in_words(said: str) -> StoreUnavailable:
     return unavailable("unavailable", short, short)
 
 
-def unavailable(code: str, en: str, zh: str) -> StoreUnavailable:
-    return StoreUnavailable(
+def unavailable(code: str, en: str, zh: str) -> LedgerUnavailable:
+    return LedgerUnavailable(
         f"store.{code}",
-        Text(f"The database cannot be used now: {en}", f"数据库暂不可用：{zh}"),
-        Text("Nothing was changed; ask again.", "未做任何更改，请稍后重试。"),
+        Localized(f"The database cannot be used now: {en}", f"数据库暂不可用：{zh}"),
+        Localized("Nothing was changed; ask again.", "未做任何更改，请稍后重试。"),
         retry_after=timedelta(seconds=5),
     )

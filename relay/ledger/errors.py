@@ -5,7 +5,7 @@ from __future__ import annotations
 from relay.errors import PermanentFailure, TemporaryFailure
 
 
-class StoreUnavailable(TemporaryFailure):
+class LedgerUnavailable(TemporaryFailure):
     """The ledger cannot be read or written now; nothing was changed."""
 
 

@@ -17,10 +17,10 @@ from relay.ledger.ids import new_id
 from relay.ledger.key_index import among
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import deliveries, events
-from relay.ledger.values import Arrival
+from relay.ledger.values import RoutedEvent
 from relay.model import Event, Kind, NewDelivery, State, Trigger
 
-Place = tuple[str, str]
+ObjectKey = tuple[str, str]
 """A bucket and a key."""
 
 _LARGEST = 2**63 - 1
@@ -42,7 +42,7 @@ _NEWEST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class NotificationWriter:
     """The notification under whose name things are stored. `late`: what is known already, but was
     never routed, is routed by it."""
 
@@ -53,12 +53,12 @@ class Visit:
     now: datetime
     late: bool
 
-    def take(self, arrivals: Sequence[Arrival]) -> list[Taken]:
+    def take(self, arrivals: Sequence[RoutedEvent]) -> list[StoredEvent]:
         """What became of the arrivals. Of one object one after the other, for the same event may
         come twice in one notification; of different objects together."""
         return [one for turn in _turns(arrivals) for one in self._take(turn)]
 
-    def _take(self, arrivals: Sequence[Arrival]) -> list[Taken]:
+    def _take(self, arrivals: Sequence[RoutedEvent]) -> list[StoredEvent]:
         ids, new = self._record([arrival.event for arrival in arrivals])
         routed = self._routed([id_ for id_ in ids if id_ not in new]) if self.late else set()
         took, rows = [], []
@@ -70,7 +70,7 @@ class Visit:
                 if is_new or (self.late and one.destination and event_id not in routed)
             ]
             rows += wanted
-            took.append(Taken(event_id, is_new, tuple(one["id"] for one in wanted)))
+            took.append(StoredEvent(event_id, is_new, tuple(one["id"] for one in wanted)))
         if rows:
             self.database.insert_all(self.connection, deliveries, rows)
             self.database.tell(self.connection)
@@ -112,7 +112,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class StoredEvent:
     """What became of an arrival; `made`: the ids of the deliveries that were."""
 
     event_id: str
@@ -120,13 +120,13 @@ class Taken:
     made: tuple[str, ...]
 
 
-def place_of(event: Event) -> Place:
+def place_of(event: Event) -> ObjectKey:
     return event.object.bucket, event.object.key
 
 
 def told_of(
     connection: Connection, source: str, those: Sequence[Event]
-) -> Mapping[Place, Sequence[AnyRow]]:
+) -> Mapping[ObjectKey, Sequence[AnyRow]]:
     """The newest events of each one's object, the newest first; one query for 5,000 of a bucket."""
     if len(those) == 1:
         bucket, key = place = place_of(those[0])
@@ -135,7 +135,7 @@ def told_of(
     keys: dict[str, dict[str, None]] = defaultdict(dict)
     for event in those:
         keys[event.object.bucket][event.object.key] = None
-    told: dict[Place, list[AnyRow]] = defaultdict(list)
+    told: dict[ObjectKey, list[AnyRow]] = defaultdict(list)
     for bucket, its in keys.items():
         for some in _parts(its):
             for row in connection.execute(_newest_of(source, bucket, some)):
@@ -151,10 +151,10 @@ def _newest_of(source: str, bucket: str, keys: Collection[str]) -> Select[Any]:
     return select(ranked).where(ranked.c.place <= _DEEP).order_by(ranked.c.key, ranked.c.place)
 
 
-def _turns(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
+def _turns(arrivals: Sequence[RoutedEvent]) -> list[list[RoutedEvent]]:
     """First the first arrival of each object, then the second, and so on."""
-    turns: list[list[Arrival]] = []
-    came: Counter[Place] = Counter()
+    turns: list[list[RoutedEvent]] = []
+    came: Counter[ObjectKey] = Counter()
     for arrival in arrivals:
         place = place_of(arrival.event)
         if came[place] == len(turns):
@@ -170,7 +170,7 @@ def _parts(these: Iterable[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _event(visit: Visit, event: Event) -> dict[str, Any]:
+def _event(visit: NotificationWriter, event: Event) -> dict[str, Any]:
     ref = asdict(event.object)
     if ref["size"] is not None and not 0 <= ref["size"] <= _LARGEST:
         ref["size"] = None  # no object has it and no column holds it: as if nothing was said
@@ -187,7 +187,9 @@ def _event(visit: Visit, event: Event) -> dict[str, Any]:
     }
 
 
-def _delivery(visit: Visit, event_id: str, event: Event, new: NewDelivery) -> dict[str, Any]:
+def _delivery(
+    visit: NotificationWriter, event_id: str, event: Event, new: NewDelivery
+) -> dict[str, Any]:
     pending = new.state == State.PENDING
     return {
         "id": new_id(visit.now),

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 
 
-class Turn:
+class FairLock:
     """Like threading.Lock, whose waiters are woken in any order, but fair."""
 
     def __init__(self) -> None:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from relay.errors import NothingToDo
+from relay.errors import NotNeeded
 from relay.ledger.claims import change, close_attempt, idle
-from relay.ledger.database import Part
+from relay.ledger.database import LedgerPart
 from relay.ledger.function_order import brought
-from relay.ledger.gates import Keeper
+from relay.ledger.gates import GateRow
 from relay.ledger.ids import new_id
 from relay.ledger.schema import deliveries
 from relay.model import (
@@ -35,7 +35,7 @@ _ANSWER = 4096
 """Bytes of an answer that are kept."""
 
 
-class Outcomes(Part):
+class Outcomes(LedgerPart):
     """How deliveries end, or go on."""
 
     def finish(  # noqa: PLR0913 - what is recorded together
@@ -75,7 +75,7 @@ class Outcomes(Part):
             if claim.delivery.kind == Kind.IMPORT and _is_there(outcome):
                 brought(self._database, connection, claim.delivery.id)
             lane = claim.delivery.kind, claim.delivery.destination
-            turned = _turn(Keeper(self._database, connection, lane), outcome, due, now)
+            turned = _turn(GateRow(self._database, connection, lane), outcome, due, now)
             rows = [_message(claim, message, now) for message in messages]
             rows += [about_nothing(message, now) for message in (turns(turned) if turned else ())]
             if rows:
@@ -98,7 +98,7 @@ class Outcomes(Part):
 
 def _is_there(outcome: Outcome) -> bool:
     """Whether the destination holds what was to be brought there."""
-    unchanged = isinstance(outcome, Skipped) and outcome.reason == NothingToDo.reason
+    unchanged = isinstance(outcome, Skipped) and outcome.reason == NotNeeded.reason
     return isinstance(outcome, Succeeded) or unchanged
 
 
@@ -106,7 +106,7 @@ def _holds(outcome: Outcome) -> bool:
     return isinstance(outcome, Retry) and outcome.hold
 
 
-def _turn(gate: Keeper, outcome: Outcome, due: datetime | None, now: datetime) -> Turned | None:
+def _turn(gate: GateRow, outcome: Outcome, due: datetime | None, now: datetime) -> Turned | None:
     """Moves the gate by what came of a delivery; whether the destination went down or up by it.
 
     What never reached the destination says nothing about it: then nothing moves.

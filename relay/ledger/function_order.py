@@ -8,18 +8,18 @@ from typing import Literal
 
 from sqlalchemy import Connection, Select, bindparam, delete, select
 
-from relay.config.units import Allowance
+from relay.config.units import RateLimit
 from relay.ledger.claims import OURS, change, fence_of
-from relay.ledger.database import Database, Part
-from relay.ledger.gates import Keeper
+from relay.ledger.database import Database, LedgerPart
+from relay.ledger.gates import GateRow
 from relay.ledger.identity import CLOCKS, FOUND
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import UNDER_WAY, attempts, deliveries, events, functions, notifications
-from relay.model import Claim, Road, State, Trigger
+from relay.model import Claim, Origin, State, Trigger
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadPosition:
     """When an object came into being. `found`: its moment is a listing's, rounded to seconds."""
 
     moment: datetime
@@ -27,7 +27,7 @@ class Upload:
     delivery: str
     place: tuple[str, str, str]
 
-    def is_newer(self, other: Upload) -> bool:
+    def is_newer(self, other: UploadPosition) -> bool:
         """By the moments; by who came first where they are too close to tell."""
         if self.found == other.found or abs(self.moment - other.moment) > CLOCKS:
             return (self.moment, self.delivery) > (other.moment, other.delivery)
@@ -39,18 +39,18 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FunctionLock:
     """What came of the wish to import to a function. `newer`: an upload that is there already and
     that this one must not take the place of."""
 
     word: Literal["alone", "given back", "lost"]
-    newer: Upload | None = None
+    newer: UploadPosition | None = None
 
 
-class Functions(Part):
+class FunctionOrder(LedgerPart):
     """Which function a delivery leads to, and what was brought there last."""
 
-    def enter(self, claim: Claim, function: str, rate: Allowance | None = None) -> Entry:
+    def lock(self, claim: Claim, function: str, rate: RateLimit | None = None) -> FunctionLock:
         """Makes a claimed import the only one of a function at its destination, while it is ours.
 
         "given back": another is at it. The claim is over as if it had never been, what it took of
@@ -58,27 +58,27 @@ class Functions(Part):
         has ended. "lost": it is not the claim's any more.
         """
 
-        def write(connection: Connection) -> Entry:
+        def write(connection: Connection) -> FunctionLock:
             mine = connection.execute(_CAME_OURS, fence_of(claim)).first()
             if mine is None:
-                return Entry("lost")
+                return FunctionLock("lost")
             if not self._occupy(connection, claim, function, rate):
-                return Entry("given back")
-            return Entry("alone", _newer(connection, claim, mine, function))
+                return FunctionLock("given back")
+            return FunctionLock("alone", _newer(connection, claim, mine, function))
 
         return self._known(claim, function) or self._database.together(write)
 
-    def _known(self, claim: Claim, function: str) -> Entry | None:
+    def _known(self, claim: Claim, function: str) -> FunctionLock | None:
         """The entry of one whose function was known when it was claimed: it has been alone since
         then, and nothing is to be written."""
         with self._database.read() as connection:
             mine = connection.execute(_CAME_OURS, fence_of(claim)).first()
             if mine is None or mine.function != function:
                 return None
-            return Entry("alone", _newer(connection, claim, mine, function))
+            return FunctionLock("alone", _newer(connection, claim, mine, function))
 
     def _occupy(
-        self, connection: Connection, claim: Claim, function: str, rate: Allowance | None
+        self, connection: Connection, claim: Claim, function: str, rate: RateLimit | None
     ) -> bool:
         # Under the lock of all claims: none may look at what runs in this moment.
         self._database.alone(connection, "claim")
@@ -96,17 +96,19 @@ class Functions(Part):
             number = attempts.c.number == this.attempts
             connection.execute(delete(attempts).where(attempts.c.delivery_id == this.id, number))
             if rate:
-                Keeper(self._database, connection, (this.kind, this.destination)).give_back(rate)
+                GateRow(self._database, connection, (this.kind, this.destination)).give_back(rate)
         return False
 
 
-def _newer(connection: Connection, claim: Claim, mine: AnyRow, function: str) -> Upload | None:
+def _newer(
+    connection: Connection, claim: Claim, mine: AnyRow, function: str
+) -> UploadPosition | None:
     """What was brought to the function already and is newer than what this import brings.
 
     None also where a person wants this one; and for the same object: which upload is the newest of
     an object, the storage knows best.
     """
-    if claim.delivery.trigger == Trigger.MANUAL or mine.road == Road.SUBMISSION:
+    if claim.delivery.trigger == Trigger.MANUAL or mine.road == Origin.SUBMISSION:
         return None
     there = {"destination": mine.destination, "function": function}
     row = connection.execute(_LAST, there).first()
@@ -152,12 +154,12 @@ _KEY = ("destination", "function")
 _LAST = select(functions).where(*(functions.c[name] == bindparam(name) for name in _KEY))
 
 
-def _upload(row: AnyRow) -> Upload:
+def _upload(row: AnyRow) -> UploadPosition:
     # A clock that is ahead would keep out whatever comes after it: nothing is younger than its
     # news.
     moment = row.received if row.time is None else min(row.time, row.received)
-    return Upload(moment, row.type == FOUND, row.id, (row.source, row.bucket, row.key))
+    return UploadPosition(moment, row.type == FOUND, row.id, (row.source, row.bucket, row.key))
 
 
-def _kept(row: AnyRow) -> Upload:
-    return Upload(row.moment, row.found, row.delivery_id, (row.source, row.bucket, row.key))
+def _kept(row: AnyRow) -> UploadPosition:
+    return UploadPosition(row.moment, row.found, row.delivery_id, (row.source, row.bucket, row.key))

@@ -23,8 +23,8 @@ from sqlalchemy import (
     update,
 )
 
-from relay.config.units import Allowance
-from relay.ledger.database import Database, Insert, Part
+from relay.config.units import RateLimit
+from relay.ledger.database import Database, Insert, LedgerPart
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import gates
 from relay.model import Kind
@@ -57,17 +57,17 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LaneLimits:
     """What is configured: how many at once in a lane, and how many in a time."""
 
     concurrency: Mapping[Lane, int]
-    rates: Mapping[Lane, Allowance]
+    rates: Mapping[Lane, RateLimit]
 
 
-class Gates(Part):
+class Destinations(LedgerPart):
     """What holds destinations back, and how people do it by hand."""
 
-    def gates(self) -> list[Gate]:
+    def all(self) -> list[Gate]:
         """Every destination that something was ever known of."""
         with self._database.read() as connection:
             rows = connection.execute(select(gates).order_by(gates.c.kind, gates.c.destination))
@@ -81,16 +81,16 @@ class Gates(Part):
         with self._database.write() as connection:
             # Else a claim that has looked already, and found it open, would take one afterwards.
             self._database.alone(connection, "claim")
-            Keeper(self._database, connection, (kind, destination)).pause(now)
+            GateRow(self._database, connection, (kind, destination)).pause(now)
 
     def resume(self, kind: Kind, destination: str) -> None:
         """Ends a pause, and forgets that the destination asked to wait or was down."""
         with self._database.write() as connection:
-            Keeper(self._database, connection, (kind, destination)).open()
+            GateRow(self._database, connection, (kind, destination)).open()
 
 
 def closed(
-    connection: Connection, leased: Sequence[AnyRow], limits: Limits, now: datetime
+    connection: Connection, leased: Sequence[AnyRow], limits: LaneLimits, now: datetime
 ) -> set[Lane]:
     """The lanes from which nothing may be claimed now; `leased` are the deliveries under way."""
     running = Counter((row.kind, row.destination) for row in leased)
@@ -108,27 +108,27 @@ def closed(
     return full
 
 
-def _burst(rate: Allowance) -> timedelta:
+def _burst(rate: RateLimit) -> timedelta:
     """How far ahead of an even pace the deliveries may be: a whole allowance at once."""
     return rate.period - rate.period / rate.count
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class GateRow:
     """The gate of one lane, in a transaction."""
 
     database: Database
     connection: Connection
     lane: Lane
 
-    def spend(self, rate: Allowance, now: datetime) -> None:
+    def spend(self, rate: RateLimit, now: datetime) -> None:
         """Counts one delivery against the rate (GCRA: `next` is when the one after it would be due
         if all came evenly)."""
         known = self.connection.execute(select(gates.c.next).where(*self._here)).scalar()
         step = rate.period / rate.count
         self._put({"next": max(known or now, now) + step})
 
-    def give_back(self, rate: Allowance) -> None:
+    def give_back(self, rate: RateLimit) -> None:
         """Takes back what `spend` counted: nothing went there."""
         step = rate.period / rate.count // timedelta(microseconds=1)
         self._set(next=type_coerce(gates.c.next, BigInteger) - step)

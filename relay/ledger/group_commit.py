@@ -41,7 +41,7 @@ class _Share(NamedTuple):
     end: float
 
 
-class Writer:
+class GroupCommitter:
     """One thread that writes what others hand it. It starts when it is first needed: what gunicorn
     forks has no threads of its parent's."""
 

@@ -21,7 +21,7 @@ HEAD = 300
 """Characters of the beginning: 1,200 bytes at the most, beside the names of source and bucket."""
 
 
-class Head(FunctionElement[str]):
+class KeyPrefix(FunctionElement[str]):
     """What the index holds of a key."""
 
     name = "key_head"
@@ -72,15 +72,15 @@ class KeyText(AnyText):
 def among(column: ColumnElement[str], keys: Collection[str]) -> ColumnElement[bool]:
     """`column.in_(keys)`, found by the index too."""
     heads = {storable(key)[:HEAD] for key in keys}
-    return _Among(column.in_(keys), Head(column).in_(heads))
+    return _Among(column.in_(keys), KeyPrefix(column).in_(heads))
 
 
-@compiles(Head)
+@compiles(KeyPrefix)
 def _whole(element: Any, compiler: Any, **more: Any) -> str:
     return str(compiler.process(element.clauses, **more))
 
 
-@compiles(Head, "postgresql")
+@compiles(KeyPrefix, "postgresql")
 def _beginning(element: Any, compiler: Any, **more: Any) -> str:
     return f"left({compiler.process(element.clauses, **more)}, {HEAD})"
 

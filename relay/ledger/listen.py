@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 
-from relay.ledger.database import CHANNEL, Part
+from relay.ledger.database import CHANNEL, LedgerPart
 
 HEARING = 1.0
 """Seconds between two looks whether it should still listen."""
@@ -15,7 +15,7 @@ LOOKING = 0.03
 """Seconds between two looks at a SQLite file: it tells nobody that it was written to."""
 
 
-class Wakes(Part):
+class ChangeListener(LedgerPart):
     """Who waits for deliveries that other processes store."""
 
     def listen(self, wake: Callable[[], None], going: Callable[[], bool]) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from relay.ledger.database import Part
-from relay.ledger.errors import StoreUnavailable
-from relay.model import Text
+from relay.ledger.database import LedgerPart
+from relay.ledger.errors import LedgerUnavailable
+from relay.model import Localized
 
 VERSIONS = Path(__file__).parent / "migrations" / "versions"
 
@@ -17,7 +17,7 @@ _WAIT = 60.0
 """Seconds to wait for another process that migrates."""
 
 
-class Migrations(Part):
+class Administration(LedgerPart):
     """The tables themselves."""
 
     def migrate(self) -> None:
@@ -47,10 +47,10 @@ class Migrations(Part):
 def _write_something(connection: Connection) -> None:
     same = text("UPDATE alembic_version SET version_num = version_num")
     if connection.execute(same).rowcount != 1:
-        raise StoreUnavailable(
+        raise LedgerUnavailable(
             "store.unmigrated",
-            Text("The database has no tables yet", "数据库尚未建表"),
-            Text("Run `relay migrate`.", "请运行 `relay migrate`。"),
+            Localized("The database has no tables yet", "数据库尚未建表"),
+            Localized("Run `relay migrate`.", "请运行 `relay migrate`。"),
         )
 
 

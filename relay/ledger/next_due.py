@@ -18,7 +18,7 @@ from sqlalchemy import (
     select,
 )
 
-from relay.ledger.gates import Lane, Limits, closed
+from relay.ledger.gates import Lane, LaneLimits, closed
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, deliveries
 from relay.model import Kind
@@ -67,18 +67,18 @@ IS_ANY_DUE = select(or_(exists(select(_lane.c[0]).where(_IS_DUE)), _IS_OVER))
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ClaimRequest:
     """What is looked for. A lane without an entry in `limits` has none; leases count as ended that
     ended until `over`."""
 
-    limits: Limits
+    limits: LaneLimits
     now: datetime
     over: datetime
     kind: Kind | None = None
     only: str | None = None
 
 
-def next_due(connection: Connection, wanted: Wanted) -> AnyRow | None:
+def next_due(connection: Connection, wanted: ClaimRequest) -> AnyRow | None:
     """The row of the next delivery to claim, or None.
 
     Lane by lane, so that ten thousand deliveries behind one closed lane cost as much as one.
@@ -97,7 +97,9 @@ def next_due(connection: Connection, wanted: Wanted) -> AnyRow | None:
     return best
 
 
-def _head(connection: Connection, wanted: Wanted, lane: Lane, busy: Sequence[str]) -> AnyRow | None:
+def _head(
+    connection: Connection, wanted: ClaimRequest, lane: Lane, busy: Sequence[str]
+) -> AnyRow | None:
     """The first of a lane that leads to none of the functions that are being imported now."""
     kind, destination = lane
     query = _only(_HEAD_BESIDE if busy else _HEAD, wanted)
@@ -112,18 +114,18 @@ def _functions(running: Sequence[AnyRow], lane: Lane) -> list[str]:
     return [row.function for row in there if row.function is not None]
 
 
-def _expired(connection: Connection, wanted: Wanted, shut: set[Lane]) -> AnyRow | None:
+def _expired(connection: Connection, wanted: ClaimRequest, shut: set[Lane]) -> AnyRow | None:
     """The first whose worker let its lease end. Never many: a worker has few seats."""
     rows = connection.execute(_only(_EXPIRED, wanted), {"over": wanted.over}).all()
     open_ = (row for row in rows if (row.kind, row.destination) not in shut)
     return next((row for row in open_ if wanted.kind in (None, row.kind)), None)
 
 
-def _only(query: Select[tuple[object, ...]], wanted: Wanted) -> Select[tuple[object, ...]]:
+def _only(query: Select[tuple[object, ...]], wanted: ClaimRequest) -> Select[tuple[object, ...]]:
     return query if wanted.only is None else query.where(deliveries.c.id == wanted.only)
 
 
-def _wanted_lanes(connection: Connection, wanted: Wanted) -> Iterator[Lane]:
+def _wanted_lanes(connection: Connection, wanted: ClaimRequest) -> Iterator[Lane]:
     if wanted.only is None:
         yield from lanes(connection, [wanted.kind] if wanted.kind else Kind)
         return

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
 from relay.ledger.claims import SETTLED
-from relay.ledger.database import Database, Part
+from relay.ledger.database import Database, LedgerPart
 from relay.ledger.ids import id_of
 from relay.ledger.latest_events import is_last
 from relay.ledger.rows import AnyRow
@@ -23,7 +23,7 @@ _FINISHED = (State.SUCCEEDED, State.FAILED, State.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RetentionPolicy:
     """What stays: `history` is for how long, `most` how many deliveries at the most, `bodies` for
     how long what came in is kept byte for byte."""
 
@@ -33,7 +33,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruneResult:
     """What one page took away. `after`: where the next page begins; None: that was the last."""
 
     after: str | None
@@ -42,14 +42,14 @@ class Pruned:
     bodies: int = 0
 
 
-class Retention(Part):
+class Retention(LedgerPart):
     """How the ledger stays bounded."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._is_last = is_last(sqlite=database.is_sqlite)
 
-    def cutoff(self, kept: Kept, now: datetime) -> str:
+    def cutoff(self, kept: RetentionPolicy, now: datetime) -> str:
         """The id before which finished history may go: by age, or sooner when there is too much."""
         by_age = id_of(now - kept.history)
         newest = select(deliveries.c.id).order_by(deliveries.c.id.desc())
@@ -57,7 +57,7 @@ class Retention(Part):
             beyond = connection.execute(newest.offset(kept.most).limit(1)).scalar()
         return max(by_age, beyond or "")
 
-    def prune_deliveries(self, before: str, after: str = "") -> Pruned:
+    def prune_deliveries(self, before: str, after: str = "") -> PruneResult:
         """One page of deliveries whose id is in (after, before): the finished ones go, with their
         attempts and messages; of the imports of an object's last events all but these goes."""
         with self._database.write() as connection:
@@ -70,9 +70,9 @@ class Retention(Part):
             _empty_attempts(connection, [row.id for row in old if row.stays])
             _delete(connection, _messages(connection, [row.id for row in old]))
             _delete(connection, gone)
-        return Pruned(ids[-1] if len(ids) == PAGE else None, deliveries=len(gone))
+        return PruneResult(ids[-1] if len(ids) == PAGE else None, deliveries=len(gone))
 
-    def prune_notifications(self, before: str, bodies_before: str, after: str = "") -> Pruned:
+    def prune_notifications(self, before: str, bodies_before: str, after: str = "") -> PruneResult:
         """One page of notifications whose id is after `after`: those before `before` go when no
         event of theirs is left, and the events that no delivery is left of go with them; of those
         before `bodies_before` the body and the headers go."""
@@ -85,7 +85,7 @@ class Retention(Part):
             gone = self._delete_notifications(connection, [one for one in ids if one < before])
             emptied = _empty(connection, [one for one in ids if one < bodies_before])
         after_this = ids[-1] if len(ids) == PAGE else None
-        return Pruned(after_this, notifications=gone, bodies=emptied)
+        return PruneResult(after_this, notifications=gone, bodies=emptied)
 
     def prune_digests(self, before: datetime, now: datetime) -> int:
         """The digests that targets taught us go when nobody asked for them since `before`; how

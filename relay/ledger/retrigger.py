@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from relay.ledger.database import Part
+from relay.ledger.database import LedgerPart
 from relay.ledger.errors import Conflict, NotFound
 from relay.ledger.rows import AnyRow, to_delivery
 from relay.ledger.schema import deliveries, idempotency
-from relay.model import Delivery, Json, State, Text, Trigger
+from relay.model import Delivery, Json, Localized, State, Trigger
 
 
-class Hand(Part):
+class Retriggers(LedgerPart):
     """What people ask for."""
 
     def retrigger(  # noqa: PLR0913 - what a wish may say
@@ -63,11 +63,11 @@ class Hand(Part):
         if connection.execute(used).scalar_one() != delivery_id:
             raise Conflict(
                 "idempotency.reused",
-                Text(
+                Localized(
                     "This Idempotency-Key was used for another delivery",
                     "该 Idempotency-Key 已用于另一个投递",
                 ),
-                Text("Send a new key with each new wish.", "每个新请求请使用新的 key。"),
+                Localized("Send a new key with each new wish.", "每个新请求请使用新的 key。"),
             )
         return False
 
@@ -77,11 +77,11 @@ def _refuse_stale(row: AnyRow, seen: int) -> None:
         return
     raise Conflict(
         "delivery.tried_since",
-        Text(
+        Localized(
             "It has been tried again since the message was written",
             "该消息发出之后，此投递已被重新触发",
         ),
-        Text("The delivery's page tells what became of it.", "结果请查看该投递的页面。"),
+        Localized("The delivery's page tells what became of it.", "结果请查看该投递的页面。"),
     )
 
 
@@ -89,17 +89,19 @@ def _again(row: AnyRow, now: datetime) -> dict[str, Any]:
     if row.state == State.RUNNING:
         raise Conflict(
             "delivery.running",
-            Text("The delivery is running now", "该投递正在进行中"),
-            Text("Wait until it ends, then try again.", "请等待其结束后再试。"),
+            Localized("The delivery is running now", "该投递正在进行中"),
+            Localized("Wait until it ends, then try again.", "请等待其结束后再试。"),
         )
     if not row.destination:
         raise Conflict(
             "delivery.no_route",
-            Text(
+            Localized(
                 "The delivery has no destination: no route took it",
                 "没有匹配的路由，该投递没有目标",
             ),
-            Text("Add a route for it, then submit the object.", "请先添加路由，然后提交该对象。"),
+            Localized(
+                "Add a route for it, then submit the object.", "请先添加路由，然后提交该对象。"
+            ),
         )
     due_now = {"due": now, "trigger": Trigger.MANUAL}
     if row.state == State.PENDING:
@@ -112,6 +114,6 @@ def _again(row: AnyRow, now: datetime) -> dict[str, Any]:
 def _unknown(delivery_id: str) -> NotFound:
     return NotFound(
         "delivery.unknown",
-        Text(f"There is no delivery {delivery_id}", f"不存在投递 {delivery_id}"),
-        Text("List them with `relay deliveries`.", "可用 `relay deliveries` 查看列表。"),
+        Localized(f"There is no delivery {delivery_id}", f"不存在投递 {delivery_id}"),
+        Localized("List them with `relay deliveries`.", "可用 `relay deliveries` 查看列表。"),
     )

@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from relay.ledger.database import Part
+from relay.ledger.database import LedgerPart
 from relay.ledger.errors import Conflict
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import notifications, scans
 from relay.ledger.values import NewScan, Scan, ScanStep
-from relay.model import Place, Road, Text
+from relay.model import Localized, Origin, ScanCursor
 
 LEASE = timedelta(minutes=5)
 """After so long without a step a scan counts as broken off, and another may go on with it."""
@@ -23,25 +23,25 @@ LEASE = timedelta(minutes=5)
 GRACE = timedelta(minutes=10)
 """How long the news of an object may take before its source counts as silent."""
 
-_TOLD = (Road.HOOK, Road.QUEUE)
+_TOLD = (Origin.HOOK, Origin.QUEUE)
 """The roads by which a storage itself tells of its objects."""
 
 
-class Scans(Part):
+class Scans(LedgerPart):
     """One row for each source: its scan under way, else its last one."""
 
-    def scan(self, source: str) -> Scan | None:
+    def last(self, source: str) -> Scan | None:
         """The scan of that source that is under way, else the last one; None: there was none."""
         with self._database.read() as connection:
             row = _row(connection, source)
             return _scan(row) if row else None
 
-    def scanned(self, source: str) -> bool:
+    def marked(self, source: str) -> bool:
         """Whether a scan of the whole source ever came to its end."""
-        last = self.scan(source)
+        last = self.last(source)
         return last is not None and last.finished is not None
 
-    def begin_scan(self, new: NewScan, now: datetime) -> Scan:
+    def begin(self, new: NewScan, now: datetime) -> Scan:
         """Takes the right to scan a source, and goes on with the scan that was broken off.
 
         It begins anew when that one had left out what is asked for now. Raises Conflict while
@@ -59,7 +59,7 @@ class Scans(Part):
             connection.execute(upsert)
         return begun
 
-    def scan_went_on(self, scan: Scan, step: ScanStep, now: datetime) -> bool:
+    def advance(self, scan: Scan, step: ScanStep, now: datetime) -> bool:
         """Keeps how far it came; False, and nothing is kept, when another goes on with it."""
         kept = {
             "cursor": _written(step.place),
@@ -71,7 +71,7 @@ class Scans(Part):
         with self._database.write() as connection:
             return _change(connection, scan, kept)
 
-    def end_scan(self, scan: Scan, now: datetime, *, whole: bool) -> None:
+    def end(self, scan: Scan, now: datetime, *, whole: bool) -> None:
         """Gives the right back. `whole`: it came to its end; else the next one goes on with it."""
         kept: dict[str, Any] = {"owner": None, "leased_until": None, "ran": now}
         if whole:
@@ -111,11 +111,11 @@ def _refuse_a_second(row: AnyRow | None, new: NewScan, now: datetime) -> None:
         return
     raise Conflict(
         "scan.under_way",
-        Text(
+        Localized(
             f"A scan of {new.source} is under way: {row.listed} objects looked at so far",
             f"对 {new.source} 的扫描正在进行：目前已查看 {row.listed} 个对象",
         ),
-        Text("Wait for its end; two would find the same.", "请等待其结束；两次扫描结果相同。"),
+        Localized("Wait for its end; two would find the same.", "请等待其结束；两次扫描结果相同。"),
     )
 
 
@@ -186,5 +186,5 @@ def _scan(row: AnyRow) -> Scan:
     return Scan(**kept, place=(place[0], place[1]) if place else None)
 
 
-def _written(place: Place | None) -> str | None:
+def _written(place: ScanCursor | None) -> str | None:
     return None if place is None else json.dumps(list(place))

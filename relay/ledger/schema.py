@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from relay.ledger.key_index import Head, KeyText
-from relay.ledger.types import AnyText, Moment, Word
-from relay.model import AttemptOutcome, Kind, Road, State, Trigger, Verdict
+from relay.ledger.key_index import KeyPrefix, KeyText
+from relay.ledger.types import AnyText, EnumText, UtcTimestamp
+from relay.model import AttemptOutcome, Kind, Origin, State, Trigger, Verdict
 
 
 def _json() -> JSON:
@@ -41,13 +41,13 @@ notifications = Table(
     metadata,
     Column("id", AnyText(), primary_key=True),
     _kept("source", AnyText()),
-    _kept("road", Word(Road)),
-    _kept("received", Moment()),
+    _kept("road", EnumText(Origin)),
+    _kept("received", UtcTimestamp()),
     _kept("method", AnyText()),
     _kept("path", AnyText()),
     _kept("headers", _json()),
     _kept("body", LargeBinary()),
-    _kept("verdict", Word(Verdict)),
+    _kept("verdict", EnumText(Verdict)),
     Column("reason", AnyText()),
     _kept("envelopes", _json()),
     _kept("events", Integer()),
@@ -66,17 +66,17 @@ events = Table(
     Column("size", BigInteger()),
     _kept("identity", AnyText()),
     _kept("type", AnyText()),
-    Column("time", Moment()),
+    Column("time", UtcTimestamp()),
     _kept("order", AnyText()),
-    _kept("received", Moment()),
+    _kept("received", UtcTimestamp()),
 )
 
 deliveries = Table(
     "deliveries",
     metadata,
     Column("id", AnyText(), primary_key=True),
-    _kept("kind", Word(Kind)),
-    _kept("state", Word(State)),
+    _kept("kind", EnumText(Kind)),
+    _kept("state", EnumText(State)),
     _kept("source", AnyText()),
     _kept("route", AnyText()),
     _kept("bucket", AnyText()),
@@ -85,18 +85,18 @@ deliveries = Table(
     _kept("destination", AnyText()),
     Column("event_id", AnyText(), ForeignKey("events.id")),
     Column("parent", AnyText(), ForeignKey("deliveries.id")),
-    _kept("created", Moment()),
-    Column("due", Moment()),
-    Column("finished", Moment()),
+    _kept("created", UtcTimestamp()),
+    Column("due", UtcTimestamp()),
+    Column("finished", UtcTimestamp()),
     Column("reason", AnyText()),
     _kept("attempts", Integer(), default=0),  # over all runs: numbers the attempts
     _kept("tries", Integer(), default=0),  # in this run: what the backoff counts
     _kept("run", Integer(), default=1),
-    _kept("trigger", Word(Trigger), default=Trigger.AUTOMATIC),
+    _kept("trigger", EnumText(Trigger), default=Trigger.AUTOMATIC),
     Column("by", AnyText()),  # who asked for this run, where it was by hand
     _kept("fence", Integer(), default=0),
     Column("owner", AnyText()),
-    Column("leased_until", Moment()),
+    Column("leased_until", UtcTimestamp()),
     Column("function", AnyText()),  # at the destination; none: not known yet, or no matter
     _kept("options", _json()),
     _kept("channels", _json()),
@@ -111,13 +111,13 @@ attempts = Table(
     metadata,
     Column("delivery_id", AnyText(), ForeignKey("deliveries.id"), primary_key=True),
     Column("number", Integer(), primary_key=True, autoincrement=False),
-    _kept("kind", Word(Kind)),  # kind and destination are repeated here, to be counted by
+    _kept("kind", EnumText(Kind)),  # kind and destination are repeated here, to be counted by
     _kept("destination", AnyText()),
-    _kept("trigger", Word(Trigger)),
+    _kept("trigger", EnumText(Trigger)),
     Column("by", AnyText()),
-    _kept("started", Moment()),
-    Column("finished", Moment()),
-    Column("outcome", Word(AttemptOutcome)),
+    _kept("started", UtcTimestamp()),
+    Column("finished", UtcTimestamp()),
+    Column("outcome", EnumText(AttemptOutcome)),
     Column("error", _json()),
     Column("answer", AnyText()),
 )
@@ -125,14 +125,14 @@ attempts = Table(
 gates = Table(
     "gates",
     metadata,
-    Column("kind", Word(Kind), primary_key=True),
+    Column("kind", EnumText(Kind), primary_key=True),
     Column("destination", AnyText(), primary_key=True),
-    Column("until", Moment()),  # what the destination asked for
-    Column("next", Moment()),  # when the next delivery is due if all come evenly
+    Column("until", UtcTimestamp()),  # what the destination asked for
+    Column("next", UtcTimestamp()),  # when the next delivery is due if all come evenly
     _kept("failures", Integer()),  # of the destination, in a row
-    Column("down", Moment()),  # since when it counts as down
-    Column("probe", Moment()),  # when it is tried again
-    Column("paused", Moment()),  # since when, by hand
+    Column("down", UtcTimestamp()),  # since when it counts as down
+    Column("probe", UtcTimestamp()),  # when it is tried again
+    Column("paused", UtcTimestamp()),  # since when, by hand
 )
 
 functions = Table(  # the newest upload that was brought to a function at its destination
@@ -142,7 +142,7 @@ functions = Table(  # the newest upload that was brought to a function at its de
     Column("function", AnyText(), primary_key=True),
     _kept("delivery_id", AnyText()),
     *(_kept(name, AnyText()) for name in ("source", "bucket", "key")),
-    _kept("moment", Moment()),  # of the upload
+    _kept("moment", UtcTimestamp()),  # of the upload
     _kept("found", Boolean()),
 )
 
@@ -163,7 +163,7 @@ idempotency = Table(
     metadata,
     Column("key", AnyText(), primary_key=True),
     Column("delivery_id", AnyText(), ForeignKey("deliveries.id"), nullable=False),
-    _kept("created", Moment()),
+    _kept("created", UtcTimestamp()),
 )
 
 digests = Table(
@@ -172,25 +172,25 @@ digests = Table(
     Column("target", AnyText(), primary_key=True),
     Column("ours", AnyText(), primary_key=True),
     _kept("theirs", AnyText()),
-    Column("unused", Moment()),  # since when nobody asked for it; none: lately somebody did
+    Column("unused", UtcTimestamp()),  # since when nobody asked for it; none: lately somebody did
 )
 
 scans = Table(
     "scans",
     metadata,
     Column("source", AnyText(), primary_key=True),
-    _kept("started", Moment()),  # the scan under way, else the last one
-    Column("finished", Moment()),  # when one last came to its end
-    _kept("ran", Moment()),  # when one last made a step
-    Column("since", Moment()),
+    _kept("started", UtcTimestamp()),  # the scan under way, else the last one
+    Column("finished", UtcTimestamp()),  # when one last came to its end
+    _kept("ran", UtcTimestamp()),  # when one last made a step
+    Column("since", UtcTimestamp()),
     _kept("first", Boolean()),
     _kept("listed", Integer()),
     _kept("found", Integer()),
     Column("cursor", AnyText()),  # where it goes on; none: it is not under way
     _kept("fence", Integer()),
     Column("owner", AnyText()),
-    Column("leased_until", Moment()),
-    Column("silent", Moment()),  # the oldest object since the last news that nobody announced
+    Column("leased_until", UtcTimestamp()),
+    Column("silent", UtcTimestamp()),  # the oldest object since the last news that nobody announced
 )
 
 # Spelled out, not bound: a partial index serves only a query that says the same at planning time.
@@ -211,14 +211,14 @@ def _index(name: str, *columns: ColumnElement[Any], where: Any = None) -> None:
 
 _d, _e, _n = deliveries.c, events.c, notifications.c
 _index("ix_deliveries_due", _d.kind, _d.destination, _d.due, _d.id, _d.function, where=PENDING)
-_index("ix_deliveries_leased", _d.kind, Head(_d.key), _d.leased_until, where=RUNNING)
+_index("ix_deliveries_leased", _d.kind, KeyPrefix(_d.key), _d.leased_until, where=RUNNING)
 _index("ix_deliveries_event", _d.event_id)
 _index("ix_deliveries_parent", _d.parent)
-_index("ix_deliveries_key", Head(_d.key), _d.id)
+_index("ix_deliveries_key", KeyPrefix(_d.key), _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
 _index("ix_attempts_told", attempts.c.destination, attempts.c.finished, where=TELLING)
-_index("ix_events_object", _e.source, _e.bucket, Head(_e.key), _e.received)
+_index("ix_events_object", _e.source, _e.bucket, KeyPrefix(_e.key), _e.received)
 _index("ix_events_notification", _e.notification_id)
 _index("ix_events_received", _e.source, _e.received)
 _index("ix_notifications_verdict", _n.source, _n.verdict)

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from relay.config.globs import compile_glob
 from relay.errors import ConfigError
-from relay.model import Text
+from relay.model import Localized
 
 SETTING = "database.url"
 WAIT = 2.0
@@ -34,10 +34,10 @@ def open_sqlite(url: URL, pool: dict[str, Any]) -> Engine:
     if not url.database or url.database == ":memory:" or url.query:
         raise ConfigError(
             SETTING,
-            Text(
+            Localized(
                 "This SQLite database would not outlive the process", "该 SQLite 数据库无法持久保存"
             ),
-            Text(
+            Localized(
                 "Name a file: sqlite:///var/relay.db, or sqlite:////srv/relay.db for a full path.",
                 "请指定文件：sqlite:///var/relay.db，绝对路径写作 sqlite:////srv/relay.db。",
             ),
@@ -48,7 +48,7 @@ def open_sqlite(url: URL, pool: dict[str, Any]) -> Engine:
     except OSError as error:
         raise ConfigError(
             SETTING,
-            Text(
+            Localized(
                 f"The directory {path.parent} cannot be made ({error.strerror})",
                 f"无法创建目录 {path.parent}({error.strerror})",
             ),

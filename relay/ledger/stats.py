@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
 
-from relay.ledger.database import Part
+from relay.ledger.database import LedgerPart
 from relay.ledger.next_due import lanes
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import (
@@ -19,7 +19,7 @@ from relay.ledger.schema import (
     notifications,
     totals,
 )
-from relay.model import Kind, Road, State, Verdict
+from relay.model import Kind, Origin, State, Verdict
 
 _LABELS = totals.c.first, totals.c.second, totals.c.third
 _NUMBER = func.sum(totals.c.number).label("number")
@@ -36,7 +36,7 @@ _DELIVERIES = union_all(
 )
 
 
-class Figures(Part):
+class Statistics(LedgerPart):
     """How much is there, and how late it is."""
 
     def counts(self) -> dict[tuple[Kind, State], int]:
@@ -63,7 +63,7 @@ class Figures(Part):
     def last_notifications(self) -> dict[str, datetime]:
         """When the last notification of each source came in, whatever its verdict."""
         received, found = notifications.c.received, dict[str, datetime]()
-        for road in Road:  # the index has the road before the moment
+        for road in Origin:  # the index has the road before the moment
             ours = notifications.c.source == totals.c.first, notifications.c.road == road
             for source, moment in self._last(
                 "notifications", select(func.max(received)).where(*ours)

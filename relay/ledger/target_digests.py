@@ -6,15 +6,15 @@ from contextlib import suppress
 
 from sqlalchemy import select, update
 
-from relay.ledger.database import Part
-from relay.ledger.errors import StoreUnavailable
+from relay.ledger.database import LedgerPart
+from relay.ledger.errors import LedgerUnavailable
 from relay.ledger.schema import digests
 
 
-class Lessons(Part):
+class TargetDigests(LedgerPart):
     """Pairs of digests, ours and the target's, from answers that left no doubt."""
 
-    def learn(self, target: str, ours: str, theirs: str) -> None:
+    def remember(self, target: str, ours: str, theirs: str) -> None:
         """Keeps that `target` shows `theirs` for a code file whose SHA-512 (hex) is `ours`."""
         row = {"target": target, "ours": ours.lower(), "theirs": theirs.lower()}
         insert = self._database.insert(digests).values(row)
@@ -25,7 +25,7 @@ class Lessons(Part):
         with self._database.write() as connection:
             connection.execute(upsert)
 
-    def learned(self, target: str, ours: str) -> str | None:
+    def find(self, target: str, ours: str) -> str | None:
         """What the target showed for that code the last time, in lower case; None: not known."""
         this = digests.c.target == target, digests.c.ours == ours.lower()
         with self._database.read() as connection:
@@ -35,6 +35,6 @@ class Lessons(Part):
             return None
         if row.unused is not None:
             # Else it is forgotten in time. The answer is worth more than that.
-            with suppress(StoreUnavailable), self._database.write() as connection:
+            with suppress(LedgerUnavailable), self._database.write() as connection:
                 connection.execute(update(digests).where(*this).values(unused=None))
         return str(row.theirs)

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from relay.errors import ConfigError
-from relay.model import Text
+from relay.model import Localized
 
 
 def upgrade(connection: Connection) -> None:
@@ -34,11 +34,11 @@ def _refuse_newer(scripts: ScriptDirectory, current: str) -> None:
         return
     raise ConfigError(
         "database.url",
-        Text(
+        Localized(
             f"The database was written by a newer Relay (its version is {current})",
             f"数据库由更新版本的 Relay 写入（版本 {current}）",
         ),
-        Text(
+        Localized(
             "Run that Relay, or name another database.", "请使用新版本的 Relay，或改用其他数据库。"
         ),
     )

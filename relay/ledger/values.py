@@ -13,9 +13,9 @@ from relay.model import (
     Incoming,
     Kind,
     NewDelivery,
-    Place,
+    Origin,
     Problem,
-    Road,
+    ScanCursor,
     State,
     Trigger,
     Verdict,
@@ -43,7 +43,7 @@ class Notification:
 
     id: str
     source: str
-    road: Road
+    road: Origin
     received: datetime
     method: str
     path: str
@@ -74,7 +74,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class RoutedEvent:
     """An event that a notification announced, with the deliveries to make of it if it is new."""
 
     event: Event
@@ -123,7 +123,7 @@ class Scan:
     since: datetime | None = None
     listed: int = 0
     found: int = 0
-    place: Place | None = None
+    place: ScanCursor | None = None
     finished: datetime | None = None
     resumed: bool = False
 
@@ -134,7 +134,7 @@ class ScanStep:
 
     listed: int
     found: int
-    place: Place | None
+    place: ScanCursor | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ have forgotten it by then without a word, and the next request would wait until 
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class ConnectionOptions:
     """How connections behave.
 
     `stall`: seconds in which the other side must take some bytes of a body. `guard` is asked after
@@ -48,13 +48,13 @@ class Manners:
     streams: bool = False
 
 
-def pool_classes(manners: Manners) -> dict[str, type[HTTPConnectionPool]]:
+def pool_classes(manners: ConnectionOptions) -> dict[str, type[HTTPConnectionPool]]:
     """The connection pools to put into a PoolManager, by scheme."""
 
-    class Plain(_Hearing, HTTPConnection):
+    class Plain(EarlyResponseConnection, HTTPConnection):
         pass
 
-    class Secure(_Hearing, HTTPSConnection):
+    class Secure(EarlyResponseConnection, HTTPSConnection):
         pass
 
     class PlainPool(HTTPConnectionPool):
@@ -68,8 +68,8 @@ def pool_classes(manners: Manners) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": PlainPool, "https": SecurePool}
 
 
-class _Hearing(HTTPConnection):
-    manners: Manners
+class EarlyResponseConnection(HTTPConnection):
+    manners: ConnectionOptions
     _ahead: bytes | None = None
     _used = 0.0
 

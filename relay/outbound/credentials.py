@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import requests
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Text, utc_now
-from relay.outbound.session import Outbound, cleaned, retry_after, translate
-from relay.outbound.token_cache import Clock, Fetched, Renewed
+from relay.model import Localized, utc_now
+from relay.outbound.session import HttpClientFactory, cleaned, retry_after, translate
+from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
 
 CONNECT, READ = 5.0, 20.0
 METADATA_CONNECT, METADATA_READ = 1.0, 5.0
@@ -49,8 +49,8 @@ class Anonymous:
 class Bearer:
     """A token (RFC 6750), fetched by one thread for all, again before it ends or when refused."""
 
-    def __init__(self, fetch: Callable[[], Fetched[str]], clock: Clock = utc_now) -> None:
-        self._token = Renewed(fetch, clock)
+    def __init__(self, fetch: Callable[[], ExpiringValue[str]], clock: Clock = utc_now) -> None:
+        self._token = CachedCredential(fetch, clock)
 
     def sign(self, request: requests.PreparedRequest) -> None:
         request.headers["Authorization"] = f"Bearer {self._token.get()}"
@@ -60,9 +60,9 @@ class Bearer:
         return self._token.renew(stale) != stale
 
 
-def post_form(url: str, form: Mapping[str, str], who: str) -> Fetched[str]:
+def post_form(url: str, form: Mapping[str, str], who: str) -> ExpiringValue[str]:
     """The token that a token endpoint grants for a form. `who` names it in errors."""
-    outbound = Outbound(connect_timeout=CONNECT, read_timeout=READ)
+    outbound = HttpClientFactory(connect_timeout=CONNECT, read_timeout=READ)
     with outbound.session(guarded=False, reuse=False) as session:
         try:
             answer = session.post(url, data=dict(form))
@@ -71,9 +71,9 @@ def post_form(url: str, form: Mapping[str, str], who: str) -> Fetched[str]:
     return granted(answer, who)
 
 
-def ask_machine(url: str, headers: Mapping[str, str], who: str) -> Fetched[str]:
+def ask_machine(url: str, headers: Mapping[str, str], who: str) -> ExpiringValue[str]:
     """The token that the cloud's metadata service gives to the machine that Relay runs on."""
-    outbound = Outbound(connect_timeout=METADATA_CONNECT, read_timeout=METADATA_READ)
+    outbound = HttpClientFactory(connect_timeout=METADATA_CONNECT, read_timeout=METADATA_READ)
     with outbound.session(guarded=False, reuse=False) as session:
         session.trust_env = False  # its address means this machine: never through a proxy
         try:
@@ -81,8 +81,8 @@ def ask_machine(url: str, headers: Mapping[str, str], who: str) -> Fetched[str]:
         except requests.RequestException as error:
             raise TemporaryFailure(
                 "storage.no_machine_identity",
-                Text(f"{who} did not answer", f"{who} 无应答"),
-                Text(
+                Localized(f"{who} did not answer", f"{who} 无应答"),
+                Localized(
                     "Only machines in that cloud have one. Elsewhere, configure credentials, or "
                     "anonymous = true for a public bucket or an emulator.",
                     "只有该云中的机器才有元数据服务。在其他环境请配置凭证；"
@@ -92,7 +92,7 @@ def ask_machine(url: str, headers: Mapping[str, str], who: str) -> Fetched[str]:
     return granted(answer, who)
 
 
-def granted(answer: requests.Response, who: str) -> Fetched[str]:
+def granted(answer: requests.Response, who: str) -> ExpiringValue[str]:
     """The token in such an answer; else TemporaryFailure, or PermanentFailure when refused."""
     try:
         found = answer.json()
@@ -104,9 +104,9 @@ def granted(answer: requests.Response, who: str) -> Fetched[str]:
     token, life = found.get("access_token"), _seconds(found.get("expires_in"))
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise TemporaryFailure(
-            "storage.no_token", Text(f"{who} gave no token", f"{who} 未返回令牌")
+            "storage.no_token", Localized(f"{who} gave no token", f"{who} 未返回令牌")
         )
-    return Fetched(token, life)
+    return ExpiringValue(token, life)
 
 
 def _seconds(value: Any) -> timedelta | None:
@@ -118,13 +118,13 @@ def _seconds(value: Any) -> timedelta | None:
 def _not_granted(answer: requests.Response, found: Mapping[str, Any], who: str) -> RelayError:
     told = " ".join(str(found[name]) for name in ("error", "error_description") if name in found)
     told = cleaned(f"{answer.status_code} {told}".strip(), 200)
-    message = Text(f"{who} gives no token ({told})", f"{who} 未授予令牌（{told}）")
+    message = Localized(f"{who} gives no token ({told})", f"{who} 未授予令牌（{told}）")
     if answer.status_code in (408, 429) or answer.status_code >= 500:
         return TemporaryFailure("storage.no_token", message, retry_after=retry_after(answer))
     return PermanentFailure(
         "storage.no_token",
         message,
-        Text(
+        Localized(
             "Check the source's credentials and this machine's clock.",
             "请检查该来源的凭证与本机时钟。",
         ),

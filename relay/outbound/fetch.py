@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import requests
 
 from relay.errors import TemporaryFailure
-from relay.model import Text
-from relay.outbound.session import IPNetwork, Outbound, translate
+from relay.model import Localized
+from relay.outbound.session import HttpClientFactory, IPNetwork, translate
 
 CONNECT = 2.0
 READ = 3.0
@@ -22,7 +22,9 @@ class Fetcher:
     """A `relay.sources.envelope.Fetch` over the guarded way out."""
 
     def __init__(self, allow_private: Sequence[IPNetwork] = ()) -> None:
-        outbound = Outbound(allow_private=allow_private, connect_timeout=CONNECT, read_timeout=READ)
+        outbound = HttpClientFactory(
+            allow_private=allow_private, connect_timeout=CONNECT, read_timeout=READ
+        )
         self._session = outbound.session(guarded=True, max_answer=LARGEST)
 
     def __call__(self, url: str) -> bytes:
@@ -34,7 +36,7 @@ class Fetcher:
         if answer.status_code != 200:
             raise TemporaryFailure(
                 "fetch.refused",
-                Text(
+                Localized(
                     f"A pinned address answered {answer.status_code} instead of 200",
                     f"已固定的地址返回了 {answer.status_code}，而不是 200",
                 ),

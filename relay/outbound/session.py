@@ -21,10 +21,10 @@ from urllib3 import PoolManager, ProxyManager
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from relay import __version__
-from relay.errors import Ambiguous, PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Text, utc_now
+from relay.errors import OutcomeUnknown, PermanentFailure, RelayError, TemporaryFailure
+from relay.model import Localized, utc_now
 from relay.outbound.addresses import is_public, meanings
-from relay.outbound.connection import Manners, pool_classes
+from relay.outbound.connection import ConnectionOptions, pool_classes
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -38,7 +38,7 @@ _POOL = 32
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
-class Outbound:
+class HttpClientFactory:
     """Makes the sessions of targets and channels, and of whatever else talks HTTP.
 
     `allow_private`: networks inside which a guarded session may connect all the same. Seconds:
@@ -79,7 +79,7 @@ class Outbound:
         if not reuse:
             session.headers["Connection"] = "close"
         guard = self.guard if guarded else None
-        adapter = _Adapter(Manners(self.timeout[1], guard, reuse, streams))
+        adapter = _Adapter(ConnectionOptions(self.timeout[1], guard, reuse, streams))
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         return session
@@ -92,11 +92,11 @@ class Outbound:
             return
         raise PermanentFailure(
             "outbound.private",
-            Text(
+            Localized(
                 f"{host} leads to {address}, which is not a public address",
                 f"{host} 指向 {address}，这不是公网地址",
             ),
-            Text(
+            Localized(
                 "If that is meant, add its network to allow_private under [outbound].",
                 "如确需访问，请把该网段加入 [outbound] 的 allow_private。",
             ),
@@ -114,17 +114,19 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
     if isinstance(error, ValueError) and not isinstance(error, requests.JSONDecodeError):
         return PermanentFailure(
             "outbound.url",
-            Text(
+            Localized(
                 "The address is not a valid http or https URL", "地址不是有效的 http 或 https URL"
             ),
-            Text("Correct the URL in relay.toml.", "请修正 relay.toml 中的 URL。"),
+            Localized("Correct the URL in relay.toml.", "请修正 relay.toml 中的 URL。"),
         )
     causes = tuple(_causes(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return TemporaryFailure(
             "outbound.certificate",
-            Text(f"The TLS certificate of {host} is not trusted", f"{host} 的 TLS 证书不受信任"),
-            Text(
+            Localized(
+                f"The TLS certificate of {host} is not trusted", f"{host} 的 TLS 证书不受信任"
+            ),
+            Localized(
                 "Renew it there, or name its CA in REQUESTS_CA_BUNDLE; check this machine's clock.",
                 "请更新对方证书，或通过 REQUESTS_CA_BUNDLE 指定其 CA，并检查本机时钟。",
             ),
@@ -132,26 +134,26 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
     if isinstance(error, requests.exceptions.ProxyError):
         return TemporaryFailure(
             "outbound.proxy",
-            Text(f"The proxy did not lead to {host}", f"代理未能连通 {host}"),
-            Text("Check HTTPS_PROXY and NO_PROXY.", "请检查 HTTPS_PROXY 与 NO_PROXY。"),
+            Localized(f"The proxy did not lead to {host}", f"代理未能连通 {host}"),
+            Localized("Check HTTPS_PROXY and NO_PROXY.", "请检查 HTTPS_PROXY 与 NO_PROXY。"),
         )
     never = (ConnectTimeoutError, NewConnectionError)
     if any(isinstance(cause, never) for cause in causes):
         return TemporaryFailure(
             "outbound.unreachable",
-            Text(f"{host} cannot be reached", f"无法连接 {host}"),
-            Text("Check its name, the network and firewalls.", "请检查主机名、网络与防火墙。"),
+            Localized(f"{host} cannot be reached", f"无法连接 {host}"),
+            Localized("Check its name, the network and firewalls.", "请检查主机名、网络与防火墙。"),
         )
     if sent:
-        return Ambiguous(
+        return OutcomeUnknown(
             "outbound.answer_lost",
-            Text(f"The answer of {host} was lost", f"{host} 的应答丢失"),
-            Text("It may have happened all the same.", "操作可能已经生效。"),
+            Localized(f"The answer of {host} was lost", f"{host} 的应答丢失"),
+            Localized("It may have happened all the same.", "操作可能已经生效。"),
         )
     return TemporaryFailure(
         "outbound.interrupted",
-        Text(f"The connection to {host} broke", f"与 {host} 的连接中断"),
-        Text("Nothing was changed; Relay tries again.", "未产生任何变更，Relay 会重试。"),
+        Localized(f"The connection to {host} broke", f"与 {host} 的连接中断"),
+        Localized("Nothing was changed; Relay tries again.", "未产生任何变更，Relay 会重试。"),
     )
 
 
@@ -238,7 +240,7 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, manners: Manners) -> None:
+    def __init__(self, manners: ConnectionOptions) -> None:
         self._guard = manners.guard
         self._pools = pool_classes(manners)
         super().__init__(pool_connections=_POOL, pool_maxsize=_POOL, max_retries=0)

@@ -25,7 +25,7 @@ TRIED_AGAIN_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched(Generic[T]):
+class ExpiringValue(Generic[T]):
     """A credential and how long it lives from now on; None: until it is refused."""
 
     value: T
@@ -39,10 +39,10 @@ class _Held(Generic[T]):
     ends: datetime | None
 
 
-class Renewed(Generic[T]):
+class CachedCredential(Generic[T]):
     """`fetch()` gets a new one, or raises an error of the tree."""
 
-    def __init__(self, fetch: Callable[[], Fetched[T]], clock: Clock) -> None:
+    def __init__(self, fetch: Callable[[], ExpiringValue[T]], clock: Clock) -> None:
         self._fetch = fetch
         self._clock = clock
         self._lock = Lock()

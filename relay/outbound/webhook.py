@@ -16,9 +16,9 @@ import requests
 from pydantic import AfterValidator, SecretStr
 
 from relay.config.redaction import address_parts, without_links
-from relay.errors import Busy, RelayError, TemporaryFailure
-from relay.model import Json, Text
-from relay.outbound.session import Outbound, cleaned, retry_after, translate
+from relay.errors import RelayError, TemporaryFailure, Throttled
+from relay.model import Json, Localized
+from relay.outbound.session import HttpClientFactory, cleaned, retry_after, translate
 
 _SHORTEST_SECRET = 5
 
@@ -39,7 +39,7 @@ PostUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebhookResponse:
     """What the other side said. `text`: the start of its body, cleaned, without our secrets.
 
     `said`: all of its body where that is a JSON object, without our secrets; else empty.
@@ -75,7 +75,7 @@ class Redaction:
 class Poster:
     """Posts to one URL. Used by many threads at once."""
 
-    def __init__(self, outbound: Outbound, url: str, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, outbound: HttpClientFactory, url: str, secrets: Iterable[str] = ()) -> None:
         """`secrets` are kept out of answers, beside the URL and its parts."""
         self._session = outbound.session(guarded=True)
         self._url = url
@@ -83,7 +83,7 @@ class Poster:
 
     def post(
         self, body: bytes, headers: Mapping[str, str], query: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> WebhookResponse:
         """The answer, whatever its status. `query`: what this post adds to the URL, as secret.
 
         TemporaryFailure: none came (Ambiguous where the message may have arrived all the same;
@@ -93,14 +93,14 @@ class Poster:
         secrets = tuple((query or {}).values())
         return self._answer("POST", secrets, data=body, headers=headers, params=query)
 
-    def get(self) -> Answer:
+    def get(self) -> WebhookResponse:
         """What the URL answers when it is only asked. Errors as above, but never Ambiguous."""
         return self._answer("GET")
 
     def close(self) -> None:
         self._session.close()
 
-    def _answer(self, method: str, secrets: Iterable[str] = (), **asked: Any) -> Answer:
+    def _answer(self, method: str, secrets: Iterable[str] = (), **asked: Any) -> WebhookResponse:
         try:
             response = self._session.request(method, self._url, **asked)
         except requests.RequestException as error:
@@ -109,7 +109,9 @@ class Poster:
         text = self._redacted(response.text)
         for secret in secrets:
             text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
-        return Answer(response.status_code, cleaned(text), retry_after(response), _object(text))
+        return WebhookResponse(
+            response.status_code, cleaned(text), retry_after(response), _object(text)
+        )
 
 
 def _object(text: str) -> Json:
@@ -120,16 +122,16 @@ def _object(text: str) -> Json:
     return said if isinstance(said, dict) else {}
 
 
-def refusal(answer: Answer) -> RelayError:
+def refusal(answer: WebhookResponse) -> RelayError:
     """What a status that means no success means everywhere: waiting would help, and how long.
 
     A channel that knows better (its service's own refusals) looks at the answer first.
     """
     if answer.status == 429 or (answer.status == 503 and answer.retry_after):
-        return Busy(
+        return Throttled(
             "channel.busy",
-            Text("The channel asks us to wait", "频道要求稍后再发"),
-            Text("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
+            Localized("The channel asks us to wait", "频道要求稍后再发"),
+            Localized("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
             answer=answer.told,
             retry_after=answer.retry_after,
         )
@@ -137,15 +139,15 @@ def refusal(answer: Answer) -> RelayError:
     return TemporaryFailure(code, message, hint, answer=answer.told, retry_after=answer.retry_after)
 
 
-def _words(status: int) -> tuple[str, Text, Text]:
+def _words(status: int) -> tuple[str, Localized, Localized]:
     if 300 <= status < 400:
         return (
             "channel.moved",
-            Text(
+            Localized(
                 f"The channel's URL answers with a redirect ({status}), which is not followed",
                 f"频道的 URL 返回了重定向（{status}），Relay 不会跟随重定向",
             ),
-            Text(
+            Localized(
                 "Put the address it has moved to into the channel's url.",
                 "请把频道的 url 改为新的地址。",
             ),
@@ -153,13 +155,15 @@ def _words(status: int) -> tuple[str, Text, Text]:
     if status >= 500:
         return (
             "channel.down",
-            Text(f"The channel is out of order ({status})", f"频道暂时不可用（{status}）"),
-            Text("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
+            Localized(f"The channel is out of order ({status})", f"频道暂时不可用（{status}）"),
+            Localized("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
         )
     return (
         "channel.refused",
-        Text(f"The channel did not take the message ({status})", f"频道没有接受该消息（{status}）"),
-        Text(
+        Localized(
+            f"The channel did not take the message ({status})", f"频道没有接受该消息（{status}）"
+        ),
+        Localized(
             "Check the channel's url and secret, and what the receiver logs; "
             "Relay tries again meanwhile.",
             "请检查频道的 url 和 secret 以及接收端日志；其间 Relay 会继续重试。",

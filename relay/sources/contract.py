@@ -16,8 +16,8 @@ from itertools import islice
 from typing import Any, ClassVar, Protocol
 
 from relay.config.load import SourceSettings
-from relay.model import Event, ObjectInfo, ObjectRef, Place
-from relay.sources.setup.steps import Change, Door, Step, generic
+from relay.model import Event, ObjectInfo, ObjectRef, ScanCursor
+from relay.sources.setup.steps import SetupChange, SetupContext, Step, generic
 
 
 class ObjectStream(Protocol):
@@ -78,7 +78,7 @@ class ScanPage:
 
     events: tuple[Event, ...]
     listed: int
-    place: Place | None = None
+    place: ScanCursor | None = None
 
 
 class StorageHandler(ABC):
@@ -121,7 +121,10 @@ class StorageHandler(ABC):
         return iter(())
 
     def scan_pages(
-        self, since: datetime | None = None, after: Place | None = None, most: int | None = None
+        self,
+        since: datetime | None = None,
+        after: ScanCursor | None = None,
+        most: int | None = None,
     ) -> Iterator[ScanPage]:
         """The same, page by page, from `after` on; `most`: no more objects need be looked at.
 
@@ -150,14 +153,14 @@ class StorageHandler(ABC):
         """
         return None
 
-    def setup(self, door: Door) -> Iterable[Step]:
+    def setup(self, door: SetupContext) -> Iterable[Step]:
         """What to do at the storage so that its notifications come in at the door.
 
         For `relay sources setup`. Names secrets, never holds one. Default: what any storage needs.
         """
         return generic(door)
 
-    def changes(self, door: Door) -> Iterator[Change]:
+    def changes(self, door: SetupContext) -> Iterator[SetupChange]:
         """The same as far as it can be done from here, in order, for `--apply`. Default: nothing.
 
         Each is looked at and made before the next is asked for. Raises as `open` does.

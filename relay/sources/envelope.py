@@ -21,7 +21,7 @@ following redirects, public addresses only. TemporaryFailure when there is no su
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HandshakeReply:
     """The reply to a handshake."""
 
     status: int = 200
@@ -60,7 +60,7 @@ class Envelope(ABC):
         not answer: the sender is asked to come again.
         """
 
-    def answer(self, incoming: Incoming) -> Answer | None:
+    def answer(self, incoming: Incoming) -> HandshakeReply | None:
         """The reply when this is a handshake (after `verify`), else None.
 
         TemporaryFailure when an address that confirms it does not answer.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.errors import Unreadable
-from relay.model import Text
+from relay.model import Localized
 
 LONGEST = 2048
 """Bytes of UTF-8 in a text that we keep: twice the longest key of any store, and less than an
@@ -37,7 +37,7 @@ def text(record: Mapping[str, Any], *path: str) -> str:
     if found is None:
         raise Unreadable(
             "record.missing",
-            Text(f"The field {'.'.join(path)} is missing", f"缺少字段 {'.'.join(path)}"),
+            Localized(f"The field {'.'.join(path)} is missing", f"缺少字段 {'.'.join(path)}"),
         )
     return found
 
@@ -86,7 +86,7 @@ def count(record: Mapping[str, Any], *path: str) -> int:
     if found is None:
         raise Unreadable(
             "record.missing",
-            Text(f"The field {'.'.join(path)} is missing", f"缺少字段 {'.'.join(path)}"),
+            Localized(f"The field {'.'.join(path)} is missing", f"缺少字段 {'.'.join(path)}"),
         )
     return found
 
@@ -120,4 +120,6 @@ def epoch_or_none(record: Mapping[str, Any], *path: str, per_second: int = 1) ->
 def wrong(path: tuple[str, ...], en: str, zh: str) -> Unreadable:
     """The error of a field that is there but is not what it should be."""
     where = ".".join(path) or "record"
-    return Unreadable("record.wrong_type", Text(f"The field {where} {en}", f"字段 {where} {zh}"))
+    return Unreadable(
+        "record.wrong_type", Localized(f"The field {where} {en}", f"字段 {where} {zh}")
+    )

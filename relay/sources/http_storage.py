@@ -18,11 +18,11 @@ from pydantic import AfterValidator, Field
 from relay.config import validators as rules
 from relay.config.load import SourceSettings
 from relay.config.scans import ScannedSettings
-from relay.model import Event, ObjectInfo, ObjectRef, Place
+from relay.model import Event, ObjectInfo, ObjectRef, ScanCursor
 from relay.outbound.credentials import Credential
 from relay.sources import range_stream as ranged
 from relay.sources.contract import Queue, ScanPage, StorageHandler
-from relay.sources.listing import Listed, bucket_pages
+from relay.sources.listing import ListingPage, bucket_pages
 from relay.sources.rest import HttpApi, Refusal
 
 Address = Annotated[str, AfterValidator(rules.checked_url)]
@@ -61,7 +61,7 @@ class HttpStorage(StorageHandler):
         self.api = HttpApi(credential, refusal)
 
     @abstractmethod
-    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[Listed]:
+    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[ListingPage]:
         """A `relay.sources.listing.ListBucket`."""
 
     def scan(self, since: datetime | None = None) -> Iterator[Event]:
@@ -69,7 +69,10 @@ class HttpStorage(StorageHandler):
         return (event for page in self.scan_pages(since) for event in page.events)
 
     def scan_pages(
-        self, since: datetime | None = None, after: Place | None = None, most: int | None = None
+        self,
+        since: datetime | None = None,
+        after: ScanCursor | None = None,
+        most: int | None = None,
     ) -> Iterator[ScanPage]:
         """The same; each page is one call, and one of a whole bucket's is never asked for twice."""
         return bucket_pages(self, self.list_bucket, since, after, most)

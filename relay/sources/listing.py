@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.errors import ConfigError
-from relay.model import ObjectInfo, ObjectRef, Place
+from relay.model import ObjectInfo, ObjectRef, ScanCursor
 from relay.sources.contract import ScanPage, StorageHandler
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListingPage:
     """A page of one bucket's listing.
 
     `looked`: how many things it lists, those included that are no objects. `goes_on`: where the
@@ -24,7 +24,7 @@ class Listed:
     goes_on: str | None
 
 
-ListBucket = Callable[[str, str, int | None], Iterator[Listed]]
+ListBucket = Callable[[str, str, int | None], Iterator[ListingPage]]
 """list_bucket(bucket, place, most): its pages from `place` on, in an order that stays; "" is the
 beginning. They list no more than `most` things, as far as the storage can be asked for so many."""
 
@@ -33,7 +33,7 @@ def bucket_pages(
     handler: StorageHandler,
     list_bucket: ListBucket,
     since: datetime | None,
-    after: Place | None,
+    after: ScanCursor | None,
     most: int | None,
 ) -> Iterator[ScanPage]:
     """What `StorageHandler.scan_pages` promises, over all buckets of the source's settings.

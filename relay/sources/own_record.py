@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from relay.errors import Unreadable
-from relay.model import Event, ObjectRef, Text
+from relay.model import Event, Localized, ObjectRef
 from relay.sources.fields import count_or_none, text, text_or_none, time_or_none
 
 NEEDED = frozenset(("bucket", "key"))
@@ -51,12 +51,12 @@ def _identity(ref: ObjectRef, time: datetime | None, name: str | None) -> str:
         return f"id:{name}"
     raise Unreadable(
         "record.nameless_version",
-        Text(
+        Localized(
             "The record has no version, no etag with a time, and no id: one upload of the object "
             "cannot be told from another",
             "记录中没有 version、没有 etag 和 time、也没有 id: 无法区分该对象的不同上传",
         ),
-        Text("Add any of them.", "请补充其中之一。"),
+        Localized("Add any of them.", "请补充其中之一。"),
     )
 
 

@@ -10,9 +10,9 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from relay.errors import RelayError
-from relay.model import Text
+from relay.model import Localized
 from relay.outbound.credentials import Credential
-from relay.outbound.session import Outbound, translate
+from relay.outbound.session import HttpClientFactory, translate
 from relay.sources.errors import bad_key, not_understood, slow
 
 CONNECT = 10.0
@@ -28,7 +28,7 @@ Refusal = Callable[[requests.Response, str], RelayError]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class StorageRequest:
     """One request. `url` goes out exactly as it stands here, so it is percent-encoded already.
 
     `timeout`: seconds. `taken`: statuses that are answers too, not refusals.
@@ -48,15 +48,15 @@ class HttpApi:
     def __init__(self, credential: Credential, refusal: Refusal) -> None:
         self._credential = credential
         self._refusal = refusal
-        outbound = Outbound(connect_timeout=CONNECT, read_timeout=STALL)
+        outbound = HttpClientFactory(connect_timeout=CONNECT, read_timeout=STALL)
         self._whole = outbound.session(guarded=False, max_answer=LARGEST)
         self._streams = outbound.session(guarded=False, streams=True)
 
-    def ask(self, call: Call, thing: str) -> requests.Response:
+    def ask(self, call: StorageRequest, thing: str) -> requests.Response:
         """An answer, read whole. `thing` names in errors what is asked for."""
         return self._answered(self._whole, call, thing)
 
-    def stream(self, call: Call, thing: str) -> requests.Response:
+    def stream(self, call: StorageRequest, thing: str) -> requests.Response:
         """An answer whose body, if it is a success, is left for the caller to read and close."""
         return self._answered(self._streams, call, thing)
 
@@ -64,7 +64,9 @@ class HttpApi:
         self._whole.close()
         self._streams.close()
 
-    def _answered(self, session: requests.Session, call: Call, thing: str) -> requests.Response:
+    def _answered(
+        self, session: requests.Session, call: StorageRequest, thing: str
+    ) -> requests.Response:
         answer = self._sent(session, call)
         if answer.status_code == 401 and self._credential.renewed(answer.request):
             answer = self._sent(session, call)
@@ -72,7 +74,7 @@ class HttpApi:
             raise self._refusal(answer, thing)
         return answer
 
-    def _sent(self, session: requests.Session, call: Call) -> requests.Response:
+    def _sent(self, session: requests.Session, call: StorageRequest) -> requests.Response:
         parts = urlsplit(call.url)
         try:
             return session.request(
@@ -112,9 +114,9 @@ def in_path(text: str) -> str:
     try:
         encoded = quote(text, safe="")
     except UnicodeEncodeError:
-        raise bad_key(Text("it is not valid Unicode", "不是有效的 Unicode")) from None
+        raise bad_key(Localized("it is not valid Unicode", "不是有效的 Unicode")) from None
     if not encoded:
-        raise bad_key(Text("it is empty", "为空"))
+        raise bad_key(Localized("it is empty", "为空"))
     return encoded.replace(".", "%2E") if not text.strip(".") else encoded
 
 

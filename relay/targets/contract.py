@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from relay.archive.inspect import ArchiveReport
 from relay.config.load import TargetSettings
 from relay.model import Json
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 
 
 class Archive(Protocol):
@@ -46,7 +46,7 @@ class Archive(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class FunctionName:
     """What to import as what."""
 
     func_name: str
@@ -54,7 +54,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ExistingFunction:
     """What the target holds under a name now. `digest`: SHA-512 (hex) of the code, if it says."""
 
     urn: str
@@ -66,7 +66,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class ImportResult:
     """What the target answered to a successful call. `answer`: the fields worth keeping."""
 
     urn: str
@@ -84,21 +84,21 @@ class Target(ABC):
 
     Settings: ClassVar[type[TargetSettings]] = TargetSettings
 
-    def __init__(self, name: str, settings: Any, outbound: Outbound) -> None:
+    def __init__(self, name: str, settings: Any, outbound: HttpClientFactory) -> None:
         self.name = name
         self.settings = settings
         self.outbound = outbound
 
     @abstractmethod
-    def check(self, order: Order, report: ArchiveReport) -> None:
+    def check(self, order: FunctionName, report: ArchiveReport) -> None:
         """Raises PermanentFailure when the target would refuse its names or its size. No I/O."""
 
     @abstractmethod
-    def held(self, order: Order) -> Held | None:
+    def held(self, order: FunctionName) -> ExistingFunction | None:
         """What the target holds under the order's name, in any package. Changes nothing."""
 
     @abstractmethod
-    def create(self, order: Order, archive: Archive, progress: Progress) -> Landed:
+    def create(self, order: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
         """Imports the archive as a new function.
 
         Raises NameTaken, PermanentFailure, TemporaryFailure, or Ambiguous when it may have
@@ -106,7 +106,7 @@ class Target(ABC):
         """
 
     @abstractmethod
-    def replace(self, held: Held, archive: Archive, progress: Progress) -> Landed:
+    def replace(self, held: ExistingFunction, archive: Archive, progress: Progress) -> ImportResult:
         """Brings what is held to the archive's code and configuration. Safe to repeat.
 
         Errors as for `create`, without NameTaken.

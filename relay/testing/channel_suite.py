@@ -25,8 +25,8 @@ import pytest
 
 from relay.channels.contract import Channel
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Failed, Problem, Text
-from relay.outbound.session import Outbound
+from relay.model import Failed, Localized, Problem
+from relay.outbound.session import HttpClientFactory
 from relay.testing.fake_server import SECRET_PATH, Received, Reply, StandIn
 from relay.testing.messages import HOSTILE, NOW, OUTCOMES, PROBLEM, digest, message, turned
 
@@ -62,7 +62,7 @@ class ChannelSuite:
     secrets: ClassVar[tuple[str, ...]] = ()
     """What the channel's settings hold that may never be shown, beside the URL."""
 
-    def make(self, url: str, language: str, outbound: Outbound) -> Channel:
+    def make(self, url: str, language: str, outbound: HttpClientFactory) -> Channel:
         """The channel, configured to post to `url`."""
         raise NotImplementedError
 
@@ -83,11 +83,11 @@ class ChannelSuite:
             yield stand_in
 
     @pytest.fixture
-    def outbound(self) -> Outbound:
-        return Outbound(allow_private=[ip_network("127.0.0.0/8")], read_timeout=5)
+    def outbound(self) -> HttpClientFactory:
+        return HttpClientFactory(allow_private=[ip_network("127.0.0.0/8")], read_timeout=5)
 
     @pytest.fixture
-    def channel(self, stand_in: StandIn, outbound: Outbound) -> Iterator[Channel]:
+    def channel(self, stand_in: StandIn, outbound: HttpClientFactory) -> Iterator[Channel]:
         channel = self.make(stand_in.url, "en", outbound)
         yield channel
         channel.close()
@@ -95,7 +95,7 @@ class ChannelSuite:
     @pytest.mark.parametrize("language", ["en", "zh"])
     @pytest.mark.parametrize("type_", OUTCOMES)
     def test_every_type_is_told_in_both_languages(
-        self, stand_in: StandIn, outbound: Outbound, type_: str, language: str
+        self, stand_in: StandIn, outbound: HttpClientFactory, type_: str, language: str
     ) -> None:
         channel = self.make(stand_in.url, language, outbound)
         channel.post(message(type_))
@@ -109,7 +109,7 @@ class ChannelSuite:
 
     @pytest.mark.parametrize("language", ["en", "zh"])
     def test_a_digest_counts_lists_failures_first_and_says_that_there_are_more(
-        self, stand_in: StandIn, outbound: Outbound, language: str
+        self, stand_in: StandIn, outbound: HttpClientFactory, language: str
     ) -> None:
         channel = self.make(stand_in.url, language, outbound)
         channel.post(digest())
@@ -120,7 +120,7 @@ class ChannelSuite:
 
     @pytest.mark.parametrize("language", ["en", "zh"])
     def test_a_target_that_is_down_and_up_again_is_told(
-        self, stand_in: StandIn, outbound: Outbound, language: str
+        self, stand_in: StandIn, outbound: HttpClientFactory, language: str
     ) -> None:
         channel = self.make(stand_in.url, language, outbound)
         channel.post(turned("down"))
@@ -153,7 +153,9 @@ class ChannelSuite:
             channel.post(message("import.failed"))
         channel.post(message("import.failed"))
 
-    def test_a_service_that_cannot_be_reached_is_tried_again(self, outbound: Outbound) -> None:
+    def test_a_service_that_cannot_be_reached_is_tried_again(
+        self, outbound: HttpClientFactory
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
         channel = self.make(f"http://127.0.0.1:{port}{SECRET_PATH}", "en", outbound)
@@ -184,7 +186,7 @@ class ChannelSuite:
         self, channel: Channel, stand_in: StandIn, longer: int
     ) -> None:
         text = HOSTILE * longer
-        failed = Failed(Problem("x.y", Text(text, text), Text(text, text)))
+        failed = Failed(Problem("x.y", Localized(text, text), Localized(text, text)))
         channel.post(message("import.failed", outcome=failed, key=f"{text}/{text}.zip"))
         self.assert_harmless(stand_in.received[0])
 
@@ -208,7 +210,7 @@ class ChannelSuite:
         assert not [secret for secret in hidden if secret in told]
 
     def test_a_private_address_is_refused_unless_allowed(self, stand_in: StandIn) -> None:
-        channel = self.make(stand_in.url, "en", Outbound())
+        channel = self.make(stand_in.url, "en", HttpClientFactory())
         with pytest.raises(PermanentFailure) as caught:
             channel.post(message("import.failed"))
         channel.close()

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.errors import Gone, RelayError, Superseded, Unreadable
-from relay.model import Event, Json, ObjectRef, Place
+from relay.model import Event, Json, ObjectRef, ScanCursor
 from relay.sources.contract import StorageHandler
 from relay.testing.mangling import mangled
 
@@ -252,7 +252,7 @@ def read(handler: StorageHandler, ref: ObjectRef, start: int = 0, end: int | Non
         return b"".join(iter(lambda: stream.read(1 << 16), b""))
 
 
-def scanned(handler: StorageHandler, after: Place | None = None) -> list[ObjectRef]:
+def scanned(handler: StorageHandler, after: ScanCursor | None = None) -> list[ObjectRef]:
     """The objects that a scan lists, from a place on."""
     return [event.object for page in handler.scan_pages(after=after) for event in page.events]
 

@@ -13,13 +13,13 @@ from relay.model import (
     Event,
     Failed,
     Kind,
+    Localized,
     ObjectRef,
     Outcome,
     Problem,
     Skipped,
     State,
     Succeeded,
-    Text,
 )
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -32,8 +32,8 @@ HOSTILE = (
 
 PROBLEM = Problem(
     "archive.truncated",
-    Text("The end of the archive is missing", "压缩包的末尾缺失"),
-    Text("Upload it again.", "请重新上传。"),
+    Localized("The end of the archive is missing", "压缩包的末尾缺失"),
+    Localized("Upload it again.", "请重新上传。"),
 )
 
 OUTCOMES: Mapping[str, Outcome] = {

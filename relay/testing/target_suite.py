@@ -26,9 +26,16 @@ import pytest
 
 from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import inspect
-from relay.errors import Ambiguous, Busy, NameTaken, PermanentFailure, RelayError, TemporaryFailure
+from relay.errors import (
+    NameTaken,
+    OutcomeUnknown,
+    PermanentFailure,
+    RelayError,
+    TemporaryFailure,
+    Throttled,
+)
 from relay.model import ObjectInfo
-from relay.targets.contract import Order, Target
+from relay.targets.contract import FunctionName, Target
 from relay.testing.sandbox.exports import make_export
 
 
@@ -87,7 +94,7 @@ def ignore(_: int) -> None:
 class TargetSuite:
     """What every target promises."""
 
-    order = Order("hello", "default")
+    order = FunctionName("hello", "default")
 
     def test_nothing_is_held_before_it_was_created(self, target: Target) -> None:
         assert target.held(self.order) is None
@@ -128,7 +135,7 @@ class TargetSuite:
     ) -> None:
         archive = export()
         place.lose_answer()
-        with pytest.raises(Ambiguous):
+        with pytest.raises(OutcomeUnknown):
             target.create(self.order, archive, ignore)
         held = target.held(self.order)
         assert held is not None
@@ -141,7 +148,7 @@ class TargetSuite:
         place.cut()
         with pytest.raises(TemporaryFailure) as cut:
             target.create(self.order, archive, ignore)
-        assert not isinstance(cut.value, Ambiguous)
+        assert not isinstance(cut.value, OutcomeUnknown)
         assert target.held(self.order) is None
         target.create(self.order, archive, ignore)
         assert place.effects() == 1
@@ -150,7 +157,7 @@ class TargetSuite:
         self, target: Target, place: Place
     ) -> None:
         place.ask_to_wait(7)
-        with pytest.raises(Busy) as busy:
+        with pytest.raises(Throttled) as busy:
             target.create(self.order, export(), ignore)
         assert busy.value.retry_after == timedelta(seconds=7)
         assert place.effects() == 0
@@ -175,7 +182,7 @@ class TargetSuite:
     def test_a_place_that_cannot_be_reached_is_temporary(self, nowhere: Target) -> None:
         with pytest.raises(TemporaryFailure) as failed:
             nowhere.create(self.order, export(), ignore)
-        assert not isinstance(failed.value, Ambiguous)
+        assert not isinstance(failed.value, OutcomeUnknown)
 
     def test_a_damaged_archive_is_never_imported(self, target: Target, place: Place) -> None:
         whole = make_export("hello", code_size=1_000_000)
@@ -194,10 +201,10 @@ class TargetSuite:
     def test_an_impossible_name_is_refused_beforehand(self, target: Target, place: Place) -> None:
         target.check(self.order, export().report)
         for order in (
-            Order("", self.order.package),
-            Order("x" * 500, self.order.package),
-            Order("a/b\n", self.order.package),
-            Order(self.order.func_name, "a/../b"),
+            FunctionName("", self.order.package),
+            FunctionName("x" * 500, self.order.package),
+            FunctionName("a/b\n", self.order.package),
+            FunctionName(self.order.func_name, "a/../b"),
         ):
             with pytest.raises(PermanentFailure) as refused:
                 target.check(order, export().report)

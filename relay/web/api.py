@@ -9,11 +9,11 @@ from typing import ClassVar
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from relay.errors import Rejected
-from relay.ledger import DeliveryQuery, NotFound, Notification, Page, Store
+from relay.ledger import DeliveryQuery, Ledger, NotFound, Notification, Page
 from relay.model import Delivery, Json, Kind
 from relay.web import responses as shapes
 from relay.web import responses_status as places
-from relay.web.context import Front
+from relay.web.context import WebContext
 from relay.web.language import language
 from relay.web.openapi import Operation, Reply, document, mount, offers
 from relay.web.requests import DeliveriesQuery, PageQuery, RetriggerBody, SubmissionBody
@@ -23,7 +23,7 @@ PREFIX = "/api/v1"
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def blueprint(front: Front) -> Blueprint:
+def blueprint(front: WebContext) -> Blueprint:
     """The API, guarded by the tokens."""
     api = Blueprint("api", __name__, url_prefix=PREFIX)
     api.before_request(front.guard.check)
@@ -50,7 +50,7 @@ class Api:
     FINDS: ClassVar[tuple[int, ...]] = (401, 403, 404, 422, 503)
     ACTS: ClassVar[tuple[int, ...]] = (401, 403, 404, 409, 413, 415, 422, 503)
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: WebContext) -> None:
         self.front = front
 
     @offers(
@@ -64,7 +64,9 @@ class Api:
         )
     )
     def list_deliveries(self, query: DeliveriesQuery) -> shapes.DeliveryPage:
-        found: Page[Delivery] = self.front.store.deliveries(DeliveryQuery(**query.model_dump()))
+        found: Page[Delivery] = self.front.ledger.history.deliveries(
+            DeliveryQuery(**query.model_dump())
+        )
         items = shapes.deliveries(found.items, language())
         return shapes.DeliveryPage(items=items, next_cursor=found.next_cursor)
 
@@ -78,8 +80,8 @@ class Api:
         )
     )
     def show_delivery(self, delivery_id: str) -> shapes.DeliveryStory:
-        store = self.front.store
-        return story(store, known_delivery(store, delivery_id), language())
+        ledger = self.front.ledger
+        return story(ledger, known_delivery(ledger, delivery_id), language())
 
     @offers(
         Operation(
@@ -93,7 +95,7 @@ class Api:
         )
     )
     def retrigger_delivery(self, delivery_id: str, body: RetriggerBody) -> Reply:
-        delivery = known_delivery(self.front.store, delivery_id)
+        delivery = known_delivery(self.front.ledger, delivery_id)
         options = body.model_dump(exclude_none=True) or None
         if options and delivery.kind != Kind.IMPORT:
             raise Rejected("request.invalid", "on_conflict: a message has none", "Leave it out.")
@@ -131,7 +133,9 @@ class Api:
         )
     )
     def list_notifications(self, query: PageQuery) -> shapes.NotificationPage:
-        found: Page[Notification] = self.front.store.notifications(query.limit, query.cursor)
+        found: Page[Notification] = self.front.ledger.history.notifications(
+            query.limit, query.cursor
+        )
         items = [shapes.NotificationShape.of(one) for one in found.items]
         return shapes.NotificationPage(items=items, next_cursor=found.next_cursor)
 
@@ -145,7 +149,7 @@ class Api:
         )
     )
     def show_notification(self, notification_id: str) -> shapes.NotificationWhole:
-        found = known_notification(self.front.store, notification_id)
+        found = known_notification(self.front.ledger, notification_id)
         return shapes.NotificationWhole.of(found)
 
     @offers(
@@ -209,27 +213,27 @@ class Api:
         return places.TargetShape(**self.front.desk.resume(target))
 
 
-def known_delivery(store: Store, delivery_id: str) -> Delivery:
+def known_delivery(ledger: Ledger, delivery_id: str) -> Delivery:
     """The delivery, or NotFound in words."""
-    delivery = store.delivery(delivery_id)
+    delivery = ledger.history.delivery(delivery_id)
     if delivery is None:
         raise NotFound("delivery.unknown", f"There is no delivery {clean(delivery_id)}")
     return delivery
 
 
-def known_notification(store: Store, notification_id: str) -> Notification:
+def known_notification(ledger: Ledger, notification_id: str) -> Notification:
     """The notification, or NotFound in words."""
-    found = store.notification(notification_id)
+    found = ledger.history.notification(notification_id)
     if found is None:
         named = clean(notification_id)
         raise NotFound("notification.unknown", f"There is no notification {named}")
     return found
 
 
-def story(store: Store, delivery: Delivery, tongue: str) -> shapes.DeliveryStory:
+def story(ledger: Ledger, delivery: Delivery, tongue: str) -> shapes.DeliveryStory:
     """All that the ledger knows of one delivery."""
-    attempts = [shapes.AttemptShape.of(one, tongue) for one in store.attempts(delivery.id)]
-    event = store.event(delivery.event_id) if delivery.event_id else None
+    attempts = [shapes.AttemptShape.of(one, tongue) for one in ledger.history.attempts(delivery.id)]
+    event = ledger.history.event(delivery.event_id) if delivery.event_id else None
     return shapes.DeliveryStory(
         **shapes.fields_of(delivery, tongue),
         attempts=attempts,
@@ -238,7 +242,7 @@ def story(store: Store, delivery: Delivery, tongue: str) -> shapes.DeliveryStory
         parent=delivery.parent,
         event=event and shapes.EventShape.of(event, str(delivery.event_id)),
         plan=cleaned(delivery.options),
-        messages=shapes.deliveries(store.messages(delivery.id), tongue),
+        messages=shapes.deliveries(ledger.history.messages(delivery.id), tongue),
     )
 
 

@@ -12,8 +12,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from relay.config import redaction as logs
 from relay.config.load import Settings
-from relay.delivery.metrics import Meters
-from relay.ledger import Store
+from relay.delivery.metrics import ProcessMetrics
+from relay.ledger import Ledger
 from relay.model import utc_now
 from relay.web import (
     api,
@@ -33,7 +33,7 @@ from relay.web import (
     retrigger_page as links,
 )
 from relay.web.auth import Guard, Sessions
-from relay.web.context import Desk, Front
+from relay.web.context import OperationsProtocol, WebContext
 from relay.web.openapi import MAX_BODY
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -53,15 +53,15 @@ SECURITY = {
 
 def create_app(
     settings: Settings,
-    store: Store,
-    desk: Desk,
+    ledger: Ledger,
+    desk: OperationsProtocol,
     *,
     clock: Callable[[], datetime] = utc_now,
-    meters: Meters | None = None,
+    meters: ProcessMetrics | None = None,
 ) -> Flask:
     """The WSGI app. `meters`: this process's own figures, shown at /metrics with the ledger's."""
     guard = Guard(token.get_secret_value() for token in settings.api.tokens)
-    front = Front(settings, store, desk, guard, clock)
+    front = WebContext(settings, ledger, desk, guard, clock)
     app = Flask("relay.web")
     app.secret_key = guard.secret(settings.database.url)
     app.session_interface = Sessions()
@@ -77,8 +77,8 @@ def create_app(
     app.after_request(language.remember)
     problems.register(app)
     display.register(app, clock)
-    meters = meters or Meters()
-    meters.watch(store, clock)
+    meters = meters or ProcessMetrics()
+    meters.watch(ledger, clock)
     for made in (hooks.blueprint(front), api.blueprint(front), health.blueprint(front, meters)):
         app.register_blueprint(made)
     app.register_blueprint(door.blueprint(front))

@@ -13,7 +13,7 @@ from flask import Flask, Request, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from relay.errors import Unverified
-from relay.model import Text
+from relay.model import Localized
 from relay.web.problems import Refused
 
 FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
@@ -58,8 +58,8 @@ class Guard:
         if self.has_tokens or "Authorization" in request.headers:
             raise Unverified(
                 "api.unauthorized",
-                Text("A valid token is needed", "需要有效的令牌"),
-                Text(
+                Localized("A valid token is needed", "需要有效的令牌"),
+                Localized(
                     "Send Authorization: Bearer with one of api.tokens.",
                     "请在 Authorization: Bearer 中携带 api.tokens 之一。",
                 ),
@@ -67,11 +67,11 @@ class Guard:
         raise Refused(
             403,
             "api.local_only",
-            Text(
+            Localized(
                 "Without api.tokens, Relay's API and pages answer on this machine only",
                 "未设置 api.tokens 时，Relay 的 API 和页面只在本机可用",
             ),
-            Text(
+            Localized(
                 "Set api.tokens in relay.toml (or RELAY_API__TOKENS) to use them from elsewhere.",
                 "请在 relay.toml 中设置 api.tokens（或 RELAY_API__TOKENS）以便从其他地方访问。",
             ),
@@ -91,8 +91,8 @@ class Guard:
         raise Refused(
             403,
             "api.cross_site",
-            Text("Another web site may not change anything here", "其他网站不得在此进行更改"),
-            Text("Programs send no Origin header.", "程序调用时不应携带 Origin 头。"),
+            Localized("Another web site may not change anything here", "其他网站不得在此进行更改"),
+            Localized("Programs send no Origin header.", "程序调用时不应携带 Origin 头。"),
         )
 
 
@@ -108,8 +108,8 @@ def check_form() -> None:
     raise Refused(
         403,
         "page.stale_form",
-        Text("This form is too old or came from elsewhere", "此表单已过期或来自其他网站"),
-        Text("Go back, reload the page and try again.", "请返回并刷新页面后重试。"),
+        Localized("This form is too old or came from elsewhere", "此表单已过期或来自其他网站"),
+        Localized("Go back, reload the page and try again.", "请返回并刷新页面后重试。"),
     )
 
 

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from relay.config.load import Settings
 from relay.intake.intake import Receipt
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.model import Delivery, Incoming, Json
 from relay.web.auth import Guard
 
 
-class Desk(Protocol):
+class OperationsProtocol(Protocol):
     """Acts on what people and programs ask for; reading is the store's."""
 
     def accept(self, incoming: Incoming) -> Receipt:
@@ -61,11 +61,11 @@ class Desk(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class WebContext:
     """What every view is handed."""
 
     settings: Settings
-    store: Store
-    desk: Desk
+    ledger: Ledger
+    desk: OperationsProtocol
     guard: Guard
     clock: Callable[[], datetime]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from relay.delivery.metrics import Meters, render
+from relay.delivery.metrics import ProcessMetrics, render
 from relay.web.auth import is_local
-from relay.web.context import Front
+from relay.web.context import WebContext
 
 
-def blueprint(front: Front, meters: Meters) -> Blueprint:
+def blueprint(front: WebContext, meters: ProcessMetrics) -> Blueprint:
     """The three addresses. Only the figures are guarded: they name sources and targets."""
     health = Blueprint("health", __name__)
 
@@ -19,7 +19,7 @@ def blueprint(front: Front, meters: Meters) -> Blueprint:
 
     @health.get("/readyz")
     def ready() -> Response:
-        front.store.ping()
+        front.ledger.administration.ping()
         return jsonify(status="ready")
 
     @health.get("/metrics")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 
 from relay.model import Incoming
-from relay.sources.envelope import Answer
-from relay.web.context import Front
+from relay.sources.envelope import HandshakeReply
+from relay.web.context import WebContext
 from relay.web.request_body import read_body
 
 
-def blueprint(front: Front) -> Blueprint:
+def blueprint(front: WebContext) -> Blueprint:
     """The hooks. Not behind the tokens: each source's envelope verifies its own senders."""
     hooks = Blueprint("hooks", __name__)
 
@@ -40,7 +40,7 @@ def blueprint(front: Front) -> Blueprint:
     return hooks
 
 
-def _handshake(answer: Answer) -> Response:
+def _handshake(answer: HandshakeReply) -> Response:
     response = Response(answer.body, answer.status)
     response.headers.update(answer.headers)
     return response

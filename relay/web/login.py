@@ -7,12 +7,12 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, session, url_for
 
 from relay.errors import Unverified
-from relay.model import Text
+from relay.model import Localized
 from relay.web.auth import check_form
-from relay.web.context import Front
+from relay.web.context import WebContext
 
 
-def blueprint(front: Front) -> Blueprint:
+def blueprint(front: WebContext) -> Blueprint:
     """Login and logout; the two pages that are not guarded."""
     door = Blueprint("door", __name__)
 
@@ -32,8 +32,8 @@ def blueprint(front: Front) -> Blueprint:
             return redirect(onward or url_for("pages.deliveries"), 303)
         wrong = Unverified(
             "page.wrong_token",
-            Text("That is not one of the tokens", "令牌不正确"),
-            Text(
+            Localized("That is not one of the tokens", "令牌不正确"),
+            Localized(
                 "Use a token of api.tokens in relay.toml.",
                 "请使用 relay.toml 中 api.tokens 的令牌。",
             ),

@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from relay import __version__
 from relay.errors import Rejected
-from relay.model import Json, Text
+from relay.model import Json, Localized
 from relay.web.problems import Refused
 from relay.web.request_body import read_body
 from relay.web.responses import ProblemShape
@@ -125,8 +125,10 @@ def _parse_body(model: type[BaseModel]) -> BaseModel:
         raise Refused(
             415,
             "request.not_json",
-            Text("The body must be JSON", "请求体必须是 JSON"),
-            Text("Send Content-Type: application/json.", "请使用 Content-Type: application/json。"),
+            Localized("The body must be JSON", "请求体必须是 JSON"),
+            Localized(
+                "Send Content-Type: application/json.", "请使用 Content-Type: application/json。"
+            ),
         )
     try:
         return model.model_validate_json(body)

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from relay.errors import Rejected, RelayError
 from relay.ledger import DeliveryQuery
-from relay.model import Delivery, Kind, State, Text
+from relay.model import Delivery, Kind, Localized, State
 from relay.web.api import known_delivery, known_notification
 from relay.web.auth import check_form
-from relay.web.context import Front
+from relay.web.context import WebContext
 from relay.web.problems import status_of
 from relay.web.requests import DeliveriesFilter, PageQuery, RetriggerBody
 from relay.web.text import text_of
@@ -24,7 +24,7 @@ SHOWN_BODY = 64 * 1024
 """Bytes of a notification that its page shows; the API has all of them."""
 
 
-def blueprint(front: Front) -> Blueprint:
+def blueprint(front: WebContext) -> Blueprint:
     """The pages, guarded by the login."""
     pages = Blueprint("pages", __name__)
     views = Pages(front)
@@ -53,7 +53,7 @@ def blueprint(front: Front) -> Blueprint:
 class Pages:
     """Every page, over the store and the desk."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: WebContext) -> None:
         self.front = front
 
     def deliveries(self) -> Any:
@@ -61,7 +61,7 @@ class Pages:
         every = asked.kind == "all"
         wanted = asked.model_dump(exclude={"kind"})
         query = DeliveryQuery(**wanted, kind=None if every else Kind(asked.kind))
-        found = self.front.store.deliveries(query)
+        found = self.front.ledger.history.deliveries(query)
         return _page(
             "deliveries.html",
             found=found,
@@ -77,7 +77,7 @@ class Pages:
 
     def retrigger(self, delivery_id: str) -> Any:
         check_form()
-        known_delivery(self.front.store, delivery_id)
+        known_delivery(self.front.ledger, delivery_id)
         chosen = _parsed(RetriggerBody, {"on_conflict": request.form.get("on_conflict") or None})
         options = chosen.model_dump(exclude_none=True) or None
         try:
@@ -90,7 +90,7 @@ class Pages:
 
     def notifications(self) -> Any:
         asked = _asked(PageQuery)
-        found = self.front.store.notifications(asked.limit, asked.cursor)
+        found = self.front.ledger.history.notifications(asked.limit, asked.cursor)
         return _page("notifications.html", found=found, asked=asked)
 
     def notification(self, notification_id: str) -> Any:
@@ -98,7 +98,7 @@ class Pages:
 
     def replay(self, notification_id: str) -> Any:
         check_form()
-        known_notification(self.front.store, notification_id)
+        known_notification(self.front.ledger, notification_id)
         try:
             receipt = self.front.desk.replay(notification_id)
         except RelayError as error:
@@ -126,26 +126,26 @@ class Pages:
         return redirect(url_for("pages.sources"), 303)
 
     def _story(self, delivery_id: str) -> dict[str, Any]:
-        store = self.front.store
-        delivery = known_delivery(store, delivery_id)
+        ledger = self.front.ledger
+        delivery = known_delivery(ledger, delivery_id)
         return {
             "delivery": delivery,
-            "event": store.event(delivery.event_id) if delivery.event_id else None,
-            "came": store.announcement(delivery.event_id) if delivery.event_id else None,
-            "attempts": store.attempts(delivery.id),
-            "messages": store.messages(delivery.id),
+            "event": ledger.history.event(delivery.event_id) if delivery.event_id else None,
+            "came": ledger.history.announcement(delivery.event_id) if delivery.event_id else None,
+            "attempts": ledger.history.attempts(delivery.id),
+            "messages": ledger.history.messages(delivery.id),
             "waits": _waits(delivery),
         }
 
     def _arrival(self, notification_id: str) -> dict[str, Any]:
-        found = known_notification(self.front.store, notification_id)
+        found = known_notification(self.front.ledger, notification_id)
         shown = found.body[:SHOWN_BODY]
         cut = len(found.body) > SHOWN_BODY
         text = text_of(shown) if not cut else shown.decode("utf-8", "replace")
         return {"notification": found, "text": text, "cut": cut, "bytes": shown[:1024].hex(" ")}
 
     def _counts(self) -> dict[State, int]:
-        counts = self.front.store.counts()
+        counts = self.front.ledger.statistics.counts()
         return {state: counts.get((Kind.IMPORT, state), 0) for state in State}
 
     def _base(self) -> str:
@@ -175,6 +175,6 @@ def _parsed(model: type[M], values: dict[str, Any]) -> M:
         names = ", ".join(str(one["loc"][0]) for one in error.errors(include_input=False))
         raise Rejected(
             "page.filter",
-            Text(f"This filter cannot be used: {names}", f"无法使用此筛选条件：{names}"),
-            Text("Go back and choose again.", "请返回重新选择。"),
+            Localized(f"This filter cannot be used: {names}", f"无法使用此筛选条件：{names}"),
+            Localized("Go back and choose again.", "请返回重新选择。"),
         ) from error

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from relay.errors import (
     ConfigError,
     Gone,
-    NothingToDo,
+    NotNeeded,
     Rejected,
     RelayError,
     TemporaryFailure,
@@ -22,7 +22,7 @@ from relay.errors import (
     Words,
 )
 from relay.ledger import Conflict, NotFound
-from relay.model import Problem, Text
+from relay.model import Localized, Problem
 from relay.web.language import language
 
 STATUSES: tuple[tuple[type[RelayError], int], ...] = (
@@ -31,7 +31,7 @@ STATUSES: tuple[tuple[type[RelayError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (Gone, 404),
-    (NothingToDo, 409),
+    (NotNeeded, 409),
     (Rejected, 422),
     (TemporaryFailure, 503),
     (ConfigError, 500),
@@ -115,19 +115,21 @@ def _http_problem(status: int, error: HTTPException) -> Problem:
     if status == 500:
         return Problem(
             code,
-            Text("Relay itself failed", "Relay 自身出错"),
-            Text("The log has the traceback under this request id.", "日志中有此请求号的堆栈。"),
+            Localized("Relay itself failed", "Relay 自身出错"),
+            Localized(
+                "The log has the traceback under this request id.", "日志中有此请求号的堆栈。"
+            ),
         )
     if status == 404:
         return Problem(
             code,
-            Text("There is nothing at this address", "此地址没有内容"),
-            Text(
+            Localized("There is nothing at this address", "此地址没有内容"),
+            Localized(
                 "The API is described at /api/v1/openapi.json.", "API 说明见 /api/v1/openapi.json。"
             ),
         )
     words = error.description or name
-    return Problem(code, Text(words, words), Text("", ""))
+    return Problem(code, Localized(words, words), Localized("", ""))
 
 
 def _answer(status: int, trouble: Problem, headers: Mapping[str, str]) -> Response:

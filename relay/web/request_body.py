@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import request
 
 from relay.errors import TooLarge
-from relay.model import Text
+from relay.model import Localized
 from relay.web.problems import Refused
 
 CHUNK = 64 * 1024
@@ -44,15 +44,15 @@ def _broken() -> Refused:
     return Refused(
         400,
         "request.broken",
-        Text("The body ended early or is badly framed", "请求体不完整或格式错误"),
+        Localized("The body ended early or is badly framed", "请求体不完整或格式错误"),
     )
 
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(
         "request.too_large",
-        Text(f"The body is larger than {limit} bytes", f"请求体超过 {limit} 字节"),
-        Text(
+        Localized(f"The body is larger than {limit} bytes", f"请求体超过 {limit} 字节"),
+        Localized(
             "hooks.max_body sets the limit for notifications.", "通知的上限由 hooks.max_body 设置。"
         ),
     )

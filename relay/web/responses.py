@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from relay.ledger import Attempt, Notification
 from relay.ledger.batching_rules import in_short
-from relay.model import Delivery, Event, Json, Kind, Problem, Road, State, Trigger, Verdict
+from relay.model import Delivery, Event, Json, Kind, Origin, Problem, State, Trigger, Verdict
 from relay.web.text import clean, cleaned, text_of
 
 
@@ -188,7 +188,7 @@ class NotificationShape(Given):
 
     id: str
     source: str
-    road: Road
+    road: Origin
     received: AwareDatetime
     method: str
     path: str

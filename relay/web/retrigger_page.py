@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
-from relay.channels.retrigger_links import PATH, Offer, read
+from relay.channels.retrigger_links import PATH, RetriggerGrant, read
 from relay.config.redaction import HIDDEN
 from relay.errors import RelayError
 from relay.ledger import Conflict
-from relay.model import Delivery, Problem, Text
-from relay.web.context import Front
+from relay.model import Delivery, Localized, Problem
+from relay.web.context import WebContext
 from relay.web.problems import Refused
 
 TEST = "test"
 """The last part of the link in a message that `relay channels test` posts."""
 
 
-def blueprint(front: Front) -> Blueprint:
+def blueprint(front: WebContext) -> Blueprint:
     """The page of a link."""
     links = Blueprint("links", __name__)
     views = Links(front)
@@ -37,7 +37,7 @@ def blueprint(front: Front) -> Blueprint:
 class Links:
     """The question whether a delivery is to be tried again, and the answer."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: WebContext) -> None:
         self.front = front
 
     def ask(self, token: str) -> Any:
@@ -59,7 +59,7 @@ class Links:
             return _page(self._delivery(offer), _used() if used else error.problem), 409
         return _page(again, done=True)
 
-    def _offer(self, token: str) -> Offer:
+    def _offer(self, token: str) -> RetriggerGrant:
         """What a link of ours offers that has not ended; else Refused, which tells of nothing."""
         if token == TEST:
             raise _refused(404, "link.test", _TEST)
@@ -70,8 +70,8 @@ class Links:
             raise _refused(410, "link.ended", _ENDED)
         return offer
 
-    def _delivery(self, offer: Offer) -> Delivery:
-        delivery = self.front.store.delivery(offer.delivery)
+    def _delivery(self, offer: RetriggerGrant) -> Delivery:
+        delivery = self.front.ledger.history.delivery(offer.delivery)
         if delivery is None:
             raise _refused(410, "link.forgotten", _FORGOTTEN)
         return delivery
@@ -97,7 +97,7 @@ def _used() -> Problem:
     return Problem("link.used", *_USED)
 
 
-def _refused(status: int, code: str, words: tuple[Text, Text]) -> RelayError:
+def _refused(status: int, code: str, words: tuple[Localized, Localized]) -> RelayError:
     return Refused(status, code, *words)
 
 
@@ -117,31 +117,35 @@ def _forget(environ: Any) -> None:
             environ[name] = value
 
 
-_PAGE = Text("The delivery's page, with a login, can always do it.", "登录后可随时在投递页面操作。")
+_PAGE = Localized(
+    "The delivery's page, with a login, can always do it.", "登录后可随时在投递页面操作。"
+)
 _UNKNOWN = (
-    Text("This link is not one of ours, or not all of it", "此链接无效或不完整"),
-    Text(
+    Localized("This link is not one of ours, or not all of it", "此链接无效或不完整"),
+    Localized(
         "Copy all of it. If api.tokens was changed since, it is over: use the delivery's page.",
         "请复制完整链接。如果 api.tokens 已更换，旧链接即失效，请使用投递页面。",
     ),
 )
-_ENDED = (Text("This link has ended", "此链接已过期"), _PAGE)
+_ENDED = (Localized("This link has ended", "此链接已过期"), _PAGE)
 _FORGOTTEN = (
-    Text("The delivery of this link is not kept any more", "此链接对应的投递记录已被清理"),
-    Text("Submit the object to import it again.", "如需再次导入，请重新提交该对象。"),
+    Localized("The delivery of this link is not kept any more", "此链接对应的投递记录已被清理"),
+    Localized("Submit the object to import it again.", "如需再次导入，请重新提交该对象。"),
 )
 _USED = (
-    Text("It has been tried again since", "此后已经重新触发过"),
-    Text("A link works once.", "每个链接只能使用一次。"),
+    Localized("It has been tried again since", "此后已经重新触发过"),
+    Localized("A link works once.", "每个链接只能使用一次。"),
 )
 _CROSS_SITE = (
-    Text("Another web site may not change anything here", "其他网站不得在此进行更改"),
-    Text("Open the link itself.", "请直接打开该链接。"),
+    Localized("Another web site may not change anything here", "其他网站不得在此进行更改"),
+    Localized("Open the link itself.", "请直接打开该链接。"),
 )
 _TEST = (
-    Text(
+    Localized(
         "That was a test message: there is nothing to try again",
         "这是一条测试消息，没有可重试的投递",
     ),
-    Text("The links of real messages lead to a question here.", "真实消息中的链接会在此请求确认。"),
+    Localized(
+        "The links of real messages lead to a question here.", "真实消息中的链接会在此请求确认。"
+    ),
 )

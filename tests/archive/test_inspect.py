@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from relay.archive.findings import MOST_OF_A_KIND, shown
-from relay.archive.inspect import Limits, inspect
+from relay.archive.inspect import ArchiveLimits, inspect
 from relay.errors import TemporaryFailure
 from relay.testing.sandbox.exports import make_export
 
@@ -122,10 +122,10 @@ def test_a_real_zip_of_many_files_needs_few_reads(zips):
 
 def test_limits_are_settings(zips):
     store = zips.Store(make_export("hello"))
-    tight = Limits(size=100, entries=1, unpacked=10, yaml=10)
+    tight = ArchiveLimits(size=100, entries=1, unpacked=10, yaml=10)
     codes = [finding.code for finding in inspect(store.size, store.read, limits=tight).errors]
     assert codes == ["archive.too_large", "archive.too_many"]
-    tight = Limits(unpacked=10, yaml=10, usual_size=100)
+    tight = ArchiveLimits(unpacked=10, yaml=10, usual_size=100)
     findings = inspect(store.size, store.read, limits=tight).findings
     assert [(finding.code, finding.level) for finding in findings] == [
         ("archive.large", "warning"),

@@ -23,7 +23,7 @@ import database
 import places
 from load import Load
 
-from relay.ledger import Store
+from relay.ledger import Ledger
 
 COUNT = 6000
 PACED = 400
@@ -49,7 +49,7 @@ def stored(folder, url):
         with sqlite3.connect(folder / "relay.db") as ledger:
             rows = ledger.execute("SELECT key FROM events").fetchall()
         return {key.partition("/")[0] for (key,) in rows}
-    store = Store.open(url)
+    store = Ledger.open(url)
     with store._database.read() as connection:
         rows = connection.exec_driver_sql("SELECT key FROM events").fetchall()
     store.close()

@@ -22,7 +22,7 @@ import database
 import history
 import plans
 
-from relay.ledger import Arrival, NewNotification, Store
+from relay.ledger import Ledger, NewNotification, RoutedEvent
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, Succeeded, Verdict
 
 SIZES = (1_000, 100_000, 1_000_000)
@@ -32,7 +32,7 @@ EACH = 200
 say = partial(print, flush=True)
 
 
-def accept(store, name):
+def accept(ledger, name):
     """Seconds until one new event is durable."""
     now = datetime.now(UTC)
     began = time.perf_counter()
@@ -40,17 +40,17 @@ def accept(store, name):
     event = Event(ref, f"etag:{name}", "ObjectCreated:Put", now)
     incoming = Incoming("exports", b'{"Records": []}' * 40, now)
     new = NewNotification(incoming, Verdict.ACCEPTED, None, ("bare",))
-    store.accept(new, [Arrival(event, ROUTED)], now)
+    ledger.intake.accept(new, [RoutedEvent(event, ROUTED)], now)
     return time.perf_counter() - began
 
 
-def worked(store):
+def worked(ledger):
     """Seconds that claiming one delivery takes, and finishing it."""
     now = datetime.now(UTC)
     began = time.perf_counter()
-    claim = store.claim("bench", LEASE, {}, now, kind=Kind.IMPORT)
+    claim = ledger.queue.claim("bench", LEASE, {}, now, kind=Kind.IMPORT)
     claimed = time.perf_counter()
-    assert store.finish(claim, Succeeded({}), now)
+    assert ledger.outcomes.finish(claim, Succeeded({}), now)
     return claimed - began, time.perf_counter() - claimed
 
 
@@ -67,7 +67,7 @@ def by_history(words, new, sizes):
     stores, told = {}, {}
     for size in sizes:
         url = new()
-        stores[size] = Store.open(url)
+        stores[size] = Ledger.open(url)
         stores[size].migrate()
         history.grow(url, 0, size, datetime.now(UTC))
         with plans.heard(stores[size]) as statements:
@@ -76,15 +76,15 @@ def by_history(words, new, sizes):
         told[size] = plans.explained(stores[size], statements)
     took = {size: ([], [], []) for size in sizes}
     for number in range(EACH):
-        for size, store in stores.items():
-            seconds = (accept(store, f"{size}-{number}x"), *worked(store))
+        for size, ledger in stores.items():
+            seconds = (accept(ledger, f"{size}-{number}x"), *worked(ledger))
             for one, those in zip(seconds, took[size], strict=True):
                 those.append(one)
     claimed = {size: at(claims, 0.5) for size, (_, claims, _) in took.items()}
-    for size, store in stores.items():
+    for size, ledger in stores.items():
         shown = "".join(f"{at(those, 0.5):>12.2f}" for those in took[size])
         say(f"{words:<12}{size:>12,}{shown}{claimed[size] / claimed[sizes[0]]:>10.2f}")
-        store.close()
+        ledger.close()
     return told
 
 
@@ -108,19 +108,19 @@ def _files(folder):
     return lambda: f"sqlite:///{folder}/history{next(names)}.db"
 
 
-def saturated(store, threads, number):
+def saturated(ledger, threads, number):
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
-        took = list(pool.map(partial(accept, store), range(number)))
+        took = list(pool.map(partial(accept, ledger), range(number)))
     return number / (time.perf_counter() - began), took
 
 
-def paced(store, rate, number):
+def paced(ledger, rate, number):
     """Accepts at an even pace, each in a thread of its own, as requests come."""
     took = []
 
     def one(name):
-        took.append(accept(store, name))
+        took.append(accept(ledger, name))
 
     began = time.perf_counter()
     with ThreadPoolExecutor(32) as pool:
@@ -146,21 +146,21 @@ def main(sizes):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         of_engines(folder, sizes)
-        store = Store.open(f"sqlite:///{folder}/new.db")
-        store.migrate()
-        alone = [accept(store, f"alone-{number}") for number in range(300)]
+        ledger = Ledger.open(f"sqlite:///{folder}/new.db")
+        ledger.administration.migrate()
+        alone = [accept(ledger, f"alone-{number}") for number in range(300)]
         say(f"accept, one by one: p50 {at(alone, 0.5):.1f} ms, p99 {at(alone, 0.99):.1f} ms")
-        rate, took = saturated(store, 32, 6000)
+        rate, took = saturated(ledger, 32, 6000)
         say(
             f"accept, 32 threads: {rate:.0f}/s durable, p50 {at(took, 0.5):.1f} ms, "
             f"p99 {at(took, 0.99):.1f} ms (1,500/s and 150 ms promised)"
         )
-        took = paced(store, 400, 2000)
+        took = paced(ledger, 400, 2000)
         say(
             f"accept, at 400/s: p50 {at(took, 0.5):.1f} ms, "
             f"p99 {at(took, 0.99):.1f} ms (10 promised)"
         )
-        store.close()
+        ledger.close()
         if importlib.util.find_spec("huey"):
             say(f"huey (SQLite, fsync), 32 threads: {queue_of_huey(folder, 1500):.0f} enqueues/s")
         else:

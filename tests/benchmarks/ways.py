@@ -114,8 +114,8 @@ def in_s3(path):
 
 def _relay(source, ref_of, ports, digest_up_to=None):
     from relay.delivery.deliver import archive_of, refuse
-    from relay.outbound.session import Outbound
-    from relay.targets.contract import Order
+    from relay.outbound.session import HttpClientFactory
+    from relay.targets.contract import FunctionName
     from relay.targets.functiongraph.target import Target
 
     url = f"http://127.0.0.1:{ports['sink']}"
@@ -123,8 +123,8 @@ def _relay(source, ref_of, ports, digest_up_to=None):
     settings = Target.Settings(
         kind="functiongraph", region="cn-north-4", project_id=PROJECT, endpoint=url, **user
     )
-    target = Target("prod", settings, Outbound())
-    order = Order("hello", "default")
+    target = Target("prod", settings, HttpClientFactory())
+    order = FunctionName("hello", "default")
 
     def bring(path):
         archive = archive_of(source, ref_of(path), path.name, "require")

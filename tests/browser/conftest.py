@@ -71,7 +71,7 @@ def open_web(tmp_path):
     yield open_
     for web, server in opened:
         server.__exit__(None, None, None)
-        web.store.close()
+        web.ledger.close()
 
 
 @pytest.fixture

@@ -8,14 +8,16 @@ import pytest
 from playwright.sync_api import expect
 from web_ledger import SLOW
 
-from relay.model import Problem, Text
+from relay.model import Localized, Problem
 
 TOKEN = "token-of-the-browser-tests"
 SHOTS = Path(__file__).parent / "screenshots"
 TRUNCATED = Problem(
     "archive.truncated",
-    Text("The archive ends early: its directory is missing", "压缩包不完整：缺少目录"),
-    Text("Upload it again; the upload was probably cut off.", "请重新上传，上次上传可能中断了。"),
+    Localized("The archive ends early: its directory is missing", "压缩包不完整：缺少目录"),
+    Localized(
+        "Upload it again; the upload was probably cut off.", "请重新上传，上次上传可能中断了。"
+    ),
 )
 
 
@@ -93,7 +95,7 @@ def test_the_list_and_a_story_are_read_and_retriggered(web, page):
     page.get_by_label("If the name is taken").select_option("update")
     button.click()
     expect(page.get_by_role("status")).to_contain_text("Retriggered")
-    again = web.store.delivery(made["nightly"])
+    again = web.ledger.history.delivery(made["nightly"])
     assert (again.state, again.trigger) == ("pending", "manual")
     assert again.options["on_conflict"] == "update"
 

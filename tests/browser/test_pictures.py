@@ -10,7 +10,7 @@ import pytest
 from relay.channels.preview import page as page_of
 from relay.cli.channels_samples import sample
 from relay.cli.channels_screenshot import draw
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
 
 PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
@@ -39,7 +39,7 @@ AS_WEBP = """async (png) => {
 def posted(kind, language, word):
     channel_class = find("channels", kind)
     chosen = {"kind": kind, "url": "https://example.com/a/secret-path", "language": language}
-    channel = channel_class("ops", channel_class.Settings(**chosen), Outbound())
+    channel = channel_class("ops", channel_class.Settings(**chosen), HttpClientFactory())
     try:
         return kind, channel.preview(sample(word, NOW, LINKS, test=False))
     finally:

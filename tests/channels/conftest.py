@@ -7,13 +7,13 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.testing.fake_server import Reply, StandIn
 
 
 @pytest.fixture
-def outbound() -> Outbound:
-    return Outbound(allow_private=[ip_network("127.0.0.0/8")], read_timeout=5)
+def outbound() -> HttpClientFactory:
+    return HttpClientFactory(allow_private=[ip_network("127.0.0.0/8")], read_timeout=5)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from relay.channels.apprise import channel as apprise
 from relay.channels.apprise.channel import OWN_CHANNELS, AppriseSettings, Channel, render
 from relay.channels.card import card
 from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
 from relay.testing.channel_suite import ChannelSuite, digest, message, strings
 from relay.testing.fake_server import Reply
@@ -70,7 +70,7 @@ class TestApprise(ChannelSuite):
 
 def test_a_service_over_https_gets_title_text_and_kind(internet):
     internet.serve("ntfy.sh", lambda _: b"{}")
-    channel = made("ntfys://relay-topic", Outbound(allow_private=internet.allowed))
+    channel = made("ntfys://relay-topic", HttpClientFactory(allow_private=internet.allowed))
     channel.post(message("import.failed"))
     [request] = internet.requests
     told = json.loads(request.body)
@@ -88,7 +88,7 @@ def test_a_preview_is_what_apprise_is_given(outbound):
 def test_a_redirect_of_a_service_is_not_followed(internet):
     moved = internet_reply(307, b"", {"Location": "https://elsewhere.example/"})
     internet.serve("ntfy.sh", lambda _: moved)
-    channel = made("ntfys://relay-topic", Outbound(allow_private=internet.allowed))
+    channel = made("ntfys://relay-topic", HttpClientFactory(allow_private=internet.allowed))
     with pytest.raises(TemporaryFailure):
         channel.post(message("import.failed"))
     assert internet.names == ["ntfy.sh"]
@@ -98,7 +98,9 @@ def test_no_option_of_a_url_follows_a_redirect(internet):
     moved = internet_reply(307, b"", {"Location": "https://elsewhere.example/"})
     internet.serve("ntfy.sh", lambda _: moved)
     internet.serve("elsewhere.example", lambda _: b"{}")
-    channel = made("ntfys://relay-topic/?redirect=yes", Outbound(allow_private=internet.allowed))
+    channel = made(
+        "ntfys://relay-topic/?redirect=yes", HttpClientFactory(allow_private=internet.allowed)
+    )
     with pytest.raises(TemporaryFailure):
         channel.post(message("import.failed"))
     assert internet.to("elsewhere.example") == []
@@ -108,7 +110,9 @@ def test_no_option_of_a_url_follows_a_redirect(internet):
 def test_no_option_of_a_url_trusts_a_stranger(internet, option):
     internet.serve("ntfy.sh", lambda _: b"{}")
     internet.trusted = False
-    channel = made(f"ntfys://relay-topic/{option}", Outbound(allow_private=internet.allowed))
+    channel = made(
+        f"ntfys://relay-topic/{option}", HttpClientFactory(allow_private=internet.allowed)
+    )
     with pytest.raises(TemporaryFailure):
         channel.post(message("import.failed"))
     assert internet.requests == []
@@ -124,7 +128,7 @@ def test_a_code_of_the_target_mentions_nobody():
 
 def test_what_a_service_says_is_kept_without_the_topic_that_opens_it(internet):
     internet.serve("ntfy.sh", lambda _: internet_reply(403, b"{}"))
-    channel = made("ntfys://relay-secret-topic", Outbound(allow_private=internet.allowed))
+    channel = made("ntfys://relay-secret-topic", HttpClientFactory(allow_private=internet.allowed))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     assert "403" in caught.value.answer
@@ -147,7 +151,7 @@ def test_what_could_lose_a_message_unheard_or_pass_the_guard_is_refused(scheme):
     ],
 )
 def test_nothing_goes_to_a_private_address_by_any_way(host, send):
-    guard = apprise._Guard(Outbound())
+    guard = apprise._Guard(HttpClientFactory())
     kind = (socket.AF_INET, socket.SOCK_DGRAM)
     with socket.socket(*kind) as one, socket.socket(*kind) as other:
         other.bind(("127.0.0.1", 0))
@@ -210,7 +214,7 @@ def test_apprise_is_not_imported_before_the_first_message():
     script = (
         "import sys; from relay.channels.apprise.channel import AppriseSettings, Channel; "
         "from relay.outbound.session import Outbound; "
-        "Channel('a', AppriseSettings(kind='apprise', url='json://x'), Outbound()); "
+        "Channel('a', AppriseSettings(kind='apprise', url='json://x'), HttpClientFactory()); "
         "sys.exit('apprise' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
@@ -276,7 +280,7 @@ def test_a_server_that_takes_no_letter_is_tried_again(letters, outbound):
 
 def test_a_private_mail_server_is_refused_unless_allowed(letters):
     with pytest.raises(PermanentFailure) as caught:
-        made(mail(letters), Outbound()).post(message("import.failed"))
+        made(mail(letters), HttpClientFactory()).post(message("import.failed"))
     assert caught.value.code == "outbound.private"
     assert letters.kept == []
 

@@ -21,9 +21,9 @@ from relay.channels.dingtalk.channel import (
     render,
     signature,
 )
-from relay.errors import Busy, PermanentFailure, TemporaryFailure
-from relay.model import Failed, Problem, Text
-from relay.outbound.session import Outbound
+from relay.errors import PermanentFailure, TemporaryFailure, Throttled
+from relay.model import Failed, Localized, Problem
+from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
 from relay.testing.fake_server import Reply
 
@@ -91,7 +91,7 @@ def post(internet):
 
     def post(group, told, url=URL, **settings):
         internet.serve(HOST, group)
-        channel = made(url, Outbound(allow_private=internet.allowed), **settings)
+        channel = made(url, HttpClientFactory(allow_private=internet.allowed), **settings)
         try:
             return channel.post(told)
         finally:
@@ -172,7 +172,7 @@ def test_every_character_of_base64_survives_the_url(internet):
     times = iter(moments)
     channel = made(
         URL,
-        Outbound(allow_private=internet.allowed),
+        HttpClientFactory(allow_private=internet.allowed),
         clock=lambda: next(times),
         secret=SECRET,
     )
@@ -229,7 +229,7 @@ def test_more_than_twenty_in_a_minute_hold_the_channel_for_the_ten_that_dingtalk
     group = Group(most=2)
     post(group, message("import.succeeded"))
     post(group, message("import.succeeded"))
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         post(group, message("import.succeeded"))
     assert caught.value.retry_after == timedelta(minutes=10)
     assert "频率限制" in caught.value.message.zh
@@ -311,7 +311,7 @@ def test_each_known_refusal_is_final(channel, stand_in, code, words, name):
 )
 def test_limits_and_troubles_hold_the_channel_for_a_while(channel, stand_in, code, wait):
     stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": "x"})))
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == wait
 
@@ -386,7 +386,7 @@ def test_a_digest_lists_its_deliveries_with_their_links():
     ],
 )
 def test_hostile_words_only_stand_there(hostile, shown):
-    failed = Failed(Problem("x.y", Text(hostile, hostile), Text(hostile, hostile)))
+    failed = Failed(Problem("x.y", Localized(hostile, hostile), Localized(hostile, hostile)))
     told = rendered("import.failed", outcome=failed)
     assert f"**What happened**: {shown} (x.y)" in text_of(told).split("\n\n")
     assert_no_foreign_markup(told)

@@ -14,10 +14,10 @@ from relay.channels.card import card
 from relay.channels.discord import channel as discord
 from relay.channels.discord.channel import Channel, DiscordSettings
 from relay.channels.discord.embed import length, render
-from relay.config.units import Allowance
-from relay.errors import Busy, PermanentFailure, TemporaryFailure
-from relay.model import Failed, Problem, Text
-from relay.outbound.session import LONGEST_WAIT, Outbound
+from relay.config.units import RateLimit
+from relay.errors import PermanentFailure, TemporaryFailure, Throttled
+from relay.model import Failed, Localized, Problem
+from relay.outbound.session import LONGEST_WAIT, HttpClientFactory
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
 from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
@@ -98,7 +98,7 @@ def guild(internet):
 
 @pytest.fixture
 def channel(internet, guild):
-    outbound = Outbound(allow_private=internet.allowed, read_timeout=5)
+    outbound = HttpClientFactory(allow_private=internet.allowed, read_timeout=5)
     channel = Channel("ops", DiscordSettings(kind="discord", url=URL), outbound)
     yield channel
     channel.close()
@@ -184,7 +184,7 @@ def test_a_page_cannot_end_its_link():
     ],
 )
 def test_hostile_words_only_stand_there(hostile, shown):
-    outcome = Failed(Problem("x.y", Text(hostile, hostile), Text("", "")))
+    outcome = Failed(Problem("x.y", Localized(hostile, hostile), Localized("", "")))
     told = rendered("import.failed", outcome=outcome)
     assert f"**What happened**\n{shown} (`x.y`)" in embed(told)["description"]
     assert told["allowed_mentions"] == {"parse": []}
@@ -235,7 +235,7 @@ def test_it_waits_for_the_message_to_be_made(channel, internet):
 
 
 def test_the_urls_own_query_is_kept(internet, guild):
-    outbound = Outbound(allow_private=internet.allowed)
+    outbound = HttpClientFactory(allow_private=internet.allowed)
     url = f"{URL}?thread_id=77&wait=false"
     channel = Channel("ops", DiscordSettings(kind="discord", url=url), outbound)
     channel.post(message("import.failed"))
@@ -328,7 +328,7 @@ def test_being_told_to_slow_down_holds_the_whole_channel(channel, guild, told, h
     headers = {"Retry-After": header} if header else {}
     body = json.dumps({"message": "You are being rate limited.", **told}).encode()
     guild.answers.append(Answer(429, body, headers))
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == wait
 
@@ -336,7 +336,7 @@ def test_being_told_to_slow_down_holds_the_whole_channel(channel, guild, told, h
 def test_a_limit_of_the_whole_address_is_told_as_such(channel, guild):
     body = json.dumps({"message": "x", "retry_after": 1.5, "global": True}).encode()
     guild.answers.append(Answer(429, body, {"X-RateLimit-Global": "true"}))
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "discord.busy_everywhere"
 
@@ -347,7 +347,7 @@ def test_ready_asks_for_the_webhook_and_posts_nothing(channel, internet):
 
 
 def test_ready_finds_that_the_webhook_was_deleted(internet, guild):
-    outbound = Outbound(allow_private=internet.allowed)
+    outbound = HttpClientFactory(allow_private=internet.allowed)
     settings = DiscordSettings(kind="discord", url=f"{URL}x")
     channel = Channel("ops", settings, outbound)
     with pytest.raises(PermanentFailure) as caught:
@@ -379,7 +379,7 @@ def test_what_looks_wrong_is_advice_not_an_error(url, words):
 
 def test_discord_is_told_less_than_it_takes_unless_asked_otherwise():
     # A rate may be spent at once and again within the same minute: twice 15 is what Discord takes.
-    assert DiscordSettings(kind="discord", url=URL).rate == Allowance(15, timedelta(minutes=1))
+    assert DiscordSettings(kind="discord", url=URL).rate == RateLimit(15, timedelta(minutes=1))
     assert DiscordSettings(kind="discord", url=URL, rate="5/1m").rate.count == 5
 
 

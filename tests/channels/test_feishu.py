@@ -18,9 +18,9 @@ from relay.channels.card import card
 from relay.channels.feishu.channel import FeishuSettings, render, signature
 from relay.channels.lark import channel as lark
 from relay.channels.lark.channel import LarkSettings
-from relay.errors import Busy, PermanentFailure, TemporaryFailure
-from relay.model import Failed, Problem, Text
-from relay.outbound.session import Outbound
+from relay.errors import PermanentFailure, TemporaryFailure, Throttled
+from relay.model import Failed, Localized, Problem
+from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
 from relay.testing.fake_server import Reply
 
@@ -86,7 +86,7 @@ def post(internet):
 
     def post(bot, told, host="open.feishu.cn", **settings):
         internet.serve(host, bot)
-        outbound = Outbound(allow_private=internet.allowed)
+        outbound = HttpClientFactory(allow_private=internet.allowed)
         channel = made(f"https://{host}{HOOK}", outbound, **settings)
         try:
             return channel.post(told)
@@ -175,7 +175,7 @@ def test_every_repeat_is_signed_anew(internet):
     times = iter([NOW, NOW + timedelta(hours=2)])
     channel = made(
         f"https://open.feishu.cn{HOOK}",
-        Outbound(allow_private=internet.allowed),
+        HttpClientFactory(allow_private=internet.allowed),
         secret=SECRET,
         clock=lambda: next(times),
     )
@@ -257,7 +257,7 @@ def test_limits_and_troubles_hold_the_channel_for_a_while(
     channel, stand_in, status, code, words, seconds
 ):
     stand_in.replies.append(Reply(status, json.dumps({"code": code, "msg": words})))
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == timedelta(seconds=seconds)
 
@@ -385,7 +385,7 @@ def test_a_digest_lists_its_deliveries_with_their_links():
     ],
 )
 def test_hostile_words_only_stand_there(hostile, shown):
-    failed = Failed(Problem("x.y", Text(hostile, hostile), Text(hostile, hostile)))
+    failed = Failed(Problem("x.y", Localized(hostile, hostile), Localized(hostile, hostile)))
     told = rendered("import.failed", outcome=failed)
     assert f"**What happened**\n{shown} (x.y)" in [content for _, content in texts(told)]
     assert_no_foreign_markup(told)

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from relay.channels.group_robot import encode
 from relay.errors import TemporaryFailure
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import message
 from relay.testing.fake_server import Reply
 from tests.channels.cards import cards
@@ -46,7 +46,7 @@ def channel(kind, stand_in, outbound):
 
 def laid_out(kind, shown, **told):
     """The body that would show the card, signed where there is a secret."""
-    channel = made(kind, Outbound(), language="zh", **told)
+    channel = made(kind, HttpClientFactory(), language="zh", **told)
     body, _ = channel.signed(channel.laid_out(shown))
     channel.close()
     return body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.errors import TemporaryFailure
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
 from relay.testing.channel_suite import message
 
@@ -43,7 +43,7 @@ def test_a_strangers_certificate_is_told_nothing(internet, kind):
     internet.trusted = False
     plug_in = find("channels", kind)
     settings = plug_in.Settings(kind=kind, url=ADDRESSES[kind])
-    channel = plug_in("ops", settings, Outbound(allow_private=internet.allowed))
+    channel = plug_in("ops", settings, HttpClientFactory(allow_private=internet.allowed))
     with pytest.raises(TemporaryFailure):
         channel.post(message("import.failed"))
     channel.close()

@@ -20,19 +20,19 @@ from relay.model import (
     Event,
     Failed,
     Kind,
+    Localized,
     ObjectRef,
     Problem,
     Retry,
     Skipped,
     State,
     Succeeded,
-    Text,
     Trigger,
 )
 
 MADE = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 NOW = MADE + timedelta(seconds=90)
-PROBLEM = Problem("x.y", Text("It broke", "坏了"), Text("Mend it", "修好它"))
+PROBLEM = Problem("x.y", Localized("It broke", "坏了"), Localized("Mend it", "修好它"))
 
 
 def claim_of(*, channels=("all",), key="prod/orders.zip", **changes):
@@ -172,7 +172,7 @@ def test_a_reason_that_has_no_words_is_its_own():
 
 
 def test_endless_words_are_cut():
-    long = Text("x" * 100_000, "长" * 100_000)
+    long = Localized("x" * 100_000, "长" * 100_000)
     told = body(Failed(Problem("x.y", long, long)))["error"]
     for words in (told["message"], told["hint"]):
         assert all(len(one) == 2000 and one.endswith("…") for one in words.values())

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from relay.channels import preview_markup as markup
 from relay.channels.preview import NAMES, page
-from relay.model import Failed, Problem, Text
-from relay.outbound.session import Outbound
+from relay.model import Failed, Localized, Problem
+from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
 from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, turned
 
@@ -45,7 +45,7 @@ class Seen(HTMLParser):
 def posted(kind, told, language="en"):
     channel_class = find("channels", kind)
     chosen = {"kind": kind, "url": "https://example.com/a/secret-path", "language": language}
-    channel = channel_class("ops", channel_class.Settings(**chosen), Outbound())
+    channel = channel_class("ops", channel_class.Settings(**chosen), HttpClientFactory())
     try:
         return channel.preview(told)
     finally:
@@ -87,7 +87,7 @@ def test_no_markup_of_the_services_is_left_over(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_text_mentions_nobody_and_leads_nowhere(kind, longer):
     text = HOSTILE * longer
-    failed = Failed(Problem("x.y", Text(text, text), Text(text, text)))
+    failed = Failed(Problem("x.y", Localized(text, text), Localized(text, text)))
     told = message("import.failed", outcome=failed, key=f"{text}/{text}.zip", func_name=text)
     for one in (told, digest(key=f"{text}.zip")):
         seen = Seen(shown(kind, one))

@@ -17,8 +17,8 @@ from relay.channels.slack.blocks import (
     render,
 )
 from relay.channels.slack.channel import Channel, SlackSettings
-from relay.errors import Busy, PermanentFailure, TemporaryFailure
-from relay.model import Failed, Problem, Skipped, Succeeded, Text
+from relay.errors import PermanentFailure, TemporaryFailure, Throttled
+from relay.model import Failed, Localized, Problem, Skipped, Succeeded
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
 from relay.testing.fake_server import Reply
 
@@ -43,7 +43,7 @@ def every_text(told):
 
 
 def failed_with(words, code="x.y"):
-    return Failed(Problem(code, Text(words, words), Text(words, words)))
+    return Failed(Problem(code, Localized(words, words), Localized(words, words)))
 
 
 class TestSlack(ChannelSuite):
@@ -243,7 +243,7 @@ def test_a_refusal_that_we_do_not_know_is_final_and_kept(channel, stand_in, stat
 
 def test_being_told_to_slow_down_holds_the_whole_channel(channel, stand_in):
     stand_in.replies.append(Reply(429, "rate_limited", {"Retry-After": "30"}))
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == timedelta(seconds=30)
 

@@ -16,9 +16,9 @@ from relay.channels.slack.blocks import LONGEST_TEXT, render
 from relay.channels.slack.channel import Channel, SlackSettings
 from relay.channels.slack.errors import BOT, WEBHOOK
 from relay.config.load import load, secrets
-from relay.config.units import Allowance
-from relay.errors import Busy, ConfigErrors, PermanentFailure, TemporaryFailure
-from relay.outbound.session import Outbound
+from relay.config.units import RateLimit
+from relay.errors import ConfigErrors, PermanentFailure, TemporaryFailure, Throttled
+from relay.outbound.session import HttpClientFactory
 from relay.plugins import settings_class
 from relay.testing.channel_suite import ChannelSuite, message
 from relay.testing.fake_server import Reply
@@ -100,7 +100,7 @@ def workspace(internet):
 
 @pytest.fixture
 def channel(workspace, internet):
-    channel = bot(Outbound(allow_private=internet.allowed, read_timeout=5))
+    channel = bot(HttpClientFactory(allow_private=internet.allowed, read_timeout=5))
     yield channel
     channel.close()
 
@@ -192,7 +192,7 @@ def test_the_apis_refusals_are_final_and_say_what_to_do(channel, workspace, word
 
 
 def test_a_wrong_token_is_told_without_being_shown(workspace, internet):
-    outbound = Outbound(allow_private=internet.allowed)
+    outbound = HttpClientFactory(allow_private=internet.allowed)
     settings = SlackSettings(kind="slack", token=f"{TOKEN}x", channel="#ops")
     wrong = Channel("ops", settings, outbound)
     with pytest.raises(PermanentFailure) as caught:
@@ -204,7 +204,7 @@ def test_a_wrong_token_is_told_without_being_shown(workspace, internet):
 
 def test_being_told_to_slow_down_holds_the_whole_channel(channel, workspace):
     workspace.refuse("chat.postMessage", "ratelimited", status=429, headers={"Retry-After": "30"})
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == timedelta(seconds=30)
 
@@ -212,7 +212,7 @@ def test_being_told_to_slow_down_holds_the_whole_channel(channel, workspace):
 @pytest.mark.parametrize("word", ["ratelimited", "rate_limited", "message_limit_exceeded"])
 def test_a_limit_that_is_told_in_a_200_is_one_too(channel, workspace, word):
     workspace.refuse("chat.postMessage", word)
-    with pytest.raises(Busy):
+    with pytest.raises(Throttled):
         channel.post(message("import.failed"))
 
 
@@ -251,7 +251,7 @@ def test_ready_finds_that_the_channel_is_archived_or_unknown(channel, workspace,
     with pytest.raises(PermanentFailure) as caught:
         channel.ready()
     assert caught.value.code == "slack.is_archived"
-    elsewhere = bot(Outbound(allow_private=internet.allowed), channel="C000000000")
+    elsewhere = bot(HttpClientFactory(allow_private=internet.allowed), channel="C000000000")
     with pytest.raises(PermanentFailure) as caught:
         elsewhere.ready()
     elsewhere.close()
@@ -264,7 +264,7 @@ def test_ready_does_without_the_scope_to_look(channel, workspace):
 
 
 def test_ready_cannot_look_a_name_up(workspace, internet):
-    named = bot(Outbound(allow_private=internet.allowed), channel="#ops")
+    named = bot(HttpClientFactory(allow_private=internet.allowed), channel="#ops")
     words = named.ready()
     named.close()
     assert words == "is relay in Acme; only a channel's id can be looked up, not its name"
@@ -280,7 +280,7 @@ def test_ready_tells_of_a_token_that_was_revoked(channel, workspace):
 def test_a_webhook_is_at_slacks_own_address_and_has_no_thread(internet):
     internet.serve("hooks.slack.com", lambda request: b"ok")
     url = "https://hooks.slack.com/services/T1/B1/s3cret"
-    outbound = Outbound(allow_private=internet.allowed)
+    outbound = HttpClientFactory(allow_private=internet.allowed)
     channel = Channel("ops", SlackSettings(kind="slack", url=url), outbound)
     posted = channel.post(recovered())
     assert channel.ready() is None
@@ -293,7 +293,7 @@ def test_a_webhook_is_at_slacks_own_address_and_has_no_thread(internet):
 def test_a_webhook_that_was_removed_is_told_as_slack_does(internet):
     internet.serve("hooks.slack.com", lambda request: Answer(404, b"no_service"))
     url = "https://hooks.slack.com/services/T1/B1/s3cret"
-    outbound = Outbound(allow_private=internet.allowed)
+    outbound = HttpClientFactory(allow_private=internet.allowed)
     channel = Channel("ops", SlackSettings(kind="slack", url=url), outbound)
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
@@ -337,7 +337,7 @@ def test_the_logs_know_the_token_as_a_secret(tmp_path):
 
 def test_slack_is_told_one_message_a_second_unless_asked_otherwise():
     url = "https://hooks.slack.com/services/T1/B1/x"
-    assert SlackSettings(kind="slack", url=url).rate == Allowance(1, timedelta(seconds=1))
+    assert SlackSettings(kind="slack", url=url).rate == RateLimit(1, timedelta(seconds=1))
     assert SlackSettings(kind="slack", url=url, rate="5/1m").rate.count == 5
 
 

@@ -14,9 +14,9 @@ from relay.channels.card import card
 from relay.channels.teams import errors as _teams_words
 from relay.channels.teams.adaptive_card import LARGEST, encode, render
 from relay.channels.teams.channel import Channel, TeamsSettings
-from relay.errors import Ambiguous, Busy, PermanentFailure, TemporaryFailure
-from relay.model import Failed, Problem, Text
-from relay.outbound.session import Outbound
+from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure, Throttled
+from relay.model import Failed, Localized, Problem
+from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings, turned
 from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
@@ -82,7 +82,7 @@ class TestTeams(ChannelSuite):
 
 @pytest.fixture
 def channel(internet):
-    outbound = Outbound(allow_private=internet.allowed, read_timeout=5)
+    outbound = HttpClientFactory(allow_private=internet.allowed, read_timeout=5)
     channel = Channel("ops", TeamsSettings(kind="teams", url=URL), outbound)
     yield channel
     channel.close()
@@ -180,7 +180,7 @@ def test_a_page_cannot_end_its_link():
 
 def test_what_looks_like_a_mention_is_none():
     words = "<at>everyone</at> @channel [x](https://evil.example)"
-    outcome = Failed(Problem("x.y", Text(words, words), Text("", "")))
+    outcome = Failed(Problem("x.y", Localized(words, words), Localized("", "")))
     told = rendered("import.failed", outcome=outcome, key="<at>a</at>.zip")
     assert "entities" not in json.dumps(told)
     assert "‹at›everyone‹/at› @\u2060channel ［x］(https:\u2060//evil.example) (x.y)" in texts(told)
@@ -249,8 +249,8 @@ def test_refusals_are_final_and_say_what_to_do(channel, internet, status, body, 
 @pytest.mark.parametrize(
     ("status", "body", "kind", "code"),
     [
-        (429, "", Busy, "channel.busy"),
-        (200, f"{DELIVERY_FAILED} HTTP error 429 with ContextId tcid=0", Busy, "teams.busy"),
+        (429, "", Throttled, "channel.busy"),
+        (200, f"{DELIVERY_FAILED} HTTP error 429 with ContextId tcid=0", Throttled, "teams.busy"),
         (200, f"{DELIVERY_FAILED} HTTP error 500 with", TemporaryFailure, "teams.trouble"),
         (200, f"{DELIVERY_FAILED} HTTP error 412 with", TemporaryFailure, "teams.trouble"),
         (
@@ -273,15 +273,15 @@ def test_the_rest_is_waited_for(channel, internet, status, body, kind, code):
     internet.serve(HOST, lambda request: answer)
     with pytest.raises(kind) as caught:
         channel.post(message("import.failed"))
-    assert not isinstance(caught.value, Ambiguous)
+    assert not isinstance(caught.value, OutcomeUnknown)
     assert caught.value.code == code
-    if kind is Busy:
+    if kind is Throttled:
         assert caught.value.retry_after == timedelta(seconds=17)
 
 
 def test_a_connector_is_posted_to_as_well(internet):
     internet.serve("acme.webhook.office.com", lambda request: b"1")
-    outbound = Outbound(allow_private=internet.allowed)
+    outbound = HttpClientFactory(allow_private=internet.allowed)
     channel = Channel("ops", TeamsSettings(kind="teams", url=CONNECTOR), outbound)
     posted = channel.post(message("import.succeeded"))
     assert (posted.answer, posted.thread) == ("200 1", None)

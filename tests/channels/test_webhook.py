@@ -14,9 +14,9 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from relay.channels.webhook.channel import Channel, WebhookSettings, encode
-from relay.errors import Busy, PermanentFailure, TemporaryFailure
+from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import utc_now
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import HOSTILE, PROBLEM, ChannelSuite, message
 from relay.testing.fake_server import SECRET_PATH, Received, Reply
 from relay.testing.sandbox.inbox import InboxServer
@@ -170,7 +170,7 @@ def test_a_receiver_that_is_misconfigured_for_an_hour_costs_no_message(stand_in,
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     channel.close()
-    assert not isinstance(caught.value, Busy)
+    assert not isinstance(caught.value, Throttled)
     assert caught.value.retry_after == timedelta(seconds=7)
     assert caught.value.answer == f"{status} what?"
 
@@ -179,7 +179,7 @@ def test_a_receiver_that_is_misconfigured_for_an_hour_costs_no_message(stand_in,
 def test_a_receiver_that_asks_to_wait_holds_all_its_messages(stand_in, outbound, status, headers):
     channel = made(stand_in.url, outbound)
     stand_in.replies.append(Reply(status, "", headers))
-    with pytest.raises(Busy):
+    with pytest.raises(Throttled):
         channel.post(message("import.failed"))
     channel.close()
 
@@ -265,14 +265,14 @@ ADDRESS = "https://hooks.example.com/relay/s3cret-word-of-the-path"
         (Answer(204), None),
         (Answer(200, b"thanks"), None),
         (Answer(410, b"gone"), PermanentFailure),
-        (Answer(429, b"wait", {"Retry-After": "7"}), Busy),
+        (Answer(429, b"wait", {"Retry-After": "7"}), Throttled),
         (Answer(500, b"oops"), TemporaryFailure),
         (Answer(301, b"", {"Location": "https://elsewhere.example/"}), TemporaryFailure),
     ],
 )
 def test_at_an_https_address_each_answer_is_what_it_means(internet, answer, raised):
     internet.serve("hooks.example.com", lambda _: answer)
-    channel = made(ADDRESS, Outbound(allow_private=internet.allowed), [OLD])
+    channel = made(ADDRESS, HttpClientFactory(allow_private=internet.allowed), [OLD])
     told = message("import.failed")
     if raised is None:
         channel.post(told)

@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from relay.errors import TemporaryFailure
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, Redaction
 from relay.testing.fake_server import Reply
 
@@ -90,7 +90,7 @@ def test_a_huge_answer_is_cut_and_its_control_characters_are_gone(stand_in, outb
 def test_what_a_post_adds_to_the_url_is_quoted_and_kept_out_of_the_answer(internet):
     internet.serve("hooks.example.com", lambda request: f"no: {request.path} a+b/c==".encode())
     url = "https://hooks.example.com/send?access_token=s3cret-word"
-    poster = Poster(Outbound(allow_private=internet.allowed), url)
+    poster = Poster(HttpClientFactory(allow_private=internet.allowed), url)
     answer = poster.post(b"{}", {}, {"timestamp": "1772600767890", "sign": "a+b/c=="})
     poster.close()
     [request] = internet.requests

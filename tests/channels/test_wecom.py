@@ -11,9 +11,9 @@ import pytest
 
 from relay.channels.card import card
 from relay.channels.wecom.channel import LONGEST_TEXT, Channel, WeComSettings, render
-from relay.errors import Busy, PermanentFailure, TemporaryFailure
-from relay.model import Failed, Problem, Text
-from relay.outbound.session import Outbound
+from relay.errors import PermanentFailure, TemporaryFailure, Throttled
+from relay.model import Failed, Localized, Problem
+from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
 from relay.testing.fake_server import Reply
 
@@ -63,7 +63,7 @@ def post(internet):
 
     def post(group, told, url=URL, language="en"):
         internet.serve(HOST, group)
-        channel = made(url, Outbound(allow_private=internet.allowed), language)
+        channel = made(url, HttpClientFactory(allow_private=internet.allowed), language)
         try:
             return channel.post(told)
         finally:
@@ -136,7 +136,7 @@ def test_a_wrong_key_is_final_and_says_what_to_do(post):
 def test_too_many_hold_the_channel_for_a_minute(post):
     group = Group(most=1)
     post(group, message("import.failed"))
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         post(group, message("import.failed"))
     assert caught.value.retry_after == timedelta(minutes=1)
 
@@ -165,7 +165,7 @@ def test_each_known_refusal_is_final(channel, stand_in, code, words, name):
 @pytest.mark.parametrize(("code", "seconds"), [(-1, 30), (45009, 60), (45033, 10)])
 def test_limits_and_troubles_hold_the_channel_for_a_while(channel, stand_in, code, seconds):
     stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": "x"})))
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == timedelta(seconds=seconds)
 
@@ -216,7 +216,7 @@ def test_a_digest_lists_its_deliveries_with_their_links():
 
 def test_long_values_are_cut_before_anything_is_left_out():
     long = "很长的名字" * 2_000
-    failed = Failed(Problem(f"x.{long}", Text(long, long), Text(long, long)))
+    failed = Failed(Problem(f"x.{long}", Localized(long, long), Localized(long, long)))
     told = message("import.failed", outcome=failed, key=f"{long}/{long}.zip", func_name=long)
     text = content(told, "zh")
     assert LONGEST_TEXT // 2 < len(text.encode()) <= LONGEST_TEXT
@@ -244,7 +244,7 @@ def test_a_digest_of_long_names_keeps_its_failures_and_says_that_there_are_more(
     ],
 )
 def test_hostile_words_only_stand_there(hostile, shown):
-    failed = Failed(Problem("x.y", Text(hostile, hostile), Text(hostile, hostile)))
+    failed = Failed(Problem("x.y", Localized(hostile, hostile), Localized(hostile, hostile)))
     text = content(message("import.failed", outcome=failed))
     assert f"**What happened**: {shown} (x.y)" in text.splitlines()
     assert_no_foreign_markup(text)

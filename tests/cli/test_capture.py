@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.config.load import load
-from relay.model import Incoming, Road, utc_now
+from relay.model import Incoming, Origin, utc_now
 from relay.plugins import find
 
 from .conftest import CONFIGURATION, Run
@@ -42,10 +42,10 @@ def runner() -> Any:
 
 
 @pytest.fixture
-def house(configured: Path) -> Iterator[House]:
+def house(configured: Path) -> Iterator[Relay]:
     text = CONFIGURATION.replace('buckets = ["exports"]', 'buckets = ["exports", "images"]')
     configured.write_text(f'{text}[database]\nurl = "sqlite:///{configured.parent}/r.db"')
-    made = House.open(load(configured, {}, loader.settings_class))
+    made = Relay.open(load(configured, {}, loader.settings_class))
     yield made
     made.close()
 
@@ -54,7 +54,7 @@ Send = Callable[..., None]
 
 
 @pytest.fixture
-def send(house: House) -> Send:
+def send(house: Relay) -> Send:
     """Hands a notification in as the hook or the queue does."""
 
     def send(body: bytes, *, query: bool = False, queue: bool = False, **headers: str) -> None:
@@ -64,7 +64,7 @@ def send(house: House) -> Send:
             "exports",
             body,
             utc_now(),
-            Road.QUEUE if queue else Road.HOOK,
+            Origin.QUEUE if queue else Origin.HOOK,
             path="/hooks/exports",
             query={"token": TOKEN} if query else {},
             headers={} if queue else told if query else {**shown, **told},
@@ -167,7 +167,7 @@ def test_what_was_signed_is_a_case_without_its_signature(
     """No test can sign for others: the records alone are kept, with what the wrapping gave them."""
     text = CONFIGURATION.replace("token =", 'accept = ["signed"]\nsecret =')
     configured.write_text(f'{text}[database]\nurl = "sqlite:///{configured.parent}/r.db"')
-    house = House.open(load(configured, {}, loader.settings_class))
+    house = Relay.open(load(configured, {}, loader.settings_class))
     body = b'{"bucket": "exports", "key": "prod/hello.zip"}'
     now = str(int(utc_now().timestamp()))
     digest = hmac.digest(TOKEN.encode(), f"upload-7.{now}.".encode() + body, hashlib.sha256)
@@ -208,7 +208,7 @@ def test_bytes_that_are_no_text_stay_as_they_are(run: Run, send: Send, runner: A
     assert http.read_bytes().endswith(b"\r\n\r\n" + body)
 
 
-def test_without_any_notification_it_says_what_to_look_at(run: Run, house: House) -> None:
+def test_without_any_notification_it_says_what_to_look_at(run: Run, house: Relay) -> None:
     said = run("sources", "capture", "exports", "--last")
     assert said.exit_code == 1
     assert "401" in said.stderr

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.channels_samples import TYPES
 from relay.cli import channels_screenshot as channels_picture
+from relay.cli.channels_samples import TYPES
 from relay.testing.channel_suite import strings
 from relay.testing.fake_server import SECRET_PATH, Reply, StandIn
 

@@ -11,19 +11,19 @@ import pytest
 
 from relay.channels.messages import digest
 from relay.config.load import ChannelSettings
-from relay.ledger import Arrival, NewNotification, Store
+from relay.ledger import Ledger, NewNotification, RoutedEvent
 from relay.model import (
     Event,
     Failed,
     Incoming,
     Kind,
+    Localized,
     NewDelivery,
     NewMessage,
     ObjectRef,
     Problem,
     State,
     Succeeded,
-    Text,
     Verdict,
     utc_now,
 )
@@ -31,38 +31,38 @@ from relay.model import (
 from .conftest import Run
 
 PROBLEM = Problem(
-    "archive.encrypted", Text("It is encrypted", "已加密"), Text("Decrypt it", "解密")
+    "archive.encrypted", Localized("It is encrypted", "已加密"), Localized("Decrypt it", "解密")
 )
 
 
 @pytest.fixture
-def store(folder: object) -> Iterator[Store]:
-    store = Store.open("sqlite:///var/relay.db")
-    store.migrate()
-    yield store
-    store.close()
+def ledger(folder: object) -> Iterator[Ledger]:
+    ledger = Ledger.open("sqlite:///var/relay.db")
+    ledger.administration.migrate()
+    yield ledger
+    ledger.close()
 
 
-def arrive(store: Store, key: str, now: datetime | None = None) -> str:
+def arrive(ledger: Ledger, key: str, now: datetime | None = None) -> str:
     now = now or utc_now()
     event = Event(ObjectRef("exports", key, "v1"), f"etag:{key}", "created", now)
     delivery = NewDelivery("exports#1", "prod", {"func_name": "{function}"}, ("ops",))
     new = NewNotification(Incoming("exports", b"{}", now), Verdict.ACCEPTED)
-    return store.accept(new, [Arrival(event, (delivery,))], now).deliveries[0]
+    return ledger.intake.accept(new, [RoutedEvent(event, (delivery,))], now).deliveries[0]
 
 
-def end(store: Store, outcome: Succeeded | Failed) -> None:
+def end(ledger: Ledger, outcome: Succeeded | Failed) -> None:
     now = utc_now()
-    claim = store.claim("worker", timedelta(seconds=30), {}, now)
+    claim = ledger.queue.claim("worker", timedelta(seconds=30), {}, now)
     assert claim
     message = NewMessage("ops", "import.failed", {})
-    assert store.finish(claim, outcome, now + timedelta(seconds=2), messages=[message])
+    assert ledger.outcomes.finish(claim, outcome, now + timedelta(seconds=2), messages=[message])
 
 
 @pytest.fixture
-def failed(store: Store) -> str:
-    delivery_id = arrive(store, "prod/hello.zip")
-    end(store, Failed(PROBLEM))
+def failed(ledger: Ledger) -> str:
+    delivery_id = arrive(ledger, "prod/hello.zip")
+    end(ledger, Failed(PROBLEM))
     return delivery_id
 
 
@@ -76,10 +76,10 @@ class TestDeliveries:
         assert run("deliveries").stdout == "no deliveries\n"
         assert json.loads(run("deliveries", "--json").stdout) == {"items": [], "next_cursor": None}
 
-    def test_the_newest_come_first_in_aligned_columns(self, run: Run, store: Store) -> None:
+    def test_the_newest_come_first_in_aligned_columns(self, run: Run, ledger: Ledger) -> None:
         now = utc_now()
-        older = arrive(store, "a.zip", now - timedelta(hours=2))
-        newer = arrive(store, "日本/語.zip", now)
+        older = arrive(ledger, "a.zip", now - timedelta(hours=2))
+        newer = arrive(ledger, "日本/語.zip", now)
         head, first, second = run("deliveries").stdout.splitlines()
         assert head.split() == ["ID", "STATE", "KIND", "OBJECT", "TO", "TRIES", "MADE", "WHY"]
         assert first.startswith(f"{newer}  pending  import  exports/日本/語.zip  prod")
@@ -98,11 +98,11 @@ class TestDeliveries:
         }
         assert row["attempts"] == 1
 
-    def test_filters_and_pages(self, run: Run, store: Store) -> None:
+    def test_filters_and_pages(self, run: Run, ledger: Ledger) -> None:
         now = utc_now()
         for number in range(3):
-            arrive(store, f"prod/{number}.zip", now - timedelta(days=number))
-        arrive(store, "dev/x.zip", now)
+            arrive(ledger, f"prod/{number}.zip", now - timedelta(days=number))
+        arrive(ledger, "dev/x.zip", now)
         query = ("deliveries", "--json", "--key", "prod/*", "--limit", "2")
         page = json.loads(run(*query).stdout)
         assert [row["key"] for row in page["items"]] == ["prod/0.zip", "prod/1.zip"]
@@ -114,8 +114,8 @@ class TestDeliveries:
         until = json.loads(run(*query, "--until", day).stdout)
         assert [row["key"] for row in until["items"]] == ["prod/2.zip"]
 
-    def test_a_hostile_key_stays_on_its_line(self, run: Run, store: Store) -> None:
-        arrive(store, "a\n\x1b[31m\u202e\udcff.zip")
+    def test_a_hostile_key_stays_on_its_line(self, run: Run, ledger: Ledger) -> None:
+        arrive(ledger, "a\n\x1b[31m\u202e\udcff.zip")
         assert len(run("deliveries").stdout.splitlines()) == 2
         assert r"a\n\x1b[31m\u202e\udcff.zip" in run("deliveries").stdout
         assert json.loads(run("deliveries", "--json").stdout)["items"][0]["key"].startswith("a\n")
@@ -155,23 +155,23 @@ class TestShow:
         assert told["event"]["object"]["key"] == "prod/hello.zip"
         assert told["messages"][0]["destination"] == "ops"
 
-    def test_a_success_shows_its_result(self, run: Run, store: Store) -> None:
-        delivery_id = arrive(store, "x.zip")
-        end(store, Succeeded({"func_urn": "urn:fss:x"}))
+    def test_a_success_shows_its_result(self, run: Run, ledger: Ledger) -> None:
+        delivery_id = arrive(ledger, "x.zip")
+        end(ledger, Succeeded({"func_urn": "urn:fss:x"}))
         assert "func_urn     urn:fss:x" in run("show", delivery_id).stdout
 
     def test_a_digest_says_how_many_it_tells_and_each_of_them_where_it_is_told(
-        self, run: Run, store: Store
+        self, run: Run, ledger: Ledger
     ) -> None:
         for number in range(2):
-            arrive(store, f"{number}.zip")
-            end(store, Succeeded({}))
+            arrive(ledger, f"{number}.zip")
+            end(ledger, Succeeded({}))
         now = utc_now() + timedelta(seconds=5)
-        claim = store.claim("worker", timedelta(seconds=30), {}, now, kind=Kind.MESSAGE)
+        claim = ledger.queue.claim("worker", timedelta(seconds=30), {}, now, kind=Kind.MESSAGE)
         assert claim
         channel = ChannelSettings(kind="slack", burst=1)
-        assert store.may_post(claim, channel, partial(digest, None), now) == "digest"
-        told = store.delivery(claim.delivery.id)
+        assert ledger.batching.decide_post(claim, channel, partial(digest, None), now) == "digest"
+        told = ledger.history.delivery(claim.delivery.id)
         assert told
         assert told.result
         assert "message      digest of 2" in run("show", told.result["digest"]).stdout
@@ -186,34 +186,34 @@ class TestShow:
 
 
 class TestRetrigger:
-    def test_a_failed_one_is_due_again(self, run: Run, store: Store, failed: str) -> None:
+    def test_a_failed_one_is_due_again(self, run: Run, ledger: Ledger, failed: str) -> None:
         result = run("retrigger", failed, "--on-conflict", "update")
         assert result.exit_code == 0
         assert result.stdout == f"{failed}  due now\n"
-        delivery = store.delivery(failed)
+        delivery = ledger.history.delivery(failed)
         assert delivery
         assert (delivery.state, delivery.trigger) == (State.PENDING, "manual")
         assert delivery.options["on_conflict"] == "update"
 
-    def test_all_in_a_state_are_due_again_and_nothing_else(self, run: Run, store: Store) -> None:
+    def test_all_in_a_state_are_due_again_and_nothing_else(self, run: Run, ledger: Ledger) -> None:
         now = utc_now()
         arrivals = [
-            Arrival(
+            RoutedEvent(
                 Event(ObjectRef("exports", f"{number}.zip"), f"etag:{number}", "created", now),
                 (NewDelivery("exports#1", "prod", {}, (), State.SKIPPED, "gone"),),
             )
             for number in range(205)  # more than a page
         ]
         new = NewNotification(Incoming("exports", b"{}", now), Verdict.ACCEPTED)
-        skipped = store.accept(new, arrivals, now).deliveries
-        done = arrive(store, "done.zip")
-        end(store, Succeeded({}))
+        skipped = ledger.intake.accept(new, arrivals, now).deliveries
+        done = arrive(ledger, "done.zip")
+        end(ledger, Succeeded({}))
         told = json.loads(
             run("retrigger", "--state", "skipped", "--kind", "import", "--json").stdout
         )
         assert {one["id"] for one in told} == set(skipped)
-        assert store.counts()[Kind.IMPORT, State.PENDING] == 205
-        delivery = store.delivery(done)
+        assert ledger.statistics.counts()[Kind.IMPORT, State.PENDING] == 205
+        delivery = ledger.history.delivery(done)
         assert delivery
         assert delivery.state == State.SUCCEEDED
 
@@ -255,14 +255,14 @@ def test_colour_is_only_for_a_terminal_that_wants_it(
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_target_is_paused_and_resumed(run: Run, store: Store) -> None:
+def test_a_target_is_paused_and_resumed(run: Run, ledger: Ledger) -> None:
     assert "open" in run("targets").stdout
     assert "paused" in run("pause", "prod").stdout
     assert json.loads(run("targets", "--json").stdout)[0]["state"] == "paused"
-    arrive(store, "a.zip")
-    assert store.claim("w1", timedelta(seconds=30), {}, utc_now()) is None
+    arrive(ledger, "a.zip")
+    assert ledger.queue.claim("w1", timedelta(seconds=30), {}, utc_now()) is None
     assert "open" in run("resume", "prod").stdout
-    assert store.claim("w1", timedelta(seconds=30), {}, utc_now()) is not None
+    assert ledger.queue.claim("w1", timedelta(seconds=30), {}, utc_now()) is not None
     unknown = run("pause", "nowhere")
     assert unknown.exit_code == 1
     assert "There is no target" in unknown.stderr

@@ -6,22 +6,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.cli.retry import Bring, Patience
+from relay.cli.retry import Bring, ForegroundRetry
 from relay.cli.wait_reason import why
 from relay.config.backoff import Backoff
-from relay.delivery.conflict import Wish
-from relay.errors import Ambiguous, Busy, PermanentFailure, TemporaryFailure
-from relay.model import Delivery, Json, Kind, Problem, Skipped, State, Succeeded, Text
-from relay.targets.contract import Order
+from relay.delivery.conflict import ImportRequest
+from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure, Throttled
+from relay.model import Delivery, Json, Kind, Localized, Problem, Skipped, State, Succeeded
+from relay.targets.contract import FunctionName
 
 NOW = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=3)
-WISH = Wish(Order("hello", "default"), "skip", NOW)
+WISH = ImportRequest(FunctionName("hello", "default"), "skip", NOW)
 DONE = Succeeded({})
 
 
 def delivery(state: State = State.PENDING, due: datetime | None = NOW, tries: int = 0) -> Delivery:
-    problem = Problem("x.503", Text("It is tired", "它累了"), Text("", "")) if tries else None
+    problem = (
+        Problem("x.503", Localized("It is tired", "它累了"), Localized("", "")) if tries else None
+    )
     return Delivery(
         "d1",
         Kind.IMPORT,
@@ -87,16 +89,16 @@ class Clock:
         self.said: list[str] = []
         self.slept: list[float] = []
 
-    def patience(self) -> Patience:
+    def patience(self) -> ForegroundRetry:
         rules = Backoff(attempts=3, first=timedelta(seconds=2), longest=timedelta(seconds=5))
-        return Patience(self.said.append, lambda: NOW, self.slept.append, rules)
+        return ForegroundRetry(self.said.append, lambda: NOW, self.slept.append, rules)
 
 
-def failing(*errors: Exception, wishes: list[Wish] | None = None) -> Bring:
+def failing(*errors: Exception, wishes: list[ImportRequest] | None = None) -> Bring:
     """Raises them, one a try; then it is done."""
     left = list(errors)
 
-    def bring(wish: Wish) -> Succeeded | Skipped:
+    def bring(wish: ImportRequest) -> Succeeded | Skipped:
         if wishes is not None:
             wishes.append(wish)
         if left:
@@ -112,8 +114,8 @@ def tired(wait: float | None = None) -> TemporaryFailure:
 
 
 def test_a_temporary_failure_is_told_and_tried_again_after_a_while() -> None:
-    clock, wishes = Clock(), list[Wish]()
-    bring = failing(tired(), Ambiguous("x.lost", "The answer was lost"), wishes=wishes)
+    clock, wishes = Clock(), list[ImportRequest]()
+    bring = failing(tired(), OutcomeUnknown("x.lost", "The answer was lost"), wishes=wishes)
     assert clock.patience().bring(WISH, bring) is DONE
     first, second = clock.slept
     assert 1.8 <= first <= 2.2
@@ -133,7 +135,11 @@ def test_who_asks_to_wait_is_waited_for() -> None:
     ("failure", "tries", "hint"),
     [
         (tired(), 3, "Tried 3 times. Run the command again later:"),
-        (Busy("x.429", "Slow down", "Relay waits.", retry_after=timedelta(hours=1)), 1, "in 1 h"),
+        (
+            Throttled("x.429", "Slow down", "Relay waits.", retry_after=timedelta(hours=1)),
+            1,
+            "in 1 h",
+        ),
     ],
     ids=["often", "too long"],
 )

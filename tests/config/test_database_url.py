@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.config.load import secrets
-from relay.ledger import Store
+from relay.ledger import Ledger
 
 from .conftest import Loader, Told
 
@@ -43,7 +43,7 @@ def test_postgresql_is_taken_as_it_stands_and_the_ledger_takes_it_too(
 ) -> None:
     taken = loaded(RELAY_DATABASE__URL=url).database.url
     assert taken == url
-    Store.open(taken).close()
+    Ledger.open(taken).close()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_several_hosts_with_ports_are_written_as_sqlalchemy_reads_them(
     loaded: Loader, url: str, taken: str
 ) -> None:
     assert loaded(RELAY_DATABASE__URL=url).database.url == taken
-    Store.open(taken).close()
+    Ledger.open(taken).close()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config.units import (
-    Allowance,
+    RateLimit,
     duration_words,
     parse_duration,
     parse_rate,
@@ -62,7 +62,7 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
 
 @pytest.mark.parametrize("text", ["10/1m", "10/m", "10/60s"])
 def test_a_rate_is_a_count_in_a_period(text: str) -> None:
-    assert parse_rate(text) == Allowance(10, timedelta(minutes=1))
+    assert parse_rate(text) == RateLimit(10, timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("text", ["", "10", "10/", "0/1m", "10/0", "10/0s", "/1m", 10, None, "1/x"])
@@ -85,4 +85,4 @@ def test_words_for_a_duration_mean_that_duration(milliseconds: int) -> None:
 def test_words_are_short() -> None:
     assert size_words(300 * 2**20) == "300MiB"
     assert duration_words(timedelta(hours=3)) == "3h"
-    assert rate_words(Allowance(10, timedelta(minutes=1))) == "10/1m"
+    assert rate_words(RateLimit(10, timedelta(minutes=1))) == "10/1m"

@@ -10,11 +10,11 @@ from relay.channels.contract import Posted
 from relay.channels.webhook.channel import WebhookSettings
 from relay.config.load import ChannelSettings, DeliverySettings, Settings
 from relay.delivery.deliver import Deliverer
-from relay.delivery.metrics import Meters
-from relay.delivery.wake_signal import Bell
+from relay.delivery.metrics import ProcessMetrics
+from relay.delivery.wake_signal import WakeSignal
 from relay.delivery.worker import Worker
-from relay.errors import Busy, PermanentFailure, TemporaryFailure
-from relay.ledger import Arrival, DeliveryQuery, NewNotification
+from relay.errors import PermanentFailure, TemporaryFailure, Throttled
+from relay.ledger import DeliveryQuery, NewNotification, RoutedEvent
 from relay.ledger.error_texts import unavailable
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, State, Succeeded, Verdict
 from relay.plugins import Plugins
@@ -45,12 +45,12 @@ class Chat:
 class World:
     """A ledger, a storage, a target, a chat called ops, and a worker whose clock we turn."""
 
-    def __init__(self, store, **channel):
-        self.store = store
+    def __init__(self, ledger, **channel):
+        self.ledger = ledger
         self.now = NOW
         self.shelf = Shelf()
         self.chat = Chat()
-        self.bell = Bell()
+        self.bell = WakeSignal()
         settings = Settings(
             public_url="https://relay.example.com",
             targets={"prod": self.shelf.settings},
@@ -60,10 +60,10 @@ class World:
         plugins = Plugins({"s": self.shelf}, {"prod": self.shelf}, {"ops": self.chat}, ())
         self.worker = Worker(
             settings,
-            Deliverer(store, plugins),
+            Deliverer(ledger, plugins),
             clock=lambda: self.now,
             bell=self.bell,
-            meters=Meters(),
+            meters=ProcessMetrics(),
         )
 
     def upload(self, key="a.zip"):
@@ -74,7 +74,9 @@ class World:
         new = NewDelivery("r", "prod", options, ("ops",))
         incoming = Incoming("s", b"{}", self.now)
         notification = NewNotification(incoming, Verdict.ACCEPTED, None, ("bare",))
-        return self.store.accept(notification, [Arrival(event, (new,))], self.now).deliveries[0]
+        return self.ledger.intake.accept(
+            notification, [RoutedEvent(event, (new,))], self.now
+        ).deliveries[0]
 
     def work(self):
         """Everything that is due now."""
@@ -91,7 +93,9 @@ class World:
         return id_
 
     def messages(self, **query):
-        return self.store.deliveries(DeliveryQuery(kind=Kind.MESSAGE, limit=200, **query)).items
+        return self.ledger.history.deliveries(
+            DeliveryQuery(kind=Kind.MESSAGE, limit=200, **query)
+        ).items
 
     def told(self):
         return [one for message in self.chat.posted for one in told_in(message)]
@@ -104,14 +108,14 @@ def told_in(message):
 
 
 @pytest.fixture
-def world(store):
-    return World(store)
+def world(ledger):
+    return World(ledger)
 
 
 class TestRecovery:
     def test_a_failed_delivery_that_is_retriggered_and_succeeds_is_told_as_recovered(self, world):
         id_ = world.fail()
-        world.store.retrigger(id_, world.now)
+        world.ledger.retriggers.retrigger(id_, world.now)
         world.work()
         failure, recovery = world.chat.posted
         assert (failure.type, recovery.type) == ("import.failed", "import.succeeded")
@@ -137,16 +141,16 @@ class TestRecovery:
         assert [bool(one.body["recovered"]) for one in world.chat.posted] == [False, True, False]
         assert world.chat.posted[2].thread is None
 
-    def test_who_wants_failures_only_hears_of_their_end(self, store):
-        world = World(store, on=("failed",))
+    def test_who_wants_failures_only_hears_of_their_end(self, ledger):
+        world = World(ledger, on=("failed",))
         world.fail()
         for _ in range(2):
             world.upload()
             world.work()
         assert [one.type for one in world.chat.posted] == ["import.failed", "import.succeeded"]
 
-    def test_a_failure_that_was_told_in_a_digest_has_its_thread_too(self, store):
-        world = World(store, burst=2)
+    def test_a_failure_that_was_told_in_a_digest_has_its_thread_too(self, ledger):
+        world = World(ledger, burst=2)
         world.chat.error = PermanentFailure("chat.no", "no")
         world.shelf.error = PermanentFailure("archive.broken", "broken")
         for key in ("a.zip", "b.zip", "c.zip"):
@@ -183,12 +187,12 @@ class TestDigests:
         assert sorted(told_in(digest)) == sorted(ids)
         page = f"https://relay.example.com/deliveries/{digest.id}"
         assert digest.body["links"] == {"deliveries": page}
-        assert world.store.delivery(digest.id).state == State.SUCCEEDED
+        assert world.ledger.history.delivery(digest.id).state == State.SUCCEEDED
 
     @pytest.mark.parametrize(
         "error",
         [
-            Busy("chat.429", "too many", retry_after=timedelta(seconds=30)),
+            Throttled("chat.429", "too many", retry_after=timedelta(seconds=30)),
             TemporaryFailure("chat.500", "broken"),
             TemporaryFailure("outbound.timeout", "no answer"),
         ],
@@ -202,7 +206,7 @@ class TestDigests:
         for step in range(12):
             new = [world.upload(f"{step}-{number}.zip") for number in range(2)]
             world.work()
-            assert {world.store.delivery(one).state for one in new} == {State.SUCCEEDED}
+            assert {world.ledger.history.delivery(one).state for one in new} == {State.SUCCEEDED}
             ids += new
             world.now += timedelta(minutes=5)
         world.chat.error = None
@@ -212,31 +216,31 @@ class TestDigests:
         assert sorted(world.told()) == sorted(ids)
         assert len(world.chat.posted) <= 10
 
-    def test_a_message_that_waits_is_no_attempt_and_no_warning(self, store, caplog):
-        world = World(store, quiet_hours="02:00-07:00")
+    def test_a_message_that_waits_is_no_attempt_and_no_warning(self, ledger, caplog):
+        world = World(ledger, quiet_hours="02:00-07:00")
         world.upload()
         world.work()
         assert world.chat.posted == []
         [message] = world.messages()
         assert (message.state, message.attempts) == (State.PENDING, 0)
         assert message.due == datetime(2026, 11, 24, 7, tzinfo=UTC)
-        assert store.attempts(message.id) == []
+        assert ledger.history.attempts(message.id) == []
         assert [one.levelname for one in caplog.records if one.levelno > 20] == []
         world.now = message.due
         world.work()
         assert len(world.chat.posted) == 1
 
     def test_a_ledger_that_is_away_is_asked_again_before_anything_is_posted(
-        self, world, store, monkeypatch
+        self, world, ledger, monkeypatch
     ):
-        asked, refused = store.may_post, iter(range(2))
+        asked, refused = ledger.batching.decide_post, iter(range(2))
 
         def away(*arguments):
             if next(refused, None) is not None:
                 raise unavailable("unavailable", "connection refused", "connection refused")
             return asked(*arguments)
 
-        monkeypatch.setattr(store, "may_post", away)
+        monkeypatch.setattr(ledger.batching, "decide_post", away)
         monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
         world.upload()
         world.work()

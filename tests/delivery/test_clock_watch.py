@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from relay.delivery.clock_watch import ClockWatch
-from relay.ledger import StoreUnavailable
+from relay.ledger import LedgerUnavailable
 from relay.ledger.error_texts import unavailable
 from relay.model import utc_now
 
@@ -22,12 +22,12 @@ class Clock:
         return utc_now() + self.wrong_by
 
 
-class Ledger:
+class Queue:
     def __init__(self):
         self.turned = []
         self.is_away = False
 
-    def turn_back(self, by, now):
+    def shift_due_times(self, by, now):
         if self.is_away:
             raise unavailable("locked", "locked", "locked")
         self.turned.append(round(by.total_seconds()))
@@ -35,8 +35,8 @@ class Ledger:
 
 @pytest.fixture
 def seen():
-    clock, ledger, renewed = Clock(), Ledger(), []
-    return clock, ledger, ClockWatch(ledger, clock), renewed
+    clock, queue, renewed = Clock(), Queue(), []
+    return clock, queue, ClockWatch(queue, clock), renewed
 
 
 def mind(seen):
@@ -65,7 +65,7 @@ def test_a_turn_forward_only_renews_leases(seen):
 def test_a_turn_that_could_not_be_written_is_seen_again(seen):
     seen[0].wrong_by = timedelta(hours=-1)
     seen[1].is_away = True
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(LedgerUnavailable):
         mind(seen)
     seen[1].is_away = False
     mind(seen)

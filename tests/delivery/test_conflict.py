@@ -9,13 +9,13 @@ import pytest
 
 from relay.archive.inspect import ArchiveReport
 from relay.config.load import TargetSettings
-from relay.delivery.conflict import Wish, bring, forecast, renamed
-from relay.errors import Ambiguous, NameTaken, PermanentFailure, TemporaryFailure
+from relay.delivery.conflict import ImportRequest, bring, forecast, renamed
+from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.model import Skipped, Succeeded
-from relay.targets.contract import Held, Landed, Order, Target
+from relay.targets.contract import ExistingFunction, FunctionName, ImportResult, Target
 
 CREATED = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
-ORDER = Order("hello", "default")
+ORDER = FunctionName("hello", "default")
 
 
 @dataclass
@@ -68,27 +68,27 @@ class Shelf(Target):
         digest = hashlib.sha512(self.functions[order.func_name]).hexdigest()
         shown = self.names.get(digest, digest)
         size = len(self.functions[order.func_name]) if self.sizes else None
-        return Held(f"urn:{order.func_name}", order.func_name, "default", shown, size)
+        return ExistingFunction(f"urn:{order.func_name}", order.func_name, "default", shown, size)
 
     def create(self, order, archive, progress):
         if self.lose_before:
-            raise Ambiguous("lost", "the answer was lost")
+            raise OutcomeUnknown("lost", "the answer was lost")
         if order.func_name in self.functions:
             raise NameTaken("FSS.1061", "exists")
         self.functions[order.func_name] = b"".join(archive.code())
         self.created.append(order.func_name)
         if self.lose:
-            raise Ambiguous("lost", "the answer was lost")
-        return Landed(f"urn:{order.func_name}", order.func_name, "default")
+            raise OutcomeUnknown("lost", "the answer was lost")
+        return ImportResult(f"urn:{order.func_name}", order.func_name, "default")
 
     def replace(self, held, archive, progress):
         self.functions[held.func_name] = b"".join(archive.code())
         self.replaced.append(held.func_name)
-        return Landed(held.urn, held.func_name, "default")
+        return ImportResult(held.urn, held.func_name, "default")
 
 
-def wish(policy: str = "skip", *, earlier: bool = False) -> Wish:
-    return Wish(ORDER, policy, CREATED, earlier)
+def wish(policy: str = "skip", *, earlier: bool = False) -> ImportRequest:
+    return ImportRequest(ORDER, policy, CREATED, earlier)
 
 
 def go(shelf, policy="skip", *, body=b"new", earlier=False):
@@ -183,7 +183,7 @@ def test_a_renamed_import_whose_answer_was_lost_is_asked_about():
 
 
 def test_a_long_name_is_renamed_within_sixty_characters():
-    assert len(renamed(Order("f" * 60, "default"), CREATED).func_name) == 60
+    assert len(renamed(FunctionName("f" * 60, "default"), CREATED).func_name) == 60
 
 
 def test_a_name_that_is_taken_but_not_shown_is_asked_about_later():
@@ -206,7 +206,7 @@ def test_a_name_that_is_taken_but_not_shown_is_asked_about_later():
     ],
 )
 def test_the_forecast_says_what_the_policy_does(policy, same, action):
-    held = Held("urn:hello", "hello", "default", "00")
+    held = ExistingFunction("urn:hello", "hello", "default", "00")
     assert forecast(held, ORDER, policy, CREATED, same)["action"] == action
     assert forecast(None, ORDER, policy, CREATED, same) == {
         "action": "create",
@@ -222,7 +222,7 @@ def test_a_target_that_names_code_otherwise_is_understood_once_it_was_learned():
     unknown = wish("skip", earlier=True)
     with pytest.raises(PermanentFailure):
         bring(shelf, unknown, Code(b"new"), lambda _: None)
-    known = Wish(ORDER, "skip", CREATED, earlier=True, learned={ours: "f00d"}.get)
+    known = ImportRequest(ORDER, "skip", CREATED, earlier=True, learned={ours: "f00d"}.get)
     assert bring(shelf, known, Code(b"new"), lambda _: None).result["how"] == "already there"
 
 

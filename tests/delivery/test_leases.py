@@ -8,8 +8,8 @@ import pytest
 
 from relay.config.load import DeliverySettings
 from relay.delivery.leases import BEATS, Leases
-from relay.delivery.run import Run
-from relay.ledger import Arrival, NewNotification, StoreUnavailable
+from relay.delivery.run import ActiveRun
+from relay.ledger import LedgerUnavailable, NewNotification, RoutedEvent
 from relay.ledger.error_texts import unavailable
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, Verdict
 
@@ -40,19 +40,21 @@ def hands(monkeypatch):
 
 
 @pytest.fixture
-def make(store, hands):
+def make(ledger, hands):
     """make(owner) -> a process that claims and renews, as far as that goes here."""
 
     def make(owner):
-        leases = Leases(store, DeliverySettings(lease=LEASE), lambda: hands.now)
+        leases = Leases(ledger, DeliverySettings(lease=LEASE), lambda: hands.now)
 
         def claim():
             with leases.minded():
                 now = leases.now()
-                return store.claim(owner, LEASE, {}, now, kind=Kind.IMPORT, over=leases.over(now))
+                return ledger.queue.claim(
+                    owner, LEASE, {}, now, kind=Kind.IMPORT, over=leases.over(now)
+                )
 
         def work():
-            return leases.enter(Run(claim()))
+            return leases.enter(ActiveRun(claim()))
 
         return SimpleNamespace(leases=leases, claim=claim, work=work, renew=leases.renew)
 
@@ -70,23 +72,23 @@ def other(make):
 
 
 @pytest.fixture(autouse=True)
-def delivery(store):
+def delivery(ledger):
     event = Event(ObjectRef("b", "a.zip", etag="e1", size=9), "e1", "Put", NOW)
     new = NewDelivery("r", "prod", {"func_name": "{function}", "package": "default"}, ())
     notification = NewNotification(Incoming("s", b"{}", NOW), Verdict.ACCEPTED, None, ("bare",))
-    return store.accept(notification, [Arrival(event, (new,))], NOW).deliveries[0]
+    return ledger.intake.accept(notification, [RoutedEvent(event, (new,))], NOW).deliveries[0]
 
 
 @contextmanager
-def away(store):
+def away(ledger):
     """The ledger is away."""
 
     def fail(*_, **__):
         raise unavailable("locked", "another process holds it", "被其他进程占用")
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("claim", "renew", "turn_back"):
-            patch.setattr(store, name, fail)
+        for name in ("claim", "renew", "shift_due_times"):
+            patch.setattr(ledger.queue, name, fail)
         yield
 
 
@@ -105,22 +107,22 @@ def test_our_own_is_renewed_before_anything_is_claimed(one, hands):
     assert not run.lost
 
 
-def test_nothing_is_claimed_while_our_own_cannot_be_renewed(one, store, hands):
+def test_nothing_is_claimed_while_our_own_cannot_be_renewed(one, ledger, hands):
     one.work()
     hands.wait(31)
-    with away(store), pytest.raises(StoreUnavailable):
+    with away(ledger), pytest.raises(LedgerUnavailable):
         one.claim()
     assert one.claim() is None
 
 
-def test_after_an_outage_the_others_may_renew_first(one, other, store, hands):
+def test_after_an_outage_the_others_may_renew_first(one, other, ledger, hands):
     run = one.work()
-    with away(store):
+    with away(ledger):
         for each in (one.renew, other.claim):
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(LedgerUnavailable):
                 each()
         hands.wait(29)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(LedgerUnavailable):
             other.claim()
     hands.wait(3)
     assert other.claim() is None, "its lease ended while nobody could renew it"
@@ -130,12 +132,12 @@ def test_after_an_outage_the_others_may_renew_first(one, other, store, hands):
     assert not run.lost
 
 
-def test_after_an_outage_who_does_not_come_back_is_taken_over(one, other, store, hands):
+def test_after_an_outage_who_does_not_come_back_is_taken_over(one, other, ledger, hands):
     one.work()
-    with away(store), pytest.raises(StoreUnavailable):
+    with away(ledger), pytest.raises(LedgerUnavailable):
         other.claim()
     hands.wait(31)
-    with away(store), pytest.raises(StoreUnavailable):
+    with away(ledger), pytest.raises(LedgerUnavailable):
         other.claim()
     hands.wait(BEATS * other.leases.beat - 1)
     assert other.claim() is None
@@ -164,9 +166,9 @@ def test_a_turned_clock_does_not_save_the_dead(one, other, hands):
     assert other.claim().crashes == 1
 
 
-def test_a_known_death_is_not_waited_for(one, other, store, hands):
+def test_a_known_death_is_not_waited_for(one, other, ledger, hands):
     one.work()
     hands.turn(3600)
     assert other.claim() is None
-    assert store.reclaim("one", hands.now) == 1
+    assert ledger.queue.reclaim("one", hands.now) == 1
     assert other.claim().crashes == 1

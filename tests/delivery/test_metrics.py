@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.delivery.metrics import Meters, render
+from relay.delivery.metrics import ProcessMetrics, render
 from relay.errors import TemporaryFailure
 from relay.ledger import Gate
 from relay.model import Kind, State, Verdict
@@ -22,6 +22,7 @@ class Ledger:
         self.states = {(Kind.IMPORT, State.SUCCEEDED): 5, (Kind.MESSAGE, State.PENDING): 2}
         self.asked = []
         self.broken = False
+        self.statistics = self.scans = self.destinations = self
 
     def counts(self):
         if self.broken:
@@ -47,7 +48,7 @@ class Ledger:
     def notification_counts(self):
         return {("exports", Verdict.ACCEPTED): 9, ("exports", Verdict.UNREADABLE): 1}
 
-    def gates(self):
+    def all(self):
         return [
             Gate(Kind.IMPORT, "prod", None, None, NOW, 10),
             Gate(Kind.IMPORT, "test", NOW, NOW, None, 0),
@@ -61,7 +62,7 @@ def ledger():
 
 @pytest.fixture
 def meters(ledger):
-    meters = Meters()
+    meters = ProcessMetrics()
     meters.watch(ledger, lambda: NOW)
     return meters
 
@@ -153,7 +154,7 @@ def test_attempts_are_timed_and_bytes_counted_in_the_process(meters):
 
 def test_two_houses_in_one_process_count_apart(meters):
     meters.sent("prod", 1)
-    assert ("relay_import_bytes_total", (("target", "prod"),)) not in samples(Meters())
+    assert ("relay_import_bytes_total", (("target", "prod"),)) not in samples(ProcessMetrics())
 
 
 def test_it_is_served_as_prometheus_text(meters):

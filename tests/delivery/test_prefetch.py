@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.delivery.prefetch import SMALL, Near
+from relay.delivery.prefetch import SMALL, PrefetchedObject
 from relay.errors import TemporaryFailure
 from relay.handlers.local.handler import FolderSettings, Handler
-from relay.model import ObjectRef, Text
+from relay.model import Localized, ObjectRef
 from relay.sources.contract import ObjectStream
 
 CONTENT = bytes(range(256)) * 40
@@ -38,7 +38,7 @@ class Breaking:
 
     def read(self, size: int, /) -> bytes:
         if not self._left:
-            raise TemporaryFailure("object.cut", Text("it broke off", "中断"))
+            raise TemporaryFailure("object.cut", Localized("it broke off", "中断"))
         part = self._stream.read(min(size, self._left))
         self._left -= len(part)
         return part
@@ -58,7 +58,7 @@ def announced() -> ObjectRef:
     return ObjectRef("folder", "a.zip", size=len(CONTENT))
 
 
-def pinned(near: Near, ref: ObjectRef) -> ObjectRef:
+def pinned(near: PrefetchedObject, ref: ObjectRef) -> ObjectRef:
     there = near.stat(ref)
     return replace(ref, version=ref.version or there.version, etag=ref.etag or there.etag)
 
@@ -72,7 +72,7 @@ def all_of(stream: ObjectStream) -> bytes:
 
 
 def test_a_small_object_is_asked_for_once(source: Counted, announced: ObjectRef) -> None:
-    near = Near(source, announced)
+    near = PrefetchedObject(source, announced)
     ref = pinned(near, announced)
     assert near.stat(announced).size == len(CONTENT)
     source.asked.clear()
@@ -86,7 +86,7 @@ def test_a_small_object_is_asked_for_once(source: Counted, announced: ObjectRef)
 def test_what_is_not_small_is_read_by_ranges(source: Counted, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(bytes(SMALL + 1))
     announced = ObjectRef("folder", "a.zip", size=SMALL + 1)
-    near = Near(source, announced)
+    near = PrefetchedObject(source, announced)
     ref = pinned(near, announced)
     assert all_of(near.open(ref, 5, 7)) == bytes(2)
     assert source.asked == [(0, 1), (5, 7)]
@@ -94,14 +94,14 @@ def test_what_is_not_small_is_read_by_ranges(source: Counted, tmp_path: Path) ->
 
 def test_an_announcement_without_a_size_keeps_nothing(source: Counted) -> None:
     announced = ObjectRef("folder", "a.zip")
-    near = Near(source, announced)
+    near = PrefetchedObject(source, announced)
     near.open(pinned(near, announced), 0, 4).close()
     assert source.asked == [(0, 1), (0, 4)]
 
 
 def test_an_object_of_another_size_is_told_and_not_read(source: Counted) -> None:
     announced = ObjectRef("folder", "a.zip", size=17)
-    near = Near(source, announced)
+    near = PrefetchedObject(source, announced)
     assert near.stat(announced).size == len(CONTENT)
     near.open(pinned(near, announced), 0, 4).close()
     assert source.asked[-1] == (0, 4)
@@ -111,7 +111,7 @@ def test_a_connection_that_breaks_leaves_it_to_ranges(
     source: Counted, announced: ObjectRef
 ) -> None:
     source.breaks = 5000
-    near = Near(source, announced)
+    near = PrefetchedObject(source, announced)
     ref = pinned(near, announced)
     source.breaks = None
     assert all_of(near.open(ref, 5000, 6000)) == CONTENT[5000:6000]
@@ -119,7 +119,7 @@ def test_a_connection_that_breaks_leaves_it_to_ranges(
 
 
 def test_another_object_or_pin_goes_to_the_source(source: Counted, announced: ObjectRef) -> None:
-    near = Near(source, announced)
+    near = PrefetchedObject(source, announced)
     ref = pinned(near, announced)
     source.asked.clear()
     near.stat(replace(announced, etag=ref.etag))

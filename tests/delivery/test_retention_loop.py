@@ -7,75 +7,75 @@ from unittest.mock import Mock
 import pytest
 
 from relay.config.load import RetentionSettings, Settings
-from relay.delivery.retention_loop import Housekeeper
-from relay.ledger import Arrival, NewNotification, Pruned
+from relay.delivery.retention_loop import RetentionLoop
+from relay.ledger import NewNotification, PruneResult, RoutedEvent
 from relay.ledger.error_texts import unavailable
 from relay.model import Event, Incoming, NewDelivery, ObjectRef, State, Verdict
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def upload(store, version, now):
+def upload(ledger, version, now):
     event = Event(ObjectRef("b", "a.zip", version), f"version:{version}", "Put", now)
     skipped = NewDelivery("r", "", {}, (), State.SKIPPED, "no route")
     incoming = Incoming("s", json.dumps({"version": version}).encode(), now)
-    return store.accept(
+    return ledger.intake.accept(
         NewNotification(incoming, Verdict.ACCEPTED, None, ("bare",)),
-        [Arrival(event, (skipped,))],
+        [RoutedEvent(event, (skipped,))],
         now,
     )
 
 
-def keeper(store, now, **rules):
+def keeper(ledger, now, **rules):
     settings = Settings(retention=RetentionSettings(**rules))
-    return Housekeeper(settings, store, clock=lambda: now, pause=0)
+    return RetentionLoop(settings, ledger, clock=lambda: now, pause=0)
 
 
 @pytest.mark.no_cover  # much of the same
-def test_a_year_later_only_the_newest_upload_is_known(store):
+def test_a_year_later_only_the_newest_upload_is_known(ledger):
     for version in range(700):
-        upload(store, version, NOW + timedelta(seconds=version))
-    gone = keeper(store, NOW + timedelta(days=365)).tidy()
-    assert gone == Pruned(None, 699, 699, 1)
-    assert keeper(store, NOW + timedelta(days=365)).tidy() == Pruned(None)
-    assert upload(store, 699, NOW + timedelta(days=366)).fresh == 0
+        upload(ledger, version, NOW + timedelta(seconds=version))
+    gone = keeper(ledger, NOW + timedelta(days=365)).tidy()
+    assert gone == PruneResult(None, 699, 699, 1)
+    assert keeper(ledger, NOW + timedelta(days=365)).tidy() == PruneResult(None)
+    assert upload(ledger, 699, NOW + timedelta(days=366)).fresh == 0
 
 
 @pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_the_file_does_not_grow_once_it_is_full(store, tmp_path):
+def test_the_file_does_not_grow_once_it_is_full(ledger, tmp_path):
     """SQLite's file: PostgreSQL's vacuum is its operator's."""
     sizes = []
     now = NOW
     for _ in range(4):
         for _ in range(300):
-            upload(store, str(now), now)
+            upload(ledger, str(now), now)
             now += timedelta(seconds=1)
-        keeper(store, now, deliveries=100).tidy()
+        keeper(ledger, now, deliveries=100).tidy()
         sizes.append((tmp_path / "relay.db").stat().st_size)
     assert sizes[-1] <= sizes[1] * 1.1
 
 
 @pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_stop_ends_it_after_its_page(store):
+def test_a_stop_ends_it_after_its_page(ledger):
     for version in range(1100):
-        upload(store, version, NOW + timedelta(milliseconds=version))
-    tidier = keeper(store, NOW + timedelta(days=365))
+        upload(ledger, version, NOW + timedelta(milliseconds=version))
+    tidier = keeper(ledger, NOW + timedelta(days=365))
     tidier.stop()
-    assert tidier.tidy() == Pruned(None)
+    assert tidier.tidy() == PruneResult(None)
 
 
-def test_it_starts_and_stops_with_the_worker(store):
-    tidier = keeper(store, NOW)
+def test_it_starts_and_stops_with_the_worker(ledger):
+    tidier = keeper(ledger, NOW)
     tidier.start()
     tidier.stop()
     assert not tidier._thread.is_alive()
 
 
-def test_it_begins_within_minutes_and_not_all_at_one_moment(store, monkeypatch):
+def test_it_begins_within_minutes_and_not_all_at_one_moment(ledger, monkeypatch):
     waits = []
-    tidier = keeper(store, NOW)
+    tidier = keeper(ledger, NOW)
     monkeypatch.setattr(tidier._stopping, "wait", lambda seconds: waits.append(seconds) or True)
     for _ in range(20):
         tidier._run()
@@ -83,16 +83,16 @@ def test_it_begins_within_minutes_and_not_all_at_one_moment(store, monkeypatch):
     assert len(set(waits)) > 1
 
 
-def test_it_tries_again_soon_when_others_held_the_database(store, monkeypatch):
-    tidier = keeper(store, NOW)
+def test_it_tries_again_soon_when_others_held_the_database(ledger, monkeypatch):
+    tidier = keeper(ledger, NOW)
     assert tidier.turn() == timedelta(hours=1)
     held = unavailable("locked", "another process holds it", "被其他进程占用")
-    monkeypatch.setattr(store, "cutoff", Mock(side_effect=held))
+    monkeypatch.setattr(ledger.retention, "cutoff", Mock(side_effect=held))
     assert timedelta(minutes=1) <= tidier.turn() <= timedelta(minutes=2)
 
 
-def test_lessons_that_nobody_asks_for_go_too(store):
-    store.learn("prod", "aa", "01")
-    keeper(store, NOW).tidy()
-    keeper(store, NOW + timedelta(days=91)).tidy()
-    assert store.learned("prod", "aa") is None
+def test_lessons_that_nobody_asks_for_go_too(ledger):
+    ledger.digests.remember("prod", "aa", "01")
+    keeper(ledger, NOW).tidy()
+    keeper(ledger, NOW + timedelta(days=91)).tidy()
+    assert ledger.digests.find("prod", "aa") is None

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay.delivery.run import Lost, Run
+from relay.delivery.run import ActiveRun, LeaseLost
 
 CLAIM = SimpleNamespace(delivery=SimpleNamespace(id="d1"), crashes=1)
 
@@ -28,7 +28,7 @@ def seats():
 
 def seated(seats):
     assert seats.acquire(timeout=1)
-    return Run(CLAIM, seats)
+    return ActiveRun(CLAIM, seats)
 
 
 def test_a_seat_is_given_back_once(seats):
@@ -62,11 +62,11 @@ def test_one_that_lost_its_lease_while_it_waited_gives_up(seats):
     seated(seats)
     run = seated(seats)
     run.lost = True
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         run.alone(3)
     run.leave()
     assert free(seats) == 3
 
 
 def test_without_seats_there_is_nobody_to_wait_for():
-    Run(CLAIM).alone(3)
+    ActiveRun(CLAIM).alone(3)

@@ -9,22 +9,22 @@ import pytest
 from relay.channels.card import card
 from relay.channels.contract import Posted
 from relay.config.load import ChannelSettings, DeliverySettings, Route, Settings, TargetSettings
-from relay.config.units import Allowance
+from relay.config.units import RateLimit
 from relay.delivery.deliver import Deliverer
-from relay.delivery.metrics import Meters
-from relay.delivery.run import Run
-from relay.delivery.wake_signal import Bell
+from relay.delivery.metrics import ProcessMetrics
+from relay.delivery.run import ActiveRun
+from relay.delivery.wake_signal import WakeSignal
 from relay.delivery.worker import Worker
 from relay.errors import (
-    Ambiguous,
-    Busy,
     Gone,
     NameTaken,
+    OutcomeUnknown,
     PermanentFailure,
     Superseded,
     TemporaryFailure,
+    Throttled,
 )
-from relay.ledger import Arrival, DeliveryQuery, NewNotification
+from relay.ledger import DeliveryQuery, NewNotification, RoutedEvent
 from relay.ledger import owners as presence
 from relay.ledger.error_texts import unavailable
 from relay.model import (
@@ -42,7 +42,7 @@ from relay.model import (
     Verdict,
 )
 from relay.plugins import Plugins
-from relay.targets.contract import Held, Landed
+from relay.targets.contract import ExistingFunction, ImportResult
 from relay.testing.sandbox.exports import make_export
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -93,7 +93,7 @@ class Shelf:
             raise self.error
         self.created += 1
         answer = {"digest": self.digest} if self.digest else {}
-        return Landed("urn:hello", order.func_name, order.package, answer)
+        return ImportResult("urn:hello", order.func_name, order.package, answer)
 
     def post(self, message):
         if self.error:
@@ -115,7 +115,7 @@ def shelf():
 
 
 @pytest.fixture
-def make_worker(store, shelf, hand):
+def make_worker(ledger, shelf, hand):
     def make(routes=(), channels=None, **delivery):
         settings = Settings(
             targets={"prod": shelf.settings},
@@ -126,10 +126,10 @@ def make_worker(store, shelf, hand):
         plugins = Plugins({"s": shelf}, {"prod": shelf}, {"ops": shelf}, ())
         return Worker(
             settings,
-            Deliverer(store, plugins),
+            Deliverer(ledger, plugins),
             clock=lambda: hand.now,
-            bell=Bell(),
-            meters=Meters(),
+            bell=WakeSignal(),
+            meters=ProcessMetrics(),
         )
 
     return make
@@ -141,15 +141,15 @@ def worker(make_worker):
 
 
 @pytest.fixture
-def delivery_id(store):
-    return announce(store)
+def delivery_id(ledger):
+    return announce(ledger)
 
 
-def announce(store, key="a.zip", channels=("ops",), func_name="{function}"):
+def announce(ledger, key="a.zip", channels=("ops",), func_name="{function}"):
     event = Event(ObjectRef("b", key, etag="e1", size=len(ZIP)), f"v:{key}", "Put", NOW)
     new = NewDelivery("r", "prod", {"func_name": func_name, "package": "default"}, channels)
     notification = NewNotification(Incoming("s", b"{}", NOW), Verdict.ACCEPTED, None, ("bare",))
-    return store.accept(notification, [Arrival(event, (new,))], NOW).deliveries[0]
+    return ledger.intake.accept(notification, [RoutedEvent(event, (new,))], NOW).deliveries[0]
 
 
 def work(worker, kind=Kind.IMPORT):
@@ -158,57 +158,59 @@ def work(worker, kind=Kind.IMPORT):
     return worker.run(claim)
 
 
-def test_a_success_is_recorded_with_its_messages(worker, store, delivery_id):
+def test_a_success_is_recorded_with_its_messages(worker, ledger, delivery_id):
     assert isinstance(work(worker), Succeeded)
-    assert store.delivery(delivery_id).state == State.SUCCEEDED
-    assert [one.destination for one in store.messages(delivery_id)] == ["ops"]
+    assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
+    assert [one.destination for one in ledger.history.messages(delivery_id)] == ["ops"]
 
 
-def test_a_message_is_posted(worker, store, delivery_id):
+def test_a_message_is_posted(worker, ledger, delivery_id):
     work(worker)
     assert isinstance(work(worker, Kind.MESSAGE), Succeeded)
-    [message] = store.messages(delivery_id)
+    [message] = ledger.history.messages(delivery_id)
     assert message.state == State.SUCCEEDED
 
 
-def test_a_temporary_failure_is_due_later_and_tells_nobody(worker, store, shelf, delivery_id, hand):
+def test_a_temporary_failure_is_due_later_and_tells_nobody(
+    worker, ledger, shelf, delivery_id, hand
+):
     shelf.error = TemporaryFailure("x.busy", "not now")
     assert isinstance(work(worker), Retry)
-    delivery = store.delivery(delivery_id)
+    delivery = ledger.history.delivery(delivery_id)
     assert delivery.state == State.PENDING
     assert timedelta(seconds=9) <= delivery.due - hand.now <= timedelta(seconds=11)
-    assert store.messages(delivery_id) == []
+    assert ledger.history.messages(delivery_id) == []
     assert worker.claim(Kind.IMPORT) is None
 
 
-def test_retry_after_wins_over_the_backoff(worker, store, shelf, delivery_id, hand):
+def test_retry_after_wins_over_the_backoff(worker, ledger, shelf, delivery_id, hand):
     shelf.error = TemporaryFailure("x.busy", "not now", retry_after=timedelta(minutes=7))
     work(worker)
-    assert store.delivery(delivery_id).due == hand.now + timedelta(minutes=7)
+    assert ledger.history.delivery(delivery_id).due == hand.now + timedelta(minutes=7)
 
 
-def test_a_busy_target_holds_its_other_deliveries_too(worker, store, shelf, delivery_id, hand):
-    other = announce(store, "b.zip", func_name="{stem}")
-    shelf.error = Busy("x.429", "too many", retry_after=timedelta(minutes=1))
+def test_a_busy_target_holds_its_other_deliveries_too(worker, ledger, shelf, delivery_id, hand):
+    other = announce(ledger, "b.zip", func_name="{stem}")
+    shelf.error = Throttled("x.429", "too many", retry_after=timedelta(minutes=1))
     work(worker)
     assert worker.claim(Kind.IMPORT) is None
     hand.now += timedelta(minutes=1, seconds=1)
     shelf.error = None
     assert isinstance(work(worker), Succeeded)
     assert isinstance(work(worker), Succeeded)
-    assert store.delivery(other).state == State.SUCCEEDED
+    assert ledger.history.delivery(other).state == State.SUCCEEDED
 
 
-def test_after_the_last_attempt_it_is_failed_and_told(worker, store, shelf, delivery_id, hand):
+def test_after_the_last_attempt_it_is_failed_and_told(worker, ledger, shelf, delivery_id, hand):
     shelf.error = TemporaryFailure("x.busy", "not now")
     outcome = None
     for _ in range(20):
         outcome = work(worker)
         hand.now += timedelta(hours=4)
     assert isinstance(outcome, Failed)
-    delivery = store.delivery(delivery_id)
+    delivery = ledger.history.delivery(delivery_id)
     assert (delivery.state, delivery.attempts) == (State.FAILED, 20)
-    [message] = store.messages(delivery_id)
+    [message] = ledger.history.messages(delivery_id)
     assert message.message["type"] == "import.failed"
     assert message.message["body"]["func_name"] == "hello"
 
@@ -217,24 +219,24 @@ def test_after_the_last_attempt_it_is_failed_and_told(worker, store, shelf, deli
     ("error", "outcome", "state"),
     [
         (PermanentFailure("x.no", "never"), Failed, State.FAILED),
-        (Ambiguous("x.lost", "the answer was lost"), Retry, State.PENDING),
+        (OutcomeUnknown("x.lost", "the answer was lost"), Retry, State.PENDING),
         (ZeroDivisionError("a bug"), Retry, State.PENDING),
     ],
 )
 def test_errors_of_the_target_end_as_their_branch_says(
-    worker, store, shelf, delivery_id, error, outcome, state, caplog
+    worker, ledger, shelf, delivery_id, error, outcome, state, caplog
 ):
     shelf.error = error
     assert isinstance(work(worker), outcome)
-    assert store.delivery(delivery_id).state == state
+    assert ledger.history.delivery(delivery_id).state == state
 
 
 def test_a_bug_is_told_as_a_bug_with_its_traceback_in_the_log(
-    worker, store, shelf, delivery_id, caplog
+    worker, ledger, shelf, delivery_id, caplog
 ):
     shelf.error = ZeroDivisionError("a bug")
     work(worker)
-    [attempt] = store.attempts(delivery_id)
+    [attempt] = ledger.history.attempts(delivery_id)
     assert attempt.error.code == "relay.bug"
     assert "ZeroDivisionError: a bug" in caplog.text
 
@@ -244,32 +246,32 @@ def test_a_bug_is_told_as_a_bug_with_its_traceback_in_the_log(
     [(Gone("o.gone", "gone"), "gone"), (Superseded("o.changed", "changed"), "superseded")],
 )
 def test_an_object_that_is_not_there_any_more_is_skipped(
-    worker, store, shelf, delivery_id, error, reason
+    worker, ledger, shelf, delivery_id, error, reason
 ):
     shelf.source_error = error
     assert isinstance(work(worker), Skipped)
-    delivery = store.delivery(delivery_id)
+    delivery = ledger.history.delivery(delivery_id)
     assert (delivery.state, delivery.reason) == (State.SKIPPED, reason)
 
 
-def test_an_unknown_target_waits_visibly(worker, store, delivery_id):
+def test_an_unknown_target_waits_visibly(worker, ledger, delivery_id):
     worker._deliverer.plugins = Plugins({}, {}, {}, ())
     work(worker)
-    [attempt] = store.attempts(delivery_id)
+    [attempt] = ledger.history.attempts(delivery_id)
     assert attempt.error.code == "targets.unknown"
     assert "relay.toml" in attempt.error.hint.zh
-    assert store.delivery(delivery_id).state == State.PENDING
+    assert ledger.history.delivery(delivery_id).state == State.PENDING
 
 
-def test_two_imports_of_one_target_do_not_run_at_once(make_worker, store, delivery_id):
-    announce(store, "b.zip")
+def test_two_imports_of_one_target_do_not_run_at_once(make_worker, ledger, delivery_id):
+    announce(ledger, "b.zip")
     first, second = make_worker(), make_worker()
     assert first.claim(Kind.IMPORT) is not None
     assert second.claim(Kind.IMPORT) is None
 
 
 def test_a_worker_whose_lease_went_to_another_writes_nothing(
-    make_worker, store, shelf, delivery_id, hand
+    make_worker, ledger, shelf, delivery_id, hand
 ):
     """It was cut off, its lease ran out, another took over: its outcome must not count."""
     slow, quick = make_worker(), make_worker()
@@ -287,12 +289,12 @@ def test_a_worker_whose_lease_went_to_another_writes_nothing(
     shelf.go_on.set()
     thread.join(10)
     assert outcomes == [None]
-    assert store.delivery(delivery_id).state == State.RUNNING
+    assert ledger.history.delivery(delivery_id).state == State.RUNNING
     assert isinstance(quick.run(again), Succeeded)
-    assert [one.outcome for one in store.attempts(delivery_id)] == ["lost", "succeeded"]
+    assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["lost", "succeeded"]
 
 
-def test_a_heartbeat_keeps_a_long_delivery(make_worker, store, shelf, delivery_id, hand):
+def test_a_heartbeat_keeps_a_long_delivery(make_worker, ledger, shelf, delivery_id, hand):
     slow, other = make_worker(), make_worker()
     shelf.go_on.clear()
     claim = slow.claim(Kind.IMPORT)
@@ -305,13 +307,13 @@ def test_a_heartbeat_keeps_a_long_delivery(make_worker, store, shelf, delivery_i
         assert other.claim(Kind.IMPORT) is None
     shelf.go_on.set()
     thread.join(10)
-    assert store.delivery(delivery_id).state == State.SUCCEEDED
+    assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
 
 
-def test_a_delivery_in_the_foreground_keeps_its_lease(make_worker, store, shelf, delivery_id):
+def test_a_delivery_in_the_foreground_keeps_its_lease(make_worker, ledger, shelf, delivery_id):
     """As `relay import` runs it: of a worker that was not started."""
     worker = make_worker(lease=timedelta(seconds=1))
-    renewed, renew = threading.Event(), store.renew
+    renewed, renew = threading.Event(), ledger.queue.renew
 
     def watched(claims, *rest):
         ours = renew(claims, *rest)
@@ -320,35 +322,35 @@ def test_a_delivery_in_the_foreground_keeps_its_lease(make_worker, store, shelf,
             shelf.go_on.set()
         return ours
 
-    store.renew = watched
+    ledger.queue.renew = watched
     shelf.go_on.clear()  # it goes on once its lease was renewed
     assert isinstance(work(worker), Succeeded)
     assert renewed.is_set()
 
 
-def test_a_stop_lets_a_delivery_end(worker, store, shelf, delivery_id):
+def test_a_stop_lets_a_delivery_end(worker, ledger, shelf, delivery_id):
     shelf.go_on.clear()
     worker.start()
     assert shelf.entered.wait(10)
     threading.Timer(0.2, shelf.go_on.set).start()
     worker.stop(10)
-    assert store.delivery(delivery_id).state == State.SUCCEEDED
+    assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
 
 
-def test_a_stop_gives_back_what_does_not_end_in_time(worker, store, shelf, delivery_id):
+def test_a_stop_gives_back_what_does_not_end_in_time(worker, ledger, shelf, delivery_id):
     shelf.go_on.clear()
     worker.start()
     assert shelf.entered.wait(10)
     worker.stop(0)
-    delivery = store.delivery(delivery_id)
+    delivery = ledger.history.delivery(delivery_id)
     assert delivery.state == State.PENDING
-    assert [one.outcome for one in store.attempts(delivery_id)] == ["released"]
+    assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["released"]
     shelf.go_on.set()
     for thread in list(worker._threads):  # its end is still read from the ledger
         thread.join(5)
 
 
-def test_what_was_given_back_sends_nothing_more(worker, store, shelf, delivery_id):
+def test_what_was_given_back_sends_nothing_more(worker, ledger, shelf, delivery_id):
     shelf.go_on.clear()
     worker.start()
     assert shelf.entered.wait(10)
@@ -359,31 +361,31 @@ def test_what_was_given_back_sends_nothing_more(worker, store, shelf, delivery_i
     assert shelf.created == 0, "its upload went on after another may have taken it up"
 
 
-def test_a_stop_has_the_time_from_when_it_was_asked_for(worker, store, shelf, delivery_id):
+def test_a_stop_has_the_time_from_when_it_was_asked_for(worker, ledger, shelf, delivery_id):
     shelf.go_on.clear()
     worker.start()
     assert shelf.entered.wait(10)
     worker.ask_to_stop(0)
     worker.stop(3600)  # does not return before the delivery has ended, or been given back
-    assert [one.outcome for one in store.attempts(delivery_id)] == ["released"]
+    assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["released"]
     shelf.go_on.set()
 
 
-def test_who_was_asked_to_stop_claims_nothing_more(worker, store, shelf, delivery_id):
+def test_who_was_asked_to_stop_claims_nothing_more(worker, ledger, shelf, delivery_id):
     shelf.go_on.clear()
     worker.start()
     assert shelf.entered.wait(10)
     worker.ask_to_stop(10)
-    later_on = announce(store, "b.zip")
+    later_on = announce(ledger, "b.zip")
     worker.bell.ring()
     shelf.go_on.set()
     worker.stop(10)
-    assert store.delivery(delivery_id).state == State.SUCCEEDED
-    assert store.delivery(later_on).attempts == 0
+    assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
+    assert ledger.history.delivery(later_on).attempts == 0
 
 
 def test_a_worker_that_is_certainly_dead_is_taken_over_at_once(
-    make_worker, store, delivery_id, monkeypatch
+    make_worker, ledger, delivery_id, monkeypatch
 ):
     dead = make_worker()
     assert dead.claim(Kind.IMPORT) is not None
@@ -395,12 +397,12 @@ def test_a_worker_that_is_certainly_dead_is_taken_over_at_once(
     assert living.claim(Kind.IMPORT).delivery.id == delivery_id
 
 
-def test_the_started_worker_drains_everything(worker, store, shelf):
-    ids = [announce(store, f"{number}.zip") for number in range(5)]
+def test_the_started_worker_drains_everything(worker, ledger, shelf):
+    ids = [announce(ledger, f"{number}.zip") for number in range(5)]
     worker.start()
     done = threading.Event()
     for _ in range(500):
-        if all(one.state.finished for one in map(store.delivery, ids)):
+        if all(one.state.finished for one in map(ledger.history.delivery, ids)):
             done.set()
             break
         worker.bell.wait(-1, 0.02)
@@ -411,7 +413,7 @@ def test_the_started_worker_drains_everything(worker, store, shelf):
 
 
 def test_what_killed_its_worker_three_times_is_parked_and_told(
-    worker, store, shelf, delivery_id, hand
+    worker, ledger, shelf, delivery_id, hand
 ):
     for _ in range(3):
         assert worker.claim(Kind.IMPORT)  # and the worker dies
@@ -422,8 +424,8 @@ def test_what_killed_its_worker_three_times_is_parked_and_told(
     assert isinstance(outcome, Failed)
     assert outcome.problem.code == "delivery.crashes"
     assert shelf.created == 0
-    assert store.delivery(delivery_id).state == State.FAILED
-    store.retrigger(delivery_id, hand.now)
+    assert ledger.history.delivery(delivery_id).state == State.FAILED
+    ledger.retriggers.retrigger(delivery_id, hand.now)
     assert isinstance(worker.run(worker.claim(Kind.IMPORT)), Succeeded)
 
 
@@ -439,7 +441,7 @@ def test_a_try_that_ended_starts_the_count_of_crashes_anew(worker, shelf, delive
     assert worker.claim(Kind.IMPORT, only=delivery_id).crashes == 1
 
 
-def test_what_hangs_loses_its_seat_and_its_lease(make_worker, store, shelf, delivery_id, hand):
+def test_what_hangs_loses_its_seat_and_its_lease(make_worker, ledger, shelf, delivery_id, hand):
     shelf.go_on.clear()
     worker = make_worker(stuck_after=timedelta(seconds=1), workers=1)
     worker.start()
@@ -455,7 +457,7 @@ def test_what_hangs_loses_its_seat_and_its_lease(make_worker, store, shelf, deli
         hand.now += timedelta(minutes=1)
         worker.bell.ring()
         assert shelf.entered.wait(10)
-        assert store.attempts(delivery_id)[0].outcome == "hung"
+        assert ledger.history.attempts(delivery_id)[0].outcome == "hung"
     finally:
         shelf.go_on.set()
         worker.stop(5)
@@ -472,29 +474,29 @@ def later(hand, *workers, **by):
 
 def hang(worker, seats=None):
     """Claims a delivery whose thread shows no sign until it is given up."""
-    run = worker.leases.enter(Run(worker.claim(Kind.IMPORT), seats))
+    run = worker.leases.enter(ActiveRun(worker.claim(Kind.IMPORT), seats))
     run.sign -= worker.settings.delivery.stuck_after.total_seconds() + 1
     worker._beat_once()
     assert run.lost
     assert run.over.is_set()
 
 
-def test_what_hung_runs_beside_others_when_its_turn_comes_again(worker, store, delivery_id):
+def test_what_hung_runs_beside_others_when_its_turn_comes_again(worker, ledger, delivery_id):
     hang(worker)
     seats = threading.Semaphore(worker.settings.delivery.workers)
     assert seats.acquire(timeout=1)  # another delivery has one, and keeps it
     assert seats.acquire(timeout=1)
     claim = worker.claim(Kind.IMPORT)
     assert not claim.crashes, "or nothing is claimed while it runs"
-    run = worker.leases.enter(Run(claim, seats))
+    run = worker.leases.enter(ActiveRun(claim, seats))
     thread = threading.Thread(target=worker._carry_out, args=(run,), daemon=True)
     thread.start()
     thread.join(10)
     run.lost = True
-    assert [one.outcome for one in store.attempts(delivery_id)] == ["hung", "succeeded"]
+    assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["hung", "succeeded"]
 
 
-def test_what_hung_three_times_is_parked_and_told_so(worker, store, shelf, delivery_id):
+def test_what_hung_three_times_is_parked_and_told_so(worker, ledger, shelf, delivery_id):
     for _ in range(3):
         hang(worker)
     outcome = work(worker)
@@ -503,16 +505,16 @@ def test_what_hung_three_times_is_parked_and_told_so(worker, store, shelf, deliv
     assert "hung 3 times" in outcome.problem.message.en
     assert "挂起 3 次" in outcome.problem.message.zh
     assert shelf.created == 0
-    [message] = store.messages(delivery_id)
+    [message] = ledger.history.messages(delivery_id)
     assert message.message["body"]["error"]["code"] == "delivery.hangs"
 
 
 def test_a_hang_that_cannot_be_recorded_frees_its_seat_all_the_same(
-    worker, store, delivery_id, hand, monkeypatch
+    worker, ledger, delivery_id, hand, monkeypatch
 ):
     monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "hung", locked)
+        patch.setattr(ledger.outcomes, "hung", locked)
         hang(worker)
     later(hand, worker, seconds=31)
     assert worker.claim(Kind.IMPORT).attempt == 2
@@ -523,59 +525,60 @@ def locked(*_, **__):
 
 
 def test_what_cannot_be_learned_costs_no_success(
-    make_worker, store, shelf, delivery_id, monkeypatch, caplog
+    make_worker, ledger, shelf, delivery_id, monkeypatch, caplog
 ):
     worker = make_worker(attempts=1)
     shelf.digest = "theirs"
     monkeypatch.setattr("relay.archive.checked_archive.CheckedArchive.known_digest", "ours")
-    monkeypatch.setattr(store, "learn", locked)
+    monkeypatch.setattr(ledger.digests, "remember", locked)
     assert isinstance(work(worker), Succeeded)
-    assert store.delivery(delivery_id).state == State.SUCCEEDED
+    assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
     assert "digest not learned" in caplog.text
 
 
-@pytest.mark.parametrize("step", ["newer", "pin_event", "enter"])
-def test_a_ledger_that_is_away_costs_no_try(make_worker, store, hand, step, monkeypatch):
+@pytest.mark.parametrize("step", ["history.newer", "intake.pin_event", "functions.lock"])
+def test_a_ledger_that_is_away_costs_no_try(make_worker, ledger, hand, step, monkeypatch):
+    part, _, name = step.partition(".")
     worker = make_worker(attempts=2)
     event = Event(ObjectRef("b", "a.zip", size=len(ZIP)), "v:a", "Put", NOW)
     new = NewDelivery("r", "prod", {"func_name": "{function}", "package": "default"})
     notification = NewNotification(Incoming("s", b"{}", NOW), Verdict.ACCEPTED, None, ("bare",))
-    [id_] = store.accept(notification, [Arrival(event, (new,))], NOW).deliveries
+    [id_] = ledger.intake.accept(notification, [RoutedEvent(event, (new,))], NOW).deliveries
     with monkeypatch.context() as patch:
-        patch.setattr(store, step, locked)
+        patch.setattr(getattr(ledger, part), name, locked)
         for _ in range(12):
             outcome = work(worker)
             assert (outcome.counts, outcome.unwell, outcome.reached) == (False, False, False)
             hand.now += timedelta(minutes=1)
-    assert store.gates() == []
+    assert ledger.destinations.all() == []
     assert isinstance(work(worker), Succeeded)
-    assert store.delivery(id_).state == State.SUCCEEDED
+    assert ledger.history.delivery(id_).state == State.SUCCEEDED
 
 
 def test_a_ledger_that_is_away_costs_a_message_no_try(
-    make_worker, store, delivery_id, hand, monkeypatch
+    make_worker, ledger, delivery_id, hand, monkeypatch
 ):
     worker = make_worker(attempts=1)
     work(worker)
     body = {"recovered": {"message": "m1"}}
     monkeypatch.setattr(worker._deliverer, "_told", lambda _: body)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "thread", locked)
+        patch.setattr(ledger.history, "thread", locked)
         assert not work(worker, Kind.MESSAGE).counts
     hand.now += timedelta(minutes=1)
     assert isinstance(work(worker, Kind.MESSAGE), Succeeded)
 
 
 def test_a_ledger_that_is_away_is_not_the_targets_fault(
-    worker, store, shelf, delivery_id, monkeypatch
+    worker, ledger, shelf, delivery_id, monkeypatch
 ):
-    shelf.holds = Held("urn:hello", "hello", "default", "theirs")
-    monkeypatch.setattr(store, "learned", locked)
+    shelf.holds = ExistingFunction("urn:hello", "hello", "default", "theirs")
+    monkeypatch.setattr(ledger.digests, "find", locked)
     outcome = work(worker)
     assert (outcome.counts, outcome.unwell) == (False, False)
 
 
-HELD = Held("urn:hello", "hello", "default", "other")
+HELD = ExistingFunction("urn:hello", "hello", "default", "other")
 
 
 @pytest.mark.parametrize(
@@ -585,7 +588,7 @@ HELD = Held("urn:hello", "hello", "default", "other")
         ({"error": PermanentFailure("x.400", "no", answer="400 no")}, True),
         ({"error": PermanentFailure("archive.crc", "found on the way")}, True),  # it was asked
         ({"error": Superseded("o.changed", "changed on the way")}, True),
-        ({"error": Busy("x.429", "too many")}, True),
+        ({"error": Throttled("x.429", "too many")}, True),
         ({"refuses": PermanentFailure("outbound.private", "our own guard")}, False),
         ({"refuses": PermanentFailure("x.403", "no", answer="403 no")}, True),
         ({"source_error": PermanentFailure("o.forbidden", "no", answer="403 no")}, False),
@@ -610,47 +613,47 @@ def test_a_name_that_is_taken_is_an_answer(worker, shelf, delivery_id):
     assert (outcome.reached, outcome.unwell) == (True, True)
 
 
-def test_the_last_try_knows_of_a_target_in_trouble(make_worker, store, shelf, delivery_id):
+def test_the_last_try_knows_of_a_target_in_trouble(make_worker, ledger, shelf, delivery_id):
     worker = make_worker(attempts=1)
     shelf.error = TemporaryFailure("x.500", "down")
     outcome = work(worker)
     assert isinstance(outcome, Failed)
     assert outcome.unwell
-    assert store.gates()[0].failures == 1
+    assert ledger.destinations.all()[0].failures == 1
 
 
-def test_a_target_that_answers_in_between_is_not_told_down(make_worker, store, shelf, hand):
+def test_a_target_that_answers_in_between_is_not_told_down(make_worker, ledger, shelf, hand):
     worker = make_worker(attempts=1)
     for number in range(12):
-        announce(store, f"{number}.zip", channels=())
+        announce(ledger, f"{number}.zip", channels=())
         shelf.error = TemporaryFailure("x.500", "down")
         work(worker)
-        announce(store, f"{number}-refused.zip", channels=())
+        announce(ledger, f"{number}-refused.zip", channels=())
         shelf.error = PermanentFailure("x.400", "no", answer="400 no")
         work(worker)
         hand.now += timedelta(days=7)
-    (gate,) = store.gates()
+    (gate,) = ledger.destinations.all()
     assert (gate.failures, gate.down) == (0, None)
 
 
 class RatedSettings(TargetSettings):
-    rate: Allowance = Allowance(2, timedelta(minutes=1))
+    rate: RateLimit = RateLimit(2, timedelta(minutes=1))
 
 
-def test_what_waits_for_its_function_takes_nothing_of_the_rate(store, shelf, make_worker):
+def test_what_waits_for_its_function_takes_nothing_of_the_rate(ledger, shelf, make_worker):
     shelf.settings = RatedSettings(kind="shelf", concurrency=3)
     worker = make_worker()
     for name in "abc":
-        announce(store, f"{name}.zip")
+        announce(ledger, f"{name}.zip")
     first, second = worker.claim(Kind.IMPORT), worker.claim(Kind.IMPORT)
     assert worker.claim(Kind.IMPORT) is None
-    assert store.enter(first, "hello").word == "alone"
+    assert ledger.functions.lock(first, "hello").word == "alone"
     assert worker.run(second) is None
     third = worker.claim(Kind.IMPORT)
     assert third.delivery.id not in (first.delivery.id, second.delivery.id)
 
 
-def test_a_plug_in_that_is_not_there_costs_no_try(make_worker, store, delivery_id, hand):
+def test_a_plug_in_that_is_not_there_costs_no_try(make_worker, ledger, delivery_id, hand):
     worker = make_worker()
     worker._deliverer.plugins.targets.clear()
     for _ in range(50):
@@ -658,18 +661,18 @@ def test_a_plug_in_that_is_not_there_costs_no_try(make_worker, store, delivery_i
         assert claim.attempt == 1
         worker.run(claim)
         hand.now += timedelta(minutes=1)
-    delivery = store.delivery(delivery_id)
+    delivery = ledger.history.delivery(delivery_id)
     assert (delivery.state, delivery.error.code) == (State.PENDING, "targets.unknown")
 
 
 def test_a_target_that_fails_ten_times_is_told_down_once_and_up_once(
-    store, shelf, hand, make_worker
+    ledger, shelf, hand, make_worker
 ):
     worker = make_worker(
         routes=(Route(source="s", target="prod", channels=("ops",)),),
         channels={"ops": ChannelSettings(kind="shelf")},
     )
-    ids = [announce(store, f"{number}.zip") for number in range(11)]
+    ids = [announce(ledger, f"{number}.zip") for number in range(11)]
     shelf.error = TemporaryFailure("outbound.unreachable", "down", "wait")
     for id_ in ids[:10]:
         worker.run(worker.claim(Kind.IMPORT, only=id_))
@@ -677,7 +680,7 @@ def test_a_target_that_fails_ten_times_is_told_down_once_and_up_once(
     hand.now += timedelta(seconds=30)
     shelf.error = None
     worker.run(worker.claim(Kind.IMPORT))
-    found = store.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
+    found = ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
     about = [one.message for one in found if one.message["type"].startswith("target.")]
     assert [one["type"] for one in reversed(about)] == ["target.down", "target.up"]
     assert about[1]["body"]["error"]["code"] == "outbound.unreachable"
@@ -686,37 +689,39 @@ def test_a_target_that_fails_ten_times_is_told_down_once_and_up_once(
     assert "不可用" in shown.title
 
 
-def test_an_outcome_waits_for_a_ledger_that_is_away(worker, store, shelf, delivery_id, monkeypatch):
-    finish, refused = store.finish, iter(range(2))
+def test_an_outcome_waits_for_a_ledger_that_is_away(
+    worker, ledger, shelf, delivery_id, monkeypatch
+):
+    finish, refused = ledger.outcomes.finish, iter(range(2))
 
     def away(*args, **more):
         if next(refused, None) is not None:
             raise unavailable("unavailable", "connection refused", "connection refused")
         return finish(*args, **more)
 
-    monkeypatch.setattr(store, "finish", away)
+    monkeypatch.setattr(ledger.outcomes, "finish", away)
     monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
     assert isinstance(work(worker), Succeeded)
-    assert store.delivery(delivery_id).state == State.SUCCEEDED
+    assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
     assert shelf.created == 1
 
 
 def test_what_was_taken_over_meanwhile_is_not_waited_for(
-    worker, store, delivery_id, hand, monkeypatch
+    worker, ledger, delivery_id, hand, monkeypatch
 ):
-    claim, finish, another = worker.claim(Kind.IMPORT), store.finish, []
+    claim, finish, another = worker.claim(Kind.IMPORT), ledger.outcomes.finish, []
 
     def away(*args, **more):
         if another:
             return finish(*args, **more)
         hand.now += timedelta(minutes=1)
-        another.append(store.claim("another", timedelta(seconds=30), {}, hand.now))
+        another.append(ledger.queue.claim("another", timedelta(seconds=30), {}, hand.now))
         raise unavailable("unavailable", "connection refused", "connection refused")
 
-    monkeypatch.setattr(store, "finish", away)
+    monkeypatch.setattr(ledger.outcomes, "finish", away)
     assert worker.run(claim) is None
     assert another[0].delivery.id == delivery_id
-    assert store.delivery(delivery_id).state == State.RUNNING
+    assert ledger.history.delivery(delivery_id).state == State.RUNNING
 
 
 def test_who_found_nothing_looks_first_and_minds_the_clock(worker, delivery_id, hand):

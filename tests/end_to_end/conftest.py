@@ -16,9 +16,9 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.config import load as settings
-from relay.ledger import DeliveryQuery, Store
+from relay.ledger import DeliveryQuery, Ledger
 from relay.model import Kind, State, utc_now
 from relay.testing.sandbox.exports import make_export
 from relay.testing.sandbox.functiongraph import SandboxServer
@@ -96,8 +96,8 @@ class World:
         self.queue = self.sqs.create_queue(QueueName="uploads")["QueueUrl"]
         self.path = folder / "relay.toml"
         self.configure(lease=lease, on_conflict=on_conflict)
-        self.ledger = Store.open(f"sqlite:///{folder}/relay.db")
-        self.ledger.migrate()
+        self.ledger = Ledger.open(f"sqlite:///{folder}/relay.db")
+        self.ledger.administration.migrate()
         stack.callback(self.ledger.close)
 
     def configure(self, *, lease="30s", on_conflict="skip"):
@@ -150,7 +150,7 @@ class World:
     def house(self):
         """A relay in this process, its worker not started."""
         chosen = settings.load(self.path, {}, loader.settings_class)
-        house = House.open(chosen)
+        house = Relay.open(chosen)
         house.puller.wait = 0.5
         self.stack.callback(house.close)
         return house
@@ -175,7 +175,7 @@ class World:
         return process
 
     def deliveries(self, kind=None):
-        return list(self.ledger.deliveries(DeliveryQuery(kind=kind, limit=200)).items)
+        return list(self.ledger.history.deliveries(DeliveryQuery(kind=kind, limit=200)).items)
 
     def imports(self):
         return self.deliveries(Kind.IMPORT)

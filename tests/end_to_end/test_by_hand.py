@@ -193,7 +193,7 @@ def test_a_scan_in_runs_says_that_there_is_more(world, relay):
 
 
 def test_a_second_scan_at_the_same_time_is_told_of_the_first(world, relay):
-    world.ledger.begin_scan(NewScan("exports", "another process"), utc_now())
+    world.ledger.scans.begin(NewScan("exports", "another process"), utc_now())
     relay("scan", "exports", code=1, says="A scan of exports is under way")
 
 

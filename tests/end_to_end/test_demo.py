@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from relay.cli.demo.command import Teller, command
+from relay.cli.demo.command import DemoOutput, command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,10 +109,10 @@ def test_a_fault_that_is_none_is_a_usage_error_before_anything_is_started():
 def test_it_has_no_colour_where_none_is_wanted(monkeypatch, capsys):
     with click.Context(command) as context:
         context.color = True
-        Teller(False).say("ok", "done")
+        DemoOutput(False).say("ok", "done")
         assert "\x1b[32m" in capsys.readouterr().out
         monkeypatch.setenv("NO_COLOR", "1")
-        Teller(False).say("ok", "done")
+        DemoOutput(False).say("ok", "done")
     assert "\x1b" not in capsys.readouterr().out
 
 

@@ -65,7 +65,7 @@ def test_a_chat_that_was_busy_holds_no_import_up_and_is_then_told_in_few_message
 @pytest.mark.parametrize("point", ["gathered", "posting"])
 def test_a_kill_around_a_digest_loses_nothing(make_world, tools, point):
     world = make_world(lease="3s")
-    world.ledger.pause(Kind.MESSAGE, "chat", utc_now())
+    world.ledger.destinations.pause(Kind.MESSAGE, "chat", utc_now())
     announce(world, MANY)
     first = world.process("work")
     tools.until(lambda: len(world.told("import.succeeded")) == MANY, 60, world.log)
@@ -76,7 +76,7 @@ def test_a_kill_around_a_digest_loses_nothing(make_world, tools, point):
         digests = [one for one in chat(world) if one.message["type"] == "digest"]
         return digests if point == "gathered" else [one for one in digests if slack(world)]
 
-    world.ledger.resume(Kind.MESSAGE, "chat")
+    world.ledger.destinations.resume(Kind.MESSAGE, "chat")
     [digest] = tools.until(there, 60, world.log)
     first.kill()
     first.wait()

@@ -32,9 +32,9 @@ def working(world, tools, count):
     def working():
         process = world.process("work")
         world.sqs.send_message(QueueUrl=world.queue, MessageBody='{"Event": "s3:TestEvent"}')
-        seen = len(world.ledger.notifications().items)
+        seen = len(world.ledger.history.notifications().items)
         tools.until(
-            lambda: len(world.ledger.notifications().items) > seen and not count(HIDDEN),
+            lambda: len(world.ledger.history.notifications().items) > seen and not count(HIDDEN),
             20,
             world.log,
         )

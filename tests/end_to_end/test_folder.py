@@ -3,7 +3,7 @@
 import pytest
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.config import load as settings
 from relay.errors import TemporaryFailure
 from relay.model import State
@@ -36,7 +36,7 @@ def relay(world, inbox):
         text = world.path.read_text() + FOLDER.format(inbox=inbox, every=every)
         (world.folder / "folder.toml").write_text(text)
         chosen = settings.load(world.folder / "folder.toml", {}, loader.settings_class)
-        house = House.open(chosen)
+        house = Relay.open(chosen)
         house.puller.wait = 0.2
         world.stack.callback(house.close)
         return house
@@ -52,7 +52,7 @@ def start(world, house):
 def test_a_file_that_is_put_there_is_imported(world, inbox, relay, tools):
     house = relay()
     start(world, house)
-    tools.until(lambda: house.store.scanned("inbox"))
+    tools.until(lambda: house.ledger.scans.marked("inbox"))
     whole = world.folder / "hello.zip"
     whole.write_bytes(make_export("hello"))
     whole.rename(inbox / "hello.zip")
@@ -64,7 +64,7 @@ def test_a_file_that_is_put_there_is_imported(world, inbox, relay, tools):
 def test_a_file_counts_only_when_it_is_whole(world, inbox, relay, tools):
     house = relay()
     start(world, house)
-    tools.until(lambda: house.store.scanned("inbox"))
+    tools.until(lambda: house.ledger.scans.marked("inbox"))
     body = make_export("hello", code_size=50_000)
     with (inbox / "hello.zip").open("wb") as file:
         for start_ in range(0, len(body), 5_000):
@@ -123,7 +123,7 @@ def test_what_the_first_scan_marked_can_be_submitted(world, inbox, relay):
     start(world, house)
     [made] = house.desk.submit("inbox", "inbox", "old.zip")
     world.settled()
-    assert house.store.delivery(made.id).state == State.SUCCEEDED
+    assert house.ledger.history.delivery(made.id).state == State.SUCCEEDED
 
 
 def test_a_restart_imports_what_came_meanwhile(world, inbox, relay):

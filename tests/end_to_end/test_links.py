@@ -24,12 +24,14 @@ def test_the_link_of_a_failed_import_tries_it_again_once(world, tools):
     looked = requests.get(link, timeout=10)
     assert looked.status_code == 200
     assert looked.headers["cache-control"] == "no-store"
-    assert world.ledger.delivery(failed.id).attempts == 1
+    assert world.ledger.history.delivery(failed.id).attempts == 1
 
     assert requests.post(link, timeout=10).status_code == 200
-    tools.until(lambda: world.ledger.delivery(failed.id).attempts == 2, 20, world.log)
+    tools.until(lambda: world.ledger.history.delivery(failed.id).attempts == 2, 20, world.log)
     again = tools.until(
-        lambda: (one := world.ledger.delivery(failed.id)).state.finished and one, 20, world.log
+        lambda: (one := world.ledger.history.delivery(failed.id)).state.finished and one,
+        20,
+        world.log,
     )
     assert again.by == "link in ops from 127.0.0.1"
     assert requests.post(link, timeout=10).status_code == 409

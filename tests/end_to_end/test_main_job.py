@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import requests
 
-from relay.model import Incoming, Kind, Road, State, utc_now
+from relay.model import Incoming, Kind, Origin, State, utc_now
 from relay.testing.sandbox.exports import make_export
 
 
@@ -68,11 +68,11 @@ def test_what_is_no_export_is_refused_in_words_and_nothing_is_called(world, body
     assert told.json["type"] == "import.failed"
     assert told.json["data"]["error"]["code"] == code
     assert told.json["data"]["error"]["message"] == delivery.error.message.en
-    assert house.store.delivery(delivery.id).attempts == 1
+    assert house.ledger.history.delivery(delivery.id).attempts == 1
 
 
 def ten(house):
-    found = house.store.notifications(limit=50, cursor=None).items
+    found = house.ledger.history.notifications(limit=50, cursor=None).items
     return found if len(found) == 10 else None
 
 
@@ -173,9 +173,9 @@ def test_a_failed_delivery_is_retriggered_after_the_fix(world):
     world.sandbox.faults.clear()
     house.desk.retrigger(delivery.id)
     world.settled()
-    again = house.store.delivery(delivery.id)
+    again = house.ledger.history.delivery(delivery.id)
     assert again.state == State.SUCCEEDED
-    triggers = [attempt.trigger for attempt in house.store.attempts(delivery.id)]
+    triggers = [attempt.trigger for attempt in house.ledger.history.attempts(delivery.id)]
     assert triggers == ["automatic", "manual"]
     assert len(world.told("import.failed")) == 1
     assert len(world.told("import.succeeded")) == 1
@@ -186,8 +186,10 @@ def test_a_submission_imports_what_nobody_announced(world):
     world.upload()
     [submitted] = house.desk.submit("exports", "exports", "prod/hello.zip")
     world.settled()
-    assert house.store.delivery(submitted.id).state == State.SUCCEEDED
-    assert house.store.notifications(limit=1, cursor=None).items[0].road == Road.SUBMISSION
+    assert house.ledger.history.delivery(submitted.id).state == State.SUCCEEDED
+    assert (
+        house.ledger.history.notifications(limit=1, cursor=None).items[0].road == Origin.SUBMISSION
+    )
 
 
 def test_a_submission_of_what_was_announced_tries_that_delivery_again(world):
@@ -213,7 +215,7 @@ def test_a_plan_says_what_would_happen_and_changes_nothing(world):
     assert world.sandbox.functions == {}
     assert {call.operation for call in world.sandbox.calls[before:]} <= {"config", "list"}
     assert world.deliveries() == []
-    assert house.store.notifications(limit=5, cursor=None).items == ()
+    assert house.ledger.history.notifications(limit=5, cursor=None).items == ()
 
 
 def test_a_no_route_upload_is_visible_and_routed_after_the_fix(world):
@@ -235,7 +237,7 @@ def test_five_hundreds_are_retried_until_they_stop(world):
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.SUCCEEDED
-    outcomes = [attempt.outcome for attempt in house.store.attempts(delivery.id)]
+    outcomes = [attempt.outcome for attempt in house.ledger.history.attempts(delivery.id)]
     assert outcomes == ["retry", "retry", "succeeded"]
     assert world.told("import.failed") == []
 

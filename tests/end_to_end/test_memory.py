@@ -37,8 +37,8 @@ def test_three_hundred_megabytes_pass_in_constant_memory_without_a_temporary_fil
     world.settled(within=30)
     idle, before = peak(process), written(process)
     [submitted] = house.desk.submit("exports", "exports", "prod/warm.zip")
-    tools.until(lambda: house.store.delivery(submitted.id).state.finished, 120, world.log)
-    delivery = house.store.delivery(submitted.id)
+    tools.until(lambda: house.ledger.history.delivery(submitted.id).state.finished, 120, world.log)
+    delivery = house.ledger.history.delivery(submitted.id)
     assert delivery.state == State.SUCCEEDED, delivery.error
     assert delivery.result["size"] > 290 * MIB
     assert world.sandbox.functions["hello"].code_size == delivery.result["code_size"]

@@ -92,7 +92,7 @@ def test_each_version_is_its_own_event_and_the_old_one_is_superseded(
     world.settled(imports=2)
     newest = world.s3.head_object(Bucket="exports", Key="prod/hello.zip")["VersionId"]
     ended = {
-        house.store.event(one.event_id).object.version == newest: (one.state, one.reason)
+        house.ledger.history.event(one.event_id).object.version == newest: (one.state, one.reason)
         for one in world.imports()
     }
     assert ended == {True: (State.SUCCEEDED, None), False: (State.SKIPPED, "superseded")}
@@ -132,7 +132,9 @@ def test_a_version_that_nobody_announced_is_found_and_supersedes_the_announced_o
     states = {one.id: (one.state, one.reason) for one in world.imports()}
     assert states[announced.id] == (State.SKIPPED, "superseded")
     assert states[found.id] == (State.SUCCEEDED, None)
-    assert house.store.event(found.event_id).object.version, "learned when it was looked at"
+    assert house.ledger.history.event(found.event_id).object.version, (
+        "learned when it was looked at"
+    )
     assert house.desk.scan("exports")["found"] == 0
 
 
@@ -159,7 +161,7 @@ def test_a_multipart_upload_is_one_import(world, house):
     [delivery] = [one for one in settled if one.state == State.SUCCEEDED]
     assert {one.state for one in settled} <= {State.SUCCEEDED, State.SKIPPED}
     assert world.effective() == 1
-    assert "-2" in house.store.event(delivery.event_id).object.etag
+    assert "-2" in house.ledger.history.event(delivery.event_id).object.etag
     assert house.desk.scan("exports")["found"] == 0
 
 

@@ -37,11 +37,11 @@ def fill(world, tools):
     return fill
 
 
-def every(store):
+def every(ledger):
     """The keys of all imports, one for each delivery."""
     keys, cursor = [], None
     while True:
-        page = store.deliveries(DeliveryQuery(kind=Kind.IMPORT, limit=200, cursor=cursor))
+        page = ledger.history.deliveries(DeliveryQuery(kind=Kind.IMPORT, limit=200, cursor=cursor))
         keys += [one.key for one in page.items]
         cursor = page.next_cursor
         if cursor is None:
@@ -78,17 +78,17 @@ def test_of_2000_objects_all_are_found_and_none_twice(world, tools, fill):
     house.puller.wait = 0
     while house.puller.pull_once("exports", queue):
         pass
-    assert every(house.store) == sorted(told)
+    assert every(house.ledger) == sorted(told)
 
     listed = calls(house)
     assert house.desk.scan("exports")["found"] == len(untold) == COUNT // UNTOLD
     assert len(listed) == COUNT // 1000
-    assert every(house.store) == sorted(records)
+    assert every(house.ledger) == sorted(records)
 
     for key in untold[::3]:  # the news of some was only late
         hook(key)
     assert house.desk.scan("exports")["found"] == 0
-    assert every(house.store) == sorted(records), "a delivery for each object"
+    assert every(house.ledger) == sorted(records), "a delivery for each object"
 
 
 def test_a_scan_that_was_killed_goes_on_where_it_was(world, tools, fill):
@@ -96,17 +96,17 @@ def test_a_scan_that_was_killed_goes_on_where_it_was(world, tools, fill):
     process = world.process("scan", "exports", "--everything")
 
     def place():
-        scan = world.ledger.scan("exports")
+        scan = world.ledger.scans.last("exports")
         return scan and scan.place
 
     tools.until(place, 30, world.log)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=10)
-    assert not world.ledger.scanned("exports"), "it was killed too late to show anything"
-    left = world.ledger.scan("exports")
+    assert not world.ledger.scans.marked("exports"), "it was killed too late to show anything"
+    left = world.ledger.scans.last("exports")
     house = world.house()
     again = house.desk.scan("exports")
     assert (again["resumed"], again["finished"], again["first"]) == (True, True, False)
     assert again["listed"] == 2500 - left.listed
-    keys = every(house.store)
+    keys = every(house.ledger)
     assert len(keys) == len(set(keys)) == 2500

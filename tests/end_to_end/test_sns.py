@@ -80,7 +80,7 @@ def house(world, amazon):
 @pytest.fixture
 def hook(world, house):
     """The address of the hook of a real server."""
-    app = create_app(house.settings, house.store, house.desk)
+    app = create_app(house.settings, house.ledger, house.desk)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -107,7 +107,7 @@ def test_an_upload_that_sns_announces_is_imported(world, house, subscription, am
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.SUCCEEDED
-    kept = world.ledger.notifications(limit=50, cursor=None).items
+    kept = world.ledger.history.notifications(limit=50, cursor=None).items
     assert all(one.envelopes == ("sns",) for one in kept)
     # S3 tries a new rule with an event of its own.
     assert {one.verdict for one in kept} == {Verdict.IGNORED, Verdict.ACCEPTED}
@@ -169,7 +169,7 @@ def test_a_topic_that_does_not_exist_is_not_confirmed(world, topic, subscription
 
 
 def verdicts(world):
-    return {one.verdict for one in world.ledger.notifications(limit=50, cursor=None).items}
+    return {one.verdict for one in world.ledger.history.notifications(limit=50, cursor=None).items}
 
 
 def confirmation(subscription, amazon):

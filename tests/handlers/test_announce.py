@@ -15,7 +15,7 @@ import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.config.load import load
 from relay.ledger import DeliveryQuery
 from relay.model import State
@@ -56,18 +56,18 @@ class _Quiet(WSGIRequestHandler):
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path) -> Iterator[Relay]:
     file = tmp_path / "relay.toml"
     file.write_text(CONFIGURATION.format(folder=tmp_path, secret=SECRET))
-    made = House.open(load(file, {}, loader.settings_class))
+    made = Relay.open(load(file, {}, loader.settings_class))
     yield made
     made.close()
 
 
 @pytest.fixture
-def url(house: House) -> Iterator[str]:
+def url(house: Relay) -> Iterator[str]:
     """The address of the hook, served on loopback."""
-    app = create_app(house.settings, house.store, house.desk, meters=house.meters)
+    app = create_app(house.settings, house.ledger, house.desk, meters=house.meters)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -98,19 +98,19 @@ def announce(tmp_path: Path, name: str, url: str, secret: str) -> subprocess.Com
 
 
 @pytest.mark.parametrize("name", ["announce.py", "announce.sh"])
-def test_a_script_announces_an_object(name: str, tmp_path: Path, url: str, house: House) -> None:
+def test_a_script_announces_an_object(name: str, tmp_path: Path, url: str, house: Relay) -> None:
     done = announce(tmp_path, name, url, SECRET)
     assert done.returncode == 0, done.stdout + done.stderr
-    (delivery,) = house.store.deliveries(DeliveryQuery()).items
+    (delivery,) = house.ledger.history.deliveries(DeliveryQuery()).items
     assert (delivery.bucket, delivery.key) == ("exports", "prod/hello.zip")
     assert (delivery.destination, delivery.state) == ("prod", State.PENDING)
 
 
 @pytest.mark.parametrize("name", ["announce.py", "announce.sh"])
 def test_with_a_wrong_secret_it_fails_and_leaves_nothing(
-    name: str, tmp_path: Path, url: str, house: House
+    name: str, tmp_path: Path, url: str, house: Relay
 ) -> None:
     done = announce(tmp_path, name, url, "another-secret-that-is-long-too")
     assert done.returncode != 0
     assert "401" in done.stdout + done.stderr
-    assert house.store.notifications().items == ()
+    assert house.ledger.history.notifications().items == ()

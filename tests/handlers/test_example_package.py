@@ -45,8 +45,8 @@ house = app.extensions["relay"]
 shown = {"Authorization": "Bearer a-token-of-the-attic"}
 answers = [app.test_client().post("/hooks/attic", json=json.loads(sys.argv[1]), headers=one)
            for one in (shown, {})]
-page = house.store.deliveries(DeliveryQuery())
-event = house.store.event(page.items[0].event_id)
+page = house.ledger.history.deliveries(DeliveryQuery())
+event = house.ledger.event(page.items[0].event_id)
 stream = house.plugins.sources["attic"].open(event.object)
 told = {
     "statuses": [one.status_code for one in answers],

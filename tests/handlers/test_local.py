@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from relay.errors import Gone, PermanentFailure, Superseded, TemporaryFailure, Unreadable
 from relay.handlers.local.handler import Handler
-from relay.model import Event, Incoming, Json, ObjectRef, Road, utc_now
+from relay.model import Event, Incoming, Json, ObjectRef, Origin, utc_now
 from relay.sources.contract import Queue, QueueMessage
 from relay.sources.envelopes import ENVELOPES
 from relay.testing.handler_suite import HandlerSuite, Put, read
@@ -103,7 +103,7 @@ def told(handler: Handler, watch: Queue) -> Callable[..., list[Event]]:
 
 
 def wrapped(message: QueueMessage) -> Incoming:
-    return Incoming("inbox", message.body, utc_now(), Road.QUEUE)
+    return Incoming("inbox", message.body, utc_now(), Origin.QUEUE)
 
 
 def events_of(handler: Handler, messages: list[QueueMessage]) -> list[Event]:

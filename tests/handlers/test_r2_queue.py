@@ -20,9 +20,9 @@ from relay.config.load import Route, Settings, TargetSettings
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.handlers.r2.handler import Handler
 from relay.intake.intake import Intake
-from relay.intake.queue_poller import Puller
-from relay.ledger import DeliveryQuery, Store
-from relay.ledger.errors import StoreUnavailable
+from relay.intake.queue_poller import QueuePoller
+from relay.ledger import DeliveryQuery, Ledger
+from relay.ledger.errors import LedgerUnavailable
 from relay.model import Incoming, Json, utc_now
 from relay.sources.contract import Queue, QueueMessage
 from relay.sources.s3.sqs import SqsQueue
@@ -147,22 +147,22 @@ def queue(handler: Handler) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
+def store(tmp_path: Path) -> Iterator[Ledger]:
+    store = Ledger.open(f"sqlite:///{tmp_path}/relay.db")
+    store.administration.migrate()
     yield store
     store.close()
 
 
 @pytest.fixture
-def puller(handler: Handler, store: Store) -> Puller:
+def puller(handler: Handler, store: Ledger) -> QueuePoller:
     settings = Settings(
         sources={"exports": handler.settings},
         targets={"prod": TargetSettings(kind="shelf")},
         routes=(Route(source="exports", target="prod"),),
     )
     intake = Intake(settings, store, {"exports": handler}, clock=utc_now)
-    puller = Puller(intake, clock=utc_now)
+    puller = QueuePoller(intake, clock=utc_now)
     puller.wait = 0.1
     return puller
 
@@ -171,8 +171,8 @@ def told(key: str) -> Json:
     return record_of("r2", "object.key", key)
 
 
-def delivered(store: Store) -> list[str]:
-    return sorted(one.key for one in store.deliveries(DeliveryQuery(limit=200)).items)
+def delivered(store: Ledger) -> list[str]:
+    return sorted(one.key for one in store.history.deliveries(DeliveryQuery(limit=200)).items)
 
 
 @pytest.mark.parametrize("how", ["json", "text", "object"])
@@ -188,7 +188,7 @@ def test_a_message_is_read_in_whatever_form_the_api_shows_it(
 
 
 def test_messages_are_acknowledged_after_they_were_stored(
-    server: CloudflareServer, queue: Queue, puller: Puller, store: Store
+    server: CloudflareServer, queue: Queue, puller: QueuePoller, store: Ledger
 ) -> None:
     server.send(told("a.zip"))
     server.send(told("b.zip"), "text")
@@ -198,16 +198,16 @@ def test_messages_are_acknowledged_after_they_were_stored(
 
 
 def test_what_could_not_be_stored_is_not_acknowledged(
-    server: CloudflareServer, queue: Queue, puller: Puller, store: Store
+    server: CloudflareServer, queue: Queue, puller: QueuePoller, store: Ledger
 ) -> None:
     server.send(told("a.zip"))
     accept = puller.intake.pull
 
     def full(_: Incoming) -> Any:
-        raise StoreUnavailable("store.unavailable", "The disk is full")
+        raise LedgerUnavailable("store.unavailable", "The disk is full")
 
     puller.intake.pull = full  # type: ignore[method-assign]
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(LedgerUnavailable):
         puller.pull_once("exports", queue)
     assert len(server.messages) == 1
     assert [one.path for one in server.asked] == [f"{QUEUE}/messages/pull"]
@@ -218,7 +218,7 @@ def test_what_could_not_be_stored_is_not_acknowledged(
 
 
 def test_a_message_that_comes_twice_is_delivered_once(
-    server: CloudflareServer, queue: Queue, puller: Puller, store: Store
+    server: CloudflareServer, queue: Queue, puller: QueuePoller, store: Ledger
 ) -> None:
     server.send(told("a.zip"))
     server.send(told("a.zip"))
@@ -227,17 +227,17 @@ def test_a_message_that_comes_twice_is_delivered_once(
 
 
 def test_what_cannot_be_understood_is_kept_and_acknowledged(
-    server: CloudflareServer, queue: Queue, puller: Puller, store: Store
+    server: CloudflareServer, queue: Queue, puller: QueuePoller, store: Ledger
 ) -> None:
     server.messages += [Waiting("AAEC"), Waiting("no JSON"), Waiting(None), Waiting(7)]
     assert puller.pull_once("exports", queue) == 4
-    (*found,) = store.notifications(limit=10, cursor=None).items
+    (*found,) = store.history.notifications(limit=10, cursor=None).items
     assert [one.verdict for one in found] == ["unreadable"] * 4
     assert server.messages == []
 
 
 def test_many_are_pulled_and_acknowledged_in_batches(
-    server: CloudflareServer, queue: Queue, puller: Puller, store: Store
+    server: CloudflareServer, queue: Queue, puller: QueuePoller, store: Ledger
 ) -> None:
     for number in range(120):
         server.send(told(f"{number:03d}.zip"))

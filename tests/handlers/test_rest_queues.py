@@ -19,11 +19,11 @@ from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.handlers.azure.handler import Handler as Azure
 from relay.handlers.gcs.handler import Handler as Gcs
 from relay.intake.intake import Intake
-from relay.intake.queue_poller import Puller
-from relay.ledger import DeliveryQuery, Store
-from relay.ledger.errors import StoreUnavailable
+from relay.intake.queue_poller import QueuePoller
+from relay.ledger import DeliveryQuery, Ledger
+from relay.ledger.errors import LedgerUnavailable
 from relay.model import Event, Incoming, ObjectRef, utc_now
-from relay.model import Road as Way
+from relay.model import Origin as Way
 from relay.sources.contract import Queue, QueueMessage, StorageHandler
 from relay.sources.envelopes import ENVELOPES
 from relay.sources.rest import LARGEST
@@ -99,28 +99,28 @@ def azure_road() -> Iterator[Road]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
+def store(tmp_path: Path) -> Iterator[Ledger]:
+    store = Ledger.open(f"sqlite:///{tmp_path}/relay.db")
+    store.administration.migrate()
     yield store
     store.close()
 
 
 @pytest.fixture
-def puller(road: Road, store: Store) -> Puller:
+def puller(road: Road, store: Ledger) -> QueuePoller:
     settings = Settings(
         sources={"exports": road.handler.settings},
         targets={"prod": TargetSettings(kind="shelf")},
         routes=(Route(source="exports", target="prod"),),
     )
     intake = Intake(settings, store, {"exports": road.handler}, clock=utc_now)
-    puller = Puller(intake, clock=utc_now)
+    puller = QueuePoller(intake, clock=utc_now)
     puller.wait = 0.2
     return puller
 
 
-def delivered(store: Store) -> set[str]:
-    return {one.key for one in store.deliveries(DeliveryQuery()).items}
+def delivered(store: Ledger) -> set[str]:
+    return {one.key for one in store.history.deliveries(DeliveryQuery()).items}
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -156,7 +156,7 @@ def test_every_odd_key_comes_from_upload_to_bytes(road: Road) -> None:
 
 
 def test_messages_are_deleted_after_they_were_stored(
-    road: Road, puller: Puller, store: Store
+    road: Road, puller: QueuePoller, store: Ledger
 ) -> None:
     road.upload("a.zip", b"x")
     with closing(road.queue()) as queue:
@@ -166,16 +166,16 @@ def test_messages_are_deleted_after_they_were_stored(
 
 
 def test_what_could_not_be_stored_is_not_deleted(
-    road: Road, puller: Puller, store: Store, monkeypatch: pytest.MonkeyPatch
+    road: Road, puller: QueuePoller, store: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Incoming) -> None:
-        raise StoreUnavailable("store.unavailable", "The disk is full")
+        raise LedgerUnavailable("store.unavailable", "The disk is full")
 
     road.upload("a.zip", b"x")
     with closing(road.queue()) as queue:
         with monkeypatch.context() as patched:
             patched.setattr(puller.intake, "pull", full)
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(LedgerUnavailable):
                 puller.pull_once("exports", queue)
         assert road.held() == 1
         comes_again_at_once(road)
@@ -194,7 +194,7 @@ def comes_again_at_once(road: Road) -> None:
 
 
 def test_the_same_upload_told_twice_is_delivered_once(
-    road: Road, puller: Puller, store: Store
+    road: Road, puller: QueuePoller, store: Ledger
 ) -> None:
     road.upload("a.zip", b"x")
     with closing(road.queue()) as queue:
@@ -206,11 +206,11 @@ def test_the_same_upload_told_twice_is_delivered_once(
         puller.pull_once("exports", queue)
         for message in messages:
             puller.intake.pull(Incoming("exports", message.body, utc_now(), Way.QUEUE))
-    assert len(store.deliveries(DeliveryQuery()).items) == 1
+    assert len(store.history.deliveries(DeliveryQuery()).items) == 1
 
 
 def test_a_puller_drains_the_queue_and_stops_when_asked(
-    road: Road, puller: Puller, store: Store
+    road: Road, puller: QueuePoller, store: Ledger
 ) -> None:
     puller.start()
     try:
@@ -223,7 +223,7 @@ def test_a_puller_drains_the_queue_and_stops_when_asked(
         puller.stop()
     assert time.monotonic() - began < 2
     assert not any(thread.is_alive() for thread in puller._threads)
-    page, keys = store.deliveries(DeliveryQuery(limit=200)), set()
+    page, keys = store.history.deliveries(DeliveryQuery(limit=200)), set()
     keys |= {one.key for one in page.items}
     assert keys == {f"{number}.zip" for number in range(120)}
 

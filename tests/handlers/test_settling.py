@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relay.handlers.local.folder import File, key_of, path_of
-from relay.handlers.local.settling import Candidates
+from relay.handlers.local.settling import SettlingFiles
 
 
 def file(size: int = 1) -> File:
@@ -11,7 +11,7 @@ def file(size: int = 1) -> File:
 
 
 def test_it_is_whole_when_it_stayed_the_same_for_as_long_as_was_said() -> None:
-    candidates = Candidates(settle=10)
+    candidates = SettlingFiles(settle=10)
     candidates.touch("a", 2, now=0)
     assert candidates.whole(lambda _: file(), now=0) == []
     assert candidates.due() == 2
@@ -22,7 +22,7 @@ def test_it_is_whole_when_it_stayed_the_same_for_as_long_as_was_said() -> None:
 
 
 def test_a_change_after_it_was_closed_makes_it_settle() -> None:
-    candidates = Candidates(settle=10)
+    candidates = SettlingFiles(settle=10)
     candidates.touch("a", 2, now=0)
     candidates.whole(lambda _: file(1), now=0)
     assert candidates.whole(lambda _: file(2), now=2) == []
@@ -31,7 +31,7 @@ def test_a_change_after_it_was_closed_makes_it_settle() -> None:
 
 
 def test_closing_it_again_ends_the_settling() -> None:
-    candidates = Candidates(settle=10)
+    candidates = SettlingFiles(settle=10)
     candidates.touch("a", 10, now=0)
     candidates.whole(lambda _: file(1), now=0)
     candidates.touch("a", 2, now=5)
@@ -40,7 +40,7 @@ def test_closing_it_again_ends_the_settling() -> None:
 
 
 def test_a_suspicion_does_not_shorten_or_renew_what_is_known() -> None:
-    candidates = Candidates(settle=10)
+    candidates = SettlingFiles(settle=10)
     candidates.touch("a", 2, now=0)
     candidates.whole(lambda _: file(), now=0)
     candidates.suspect("a", now=1)
@@ -51,7 +51,7 @@ def test_a_suspicion_does_not_shorten_or_renew_what_is_known() -> None:
 
 
 def test_what_is_gone_is_forgotten() -> None:
-    candidates = Candidates(settle=10)
+    candidates = SettlingFiles(settle=10)
     candidates.touch("a", 2, now=0)
     assert candidates.whole(lambda _: None, now=0) == []
     assert candidates.due() is None

@@ -11,7 +11,7 @@ import pytest
 
 from relay.errors import PermanentFailure, TemporaryFailure
 from relay.handlers.s3 import Handler
-from relay.model import Event, Incoming, Road, utc_now
+from relay.model import Event, Incoming, Origin, utc_now
 from relay.sources.contract import QueueMessage
 from relay.sources.envelopes import ENVELOPES
 from relay.sources.s3.client import AwsSettings, region_of
@@ -44,7 +44,7 @@ def announced(s3: Any, sqs: Any, bucket: str, queue_url: str) -> str:
 
 
 def wrapped(message: QueueMessage) -> Incoming:
-    return Incoming("exports", message.body, utc_now(), Road.QUEUE)
+    return Incoming("exports", message.body, utc_now(), Origin.QUEUE)
 
 
 def events_of(handler: Handler, messages: list[QueueMessage]) -> list[Event]:

@@ -10,7 +10,7 @@ from relay.errors import TooLarge, Unreadable, Unverified
 from relay.handlers.s3 import Handler
 from relay.intake.intake import Intake
 from relay.ledger import DeliveryQuery, NotFound
-from relay.model import Event, Incoming, ObjectRef, Road, State, Verdict
+from relay.model import Event, Incoming, ObjectRef, Origin, State, Verdict
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 GOOD = {"authorization": "Bearer let-me-in"}
@@ -27,7 +27,7 @@ def notification(*records, **headers):
 
 
 @pytest.fixture
-def make_intake(store):
+def make_intake(ledger):
     made = []
 
     def make(**options):
@@ -44,7 +44,7 @@ def make_intake(store):
         rung = []
         intake = Intake(
             settings,
-            store,
+            ledger,
             {"exports": handler},
             clock=lambda: NOW,
             wake=lambda: rung.append(1),
@@ -62,14 +62,14 @@ def intake(make_intake):
     return make_intake()
 
 
-def kept(store):
-    return store.notifications(limit=50, cursor=None).items
+def kept(ledger):
+    return ledger.history.notifications(limit=50, cursor=None).items
 
 
-def test_a_notification_becomes_a_delivery_and_wakes_the_worker(intake, store):
+def test_a_notification_becomes_a_delivery_and_wakes_the_worker(intake, ledger):
     receipt = intake.accept(notification())
     assert receipt.events == 1
-    [delivery] = store.deliveries(DeliveryQuery()).items
+    [delivery] = ledger.history.deliveries(DeliveryQuery()).items
     assert (delivery.id,) == receipt.deliveries
     assert delivery.state == State.PENDING
     assert intake.rung == [1]
@@ -85,18 +85,18 @@ def test_refused_senders_are_logged_seldom_and_with_the_reason(intake, caplog):
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}])
-def test_an_unknown_sender_leaves_no_trace(intake, store, headers):
+def test_an_unknown_sender_leaves_no_trace(intake, ledger, headers):
     incoming = Incoming("exports", b'{"Records": []}', NOW, headers=headers)
     with pytest.raises(Unverified):
         intake.accept(incoming)
-    assert kept(store) == ()
+    assert kept(ledger) == ()
 
 
-def test_a_source_without_credentials_takes_nothing_and_says_what_is_missing(make_intake, store):
+def test_a_source_without_credentials_takes_nothing_and_says_what_is_missing(make_intake, ledger):
     with pytest.raises(Unverified) as caught:
         make_intake(token=None).accept(notification())
     assert "token" in caught.value.hint.en
-    assert kept(store) == ()
+    assert kept(ledger) == ()
 
 
 def test_too_much_is_refused_before_it_is_verified(intake):
@@ -110,9 +110,9 @@ def test_an_unknown_source_is_not_found(intake):
 
 
 @pytest.mark.parametrize("body", [b"no json", b"\xff\xfe", b'{"Records": [{"eventName": 3}]}'])
-def test_what_cannot_be_read_is_kept_byte_for_byte(intake, store, body):
+def test_what_cannot_be_read_is_kept_byte_for_byte(intake, ledger, body):
     receipt = intake.accept(Incoming("exports", body, NOW, headers=GOOD))
-    [found] = kept(store)
+    [found] = kept(ledger)
     assert (found.id, found.verdict, found.body) == (
         receipt.notification,
         Verdict.UNREADABLE,
@@ -121,59 +121,59 @@ def test_what_cannot_be_read_is_kept_byte_for_byte(intake, store, body):
     assert found.reason
 
 
-def test_a_bad_record_does_not_lose_the_good_one_beside_it(intake, store):
+def test_a_bad_record_does_not_lose_the_good_one_beside_it(intake, ledger):
     receipt = intake.accept(notification({"eventName": "ObjectCreated:Put"}, record()))
     assert receipt.events == 1
-    [found] = kept(store)
+    [found] = kept(ledger)
     assert found.verdict == Verdict.UNREADABLE
-    assert len(store.deliveries(DeliveryQuery()).items) == 1
+    assert len(ledger.history.deliveries(DeliveryQuery()).items) == 1
 
 
-def test_a_bug_in_a_handler_loses_no_notification(intake, store, monkeypatch, caplog):
+def test_a_bug_in_a_handler_loses_no_notification(intake, ledger, monkeypatch, caplog):
     def broken(_record):
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(intake.sources["exports"], "parse", broken)
     intake.accept(notification())
-    [found] = kept(store)
+    [found] = kept(ledger)
     assert found.verdict == Verdict.UNREADABLE
     assert "ZeroDivisionError" in found.reason
 
 
 @pytest.mark.parametrize("name", ["ObjectRemoved:Delete", "ObjectCreated:PutTagging"])
-def test_what_announces_no_object_is_kept_as_ignored(intake, store, name):
+def test_what_announces_no_object_is_kept_as_ignored(intake, ledger, name):
     intake.accept(notification(record(name=name)))
-    assert [one.verdict for one in kept(store)] == [Verdict.IGNORED]
+    assert [one.verdict for one in kept(ledger)] == [Verdict.IGNORED]
     assert intake.rung == []
 
 
-def test_events_of_other_buckets_are_not_delivered(intake, store):
+def test_events_of_other_buckets_are_not_delivered(intake, ledger):
     receipt = intake.accept(notification(record(bucket="secret"), record()))
     assert receipt.events == 1
-    assert [one.bucket for one in store.deliveries(DeliveryQuery()).items] == ["exports"]
-    assert "allow-list" in kept(store)[0].reason
+    assert [one.bucket for one in ledger.history.deliveries(DeliveryQuery()).items] == ["exports"]
+    assert "allow-list" in kept(ledger)[0].reason
 
 
-def test_secrets_in_headers_are_not_kept(intake, store):
+def test_secrets_in_headers_are_not_kept(intake, ledger):
     intake.accept(notification(**{"x-api-key": "hide-me", "content-type": "application/json"}))
-    [found] = kept(store)
+    [found] = kept(ledger)
     assert found.headers["authorization"] == "[redacted]"
     assert found.headers["x-api-key"] == "[redacted]"
     assert found.headers["content-type"] == "application/json"
 
 
-def test_a_queue_needs_no_token(make_intake, store):
-    queued = Incoming("exports", notification().body, NOW, Road.QUEUE)
+def test_a_queue_needs_no_token(make_intake, ledger):
+    queued = Incoming("exports", notification().body, NOW, Origin.QUEUE)
     assert make_intake(token=None).pull(queued).events == 1
 
 
-def test_a_queue_message_that_nobody_recognises_is_kept(make_intake, store):
-    queued = Incoming("exports", b"{}", NOW, Road.QUEUE)
+def test_a_queue_message_that_nobody_recognises_is_kept(make_intake, ledger):
+    queued = Incoming("exports", b"{}", NOW, Origin.QUEUE)
     make_intake(accept=["sns"]).pull(queued)
-    assert [one.verdict for one in kept(store)] == [Verdict.UNREADABLE]
+    assert [one.verdict for one in kept(ledger)] == [Verdict.UNREADABLE]
 
 
-def test_a_replay_reads_it_again_after_a_fix(intake, store, monkeypatch):
+def test_a_replay_reads_it_again_after_a_fix(intake, ledger, monkeypatch):
     handler = intake.sources["exports"]
     good = handler.parse
     monkeypatch.setattr(handler, "parse", lambda _: (_ for _ in ()).throw(Unreadable("x", "no")))
@@ -191,14 +191,14 @@ def test_a_replay_of_nothing_is_not_found(intake):
 
 
 def test_a_scan_cannot_be_replayed(intake):
-    found = intake.found(Incoming("exports", b"{}", NOW, Road.SCAN), [])
+    found = intake.found(Incoming("exports", b"{}", NOW, Origin.SCAN), [])
     with pytest.raises(Unreadable):
         intake.replay(found.notification)
 
 
-def test_what_a_first_scan_marked_is_delivered_when_it_is_announced(intake, store):
+def test_what_a_first_scan_marked_is_delivered_when_it_is_announced(intake, ledger):
     event = Event(ObjectRef("exports", "a.zip", etag="e1", size=3), "etag:e1@", "found", NOW)
-    intake.seen(Incoming("exports", b"{}", NOW, Road.SCAN), [event])
-    assert store.deliveries(DeliveryQuery()).items == ()
+    intake.seen(Incoming("exports", b"{}", NOW, Origin.SCAN), [event])
+    assert ledger.history.deliveries(DeliveryQuery()).items == ()
     intake.accept(notification())
-    assert len(store.deliveries(DeliveryQuery()).items) == 1
+    assert len(ledger.history.deliveries(DeliveryQuery()).items) == 1

@@ -12,7 +12,7 @@ import pytest
 from relay.config.load import Route, Settings, SourceSettings, TargetSettings
 from relay.errors import PermanentFailure, TemporaryFailure
 from relay.intake.intake import Intake
-from relay.intake.queue_poller import Puller
+from relay.intake.queue_poller import QueuePoller
 from relay.ledger import Conflict, DeliveryQuery, NewScan
 from relay.model import Event, Incoming, Kind, ObjectInfo, ObjectRef, State
 from relay.sources.contract import QueueMessage, ScanPage, StorageHandler
@@ -74,17 +74,17 @@ class Rack(Shelf):
 
 
 class Relay:
-    def __init__(self, store, handler):
+    def __init__(self, ledger, handler):
         self.now = NOON
-        self.store = store
+        self.ledger = ledger
         self.handler = handler
         settings = Settings(
             sources={"shelf": handler.settings},
             targets={"prod": TargetSettings(kind="x")},
             routes=(Route(source="shelf", key="*.zip", target="prod"),),
         )
-        self.intake = Intake(settings, store, {"shelf": handler}, clock=self.clock)
-        self.puller = Puller(self.intake, clock=self.clock)
+        self.intake = Intake(settings, ledger, {"shelf": handler}, clock=self.clock)
+        self.puller = QueuePoller(self.intake, clock=self.clock)
         self.scanner = self.puller.scanner
 
     def clock(self):
@@ -109,17 +109,17 @@ class Relay:
         return self.intake.accept(Incoming("shelf", body, self.now, headers=bearer))
 
     def deliveries(self):
-        return self.store.deliveries(DeliveryQuery(kind=Kind.IMPORT, limit=200)).items
+        return self.ledger.history.deliveries(DeliveryQuery(kind=Kind.IMPORT, limit=200)).items
 
     def imports(self):
         return sorted(one.key.removesuffix(".zip") for one in self.deliveries())
 
 
 @pytest.fixture
-def make(store):
+def make(ledger):
     def make(kind=Rack, **source):
         table = {"kind": "x", "token": "let-me-in", **source}
-        return Relay(store, kind(kind.Settings.model_validate(table)))
+        return Relay(ledger, kind(kind.Settings.model_validate(table)))
 
     return make
 
@@ -143,8 +143,8 @@ def test_the_first_scan_marks_what_is_there_and_the_next_finds_what_came(relay):
     assert relay.scan() == told
     assert relay.imports() == []
     relay.put("c")
-    assert relay.intake.scanner() == {**told, "listed": 3, "found": 1, "first": False}
-    assert relay.intake.scanner() == {**told, "listed": 3, "found": 0, "first": False}
+    assert relay.scan() == {**told, "listed": 3, "found": 1, "first": False}
+    assert relay.scan() == {**told, "listed": 3, "found": 0, "first": False}
     assert relay.imports() == ["c"]
 
 
@@ -157,9 +157,9 @@ def test_what_is_found_is_due_at_once(scanned):
 
 def test_a_first_scan_of_everything_delivers_what_is_there(relay):
     relay.put("a", "b")
-    assert relay.intake.scanner(everything=True)["first"] is False
+    assert relay.scan(everything=True)["first"] is False
     assert relay.imports() == ["a", "b"]
-    assert relay.intake.scanner()["found"] == 0
+    assert relay.scan()["found"] == 0
 
 
 def test_a_first_scan_of_the_last_days_leaves_the_rest_to_the_first_whole_one(make):
@@ -167,7 +167,7 @@ def test_a_first_scan_of_the_last_days_leaves_the_rest_to_the_first_whole_one(ma
     relay.put("old")
     relay.later(days=9)
     relay.put("new")
-    assert relay.intake.scanner(relay.now - timedelta(days=2), everything=True)["found"] == 1
+    assert relay.scan(relay.now - timedelta(days=2), everything=True)["found"] == 1
     whole = relay.scan()
     assert (whole["found"], whole["first"]) == (1, True)
     assert relay.imports() == ["new"], "old exports are not imported by surprise"
@@ -189,7 +189,7 @@ def test_what_is_announced_without_naming_its_bytes_is_not_found_again(scanned):
     assert scanned.scan()["found"] == 0
     [delivery] = scanned.deliveries()
     looked_at = ObjectRef("shelf", "a.zip", etag="e1", size=3)
-    scanned.store.pin_event(delivery.event_id, looked_at)
+    scanned.ledger.intake.pin_event(delivery.event_id, looked_at)
     scanned.later(days=1)
     assert scanned.scan()["found"] == 0
     scanned.put("a", etag="e2")
@@ -205,9 +205,9 @@ class TestRuns:
         assert relay.imports() == list("abcdef")
         second = relay.scan()
         assert (second["listed"], second["finished"], second["resumed"]) == (2, True, True)
-        assert relay.sources.contract.listed == [f"{key}.zip" for key in "abcdefgh"]
+        assert relay.handler.listed == [f"{key}.zip" for key in "abcdefgh"]
         assert relay.imports() == list("abcdefgh")
-        assert relay.intake.scanner()["resumed"] is False
+        assert relay.scan()["resumed"] is False
 
     def test_a_first_scan_in_several_runs_marks_to_its_end(self, make):
         relay = make(scan_limit=3)
@@ -220,23 +220,23 @@ class TestRuns:
     def test_a_limit_of_none_is_none(self, make):
         relay = make(scan_limit=0)
         relay.put(*"abcdefgh")
-        assert relay.intake.scanner()["listed"] == 8
+        assert relay.scan()["listed"] == 8
 
     def test_a_storage_that_cannot_go_on_is_scanned_to_its_end(self, make):
         relay = make(Shelf, scan_limit=3)
         relay.put(*"abcdefgh")
-        assert relay.intake.scanner()["listed"] == 8
+        assert relay.scan()["listed"] == 8
 
     def test_one_that_broke_off_goes_on_where_it_was(self, make):
         relay = make()
         relay.put(*"abcdefgh")
-        relay.sources.contract.breaks_at = "e.zip"
+        relay.handler.breaks_at = "e.zip"
         with pytest.raises(TemporaryFailure):
             relay.scan(everything=True)
         assert relay.imports() == list("abc")
         relay.handler.breaks_at = None
-        assert relay.intake.scanner()["resumed"] is True
-        assert relay.sources.contract.listed == [f"{key}.zip" for key in "abcdefgh"]
+        assert relay.scan()["resumed"] is True
+        assert relay.handler.listed == [f"{key}.zip" for key in "abcdefgh"]
         assert relay.imports() == list("abcdefgh")
 
     def test_one_that_cannot_go_on_any_more_begins_anew(self, make, monkeypatch):
@@ -247,13 +247,13 @@ class TestRuns:
         def forgotten(since=None, after=None, most=None):
             raise PermanentFailure("rack.token", "The token of the listing is too old")
 
-        monkeypatch.setattr(relay.sources.contract, "scan_pages", forgotten)
+        monkeypatch.setattr(relay.handler, "scan_pages", forgotten)
         with pytest.raises(PermanentFailure):
             relay.scan()
         monkeypatch.undo()
         again = relay.scan()
         assert (again["resumed"], again["first"], again["found"]) == (False, False, 0)
-        assert relay.intake.scanner()["found"] == 1
+        assert relay.scan()["found"] == 1
         assert relay.imports() == list("abcd")
 
     def test_one_that_is_asked_to_stop_ends_after_its_page(self, make):
@@ -276,25 +276,25 @@ class TestRuns:
         assert [event.object.key for event in unknown] == ["b.zip"]
         assert scanned.imports() == ["a"]
 
-    def test_a_second_one_at_the_same_time_is_refused_and_looks_at_nothing(self, make, store):
+    def test_a_second_one_at_the_same_time_is_refused_and_looks_at_nothing(self, make, ledger):
         relay = make()
         relay.put("a")
-        store.begin_scan(NewScan("shelf", "another process"), relay.now)
+        ledger.scans.begin(NewScan("shelf", "another process"), relay.now)
         with pytest.raises(Conflict, match="under way"):
             relay.scan()
         assert relay.handler.listed == []
 
-    def test_one_that_was_taken_over_meanwhile_leaves_the_rest_to_the_other(self, make, store):
+    def test_one_that_was_taken_over_meanwhile_leaves_the_rest_to_the_other(self, make, ledger):
         relay = make()
         relay.put(*"abcdefgh")
 
         def slow(*_):
             relay.later(minutes=6)
-            store.begin_scan(NewScan("shelf", "another process"), relay.now)
+            ledger.scans.begin(NewScan("shelf", "another process"), relay.now)
 
-        assert relay.intake.scanner(watch=slow)["finished"] is False
-        assert relay.sources.contract.listed == ["a.zip", "b.zip", "c.zip"]
-        assert store.scan("shelf").owner == "another process"
+        assert relay.scan(watch=slow)["finished"] is False
+        assert relay.handler.listed == ["a.zip", "b.zip", "c.zip"]
+        assert ledger.scans.last("shelf").owner == "another process"
 
 
 class TestWhenItIsDue:
@@ -329,10 +329,10 @@ class TestWhenItIsDue:
         relay.scan()
         assert not self.scans(relay, began=NOON)
 
-    def test_while_another_is_at_it_nothing_is_done(self, make, store):
+    def test_while_another_is_at_it_nothing_is_done(self, make, ledger):
         relay = make()
         relay.put("a")
-        store.begin_scan(NewScan("shelf", "another process"), NOON - timedelta(minutes=1))
+        ledger.scans.begin(NewScan("shelf", "another process"), NOON - timedelta(minutes=1))
         assert not self.scans(relay)
 
 
@@ -371,9 +371,9 @@ class TestSilence:
             scanned.later(minutes=11)
             scanned.scan()
             assert len(self.warned(caplog)) == number + 1
-            assert scanned.store.silences(scanned.now)["shelf"]
+            assert scanned.ledger.scans.silences(scanned.now)["shelf"]
             scanned.tell(f"b{number}", etag="e1")
-            assert scanned.store.silences(scanned.now) == {"shelf": None}
+            assert scanned.ledger.scans.silences(scanned.now) == {"shelf": None}
             scanned.later(seconds=1)
 
     def test_the_first_scan_is_no_reason_for_it(self, relay, caplog):
@@ -389,7 +389,7 @@ class TestSilence:
         relay.scan()
         relay.put("a")
         relay.later(days=1)
-        assert relay.intake.scanner()["found"] == 1
+        assert relay.scan()["found"] == 1
         assert not self.warned(caplog)
 
     def test_a_source_with_a_queue_alone_can_be_silent(self, make, caplog):
@@ -421,5 +421,5 @@ class TestSilence:
         relay.scan()
         relay.put("a")
         relay.later(days=1)
-        assert relay.intake.scanner()["found"] == 1
+        assert relay.scan()["found"] == 1
         assert not self.warned(caplog)

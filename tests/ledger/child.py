@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
-from relay.ledger import Arrival, NewNotification, Store, StoreUnavailable
+from relay.ledger import Ledger, LedgerUnavailable, NewNotification, RoutedEvent
 from relay.model import (
     Event,
     Incoming,
@@ -29,38 +29,38 @@ def say(*words: object) -> None:
     print(*words, flush=True)  # noqa: T201 - the test reads it
 
 
-def accept_one(store: Store, key: str, body: bytes = b"{}") -> tuple[str, str]:
+def accept_one(ledger: Ledger, key: str, body: bytes = b"{}") -> tuple[str, str]:
     now = utc_now()
     event = Event(ObjectRef("exports", key, version="1"), "version:1", "ObjectCreated:Put", now)
     new = NewNotification(Incoming("exports", body, now), Verdict.ACCEPTED)
-    arrival = Arrival(event, (NewDelivery("r", "prod", {}, ("ops",)),))
-    accepted = store.accept(new, [arrival], now)
+    arrival = RoutedEvent(event, (NewDelivery("r", "prod", {}, ("ops",)),))
+    accepted = ledger.intake.accept(new, [arrival], now)
     return accepted.notification_id, accepted.deliveries[0]
 
 
-def accept(store: Store, prefix: str, number: str) -> None:
+def accept(ledger: Ledger, prefix: str, number: str) -> None:
     for n in range(int(number)) if number != "endless" else count():
-        say(*accept_one(store, f"{prefix}/{n}.zip"))
+        say(*accept_one(ledger, f"{prefix}/{n}.zip"))
 
 
-def claim(store: Store, owner: str, number: str) -> None:
+def claim(ledger: Ledger, owner: str, number: str) -> None:
     """Works until that many deliveries have ended, by whomever."""
-    while sum(store.attempt_counts().values()) < int(number):
-        found = store.claim(owner, LEASE, {}, utc_now())
+    while sum(ledger.statistics.attempt_counts().values()) < int(number):
+        found = ledger.queue.claim(owner, LEASE, {}, utc_now())
         if found is not None:
             message = [NewMessage("ops", "import.succeeded", {})] if found.event else []
-            if store.finish(found, Succeeded({}), utc_now(), messages=message):
+            if ledger.outcomes.finish(found, Succeeded({}), utc_now(), messages=message):
                 say(found.delivery.id)
 
 
-def hold(store: Store) -> None:
+def hold(ledger: Ledger) -> None:
     """Claims one delivery and then does nothing for ever."""
-    found = store.claim("held", LEASE, {}, utc_now())
+    found = ledger.queue.claim("held", LEASE, {}, utc_now())
     say(found.delivery.id if found else "nothing")
     signal.pause()
 
 
-def fill(store: Store, path: str) -> None:
+def fill(ledger: Ledger, path: str) -> None:
     """Accepts until the file may not grow, then with room again."""
     size = Path(path).stat().st_size + 256 * 1024
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -68,11 +68,11 @@ def fill(store: Store, path: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
         for n in range(1000):
-            say("kept", *accept_one(store, f"{n}.zip", b"x" * 8192))
-    except StoreUnavailable as error:
+            say("kept", *accept_one(ledger, f"{n}.zip", b"x" * 8192))
+    except LedgerUnavailable as error:
         say("refused", error.code)
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    say("kept", *accept_one(store, "after.zip"))
+    say("kept", *accept_one(ledger, "after.zip"))
 
 
 def migrate(url: str, number: str) -> None:
@@ -91,9 +91,9 @@ def _migrating(url: str, begin: int, start: int) -> int:
     try:
         os.close(start)
         os.read(begin, 1)  # until the parent has closed it
-        store = Store.open(url)
-        store.migrate()
-        store.close()
+        ledger = Ledger.open(url)
+        ledger.administration.migrate()
+        ledger.close()
         code = 0
     finally:
         os._exit(code)
@@ -103,9 +103,9 @@ def main(act: str, url: str, *more: str) -> None:
     if act == "migrate":
         migrate(url, *more)
         return
-    store = Store.open(url)
-    {"accept": accept, "claim": claim, "hold": hold, "fill": fill}[act](store, *more)
-    store.close()
+    ledger = Ledger.open(url)
+    {"accept": accept, "claim": claim, "hold": hold, "fill": fill}[act](ledger, *more)
+    ledger.close()
 
 
 if __name__ == "__main__":

@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from relay.ledger import Accepted, Arrival, NewNotification, Store
+from relay.ledger import Accepted, Ledger, NewNotification, RoutedEvent
 from relay.model import (
     Claim,
     Delivery,
     Event,
     Incoming,
     Kind,
+    Localized,
     NewDelivery,
     NewMessage,
     ObjectRef,
+    Origin,
     Outcome,
     Problem,
     Retry,
-    Road,
     Succeeded,
-    Text,
     Verdict,
 )
 from tests.ledgers import ENGINES, lent
@@ -38,10 +38,10 @@ ROUTED = (NewDelivery("exports#1", "prod", {"on_conflict": "skip"}, ("ops",)),)
 class Hands:
     """Fills a ledger and works on it. `now` is what its clock says."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         self.now = NOW
-        self.problem = Problem("api.busy", Text("busy", "忙"), Text("wait", "等"))
+        self.problem = Problem("api.busy", Localized("busy", "忙"), Localized("wait", "等"))
 
     def later(self, **step: float) -> datetime:
         self.now += timedelta(**step)
@@ -59,25 +59,25 @@ class Hands:
         self,
         *events: Event,
         deliveries: tuple[NewDelivery, ...] = ROUTED,
-        road: Road = Road.HOOK,
+        road: Origin = Origin.HOOK,
         verdict: Verdict = Verdict.ACCEPTED,
         source: str = "exports",
     ) -> Accepted:
         incoming = Incoming(source, b'{"Records": []}', self.now, road)
-        arrivals = [Arrival(event, deliveries) for event in events]
-        return self.store.accept(NewNotification(incoming, verdict), arrivals, self.now)
+        arrivals = [RoutedEvent(event, deliveries) for event in events]
+        return self.ledger.intake.accept(NewNotification(incoming, verdict), arrivals, self.now)
 
     def deliver_to(self, destination: str, key: str = "prod/a.zip", **more: Any) -> Delivery:
         """A pending import of a new object version to that destination."""
         wanted = (NewDelivery(more.pop("route", "exports#1"), destination, {}, ()),)
         accepted = self.accept(self.event(key, **more), deliveries=wanted)
-        found = self.store.delivery(accepted.deliveries[0])
+        found = self.ledger.history.delivery(accepted.deliveries[0])
         assert found is not None
         return found
 
     def claim(self, owner: str = "w1", **more: Any) -> Claim | None:
         limits = more.pop("limits", {})
-        return self.store.claim(owner, LEASE, limits, self.now, **more)
+        return self.ledger.queue.claim(owner, LEASE, limits, self.now, **more)
 
     def claimed(self, owner: str = "w1", **more: Any) -> Claim:
         claim = self.claim(owner, **more)
@@ -85,7 +85,7 @@ class Hands:
         return claim
 
     def finish(self, claim: Claim, outcome: Outcome | None = None, **more: Any) -> bool:
-        return self.store.finish(claim, outcome or Succeeded({}), self.now, **more)
+        return self.ledger.outcomes.finish(claim, outcome or Succeeded({}), self.now, **more)
 
     def retry(self, claim: Claim, seconds: float = 10, *, hold: bool = False) -> bool:
         due = self.now + timedelta(seconds=seconds)
@@ -100,15 +100,15 @@ class Hands:
         return self.read(claim.delivery.id)
 
     def read(self, delivery_id: str) -> Delivery:
-        found = self.store.delivery(delivery_id)
+        found = self.ledger.history.delivery(delivery_id)
         assert found is not None
         return found
 
 
 @pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a new ledger on each engine: without tables, unless `store` is asked for."""
-    if "store" in request.fixturenames:
+    """The address of a new ledger on each engine: without tables, unless `ledger` is asked for."""
+    if "ledger" in request.fixturenames:
         yield from lent(request, tmp_path)
     elif request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/relay.db"
@@ -120,12 +120,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store = Store.open(url)
-    yield store
-    store.close()
+def ledger(url: str) -> Iterator[Ledger]:
+    ledger = Ledger.open(url)
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture
-def hands(store: Store) -> Hands:
-    return Hands(store)
+def hands(ledger: Ledger) -> Hands:
+    return Hands(ledger)

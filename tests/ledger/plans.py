@@ -12,30 +12,30 @@ from typing import Any
 
 from sqlalchemy import event
 
-from relay.ledger import Store
+from relay.ledger import Ledger
 
 _WHOLE = re.compile(r"(?:SCAN|Seq Scan on) (\w+)(?! USING)")
 
 
-def statements(store: Store, act: Callable[[], object]) -> list[tuple[str, Any]]:
+def statements(ledger: Ledger, act: Callable[[], object]) -> list[tuple[str, Any]]:
     """What is asked while it acts, each with its values."""
     seen: list[tuple[str, Any]] = []
 
     def listener(*arguments: Any) -> None:
         seen.append((arguments[2], arguments[3]))
 
-    engine = store._database._engine
+    engine = ledger._database._engine
     event.listen(engine, "before_cursor_execute", listener)
     act()
     event.remove(engine, "before_cursor_execute", listener)
     return [one for one in seen if one[0].startswith(("SELECT", "UPDATE", "WITH"))]
 
 
-def steps(store: Store, asked: list[tuple[str, Any]]) -> list[str]:
+def steps(ledger: Ledger, asked: list[tuple[str, Any]]) -> list[str]:
     """The steps by which the engine runs them."""
-    prefix = "EXPLAIN QUERY PLAN" if store._database.is_sqlite else "EXPLAIN (COSTS OFF)"
-    with store._database._engine.connect() as connection:
-        if not store._database.is_sqlite:
+    prefix = "EXPLAIN QUERY PLAN" if ledger._database.is_sqlite else "EXPLAIN (COSTS OFF)"
+    with ledger._database._engine.connect() as connection:
+        if not ledger._database.is_sqlite:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         return [
             str(row[-1]).strip(" ->")
@@ -44,10 +44,10 @@ def steps(store: Store, asked: list[tuple[str, Any]]) -> list[str]:
         ]
 
 
-def look_about(store: Store) -> None:
+def look_about(ledger: Ledger) -> None:
     """Lets PostgreSQL know how much it holds, as it would by itself in a minute."""
-    if not store._database.is_sqlite:
-        with store._database.write() as connection:
+    if not ledger._database.is_sqlite:
+        with ledger._database.write() as connection:
             connection.exec_driver_sql("ANALYZE")
 
 

@@ -6,67 +6,72 @@ import pytest
 from sqlalchemy import event as engine_event
 
 from relay.ledger import NewNotification
-from relay.model import Incoming, Kind, NewDelivery, Road, State, Trigger, Verdict
+from relay.model import Incoming, Kind, NewDelivery, Origin, State, Trigger, Verdict
 
 NO_ROUTE = (NewDelivery("", "", {}, state=State.SKIPPED, reason="no route"),)
 
 
-def test_a_notification_is_kept_byte_for_byte(store, hands):
+def test_a_notification_is_kept_byte_for_byte(ledger, hands):
     headers = {"content-type": "text/plain", "x-odd": "\udcff"}
     body = bytes(range(256))
     incoming = Incoming(
-        "exports", body, hands.now, Road.QUEUE, "PUT", "/hooks/exports", {}, headers
+        "exports", body, hands.now, Origin.QUEUE, "PUT", "/hooks/exports", {}, headers
     )
     new = NewNotification(incoming, Verdict.UNREADABLE, "no \ud800 JSON", ("sns", "bare"))
-    accepted = store.accept(new, [], hands.now)
-    kept = store.notification(accepted.notification_id)
+    accepted = ledger.intake.accept(new, [], hands.now)
+    kept = ledger.history.notification(accepted.notification_id)
     assert (kept.body, kept.headers, kept.received) == (body, headers, hands.now)
-    assert (kept.source, kept.road, kept.method) == ("exports", Road.QUEUE, "PUT")
+    assert (kept.source, kept.road, kept.method) == ("exports", Origin.QUEUE, "PUT")
     assert (kept.verdict, kept.reason) == (Verdict.UNREADABLE, "no \ud800 JSON")
     assert (kept.envelopes, kept.events, kept.path) == (("sns", "bare"), 0, "/hooks/exports")
 
 
-def test_a_new_event_gets_its_deliveries(store, hands):
+def test_a_new_event_gets_its_deliveries(ledger, hands):
     event = hands.event(version="v1", etag="e1", size=22, order="s3:01")
     accepted = hands.accept(event)
     assert (accepted.fresh, accepted.verdict) == (1, Verdict.ACCEPTED)
     (delivery_id,) = accepted.deliveries
-    delivery = store.delivery(delivery_id)
+    delivery = ledger.history.delivery(delivery_id)
     assert (delivery.kind, delivery.state, delivery.due) == (Kind.IMPORT, State.PENDING, hands.now)
     assert (delivery.route, delivery.destination) == ("exports#1", "prod")
     assert (delivery.bucket, delivery.key, delivery.version) == ("exports", "prod/a.zip", "v1")
     assert (delivery.options, delivery.channels) == ({"on_conflict": "skip"}, ("ops",))
     assert (delivery.attempts, delivery.trigger, delivery.run) == (0, Trigger.AUTOMATIC, 1)
     assert delivery.event_id == event.id_in("exports")
-    assert store.event(delivery.event_id) == event
+    assert ledger.history.event(delivery.event_id) == event
 
 
-def test_an_event_without_a_route_is_skipped_and_visible(store, hands):
+def test_an_event_without_a_route_is_skipped_and_visible(ledger, hands):
     accepted = hands.accept(hands.event(version="v1"), deliveries=NO_ROUTE)
-    delivery = store.delivery(accepted.deliveries[0])
+    delivery = ledger.history.delivery(accepted.deliveries[0])
     assert (delivery.state, delivery.reason) == (State.SKIPPED, "no route")
     assert delivery.finished == hands.now
     assert hands.claim() is None
 
 
-def test_the_same_event_again_is_a_duplicate_with_the_same_deliveries(store, hands):
+def test_the_same_event_again_is_a_duplicate_with_the_same_deliveries(ledger, hands):
     event = hands.event(version="v1")
     first = hands.accept(event)
     second = hands.accept(event)
     assert (second.fresh, second.verdict) == (0, Verdict.DUPLICATE)
     assert second.deliveries == first.deliveries
-    assert store.notification(second.notification_id).verdict == Verdict.DUPLICATE
-    assert store.notification(second.notification_id).events == 1
+    assert ledger.history.notification(second.notification_id).verdict == Verdict.DUPLICATE
+    assert ledger.history.notification(second.notification_id).events == 1
 
 
-def test_what_comes_twice_among_others_is_taken_in_its_order(store, hands):
+def test_what_comes_twice_among_others_is_taken_in_its_order(ledger, hands):
     a1, a2, a3 = (hands.event("a", version=f"v{n}", etag=f"e{n % 2}") for n in (1, 2, 3))
     b1, seen = hands.event("b", version="v1"), hands.event("c", version="v1")
     hands.accept(seen, deliveries=NO_ROUTE)
     accepted = hands.accept(a1, b1, a1, seen, a2, b1, a3, seen)
     assert accepted.fresh == 4
     assert len(accepted.deliveries) == 6, "the skipped one, its import, and four"
-    assert [store.event(one.id_in("exports")) for one in (a1, a2, a3, b1)] == [a1, a2, a3, b1]
+    assert [ledger.history.event(one.id_in("exports")) for one in (a1, a2, a3, b1)] == [
+        a1,
+        a2,
+        a3,
+        b1,
+    ]
     again = hands.accept(a1, b1, a2, a3)
     assert (again.fresh, len(again.deliveries)) == (0, 4)
     assert again.verdict == Verdict.DUPLICATE
@@ -80,19 +85,19 @@ def test_bytes_that_came_back_in_one_notification_are_an_upload_of_their_own(han
     assert hands.accept(hands.event("b"), one, other, back).fresh == 4
 
 
-def test_many_records_are_few_statements(store, hands):
+def test_many_records_are_few_statements(ledger, hands):
     """On PostgreSQL; on SQLite a statement is no way to another machine."""
-    if store._database.is_sqlite:
+    if ledger._database.is_sqlite:
         pytest.skip("statements cost nothing here")
 
     def asked(count):
         events = [hands.event(f"{count}/{n}.zip", version="1") for n in range(count)]
         seen = []
         listener = lambda *given: seen.append(given[2])  # noqa: E731
-        engine_event.listen(store._database._engine, "before_cursor_execute", listener)
+        engine_event.listen(ledger._database._engine, "before_cursor_execute", listener)
         assert hands.accept(*events).fresh == count
         assert hands.accept(*events).fresh == 0
-        engine_event.remove(store._database._engine, "before_cursor_execute", listener)
+        engine_event.remove(ledger._database._engine, "before_cursor_execute", listener)
         return len(seen)
 
     assert asked(1000) <= asked(10) + 4
@@ -112,7 +117,7 @@ def test_a_notification_with_one_new_event_among_known_ones_is_accepted(hands):
     assert len(accepted.deliveries) == 2
 
 
-def test_an_unreadable_notification_stays_unreadable_and_its_good_events_count(store, hands):
+def test_an_unreadable_notification_stays_unreadable_and_its_good_events_count(ledger, hands):
     accepted = hands.accept(hands.event(version="v1"), verdict=Verdict.UNREADABLE)
     assert (accepted.fresh, accepted.verdict) == (1, Verdict.UNREADABLE)
     again = hands.accept(hands.event(version="v1"), verdict=Verdict.UNREADABLE)
@@ -128,51 +133,51 @@ def test_two_sources_do_not_share_events(hands):
 @pytest.mark.parametrize(
     "key", ["a\ud800b", "nul\0", "\ufdd0d800", "中文/ö +%2B//", "", "\udcff" * 9]
 )
-def test_a_key_of_any_characters_comes_back_as_it_was(store, hands, key):
+def test_a_key_of_any_characters_comes_back_as_it_was(ledger, hands, key):
     event = hands.event(key, etag="\ud800")
     accepted = hands.accept(event)
-    assert store.delivery(accepted.deliveries[0]).key == key
-    assert store.event(event.id_in("exports")) == event
+    assert ledger.history.delivery(accepted.deliveries[0]).key == key
+    assert ledger.history.event(event.id_in("exports")) == event
     found = hands.event(key, etag="\ud800", type="found", identity="x")
-    assert store.known("exports", [found]) == [event.id_in("exports")]
+    assert ledger.intake.known("exports", [found]) == [event.id_in("exports")]
 
 
-def test_a_size_that_no_object_has_is_as_if_nothing_was_said(store, hands):
+def test_a_size_that_no_object_has_is_as_if_nothing_was_said(ledger, hands):
     for size in (10**30, -1):
         event = hands.event(f"{size}.zip", etag="e1", size=size)
         hands.accept(event)
-        assert store.event(event.id_in("exports")).object.size is None
+        assert ledger.history.event(event.id_in("exports")).object.size is None
 
 
-def test_a_time_without_a_time_zone_is_a_bug_not_a_failure_of_the_database(store, hands):
+def test_a_time_without_a_time_zone_is_a_bug_not_a_failure_of_the_database(ledger, hands):
     event = hands.event(etag="e", time=hands.now.replace(tzinfo=None))
     with pytest.raises(ValueError, match="time zone"):
         hands.accept(event)
-    assert store.notifications().items == ()
+    assert ledger.history.notifications().items == ()
 
 
 class TestSubmission:
     def test_a_submission_of_an_object_that_was_only_seen_gets_its_delivery(self, hands):
         seen = hands.event(etag="e1", type="found", identity="x")
-        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
-        submitted = hands.accept(seen, road=Road.SUBMISSION)
+        hands.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
+        submitted = hands.accept(seen, road=Origin.SUBMISSION)
         assert (submitted.fresh, submitted.verdict) == (0, Verdict.ACCEPTED)
         assert hands.claimed().delivery.id == submitted.deliveries[0]
 
     def test_a_submission_after_the_route_was_added_gets_its_delivery(self, hands):
         event = hands.event(version="v1")
         hands.accept(event, deliveries=NO_ROUTE)
-        submitted = hands.accept(event, road=Road.SUBMISSION)
+        submitted = hands.accept(event, road=Origin.SUBMISSION)
         assert len(submitted.deliveries) == 2
         assert hands.claimed().delivery.destination == "prod"
 
     def test_a_submission_of_what_has_its_delivery_makes_no_other(self, hands):
         event = hands.event(version="v1")
         first = hands.accept(event)
-        again = hands.accept(event, road=Road.SUBMISSION)
+        again = hands.accept(event, road=Origin.SUBMISSION)
         assert (again.deliveries, again.verdict) == (first.deliveries, Verdict.DUPLICATE)
 
-    @pytest.mark.parametrize("road", [Road.HOOK, Road.QUEUE, Road.SUBMISSION])
+    @pytest.mark.parametrize("road", [Origin.HOOK, Origin.QUEUE, Origin.SUBMISSION])
     def test_what_no_route_took_is_routed_once_though_announced_twice_at_once(self, hands, road):
         event = hands.event(version="v1")
         hands.accept(event, deliveries=NO_ROUTE)

@@ -14,8 +14,8 @@ import pytest
 
 from relay.channels.messages import digest
 from relay.config.load import ChannelSettings
-from relay.config.units import Allowance
-from relay.ledger import DeliveryQuery, Kept, Store, StoreUnavailable
+from relay.config.units import RateLimit
+from relay.ledger import DeliveryQuery, Ledger, LedgerUnavailable, RetentionPolicy
 from relay.ledger.finish import about_nothing
 from relay.ledger.schema import deliveries
 from relay.model import Failed, Kind, NewMessage, Retry, State, Succeeded, Trigger
@@ -23,8 +23,8 @@ from relay.model import Failed, Kind, NewMessage, Retry, State, Succeeded, Trigg
 from .plans import statements, steps
 
 CHAT = ChannelSettings(kind="slack", burst=10)
-RATE = Allowance(20, timedelta(minutes=1))
-KEPT = Kept(timedelta(days=90), 1000, timedelta(days=30))
+RATE = RateLimit(20, timedelta(minutes=1))
+KEPT = RetentionPolicy(timedelta(days=90), 1000, timedelta(days=30))
 URL = "https://relay.example.com"
 COMPOSE = partial(digest, URL)
 
@@ -41,8 +41,8 @@ class Team:
         self.error: Retry | Failed | None = None
 
     @property
-    def store(self) -> Store:
-        return self.hands.store
+    def ledger(self) -> Ledger:
+        return self.hands.ledger
 
     def tell(self, count: int = 1, result: str = "succeeded", **body: Any) -> list[str]:
         """That many messages come to be with the end of one import; returns whom they tell of."""
@@ -65,7 +65,7 @@ class Team:
         """The target's state is told, by whatever import ended then."""
         new = NewMessage("ops", f"target.{word}", {"target": "prod"})
         row = about_nothing(new, self.hands.now)
-        with self.store._database.write() as connection:
+        with self.ledger._database.write() as connection:
             connection.execute(deliveries.insert(), row)
 
     def claim(self) -> Any:
@@ -76,7 +76,7 @@ class Team:
         return {(Kind.MESSAGE, "ops"): self.channel.rate} if self.channel.rate else {}
 
     def ask(self, claim: Any) -> str:
-        return self.store.may_post(claim, self.channel, COMPOSE, self.hands.now)
+        return self.ledger.batching.decide_post(claim, self.channel, COMPOSE, self.hands.now)
 
     def turn(self) -> str | None:
         """One claim, and what came of it; None: nothing was due."""
@@ -119,7 +119,7 @@ class Team:
         found, cursor = [], None
         while True:
             query = DeliveryQuery(kind=Kind.MESSAGE, limit=200, cursor=cursor)
-            page = self.store.deliveries(query)
+            page = self.ledger.history.deliveries(query)
             found += page.items
             cursor = page.next_cursor
             if cursor is None:
@@ -173,7 +173,7 @@ class TestBursts:
         assert body["links"] == {"deliveries": f"{URL}/deliveries/{made.id}"}
         assert (made.state, made.parent, made.source) == (State.SUCCEEDED, None, "")
 
-    def test_what_is_told_in_a_digest_has_ended_and_says_where(self, team, store):
+    def test_what_is_told_in_a_digest_has_ended_and_says_where(self, team, ledger):
         team.tell(11)
         team.drain()
         [made] = team.digests()
@@ -182,8 +182,8 @@ class TestBursts:
             (State.SKIPPED, "digest", made.id)
         }
         assert all(one.finished and one.due is None and not one.error for one in single)
-        assert all(store.attempts(one.id) == [] and one.attempts == 0 for one in single)
-        assert store.counts()[Kind.MESSAGE, State.SKIPPED] == 11
+        assert all(ledger.history.attempts(one.id) == [] and one.attempts == 0 for one in single)
+        assert ledger.statistics.counts()[Kind.MESSAGE, State.SKIPPED] == 11
 
     def test_after_a_burst_what_comes_within_the_minute_is_one_digest(self, team, hands):
         team.tell(10)
@@ -275,7 +275,7 @@ class TestBursts:
 def insist(ask: Any, *arguments: Any, **more: Any) -> Any:
     """On a busy machine the ledger may be away for longer than it waits."""
     while True:
-        with suppress(StoreUnavailable):
+        with suppress(LedgerUnavailable):
             return ask(*arguments, **more)
 
 
@@ -285,7 +285,7 @@ def gaps(team: Team, *, digests_only: bool = False) -> list[timedelta]:
 
 
 class TestWaiting:
-    def test_it_says_why_and_leaves_no_attempt(self, team, hands, store):
+    def test_it_says_why_and_leaves_no_attempt(self, team, hands, ledger):
         team.tell(10)
         team.drain()
         team.tell()
@@ -296,17 +296,17 @@ class TestWaiting:
         assert waiting.due == hands.now + timedelta(minutes=1)
         assert waiting.error.code == "message.burst"
         assert "12:01:00 (UTC)" in waiting.error.message.en
-        assert store.attempts(waiting.id) == []
+        assert ledger.history.attempts(waiting.id) == []
 
-    def test_however_often_it_waits_it_costs_no_try(self, hands, store):
+    def test_however_often_it_waits_it_costs_no_try(self, hands, ledger):
         team = night(hands)
         team.tell()
         for _ in range(30):
             claim = team.claim()
             assert claim.attempt == 1
             assert team.ask(claim) == "wait"
-            assert store.attempts(claim.delivery.id) == []
-            with store._database.write() as connection:
+            assert ledger.history.attempts(claim.delivery.id) == []
+            with ledger._database.write() as connection:
                 connection.execute(deliveries.update().values(due=hands.now))
 
     def test_a_wait_counts_for_no_rate(self, hands):
@@ -317,7 +317,7 @@ class TestWaiting:
         team.tell(20, "failed")
         assert team.drain() == ["digest", "post"]
 
-    def test_that_it_waits_is_no_answer_of_the_service(self, team, hands, store):
+    def test_that_it_waits_is_no_answer_of_the_service(self, team, hands, ledger):
         """What counts whether a channel is down is what the channel said."""
         team.tell(10)
         team.drain()
@@ -326,13 +326,13 @@ class TestWaiting:
         team.tell(3)
         for _ in range(3):
             team.turn()
-        [gate] = store.gates()
+        [gate] = ledger.destinations.all()
         assert gate.failures == 3
         hands.later(minutes=2)
         team.error = None
         team.channel = night(hands).channel
         team.drain()
-        [gate] = store.gates()
+        [gate] = ledger.destinations.all()
         assert gate.failures == 3
 
     def test_a_claim_that_was_lost_posts_nothing_and_changes_nothing(self, team, hands):
@@ -410,7 +410,7 @@ class TestTrouble:
         assert (made.state, made.error) == (State.FAILED, hands.problem)
         team.error = None
         hands.later(minutes=5)
-        team.store.retrigger(made.id, hands.now)
+        team.ledger.retriggers.retrigger(made.id, hands.now)
         assert team.drain() == ["post"]
         assert sorted(team.told) == sorted(team.made)
 
@@ -422,7 +422,7 @@ class TestByHand:
         hands.later(seconds=90)
         team.tell(5)
         one = next(one for one in team.messages() if one.reason == "digest")
-        team.store.retrigger(one.id, hands.now)
+        team.ledger.retriggers.retrigger(one.id, hands.now)
         team.drain()
         assert Counter(team.told)[one.message["body"]["delivery"]] == 2
         assert hands.read(one.id).state == State.SUCCEEDED
@@ -432,7 +432,7 @@ class TestByHand:
         team.tell()
         assert team.drain() == ["wait"]
         [message] = team.messages()
-        team.store.retrigger(message.id, hands.now)
+        team.ledger.retriggers.retrigger(message.id, hands.now)
         assert team.drain() == ["post"]
 
     def test_many_at_once_are_many_all_the_same(self, team, hands):
@@ -443,7 +443,7 @@ class TestByHand:
             hands.later(minutes=1)
         team.error = None
         for one in team.messages():
-            team.store.retrigger(one.id, hands.now)
+            team.ledger.retriggers.retrigger(one.id, hands.now)
         assert team.drain() == ["digest", "post"]
         [made] = team.digests()
         assert made.trigger is Trigger.MANUAL
@@ -557,7 +557,7 @@ class TestAtOnce:
         hands.later(seconds=2)
         assert team.drain() == ["post"] * 3
 
-    def test_four_threads_tell_everything_once_and_no_more_than_the_burst(self, hands, store):
+    def test_four_threads_tell_everything_once_and_no_more_than_the_burst(self, hands, ledger):
         team = Team(hands)
         team.tell(80)
         lock = threading.Lock()
@@ -566,13 +566,18 @@ class TestAtOnce:
         def work(name: str) -> None:
             lease = timedelta(seconds=30)
             try:
-                while claim := insist(store.claim, name, lease, {}, hands.now, kind=Kind.MESSAGE):
-                    if insist(store.may_post, claim, team.channel, COMPOSE, hands.now) != "post":
+                while claim := insist(
+                    ledger.queue.claim, name, lease, {}, hands.now, kind=Kind.MESSAGE
+                ):
+                    if (
+                        insist(ledger.batching.decide_post, claim, team.channel, COMPOSE, hands.now)
+                        != "post"
+                    ):
                         continue
                     with lock:
                         told = told_in(claim.delivery.message)
                         team.posts.append((hands.now, claim.delivery.id, told))
-                    assert insist(store.finish, claim, Succeeded({}), hands.now)
+                    assert insist(ledger.outcomes.finish, claim, Succeeded({}), hands.now)
             except BaseException as error:  # noqa: BLE001 - for the test to see
                 broken.append(error)
 
@@ -589,29 +594,29 @@ class TestAtOnce:
 
 
 class TestAfterwards:
-    def test_history_that_went_takes_digests_with_it_but_none_that_waits(self, team, hands, store):
+    def test_history_that_went_takes_digests_with_it_but_none_that_waits(self, team, hands, ledger):
         team.tell(12)
         team.turn()
         hands.later(days=365)
-        before = store.cutoff(KEPT, hands.now)
-        store.prune_deliveries(before)
+        before = ledger.retention.cutoff(KEPT, hands.now)
+        ledger.retention.prune_deliveries(before)
         assert len(team.digests()) == 1
         assert team.drain() == ["post"]
         hands.later(days=365)
-        store.prune_deliveries(store.cutoff(KEPT, hands.now))
+        ledger.retention.prune_deliveries(ledger.retention.cutoff(KEPT, hands.now))
         assert (list(team.digests()), list(team.messages())) == ([], [])
 
-    def test_what_was_told_lately_is_read_from_an_index(self, store, hands):
+    def test_what_was_told_lately_is_read_from_an_index(self, ledger, hands):
         team = Team(hands)
         team.tell(3)
         asked = [
             one
-            for one in statements(store, team.turn)
+            for one in statements(ledger, team.turn)
             if "FROM attempts" in one[0] and "finished" in one[0]
         ]
         assert len(asked) >= 2
         for one in asked[:2]:
-            found = steps(store, [one])
+            found = steps(ledger, [one])
             assert any("ix_attempts_told" in step for step in found), found
 
 
@@ -625,45 +630,45 @@ class TestRecovered:
         hands.finish(claim, Failed(hands.problem) if result == "failed" else None, messages=told)
         return delivery
 
-    def test_who_heard_last_that_it_failed_is_known_by_channel(self, hands, store):
-        assert store.failures(hands.deliver_to("prod", "other.zip", version="1")) == {}
+    def test_who_heard_last_that_it_failed_is_known_by_channel(self, hands, ledger):
+        assert ledger.history.failures(hands.deliver_to("prod", "other.zip", version="1")) == {}
         failed = self.fails(hands, ("ops", "dev"))
-        known = store.failures(failed)
-        sent = {one.destination: one for one in store.messages(failed.id)}
+        known = ledger.history.failures(failed)
+        sent = {one.destination: one for one in ledger.history.messages(failed.id)}
         assert known == {
             name: {"failed_at": "2026-05-01T12:00:00+00:00", "message": sent[name].id}
             for name in ("ops", "dev")
         }
 
-    def test_the_next_upload_of_the_same_key_knows_too_and_others_do_not(self, hands, store):
+    def test_the_next_upload_of_the_same_key_knows_too_and_others_do_not(self, hands, ledger):
         self.fails(hands)
         hands.later(seconds=5)
-        assert list(store.failures(hands.deliver_to("prod", version="9"))) == ["ops"]
+        assert list(ledger.history.failures(hands.deliver_to("prod", version="9"))) == ["ops"]
         for other in ({"key": "prod/b.zip"}, {"route": "exports#2"}, {"bucket": "elsewhere"}):
-            assert store.failures(hands.deliver_to("prod", version="1", **other)) == {}
+            assert ledger.history.failures(hands.deliver_to("prod", version="1", **other)) == {}
 
-    def test_what_was_mended_is_not_mended_again(self, hands, store):
+    def test_what_was_mended_is_not_mended_again(self, hands, ledger):
         self.fails(hands)
         hands.later(seconds=5)
         delivery = self.fails(hands, result="succeeded")
-        assert store.failures(delivery) == {}
+        assert ledger.history.failures(delivery) == {}
 
-    def test_the_thread_is_that_of_the_message_or_of_its_digest(self, hands, store):
+    def test_the_thread_is_that_of_the_message_or_of_its_digest(self, hands, ledger):
         team = Team(hands)
         team.tell()
         claim = team.claim()
         hands.finish(claim, Succeeded({"thread": "C1:1.5"}))
-        assert store.thread(claim.delivery.id) == "C1:1.5"
+        assert ledger.history.thread(claim.delivery.id) == "C1:1.5"
         team.tell(12)
         while team.ask(team.claim()) != "digest":
             pass
         claim = team.claim()
         assert claim.delivery.message["type"] == "digest"
         single = next(one for one in team.messages() if one.reason == "digest")
-        assert store.thread(single.id) is None
+        assert ledger.history.thread(single.id) is None
         hands.finish(claim, Succeeded({"thread": "C1:2.5"}))
-        assert store.thread(single.id) == "C1:2.5"
-        assert store.thread("gone") is None
+        assert ledger.history.thread(single.id) == "C1:2.5"
+        assert ledger.history.thread("gone") is None
 
 
 def test_a_digest_of_what_an_older_version_stored_is_told_as_far_as_it_goes(hands):

@@ -10,7 +10,7 @@ from relay.config.load import ChannelSettings
 from relay.ledger.batching_rules import (
     MINUTE,
     SOON,
-    Lately,
+    RecentPosts,
     are_many,
     is_urgent,
     quiet_until,
@@ -94,15 +94,15 @@ def ago(*seconds):
 @pytest.mark.parametrize(
     ("lately", "room"),
     [
-        (Lately(), None),
-        (Lately(ago(1, 2)), None),
-        (Lately(ago(1, 2, 30)), NOW + timedelta(seconds=30)),
-        (Lately(ago(1, 2, 30, 59)), NOW + timedelta(seconds=30)),
-        (Lately(ago(20), digest=ago(20)[0]), NOW + timedelta(seconds=40)),
-        (Lately(ago(1, 2, 3), digest=ago(3)[0]), NOW + timedelta(seconds=57)),
-        (Lately(ago(1), under_way=1), None),
-        (Lately(ago(1), under_way=2), NOW + SOON),
-        (Lately(under_way=1, digest_under_way=True), NOW + SOON),
+        (RecentPosts(), None),
+        (RecentPosts(ago(1, 2)), None),
+        (RecentPosts(ago(1, 2, 30)), NOW + timedelta(seconds=30)),
+        (RecentPosts(ago(1, 2, 30, 59)), NOW + timedelta(seconds=30)),
+        (RecentPosts(ago(20), digest=ago(20)[0]), NOW + timedelta(seconds=40)),
+        (RecentPosts(ago(1, 2, 3), digest=ago(3)[0]), NOW + timedelta(seconds=57)),
+        (RecentPosts(ago(1), under_way=1), None),
+        (RecentPosts(ago(1), under_way=2), NOW + SOON),
+        (RecentPosts(under_way=1, digest_under_way=True), NOW + SOON),
     ],
 )
 def test_there_is_room_for_three_in_any_minute_and_for_none_after_a_digest(lately, room):
@@ -110,10 +110,10 @@ def test_there_is_room_for_three_in_any_minute_and_for_none_after_a_digest(latel
 
 
 def test_once_there_is_room_there_is_room():
-    lately = Lately(ago(5, 10, 15), digest=ago(15)[0])
+    lately = RecentPosts(ago(5, 10, 15), digest=ago(15)[0])
     room = room_from(lately, 3, NOW)
     still = tuple(one for one in lately.posted if one > room - MINUTE)
-    assert room_from(Lately(still), 3, room) is None
+    assert room_from(RecentPosts(still), 3, room) is None
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_once_there_is_room_there_is_room():
     [(0, 0, 9, False), (0, 0, 10, True), (9, 0, 0, False), (9, 0, 1, True), (4, 3, 2, False)],
 )
 def test_many_are_more_than_ten_within_a_minute_or_waiting(posted, under_way, waiting, many):
-    lately = Lately(ago(*range(posted)), under_way=under_way)
+    lately = RecentPosts(ago(*range(posted)), under_way=under_way)
     assert are_many(lately, 10, waiting) is many

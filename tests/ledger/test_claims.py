@@ -14,7 +14,7 @@ from .plans import look_about, read_whole, statements, steps
 IMPORT_ONE = {(Kind.IMPORT, "prod"): 1}
 
 
-def test_a_claim_holds_all_that_the_work_needs(store, hands):
+def test_a_claim_holds_all_that_the_work_needs(ledger, hands):
     event = hands.event(version="v1", etag="e1", size=5, order="s3:1")
     hands.accept(event)
     hands.later(seconds=1)
@@ -22,7 +22,7 @@ def test_a_claim_holds_all_that_the_work_needs(store, hands):
     assert claim.event == event
     assert (claim.owner, claim.fence, claim.attempt, claim.earlier) == ("w1", 1, 1, None)
     assert (claim.delivery.state, claim.delivery.attempts) == (State.RUNNING, 1)
-    (attempt,) = store.attempts(claim.delivery.id)
+    (attempt,) = ledger.history.attempts(claim.delivery.id)
     assert (attempt.number, attempt.trigger) == (1, Trigger.AUTOMATIC)
     assert (attempt.started, attempt.finished, attempt.outcome) == (hands.now, None, None)
 
@@ -106,7 +106,7 @@ class TestEarlier:
         hands.later(seconds=10)
         claim = hands.claimed()
         hands.finish(claim)
-        hands.store.retrigger(claim.delivery.id, hands.now)
+        hands.ledger.retriggers.retrigger(claim.delivery.id, hands.now)
         again = hands.claimed()
         assert (again.earlier, again.attempt) == (None, 1)
         started = hands.now
@@ -115,7 +115,7 @@ class TestEarlier:
         assert hands.claimed().earlier == started
 
 
-def test_eight_threads_claim_two_hundred_deliveries_each_once(store, hands):
+def test_eight_threads_claim_two_hundred_deliveries_each_once(ledger, hands):
     for start in range(0, 200, 50):
         events = [hands.event(f"{n}.zip", version="1") for n in range(start, start + 50)]
         hands.accept(*events)
@@ -133,40 +133,42 @@ def test_eight_threads_claim_two_hundred_deliveries_each_once(store, hands):
         thread.join()
     assert len(claimed) == 200
     assert max(Counter(claimed).values()) == 1
-    assert store.counts() == {(Kind.IMPORT, State.SUCCEEDED): 200}
+    assert ledger.statistics.counts() == {(Kind.IMPORT, State.SUCCEEDED): 200}
 
 
-def test_a_claim_looks_into_indexes_only(store, hands):
+def test_a_claim_looks_into_indexes_only(ledger, hands):
     hands.done()
     hands.deliver_to("prod", "b.zip", version="1")
     hands.deliver_to("test", "c.zip", version="1")
     hands.accept(*(hands.event(f"{number}.zip", version="1") for number in range(500)))
     hands.claimed()
-    look_about(store)
-    found = steps(store, statements(store, hands.claimed))
+    look_about(ledger)
+    found = steps(ledger, statements(ledger, hands.claimed))
     assert read_whole(found) == {"gates"}
     due = [one for one in found if "ix_deliveries_due" in one]
-    if store._database.is_sqlite:
+    if ledger._database.is_sqlite:
         assert any("(kind=? AND destination=? AND due<?)" in one for one in due)
         assert any("(kind=? AND destination>?)" in one for one in due)
     assert len(due) >= 2
     assert any("ix_deliveries_leased" in one for one in found)
 
 
-def test_to_look_whether_anything_is_due_reads_no_table(store, hands):
+def test_to_look_whether_anything_is_due_reads_no_table(ledger, hands):
     hands.done()
-    found = steps(store, statements(store, lambda: store.is_any_due(Kind.IMPORT, hands.now)))
+    found = steps(
+        ledger, statements(ledger, lambda: ledger.queue.is_any_due(Kind.IMPORT, hands.now))
+    )
     assert read_whole(found) == set()
     assert any("ix_deliveries_due" in one for one in found)
 
 
-def test_ten_thousand_deliveries_behind_a_closed_lane_cost_no_more_than_one(store, hands):
+def test_ten_thousand_deliveries_behind_a_closed_lane_cost_no_more_than_one(ledger, hands):
     wanted = tuple(NewDelivery("r", "prod", {}) for _ in range(100))
     for n in range(20):
         hands.accept(hands.event(f"{n}.zip", version="1"), deliveries=wanted)
     statements: list[str] = []
     engine_event.listen(
-        store._database._engine,
+        ledger._database._engine,
         "before_cursor_execute",
         lambda *arguments: statements.append(arguments[2]),
     )

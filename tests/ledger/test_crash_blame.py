@@ -14,7 +14,7 @@ def lost(hands, owner, *keys):
     claims = {claim.delivery.key: claim for claim in (hands.claimed(owner) for _ in keys)}
     assert set(claims) == set(keys)
     hands.later(seconds=1)
-    assert hands.store.reclaim(owner, hands.now) == len(keys)
+    assert hands.ledger.queue.reclaim(owner, hands.now) == len(keys)
     return claims
 
 
@@ -36,7 +36,7 @@ def test_who_was_beside_it_when_it_killed_a_worker_does_not_clear_it(hands):
     again = hands.claimed("w2")
     assert (again.delivery.key, again.crashes, again.unlucky) == ("poison", 1, False)
     done(hands, "good")
-    hands.store.reclaim("w2", hands.later(seconds=1))
+    hands.ledger.queue.reclaim("w2", hands.later(seconds=1))
     again = hands.claimed("w3")
     assert (again.crashes, again.unlucky) == (2, False)
 
@@ -56,9 +56,9 @@ def test_another_that_kills_its_workers_too_does_not_clear_it(hands):
     assert not hands.claimed("w1").unlucky
     upload(hands, "poison b")
     assert hands.claimed("w2").delivery.key == "poison b"
-    hands.store.reclaim("w2", hands.later(seconds=1))
+    hands.ledger.queue.reclaim("w2", hands.later(seconds=1))
     assert not hands.claimed("w2").unlucky
-    hands.store.reclaim("w1", hands.later(seconds=1))
+    hands.ledger.queue.reclaim("w1", hands.later(seconds=1))
     assert not hands.claimed("w1").unlucky
 
 
@@ -69,7 +69,7 @@ def test_another_that_was_parked_for_it_does_not_clear_it(hands):
     claim = hands.claimed("w3")
     assert claim.delivery.key == "poison b"
     assert hands.finish(claim, Failed(crashed(3)))
-    hands.store.reclaim("w1", hands.later(seconds=1))
+    hands.ledger.queue.reclaim("w1", hands.later(seconds=1))
     assert not hands.claimed("w4").unlucky
 
 
@@ -123,16 +123,16 @@ def test_what_hung_is_due_at_once_and_was_no_death_of_its_worker(hands):
     upload(hands, "a.zip")
     stuck = hands.claimed("w1")
     hands.later(minutes=15)
-    hands.store.renew([stuck], LEASE, hands.now)
-    assert hands.store.hung(stuck, hands.now)
+    hands.ledger.queue.renew([stuck], LEASE, hands.now)
+    assert hands.ledger.outcomes.hung(stuck, hands.now)
     assert not hands.finish(stuck)
-    assert not hands.store.hung(stuck, hands.now)
-    assert [one.outcome for one in hands.store.attempts(stuck.delivery.id)] == ["hung"]
+    assert not hands.ledger.outcomes.hung(stuck, hands.now)
+    assert [one.outcome for one in hands.ledger.history.attempts(stuck.delivery.id)] == ["hung"]
     again = hands.claimed("w1")
     assert (again.hangs, again.crashes, again.attempt) == (1, 0, 2)
     assert again.earlier, "it may have reached the destination"
-    hands.store.reclaim("w1", hands.later(seconds=1))
-    assert hands.store.hung(hands.claimed("w1"), hands.now)
+    hands.ledger.queue.reclaim("w1", hands.later(seconds=1))
+    assert hands.ledger.outcomes.hung(hands.claimed("w1"), hands.now)
     mixed = hands.claimed("w1")
     assert (mixed.hangs, mixed.crashes) == (2, 1)
     hands.retry(mixed, seconds=1)

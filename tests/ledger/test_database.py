@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import ConfigError
-from relay.ledger import Store, StoreUnavailable
+from relay.ledger import Ledger, LedgerUnavailable
 from relay.ledger import database as engine
 from relay.ledger.error_texts import in_words
 from relay.ledger.sqlite import journal_mode
@@ -23,31 +23,31 @@ from .conftest import Hands
 
 class TestOpen:
     def test_makes_the_directory_of_a_sqlite_file(self, tmp_path):
-        store = Store.open(f"sqlite:///{tmp_path}/deep/down/relay.db")
-        store.migrate()
+        ledger = Ledger.open(f"sqlite:///{tmp_path}/deep/down/relay.db")
+        ledger.administration.migrate()
         assert (tmp_path / "deep/down/relay.db").is_file()
-        store.close()
+        ledger.close()
 
     def test_a_relative_file_stays_where_it_was_when_the_process_moves(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        store = Store.open("sqlite:///var/relay.db")
+        ledger = Ledger.open("sqlite:///var/relay.db")
         monkeypatch.chdir("/")
-        store.migrate()
+        ledger.administration.migrate()
         assert (tmp_path / "var/relay.db").is_file()
-        store.close()
+        ledger.close()
 
     def test_a_path_of_odd_characters_works(self, tmp_path):
-        store = Store.open(f"sqlite:///{tmp_path}/50%/中 文#.db")
-        store.migrate()
-        store.ping()
-        store.close()
+        ledger = Ledger.open(f"sqlite:///{tmp_path}/50%/中 文#.db")
+        ledger.administration.migrate()
+        ledger.administration.ping()
+        ledger.close()
 
     @pytest.mark.parametrize(
         "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
     )
     def test_a_database_in_memory_is_refused(self, url):
         with pytest.raises(ConfigError, match="outlive") as caught:
-            Store.open(url)
+            Ledger.open(url)
         assert caught.value.path == "database.url"
 
     @pytest.mark.parametrize(
@@ -63,22 +63,22 @@ class TestOpen:
     )
     def test_any_other_database_is_refused_without_its_password(self, url):
         with pytest.raises(ConfigError, match="no database that Relay knows") as caught:
-            Store.open(url)
+            Ledger.open(url)
         assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
 
     def test_a_directory_that_cannot_be_made_is_a_wrong_setting(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(ConfigError, match="cannot be made"):
-            Store.open(f"sqlite:///{tmp_path}/file/relay.db")
+            Ledger.open(f"sqlite:///{tmp_path}/file/relay.db")
 
     def test_postgresql_without_its_driver_is_told_in_words(self):
         try:
             import psycopg  # noqa: F401
         except ImportError:
             with pytest.raises(ConfigError, match="psycopg"):
-                Store.open("postgresql://relay@localhost/relay")
+                Ledger.open("postgresql://relay@localhost/relay")
         else:
-            Store.open("postgresql://relay@localhost/relay").close()
+            Ledger.open("postgresql://relay@localhost/relay").close()
 
 
 class TestSqlite:
@@ -87,14 +87,14 @@ class TestSqlite:
         return tmp_path / "relay.db"
 
     @pytest.fixture
-    def store(self, path):
-        store = Store.open(f"sqlite:///{path}")
-        store.migrate()
-        yield store
-        store.close()
+    def ledger(self, path):
+        ledger = Ledger.open(f"sqlite:///{path}")
+        ledger.administration.migrate()
+        yield ledger
+        ledger.close()
 
-    def test_commits_reach_the_disk_and_keys_are_checked(self, store):
-        with store._database.read() as connection:
+    def test_commits_reach_the_disk_and_keys_are_checked(self, ledger):
+        with ledger._database.read() as connection:
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
             assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
             mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
@@ -112,41 +112,41 @@ class TestSqlite:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("CREATE TABLE t (x)")
         connection.close()
-        store = Store.open(f"sqlite:///{path}")
-        store.migrate()
-        with store._database.read() as reader:
+        ledger = Ledger.open(f"sqlite:///{path}")
+        ledger.administration.migrate()
+        with ledger._database.read() as reader:
             mode = reader.exec_driver_sql("PRAGMA journal_mode").scalar()
         assert mode.upper() == journal_mode(sqlite3.sqlite_version_info)
-        store.close()
+        ledger.close()
 
     def test_a_database_that_another_process_holds_is_told_within_two_seconds(
-        self, store, path, hands
+        self, ledger, path, hands
     ):
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
-        with pytest.raises(StoreUnavailable) as caught:
+        with pytest.raises(LedgerUnavailable) as caught:
             hands.accept(hands.event(version="1"))
         assert 1.5 < time.monotonic() - started < 4
         assert caught.value.code == "store.locked"
         assert caught.value.retry_after == timedelta(seconds=5)
-        with pytest.raises(StoreUnavailable):
-            store.ping()
-        with pytest.raises(StoreUnavailable):
-            store.delivery("x")
+        with pytest.raises(LedgerUnavailable):
+            ledger.administration.ping()
+        with pytest.raises(LedgerUnavailable):
+            ledger.history.delivery("x")
         other.execute("ROLLBACK")
         other.close()
-        store.ping()
+        ledger.administration.ping()
         assert hands.accept(hands.event(version="1")).fresh == 1
 
-    def test_many_threads_wait_no_longer_than_one_for_a_held_database(self, store, path, hands):
+    def test_many_threads_wait_no_longer_than_one_for_a_held_database(self, ledger, path, hands):
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         waited: list[float] = []
 
         def knock() -> None:
             started = time.monotonic()
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(LedgerUnavailable):
                 hands.accept(hands.event(version="1"))
             waited.append(time.monotonic() - started)
 
@@ -159,7 +159,7 @@ class TestSqlite:
         assert len(waited) == 8
         assert max(waited) < 4
 
-    def test_a_short_lock_is_waited_for(self, store, path, hands):
+    def test_a_short_lock_is_waited_for(self, ledger, path, hands):
         other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.3, lambda: other.execute("ROLLBACK"))
@@ -170,69 +170,73 @@ class TestSqlite:
 
     def test_a_file_that_is_no_database_is_told(self, path):
         path.write_bytes(b"this is a letter, not a database" * 100)
-        store = Store.open(f"sqlite:///{path}")
-        for act in (store.migrate, store.ping, store.counts):
-            with pytest.raises(StoreUnavailable, match="not a database"):
+        ledger = Ledger.open(f"sqlite:///{path}")
+        for act in (
+            ledger.administration.migrate,
+            ledger.administration.ping,
+            ledger.statistics.counts,
+        ):
+            with pytest.raises(LedgerUnavailable, match="not a database"):
                 act()
-        store.close()
+        ledger.close()
         assert path.read_bytes().startswith(b"this is a letter")
 
     def test_errors_never_show_what_was_to_be_stored(self, path, hands):
         path.unlink()
-        store = Store.open(f"sqlite:///{path}")
-        hands.store = store
-        with pytest.raises(StoreUnavailable) as caught:
+        ledger = Ledger.open(f"sqlite:///{path}")
+        hands.ledger = ledger
+        with pytest.raises(LedgerUnavailable) as caught:
             hands.accept(hands.event(version="1"), source="secret-name")
         assert caught.value.code == "store.unmigrated"
         told = f"{caught.value!r} {caught.value.__cause__!s}"
         assert "secret-name" not in told
         # SQLAlchemy shortens long lists of values by itself: that is no protection.
         assert "parameters hidden" in told
-        store.close()
+        ledger.close()
 
-    def test_what_fails_in_the_middle_leaves_nothing(self, store, hands):
+    def test_what_fails_in_the_middle_leaves_nothing(self, ledger, hands):
         class Stop(Exception):
             pass
 
         def half() -> None:
-            with store._database.write() as connection:
+            with ledger._database.write() as connection:
                 connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'x'")
                 raise Stop
 
         with pytest.raises(Stop):
             half()
-        store.migrate()
-        store.ping()
+        ledger.administration.migrate()
+        ledger.administration.ping()
 
-    def test_forty_threads_read_and_write_at_once(self, store, hands):
+    def test_forty_threads_read_and_write_at_once(self, ledger, hands):
         def work(n: int) -> int:
             hands.accept(hands.event(f"{n}.zip", version="1"))
-            return len(store.notifications(limit=1).items)
+            return len(ledger.history.notifications(limit=1).items)
 
         with ThreadPoolExecutor(40) as threads:
             assert list(threads.map(work, range(40))) == [1] * 40
-        assert sum(store.counts().values()) == 40
+        assert sum(ledger.statistics.counts().values()) == 40
 
-    def test_a_full_disk_is_told_and_forgotten_once_there_is_room(self, store, hands):
+    def test_a_full_disk_is_told_and_forgotten_once_there_is_room(self, ledger, hands):
         def most(pages: int) -> None:
-            with store._database.read() as connection:
+            with ledger._database.read() as connection:
                 connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
         hands.accept(hands.event("first.zip", version="1"))
         most(1)  # SQLite takes the present size for the limit
         events = [hands.event(f"{n}.zip", version="1") for n in range(500)]
-        with pytest.raises(StoreUnavailable) as caught:
+        with pytest.raises(LedgerUnavailable) as caught:
             hands.accept(*events)
         assert caught.value.code == "store.full"
-        assert sum(store.counts().values()) == 1
+        assert sum(ledger.statistics.counts().values()) == 1
         most(1_000_000)
         assert hands.accept(hands.event("last.zip", version="1")).fresh == 1
 
 
 def test_a_closed_store_gives_its_file_back(tmp_path):
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
-    store.close()
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/relay.db")
+    ledger.administration.migrate()
+    ledger.close()
     held = [link for link in Path("/proc/self/fd").iterdir() if points_to(link, tmp_path)]
     assert held == []
 
@@ -248,11 +252,11 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
     spares, monkeypatch
 ):
     url = spares.take()
-    store = Store.open(url)
+    ledger = Ledger.open(url)
     monkeypatch.setattr(engine, "IDLE", 300.0)
-    cut_off = Store.open(url)
+    cut_off = Ledger.open(url)
     try:
-        hands = Hands(store)
+        hands = Hands(ledger)
         delivery = hands.deliver_to("prod", version="1")
 
         def work() -> None:
@@ -262,11 +266,11 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
                 assert hands.claimed().delivery.id == delivery.id
                 cut_off._database.alone(connection, "claim")
 
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(LedgerUnavailable):
             work()
     finally:
         cut_off.close()
-        store.close()
+        ledger.close()
         spares.give_back(url)
 
 
@@ -279,11 +283,11 @@ class TestAPostgresThatDoesNotAnswer:
             yield f"postgresql://relay@127.0.0.1:{listener.getsockname()[1]}/relay"
 
     def test_it_is_told_in_time(self, silent):
-        store = Store.open(f"{silent}?connect_timeout=2")
-        with pytest.raises(StoreUnavailable) as caught:
-            store.ping()
+        ledger = Ledger.open(f"{silent}?connect_timeout=2")
+        with pytest.raises(LedgerUnavailable) as caught:
+            ledger.administration.ping()
         assert caught.value.code == "store.unavailable"
-        store.close()
+        ledger.close()
 
     def test_its_times_are_ours_unless_the_url_has_some(self, silent):
         database = engine.Database.open(f"{silent}?connect_timeout=2")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from relay.ledger.fair_lock import Turn
+from relay.ledger.fair_lock import FairLock
 
 
-def waiting(turn: Turn, number: int) -> None:
+def waiting(turn: FairLock, number: int) -> None:
     """Returns once that many threads queue."""
     done = threading.Event()
     while len(turn._queue) < number:
@@ -15,7 +15,7 @@ def waiting(turn: Turn, number: int) -> None:
 
 
 def test_threads_come_in_by_the_order_in_which_they_asked():
-    turn, came = Turn(), []
+    turn, came = FairLock(), []
     assert turn.acquire(1)
 
     def work(n: int) -> None:
@@ -35,7 +35,7 @@ def test_threads_come_in_by_the_order_in_which_they_asked():
 
 
 def test_who_waited_too_long_leaves_the_queue():
-    turn = Turn()
+    turn = FairLock()
     assert turn.acquire(1)
     assert not turn.acquire(0.01)
     turn.release()
@@ -43,7 +43,7 @@ def test_who_waited_too_long_leaves_the_queue():
 
 
 def test_one_at_a_time():
-    turn, inside, most = Turn(), [], []
+    turn, inside, most = FairLock(), [], []
 
     def work() -> None:
         for _ in range(50):

@@ -17,7 +17,7 @@ from relay.model import (
 )
 
 
-def test_a_success_keeps_its_result_and_what_was_answered(store, hands):
+def test_a_success_keeps_its_result_and_what_was_answered(ledger, hands):
     hands.deliver_to("prod", version="1")
     claim = hands.claimed()
     hands.later(seconds=3)
@@ -25,32 +25,32 @@ def test_a_success_keeps_its_result_and_what_was_answered(store, hands):
     delivery = hands.read(claim.delivery.id)
     assert (delivery.state, delivery.result) == (State.SUCCEEDED, {"urn": "urn:1"})
     assert (delivery.finished, delivery.due, delivery.error) == (hands.now, None, None)
-    (attempt,) = store.attempts(delivery.id)
+    (attempt,) = ledger.history.attempts(delivery.id)
     assert (attempt.outcome, attempt.answer) == ("succeeded", '{"ok": true}')
     assert attempt.finished == hands.now
 
 
-def test_a_skip_keeps_its_reason(store, hands):
+def test_a_skip_keeps_its_reason(ledger, hands):
     hands.deliver_to("prod", version="1")
     claim = hands.claimed()
     hands.finish(claim, Skipped("gone", {"words": "it is gone"}))
     delivery = hands.read(claim.delivery.id)
     assert (delivery.state, delivery.reason) == (State.SKIPPED, "gone")
     assert (delivery.result, delivery.finished) == ({"words": "it is gone"}, hands.now)
-    assert store.attempts(delivery.id)[0].outcome == "skipped"
+    assert ledger.history.attempts(delivery.id)[0].outcome == "skipped"
 
 
-def test_a_failure_keeps_the_problem_in_both_languages(store, hands):
+def test_a_failure_keeps_the_problem_in_both_languages(ledger, hands):
     hands.deliver_to("prod", version="1")
     claim = hands.claimed()
     hands.finish(claim, Failed(hands.problem, "503"))
     delivery = hands.read(claim.delivery.id)
     assert (delivery.state, delivery.error) == (State.FAILED, hands.problem)
-    (attempt,) = store.attempts(delivery.id)
+    (attempt,) = ledger.history.attempts(delivery.id)
     assert (attempt.outcome, attempt.error, attempt.answer) == ("failed", hands.problem, "503")
 
 
-def test_a_retry_is_due_then_and_says_why(store, hands):
+def test_a_retry_is_due_then_and_says_why(ledger, hands):
     hands.deliver_to("prod", version="1")
     claim = hands.claimed()
     hands.retry(claim, seconds=40)
@@ -58,7 +58,7 @@ def test_a_retry_is_due_then_and_says_why(store, hands):
     assert (delivery.state, delivery.error) == (State.PENDING, hands.problem)
     assert (delivery.due - hands.now).total_seconds() == 40
     assert delivery.finished is None
-    assert store.attempts(delivery.id)[0].outcome == "retry"
+    assert ledger.history.attempts(delivery.id)[0].outcome == "retry"
 
 
 def test_a_success_after_a_retry_clears_the_problem(hands):
@@ -79,17 +79,17 @@ def test_a_retry_without_a_time_is_a_mistake_of_the_caller(hands):
     assert hands.read(claim.delivery.id).state == State.RUNNING
 
 
-def test_a_long_answer_is_cut_at_four_kib_of_whole_characters(store, hands):
+def test_a_long_answer_is_cut_at_four_kib_of_whole_characters(ledger, hands):
     hands.deliver_to("prod", version="1")
     claim = hands.claimed()
     hands.finish(claim, Succeeded({}, "字" * 5000))
-    (attempt,) = store.attempts(claim.delivery.id)
+    (attempt,) = ledger.history.attempts(claim.delivery.id)
     assert attempt.answer == "字" * 1365
 
 
-def test_messages_are_made_with_the_outcome_and_due_at_once(store, hands):
+def test_messages_are_made_with_the_outcome_and_due_at_once(ledger, hands):
     delivery = hands.done(version="v1")
-    (message,) = store.messages(delivery.id)
+    (message,) = ledger.history.messages(delivery.id)
     assert (message.kind, message.destination) == (Kind.MESSAGE, "ops")
     assert (message.state, message.due, message.parent) == (State.PENDING, hands.now, delivery.id)
     body = {"type": "import.succeeded", "body": {"key": "prod/a.zip"}}
@@ -100,21 +100,23 @@ def test_messages_are_made_with_the_outcome_and_due_at_once(store, hands):
     assert claim.delivery.id == message.id
 
 
-def test_each_channel_gets_its_own_message(store, hands):
+def test_each_channel_gets_its_own_message(ledger, hands):
     hands.deliver_to("prod", version="1")
     claim = hands.claimed()
     told = [NewMessage(channel, "import.failed", {}) for channel in ("ops", "dev")]
     hands.finish(claim, Failed(hands.problem), messages=told)
-    assert {one.destination for one in store.messages(claim.delivery.id)} == {"ops", "dev"}
+    assert {one.destination for one in ledger.history.messages(claim.delivery.id)} == {"ops", "dev"}
 
 
-def test_an_attempt_never_changes_once_finished(store, hands):
+def test_an_attempt_never_changes_once_finished(ledger, hands):
     hands.deliver_to("prod", version="1")
     hands.retry(hands.claimed())
-    (before,) = store.attempts(hands.store.event_deliveries(one_event(hands))[0].id)
+    (before,) = ledger.history.attempts(
+        hands.ledger.history.event_deliveries(one_event(hands))[0].id
+    )
     hands.later(seconds=10)
     hands.finish(hands.claimed())
-    first, second = store.attempts(before.delivery_id)
+    first, second = ledger.history.attempts(before.delivery_id)
     assert first == before
     assert (second.number, second.trigger) == (2, Trigger.AUTOMATIC)
 

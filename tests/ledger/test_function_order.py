@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from relay.config.units import Allowance
-from relay.model import Claim, Failed, Kind, NewDelivery, Road, Skipped, State
+from relay.config.units import RateLimit
+from relay.model import Claim, Failed, Kind, NewDelivery, Origin, Skipped, State
 
 LEASE = timedelta(seconds=30)
 
@@ -28,7 +28,7 @@ def upload(hands: Any, key: str, function: str | None = "hello", **more: Any) ->
 
 
 def enter(hands: Any, claim: Claim, function: str = "hello") -> str:
-    return str(hands.store.enter(claim, function).word)
+    return str(hands.ledger.functions.lock(claim, function).word)
 
 
 class TestOneAtATime:
@@ -56,18 +56,18 @@ class TestOneAtATime:
         hands.retry(hands.claimed(), seconds=3600)
         assert hands.claimed().delivery.id == second
 
-    def test_what_a_worker_gives_back_or_loses_lets_the_other_go(self, store, hands):
+    def test_what_a_worker_gives_back_or_loses_lets_the_other_go(self, ledger, hands):
         first, second = upload(hands, "v1.zip"), upload(hands, "v2.zip")
         ways = (
-            lambda claim: store.release(claim, hands.now),
-            lambda claim: store.reclaim("w1", hands.now),
+            lambda claim: ledger.queue.release(claim, hands.now),
+            lambda claim: ledger.queue.reclaim("w1", hands.now),
             lambda claim: hands.finish(claim, Skipped("gone")),
         )
         for way in ways:
             claim = hands.claimed("w1", only=first)
             assert hands.claim("w2", only=second) is None
             assert way(claim)
-            assert store.release(hands.claimed("w2", only=second), hands.now)
+            assert ledger.queue.release(hands.claimed("w2", only=second), hands.now)
 
     def test_after_a_lease_that_ended_comes_who_takes_it_over_and_then_the_other(self, hands):
         first = upload(hands, "v1.zip")
@@ -91,7 +91,7 @@ class TestAfterTheLook:
         upload(hands, "v2.zip", None)
         return hands.claimed("w1"), hands.claimed("w2")
 
-    def test_the_second_goes_back_as_if_it_had_never_been_claimed(self, store, hands):
+    def test_the_second_goes_back_as_if_it_had_never_been_claimed(self, ledger, hands):
         first, second = self.two(hands)
         before = hands.read(second.delivery.id)
         assert enter(hands, first) == "alone"
@@ -101,36 +101,36 @@ class TestAfterTheLook:
         after = hands.read(second.delivery.id)
         assert (after.state, after.attempts) == (State.PENDING, 0)
         assert (after.due, before.state) == (before.due, State.RUNNING)
-        assert store.attempts(after.id) == []
-        assert store.attempt_counts() == {}
+        assert ledger.history.attempts(after.id) == []
+        assert ledger.statistics.attempt_counts() == {}
         assert hands.claim() is None, "it waits for the other"
         assert hands.finish(first)
         again = hands.claimed("w2")
         assert (again.attempt, again.fence, again.earlier, again.crashes) == (1, 2, None, 0)
         assert enter(hands, again) == "alone"
 
-    def test_what_goes_back_takes_nothing_of_the_rate(self, store, hands):
-        rate = Allowance(2, timedelta(minutes=1))
+    def test_what_goes_back_takes_nothing_of_the_rate(self, ledger, hands):
+        rate = RateLimit(2, timedelta(minutes=1))
         for name in "abc":
             upload(hands, f"{name}.zip", None)
         rates = {(Kind.IMPORT, "prod"): rate}
         first, second = hands.claimed(rates=rates), hands.claimed(rates=rates)
         assert hands.claim(rates=rates) is None
-        assert store.enter(first, "hello", rate).word == "alone"
-        assert store.enter(second, "hello", rate).word == "given back"
-        assert store.enter(second, "hello", rate).word == "lost"
+        assert ledger.functions.lock(first, "hello", rate).word == "alone"
+        assert ledger.functions.lock(second, "hello", rate).word == "given back"
+        assert ledger.functions.lock(second, "hello", rate).word == "lost"
         assert hands.claimed(rates=rates).delivery.key == "c.zip"
         assert hands.finish(first)
         assert hands.claim(rates=rates) is None
 
-    def test_who_gave_it_back_can_write_nothing_any_more(self, store, hands):
+    def test_who_gave_it_back_can_write_nothing_any_more(self, ledger, hands):
         first, second = self.two(hands)
         enter(hands, first)
         enter(hands, second)
         assert enter(hands, second) == "lost"
         assert not hands.finish(second)
-        assert not store.release(second, hands.now)
-        assert store.renew([second], LEASE, hands.now) == set()
+        assert not ledger.queue.release(second, hands.now)
+        assert ledger.queue.renew([second], LEASE, hands.now) == set()
         assert hands.read(second.delivery.id).state == State.PENDING
 
     def test_another_function_runs_beside_it(self, hands):
@@ -149,12 +149,12 @@ class TestAfterTheLook:
         first, _ = self.two(hands)
         assert enter(hands, first) == "alone"
         hands.later(seconds=29)
-        hands.store.renew([first], LEASE, hands.now)
+        hands.ledger.queue.renew([first], LEASE, hands.now)
         hands.later(seconds=2)
         again = hands.claimed("w3")
         assert again.attempt == 2
         assert enter(hands, again) == "given back"
-        assert [one.outcome for one in hands.store.attempts(again.delivery.id)] == ["lost"]
+        assert [one.outcome for one in hands.ledger.history.attempts(again.delivery.id)] == ["lost"]
 
     def test_to_wait_makes_no_crash_forgotten(self, hands):
         first, second = self.two(hands)
@@ -189,7 +189,7 @@ class TestAfterTheLook:
         delivery = upload(hands, "v1.zip")
         hands.finish(hands.claimed())
         second = upload(hands, "v2.zip")
-        hands.store.retrigger(delivery, hands.now, options={"on_conflict": "rename"})
+        hands.ledger.retriggers.retrigger(delivery, hands.now, options={"on_conflict": "rename"})
         assert {hands.claimed().delivery.id for _ in range(2)} == {delivery, second}
 
 
@@ -244,15 +244,15 @@ class TestNewer:
         """The key of what is newer than an upload that comes now."""
         function = more.get("function", "hello")
         claim = hands.claimed(only=upload(hands, key, **more))
-        found = hands.store.enter(claim, function).newer
+        found = hands.ledger.functions.lock(claim, function).newer
         hands.finish(claim, Skipped("gone"))
         return found.key if found else None
 
-    def test_an_older_upload_that_comes_late_is_told_what_is_there(self, store, hands):
+    def test_an_older_upload_that_comes_late_is_told_what_is_there(self, ledger, hands):
         claim = self.brought(hands, "v2.zip")
         old = upload(hands, "v1.zip", time=hands.now - timedelta(days=9))
         hands.later(seconds=5)
-        found = store.enter(hands.claimed(only=old), "hello").newer
+        found = ledger.functions.lock(hands.claimed(only=old), "hello").newer
         assert (found.key, found.delivery) == ("v2.zip", claim.delivery.id)
 
     def test_a_newer_upload_is_told_nothing(self, hands):
@@ -305,21 +305,21 @@ class TestNewer:
         new = NewDelivery("r", "prod", {}, function="hello")
         old = hands.event("v1.zip", version="2", time=hands.now - timedelta(days=1))
         [made] = hands.accept(old, deliveries=(new,)).deliveries
-        assert hands.store.enter(hands.claimed(only=made), "hello").newer is None
+        assert hands.ledger.functions.lock(hands.claimed(only=made), "hello").newer is None
 
     def test_what_a_person_submits_is_wanted_now(self, hands):
         self.brought(hands, "v2.zip")
         old = hands.now - timedelta(days=9)
-        assert self.newer(hands, "v1.zip", time=old, road=Road.SUBMISSION) is None
+        assert self.newer(hands, "v1.zip", time=old, road=Origin.SUBMISSION) is None
 
     def test_what_a_person_retriggers_is_wanted_now(self, hands):
         self.brought(hands, "v2.zip")
         old = upload(hands, "v1.zip", time=hands.now - timedelta(days=9))
-        assert hands.store.enter(hands.claimed(), "hello").newer
+        assert hands.ledger.functions.lock(hands.claimed(), "hello").newer
         hands.later(seconds=31)
         hands.finish(hands.claimed(), Skipped("superseded"))
-        hands.store.retrigger(old, hands.now)
-        assert hands.store.enter(hands.claimed(), "hello").newer is None
+        hands.ledger.retriggers.retrigger(old, hands.now)
+        assert hands.ledger.functions.lock(hands.claimed(), "hello").newer is None
 
     def test_what_failed_was_never_there(self, hands):
         upload(hands, "v2.zip")
@@ -334,7 +334,7 @@ class TestNewer:
 
     def test_a_retrigger_makes_nothing_forgotten(self, hands):
         claim = self.brought(hands, "v2.zip")
-        hands.store.retrigger(claim.delivery.id, hands.now)
+        hands.ledger.retriggers.retrigger(claim.delivery.id, hands.now)
         assert self.newer(hands, "v1.zip", time=hands.now - timedelta(days=9)) == "v2.zip"
 
     def test_an_older_one_by_hand_does_not_lower_the_bar(self, hands):

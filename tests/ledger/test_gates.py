@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from relay.config.units import Allowance
-from relay.ledger import DeliveryQuery, Store
+from relay.config.units import RateLimit
+from relay.ledger import DeliveryQuery, Ledger
 from relay.ledger import next_due as search
 from relay.model import Failed, Kind, NewMessage, Retry, Skipped, State
 
@@ -48,7 +48,7 @@ class TestLimits:
         hands.claimed("w1")
         hands.later(seconds=31)
         # The other one starts; nobody has taken over the first one yet.
-        other = hands.claimed("w2", only=hands.store.deliveries(PENDING).items[0].id)
+        other = hands.claimed("w2", only=hands.ledger.history.deliveries(PENDING).items[0].id)
         assert hands.claim("w2", limits=IMPORT_ONE) is None
         hands.finish(other)
         assert hands.claimed("w2", limits=IMPORT_ONE).attempt == 2
@@ -100,7 +100,7 @@ class TestHolds:
         hands.claimed()
 
 
-RATES = {(Kind.IMPORT, "prod"): Allowance(3, timedelta(minutes=1))}
+RATES = {(Kind.IMPORT, "prod"): RateLimit(3, timedelta(minutes=1))}
 
 
 class TestRate:
@@ -157,7 +157,7 @@ class TestDown:
         return turns
 
     def messages(self, hands):
-        found = hands.store.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
+        found = hands.ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
         return sorted(one.message["type"] for one in found)
 
     def test_it_goes_down_once_is_probed_and_comes_up_once(self, many):
@@ -188,7 +188,7 @@ class TestDown:
         many.finish(many.claimed(kind=Kind.IMPORT))
         self.fail(many, many.claimed(kind=Kind.IMPORT), self.told(words))
         assert words == []
-        (gate,) = many.store.gates()
+        (gate,) = many.ledger.destinations.all()
         assert (gate.failures, gate.down) == (1, None)
 
     @pytest.mark.parametrize("name", ["unchanged", "refused", "changed meanwhile", "unread"])
@@ -227,7 +227,7 @@ class TestDown:
         assert words == ["down"]
         many.later(seconds=30)
         many.finish(many.claimed(kind=Kind.IMPORT), Failed(many.problem), turns=self.told(words))
-        assert many.store.gates()[0].down
+        assert many.ledger.destinations.all()[0].down
         assert many.claimed(kind=Kind.IMPORT), "it has not been tried yet"
         assert words == ["down"]
 
@@ -248,7 +248,7 @@ class TestDown:
         for _ in range(12):
             many.retry(many.claimed(), seconds=100)
         assert many.claimed()
-        assert many.store.gates() == []
+        assert many.ledger.destinations.all() == []
 
     def test_a_probe_whose_worker_dies_does_not_close_it_for_ever(self, many):
         for _ in range(10):
@@ -264,38 +264,38 @@ class TestDown:
         many.claimed("w2", only=stale.delivery.id)
         due = many.now + timedelta(seconds=1)
         assert not many.finish(stale, Retry(many.problem, unwell=True), due=due)
-        assert many.store.gates() == []
+        assert many.ledger.destinations.all() == []
 
 
 class TestPause:
     def test_nothing_is_claimed_until_it_is_resumed(self, hands):
         hands.deliver_to("prod", version="1")
-        hands.store.pause(Kind.IMPORT, "prod", hands.now)
+        hands.ledger.destinations.pause(Kind.IMPORT, "prod", hands.now)
         began = hands.now
         hands.later(hours=5)
-        hands.store.pause(Kind.IMPORT, "prod", hands.now)
-        (gate,) = hands.store.gates()
+        hands.ledger.destinations.pause(Kind.IMPORT, "prod", hands.now)
+        (gate,) = hands.ledger.destinations.all()
         assert gate.paused == began
         assert hands.claim() is None
-        hands.store.resume(Kind.IMPORT, "prod")
+        hands.ledger.destinations.resume(Kind.IMPORT, "prod")
         assert hands.claimed()
 
     def test_what_runs_may_end(self, hands):
         hands.deliver_to("prod", version="1")
         claim = hands.claimed()
-        hands.store.pause(Kind.IMPORT, "prod", hands.now)
+        hands.ledger.destinations.pause(Kind.IMPORT, "prod", hands.now)
         assert hands.finish(claim)
 
     @pytest.mark.parametrize("way", ["pause", "hold"])
     def test_no_claim_that_had_looked_before_takes_one_after_it(
-        self, hands, store, url, monkeypatch, way
+        self, hands, ledger, url, monkeypatch, way
     ):
         """Whoever closes it waits for the claim that is looking."""
         if url.startswith("sqlite"):
             pytest.skip("who writes is alone")
         for name in "ab":
             hands.deliver_to("prod", f"{name}.zip", version="1")
-        running, other = hands.claimed(), Store.open(url)
+        running, other = hands.claimed(), Ledger.open(url)
         ways = {
             "pause": lambda: other.pause(Kind.IMPORT, "prod", hands.now),
             "hold": lambda: other.finish(
@@ -324,12 +324,12 @@ class TestPause:
         for name in "ab":
             hands.deliver_to("prod", f"{name}.zip", version="1")
         hands.retry(hands.claimed(), seconds=3000, hold=True)
-        hands.store.resume(Kind.IMPORT, "prod")
+        hands.ledger.destinations.resume(Kind.IMPORT, "prod")
         assert hands.claimed()
 
     def test_resuming_what_was_never_closed_changes_nothing(self, hands):
-        hands.store.resume(Kind.IMPORT, "prod")
-        assert hands.store.gates() == []
+        hands.ledger.destinations.resume(Kind.IMPORT, "prod")
+        assert hands.ledger.destinations.all() == []
 
 
 class TestOneObject:
@@ -361,7 +361,7 @@ class TestOneObject:
         hands.claimed("w1")
         hands.later(seconds=31)
         hands.deliver_to("prod", version="2")
-        second = hands.store.deliveries(PENDING).items[0]
+        second = hands.ledger.history.deliveries(PENDING).items[0]
         hands.claimed("w1", only=second.id)
         hands.later(seconds=31)
         hands.finish(hands.claimed("w2"))

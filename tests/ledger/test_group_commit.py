@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from relay.ledger import Store, StoreUnavailable
+from relay.ledger import Ledger, LedgerUnavailable
 from relay.ledger.database import Database
-from relay.ledger.group_commit import Writer
+from relay.ledger.group_commit import GroupCommitter
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def numbers(database: Database) -> list[int]:
 
 def test_what_comes_while_another_commits_shares_the_next_commit(database: Database) -> None:
     way = Counted(database)
-    writer = Writer(way.begin)
+    writer = GroupCommitter(way.begin)
     way.open.clear()
     with ThreadPoolExecutor(21) as pool:
         first = pool.submit(writer.do, insert(0), 10)
@@ -77,7 +77,7 @@ def test_what_comes_while_another_commits_shares_the_next_commit(database: Datab
 
 def test_one_that_fails_takes_no_other_with_it(database: Database) -> None:
     way = Counted(database)
-    writer = Writer(way.begin)
+    writer = GroupCommitter(way.begin)
     way.open.clear()
 
     def fails(connection: Connection) -> None:
@@ -97,7 +97,7 @@ def test_one_that_fails_takes_no_other_with_it(database: Database) -> None:
         assert [one.result() for one in (first, *good, more)] == [0, 1, 2, 3]
         with pytest.raises(ValueError, match="not mine"):
             bad.result()
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(LedgerUnavailable):
             twice.result()
     writer.close()
     assert numbers(database) == [0, 1, 2, 3]
@@ -105,12 +105,12 @@ def test_one_that_fails_takes_no_other_with_it(database: Database) -> None:
 
 def test_who_waited_too_long_is_told_and_nothing_of_it_happens_later(database: Database) -> None:
     way = Counted(database)
-    writer = Writer(way.begin)
+    writer = GroupCommitter(way.begin)
     way.open.clear()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(writer.do, insert(0), 10)
         assert way.entered.wait(10)
-        with pytest.raises(StoreUnavailable) as refused:
+        with pytest.raises(LedgerUnavailable) as refused:
             writer.do(insert(1), 0.01)
         way.open.set()
         assert first.result() == 0
@@ -123,7 +123,7 @@ def test_what_has_begun_is_waited_for_however_long(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     way = Counted(database)
-    writer = Writer(way.begin)
+    writer = GroupCommitter(way.begin)
     way.open.clear()
     late = threading.Event()
 
@@ -172,10 +172,10 @@ def test_closing_writes_what_was_handed_in(database: Database) -> None:
     assert database.together(insert(4)) == 4
 
 
-def test_a_burst_of_accepts_is_stored_whole(hands: Any, store: Store) -> None:
+def test_a_burst_of_accepts_is_stored_whole(hands: Any, ledger: Ledger) -> None:
     def accept(number: int) -> int:
         return len(hands.accept(hands.event(f"prod/{number}.zip", etag=str(number))).deliveries)
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(accept, range(200))) == 200
-    assert sum(store.counts().values()) == 200
+    assert sum(ledger.statistics.counts().values()) == 200

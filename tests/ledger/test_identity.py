@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event as engine_event
 
-from relay.model import ObjectRef, Road, Verdict
+from relay.model import ObjectRef, Origin, Verdict
 
 
 def found(hands, key="prod/a.zip", **more):
@@ -19,8 +19,8 @@ def found(hands, key="prod/a.zip", **more):
 
 def scan(hands, *events):
     """How many of them were new to the ledger; what `known` says beforehand must agree."""
-    unknown = hands.store.known("exports", events).count(None)
-    fresh = hands.accept(*events, road=Road.SCAN).fresh
+    unknown = hands.ledger.intake.known("exports", events).count(None)
+    fresh = hands.accept(*events, road=Origin.SCAN).fresh
     assert fresh == unknown
     return fresh
 
@@ -31,7 +31,7 @@ class TestTheOtherRoad:
     def test_a_found_object_whose_version_was_announced_is_known(self, hands):
         announced = hands.accept(hands.event(version="v1", etag="e1", identity="sequencer:9"))
         found = hands.event(version="v1", etag="e1", type="found")
-        again = hands.accept(found, road=Road.SCAN)
+        again = hands.accept(found, road=Origin.SCAN)
         assert (again.fresh, again.verdict) == (0, Verdict.DUPLICATE)
         assert again.deliveries == announced.deliveries
 
@@ -50,13 +50,13 @@ class TestTheOtherRoad:
 
     def test_an_announcement_of_what_was_found_is_known(self, hands):
         modified = hands.now
-        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Road.SCAN)
+        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Origin.SCAN)
         late = hands.event(etag="e1", identity="s:1", time=modified + timedelta(seconds=2))
         assert hands.accept(late).fresh == 0
 
     def test_an_announcement_that_is_younger_than_what_was_found_is_a_new_upload(self, hands):
         modified = hands.now
-        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Road.SCAN)
+        hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Origin.SCAN)
         again = hands.event(etag="e1", identity="s:2", time=modified + timedelta(seconds=3))
         assert hands.accept(again).fresh == 1
 
@@ -71,17 +71,17 @@ class TestTheOtherRoad:
         hands.accept(hands.event(etag="e1", identity="s:1"))
         assert hands.accept(hands.event(etag="e1", identity="s:2")).fresh == 1
 
-    def test_an_object_that_was_only_seen_is_routed_when_it_is_announced(self, store, hands):
+    def test_an_object_that_was_only_seen_is_routed_when_it_is_announced(self, ledger, hands):
         seen = hands.event(etag="e1", type="found", identity="x")
-        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
+        hands.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
         told = hands.accept(hands.event(etag="e1", identity="s:1"))
         assert (told.fresh, told.verdict, len(told.deliveries)) == (0, Verdict.ACCEPTED, 1)
-        assert store.delivery(told.deliveries[0]).event_id == seen.id_in("exports")
+        assert ledger.history.delivery(told.deliveries[0]).event_id == seen.id_in("exports")
 
     def test_an_object_that_was_only_seen_is_not_routed_by_another_scan(self, hands):
         seen = hands.event(etag="e1", type="found", identity="x")
-        hands.accept(seen, deliveries=(), road=Road.SCAN, verdict=Verdict.IGNORED)
-        again = hands.accept(seen, road=Road.SCAN)
+        hands.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
+        again = hands.accept(seen, road=Origin.SCAN)
         assert (again.deliveries, again.verdict) == ((), Verdict.DUPLICATE)
 
 
@@ -117,7 +117,7 @@ class TestStoragesThatNameNoBytes:
     def test_what_a_look_at_the_object_taught_is_held_against_the_next_scan(self, hands):
         event = self.told(hands)
         ref = ObjectRef("exports", "prod/a.zip", etag="e1", size=9)
-        hands.store.pin_event(event.id_in("exports"), ref)
+        hands.ledger.intake.pin_event(event.id_in("exports"), ref)
         hands.later(hours=1)
         assert scan(hands, found(hands, etag="e1", time=hands.now)) == 0
         assert scan(hands, found(hands, etag="e2", time=hands.now)) == 1
@@ -139,26 +139,26 @@ class TestStoragesThatNameNoBytes:
 
 
 class TestPinning:
-    def test_keeps_what_was_not_announced(self, store, hands):
+    def test_keeps_what_was_not_announced(self, ledger, hands):
         event = hands.event(identity="r:1")
         hands.accept(event)
         ref = ObjectRef("exports", "prod/a.zip", "v\ud800", "e1", 7)
         for _ in range(2):
-            store.pin_event(event.id_in("exports"), ref)
-            assert store.event(event.id_in("exports")).object == ref
-        assert store.event(event.id_in("exports")).identity == "r:1"
+            ledger.intake.pin_event(event.id_in("exports"), ref)
+            assert ledger.history.event(event.id_in("exports")).object == ref
+        assert ledger.history.event(event.id_in("exports")).identity == "r:1"
 
-    def test_never_changes_what_was_announced(self, store, hands):
+    def test_never_changes_what_was_announced(self, ledger, hands):
         event = hands.event(etag="e1", size=7)
         hands.accept(event)
-        store.pin_event(event.id_in("exports"), ObjectRef("x", "y", "v1", "e2", 8))
-        kept = store.event(event.id_in("exports")).object
+        ledger.intake.pin_event(event.id_in("exports"), ObjectRef("x", "y", "v1", "e2", 8))
+        kept = ledger.history.event(event.id_in("exports")).object
         assert kept == ObjectRef("exports", "prod/a.zip", "v1", "e1", 7)
 
-    def test_teaches_nothing_of_an_event_that_is_not_there(self, store):
-        store.pin_event("nobody", ObjectRef("exports", "a", etag="e"))
-        store.pin_event("nobody", ObjectRef("exports", "a"))
-        assert store.event("nobody") is None
+    def test_teaches_nothing_of_an_event_that_is_not_there(self, ledger):
+        ledger.intake.pin_event("nobody", ObjectRef("exports", "a", etag="e"))
+        ledger.intake.pin_event("nobody", ObjectRef("exports", "a"))
+        assert ledger.history.event("nobody") is None
 
 
 class TestTheSameBytesOnceMore:
@@ -222,7 +222,7 @@ class TestTheSameBytesOnceMore:
         for changed, etag in enumerate("AB"):
             assert hands.accept(self.file(hands, etag, changed)).fresh == 1
         back = self.file(hands, "A", 5, type_)
-        accepted = hands.accept(back, road=Road.SCAN if type_ == "found" else Road.QUEUE)
+        accepted = hands.accept(back, road=Origin.SCAN if type_ == "found" else Origin.QUEUE)
         assert (accepted.fresh, len(accepted.deliveries)) == (1, 1)
         assert hands.accept(back).verdict == Verdict.DUPLICATE
         assert scan(hands, self.file(hands, "A", 5, "found")) == 0
@@ -252,32 +252,32 @@ class TestMultipartUploads:
 
 
 class TestAPageOfAListing:
-    def test_is_known_object_by_object(self, store, hands):
+    def test_is_known_object_by_object(self, ledger, hands):
         told = [hands.event(f"{number}.zip", etag="e") for number in range(0, 10, 2)]
         hands.accept(*told)
         page = [found(hands, f"{number}.zip", etag="e") for number in range(10)]
-        ids = store.known("exports", page)
+        ids = ledger.intake.known("exports", page)
         assert [id_ is not None for id_ in ids] == [True, False] * 5
         assert ids[::2] == [event.id_in("exports") for event in told]
-        assert store.known("other", page) == [None] * 10
-        assert store.known("exports", []) == []
+        assert ledger.intake.known("other", page) == [None] * 10
+        assert ledger.intake.known("exports", []) == []
 
-    def test_of_two_buckets_is_not_mixed_up(self, store, hands):
+    def test_of_two_buckets_is_not_mixed_up(self, ledger, hands):
         hands.accept(hands.event("a.zip", etag="e", bucket="one"))
         page = [found(hands, "a.zip", etag="e", bucket=name) for name in ("one", "two", "one")]
-        ids = store.known("exports", page)
+        ids = ledger.intake.known("exports", page)
         assert [id_ is not None for id_ in ids] == [True, False, True]
 
-    def test_is_asked_for_with_one_query_however_long(self, store, hands):
+    def test_is_asked_for_with_one_query_however_long(self, ledger, hands):
         page = [found(hands, f"{number}.zip", etag="e") for number in range(1000)]
         hands.accept(*page[:300])
         asked = []
-        engine = store._database._engine
+        engine = ledger._database._engine
         engine_event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
-        assert store.known("exports", page).count(None) == 700
+        assert ledger.intake.known("exports", page).count(None) == 700
         assert len([sql for sql in asked if "SELECT" in sql]) == 1
 
-    def test_finds_the_newest_of_an_object_with_a_long_history(self, store, hands):
+    def test_finds_the_newest_of_an_object_with_a_long_history(self, ledger, hands):
         for number in range(100):
             hands.accept(hands.event(etag=f"e{number}"))
             hands.later(minutes=1)

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from relay.ledger import DeliveryQuery
-from relay.model import Kind, Road, Verdict
+from relay.model import Kind, Origin, Verdict
 
 from .plans import look_about, read_whole, statements, steps
 
@@ -16,47 +16,50 @@ CHINESE = "".join(random.Random(1).sample([chr(one) for one in range(0x4E00, 0x9
 
 
 @pytest.mark.parametrize("key", [CHINESE, "\ud800" * 900, "😀" * 256], ids=["cjk", "half", "4"])
-def test_a_long_key_is_delivered_and_known_again(store, hands, key):
+def test_a_long_key_is_delivered_and_known_again(ledger, hands, key):
     long, beside = hands.event(key, version="1"), hands.event("good.zip", version="1")
     assert hands.accept(long, beside).fresh == 2
-    assert hands.accept(long, road=Road.QUEUE).verdict == Verdict.DUPLICATE
+    assert hands.accept(long, road=Origin.QUEUE).verdict == Verdict.DUPLICATE
     claimed = [hands.claimed(kind=Kind.IMPORT) for _ in range(2)]
     assert {one.delivery.key for one in claimed} == {key, "good.zip"}
-    assert store.known("exports", [long, beside]) == [
+    assert ledger.intake.known("exports", [long, beside]) == [
         long.id_in("exports"),
         beside.id_in("exports"),
     ]
-    assert len(store.deliveries(DeliveryQuery(key=key)).items) == 1
+    assert len(ledger.history.deliveries(DeliveryQuery(key=key)).items) == 1
 
 
-def test_long_keys_that_begin_alike_are_different_objects(store, hands):
+def test_long_keys_that_begin_alike_are_different_objects(ledger, hands):
     ends = [hands.event(CHINESE[:1000] + end, version="1") for end in ("a", "b", "c")]
     assert hands.accept(*ends[:2]).fresh == 2
-    assert store.known("exports", ends) == [*(one.id_in("exports") for one in ends[:2]), None]
-    assert hands.accept(ends[2]).fresh == 1
-    assert [one.key for one in store.deliveries(DeliveryQuery(key=ends[0].object.key)).items] == [
-        ends[0].object.key
+    assert ledger.intake.known("exports", ends) == [
+        *(one.id_in("exports") for one in ends[:2]),
+        None,
     ]
+    assert hands.accept(ends[2]).fresh == 1
+    assert [
+        one.key for one in ledger.history.deliveries(DeliveryQuery(key=ends[0].object.key)).items
+    ] == [ends[0].object.key]
 
 
-def test_a_key_is_looked_up_in_an_index(store, hands):
+def test_a_key_is_looked_up_in_an_index(ledger, hands):
     delivery = hands.done(version="1")
     hands.accept(*(hands.event(f"{number}.zip", version="1") for number in range(1000)))
-    look_about(store)
+    look_about(ledger)
     one, two = hands.event(version="2"), hands.event("b.zip", version="2")
 
     def act():
         hands.accept(one)
-        store.known("exports", [one, two])
-        store.newer(one.id_in("exports"), "exports#1", perhaps=True)
-        store.deliveries(DeliveryQuery(key=delivery.key))
-        store.failures(delivery)
+        ledger.intake.known("exports", [one, two])
+        ledger.history.newer(one.id_in("exports"), "exports#1", perhaps=True)
+        ledger.history.deliveries(DeliveryQuery(key=delivery.key))
+        ledger.history.failures(delivery)
 
-    found = steps(store, statements(store, act))
+    found = steps(ledger, statements(ledger, act))
     assert read_whole(found) <= {"anon_1"}
     assert sum("ix_events_object" in step for step in found) == 4
     assert sum("ix_deliveries_key" in step for step in found) == 2
-    if not store._database.is_sqlite:
+    if not ledger._database.is_sqlite:
         by_key = [step for step in found if step.startswith("Index Cond") and "key" in step]
         assert len(by_key) == 6
         assert all('"left"(' in step for step in by_key)

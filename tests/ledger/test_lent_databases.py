@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from relay.ledger import Store
+from relay.ledger import Ledger
 from tests.ledgers import Spares
 
 LEFT = {
@@ -27,10 +27,10 @@ def test_the_next_one_finds_an_empty_ledger_of_this_version(spares, left):
     with psycopg.connect(following) as connection:
         assert connection.execute("SELECT count(*) FROM digests").fetchone() == (0,)
         assert connection.execute("SELECT to_regclass('left_over')").fetchone() == (None,)
-    store = Store.open(following)
-    store.migrate()
-    store.ping()
-    store.close()
+    ledger = Ledger.open(following)
+    ledger.administration.migrate()
+    ledger.administration.ping()
+    ledger.close()
     spares.give_back(following)
 
 

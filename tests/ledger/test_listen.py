@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.ledger import Store, StoreUnavailable
+from relay.ledger import Ledger, LedgerUnavailable
 from tests.postgresql import Server
 
 
-def listening(store: Store, heard: list[float], going: threading.Event) -> threading.Thread:
+def listening(ledger: Ledger, heard: list[float], going: threading.Event) -> threading.Thread:
     """A thread that notes when it is woken; returned once it listens."""
     ready = threading.Event()
 
@@ -24,8 +24,8 @@ def listening(store: Store, heard: list[float], going: threading.Event) -> threa
 
     def listen() -> None:
         try:
-            store.listen(wake, going.is_set)
-        except StoreUnavailable:
+            ledger.listener.listen(wake, going.is_set)
+        except LedgerUnavailable:
             heard.append(-1.0)
 
     going.set()
@@ -43,20 +43,20 @@ def until(heard: list[float], count: int) -> None:
 
 
 @pytest.fixture
-def other(store: Store, url: str) -> Any:
-    other = Store.open(url)
+def other(ledger: Ledger, url: str) -> Any:
+    other = Ledger.open(url)
     yield other
     other.close()
 
 
 @pytest.fixture
-def told(other: Store, url: str) -> Store:
+def told(other: Ledger, url: str) -> Ledger:
     if url.startswith("sqlite"):
         pytest.skip("a SQLite file tells nobody")
     return other
 
 
-def test_what_is_stored_wakes_the_others(other: Store, hands: Any, url: str) -> None:
+def test_what_is_stored_wakes_the_others(other: Ledger, hands: Any, url: str) -> None:
     heard: list[float] = []
     going = threading.Event()
     thread = listening(other, heard, going)
@@ -73,7 +73,7 @@ def test_what_is_stored_wakes_the_others(other: Store, hands: Any, url: str) -> 
     assert -1.0 not in heard
 
 
-def test_nobody_is_woken_when_nothing_new_is_due(told: Store, hands: Any) -> None:
+def test_nobody_is_woken_when_nothing_new_is_due(told: Ledger, hands: Any) -> None:
     heard: list[float] = []
     going = threading.Event()
     thread = listening(told, heard, going)
@@ -89,7 +89,7 @@ def test_nobody_is_woken_when_nothing_new_is_due(told: Store, hands: Any) -> Non
     assert len(heard) == 3
 
 
-def test_a_broken_connection_is_told(told: Store, postgresql: Server, url: str) -> None:
+def test_a_broken_connection_is_told(told: Ledger, postgresql: Server, url: str) -> None:
     heard: list[float] = []
     going = threading.Event()
     thread = listening(told, heard, going)
@@ -102,20 +102,20 @@ def test_a_broken_connection_is_told(told: Store, postgresql: Server, url: str) 
 
 
 def test_a_file_that_nobody_writes_to_wakes_nobody(tmp_path: Any) -> None:
-    store = Store.open(f"sqlite:///{tmp_path}/relay.db")
-    store.migrate()
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/relay.db")
+    ledger.administration.migrate()
     heard: list[float] = []
     looks = iter(range(5))
-    store.listen(lambda: heard.append(0.0), lambda: next(looks, None) is not None)
-    store.close()
+    ledger.listener.listen(lambda: heard.append(0.0), lambda: next(looks, None) is not None)
+    ledger.close()
     assert len(heard) == 1  # what came before it was looked at
 
 
-def test_a_server_that_is_away_is_told_in_words(told: Store, url: str) -> None:
+def test_a_server_that_is_away_is_told_in_words(told: Ledger, url: str) -> None:
     """As it is while PostgreSQL restarts: a warning of the worker, no bug."""
-    away = Store.open(re.sub(r":\d+/", ":1/", url))
+    away = Ledger.open(re.sub(r":\d+/", ":1/", url))
     try:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(LedgerUnavailable):
             away.listen(lambda: None, lambda: True)
     finally:
         away.close()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from relay.ledger import StoreUnavailable
+from relay.ledger import LedgerUnavailable
 
 
 @contextmanager
@@ -27,20 +27,20 @@ def held(url):
 def refused(hands):
     """Seconds until an accept was told that another process holds the ledger."""
     began = time.monotonic()
-    with pytest.raises(StoreUnavailable) as caught:
+    with pytest.raises(LedgerUnavailable) as caught:
         hands.accept(hands.event(version="1"))
     assert caught.value.code == "store.locked"
     return time.monotonic() - began
 
 
-def test_it_is_told_and_nothing_is_kept(store, url, hands):
+def test_it_is_told_and_nothing_is_kept(ledger, url, hands):
     with held(url):
         assert 1 < refused(hands) < 10
     assert hands.accept(hands.event(version="1")).fresh == 1
 
 
-def test_while_it_lasts_who_comes_later_is_told_sooner(store, url, hands):
-    store.ping()  # it has connections, as one that serves has
+def test_while_it_lasts_who_comes_later_is_told_sooner(ledger, url, hands):
+    ledger.administration.ping()  # it has connections, as one that serves has
     with held(url):
         refused(hands)
         later = refused(hands)

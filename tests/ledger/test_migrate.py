@@ -17,15 +17,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from relay.errors import ConfigError
-from relay.ledger import Store, StoreUnavailable
+from relay.ledger import Ledger, LedgerUnavailable
 from relay.ledger.migrate import VERSIONS, newest
 from relay.ledger.schema import metadata
 from relay.model import Kind, State, Succeeded, Verdict
 from tests.ledgers import new_ledger
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_schema(store):
-    with store._database.read() as connection:
+def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger):
+    with ledger._database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
@@ -47,11 +47,11 @@ def test_a_start_that_finds_the_newest_tables_does_not_import_alembic(tmp_path):
     assert done.stdout == "False\n"
 
 
-def test_the_partial_indexes_are_partial(store):
+def test_the_partial_indexes_are_partial(ledger):
     query = "SELECT name, sql FROM sqlite_master WHERE type = 'index'"
-    if not store._database.is_sqlite:
+    if not ledger._database.is_sqlite:
         query = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
-    with store._database.read() as connection:
+    with ledger._database.read() as connection:
         rows = connection.execute(text(query)).all()
     wheres = {name: (sql or "").partition(" WHERE ")[2] for name, sql in rows}
     found = {name: re.sub(r"[()]|::text", "", where) for name, where in wheres.items() if where}
@@ -62,32 +62,38 @@ def test_the_partial_indexes_are_partial(store):
     }
 
 
-def test_migrating_again_changes_nothing(store, hands):
+def test_migrating_again_changes_nothing(ledger, hands):
     delivery = hands.done(version="1")
-    store.migrate()
-    assert store.delivery(delivery.id) == delivery
+    ledger.administration.migrate()
+    assert ledger.history.delivery(delivery.id) == delivery
 
 
 def test_what_an_older_ledger_holds_is_counted_and_goes_on(url):
-    store = Store.open(url)
-    with store._database.write() as connection:
+    ledger = Ledger.open(url)
+    with ledger._database.write() as connection:
         config = Config()
         config.set_main_option("script_location", str(VERSIONS.parent))
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         for statement in OLD:
             connection.execute(text(statement))
-    store.migrate()
-    assert store.counts() == {(Kind.IMPORT, State.FAILED): 1, (Kind.IMPORT, State.PENDING): 1}
-    assert store.event_counts() == {"s": 8}
-    assert store.notification_counts() == {("s", Verdict.ACCEPTED): 1}
-    assert store.attempt_counts() == {(Kind.IMPORT, "prod", "failed"): 1}
+    ledger.administration.migrate()
+    assert ledger.statistics.counts() == {
+        (Kind.IMPORT, State.FAILED): 1,
+        (Kind.IMPORT, State.PENDING): 1,
+    }
+    assert ledger.statistics.event_counts() == {"s": 8}
+    assert ledger.statistics.notification_counts() == {("s", Verdict.ACCEPTED): 1}
+    assert ledger.statistics.attempt_counts() == {(Kind.IMPORT, "prod", "failed"): 1}
     now = datetime(2026, 5, 1, tzinfo=UTC)
-    claim = store.claim("w1", timedelta(seconds=30), {}, now)
-    assert store.enter(claim, "hello").word == "alone"
-    assert store.finish(claim, Succeeded({}), now)
-    assert store.counts() == {(Kind.IMPORT, State.FAILED): 1, (Kind.IMPORT, State.SUCCEEDED): 1}
-    store.close()
+    claim = ledger.queue.claim("w1", timedelta(seconds=30), {}, now)
+    assert ledger.functions.lock(claim, "hello").word == "alone"
+    assert ledger.outcomes.finish(claim, Succeeded({}), now)
+    assert ledger.statistics.counts() == {
+        (Kind.IMPORT, State.FAILED): 1,
+        (Kind.IMPORT, State.SUCCEEDED): 1,
+    }
+    ledger.close()
 
 
 _PLACE = "'import', '{state}', 's', 'r', 'b', '{key}', 'prod', 'e1', 1"
@@ -113,8 +119,8 @@ OLD = (
 
 
 def test_messages_of_an_older_ledger_get_their_type(url):
-    store = Store.open(url)
-    with store._database.write() as connection:
+    ledger = Ledger.open(url)
+    with ledger._database.write() as connection:
         config = Config()
         config.set_main_option("script_location", str(VERSIONS.parent))
         config.attributes["connection"] = connection
@@ -130,38 +136,38 @@ def test_messages_of_an_older_ledger_get_their_type(url):
                 ),
                 {"id": type_, "message": body},
             )
-    store.migrate()
-    with store._database.read() as connection:
+    ledger.administration.migrate()
+    with ledger._database.read() as connection:
         rows = connection.execute(text("SELECT id, message_type FROM deliveries")).all()
     assert sorted(rows) == [("digest", "digest"), ("import.failed", "import.failed")]
-    store.close()
+    ledger.close()
 
 
 def test_a_database_without_tables_is_not_ready(url):
-    store = Store.open(url)
-    with pytest.raises(StoreUnavailable, match="no tables"):
-        store.ping()
-    store.migrate()
-    store.ping()
-    store.close()
+    ledger = Ledger.open(url)
+    with pytest.raises(LedgerUnavailable, match="no tables"):
+        ledger.administration.ping()
+    ledger.administration.migrate()
+    ledger.administration.ping()
+    ledger.close()
 
 
-def test_a_database_of_a_newer_relay_is_refused_and_left_alone(store):
-    with store._database.write() as connection:
+def test_a_database_of_a_newer_relay_is_refused_and_left_alone(ledger):
+    with ledger._database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match=r"newer Relay .*9999") as caught:
-        store.migrate()
+        ledger.administration.migrate()
     assert caught.value.path == "database.url"
-    with store._database.read() as connection:
+    with ledger._database.read() as connection:
         assert connection.execute(text("SELECT * FROM alembic_version")).scalar() == "9999"
 
 
 def test_migrating_prints_nothing_and_leaves_logging_as_it_is(url, capfd):
     root, names = logging.getLogger(), set(logging.root.manager.loggerDict)
     before = (root.level, list(root.handlers), logging.root.manager.disable)
-    store = Store.open(url)
-    store.migrate()
-    store.close()
+    ledger = Ledger.open(url)
+    ledger.administration.migrate()
+    ledger.close()
     assert (root.level, list(root.handlers), logging.root.manager.disable) == before
     disabled = [name for name in names if getattr(logging.getLogger(name), "disabled", False)]
     assert disabled == []

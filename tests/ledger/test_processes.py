@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.model import Kind, State, utc_now
 
 CHILD = Path(__file__).with_name("child.py")
@@ -41,7 +41,7 @@ def said(child: subprocess.Popen[str]) -> list[list[str]]:
     return [line.split() for line in out.splitlines()]
 
 
-def test_two_processes_accept_and_two_claim_at_once(url, store, start):
+def test_two_processes_accept_and_two_claim_at_once(url, ledger, start):
     accepting = [start("accept", url, prefix, 60) for prefix in "ab"]
     claiming = [start("claim", url, owner, 240) for owner in ("w1", "w2")]
     accepted = [delivery for child in accepting for _, delivery in said(child)]
@@ -49,13 +49,13 @@ def test_two_processes_accept_and_two_claim_at_once(url, store, start):
     assert len(set(accepted)) == 120
     assert max(Counter(done).values()) == 1
     assert set(accepted) < set(done)
-    assert store.counts() == {
+    assert ledger.statistics.counts() == {
         (Kind.IMPORT, State.SUCCEEDED): 120,
         (Kind.MESSAGE, State.SUCCEEDED): 120,
     }
 
 
-def test_nothing_acknowledged_is_lost_to_a_kill(url, store, start):
+def test_nothing_acknowledged_is_lost_to_a_kill(url, ledger, start):
     child = start("accept", url, "a", "endless")
     lines = [child.stdout.readline() for _ in range(40)]
     child.kill()
@@ -63,24 +63,24 @@ def test_nothing_acknowledged_is_lost_to_a_kill(url, store, start):
     acknowledged = [line.split() for line in lines]
     assert len(acknowledged) >= 40
     for notification_id, delivery_id in acknowledged:
-        assert store.notification(notification_id) is not None
-        assert store.delivery(delivery_id).state == State.PENDING
+        assert ledger.history.notification(notification_id) is not None
+        assert ledger.history.delivery(delivery_id).state == State.PENDING
     assert said(start("accept", url, "b", 1)), "the next process goes on where it ended"
 
 
-def test_every_accepted_notification_has_its_delivery_after_a_kill(url, store, start):
+def test_every_accepted_notification_has_its_delivery_after_a_kill(url, ledger, start):
     for n in range(3):
         child = start("accept", url, n, "endless")
         for _ in range(7 + n):
             child.stdout.readline()
         child.kill()
         child.wait()
-    total = sum(store.notification_counts().values())
+    total = sum(ledger.statistics.notification_counts().values())
     assert total >= 24
-    assert sum(store.counts().values()) == total, "half a transaction was kept"
+    assert sum(ledger.statistics.counts().values()) == total, "half a transaction was kept"
 
 
-def test_what_a_killed_worker_had_claimed_is_taken_up_again(url, store, hands, start):
+def test_what_a_killed_worker_had_claimed_is_taken_up_again(url, ledger, hands, start):
     hands.now = utc_now()
     hands.deliver_to("prod", version="1")
     child = start("hold", url)
@@ -97,17 +97,17 @@ def test_what_a_killed_worker_had_claimed_is_taken_up_again(url, store, hands, s
 
 def test_ten_processes_migrate_at_once(url, start):
     assert said(start("migrate", url, 10)) == [["migrated", "0"]] * 10
-    store = Store.open(url)
-    store.ping()
-    assert store.counts() == {}
-    store.close()
+    ledger = Ledger.open(url)
+    ledger.administration.ping()
+    assert ledger.statistics.counts() == {}
+    ledger.close()
 
 
-def test_a_file_that_may_not_grow_loses_nothing_acknowledged(url, store, hands, start):
+def test_a_file_that_may_not_grow_loses_nothing_acknowledged(url, ledger, hands, start):
     if not url.startswith("sqlite"):
         pytest.skip("the file is the server's, not ours")
     path = url.removeprefix("sqlite:///")
-    store.close()
+    ledger.close()
     lines = said(start("fill", url, path))
     *_, (refused, code), after = lines
     assert (refused, code.partition(".")[0]) == ("refused", "store")
@@ -115,9 +115,9 @@ def test_a_file_that_may_not_grow_loses_nothing_acknowledged(url, store, hands, 
     assert len(kept) > 5
     assert after in kept
     for _, notification_id, delivery_id in kept:
-        assert store.notification(notification_id) is not None
-        assert store.delivery(delivery_id) is not None
-    assert sum(store.notification_counts().values()) == len(kept)
+        assert ledger.history.notification(notification_id) is not None
+        assert ledger.history.delivery(delivery_id) is not None
+    assert sum(ledger.statistics.notification_counts().values()) == len(kept)
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()

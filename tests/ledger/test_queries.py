@@ -16,16 +16,21 @@ def keys(page):
 
 
 class TestOneThing:
-    def test_what_is_not_there_is_none(self, store):
-        assert store.delivery("x") is None
-        assert store.event("x") is None
-        assert store.notification("\udcff") is None
-        assert store.attempts("x") == store.messages("x") == store.event_deliveries("x") == []
+    def test_what_is_not_there_is_none(self, ledger):
+        assert ledger.history.delivery("x") is None
+        assert ledger.history.event("x") is None
+        assert ledger.history.notification("\udcff") is None
+        assert (
+            ledger.history.attempts("x")
+            == ledger.history.messages("x")
+            == ledger.history.event_deliveries("x")
+            == []
+        )
 
-    def test_the_deliveries_of_an_event_are_its_imports_without_their_messages(self, store, hands):
+    def test_the_deliveries_of_an_event_are_its_imports_without_their_messages(self, ledger, hands):
         delivery = hands.done(version="v1")
-        assert store.messages(delivery.id)
-        assert store.event_deliveries(delivery.event_id) == [delivery]
+        assert ledger.history.messages(delivery.id)
+        assert ledger.history.event_deliveries(delivery.event_id) == [delivery]
 
 
 class TestDeliveries:
@@ -35,15 +40,15 @@ class TestDeliveries:
             hands.deliver_to("prod", f"prod/{n}.zip", version="1")
             hands.later(seconds=1)
 
-    def test_come_newest_first(self, store, hands, ten):
+    def test_come_newest_first(self, ledger, hands, ten):
         wanted = [f"prod/{n}.zip" for n in reversed(range(10))]
-        page = store.deliveries(DeliveryQuery())
+        page = ledger.history.deliveries(DeliveryQuery())
         assert (keys(page), page.next_cursor) == (wanted, None)
 
-    def test_pages_are_stable_while_new_ones_come_in(self, store, hands, ten):
+    def test_pages_are_stable_while_new_ones_come_in(self, ledger, hands, ten):
         seen, cursor = [], None
         for _ in range(4):
-            page = store.deliveries(DeliveryQuery(limit=3, cursor=cursor))
+            page = ledger.history.deliveries(DeliveryQuery(limit=3, cursor=cursor))
             seen += keys(page)
             cursor = page.next_cursor
             hands.deliver_to("prod", f"new/{hands.now}.zip", version="1")
@@ -51,9 +56,9 @@ class TestDeliveries:
         assert seen == [f"prod/{n}.zip" for n in reversed(range(10))]
         assert cursor is None
 
-    def test_a_page_that_ends_exactly_leads_nowhere(self, store, ten):
-        assert store.deliveries(DeliveryQuery(limit=10)).next_cursor is None
-        assert store.deliveries(DeliveryQuery(limit=9)).next_cursor is not None
+    def test_a_page_that_ends_exactly_leads_nowhere(self, ledger, ten):
+        assert ledger.history.deliveries(DeliveryQuery(limit=10)).next_cursor is None
+        assert ledger.history.deliveries(DeliveryQuery(limit=9)).next_cursor is not None
 
     @pytest.mark.parametrize(
         ("glob", "count"),
@@ -69,10 +74,10 @@ class TestDeliveries:
             ("od/*", 0),
         ],
     )
-    def test_filter_by_a_glob_over_the_key(self, store, ten, glob, count):
-        assert len(store.deliveries(DeliveryQuery(key=glob)).items) == count
+    def test_filter_by_a_glob_over_the_key(self, ledger, ten, glob, count):
+        assert len(ledger.history.deliveries(DeliveryQuery(key=glob)).items) == count
 
-    def test_filter_by_everything_at_once(self, store, hands):
+    def test_filter_by_everything_at_once(self, ledger, hands):
         hands.done("prod/a.zip", version="1")
         hands.deliver_to("prod", "prod/b.zip", version="1", route="r2")
         hands.deliver_to("prod", "prod/c.zip", version="1", bucket="other")
@@ -85,108 +90,113 @@ class TestDeliveries:
             ({"state": State.PENDING, "kind": Kind.IMPORT, "bucket": "exports"}, ["prod/b.zip"]),
         ]
         for wanted, expected in every:
-            assert keys(store.deliveries(DeliveryQuery(**wanted))) == expected, wanted
+            assert keys(ledger.history.deliveries(DeliveryQuery(**wanted))) == expected, wanted
 
-    def test_filter_by_time_includes_the_first_moment_and_not_the_last(self, store, hands, ten):
+    def test_filter_by_time_includes_the_first_moment_and_not_the_last(self, ledger, hands, ten):
         start = hands.now - timedelta(seconds=10)
         query = DeliveryQuery(
             since=start + timedelta(seconds=2), until=start + timedelta(seconds=4)
         )
-        assert keys(store.deliveries(query)) == ["prod/3.zip", "prod/2.zip"]
+        assert keys(ledger.history.deliveries(query)) == ["prod/3.zip", "prod/2.zip"]
 
     @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "é", "\ud800", "a" * 999, "JyBPUiAxPTE="])
-    def test_a_cursor_that_we_did_not_give_out_is_refused(self, store, cursor):
+    def test_a_cursor_that_we_did_not_give_out_is_refused(self, ledger, cursor):
         with pytest.raises(Rejected) as caught:
-            store.deliveries(DeliveryQuery(cursor=cursor))
+            ledger.history.deliveries(DeliveryQuery(cursor=cursor))
         assert caught.value.code == "cursor"
 
     @pytest.mark.parametrize("limit", [0, -1, 201])
-    def test_a_limit_outside_one_to_two_hundred_is_refused(self, store, limit):
+    def test_a_limit_outside_one_to_two_hundred_is_refused(self, ledger, limit):
         with pytest.raises(Rejected, match="1 to 200"):
-            store.deliveries(DeliveryQuery(limit=limit))
+            ledger.history.deliveries(DeliveryQuery(limit=limit))
 
-    def test_a_glob_that_is_none_is_refused_in_words(self, store):
+    def test_a_glob_that_is_none_is_refused_in_words(self, ledger):
         with pytest.raises(Rejected, match="closes"):
-            store.deliveries(DeliveryQuery(key="a[b"))
+            ledger.history.deliveries(DeliveryQuery(key="a[b"))
 
 
-def test_notifications_come_newest_first_by_the_page(store, hands):
+def test_notifications_come_newest_first_by_the_page(ledger, hands):
     ids = []
     for _ in range(5):
         ids.append(hands.accept(hands.event(version="1")).notification_id)
         hands.later(seconds=1)
-    first = store.notifications(limit=3)
-    rest = store.notifications(limit=3, cursor=first.next_cursor)
+    first = ledger.history.notifications(limit=3)
+    rest = ledger.history.notifications(limit=3, cursor=first.next_cursor)
     assert [one.id for one in first.items + rest.items] == ids[::-1]
     assert rest.next_cursor is None
     with pytest.raises(Rejected):
-        store.notifications(cursor="nonsense")
+        ledger.history.notifications(cursor="nonsense")
 
 
 class TestFigures:
-    def test_of_an_empty_ledger_are_empty(self, store, hands):
-        assert store.counts() == store.oldest_due(hands.now) == store.last_events() == {}
-        assert store.attempt_counts() == store.notification_counts() == {}
+    def test_of_an_empty_ledger_are_empty(self, ledger, hands):
+        assert (
+            ledger.statistics.counts()
+            == ledger.statistics.oldest_due(hands.now)
+            == ledger.statistics.last_events()
+            == {}
+        )
+        assert ledger.statistics.attempt_counts() == ledger.statistics.notification_counts() == {}
 
-    def test_count_deliveries_attempts_and_notifications(self, store, hands):
+    def test_count_deliveries_attempts_and_notifications(self, ledger, hands):
         hands.done("a.zip", version="1")
         hands.deliver_to("prod", "b.zip", version="1")
         hands.retry(hands.claimed(kind=Kind.IMPORT))
         hands.accept(hands.event("b.zip", version="1"))
-        assert store.counts() == {
+        assert ledger.statistics.counts() == {
             (Kind.IMPORT, State.SUCCEEDED): 1,
             (Kind.IMPORT, State.PENDING): 1,
             (Kind.MESSAGE, State.PENDING): 1,
         }
-        assert store.attempt_counts() == {
+        assert ledger.statistics.attempt_counts() == {
             (Kind.IMPORT, "prod", "succeeded"): 1,
             (Kind.IMPORT, "prod", "retry"): 1,
         }
-        assert store.notification_counts() == {
+        assert ledger.statistics.notification_counts() == {
             ("exports", Verdict.ACCEPTED): 2,
             ("exports", Verdict.DUPLICATE): 1,
         }
 
-    def test_events_are_counted_by_source_each_upload_once(self, store, hands):
-        assert store.event_counts() == {}
+    def test_events_are_counted_by_source_each_upload_once(self, ledger, hands):
+        assert ledger.statistics.event_counts() == {}
         hands.accept(hands.event(version="1"), hands.event(version="2"))
         hands.accept(hands.event(version="1"))
         hands.accept(hands.event(version="1"), source="other")
-        assert store.event_counts() == {"exports": 2, "other": 1}
+        assert ledger.statistics.event_counts() == {"exports": 2, "other": 1}
 
-    def test_a_running_attempt_is_not_counted_yet(self, store, hands):
+    def test_a_running_attempt_is_not_counted_yet(self, ledger, hands):
         hands.deliver_to("prod", version="1")
         hands.claimed()
-        assert store.attempt_counts() == {}
+        assert ledger.statistics.attempt_counts() == {}
 
-    def test_the_oldest_due_is_told_in_seconds_by_kind(self, store, hands):
+    def test_the_oldest_due_is_told_in_seconds_by_kind(self, ledger, hands):
         hands.done(version="1")
         hands.later(seconds=5)
         hands.deliver_to("prod", "b.zip", version="1")
         hands.later(seconds=2.5)
-        assert store.oldest_due(hands.now) == {Kind.IMPORT: 2.5, Kind.MESSAGE: 7.5}
+        assert ledger.statistics.oldest_due(hands.now) == {Kind.IMPORT: 2.5, Kind.MESSAGE: 7.5}
 
-    def test_what_is_due_later_or_runs_is_not_overdue(self, store, hands):
+    def test_what_is_due_later_or_runs_is_not_overdue(self, ledger, hands):
         hands.deliver_to("prod", "a.zip", version="1")
         hands.deliver_to("prod", "b.zip", version="1")
         hands.retry(hands.claimed(), seconds=60)
         hands.claimed()
         hands.later(seconds=10)
-        assert store.oldest_due(hands.now) == {}
+        assert ledger.statistics.oldest_due(hands.now) == {}
 
-    def test_a_lease_that_ended_is_overdue_since_then(self, store, hands):
+    def test_a_lease_that_ended_is_overdue_since_then(self, ledger, hands):
         hands.deliver_to("prod", version="1")
         hands.claimed()
         hands.later(seconds=37)
-        assert store.oldest_due(hands.now) == {Kind.IMPORT: 7.0}
+        assert ledger.statistics.oldest_due(hands.now) == {Kind.IMPORT: 7.0}
 
-    def test_the_last_event_is_the_last_new_one(self, store, hands):
+    def test_the_last_event_is_the_last_new_one(self, ledger, hands):
         hands.accept(hands.event(version="1"))
         last = hands.now
         hands.later(seconds=9)
         hands.accept(hands.event(version="1"))
         hands.accept(hands.event(version="2", time=None), source="other")
-        assert store.last_events() == {"exports": last, "other": hands.now}
+        assert ledger.statistics.last_events() == {"exports": last, "other": hands.now}
 
 
 class TestNewer:
@@ -202,7 +212,7 @@ class TestNewer:
 
     def asked(self, hands, mine, other):
         ids = [
-            hands.store.newer(mine.id_in("exports"), self.ROUTE, perhaps=perhaps)
+            hands.ledger.history.newer(mine.id_in("exports"), self.ROUTE, perhaps=perhaps)
             for perhaps in (False, True)
         ]
         assert set(ids) <= {None, other.id_in("exports")}
@@ -282,10 +292,10 @@ class TestNewer:
         later = hands.event(version="2", order="s3:2")
         assert self.newer(hands, mine, later) == "certainly"
         ends = {"failed": Failed(hands.problem), "skipped": Skipped("gone")}
-        for delivery in hands.store.event_deliveries(later.id_in("exports")):
+        for delivery in hands.ledger.history.event_deliveries(later.id_in("exports")):
             hands.finish(hands.claimed(only=delivery.id), ends[end])
         assert self.asked(hands, mine, later) == "certainly"
 
-    def test_an_unknown_event_has_no_newer_one(self, store):
-        assert store.newer("nobody", self.ROUTE) is None
-        assert store.newer("nobody", self.ROUTE, perhaps=True) is None
+    def test_an_unknown_event_has_no_newer_one(self, ledger):
+        assert ledger.history.newer("nobody", self.ROUTE) is None
+        assert ledger.history.newer("nobody", self.ROUTE, perhaps=True) is None

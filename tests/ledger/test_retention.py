@@ -10,23 +10,23 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from relay.ledger import DeliveryQuery, Kept, NotFound, Store, StoreUnavailable
+from relay.ledger import DeliveryQuery, Ledger, LedgerUnavailable, NotFound, RetentionPolicy
 from relay.ledger.ids import id_of, new_id
 from relay.ledger.schema import deliveries
 from relay.model import Failed, Kind, NewMessage, State, Verdict
 
-KEPT = Kept(timedelta(days=90), 1000, timedelta(days=30))
+KEPT = RetentionPolicy(timedelta(days=90), 1000, timedelta(days=30))
 
 
-def prune(store: Store, hands: Any, kept: Kept = KEPT) -> tuple[int, int, int]:
+def prune(ledger: Ledger, hands: Any, kept: RetentionPolicy = KEPT) -> tuple[int, int, int]:
     """What a whole round takes away: deliveries, notifications, bodies."""
-    before = store.cutoff(kept, hands.now)
+    before = ledger.retention.cutoff(kept, hands.now)
     rounds = [[], []]
     for pages, step in (
-        (rounds[0], lambda after: store.prune_deliveries(before, after)),
+        (rounds[0], lambda after: ledger.retention.prune_deliveries(before, after)),
         (
             rounds[1],
-            lambda after: store.prune_notifications(
+            lambda after: ledger.retention.prune_notifications(
                 before, max(before, id_of(hands.now - kept.bodies)), after
             ),
         ),
@@ -42,8 +42,8 @@ def prune(store: Store, hands: Any, kept: Kept = KEPT) -> tuple[int, int, int]:
     )
 
 
-def keys(store: Store, kind: Kind = Kind.IMPORT) -> list[str]:
-    return sorted(one.key for one in store.deliveries(DeliveryQuery(kind=kind)).items)
+def keys(ledger: Ledger, kind: Kind = Kind.IMPORT) -> list[str]:
+    return sorted(one.key for one in ledger.history.deliveries(DeliveryQuery(kind=kind)).items)
 
 
 def finish_messages(hands: Any) -> None:
@@ -61,31 +61,31 @@ def test_ids_sort_by_their_moment(hands: Any) -> None:
     assert id_of(hands.now) <= new_id(hands.now) < id_of(hands.now + timedelta(milliseconds=1))
 
 
-def test_of_each_object_the_newest_version_stays_however_old(store: Store, hands: Any) -> None:
+def test_of_each_object_the_newest_version_stays_however_old(ledger: Ledger, hands: Any) -> None:
     for version in "123":
         upload(hands, "a.zip", version)
     upload(hands, "b.zip", "1")
     hands.later(days=365)
-    assert prune(store, hands) == (2, 2, 2)
-    assert keys(store) == ["a.zip", "b.zip"]
-    assert keys(store, Kind.MESSAGE) == []
-    assert prune(store, hands) == (0, 0, 0)
+    assert prune(ledger, hands) == (2, 2, 2)
+    assert keys(ledger) == ["a.zip", "b.zip"]
+    assert keys(ledger, Kind.MESSAGE) == []
+    assert prune(ledger, hands) == (0, 0, 0)
     assert hands.accept(hands.event("a.zip", version="3")).verdict == Verdict.DUPLICATE
 
 
-def test_what_is_young_stays(store: Store, hands: Any) -> None:
+def test_what_is_young_stays(ledger: Ledger, hands: Any) -> None:
     upload(hands, "a.zip", "1")
     hands.later(days=60)
     upload(hands, "a.zip", "2")
     hands.later(days=20)
-    assert prune(store, hands) == (0, 0, 1)
+    assert prune(ledger, hands) == (0, 0, 1)
     hands.later(days=11)
-    assert prune(store, hands) == (1, 1, 1)
+    assert prune(ledger, hands) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("order", ["", "hex:{}"])
 def test_what_came_in_disorder_is_held_against_the_newest_still(
-    store: Store, hands: Any, order: str
+    ledger: Ledger, hands: Any, order: str
 ) -> None:
     one, two, three = (
         hands.event(
@@ -101,70 +101,70 @@ def test_what_came_in_disorder_is_held_against_the_newest_still(
         hands.accept(told)
         hands.finish(hands.claimed())
     hands.later(days=100)
-    assert prune(store, hands)[:2] == (0, 0)
+    assert prune(ledger, hands)[:2] == (0, 0)
     hands.accept(two)
-    newer = store.newer(two.id_in("exports"), "exports#1", perhaps=True)
+    newer = ledger.history.newer(two.id_in("exports"), "exports#1", perhaps=True)
     assert newer == three.id_in("exports")
-    certain = store.newer(two.id_in("exports"), "exports#1")
+    certain = ledger.history.newer(two.id_in("exports"), "exports#1")
     assert certain == (newer if order else None)
 
 
-def test_equal_orders_keep_no_more_than_one(store: Store, hands: Any) -> None:
+def test_equal_orders_keep_no_more_than_one(ledger: Ledger, hands: Any) -> None:
     for version in "123":
         hands.accept(hands.event("a.zip", version=version, order="hex:1", time=None))
         hands.finish(hands.claimed())
         hands.later(seconds=1)
     hands.later(days=100)
-    assert prune(store, hands)[:2] == (2, 2)
+    assert prune(ledger, hands)[:2] == (2, 2)
 
 
-def test_of_keys_that_never_come_again_little_stays(store: Store, hands: Any) -> None:
+def test_of_keys_that_never_come_again_little_stays(ledger: Ledger, hands: Any) -> None:
     imports = [hands.done(f"exports/{number}.zip", version="1") for number in range(30)]
     finish_messages(hands)
     hands.later(days=3650)
-    kept = Kept(timedelta(days=90), 4, timedelta(days=30))
-    assert prune(store, hands, kept) == (0, 0, 30)
-    assert prune(store, hands, kept) == (0, 0, 0)
-    assert len(keys(store)) == 30
-    assert keys(store, Kind.MESSAGE) == []
-    assert [store.delivery(one.id) for one in imports] == imports
+    kept = RetentionPolicy(timedelta(days=90), 4, timedelta(days=30))
+    assert prune(ledger, hands, kept) == (0, 0, 30)
+    assert prune(ledger, hands, kept) == (0, 0, 0)
+    assert len(keys(ledger)) == 30
+    assert keys(ledger, Kind.MESSAGE) == []
+    assert [ledger.history.delivery(one.id) for one in imports] == imports
     assert hands.accept(hands.event("exports/7.zip", version="1")).verdict == Verdict.DUPLICATE
 
 
-def test_what_was_tried_again_lately_is_young(store: Store, hands: Any) -> None:
+def test_what_was_tried_again_lately_is_young(ledger: Ledger, hands: Any) -> None:
     delivery = hands.done(version="1")
     finish_messages(hands)
     hands.later(days=100)
-    store.retrigger(delivery.id, hands.now)
+    ledger.retriggers.retrigger(delivery.id, hands.now)
     again = NewMessage("ops", "import.succeeded", {})
     hands.finish(hands.claimed(kind=Kind.IMPORT), messages=[again])
     finish_messages(hands)
     hands.later(days=1)
-    prune(store, hands)
-    assert len(store.messages(delivery.id)) == 2
+    prune(ledger, hands)
+    assert len(ledger.history.messages(delivery.id)) == 2
     hands.later(days=90)
-    prune(store, hands)
-    assert store.messages(delivery.id) == []
+    prune(ledger, hands)
+    assert ledger.history.messages(delivery.id) == []
 
 
 @pytest.mark.parametrize("settled", [False, True])
 def test_what_stays_knows_what_a_new_try_must_know(
-    store: Store, hands: Any, *, settled: bool
+    ledger: Ledger, hands: Any, *, settled: bool
 ) -> None:
     delivery = hands.done(version="1") if settled else hands.deliver_to("prod", version="1")
     if settled:
-        store.retrigger(delivery.id, hands.now)
+        ledger.retriggers.retrigger(delivery.id, hands.now)
     began = hands.now
     for _ in range(5):
         hands.retry(hands.claimed(kind=Kind.IMPORT))
         hands.later(seconds=11)
     hands.finish(hands.claimed(kind=Kind.IMPORT), Failed(hands.problem))
     finish_messages(hands)
-    every = store.attempts(delivery.id)
+    every = ledger.history.attempts(delivery.id)
     hands.later(days=100)
-    prune(store, hands)
-    assert store.attempts(delivery.id) == [every[1 if settled else 0], every[-1]]
-    store.retrigger(delivery.id, hands.now)
+    prune(ledger, hands)
+    assert ledger.history.attempts(delivery.id) == [every[1 if settled else 0], every[-1]]
+    ledger.retriggers.retrigger(delivery.id, hands.now)
     claim = hands.claimed(kind=Kind.IMPORT)
     assert (claim.earlier, claim.crashes) == (began, 0)
     assert claim.delivery.attempts == len(every) + 1
@@ -172,16 +172,16 @@ def test_what_stays_knows_what_a_new_try_must_know(
 
 @pytest.mark.parametrize("again", ["import", "message"])
 def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
-    store: Store, hands: Any, url: str, again: str
+    ledger: Ledger, hands: Any, url: str, again: str
 ) -> None:
     upload(hands, "a.zip", "1")
     upload(hands, "a.zip", "2")
     hands.later(days=100)
-    old = store.deliveries(DeliveryQuery(kind=Kind(again))).items[-1].id
-    other, asked = Store.open(url), []
+    old = ledger.history.deliveries(DeliveryQuery(kind=Kind(again))).items[-1].id
+    other, asked = Ledger.open(url), []
 
     def retrigger() -> None:
-        with suppress(NotFound, StoreUnavailable):
+        with suppress(NotFound, LedgerUnavailable):
             asked.append(other.retrigger(old, hands.now))
 
     thread = threading.Thread(target=retrigger)
@@ -191,47 +191,47 @@ def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
             thread.start()
             thread.join(0.5)  # the rows are locked: it waits until they are gone
 
-    event.listen(store._database._engine, "before_cursor_execute", ask)
-    assert prune(store, hands)[0] == 1
+    event.listen(ledger._database._engine, "before_cursor_execute", ask)
+    assert prune(ledger, hands)[0] == 1
     thread.join()
     assert thread.ident is not None
-    assert not asked or store.delivery(old) is not None
+    assert not asked or ledger.history.delivery(old) is not None
     other.close()
 
 
 @pytest.mark.parametrize("held", ["import", "message"])
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_what_is_in_other_hands_is_passed_over(
-    store: Store, hands: Any, url: str, held: str
+    ledger: Ledger, hands: Any, url: str, held: str
 ) -> None:
     upload(hands, "a.zip", "1")
     upload(hands, "a.zip", "2")
     hands.later(days=100)
-    old = store.deliveries(DeliveryQuery(kind=Kind(held))).items[-1].id
-    other = Store.open(url)
+    old = ledger.history.deliveries(DeliveryQuery(kind=Kind(held))).items[-1].id
+    other = Ledger.open(url)
     with other._database.write() as connection:
         its = select(deliveries.c.id).where(deliveries.c.id == old)
         connection.execute(its.with_for_update()).one()
-        assert prune(store, hands)[0] == 0
-    assert prune(store, hands)[0] == 1
+        assert prune(ledger, hands)[0] == 0
+    assert prune(ledger, hands)[0] == 1
     other.close()
 
 
-def test_lessons_that_nobody_asks_for_go(store: Store, hands: Any) -> None:
-    store.learn("prod", "aa", "01")
-    store.learn("prod", "bb", "02")
+def test_lessons_that_nobody_asks_for_go(ledger: Ledger, hands: Any) -> None:
+    ledger.digests.remember("prod", "aa", "01")
+    ledger.digests.remember("prod", "bb", "02")
     begun = hands.now
-    assert store.prune_digests(begun - KEPT.history, begun) == 0
+    assert ledger.retention.prune_digests(begun - KEPT.history, begun) == 0
     hands.later(days=50)
-    assert store.learned("prod", "aa") == "01"
-    assert store.prune_digests(hands.now - KEPT.history, hands.now) == 0
+    assert ledger.digests.find("prod", "aa") == "01"
+    assert ledger.retention.prune_digests(hands.now - KEPT.history, hands.now) == 0
     hands.later(days=50)
-    assert store.prune_digests(hands.now - KEPT.history, hands.now) == 1
-    assert (store.learned("prod", "aa"), store.learned("prod", "bb")) == ("01", None)
+    assert ledger.retention.prune_digests(hands.now - KEPT.history, hands.now) == 1
+    assert (ledger.digests.find("prod", "aa"), ledger.digests.find("prod", "bb")) == ("01", None)
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "telling"])
-def test_what_is_not_finished_stays(store: Store, hands: Any, state: str) -> None:
+def test_what_is_not_finished_stays(ledger: Ledger, hands: Any, state: str) -> None:
     hands.deliver_to("prod", "a.zip", version="1")
     if state == "running":
         hands.claimed()
@@ -242,50 +242,54 @@ def test_what_is_not_finished_stays(store: Store, hands: Any, state: str) -> Non
     hands.later(days=1)
     hands.accept(hands.event("a.zip", version="9"))
     hands.later(days=365)
-    assert prune(store, hands)[:2] == (0, 0)
+    assert prune(ledger, hands)[:2] == (0, 0)
 
 
-def test_more_than_the_most_go_before_their_time(store: Store, hands: Any) -> None:
+def test_more_than_the_most_go_before_their_time(ledger: Ledger, hands: Any) -> None:
     for version in range(6):
         upload(hands, "a.zip", str(version))
     # Twelve rows: six imports, six messages; of the third pair either may be the fifth newest.
-    gone = prune(store, hands, Kept(timedelta(days=90), 4, timedelta(days=30)))[0]
+    gone = prune(ledger, hands, RetentionPolicy(timedelta(days=90), 4, timedelta(days=30)))[0]
     assert gone in (3, 4)
-    assert len(keys(store)) == 6 - gone
+    assert len(keys(ledger)) == 6 - gone
 
 
 @pytest.mark.no_cover  # much of the same
-def test_long_histories_go_page_by_page(store: Store, hands: Any) -> None:
+def test_long_histories_go_page_by_page(ledger: Ledger, hands: Any) -> None:
     for number in range(1100):
         hands.accept(hands.event("a.zip", version=str(number)), deliveries=())
         hands.later(milliseconds=1)
     hands.later(days=100)
-    assert prune(store, hands) == (0, 1099, 1)
+    assert prune(ledger, hands) == (0, 1099, 1)
 
 
-def test_counters_never_go_back(store: Store, hands: Any) -> None:
+def test_counters_never_go_back(ledger: Ledger, hands: Any) -> None:
     for version in "123":
         upload(hands, "a.zip", version)
     hands.accept(hands.event("a.zip", version="3"))
-    before = store.attempt_counts(), store.event_counts(), store.notification_counts()
+    before = (
+        ledger.statistics.attempt_counts(),
+        ledger.statistics.event_counts(),
+        ledger.statistics.notification_counts(),
+    )
     hands.later(days=365)
-    assert prune(store, hands)[0] == 2
+    assert prune(ledger, hands)[0] == 2
     assert (
-        store.attempt_counts(),
-        store.event_counts(),
-        store.notification_counts(),
+        ledger.statistics.attempt_counts(),
+        ledger.statistics.event_counts(),
+        ledger.statistics.notification_counts(),
     ) == before
     upload(hands, "a.zip", "4")
     hands.later(days=365)
-    prune(store, hands)
-    assert store.event_counts() == {"exports": 4}
-    assert store.counts()[Kind.IMPORT, State.SUCCEEDED] == 1
+    prune(ledger, hands)
+    assert ledger.statistics.event_counts() == {"exports": 4}
+    assert ledger.statistics.counts()[Kind.IMPORT, State.SUCCEEDED] == 1
 
 
-def test_a_body_that_went_is_gone_and_the_rest_of_it_stays(store: Store, hands: Any) -> None:
+def test_a_body_that_went_is_gone_and_the_rest_of_it_stays(ledger: Ledger, hands: Any) -> None:
     accepted = hands.accept(hands.event("a.zip", version="1"))
     hands.later(days=31)
-    prune(store, hands)
-    kept = store.notification(accepted.notification_id)
+    prune(ledger, hands)
+    kept = ledger.history.notification(accepted.notification_id)
     assert kept is not None
     assert (kept.body, kept.verdict, kept.source) == (b"", Verdict.ACCEPTED, "exports")

@@ -10,49 +10,49 @@ import pytest
 from relay.ledger import Conflict, NewScan, ScanStep
 from relay.ledger.scans import GRACE, LEASE
 from relay.ledger.schema import notifications
-from relay.model import Road, Verdict
+from relay.model import Origin, Verdict
 
 
 @pytest.fixture
-def begin(store, hands):
+def begin(ledger, hands):
     def begin(owner="w1", **more):
-        return store.begin_scan(NewScan(more.pop("source", "exports"), owner, **more), hands.now)
+        return ledger.scans.begin(NewScan(more.pop("source", "exports"), owner, **more), hands.now)
 
     return begin
 
 
 @pytest.fixture
-def step(store, hands):
+def step(ledger, hands):
     def step(scan, place=("exports", "m.zip"), *, listed=10, found=1):
-        return store.scan_went_on(scan, ScanStep(listed, found, place), hands.now)
+        return ledger.scans.advance(scan, ScanStep(listed, found, place), hands.now)
 
     return step
 
 
 @pytest.fixture
-def end(store, hands):
+def end(ledger, hands):
     def end(scan, *, whole=True):
-        store.end_scan(scan, hands.now, whole=whole)
+        ledger.scans.end(scan, hands.now, whole=whole)
 
     return end
 
 
 class TestOneScan:
-    def test_of_a_source_that_nobody_scanned_there_is_none(self, store):
-        assert store.scan("exports") is None
-        assert not store.scanned("exports")
+    def test_of_a_source_that_nobody_scanned_there_is_none(self, ledger):
+        assert ledger.scans.last("exports") is None
+        assert not ledger.scans.marked("exports")
 
-    def test_a_source_was_scanned_once_a_scan_came_to_its_end(self, store, begin, step, end):
+    def test_a_source_was_scanned_once_a_scan_came_to_its_end(self, ledger, begin, step, end):
         scan = begin()
         assert step(scan)
-        assert not store.scanned("exports")
+        assert not ledger.scans.marked("exports")
         end(scan)
-        assert store.scanned("exports")
-        assert not store.scanned("other")
+        assert ledger.scans.marked("exports")
+        assert not ledger.scans.marked("other")
 
-    def test_a_scan_of_the_last_days_is_none_of_the_source(self, store, hands, begin, end):
+    def test_a_scan_of_the_last_days_is_none_of_the_source(self, ledger, hands, begin, end):
         end(begin(since=hands.now))
-        assert not store.scanned("exports")
+        assert not ledger.scans.marked("exports")
         assert begin().first
 
     def test_the_first_marks_as_seen_until_one_came_to_its_end(self, begin, step, end):
@@ -78,12 +78,12 @@ class TestOneScan:
         end(begin(everything=True, since=hands.now))
         assert begin().first
 
-    def test_what_it_brought_is_added_up(self, store, hands, begin, step):
+    def test_what_it_brought_is_added_up(self, ledger, hands, begin, step):
         scan = begin()
         step(scan, listed=1000, found=3)
         hands.later(seconds=1)
         step(scan, ("exports", "odd \ud800\0/键"), listed=5, found=2)
-        kept = store.scan("exports")
+        kept = ledger.scans.last("exports")
         assert (kept.listed, kept.found, kept.ran) == (1005, 5, hands.now)
         assert kept.place == ("exports", "odd \ud800\0/键")
 
@@ -99,7 +99,7 @@ class TestGoingOn:
         assert (again.resumed, again.place) == (True, ("exports", "m.zip"))
         assert (again.first, again.started, again.listed) == (True, started, 10)
 
-    def test_one_that_ended_begins_anew(self, store, begin, step, end):
+    def test_one_that_ended_begins_anew(self, ledger, begin, step, end):
         scan = begin()
         step(scan)
         end(scan)
@@ -152,7 +152,7 @@ class TestOneAtATime:
                 begin("w2")
 
     def test_one_that_makes_no_step_is_taken_over_and_can_write_nothing(
-        self, store, hands, begin, step, end
+        self, ledger, hands, begin, step, end
     ):
         scan = begin()
         step(scan)
@@ -161,7 +161,7 @@ class TestOneAtATime:
         assert again.resumed
         assert not step(scan, ("exports", "z.zip"))
         end(scan)
-        kept = store.scan("exports")
+        kept = ledger.scans.last("exports")
         assert (kept.place, kept.owner, kept.finished) == (("exports", "m.zip"), "w2", None)
 
     def test_one_whose_owner_is_dead_is_taken_over_at_once(self, begin, step):
@@ -190,17 +190,17 @@ class TestSilence:
         end(begin())
 
     def silent(self, hands):
-        return hands.store.silences(hands.now)
+        return hands.ledger.scans.silences(hands.now)
 
-    def test_a_source_that_is_not_scanned_is_not_known_to_be_silent(self, store, hands):
-        store.note_unannounced("exports", [hands.now])
+    def test_a_source_that_is_not_scanned_is_not_known_to_be_silent(self, ledger, hands):
+        ledger.scans.note_unannounced("exports", [hands.now])
         assert self.silent(hands) == {}
 
     def test_begins_with_the_oldest_object_once_the_grace_is_over(self, hands, scanned):
         modified = hands.now
         later = [modified + timedelta(minutes=3), modified, modified + timedelta(minutes=1)]
         hands.later(minutes=4)
-        hands.store.note_unannounced("exports", later)
+        hands.ledger.scans.note_unannounced("exports", later)
         assert self.silent(hands) == {"exports": None}
         hands.now = modified + GRACE
         assert self.silent(hands) == {"exports": modified}
@@ -208,24 +208,24 @@ class TestSilence:
     def test_further_objects_do_not_begin_it_anew(self, hands, scanned):
         modified = hands.now
         for _ in range(3):
-            hands.store.note_unannounced("exports", [hands.now])
+            hands.ledger.scans.note_unannounced("exports", [hands.now])
             hands.later(minutes=9)
         assert self.silent(hands) == {"exports": modified}
 
-    @pytest.mark.parametrize("road", [Road.HOOK, Road.QUEUE])
+    @pytest.mark.parametrize("road", [Origin.HOOK, Origin.QUEUE])
     def test_ends_with_the_next_notification_whatever_it_holds(self, hands, scanned, road):
-        hands.store.note_unannounced("exports", [hands.now])
+        hands.ledger.scans.note_unannounced("exports", [hands.now])
         hands.later(minutes=11)
         assert self.silent(hands)["exports"]
         hands.accept(road=road, verdict=Verdict.IGNORED)
         assert self.silent(hands) == {"exports": None}
 
     def test_does_not_end_with_a_scan_a_submission_or_another_source(self, hands, scanned):
-        hands.store.note_unannounced("exports", [hands.now])
+        hands.ledger.scans.note_unannounced("exports", [hands.now])
         hands.later(minutes=11)
-        hands.accept(road=Road.SCAN)
-        hands.accept(road=Road.SUBMISSION)
-        hands.accept(road=Road.HOOK, source="other")
+        hands.accept(road=Origin.SCAN)
+        hands.accept(road=Origin.SUBMISSION)
+        hands.accept(road=Origin.HOOK, source="other")
         assert self.silent(hands)["exports"]
 
     def test_one_lost_notification_among_others_is_no_silence(self, hands, scanned):
@@ -233,31 +233,31 @@ class TestSilence:
         hands.later(minutes=1)
         hands.accept(hands.event(etag="e"))
         hands.later(minutes=30)
-        hands.store.note_unannounced("exports", [modified])
+        hands.ledger.scans.note_unannounced("exports", [modified])
         assert self.silent(hands) == {"exports": None}
 
     def test_it_begins_again_after_it_ended(self, hands, scanned):
-        hands.store.note_unannounced("exports", [hands.now])
+        hands.ledger.scans.note_unannounced("exports", [hands.now])
         hands.later(minutes=11)
         hands.accept()
         again = hands.later(minutes=1)
-        hands.store.note_unannounced("exports", [again])
+        hands.ledger.scans.note_unannounced("exports", [again])
         hands.later(minutes=10)
         assert self.silent(hands) == {"exports": again}
 
     def test_that_it_ended_is_remembered_when_the_notification_is_forgotten(
-        self, store, hands, scanned, begin, end
+        self, ledger, hands, scanned, begin, end
     ):
-        store.note_unannounced("exports", [hands.now])
+        ledger.scans.note_unannounced("exports", [hands.now])
         hands.later(minutes=11)
         hands.accept()
         end(begin())
-        with store._database.write() as connection:
+        with ledger._database.write() as connection:
             connection.execute(notifications.delete())
         assert self.silent(hands) == {"exports": None}
 
     def test_a_new_scan_does_not_end_it(self, hands, scanned, begin, end):
-        hands.store.note_unannounced("exports", [hands.now])
+        hands.ledger.scans.note_unannounced("exports", [hands.now])
         hands.later(minutes=11)
         end(begin())
         assert self.silent(hands)["exports"]

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from sqlalchemy import text
 
-from relay.ledger import Conflict, StoreUnavailable
+from relay.ledger import Conflict, LedgerUnavailable
 from relay.ledger.ids import id_of
 from relay.model import Failed, NewDelivery, NewMessage, Skipped, State, Succeeded
 
@@ -18,7 +18,7 @@ from .plans import read_whole, statements, steps
 NOWHERE = (NewDelivery("", "", {}, state=State.SKIPPED, reason="no route"),)
 
 
-def test_they_are_what_is_there_after_whatever_happened_in_four_threads(store, hands):
+def test_they_are_what_is_there_after_whatever_happened_in_four_threads(ledger, hands):
     def step(mine: Hands, chance: random.Random, number: int) -> None:
         mine.later(seconds=1)
         chosen = chance.choice((ROUTED, NOWHERE))
@@ -30,13 +30,13 @@ def test_they_are_what_is_there_after_whatever_happened_in_four_threads(store, h
         told = [NewMessage("ops", "import.failed", {})] if claim.event else []
         mine.finish(claim, ended, messages=told)
         if chance.random() < 0.3:
-            store.retrigger(claim.delivery.id, mine.now)
+            ledger.retriggers.retrigger(claim.delivery.id, mine.now)
 
     def work(seed: int) -> None:
-        mine, chance = Hands(store), random.Random(seed)
+        mine, chance = Hands(ledger), random.Random(seed)
         for number in range(30):
             # What was refused, for others were faster, must not have been counted either.
-            with suppress(Conflict, StoreUnavailable):
+            with suppress(Conflict, LedgerUnavailable):
                 step(mine, chance, number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -44,51 +44,56 @@ def test_they_are_what_is_there_after_whatever_happened_in_four_threads(store, h
         thread.start()
     for thread in threads:
         thread.join()
-    check_counts(store)
-    attempts, events = store.attempt_counts(), store.event_counts()
+    check_counts(ledger)
+    attempts, events = ledger.statistics.attempt_counts(), ledger.statistics.event_counts()
     hands.later(days=100)
-    gone = store.prune_deliveries(id_of(hands.now)).deliveries
-    store.prune_notifications(id_of(hands.now), id_of(hands.now))
+    gone = ledger.retention.prune_deliveries(id_of(hands.now)).deliveries
+    ledger.retention.prune_notifications(id_of(hands.now), id_of(hands.now))
     assert gone > 0
-    check_counts(store, pruned=True)
-    assert (store.attempt_counts(), store.event_counts()) == (attempts, events)
+    check_counts(ledger, pruned=True)
+    assert (ledger.statistics.attempt_counts(), ledger.statistics.event_counts()) == (
+        attempts,
+        events,
+    )
 
 
-def test_no_figure_reads_the_history(store, hands):
+def test_no_figure_reads_the_history(ledger, hands):
     for number in range(50):
         hands.done(f"{number}.zip", version="1")
-    with store._database._engine.begin() as connection:
+    with ledger._database._engine.begin() as connection:
         connection.exec_driver_sql("ANALYZE")
 
     def scrape():
-        store.counts()
-        store.oldest_due(hands.now)
-        store.last_events()
-        store.last_notifications()
-        store.event_counts()
-        store.attempt_counts()
-        store.notification_counts()
-        store.owners()
+        ledger.statistics.counts()
+        ledger.statistics.oldest_due(hands.now)
+        ledger.statistics.last_events()
+        ledger.statistics.last_notifications()
+        ledger.statistics.event_counts()
+        ledger.statistics.attempt_counts()
+        ledger.statistics.notification_counts()
+        ledger.queue.owners()
 
-    found = steps(store, statements(store, scrape))
+    found = steps(ledger, statements(ledger, scrape))
     assert len(found) > 20
     assert read_whole(found) == set()
-    if store._database.is_sqlite:  # else it would read all that succeeded
+    if ledger._database.is_sqlite:  # else it would read all that succeeded
         assert [step for step in found if "ix_deliveries_state" in step] == []
 
 
-def check_counts(store, *, pruned: bool = False) -> None:
+def check_counts(ledger, *, pruned: bool = False) -> None:
     """The figures against what the tables hold, counted one by one."""
 
     def there(columns: str, table: str) -> dict[tuple[str, ...], int]:
         query = f"SELECT {columns}, count(*) FROM {table} GROUP BY {columns}"
         return {tuple(row[:-1]): row[-1] for row in connection.execute(text(query))}
 
-    with store._database.read() as connection:
-        assert store.counts() == there("kind, state", "deliveries")
+    with ledger._database.read() as connection:
+        assert ledger.statistics.counts() == there("kind, state", "deliveries")
         if pruned:
             return
         ended = there("kind, destination, outcome", "attempts WHERE outcome IS NOT NULL")
-        assert store.attempt_counts() == ended
-        assert store.notification_counts() == there("source, verdict", "notifications")
-        assert store.event_counts() == {one: n for (one,), n in there("source", "events").items()}
+        assert ledger.statistics.attempt_counts() == ended
+        assert ledger.statistics.notification_counts() == there("source, verdict", "notifications")
+        assert ledger.statistics.event_counts() == {
+            one: n for (one,), n in there("source", "events").items()
+        }

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from werkzeug.test import create_environ, run_wsgi_app
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.intake.intake import envelopes, read
 from relay.model import Incoming, Verdict
 from relay.sources.envelopes import ENVELOPES
@@ -48,14 +48,14 @@ ALL = {
 CASES = sorted(Path(__file__).parent.glob("*/*.http"))
 
 
-class Relay(NamedTuple):
-    house: House
+class RunningRelay(NamedTuple):
+    house: Relay
     app: Any
     world: World
 
 
 @pytest.fixture(scope="module")
-def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRelay]:
     """Three sources of each kind: with a token alone, with every key, with Google's tokens."""
     sources = {}
     for kind in KINDS:
@@ -65,7 +65,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     world = World(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     folder = tmp_path_factory.mktemp("relay")
     with open_house(folder, sources, world, ticking(), hooks={"max_body": LIMIT}) as opened:
-        yield Relay(*opened, world)
+        yield RunningRelay(*opened, world)
 
 
 def ticking() -> Callable[[], datetime]:
@@ -96,7 +96,7 @@ def no_errors() -> Iterator[None]:
     assert not heard.found, heard.found[0]
 
 
-def check(relay: Relay, source: str, sent: Incoming, envelope: str = "") -> str:
+def check(relay: RunningRelay, source: str, sent: Incoming, envelope: str = "") -> str:
     """Posts it; what became of it. `envelope`: the one that lets it in; if another takes it for
     its own, it may be refused."""
     with no_errors():
@@ -107,11 +107,11 @@ def check(relay: Relay, source: str, sent: Incoming, envelope: str = "") -> str:
     assert answer.status_code == 200, (answer.status_code, answer.get_data())
     told = answer.get_json(silent=True)
     if isinstance(told, dict) and "notification" in told:
-        found = relay.house.store.notification(told["notification"])
+        found = relay.house.ledger.history.notification(told["notification"])
         assert found is not None
         assert "handler itself failed" not in (found.reason or "")
     else:
-        [found] = relay.house.store.notifications(limit=1, cursor=None).items
+        [found] = relay.house.ledger.history.notifications(limit=1, cursor=None).items
         assert found.verdict == Verdict.HANDSHAKE
     same = found.body == kept(sent.body)
     assert same, "what was answered with 200 is not what is kept"
@@ -119,7 +119,7 @@ def check(relay: Relay, source: str, sent: Incoming, envelope: str = "") -> str:
     return str(found.verdict)
 
 
-def first(relay: Relay, source: str, sent: Incoming) -> str:
+def first(relay: RunningRelay, source: str, sent: Incoming) -> str:
     """The envelope that takes it for its own."""
     every = envelopes(relay.house.settings.sources[source])
     return next(one.name for one in every if one.missing() is None and one.recognises(sent))
@@ -331,7 +331,7 @@ def test_every_kind_is_here() -> None:
     more=odd_headers,
 )
 def test_whatever_a_known_sender_sends_is_answered_and_kept(
-    relay: Relay, kind: str, way: Way, made: Made, more: dict[str, str]
+    relay: RunningRelay, kind: str, way: Way, made: Made, more: dict[str, str]
 ) -> None:
     kind = made.kind or kind
     proofs = ("authorization", "x-relay-token", "webhook-id", "x-oci-ns-confirmationurl")
@@ -349,14 +349,14 @@ def test_whatever_a_known_sender_sends_is_answered_and_kept(
     raw=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
 )
 def test_no_question_is_a_crash(
-    relay: Relay, kind: str, method: str, body: bytes, more: dict[str, str], raw: str
+    relay: RunningRelay, kind: str, method: str, body: bytes, more: dict[str, str], raw: str
 ) -> None:
-    before = len(relay.house.store.notifications(limit=1, cursor=None).items)
+    before = len(relay.house.ledger.history.notifications(limit=1, cursor=None).items)
     sent = replace(incoming(body, more), method=method, raw_query=f"token={TOKEN}&{raw}")
     with no_errors():
         answer = post(relay.app, sent, kind)
     assert answer.status_code in (200, 401)
-    assert len(relay.house.store.notifications(limit=1, cursor=None).items) == before
+    assert len(relay.house.ledger.history.notifications(limit=1, cursor=None).items) == before
 
 
 @settings(checked, max_examples=30)
@@ -368,7 +368,7 @@ def test_no_question_is_a_crash(
     raw=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
 )
 def test_whatever_a_stranger_sends_is_refused(
-    relay: Relay,
+    relay: RunningRelay,
     kind: str,
     made: Made,
     more: dict[str, str],
@@ -383,7 +383,7 @@ def test_whatever_a_stranger_sends_is_refused(
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_each_good_request_is_kept_by_every_kind(relay: Relay, kind: str) -> None:
+def test_each_good_request_is_kept_by_every_kind(relay: RunningRelay, kind: str) -> None:
     """Also by one that does not understand it."""
     for producer in PRODUCERS:
         if producer.envelope in ("b2", "signed", "sns", "smn") and not producer.answer:
@@ -394,7 +394,7 @@ def test_each_good_request_is_kept_by_every_kind(relay: Relay, kind: str) -> Non
 
 @pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_any_field_of_a_real_one_may_be_anything(relay: Relay, kind: str) -> None:
+def test_any_field_of_a_real_one_may_be_anything(relay: RunningRelay, kind: str) -> None:
     """Each field of some of its own, one after the other, missing and with each wrong value."""
     handler = relay.house.plugins.sources[kind]
     good = [case for case in CASES if case.parent.name == kind and is_good(case)]
@@ -418,7 +418,7 @@ def is_good(case: Path) -> bool:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("envelope", ["signed", "bare"])
-def test_every_kind_reads_our_own_records(relay: Relay, kind: str, envelope: str) -> None:
+def test_every_kind_reads_our_own_records(relay: RunningRelay, kind: str, envelope: str) -> None:
     """Anybody's script can announce an object of any storage."""
     handler = relay.house.plugins.sources[f"{kind}-all"]
     ours = {"bucket": "exports", "key": "a+b %2B.zip", "version": "7", "etag": "e", "size": 3}
@@ -436,19 +436,19 @@ def test_every_kind_reads_our_own_records(relay: Relay, kind: str, envelope: str
 
 
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 10 * 2**20])
-def test_as_much_as_the_limit_is_kept_and_more_is_refused(relay: Relay, size: int) -> None:
-    before = relay.house.store.notifications(limit=1, cursor=None).items
+def test_as_much_as_the_limit_is_kept_and_more_is_refused(relay: RunningRelay, size: int) -> None:
+    before = relay.house.ledger.history.notifications(limit=1, cursor=None).items
     sent = incoming(b"[" * size, {}, query={"token": TOKEN})
     if size <= LIMIT:
         assert check(relay, "s3", sent) == Verdict.UNREADABLE
         return
     answer = post(relay.app, sent, "s3")
     assert answer.status_code == 413
-    assert relay.house.store.notifications(limit=1, cursor=None).items == before
+    assert relay.house.ledger.history.notifications(limit=1, cursor=None).items == before
 
 
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 10 * 2**20])
-def test_a_chunked_body_is_bounded_too(relay: Relay, size: int) -> None:
+def test_a_chunked_body_is_bounded_too(relay: RunningRelay, size: int) -> None:
     """As a server hands it on that undid the chunks: without a length, to be read to its end."""
     environ = create_environ(f"/hooks/s3?token={TOKEN}", method="POST")
     environ.pop("CONTENT_LENGTH", None)
@@ -457,7 +457,7 @@ def test_a_chunked_body_is_bounded_too(relay: Relay, size: int) -> None:
         told, status, _ = run_wsgi_app(relay.app, environ)
     assert status.partition(" ")[0] == ("200" if size <= LIMIT else "413")
     if size <= LIMIT:
-        found = relay.house.store.notification(json.loads(b"".join(told))["notification"])
+        found = relay.house.ledger.history.notification(json.loads(b"".join(told))["notification"])
         assert found is not None
         assert found.body == b" " * size
 

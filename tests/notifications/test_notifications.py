@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from relay.errors import TemporaryFailure, Unverified
-from relay.intake.intake import Reading, envelopes, read
+from relay.intake.intake import ParsedNotification, envelopes, read
 from relay.model import Event, Incoming, Json, Verdict
 from relay.plugins import find, known
 from relay.sources.contract import StorageHandler
@@ -81,7 +81,7 @@ def test_every_kind_has_cases_that_are_good_and_others() -> None:
         assert {"accepted", "unreadable"} <= verdicts, kind
 
 
-def received(handler: StorageHandler, raw: bytes) -> Reading:
+def received(handler: StorageHandler, raw: bytes) -> ParsedNotification:
     """As the intake does it: the first offered envelope that recognises it decides."""
     incoming = request(handler.name, raw)
     offered = [one for one in envelopes(handler.settings, fetch) if one.missing() is None]
@@ -90,7 +90,7 @@ def received(handler: StorageHandler, raw: bytes) -> Reading:
         raise Unverified("hook.unverified", "no envelope is offered")
     envelope.verify(incoming)
     if envelope.answer(incoming) is not None:
-        return Reading((), Verdict.HANDSHAKE)
+        return ParsedNotification((), Verdict.HANDSHAKE)
     return read(handler, envelope, incoming)
 
 

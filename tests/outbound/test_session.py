@@ -23,8 +23,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import relay.outbound.connection
-from relay.errors import Ambiguous, PermanentFailure, TemporaryFailure
-from relay.outbound.session import MAX_ANSWER, Outbound, cleaned, excerpt, retry_after, translate
+from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure
+from relay.outbound.session import (
+    MAX_ANSWER,
+    HttpClientFactory,
+    cleaned,
+    excerpt,
+    retry_after,
+    translate,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TOO_LARGE = b"HTTP/1.1 413 No\r\nContent-Length: 3\r\n\r\nbig"
@@ -111,7 +118,7 @@ def says(answer: bytes) -> Callable[[Peer, socket.socket], None]:
 def session(
     *, guarded: bool = False, read_timeout: float = 10, allowed: bool = False
 ) -> Iterator[requests.Session]:
-    outbound = Outbound(
+    outbound = HttpClientFactory(
         allow_private=LOOPBACK if allowed else (), connect_timeout=5, read_timeout=read_timeout
     )
     with outbound.session(guarded=guarded) as one:
@@ -225,16 +232,16 @@ def test_an_unguarded_session_reaches_everything() -> None:
 )
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     with pytest.raises(PermanentFailure):
-        Outbound().guard("example.com", address)
+        HttpClientFactory().guard("example.com", address)
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8"])
 def test_a_public_address_is_not_refused(address: str) -> None:
-    Outbound().guard("example.com", address)
+    HttpClientFactory().guard("example.com", address)
 
 
 def test_an_allowed_network_counts_for_mapped_addresses_too() -> None:
-    allowing = Outbound(allow_private=[ipaddress.ip_network("10.0.0.0/8")])
+    allowing = HttpClientFactory(allow_private=[ipaddress.ip_network("10.0.0.0/8")])
     allowing.guard("example.com", "::ffff:10.1.2.3")
     with pytest.raises(PermanentFailure):
         allowing.guard("example.com", "::ffff:192.168.1.1")
@@ -316,7 +323,7 @@ def test_a_connection_is_kept_for_the_next_request_unless_it_has_rested(
 
 
 def test_without_reuse_every_request_has_a_connection_of_its_own() -> None:
-    with peer(says(OK)) as other, Outbound().session(guarded=False, reuse=False) as one:
+    with peer(says(OK)) as other, HttpClientFactory().session(guarded=False, reuse=False) as one:
         assert [one.get(other.url).text for _ in range(3)] == ["ok"] * 3
     requests_heard = [heard for heard in other.heard if heard]
     assert len(requests_heard) == 3
@@ -339,7 +346,7 @@ def test_an_answer_that_drips_in_ends_in_time(first: bytes) -> None:
     ):
         one.get(other.url)
     assert time.monotonic() - started < 5
-    assert isinstance(translate(lost.value, sent=True), Ambiguous)
+    assert isinstance(translate(lost.value, sent=True), OutcomeUnknown)
 
 
 # Streams
@@ -347,7 +354,7 @@ def test_an_answer_that_drips_in_ends_in_time(first: bytes) -> None:
 
 @contextmanager
 def streaming(read_timeout: float = 10) -> Iterator[requests.Session]:
-    outbound = Outbound(connect_timeout=5, read_timeout=read_timeout)
+    outbound = HttpClientFactory(connect_timeout=5, read_timeout=read_timeout)
     with outbound.session(guarded=False, streams=True) as one:
         yield one
 
@@ -434,7 +441,7 @@ def test_a_slow_reader_may_take_longer_than_the_connect_timeout() -> None:
             self.done.wait(0.05)
         connection.sendall(OK)
 
-    outbound = Outbound(connect_timeout=0.2, read_timeout=5)
+    outbound = HttpClientFactory(connect_timeout=0.2, read_timeout=5)
     with peer(script) as other, outbound.session(guarded=False) as one:
         assert one.post(other.url, data=MEGABYTE * 2).text == "ok"
 
@@ -581,7 +588,7 @@ def test_a_wrong_url_is_permanent(url: str) -> None:
 @pytest.mark.parametrize(
     ("sent", "kind", "code"),
     [
-        (True, Ambiguous, "outbound.answer_lost"),
+        (True, OutcomeUnknown, "outbound.answer_lost"),
         (False, TemporaryFailure, "outbound.interrupted"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.targets.functiongraph.target import Target
 from relay.testing.sandbox.functiongraph import SandboxServer
 
@@ -73,7 +73,7 @@ def make(clock: Clock) -> Iterator[MakeTarget]:
         endpoints = {"endpoint": url, "iam_endpoint": url, "metadata_endpoint": url}
         given = {"region": "cn-north-4", "project_id": PROJECT, **endpoints, **settings}
         parsed = Target.Settings(kind="functiongraph", **given)
-        outbound = Outbound(connect_timeout=5, read_timeout=read_timeout)
+        outbound = HttpClientFactory(connect_timeout=5, read_timeout=read_timeout)
         target = Target("prod", parsed, outbound, clock=clock)
         made.append(target)
         return target

@@ -15,8 +15,8 @@ import requests
 from urllib3.connection import HTTPConnection
 
 from relay.archive.checked_archive import CheckedArchive
-from relay.errors import Ambiguous, NameTaken, PermanentFailure, TemporaryFailure
-from relay.targets.contract import Order
+from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
+from relay.targets.contract import FunctionName
 from relay.targets.functiongraph.client import Sending
 from relay.targets.functiongraph.target import Target
 from relay.testing.sandbox.exports import make_export
@@ -24,7 +24,7 @@ from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.target_suite import TargetSuite, archive_of, export, ignore
 from tests.targets.conftest import MakeTarget, Scripted, by_key, by_token
 
-ORDER = Order("hello", "default")
+ORDER = FunctionName("hello", "default")
 
 
 class SandboxPlace:
@@ -152,7 +152,7 @@ def test_a_reset_before_the_last_byte_is_not_ambiguous(
     sandbox.fault(operation="import", cut_after=5_000_000)
     with pytest.raises(TemporaryFailure) as cut:
         target.create(ORDER, export(size=60_000_000), ignore)
-    assert not isinstance(cut.value, Ambiguous)
+    assert not isinstance(cut.value, OutcomeUnknown)
     assert sandbox.imports == []
 
 
@@ -162,7 +162,7 @@ def test_an_answer_that_does_not_come_in_time_is_ambiguous(
     hasty = make(sandbox.url, read_timeout=0.3, **by_key(sandbox))
     sandbox.fault(operation="import", delay=2)
     archive = export()
-    with pytest.raises(Ambiguous):
+    with pytest.raises(OutcomeUnknown):
         hasty.create(ORDER, archive, ignore)
     held = hasty.held(ORDER)
     assert held is not None
@@ -174,7 +174,7 @@ def test_trouble_behind_the_gateway_is_ambiguous(
     target: Target, sandbox: SandboxServer, status: int
 ) -> None:
     sandbox.fault(operation="import", status=status, commit=True)
-    with pytest.raises(Ambiguous):
+    with pytest.raises(OutcomeUnknown):
         target.create(ORDER, export(), ignore)
     assert target.held(ORDER) is not None
 
@@ -209,10 +209,10 @@ def test_a_name_taken_in_another_package_is_found_there(
 def test_a_success_without_a_name_is_asked_about(scripted: Scripted, make: MakeTarget) -> None:
     target = make(scripted.url, access_key="a", secret_key="b")
     scripted.body = {"hello": "I am a proxy"}
-    with pytest.raises(Ambiguous):
+    with pytest.raises(OutcomeUnknown):
         target.create(ORDER, export(), ignore)
     scripted.body = "<html>welcome to the hotel</html>"
-    with pytest.raises(Ambiguous):
+    with pytest.raises(OutcomeUnknown):
         target.create(ORDER, export(), ignore)
 
 
@@ -256,7 +256,7 @@ def test_a_name_is_looked_for_on_every_page(
         sandbox.hold(name, package="other", code=b"x")
     listed = [one["func_name"] for one in target._listed("hello")]
     assert listed == ["hello"]
-    assert target.held(Order("nobody", "default")) is None
+    assert target.held(FunctionName("nobody", "default")) is None
 
 
 def test_trouble_while_asking_is_temporary_and_changes_nothing(
@@ -265,7 +265,7 @@ def test_trouble_while_asking_is_temporary_and_changes_nothing(
     sandbox.fault(operation="config", status=500)
     with pytest.raises(TemporaryFailure) as failed:
         target.held(ORDER)
-    assert not isinstance(failed.value, Ambiguous)
+    assert not isinstance(failed.value, OutcomeUnknown)
 
 
 # Replacing
@@ -372,7 +372,7 @@ def test_a_lost_answer_to_replacing_is_ambiguous_and_may_be_repeated(
     held = target.held(ORDER)
     assert held is not None
     sandbox.fault(operation="update_code", commit=True, drop=True)
-    with pytest.raises(Ambiguous):
+    with pytest.raises(OutcomeUnknown):
         target.replace(held, export("second"), ignore)
     target.replace(held, export("second"), ignore)
     assert sandbox.functions["hello"].digest == export("second").code_digest()
@@ -397,7 +397,7 @@ def test_a_conflict_while_replacing_is_no_taken_name(
     "name", ["a", "A1", "a" * 60, "under_score", "with-dash", "a-1"], ids=lambda name: name[:12]
 )
 def test_a_name_within_the_rules_is_taken(target: Target, name: str) -> None:
-    target.check(Order(name, "default"), export().report)
+    target.check(FunctionName(name, "default"), export().report)
 
 
 @pytest.mark.parametrize(
@@ -407,14 +407,14 @@ def test_a_name_within_the_rules_is_taken(target: Target, name: str) -> None:
 )
 def test_a_name_outside_the_rules_is_refused(target: Target, name: str) -> None:
     with pytest.raises(PermanentFailure) as refused:
-        target.check(Order(name, "default"), export().report)
+        target.check(FunctionName(name, "default"), export().report)
     assert refused.value.code == "functiongraph.func_name"
 
 
 @pytest.mark.parametrize("package", ["", "a-b", "a b", "包", "a\n"], ids=repr)
 def test_a_package_outside_the_rules_is_refused(target: Target, package: str) -> None:
     with pytest.raises(PermanentFailure) as refused:
-        target.check(Order("hello", package), export().report)
+        target.check(FunctionName("hello", package), export().report)
     assert refused.value.code == "functiongraph.package"
 
 

@@ -8,16 +8,16 @@ from datetime import timedelta
 
 import pytest
 
-from relay.errors import Busy, PermanentFailure, TemporaryFailure
+from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import utc_now
-from relay.targets.contract import Order
+from relay.targets.contract import FunctionName
 from relay.targets.functiongraph.target import Target
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.state import Call
+from relay.testing.sandbox.state import RecordedCall
 from relay.testing.target_suite import export, ignore
 from tests.targets.conftest import PROJECT, Clock, MakeTarget, Scripted, by_key, by_token
 
-ORDER = Order("hello", "default")
+ORDER = FunctionName("hello", "default")
 BIG = 10_000_000
 
 
@@ -37,9 +37,9 @@ def test_a_small_request_is_signed_and_a_big_one_carries_a_token(
     sandbox: SandboxServer, make: MakeTarget
 ) -> None:
     target = make(sandbox.url, **by_key(sandbox), **by_token(sandbox))
-    target.create(Order("small", "default"), export(), ignore)
+    target.create(FunctionName("small", "default"), export(), ignore)
     assert asked_for_tokens(sandbox) == 0
-    target.create(Order("big", "default"), export(size=BIG), ignore)
+    target.create(FunctionName("big", "default"), export(size=BIG), ignore)
     assert asked_for_tokens(sandbox) == 1
     assert set(sandbox.functions) == {"small", "big"}
 
@@ -93,7 +93,7 @@ def test_a_name_of_any_letters_is_signed_as_it_is_sent(
     sandbox: SandboxServer, make: MakeTarget, name: str
 ) -> None:
     target = make(sandbox.url, **by_key(sandbox))
-    assert target.held(Order(name, "default")) is None
+    assert target.held(FunctionName(name, "default")) is None
     assert [(call.operation, call.status) for call in sandbox.calls] == [
         ("config", 404),
         ("list", 200),
@@ -172,7 +172,7 @@ def test_trouble_of_iam_is_temporary(sandbox: SandboxServer, target: Target) -> 
     with pytest.raises(TemporaryFailure):
         target.ready()
     sandbox.fault(operation="token", status=429, retry_after=9)
-    with pytest.raises(Busy) as busy:
+    with pytest.raises(Throttled) as busy:
         target.ready()
     assert busy.value.retry_after == timedelta(seconds=9)
     target.ready()
@@ -209,7 +209,7 @@ def test_what_ends_while_an_import_is_on_the_way_is_renewed_and_it_is_sent_again
         cloud.expire_tokens()
         cloud.end_agency_keys()
 
-    def over(call: Call) -> None:
+    def over(call: RecordedCall) -> None:
         if call.operation == "import" and call.status == 401 and after:
             end()
 

@@ -9,15 +9,22 @@ from email.utils import format_datetime
 import pytest
 import requests
 
-from relay.errors import Ambiguous, Busy, NameTaken, PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Text
-from relay.targets.contract import Order
+from relay.errors import (
+    NameTaken,
+    OutcomeUnknown,
+    PermanentFailure,
+    RelayError,
+    TemporaryFailure,
+    Throttled,
+)
+from relay.model import Localized
+from relay.targets.contract import FunctionName
 from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
-from relay.targets.functiongraph.errors import Answer, classify, read_answer
+from relay.targets.functiongraph.errors import ApiResponse, classify, read_answer
 from relay.testing.target_suite import export, ignore
 from tests.targets.conftest import NOW, MakeTarget, Scripted
 
-ORDER = Order("hello", "default")
+ORDER = FunctionName("hello", "default")
 
 PERMANENT = """
 400 FSS.0400 FSS.1001 FSS.1002 FSS.1003 FSS.1004 FSS.1005 FSS.1006 FSS.1007 FSS.1008 FSS.1009
@@ -43,27 +50,27 @@ OTHERS: dict[tuple[int, str], type[RelayError]] = {
     (409, "FSS.0409"): NameTaken,
     (412, "FSS.1090"): TemporaryFailure,
     (412, "FSS.1095"): TemporaryFailure,
-    (408, "FSS.0408"): Ambiguous,
-    (429, "FSS.0429"): Busy,
-    (429, "APIGW.0308"): Busy,
-    (500, "FSS.0500"): Ambiguous,
-    (502, "FSS.0502"): Ambiguous,
+    (408, "FSS.0408"): OutcomeUnknown,
+    (429, "FSS.0429"): Throttled,
+    (429, "APIGW.0308"): Throttled,
+    (500, "FSS.0500"): OutcomeUnknown,
+    (502, "FSS.0502"): OutcomeUnknown,
     (503, "FSS.0503"): TemporaryFailure,
-    (504, "FSS.0504"): Ambiguous,
-    (500, "APIGW.0601"): Ambiguous,
-    (500, "APIGW.0605"): Ambiguous,
-    (500, "APIGW.0606"): Ambiguous,
-    (500, "APIGW.0608"): Ambiguous,
-    (500, "APIGW.0609"): Ambiguous,
-    (502, "APIGW.0610"): Ambiguous,
+    (504, "FSS.0504"): OutcomeUnknown,
+    (500, "APIGW.0601"): OutcomeUnknown,
+    (500, "APIGW.0605"): OutcomeUnknown,
+    (500, "APIGW.0606"): OutcomeUnknown,
+    (500, "APIGW.0608"): OutcomeUnknown,
+    (500, "APIGW.0609"): OutcomeUnknown,
+    (502, "APIGW.0610"): OutcomeUnknown,
     (503, "APIGW.0611"): TemporaryFailure,
-    (500, "APIGW.0613"): Ambiguous,
+    (500, "APIGW.0613"): OutcomeUnknown,
     (400, "APIGW.0201"): PermanentFailure,
     (413, "APIGW.0201"): PermanentFailure,
     (414, "APIGW.0201"): PermanentFailure,
     (494, "APIGW.0201"): PermanentFailure,
-    (502, "APIGW.0201"): Ambiguous,
-    (504, "APIGW.0201"): Ambiguous,
+    (502, "APIGW.0201"): OutcomeUnknown,
+    (504, "APIGW.0201"): OutcomeUnknown,
 }
 TABLE: dict[tuple[int, str], type[RelayError]] = {
     **{
@@ -101,7 +108,7 @@ def test_every_known_code_has_its_own_hint() -> None:
 
 
 @pytest.mark.parametrize("hint", sorted(KNOWN_HINTS), ids=lambda hint: hint.en[:40])
-def test_a_hint_is_chinese_in_chinese_and_english_in_english(hint: Text) -> None:
+def test_a_hint_is_chinese_in_chinese_and_english_in_english(hint: Localized) -> None:
     assert hint.en.isascii()
     assert re.fullmatch(r"[A-Z].{19,}\.", hint.en)
     assert len(re.findall(r"[\u4e00-\u9fff]", hint.zh)) > 9
@@ -118,11 +125,11 @@ def test_a_hint_is_chinese_in_chinese_and_english_in_english(hint: Text) -> None
         (307, PermanentFailure),
         (400, PermanentFailure),
         (418, PermanentFailure),
-        (429, Busy),
-        (500, Ambiguous),
-        (501, Ambiguous),
+        (429, Throttled),
+        (500, OutcomeUnknown),
+        (501, OutcomeUnknown),
         (503, TemporaryFailure),
-        (599, Ambiguous),
+        (599, OutcomeUnknown),
     ],
 )
 def test_an_unknown_answer_passes_through_whole(
@@ -172,15 +179,17 @@ def test_what_looks_like_a_secret_or_code_is_not_repeated(scripted: Scripted) ->
 
 
 def test_a_503_that_names_a_time_holds_the_whole_target() -> None:
-    answer = Answer(503, "FSS.0503", "later", "r", retry_after=timedelta(seconds=30))
+    answer = ApiResponse(503, "FSS.0503", "later", "r", retry_after=timedelta(seconds=30))
     error = classify(answer, "create", NOW)
-    assert isinstance(error, Busy)
+    assert isinstance(error, Throttled)
     assert error.retry_after == timedelta(seconds=30)
 
 
-@pytest.mark.parametrize(("effect", "kind"), [("none", TemporaryFailure), ("replace", Ambiguous)])
+@pytest.mark.parametrize(
+    ("effect", "kind"), [("none", TemporaryFailure), ("replace", OutcomeUnknown)]
+)
 def test_trouble_is_ambiguous_only_where_something_changes(
     effect: str, kind: type[RelayError]
 ) -> None:
-    answer = Answer(500, "FSS.0500", "", "")
+    answer = ApiResponse(500, "FSS.0500", "", "")
     assert type(classify(answer, effect, NOW)) is kind  # type: ignore[arg-type]

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.targets.contract import Order
+from relay.targets.contract import FunctionName
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.target_suite import export, ignore
 from tests.targets.conftest import PROJECT, Clock, MakeTarget, Scripted, by_key, by_token
 
-ORDER = Order("hello", "default")
+ORDER = FunctionName("hello", "default")
 OTHER = "another-secret-word"
 ASKED = ["metadata_token", "metadata_key"]
 

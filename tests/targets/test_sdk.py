@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.model import utc_now
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.targets.functiongraph.access_keys import surroundings
 from relay.targets.functiongraph.metadata_service import Metadata
 from relay.targets.functiongraph.signing import UNSIGNED, AccessKey, authorization
@@ -147,7 +147,7 @@ def test_the_sdk_reads_the_same_from_a_metadata_service(version: int) -> None:
             _METADATA_ENDPOINT = cloud.url
 
         theirs = Accessor().get_credential()
-        metadata = Metadata(cloud.url, Outbound(), utc_now)
+        metadata = Metadata(cloud.url, HttpClientFactory(), utc_now)
         ours, life = metadata.key()
         metadata.close()
     assert ours == AccessKey(theirs.access, theirs.secret, theirs.security_token)

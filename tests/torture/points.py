@@ -19,7 +19,7 @@ from relay.delivery import conflict
 from relay.delivery.deliver import Deliverer
 from relay.delivery.leases import Leases
 from relay.delivery.worker import Worker
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.ledger.database import Database
 from relay.model import Kind
 from relay.sources.s3.storage import S3Stream
@@ -46,18 +46,18 @@ def point(name: str) -> Callable[[Callable[[Passed], None]], Callable[[Passed], 
 
 @point("accept: before commit")
 def _(passed: Passed) -> None:
-    _marked(Store, "accept", "accept")
+    _marked(Ledger, "accept", "accept")
     _before_commit("accept", passed)
 
 
 @point("accept: after commit")
 def _(passed: Passed) -> None:
-    _after(Store, "accept", lambda *_: passed())
+    _after(Ledger, "accept", lambda *_: passed())
 
 
 @point("after claim")
 def _(passed: Passed) -> None:
-    _after(Store, "claim", lambda claim, *_: claim and _is_import(claim) and passed())
+    _after(Ledger, "claim", lambda claim, *_: claim and _is_import(claim) and passed())
 
 
 @point("mid-download")
@@ -92,7 +92,7 @@ def _(passed: Passed) -> None:
 
 @point("after commit, before message")
 def _(passed: Passed) -> None:
-    _after(Store, "finish", lambda _, __, claim, *___: _is_import(claim) and passed())
+    _after(Ledger, "finish", lambda _, __, claim, *___: _is_import(claim) and passed())
 
 
 @point("mid-message")
@@ -103,7 +103,7 @@ def _(passed: Passed) -> None:
 
 @point("message: before commit")
 def _(passed: Passed) -> None:
-    _marked(Store, "finish", "finish", lambda _, claim, *__: claim.delivery.kind is Kind.MESSAGE)
+    _marked(Ledger, "finish", "finish", lambda _, claim, *__: claim.delivery.kind is Kind.MESSAGE)
     _before_commit("finish", passed)
 
 
@@ -125,8 +125,8 @@ def _(passed: Passed) -> None:
     steps. Counted from the first notification or claim on."""
     disk.install()
     disk.watch(lambda _: passed() if getattr(disk, "counting", False) else None)
-    _before(Store, "accept", lambda: setattr(disk, "counting", True))
-    _after(Store, "claim", lambda claim, *_: claim and setattr(disk, "counting", True))
+    _before(Ledger, "accept", lambda: setattr(disk, "counting", True))
+    _after(Ledger, "claim", lambda claim, *_: claim and setattr(disk, "counting", True))
 
 
 @point("during drain")

@@ -13,7 +13,7 @@ from typing import Any
 from relay.model import utc_now
 from relay.testing.sandbox.exports import CODE_FILE, make_export
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.state import Call
+from relay.testing.sandbox.state import RecordedCall
 from tests.torture.bucket import Version
 
 CHANGES = ("import", "update_code")
@@ -64,7 +64,7 @@ class Record:
         with self._lock:
             self.accepted[upload.name] = self.accepted.get(upload.name, 0) + 1
 
-    def called(self, sandbox: SandboxServer, call: Call) -> None:
+    def called(self, sandbox: SandboxServer, call: RecordedCall) -> None:
         if call.operation not in CHANGES:
             return
         with self._lock:

@@ -21,7 +21,7 @@ import requests
 import relay.testing.sandbox.inbox
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.inbox import InboxServer
-from relay.testing.sandbox.state import Call
+from relay.testing.sandbox.state import RecordedCall
 from tests.torture.bucket import Bucket
 from tests.torture.child import Order
 from tests.torture.children import Child, Zygote
@@ -70,7 +70,7 @@ class World:
         if kind is None or not os.environ.get("TORTURE_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _called(self, call: Call) -> None:
+    def _called(self, call: RecordedCall) -> None:
         self.record.called(self.sandbox, call)
 
     @property

@@ -20,7 +20,7 @@ def make_web(tmp_path):
 
     yield make
     for web in made:
-        web.store.close()
+        web.ledger.close()
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_filters(web, hand, query, names):
     hand.succeed(known["done"], "d")
     known["message"] = hand.message_of(known["done"])
     claim = hand.claim(known["failed"])
-    hand.store.finish(claim, Failed(REFUSED), hand.clock())
+    hand.ledger.outcomes.finish(claim, Failed(REFUSED), hand.clock())
     found = ids(web.get(f"/api/v1/deliveries?{query}"))
     assert sorted(found) == sorted(known[name] for name in names)
 
@@ -179,7 +179,7 @@ def test_retrigger_makes_a_failed_delivery_due_again(web, hand):
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger")
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/api/v1/deliveries/{made}"
-    again = web.store.delivery(made)
+    again = web.ledger.history.delivery(made)
     assert (again.state, again.trigger, again.due) == ("pending", "manual", hand.clock())
 
 
@@ -188,8 +188,8 @@ def test_retrigger_may_change_what_a_conflict_means(web, hand):
     hand.fail(made)
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger", json={"on_conflict": "update"})
     assert answer.status_code == 202
-    assert web.store.delivery(made).options["on_conflict"] == "update"
-    assert web.store.delivery(made).options["func_name"] == "{function}"
+    assert web.ledger.history.delivery(made).options["on_conflict"] == "update"
+    assert web.ledger.history.delivery(made).options["func_name"] == "{function}"
 
 
 @pytest.mark.parametrize("body", [{"on_conflict": "overwrite"}, {"onconflict": "update"}, [], "x"])
@@ -198,7 +198,7 @@ def test_retrigger_refuses_what_it_does_not_know(web, hand, body):
     hand.fail(made)
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger", json=body)
     assert answer.status_code == 422
-    assert web.store.delivery(made).state == "failed"
+    assert web.ledger.history.delivery(made).state == "failed"
 
 
 def test_a_running_delivery_is_not_retriggered(web, hand):
@@ -207,7 +207,7 @@ def test_a_running_delivery_is_not_retriggered(web, hand):
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger")
     assert answer.status_code == 409
     assert answer.mimetype == "application/problem+json"
-    assert web.store.delivery(made).state == "running"
+    assert web.ledger.history.delivery(made).state == "running"
 
 
 def test_an_unknown_delivery_is_not_retriggered(web):
@@ -221,7 +221,7 @@ def test_the_same_idempotency_key_does_nothing_again(web, hand):
     assert web.post(f"/api/v1/deliveries/{made}/retrigger", headers=key).status_code == 202
     hand.fail(made)
     assert web.post(f"/api/v1/deliveries/{made}/retrigger", headers=key).status_code == 202
-    assert web.store.delivery(made).state == "failed"
+    assert web.ledger.history.delivery(made).state == "failed"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space"])
@@ -231,7 +231,7 @@ def test_an_unusable_idempotency_key_is_refused(web, hand, key):
     headers = {"Idempotency-Key": key}
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger", headers=headers)
     assert answer.status_code == 422
-    assert web.store.delivery(made).state == "failed"
+    assert web.ledger.history.delivery(made).state == "failed"
 
 
 def test_a_message_has_no_conflict_to_decide(web, hand):
@@ -250,7 +250,7 @@ def test_a_submission_makes_deliveries(web):
     assert answer.status_code == 202
     (made,) = answer.get_json()["deliveries"]
     assert made["state"] == "pending"
-    assert web.store.delivery(made["id"]).key == "prod/late.zip"
+    assert web.ledger.history.delivery(made["id"]).key == "prod/late.zip"
 
 
 def test_a_dry_run_tells_the_plan_and_changes_nothing(web):
@@ -374,7 +374,7 @@ def test_half_a_surrogate_pair_in_a_key_breaks_nothing(web, hand):
 
 def test_the_ledger_out_of_reach_is_503(web, tmp_path, hand):
     hand.announce()
-    web.store.close()
+    web.ledger.close()
     (tmp_path / "relay.db").rename(tmp_path / "away.db")
     (tmp_path / "relay.db").mkdir()
     answer = web.get("/api/v1/deliveries")
@@ -408,9 +408,9 @@ def test_a_target_is_paused_and_resumed(web):
 
 def test_a_target_that_asked_to_wait_says_until_when(web, hand):
     hand.announce()
-    claim = web.store.claim("w1", timedelta(seconds=30), {}, web.clock(), kind=Kind.IMPORT)
+    claim = web.ledger.queue.claim("w1", timedelta(seconds=30), {}, web.clock(), kind=Kind.IMPORT)
     due = web.clock() + timedelta(minutes=5)
-    web.store.finish(claim, Retry(SLOW, hold=True), web.clock(), due=due)
+    web.ledger.outcomes.finish(claim, Retry(SLOW, hold=True), web.clock(), due=due)
     (told,) = web.get("/api/v1/targets").get_json()["items"]
     assert told["state"] == "waiting"
     assert told["until"].startswith(due.isoformat()[:19])

@@ -165,7 +165,7 @@ class TestChanges:
     def test_another_site_cannot_retrigger_by_the_api(self, web, failed, headers):
         answer = web.post(f"/api/v1/deliveries/{failed}/retrigger", headers=headers)
         assert answer.status_code == 403
-        assert web.store.delivery(failed).state == "failed"
+        assert web.ledger.history.delivery(failed).state == "failed"
 
     @pytest.mark.parametrize("headers", [{}, {"Origin": "http://localhost"}])
     def test_programs_and_our_own_pages_can(self, web, failed, headers):
@@ -191,7 +191,7 @@ class TestChanges:
         web.client.get(f"/deliveries/{failed}")
         answer = web.client.post(f"/deliveries/{failed}/retrigger", data=given)
         assert answer.status_code == 403
-        assert web.store.delivery(failed).state == "failed"
+        assert web.ledger.history.delivery(failed).state == "failed"
 
     def test_no_session_and_no_token_do_not_match_each_other(self, web, failed):
         answer = web.app.test_client().post(f"/deliveries/{failed}/retrigger", data={"csrf": ""})
@@ -311,4 +311,4 @@ class TestLogin:
         locked.hand.fail(made)
         answer = locked.client.post(f"/deliveries/{made}/retrigger")
         assert answer.status_code == 303
-        assert locked.store.delivery(made).state == "failed"
+        assert locked.ledger.history.delivery(made).state == "failed"

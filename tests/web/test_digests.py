@@ -17,8 +17,11 @@ def told(web, hand):
         _ = hand.fail(made) if number == 1 else hand.succeed(made, name=f"<b>{number}")
     claim = hand.claim(hand.message_of(made))
     channel = ChannelSettings(kind="slack", burst=1)
-    assert web.store.may_post(claim, channel, partial(digest, None), web.clock()) == "digest"
-    return web.store.delivery(claim.delivery.id).result["digest"]
+    assert (
+        web.ledger.batching.decide_post(claim, channel, partial(digest, None), web.clock())
+        == "digest"
+    )
+    return web.ledger.history.delivery(claim.delivery.id).result["digest"]
 
 
 def test_the_digests_page_leads_to_all_that_it_tells(web, hand, told):

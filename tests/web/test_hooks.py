@@ -43,7 +43,7 @@ def test_a_notification_is_stored_before_the_answer(web, url):
     assert answer.status_code == 200
     assert answer.json().keys() == {"notification", "events"}
     assert answer.json()["events"] == 1
-    stored = web.store.notification(answer.json()["notification"])
+    stored = web.ledger.history.notification(answer.json()["notification"])
     assert stored.body == BODY
     assert stored.path == "/hooks/exports"
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_understood_is_kept_and_answered_200(web, url):
     answer = requests.post(f"{url}/hooks/exports", data=b"\xfe", headers=KNOWN, timeout=10)
     assert answer.status_code == 200
     assert answer.json()["events"] == 0
-    assert web.store.notification(answer.json()["notification"]).verdict == "unreadable"
+    assert web.ledger.history.notification(answer.json()["notification"]).verdict == "unreadable"
 
 
 def test_a_chunked_body_arrives_whole(web, url):
@@ -98,7 +98,7 @@ def test_the_limit_is_exact_for_chunked_bodies(make_web, serve, extra):
         assert status == 413
         assert json.loads(answer)["code"] == "request.too_large"
         assert web.desk.heard == []
-        assert web.store.notifications().items == ()
+        assert web.ledger.history.notifications().items == ()
 
 
 def test_an_endless_chunked_body_is_refused_without_reading_it_all(make_web, serve):
@@ -143,7 +143,7 @@ def test_an_unknown_sender_leaves_no_trace(web, url):
     assert answer.status_code == 401
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["code"] == "hook.unverified"
-    assert web.store.notifications().items == ()
+    assert web.ledger.history.notifications().items == ()
 
 
 def test_an_unknown_source_is_not_found(url):

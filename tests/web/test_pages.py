@@ -9,12 +9,12 @@ import pytest
 from web_ledger import HOOK, REFUSED, SLOW
 
 import relay
-from relay.model import Kind, Problem, Road, State, Text, Trigger, Verdict
+from relay.model import Kind, Localized, Origin, Problem, State, Trigger, Verdict
 from relay.web.filters import filesize, took, visible
 from relay.web.texts import PHRASES, phrase
 
 CHINESE = {"Accept-Language": "zh-CN"}
-TEMPLATES = Path(relay.__file__).parent / "templates"
+TEMPLATES = Path(relay.__file__).parent / "web" / "templates"
 VOID = {"meta", "link", "input", "img", "br"}
 
 
@@ -168,7 +168,7 @@ class TestStory:
         hand.clock.forward(seconds=2)
         hand.succeed(made, "hello", seconds=1.5, runtime="Python3.9", digest="cd" * 64)
         page = story(web, made)
-        (came,) = web.store.notifications().items
+        (came,) = web.ledger.history.notifications().items
         assert {"href": f"/notifications/{came.id}"} in page.all("a")
         for told in (
             "posted to the hook",
@@ -257,7 +257,7 @@ class TestRetrigger:
         hand.fail(made)
         answer = retrigger(web, made)
         assert answer.status_code == 303
-        delivery = web.store.delivery(made)
+        delivery = web.ledger.history.delivery(made)
         assert (delivery.state, delivery.trigger) == (State.PENDING, Trigger.MANUAL)
         assert "Retriggered" in read(web.client.get(answer.headers["Location"])).text
 
@@ -265,19 +265,19 @@ class TestRetrigger:
         made = hand.announce()
         hand.fail(made)
         retrigger(web, made, on_conflict="rename")
-        assert web.store.delivery(made).options["on_conflict"] == "rename"
+        assert web.ledger.history.delivery(made).options["on_conflict"] == "rename"
 
     def test_as_before_changes_nothing(self, web, hand):
         made = hand.announce()
         hand.fail(made)
         retrigger(web, made, on_conflict="")
-        assert web.store.delivery(made).options["on_conflict"] == "skip"
+        assert web.ledger.history.delivery(made).options["on_conflict"] == "skip"
 
     def test_an_unknown_choice_is_refused(self, web, hand):
         made = hand.announce()
         hand.fail(made)
         assert retrigger(web, made, on_conflict="burn").status_code == 422
-        assert web.store.delivery(made).state == State.FAILED
+        assert web.ledger.history.delivery(made).state == State.FAILED
 
     def test_one_that_began_to_run_meanwhile_is_told_on_its_page(self, web, hand):
         made = hand.announce()
@@ -310,7 +310,7 @@ class TestNotifications:
 
     def test_one_is_shown_as_it_came(self, web, hand):
         hand.announce("prod/<b>.zip")
-        (came,) = web.store.notifications().items
+        (came,) = web.ledger.history.notifications().items
         page = read(web.client.get(f"/notifications/{came.id}"))
         assert came.body.decode() in page.text
         assert "[redacted]" in page.text
@@ -335,7 +335,7 @@ class TestNotifications:
 
     def test_one_is_read_again_by_a_button(self, web, hand):
         hand.announce()
-        (came,) = web.store.notifications().items
+        (came,) = web.ledger.history.notifications().items
         page = web.client.get(f"/notifications/{came.id}").get_data(as_text=True)
         csrf = re.search(r'name="csrf" value="([^"]+)"', page)[1]
         path = f"/notifications/{came.id}/replay"
@@ -343,7 +343,7 @@ class TestNotifications:
         answer = web.client.post(path, data={"csrf": csrf})
         assert answer.status_code == 303
         assert "Read again" in read(web.client.get(answer.headers["Location"])).text
-        assert len(web.store.notifications().items) == 2
+        assert len(web.ledger.history.notifications().items) == 2
 
 
 def test_sources_are_shown_with_their_hooks_and_last_events(web, hand):
@@ -384,9 +384,9 @@ HOSTILE = [
 @pytest.mark.parametrize("key", HOSTILE)
 def test_a_hostile_key_is_shown_harmlessly(web, hand, key):
     made = hand.announce(key, etag=key[:20])
-    problem = Problem("x.y", Text(f"bad {key}", "坏"), Text(key, "坏"))
+    problem = Problem("x.y", Localized(f"bad {key}", "坏"), Localized(key, "坏"))
     hand.fail(made, problem, answer=key)
-    (came,) = web.store.notifications().items
+    (came,) = web.ledger.history.notifications().items
     for path in ("/", "/?kind=all", f"/deliveries/{made}", f"/notifications/{came.id}"):
         page = read(web.client.get(path))
         assert [one["src"] for one in page.all("script")] == ["/static/relay.js"]
@@ -444,8 +444,8 @@ class TestLanguages:
             ("state", [*State, "retrying"]),
             ("reason", ["superseded", "gone", "unchanged", "no route"]),
             ("kind", [*Kind, "all"]),
-            ("story.road", Road),
-            ("road", Road),
+            ("story.road", Origin),
+            ("road", Origin),
             ("verdict", Verdict),
             (
                 "outcome",

@@ -427,7 +427,7 @@ def relay(tmp_path_factory):
         open_house(folder, SOURCES, world, Ticking()) as (house, app),
         serving(app) as url,
     ):
-        yield SimpleNamespace(url=url, store=house.store, world=world, folder=folder)
+        yield SimpleNamespace(url=url, ledger=house.ledger, world=world, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -519,7 +519,7 @@ def test_the_producer_is_content(relay, row):
     check(row, answer)
     if row.body is not None:
         told = json.loads(answer[2])
-        assert told["events"] == 1, relay.store.notification(told["notification"]).reason
+        assert told["events"] == 1, relay.ledger.history.notification(told["notification"]).reason
 
 
 @pytest.mark.parametrize("row", ALONE, ids=str)
@@ -550,7 +550,7 @@ def test_what_cannot_be_understood_is_its_success_all_the_same(relay, row, body)
     status, _, told = sent(relay.url, row, request)
     assert status == 200
     assert json.loads(told)["events"] == 0
-    stored = relay.store.notification(json.loads(told)["notification"])
+    stored = relay.ledger.history.notification(json.loads(told)["notification"])
     assert stored.body == kept(request.body)
 
 

@@ -27,8 +27,8 @@ def failed(web):
 
 def link_to(web, delivery_id):
     """The path of the link that the delivery's message is posted with."""
-    delivery = web.store.delivery(delivery_id)
-    message = web.store.delivery(web.hand.message_of(delivery_id))
+    delivery = web.ledger.history.delivery(delivery_id)
+    message = web.ledger.history.delivery(web.hand.message_of(delivery_id))
     body = {
         "delivery": delivery_id,
         "attempts": delivery.attempts,
@@ -44,7 +44,7 @@ def fields(value):
 
 
 def state(web, delivery_id):
-    one = web.store.delivery(delivery_id)
+    one = web.ledger.history.delivery(delivery_id)
     return one.state, one.attempts, one.run
 
 
@@ -74,7 +74,7 @@ def test_a_yes_tries_exactly_that_delivery_once_and_is_audited(web, failed):
     answer = web.client.post(link, environ_base={"REMOTE_ADDR": "203.0.113.7"})
     assert answer.status_code == 200
     assert "Retriggered: it is due now." in answer.get_data(as_text=True)
-    again = web.store.delivery(failed)
+    again = web.ledger.history.delivery(failed)
     assert (again.state, again.run, again.by) == (
         State.PENDING,
         2,
@@ -86,7 +86,7 @@ def test_a_yes_tries_exactly_that_delivery_once_and_is_audited(web, failed):
     assert state(web, failed)[2] == 2
     web.hand.succeed(failed)
     assert web.client.post(link).status_code == 409
-    assert web.store.attempts(failed)[-1].by == "link in ops from 203.0.113.7"
+    assert web.ledger.history.attempts(failed)[-1].by == "link in ops from 203.0.113.7"
 
 
 def test_once_it_was_tried_again_by_anybody_the_link_says_by_whom_and_how_it_stands(web, failed):
@@ -179,7 +179,7 @@ def test_a_link_whose_delivery_is_not_kept_any_more_says_so(web, failed):
         "attempts": 1,
         "links": {"retrigger": "there"},
     }
-    message = web.store.delivery(web.hand.message_of(failed))
+    message = web.ledger.history.delivery(web.hand.message_of(failed))
     told = {**fields(message), "message": {"type": "import.failed", "body": body}}
     link = signed(web.settings, type(message)(**told))["links"]["retrigger"]
     answer = web.client.get(link.removeprefix(ADDRESS))
@@ -251,9 +251,9 @@ def test_a_server_that_logs_after_the_answer_finds_no_link(web, failed):
 
 def test_a_message_delivery_is_no_link_of_its_own(web, failed):
     message = web.hand.message_of(failed)
-    assert web.store.delivery(message).kind == Kind.MESSAGE
+    assert web.ledger.history.delivery(message).kind == Kind.MESSAGE
     assert web.client.post(link_to(web, failed)).status_code == 200
-    assert web.store.delivery(message).run == 1
+    assert web.ledger.history.delivery(message).run == 1
 
 
 def test_the_api_and_the_story_tell_who_asked(web, failed):
@@ -278,4 +278,4 @@ def test_every_hand_is_named(web, failed, who):
         "page": f"/deliveries/{failed}/retrigger",
     }[who]
     assert web.post(path, headers=headers).status_code in (202, 303)
-    assert web.store.delivery(failed).by == who
+    assert web.ledger.history.delivery(failed).by == who

@@ -12,36 +12,36 @@ from relay.config.load import ChannelSettings, Route, Settings, SourceSettings, 
 from relay.errors import Gone, PermanentFailure, TemporaryFailure, TooLarge, Unreadable, Unverified
 from relay.intake.intake import Receipt
 from relay.intake.scanner import silence
-from relay.ledger import Arrival, DeliveryQuery, NewNotification, NewScan, NotFound, Store
+from relay.ledger import DeliveryQuery, Ledger, NewNotification, NewScan, NotFound, RoutedEvent
 from relay.model import (
     Event,
     Failed,
     Incoming,
     Kind,
+    Localized,
     NewMessage,
     ObjectRef,
+    Origin,
     Problem,
     Retry,
-    Road,
     Skipped,
     Succeeded,
-    Text,
     Verdict,
 )
-from relay.sources.envelope import Answer
+from relay.sources.envelope import HandshakeReply
 
 HOOK = "Bearer hook-secret"
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 URN = "urn:fss:cn-north-4:0123456789abcdef0123456789abcdef:function:default:{}:latest"
 REFUSED = Problem(
     "FSS.1061",
-    Text("The function name is taken", "函数名已被占用"),
-    Text("Choose update or rename.", "请选择 update 或 rename。"),
+    Localized("The function name is taken", "函数名已被占用"),
+    Localized("Choose update or rename.", "请选择 update 或 rename。"),
 )
 SLOW = Problem(
     "target.unreachable",
-    Text("The target did not answer in time", "目标端未及时应答"),
-    Text("Relay tries again by itself.", "Relay 会自动重试。"),
+    Localized("The target did not answer in time", "目标端未及时应答"),
+    Localized("Relay tries again by itself.", "Relay 会自动重试。"),
 )
 
 
@@ -85,7 +85,7 @@ class Desk:
     """Does for real, over the ledger, what the house does with plug-ins beside it."""
 
     settings: Settings
-    store: Store
+    ledger: Ledger
     clock: Clock
     heard: list[Incoming] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
@@ -96,7 +96,7 @@ class Desk:
             raise NotFound("source.unknown", f"There is no source {incoming.source!r}")
         if incoming.method != "POST":
             allowed = {"WebHook-Allowed-Origin": incoming.headers.get("webhook-request-origin", "")}
-            return Receipt(None, 0, answer=Answer(200, b"hello", allowed))
+            return Receipt(None, 0, answer=HandshakeReply(200, b"hello", allowed))
         if incoming.headers.get("authorization") != HOOK:
             raise Unverified("hook.unverified", "The sender did not show the source's token")
         if len(incoming.body) > self.settings.hooks.max_body:
@@ -104,7 +104,7 @@ class Desk:
         return self._store(incoming)
 
     def replay(self, notification_id: str) -> Receipt:
-        old = self.store.notification(notification_id)
+        old = self.ledger.history.notification(notification_id)
         if old is None:
             raise NotFound("notification.unknown", f"There is no notification {notification_id}")
         if old.verdict == Verdict.HANDSHAKE:
@@ -125,12 +125,14 @@ class Desk:
         self._there(source, key)
         ref = ObjectRef(bucket, key, version, "e" + str(len(key)))
         event = Event(ref, f"version:{version}", "found", self.clock())
-        incoming = Incoming(source, b"{}", self.clock(), Road.SUBMISSION, method="", path="")
+        incoming = Incoming(source, b"{}", self.clock(), Origin.SUBMISSION, method="", path="")
         receipt = self._accept(incoming, [event], Verdict.ACCEPTED)
-        return [self.store.delivery(one) for one in receipt.deliveries]
+        return [self.ledger.history.delivery(one) for one in receipt.deliveries]
 
     def retrigger(self, delivery_id, options=None, key=None, **who):
-        return self.store.retrigger(delivery_id, self.clock(), options=options, key=key, **who)
+        return self.ledger.retriggers.retrigger(
+            delivery_id, self.clock(), options=options, key=key, **who
+        )
 
     def scan(self, source):
         if source not in self.settings.sources:
@@ -138,7 +140,10 @@ class Desk:
         return {"listed": 2, "found": 1, "first": False}
 
     def sources(self):
-        events, silent = self.store.last_events(), self.store.silences(self.clock())
+        events, silent = (
+            self.ledger.statistics.last_events(),
+            self.ledger.scans.silences(self.clock()),
+        )
         return [
             {
                 "name": name,
@@ -152,16 +157,16 @@ class Desk:
         ]
 
     def targets(self):
-        return target_states(self.settings, self.store.gates(), self.clock())
+        return target_states(self.settings, self.ledger.destinations.all(), self.clock())
 
     def pause(self, target):
         known_target(self.settings, target)
-        self.store.pause(Kind.IMPORT, target, self.clock())
+        self.ledger.destinations.pause(Kind.IMPORT, target, self.clock())
         return self.targets()[0]
 
     def resume(self, target):
         known_target(self.settings, target)
-        self.store.resume(Kind.IMPORT, target)
+        self.ledger.destinations.resume(Kind.IMPORT, target)
         return self.targets()[0]
 
     def _there(self, source, key):
@@ -193,7 +198,7 @@ class Desk:
 
     def _accept(self, incoming, events, verdict, reason=None) -> Receipt:
         match = self.settings.routes, incoming.source
-        arrivals = [Arrival(event, (routes.match(*match, event),)) for event in events]
+        arrivals = [RoutedEvent(event, (routes.match(*match, event),)) for event in events]
         kept = Incoming(
             incoming.source,
             incoming.body,
@@ -204,7 +209,7 @@ class Desk:
             headers={**incoming.headers, "authorization": "[redacted]"},
         )
         new = NewNotification(kept, verdict, reason, ("bare",))
-        done = self.store.accept(new, arrivals, self.clock())
+        done = self.ledger.intake.accept(new, arrivals, self.clock())
         return Receipt(done.notification_id, done.fresh, done.deliveries)
 
 
@@ -213,7 +218,7 @@ class Hand:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.store = desk.store
+        self.ledger = desk.ledger
         self.clock = desk.clock
 
     def announce(self, key="prod/hello.zip", source="exports", etag="e1", **more) -> str:
@@ -227,15 +232,15 @@ class Hand:
     def fall_silent(self, source="exports") -> datetime:
         """A scan finds an object that nobody announced, and eleven minutes pass."""
         modified = self.clock()
-        scan = self.store.begin_scan(NewScan(source, "tests"), modified)
-        self.store.end_scan(scan, modified, whole=True)
-        self.store.note_unannounced(source, [modified])
+        scan = self.ledger.scans.begin(NewScan(source, "tests"), modified)
+        self.ledger.scans.end(scan, modified, whole=True)
+        self.ledger.scans.note_unannounced(source, [modified])
         self.clock.forward(minutes=11)
         return modified
 
     def claim(self, delivery_id):
         lease = timedelta(seconds=30)
-        claim = self.store.claim("tests", lease, {}, self.clock(), only=delivery_id)
+        claim = self.ledger.queue.claim("tests", lease, {}, self.clock(), only=delivery_id)
         assert claim is not None
         return claim
 
@@ -245,35 +250,35 @@ class Hand:
         told = {"how": "created", "func_urn": URN.format(name), "func_name": name, **result}
         body = {"func_name": name, "delivery": delivery_id}
         message = NewMessage("ops", "import.succeeded", body)
-        self.store.finish(claim, Succeeded(told), self.clock(), messages=[message])
-        return self.store.delivery(delivery_id)
+        self.ledger.outcomes.finish(claim, Succeeded(told), self.clock(), messages=[message])
+        return self.ledger.history.delivery(delivery_id)
 
     def fail(self, delivery_id, problem=REFUSED, answer="409 FSS.1061", seconds=0.4):
         claim = self.claim(delivery_id)
         self.clock.forward(seconds=seconds)
         message = NewMessage("ops", "import.failed", {"delivery": delivery_id})
         outcome = Failed(problem, answer)
-        self.store.finish(claim, outcome, self.clock(), messages=[message])
-        return self.store.delivery(delivery_id)
+        self.ledger.outcomes.finish(claim, outcome, self.clock(), messages=[message])
+        return self.ledger.history.delivery(delivery_id)
 
     def retry(self, delivery_id, problem=SLOW, seconds=5.0, after=40):
         claim = self.claim(delivery_id)
         now = self.clock.forward(seconds=seconds)
-        self.store.finish(claim, Retry(problem), now, due=now + timedelta(seconds=after))
-        return self.store.delivery(delivery_id)
+        self.ledger.outcomes.finish(claim, Retry(problem), now, due=now + timedelta(seconds=after))
+        return self.ledger.history.delivery(delivery_id)
 
     def skip(self, delivery_id, reason="unchanged"):
         claim = self.claim(delivery_id)
-        self.store.finish(claim, Skipped(reason), self.clock())
-        return self.store.delivery(delivery_id)
+        self.ledger.outcomes.finish(claim, Skipped(reason), self.clock())
+        return self.ledger.history.delivery(delivery_id)
 
     def post(self, message_id):
         claim = self.claim(message_id)
         self.clock.forward(seconds=0.3)
-        self.store.finish(claim, Succeeded({}, "ok"), self.clock())
+        self.ledger.outcomes.finish(claim, Succeeded({}, "ok"), self.clock())
 
     def message_of(self, delivery_id) -> str:
-        return self.store.messages(delivery_id)[0].id
+        return self.ledger.history.messages(delivery_id)[0].id
 
     def imports(self):
-        return self.store.deliveries(DeliveryQuery(kind=Kind.IMPORT)).items
+        return self.ledger.history.deliveries(DeliveryQuery(kind=Kind.IMPORT)).items

@@ -9,7 +9,7 @@ from jinja2 import BytecodeCache
 from web_ledger import Clock, Desk, Hand, settings_for
 from werkzeug.serving import make_server
 
-from relay.ledger import Store
+from relay.ledger import Ledger
 from relay.web.app import create_app
 from tests.ledgers import new_ledger
 
@@ -39,10 +39,10 @@ class Web:
         self.clock = Clock()
         if not (folder / "relay.db").exists():
             new_ledger(folder / "relay.db")
-        self.store = Store.open(self.settings.database.url)
-        self.desk = Desk(self.settings, self.store, self.clock)
+        self.ledger = Ledger.open(self.settings.database.url)
+        self.desk = Desk(self.settings, self.ledger, self.clock)
         self.hand = Hand(self.desk)
-        self.app = create_app(self.settings, self.store, self.desk, clock=self.clock)
+        self.app = create_app(self.settings, self.ledger, self.desk, clock=self.clock)
         self.app.jinja_env.bytecode_cache = COMPILED
         self.client = self.app.test_client()
 

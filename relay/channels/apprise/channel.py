@@ -25,8 +25,8 @@ from relay.channels.card import Card
 from relay.channels.contract import Message, Posted
 from relay.config.load import ChannelSettings
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Json, Text
-from relay.outbound.session import Outbound, cleaned
+from relay.model import Json, Localized
+from relay.outbound.session import HttpClientFactory, cleaned
 from relay.outbound.webhook import Redaction
 
 OWN_CHANNELS: Mapping[str, str] = {
@@ -87,7 +87,7 @@ class Channel(relay.channels.contract.Channel):
     Settings: ClassVar[type[ChannelSettings]] = AppriseSettings
     needs: ClassVar[tuple[str, ...]] = ("apprise",)
 
-    def __init__(self, name: str, settings: AppriseSettings, outbound: Outbound) -> None:
+    def __init__(self, name: str, settings: AppriseSettings, outbound: HttpClientFactory) -> None:
         super().__init__(name, settings, outbound)
         self._url = settings.url.get_secret_value()
         self._redacted = Redaction(self._url)
@@ -119,8 +119,8 @@ class Channel(relay.channels.contract.Channel):
             return Posted(answer or "ok")
         raise TemporaryFailure(
             "apprise.not_posted",
-            Text("Apprise could not post the message", "Apprise 未能发送该消息"),
-            Text(
+            Localized("Apprise could not post the message", "Apprise 未能发送该消息"),
+            Localized(
                 "What it said is kept with the attempt. Check the channel's url and the service; "
                 "Relay tries again meanwhile.",
                 "其输出保存在该次尝试中。请检查频道的 url 与对方服务；其间 Relay 会继续重试。",
@@ -183,8 +183,10 @@ def _made(url: str) -> Any:
     if place is None or not made.add(place):
         raise PermanentFailure(
             "apprise.url",
-            Text("Apprise does not understand the channel's url", "Apprise 无法识别该频道的 url"),
-            Text(
+            Localized(
+                "Apprise does not understand the channel's url", "Apprise 无法识别该频道的 url"
+            ),
+            Localized(
                 "See Apprise's page for the service, correct the url and retrigger the message.",
                 "请参阅 Apprise 对应服务的说明，修正 url 后重新触发该消息。",
             ),
@@ -194,11 +196,13 @@ def _made(url: str) -> Any:
     if own:
         raise PermanentFailure(
             "apprise.own_channel",
-            Text(
+            Localized(
                 "Apprise takes this service's errors for successes; Relay has a channel of its own",
                 "Apprise 会把该服务返回的错误当作成功；Relay 自带该服务的频道",
             ),
-            Text(f'Use kind = "{OWN_CHANNELS[own]}".', f'请改用 kind = "{OWN_CHANNELS[own]}"。'),
+            Localized(
+                f'Use kind = "{OWN_CHANNELS[own]}".', f'请改用 kind = "{OWN_CHANNELS[own]}"。'
+            ),
         )
     # Its URLs have options (redirect=, verify=) that go before the asset.
     place.redirects, place.verify_certificate = False, True
@@ -208,7 +212,7 @@ def _made(url: str) -> Any:
 class _Guard:
     """Refuses addresses that are not public; `refused` is the error, for Apprise swallows it."""
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: HttpClientFactory) -> None:
         self._outbound = outbound
         self.refused: RelayError | None = None
 

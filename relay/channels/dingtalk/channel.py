@@ -18,14 +18,14 @@ from pydantic import Field, SecretStr
 from relay.channels.card import Card, Fact
 from relay.channels.card_fit import fitted
 from relay.channels.card_texts import Tone
-from relay.channels.group_robot import Keyword, Robot, RobotSettings, encode
+from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings, encode
 from relay.channels.group_robot_layout import bracketed, colon, heading, row, with_keyword
-from relay.channels.group_robot_texts import Meaning, Refusals, busy, gone, limited, misread
+from relay.channels.group_robot_texts import KnownError, KnownErrors, busy, gone, limited, misread
 from relay.channels.markdown_escape import inert
 from relay.config.load import ChannelSettings
-from relay.config.units import Allowance, Rate
-from relay.model import Json, Text
-from relay.outbound.webhook import Answer
+from relay.config.units import Rate, RateLimit
+from relay.model import Json, Localized
+from relay.outbound.webhook import WebhookResponse
 
 LONGEST_BODY = 20_000
 """Bytes of a request: "message too long, exceed 20000 bytes"."""
@@ -33,7 +33,7 @@ LONGEST_BODY = 20_000
 LONGEST_TITLE = 100
 """Characters of what stands in the list of chats and in a phone's notice."""
 
-_PRODUCT = Text("DingTalk", "钉钉")
+_PRODUCT = Localized("DingTalk", "钉钉")
 _SECURITY = 310000
 
 _COLOURS: Mapping[Tone, str] = {
@@ -45,17 +45,17 @@ _COLOURS: Mapping[Tone, str] = {
 
 _LIMITED = limited(_PRODUCT, timedelta(minutes=10))
 _GONE = gone(_PRODUCT, "DingTalk does not know this webhook's token", "钉钉提示 access_token 无效")
-_CONTENT = Meaning(
+_CONTENT = KnownError(
     "content",
-    Text("DingTalk refused the message for what it says", "消息未通过钉钉的内容安全检测"),
-    Text(
+    Localized("DingTalk refused the message for what it says", "消息未通过钉钉的内容安全检测"),
+    Localized(
         "Look for words, names or addresses in the delivery that DingTalk may object to; "
         "words of your own under channels.NAME.words can replace them.",
         "请检查投递中是否有可能被钉钉拦截的词语、名称或链接；可通过 channels.NAME.words 改写文案。",
     ),
 )
 
-_REFUSALS: Refusals = {
+_REFUSALS: KnownErrors = {
     -1: busy(_PRODUCT),
     40035: misread(_PRODUCT),
     43004: misread(_PRODUCT),
@@ -64,10 +64,10 @@ _REFUSALS: Refusals = {
     300005: _GONE,
     400013: gone(_PRODUCT, "The DingTalk group was dissolved", "该钉钉群已被解散"),
     400101: _GONE,
-    400102: Meaning(
+    400102: KnownError(
         "stopped",
-        Text("The DingTalk robot is switched off", "该钉钉机器人已被停用"),
-        Text(
+        Localized("The DingTalk robot is switched off", "该钉钉机器人已被停用"),
+        Localized(
             "Switch the robot on in the group's settings, then retrigger the message.",
             "请在群设置中重新启用该机器人，然后重新触发该消息。",
         ),
@@ -83,50 +83,50 @@ _REFUSALS: Refusals = {
     660026: _LIMITED,
 }
 
-_KEYWORD = Meaning(
+_KEYWORD = KnownError(
     "keyword",
-    Text(
+    Localized(
         "The robot takes only messages with one of its keywords",
         "消息中没有钉钉机器人要求的自定义关键词",
     ),
-    Text(
+    Localized(
         "Write one of the robot's custom keywords into the channel's keyword, "
         "then retrigger the message.",
         "请将机器人的任一自定义关键词填入频道的 keyword，然后重新触发该消息。",
     ),
 )
-_SIGN = Meaning(
+_SIGN = KnownError(
     "sign",
-    Text(
+    Localized(
         "DingTalk says that the signature or its time is wrong",
         "钉钉加签校验失败：签名不匹配，或时间戳无效",
     ),
-    Text(
+    Localized(
         "Copy the robot's signing key (SEC...) into the channel's secret, check this machine's "
         "clock, then retrigger the message.",
         "请将机器人“加签”中以 SEC 开头的密钥复制到频道的 secret，并检查本机时间，"
         "然后重新触发该消息。",
     ),
 )
-_IP = Meaning(
+_IP = KnownError(
     "ip",
-    Text(
+    Localized(
         "The robot takes no messages from our IP address, DingTalk says",
         "本机的出口 IP 不在钉钉机器人的白名单中",
     ),
-    Text(
+    Localized(
         "Add the address that this relay goes out by to the robot's IP ranges, "
         "then retrigger the message.",
         "请将 Relay 的出口 IP 加入机器人的“IP 地址（段）”，然后重新触发该消息。",
     ),
 )
-_UNSAFE = Meaning(
+_UNSAFE = KnownError(
     "security",
-    Text(
+    Localized(
         "The message does not meet the DingTalk robot's security settings",
         "消息未通过钉钉机器人的安全设置",
     ),
-    Text(
+    Localized(
         "Compare the robot's security settings (keyword, signature, IP addresses) with the "
         "channel's keyword and secret, then retrigger the message.",
         "请对照机器人的安全设置（自定义关键词、加签、IP 地址）检查频道的 keyword 和 secret，"
@@ -152,18 +152,18 @@ class DingTalkSettings(RobotSettings):
     keyword: Keyword = Field("", description="a custom keyword that the robot demands")
     # 20 a minute, else silence for ten. Twice an allowance may fall into one minute.
     rate: Rate | None = Field(
-        Allowance(10, timedelta(minutes=1)),
+        RateLimit(10, timedelta(minutes=1)),
         description='the most messages in a time, such as "10/1m"; the service takes 20 in any '
         "minute, and after more of them none for ten minutes",
     )
 
 
-class Channel(Robot):
+class Channel(GroupRobot):
     """One custom robot."""
 
     Settings: ClassVar[type[ChannelSettings]] = DingTalkSettings
-    PRODUCT: ClassVar[Text] = _PRODUCT
-    REFUSALS: ClassVar[Refusals] = _REFUSALS
+    PRODUCT: ClassVar[Localized] = _PRODUCT
+    REFUSALS: ClassVar[KnownErrors] = _REFUSALS
 
     def laid_out(self, shown: Card) -> Json:
         told = self.settings
@@ -183,7 +183,7 @@ class Channel(Robot):
         timestamp = str(int(self._clock().timestamp() * 1000))
         return body, {"timestamp": timestamp, "sign": signature(timestamp, secret)}
 
-    def meaning(self, code: int, answer: Answer) -> Meaning | None:
+    def meaning(self, code: int, answer: WebhookResponse) -> KnownError | None:
         if code != _SECURITY:
             return self.REFUSALS.get(code)
         said = str(answer.said.get("errmsg", "")).lower()

@@ -19,49 +19,55 @@ from relay.channels.card import plain
 from relay.channels.contract import Message, Posted
 from relay.channels.discord.embed import render
 from relay.config.load import ChannelSettings
-from relay.config.units import Allowance, Rate
-from relay.errors import Busy, PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Json, Text
-from relay.outbound.session import LONGEST_WAIT, Outbound
-from relay.outbound.webhook import Answer, Poster, PostUrl, refusal
+from relay.config.units import Rate, RateLimit
+from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
+from relay.model import Json, Localized
+from relay.outbound.session import LONGEST_WAIT, HttpClientFactory
+from relay.outbound.webhook import Poster, PostUrl, WebhookResponse, refusal
 
-Words = tuple[Text, Text]
+Words = tuple[Localized, Localized]
 
 _HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
 
-_NEW_URL = Text(
+_NEW_URL = Localized(
     "Make a new webhook in Discord (the channel's settings, Integrations, Webhooks), put its URL "
     "into the channel's url, and retrigger the message.",
     "请在 Discord 的频道设置“整合 - Webhook”中新建 Webhook，将其 URL 填入频道的 url，"
     "然后重新触发该消息。",
 )
-_REPORT = Text(
+_REPORT = Localized(
     "This is a fault of Relay: please report it with the delivery's id.",
     "这是 Relay 的缺陷，请附上投递编号反馈给我们。",
 )
 _UNREADABLE: Words = (
-    Text("Discord could not read our message", "Discord 无法解析该消息"),
+    Localized("Discord could not read our message", "Discord 无法解析该消息"),
     _REPORT,
 )
 _FORBIDDEN: Words = (
-    Text("Discord does not let the webhook post there", "Discord 不允许该 Webhook 在此发言"),
-    Text(
+    Localized("Discord does not let the webhook post there", "Discord 不允许该 Webhook 在此发言"),
+    Localized(
         "Ask who administers the Discord server to allow it, or use another channel.",
         "请联系 Discord 服务器管理员放行，或改用其他频道。",
     ),
 )
 _REFUSALS: Mapping[int, Words] = {
     10003: (
-        Text("The webhook's Discord channel is gone", "该 Webhook 对应的 Discord 频道已不存在"),
+        Localized(
+            "The webhook's Discord channel is gone", "该 Webhook 对应的 Discord 频道已不存在"
+        ),
         _NEW_URL,
     ),
     10015: (
-        Text("Discord does not know this webhook: it was deleted", "该 Discord Webhook 已被删除"),
+        Localized(
+            "Discord does not know this webhook: it was deleted", "该 Discord Webhook 已被删除"
+        ),
         _NEW_URL,
     ),
     50027: (
-        Text("Discord says that the webhook's URL is wrong", "Discord 称该 Webhook 的 URL 有误"),
-        Text(
+        Localized(
+            "Discord says that the webhook's URL is wrong", "Discord 称该 Webhook 的 URL 有误"
+        ),
+        Localized(
             "Copy the webhook's whole URL from Discord into the channel's url, and retrigger "
             "the message.",
             "请从 Discord 完整复制该 Webhook 的 URL，填入频道的 url，然后重新触发该消息。",
@@ -72,20 +78,23 @@ _REFUSALS: Mapping[int, Words] = {
     50006: _UNREADABLE,
     50035: _UNREADABLE,
     50109: _UNREADABLE,
-    40005: (Text("The message is too large for Discord", "该消息超出 Discord 的大小限制"), _REPORT),
+    40005: (
+        Localized("The message is too large for Discord", "该消息超出 Discord 的大小限制"),
+        _REPORT,
+    ),
     50083: (
-        Text("The Discord thread is archived", "该 Discord 子区已归档"),
-        Text(
+        Localized("The Discord thread is archived", "该 Discord 子区已归档"),
+        Localized(
             "Open it, or take thread_id out of the channel's url; then retrigger the message.",
             "请重新打开该子区，或从频道的 url 中去掉 thread_id，然后重新触发该消息。",
         ),
     ),
     220001: (
-        Text(
+        Localized(
             "The webhook is a forum's: each message needs a thread there",
             "该 Webhook 属于论坛频道，消息必须发到子区中",
         ),
-        Text(
+        Localized(
             "Add ?thread_id= and a thread's id to the channel's url, or use the webhook of a text "
             "channel; then retrigger the message.",
             "请在频道的 url 末尾加上 ?thread_id=子区 ID，或改用文字频道的 Webhook，"
@@ -96,13 +105,13 @@ _REFUSALS: Mapping[int, Words] = {
 """Discord's error codes after which waiting does not help."""
 
 _OTHER: Words = (
-    Text("Discord refused the message", "Discord 拒绝了该消息"),
-    Text(
+    Localized("Discord refused the message", "Discord 拒绝了该消息"),
+    Localized(
         "Its answer is kept with the attempt. Check the channel's url, then retrigger the message.",
         "Discord 的应答保存在该次尝试中。请检查频道的 url，然后重新触发该消息。",
     ),
 )
-_AGAIN = Text("Relay posts the message again by itself.", "Relay 会自动重新发送。")
+_AGAIN = Localized("Relay posts the message again by itself.", "Relay 会自动重新发送。")
 
 
 class DiscordSettings(ChannelSettings):
@@ -112,7 +121,7 @@ class DiscordSettings(ChannelSettings):
         description="the webhook's URL, which is its credential; ?thread_id=... posts to a thread"
     )
     rate: Rate | None = Field(
-        Allowance(15, timedelta(minutes=1)),
+        RateLimit(15, timedelta(minutes=1)),
         description='the most messages in a time, such as "20/1m"; Discord takes about 30 a minute',
     )
 
@@ -130,7 +139,7 @@ class Channel(relay.channels.contract.Channel):
 
     Settings: ClassVar[type[ChannelSettings]] = DiscordSettings
 
-    def __init__(self, name: str, settings: DiscordSettings, outbound: Outbound) -> None:
+    def __init__(self, name: str, settings: DiscordSettings, outbound: HttpClientFactory) -> None:
         super().__init__(name, settings, outbound)
         self._poster = Poster(outbound, _confirmed(settings.url.get_secret_value()))
 
@@ -166,7 +175,7 @@ def _confirmed(url: str) -> str:
     return split._replace(query=urlencode(asked)).geturl()
 
 
-def _failure(answer: Answer) -> RelayError:
+def _failure(answer: WebhookResponse) -> RelayError:
     code, said = answer.said.get("code"), answer.said
     if answer.status == 429 and "retry_after" in said:
         return _busy(answer)
@@ -180,16 +189,18 @@ def _failure(answer: Answer) -> RelayError:
     return refusal(answer)
 
 
-def _busy(answer: Answer) -> RelayError:
+def _busy(answer: WebhookResponse) -> RelayError:
     wait: Any = answer.said["retry_after"]
     asked = isinstance(wait, int | float) and not isinstance(wait, bool) and wait > 0
     everywhere = answer.said.get("global") is True
     message = (
-        Text("Discord asks this whole network address to wait", "Discord 要求本机网络地址稍后再发")
+        Localized(
+            "Discord asks this whole network address to wait", "Discord 要求本机网络地址稍后再发"
+        )
         if everywhere
-        else Text("Discord asks us to wait", "Discord 要求稍后再发")
+        else Localized("Discord asks us to wait", "Discord 要求稍后再发")
     )
-    return Busy(
+    return Throttled(
         "discord.busy_everywhere" if everywhere else "discord.busy",
         message,
         _AGAIN,
@@ -201,14 +212,14 @@ def _busy(answer: Answer) -> RelayError:
     )
 
 
-def _not_discord(answer: Answer) -> RelayError:
+def _not_discord(answer: WebhookResponse) -> RelayError:
     return TemporaryFailure(
         "discord.not_ok",
-        Text(
+        Localized(
             "The url answers 200, but not with the message that Discord made",
             "该 url 返回了 200，但内容不是 Discord 创建的消息",
         ),
-        Text(
+        Localized(
             "Check that the channel's url is Discord's and that no proxy answers in its place; "
             "Relay tries again meanwhile.",
             "请检查频道的 url 是否为 Discord 地址，以及是否有代理代为应答；其间 Relay 会继续重试。",

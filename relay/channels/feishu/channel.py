@@ -19,14 +19,14 @@ from pydantic import Field, SecretStr
 from relay.channels.card import Card, Fact, Link
 from relay.channels.card_fit import fitted
 from relay.channels.card_texts import Tone
-from relay.channels.group_robot import Keyword, Robot, RobotSettings, encode
+from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings, encode
 from relay.channels.group_robot_layout import bracketed, heading, row, with_keyword
-from relay.channels.group_robot_texts import Meaning, Refusals, busy, gone, limited, misread
+from relay.channels.group_robot_texts import KnownError, KnownErrors, busy, gone, limited, misread
 from relay.channels.markdown_escape import inert
 from relay.config.load import ChannelSettings
-from relay.config.units import Allowance, Rate
-from relay.model import Json, Text
-from relay.outbound.webhook import Answer
+from relay.config.units import Rate, RateLimit
+from relay.model import Json, Localized
+from relay.outbound.webhook import WebhookResponse
 
 LONGEST_BODY = 20_000
 """Bytes of a request: the guide says 20 KB, this is the smaller reading of it."""
@@ -54,13 +54,13 @@ class FeishuSettings(RobotSettings):
     keyword: Keyword = Field("", description="a custom keyword that the bot demands")
     # 100 a minute and 5 a second are allowed: one a second keeps to both at any moment.
     rate: Rate | None = Field(
-        Allowance(1, timedelta(seconds=1)),
+        RateLimit(1, timedelta(seconds=1)),
         description='the most messages in a time, such as "1/1s"; the service allows 5 a second '
         "and 100 a minute",
     )
 
 
-def refusals(product: Text) -> Refusals:
+def refusals(product: Localized) -> KnownErrors:
     """The errors of custom bots that we know."""
     too_fast = limited(product, timedelta(minutes=1))
     return {
@@ -75,38 +75,38 @@ def refusals(product: Text) -> Refusals:
             f"{product.zh}提示该 Webhook 地址无效",
         ),
         19002: misread(product),
-        19021: Meaning(
+        19021: KnownError(
             "sign",
-            Text(
+            Localized(
                 f"{product.en} says that the signature is wrong, or our clock off by an hour",
                 f"签名校验失败：签名不匹配，或本机时间与{product.zh}相差超过 1 小时",
             ),
-            Text(
+            Localized(
                 "Copy the key of the bot's signature verification into the channel's secret, "
                 "check this machine's clock, then retrigger the message.",
                 "请将机器人“签名校验”中的密钥复制到频道的 secret，并检查本机时间，"
                 "然后重新触发该消息。",
             ),
         ),
-        19022: Meaning(
+        19022: KnownError(
             "ip",
-            Text(
+            Localized(
                 f"The bot takes no messages from our IP address, {product.en} says",
                 f"本机的出口 IP 不在{product.zh}机器人的白名单中",
             ),
-            Text(
+            Localized(
                 "Add the address that this relay goes out by to the bot's IP allowlist, "
                 "then retrigger the message.",
                 "请将 Relay 的出口 IP 加入机器人的“IP 白名单”，然后重新触发该消息。",
             ),
         ),
-        19024: Meaning(
+        19024: KnownError(
             "keyword",
-            Text(
+            Localized(
                 "The bot takes only messages with one of its keywords",
                 f"消息中没有{product.zh}机器人要求的自定义关键词",
             ),
-            Text(
+            Localized(
                 "Write one of the bot's custom keywords into the channel's keyword, "
                 "then retrigger the message.",
                 "请将机器人的任一自定义关键词填入频道的 keyword，然后重新触发该消息。",
@@ -116,12 +116,12 @@ def refusals(product: Text) -> Refusals:
     }
 
 
-class Channel(Robot):
+class Channel(GroupRobot):
     """One custom bot."""
 
     Settings: ClassVar[type[ChannelSettings]] = FeishuSettings
-    PRODUCT: ClassVar[Text] = Text("Feishu", "飞书")
-    REFUSALS: ClassVar[Refusals] = refusals(PRODUCT)
+    PRODUCT: ClassVar[Localized] = Localized("Feishu", "飞书")
+    REFUSALS: ClassVar[KnownErrors] = refusals(PRODUCT)
 
     def laid_out(self, shown: Card) -> Json:
         told = self.settings
@@ -144,13 +144,13 @@ class Channel(Robot):
         timestamp = str(int(self._clock().timestamp()))
         return {"timestamp": timestamp, "sign": signature(timestamp, secret), **body}, {}
 
-    def code(self, answer: Answer) -> int | None:
+    def code(self, answer: WebhookResponse) -> int | None:
         """Old bots say StatusCode, new ones code; an error in either counts."""
         told = [answer.said.get(name) for name in ("code", "StatusCode")]
         codes = [code for code in told if isinstance(code, int) and not isinstance(code, bool)]
         return next(filter(None, codes), 0) if codes else None
 
-    def meaning(self, code: int, answer: Answer) -> Meaning | None:
+    def meaning(self, code: int, answer: WebhookResponse) -> KnownError | None:
         if code == 9499 and "too many" in answer.text.lower():
             return self.REFUSALS[11232]
         return self.REFUSALS.get(code)

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from relay.channels.feishu.channel import Channel as FeishuChannel
 from relay.channels.feishu.channel import FeishuSettings, refusals
-from relay.channels.group_robot_texts import Refusals
+from relay.channels.group_robot_texts import KnownErrors
 from relay.config.load import ChannelSettings
-from relay.model import Text
+from relay.model import Localized
 
 
 class LarkSettings(FeishuSettings):
@@ -21,5 +21,5 @@ class Channel(FeishuChannel):
     """One custom bot."""
 
     Settings: ClassVar[type[ChannelSettings]] = LarkSettings
-    PRODUCT: ClassVar[Text] = Text("Lark", " Lark ")
-    REFUSALS: ClassVar[Refusals] = refusals(PRODUCT)
+    PRODUCT: ClassVar[Localized] = Localized("Lark", " Lark ")
+    REFUSALS: ClassVar[KnownErrors] = refusals(PRODUCT)

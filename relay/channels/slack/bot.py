@@ -15,8 +15,8 @@ from relay.channels.contract import Posted
 from relay.channels.slack.errors import not_slack, of_bot
 from relay.errors import PermanentFailure, RelayError
 from relay.model import Json
-from relay.outbound.session import Outbound
-from relay.outbound.webhook import Answer, Poster, refusal
+from relay.outbound.session import HttpClientFactory
+from relay.outbound.webhook import Poster, WebhookResponse, refusal
 
 API = "https://slack.com/api"
 
@@ -28,7 +28,9 @@ _METHODS = ("chat.postMessage", "chat.update", "auth.test", "conversations.info"
 class Bot:
     """A bot that posts to one Slack channel. Used by many threads at once."""
 
-    def __init__(self, outbound: Outbound, token: str, channel: str, api: str = API) -> None:
+    def __init__(
+        self, outbound: HttpClientFactory, token: str, channel: str, api: str = API
+    ) -> None:
         self._channel = channel
         self._authorization = f"Bearer {token}"
         self._posters = {name: Poster(outbound, f"{api}/{name}", (token,)) for name in _METHODS}
@@ -81,7 +83,7 @@ class Bot:
             return f"{who}; may not look at the channel (scope channels:read)"
         channel: Json = found if isinstance(found, dict) else {}
         if channel.get("is_archived"):
-            raise of_bot("is_archived", Answer(200, "is_archived"))
+            raise of_bot("is_archived", WebhookResponse(200, "is_archived"))
         member = "" if channel.get("is_member") else ", of which it is no member: /invite it"
         return f"{who}; sees #{_name(channel, 'name')}{member}"
 
@@ -98,7 +100,7 @@ class Bot:
         # These take no JSON.
         return self._call(method, urlencode(arguments), "application/x-www-form-urlencoded").said
 
-    def _call(self, method: str, body: str, content_type: str) -> Answer:
+    def _call(self, method: str, body: str, content_type: str) -> WebhookResponse:
         headers = {"content-type": content_type, "authorization": self._authorization}
         answer = self._posters[method].post(body.encode("ascii"), headers)
         if answer.status == 200 and answer.said.get("ok") is True:

@@ -20,11 +20,11 @@ from relay.channels.slack.blocks import mark, render
 from relay.channels.slack.bot import API, Bot
 from relay.channels.slack.errors import not_slack, of_webhook
 from relay.config.load import ChannelSettings
-from relay.config.units import Allowance, Rate
+from relay.config.units import Rate, RateLimit
 from relay.config.validators import nothing_if_empty
 from relay.errors import RelayError
 from relay.model import Json
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, PostUrl, refusal
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class SlackSettings(ChannelSettings):
         description="where the bot posts: the Slack channel's id, such as C0123456789, or its name",
     )
     rate: Rate | None = Field(
-        Allowance(1, timedelta(seconds=1)),
+        RateLimit(1, timedelta(seconds=1)),
         description='the most messages in a time, such as "20/1m"; Slack takes one a second',
     )
 
@@ -75,7 +75,7 @@ class Channel(relay.channels.contract.Channel):
     Settings: ClassVar[type[ChannelSettings]] = SlackSettings
 
     def __init__(
-        self, name: str, settings: SlackSettings, outbound: Outbound, *, api: str = API
+        self, name: str, settings: SlackSettings, outbound: HttpClientFactory, *, api: str = API
     ) -> None:
         super().__init__(name, settings, outbound)
         self._way: Bot | Webhook
@@ -113,7 +113,7 @@ class Channel(relay.channels.contract.Channel):
 class Webhook:
     """One incoming webhook, which has the manners of a bot, and knows no threads."""
 
-    def __init__(self, outbound: Outbound, url: str) -> None:
+    def __init__(self, outbound: HttpClientFactory, url: str) -> None:
         self._poster = Poster(outbound, url)
 
     def post(

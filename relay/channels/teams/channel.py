@@ -19,9 +19,9 @@ from relay.channels.contract import Message, Posted
 from relay.channels.teams.adaptive_card import encode, render
 from relay.channels.teams.errors import failure
 from relay.config.load import ChannelSettings
-from relay.config.units import Allowance, Rate
+from relay.config.units import Rate, RateLimit
 from relay.model import Json
-from relay.outbound.session import Outbound
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, PostUrl
 
 _WORKFLOWS = re.compile(
@@ -36,7 +36,7 @@ class TeamsSettings(ChannelSettings):
 
     url: PostUrl = Field(description="the Workflows webhook's URL, which is its credential")
     rate: Rate | None = Field(
-        Allowance(1, timedelta(seconds=1)),
+        RateLimit(1, timedelta(seconds=1)),
         description='the most messages in a time, such as "20/1m"; Teams takes four a second',
     )
 
@@ -60,7 +60,7 @@ class Channel(relay.channels.contract.Channel):
 
     Settings: ClassVar[type[ChannelSettings]] = TeamsSettings
 
-    def __init__(self, name: str, settings: TeamsSettings, outbound: Outbound) -> None:
+    def __init__(self, name: str, settings: TeamsSettings, outbound: HttpClientFactory) -> None:
         super().__init__(name, settings, outbound)
         self._poster = Poster(outbound, settings.url.get_secret_value())
 

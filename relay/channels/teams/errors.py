@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from relay.errors import Busy, PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Json, Text
-from relay.outbound.webhook import Answer, refusal
+from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
+from relay.model import Json, Localized
+from relay.outbound.webhook import WebhookResponse, refusal
 
 _INNER_STATUS = re.compile(r"HTTP error ([0-9]{3})")
 
@@ -21,12 +21,12 @@ class Refusal(NamedTuple):
     """An answer after which waiting does not help."""
 
     code: str
-    message: Text
-    hint: Text
+    message: Localized
+    hint: Localized
 
 
-_AGAIN = Text("Relay posts the message again by itself.", "Relay 会自动重新发送。")
-_NEW_URL = Text(
+_AGAIN = Localized("Relay posts the message again by itself.", "Relay 会自动重新发送。")
+_NEW_URL = Localized(
     "Make a new webhook in Teams (the channel's Workflows, template: post to a channel when a "
     "webhook request is received), put its URL into the channel's url, and retrigger the message.",
     "请在 Teams 频道的“工作流”中用“收到 Webhook 请求时发布到频道”模板新建 Webhook，"
@@ -34,8 +34,8 @@ _NEW_URL = Text(
 )
 _OTHER = Refusal(
     "teams.refused",
-    Text("Teams refused the message", "Teams 拒绝了该消息"),
-    Text(
+    Localized("Teams refused the message", "Teams 拒绝了该消息"),
+    Localized(
         "Its answer is kept with the attempt. Check the channel's url and the workflow's run "
         "history in Power Automate, then retrigger the message.",
         "Teams 的应答保存在该次尝试中。请检查频道的 url，以及 Power Automate 中该流的运行历史，"
@@ -44,7 +44,7 @@ _OTHER = Refusal(
 )
 _GONE = Refusal(
     "teams.gone",
-    Text(
+    Localized(
         "The workflow or its channel in Teams is gone, or the URL is wrong",
         "Teams 中的工作流或其频道已不存在，或 URL 有误",
     ),
@@ -52,11 +52,11 @@ _GONE = Refusal(
 )
 _NOT_ALLOWED = Refusal(
     "teams.not_allowed",
-    Text(
+    Localized(
         "The workflow wants to know who posts: it does not take what just knows its URL",
         "该工作流要求验证身份，仅凭 URL 不能触发",
     ),
-    Text(
+    Localized(
         "In Power Automate open the flow, set its trigger's `Who can trigger the flow` to Anyone, "
         "copy its URL anew into the channel's url, and retrigger the message.",
         "请在 Power Automate 中打开该流，将触发器的“谁可以触发该流”设为“任何人”，"
@@ -65,11 +65,11 @@ _NOT_ALLOWED = Refusal(
 )
 _SIGNATURE = Refusal(
     "teams.wrong_signature",
-    Text(
+    Localized(
         "Power Automate does not take the signature in the URL",
         "Power Automate 不接受该 URL 中的签名",
     ),
-    Text(
+    Localized(
         "Copy the whole URL of the workflow's trigger, `sig` at its end included, into the "
         "channel's url; then retrigger the message.",
         "请完整复制工作流触发器的 URL（包括末尾的 sig），填入频道的 url，然后重新触发该消息。",
@@ -77,8 +77,8 @@ _SIGNATURE = Refusal(
 )
 _TURNED_OFF = Refusal(
     "teams.turned_off",
-    Text("The workflow is turned off", "该工作流已关闭"),
-    Text(
+    Localized("The workflow is turned off", "该工作流已关闭"),
+    Localized(
         "Turn it on again in Power Automate (flows that nobody uses, or whose owner left, are "
         "turned off by themselves); then retrigger the message.",
         "请在 Power Automate 中重新启用该流（长期未用或所有者离职的流会被自动关闭），"
@@ -87,8 +87,8 @@ _TURNED_OFF = Refusal(
 )
 _TOO_LARGE = Refusal(
     "teams.too_large",
-    Text("The message is too large for Teams", "该消息超出 Teams 的大小限制"),
-    Text(
+    Localized("The message is too large for Teams", "该消息超出 Teams 的大小限制"),
+    Localized(
         "This is a fault of Relay: please report it with the delivery's id.",
         "这是 Relay 的缺陷，请附上投递编号反馈给我们。",
     ),
@@ -117,7 +117,7 @@ _BY_STATUS: Mapping[int, Refusal] = {
 }
 
 
-def failure(answer: Answer) -> RelayError:
+def failure(answer: WebhookResponse) -> RelayError:
     """The error in an answer that is no success."""
     inner = _INNER_STATUS.search(answer.text) if answer.status == 200 else None
     status = int(inner[1]) if inner else answer.status
@@ -125,9 +125,9 @@ def failure(answer: Answer) -> RelayError:
     if known:
         return PermanentFailure(*known, answer=answer.told)
     if inner and status == 429:
-        return Busy(
+        return Throttled(
             "teams.busy",
-            Text("Teams asks us to wait", "Teams 要求稍后再发"),
+            Localized("Teams asks us to wait", "Teams 要求稍后再发"),
             _AGAIN,
             answer=answer.told,
             retry_after=answer.retry_after,
@@ -135,7 +135,7 @@ def failure(answer: Answer) -> RelayError:
     if inner or status == 412:
         return TemporaryFailure(
             "teams.trouble",
-            Text(
+            Localized(
                 f"Teams could not post the message ({status})", f"Teams 未能发送该消息（{status}）"
             ),
             _AGAIN,
@@ -150,14 +150,14 @@ def _word(said: Json) -> str:
     return str(error.get("code")) if isinstance(error, dict) else ""
 
 
-def _not_teams(answer: Answer) -> RelayError:
+def _not_teams(answer: WebhookResponse) -> RelayError:
     return TemporaryFailure(
         "teams.not_ok",
-        Text(
+        Localized(
             f"The url answers {answer.status}, but not as Teams does when it takes a message",
             f"该 url 返回了 {answer.status}，但并非 Teams 接受消息时的应答",
         ),
-        Text(
+        Localized(
             "Check that the channel's url is Teams' and that no proxy answers in its place; "
             "Relay tries again meanwhile.",
             "请检查频道的 url 是否为 Teams 地址，以及是否有代理代为应答；其间 Relay 会继续重试。",

@@ -21,8 +21,8 @@ from relay.channels.contract import Message, Posted
 from relay.channels.messages import in_language
 from relay.config.load import ChannelSettings
 from relay.errors import PermanentFailure
-from relay.model import Json, Text, utc_now
-from relay.outbound.session import Outbound
+from relay.model import Json, Localized, utc_now
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, PostUrl, refusal
 
 _PREFIX = "whsec_"
@@ -67,7 +67,7 @@ class Channel(relay.channels.contract.Channel):
         self,
         name: str,
         settings: WebhookSettings,
-        outbound: Outbound,
+        outbound: HttpClientFactory,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -96,11 +96,11 @@ class Channel(relay.channels.contract.Channel):
         if answer.status == 410:
             raise PermanentFailure(
                 "webhook.gone",
-                Text(
+                Localized(
                     "The endpoint says that it wants no more messages (410 Gone)",
                     "接收端表示不再接收消息（410 Gone）",
                 ),
-                Text(
+                Localized(
                     f"Give channels.{self.name} a new url, or take it out of the routes; "
                     "then retrigger the message.",
                     f"请为 channels.{self.name} 设置新的 url，或将其从路由中移除，"

@@ -17,14 +17,14 @@ from pydantic import Field
 from relay.channels.card import Card, Fact, plain
 from relay.channels.card_fit import fitted
 from relay.channels.card_texts import Tone
-from relay.channels.group_robot import Robot, RobotSettings
+from relay.channels.group_robot import GroupRobot, RobotSettings
 from relay.channels.group_robot_layout import bracketed, colon, markdown_link, row
-from relay.channels.group_robot_texts import Meaning, Refusals, busy, gone, limited, misread
+from relay.channels.group_robot_texts import KnownError, KnownErrors, busy, gone, limited, misread
 from relay.channels.markdown_escape import code, inert
 from relay.config.load import ChannelSettings
-from relay.config.units import Allowance, Rate
-from relay.model import Json, Text
-from relay.outbound.webhook import Answer
+from relay.config.units import Rate, RateLimit
+from relay.model import Json, Localized
+from relay.outbound.webhook import WebhookResponse
 
 LONGEST_TEXT = 4096
 """Bytes of the Markdown in UTF-8."""
@@ -34,7 +34,7 @@ _CUTS = (200, 100, 60, 30)
 
 _BRACKETS = str.maketrans({"[": "［", "]": "］"})
 
-_PRODUCT = Text("WeCom", "企业微信")
+_PRODUCT = Localized("WeCom", "企业微信")
 
 _COLOURS: Mapping[Tone, str] = {
     "good": "info",
@@ -50,7 +50,7 @@ _REMOVED = gone(
     "企业微信提示该 Webhook 地址无效，或机器人已被移出群聊",
 )
 
-_REFUSALS: Refusals = {
+_REFUSALS: KnownErrors = {
     -1: busy(_PRODUCT),
     40008: misread(_PRODUCT),
     40033: misread(_PRODUCT),
@@ -61,10 +61,10 @@ _REFUSALS: Refusals = {
     45009: limited(_PRODUCT, timedelta(minutes=1)),
     45033: limited(_PRODUCT, timedelta(seconds=10)),
     93000: _REMOVED,
-    93004: Meaning(
+    93004: KnownError(
         "stopped",
-        Text("The WeCom robot is switched off", "该企业微信机器人已被停用"),
-        Text(
+        Localized("The WeCom robot is switched off", "该企业微信机器人已被停用"),
+        Localized(
             "Switch the robot on again in WeCom, then retrigger the message.",
             "请在企业微信中重新启用该机器人，然后重新触发该消息。",
         ),
@@ -80,23 +80,23 @@ class WeComSettings(RobotSettings):
 
     # 20 a minute, and twice an allowance may fall into one minute.
     rate: Rate | None = Field(
-        Allowance(10, timedelta(minutes=1)),
+        RateLimit(10, timedelta(minutes=1)),
         description='the most messages in a time, such as "10/1m"; the service takes 20 in any '
         "minute",
     )
 
 
-class Channel(Robot):
+class Channel(GroupRobot):
     """One group robot."""
 
     Settings: ClassVar[type[ChannelSettings]] = WeComSettings
-    PRODUCT: ClassVar[Text] = _PRODUCT
-    REFUSALS: ClassVar[Refusals] = _REFUSALS
+    PRODUCT: ClassVar[Localized] = _PRODUCT
+    REFUSALS: ClassVar[KnownErrors] = _REFUSALS
 
     def laid_out(self, shown: Card) -> Json:
         return render(shown, self.settings.language)
 
-    def meaning(self, code: int, answer: Answer) -> Meaning | None:
+    def meaning(self, code: int, answer: WebhookResponse) -> KnownError | None:
         if code == 93000 and "max length" in answer.text.lower():
             return self.REFUSALS[40058]
         return self.REFUSALS.get(code)

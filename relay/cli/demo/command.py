@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import click
 
-from relay.cli.demo.stage import BUCKET, Stage, alone, set_up
-from relay.cli.demo.story import Story
+from relay.cli.demo.stage import BUCKET, DemoEnvironment, alone, set_up
+from relay.cli.demo.story import DeliveryLog
 from relay.cli.output import style
 from relay.cli.sandbox import FaultSpec
 from relay.cli.signals import Stop, stop_signal
@@ -39,7 +39,7 @@ def command(
     once: bool, port: int, faults: tuple[FaultFields, ...], taken: bool, as_json: bool
 ) -> None:
     """A zip lands in a bucket, the function is imported, the team is told: watch it happen."""
-    teller = Teller(as_json)
+    teller = DemoOutput(as_json)
     # Heard from the first to the last moment: what is set up is always taken down again.
     with stop_signal() as stop, alone(), ExitStack() as stack:
         stage = set_up(stack, port=port)
@@ -48,7 +48,7 @@ def command(
             stage.sandbox.hold("hello", code=b"somebody else's code")
         for fault in faults:
             stage.sandbox.fault(**fault)
-        story = Story(stage.house.store, utc_now(), teller.say)
+        story = DeliveryLog(stage.house.ledger, utc_now(), teller.say)
         upload(stage, teller)
         done = follow(story, DEADLINE, stop)
         if stop.came_within(0):
@@ -61,7 +61,7 @@ def command(
         stay(story, stop)
 
 
-def upload(stage: Stage, teller: Teller) -> None:
+def upload(stage: DemoEnvironment, teller: DemoOutput) -> None:
     """Makes an export as FunctionGraph does, and puts it into the bucket like anybody would."""
     archive = make_export("hello")
     key = f"prod/{export_name('hello', archive)}"
@@ -70,7 +70,7 @@ def upload(stage: Stage, teller: Teller) -> None:
     teller.say("", f"uploaded to s3://{BUCKET}/{key}")
 
 
-def follow(story: Story, seconds: float, stop: Stop) -> bool:
+def follow(story: DeliveryLog, seconds: float, stop: Stop) -> bool:
     """Tells the story until everything in it ended; False when time ran out first, or at a stop."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not stop.came_within(0.05):
@@ -82,14 +82,14 @@ def follow(story: Story, seconds: float, stop: Stop) -> bool:
     return False
 
 
-def stay(story: Story, stop: Stop) -> None:
+def stay(story: DeliveryLog, stop: Stop) -> None:
     """Goes on telling until Ctrl-C or SIGTERM."""
     while not stop.came_within(0.1):
         story.tell()
     click.echo()
 
 
-class Teller:
+class DemoOutput:
     """Says things on the terminal, with the seconds since the demo began."""
 
     def __init__(self, as_json: bool) -> None:
@@ -105,7 +105,7 @@ class Teller:
         sign, colour = MARKS[mark]
         click.echo(f"{seconds:7.2f} s  {style(sign, fg=colour)} {words}")
 
-    def introduce(self, stage: Stage) -> None:
+    def introduce(self, stage: DemoEnvironment) -> None:
         if self.as_json:
             return
         title = "Relay demo: all of it runs here, nothing leaves this machine."
@@ -119,7 +119,7 @@ class Teller:
             click.echo(f"  {name:8} {style(url, underline=True)}  {words}")
         click.echo(f"  {'settings':8} {stage.configuration}\n")
 
-    def conclude(self, story: Story, stage: Stage, *, done: bool) -> bool:
+    def conclude(self, story: DeliveryLog, stage: DemoEnvironment, *, done: bool) -> bool:
         """The last line; True when the import succeeded and every message was posted."""
         deliveries = story.deliveries()
         imports = [one for one in deliveries if one.kind == Kind.IMPORT]
@@ -139,7 +139,7 @@ class Teller:
         )
         return good
 
-    def invite(self, stage: Stage) -> None:
+    def invite(self, stage: DemoEnvironment) -> None:
         if self.as_json:
             return
         click.echo(

@@ -22,7 +22,7 @@ from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.config import load as settings
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.inbox import InboxServer
@@ -80,10 +80,10 @@ channels = ["slack", "webhook"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoEnvironment:
     """The addresses of what runs, and the means to act on it."""
 
-    house: House
+    house: Relay
     sandbox: SandboxServer
     inbox: InboxServer
     store_url: str
@@ -115,7 +115,7 @@ def quoted(text: str) -> str:
     return json.dumps(text).replace("${", "$${")
 
 
-def set_up(stack: ExitStack, *, port: int = 0) -> Stage:
+def set_up(stack: ExitStack, *, port: int = 0) -> DemoEnvironment:
     """Starts everything; leaving `stack` stops it and removes what it wrote."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     # The story tells what fails; bugs still show.
@@ -144,13 +144,13 @@ def set_up(stack: ExitStack, *, port: int = 0) -> Stage:
             webhook_secret=WEBHOOK_SECRET,
         )
     )
-    house = House.open(settings.load(configuration, {}, loader.settings_class))
+    house = Relay.open(settings.load(configuration, {}, loader.settings_class))
     stack.callback(house.close)
     relay_url = _serve(stack, house, port)
     house.puller.wait = 0.5  # it shall end soon after Ctrl-C
     house.start_worker()
     stack.callback(house.stop_worker, 5)
-    return Stage(house, sandbox, inbox, store_url, relay_url, configuration, s3)
+    return DemoEnvironment(house, sandbox, inbox, store_url, relay_url, configuration, s3)
 
 
 def _bucket_with_queue(stack: ExitStack, store_url: str) -> tuple[Any, str]:
@@ -177,8 +177,8 @@ def _bucket_with_queue(stack: ExitStack, store_url: str) -> tuple[Any, str]:
     return s3, queue
 
 
-def _serve(stack: ExitStack, house: House, port: int) -> str:
-    app = create_app(house.settings, house.store, house.desk, meters=house.meters)
+def _serve(stack: ExitStack, house: Relay, port: int) -> str:
+    app = create_app(house.settings, house.ledger, house.desk, meters=house.meters)
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="relay demo web", daemon=True)
     thread.start()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from relay.ledger import Attempt, DeliveryQuery, Store
+from relay.ledger import Attempt, DeliveryQuery, Ledger
 from relay.model import Delivery, Kind, State
 
 Say = Callable[[str, str], None]
@@ -14,17 +14,17 @@ Say = Callable[[str, str], None]
 
 
 @dataclass
-class Story:
+class DeliveryLog:
     """Follows every delivery made since `since`; `tell()` says what changed meanwhile."""
 
-    store: Store
+    ledger: Ledger
     since: datetime
     say: Say
     _seen: dict[str, tuple[State, int]] = field(default_factory=dict)
     _notifications: set[str] = field(default_factory=set)
 
     def tell(self) -> None:
-        page = self.store.notifications(limit=50, cursor=None)
+        page = self.ledger.history.notifications(limit=50, cursor=None)
         for notification in reversed(page.items):
             if notification.id in self._notifications or notification.received < self.since:
                 continue
@@ -39,7 +39,9 @@ class Story:
 
     def deliveries(self) -> list[Delivery]:
         """Every delivery made since the story began, newest first."""
-        return list(self.store.deliveries(DeliveryQuery(since=self.since, limit=200)).items)
+        return list(
+            self.ledger.history.deliveries(DeliveryQuery(since=self.since, limit=200)).items
+        )
 
     def _tell(self, delivery: Delivery) -> None:
         if delivery.kind == Kind.MESSAGE:
@@ -74,7 +76,7 @@ class Story:
                 self.say("wait", f"message to {delivery.destination}: {told}; {_due(delivery)}")
 
     def _last(self, delivery: Delivery) -> Attempt | None:
-        attempts = self.store.attempts(delivery.id)
+        attempts = self.ledger.history.attempts(delivery.id)
         return attempts[-1] if attempts else None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.errors import Unreadable, Unverified
 from relay.model import Incoming
-from relay.sources.envelope import Answer
+from relay.sources.envelope import HandshakeReply
 from relay.sources.envelopes import cloudevent_forms as forms
 from relay.sources.envelopes.oidc import ENTRA, JwtEnvelope
 from relay.sources.envelopes.unwrap import Record, decode_text, unreadable
@@ -54,7 +54,7 @@ class Azure(JwtEnvelope):
                 f"Only {ORIGIN} may ask without the token in the address.",
             )
 
-    def answer(self, incoming: Incoming) -> Answer | None:
+    def answer(self, incoming: Incoming) -> HandshakeReply | None:
         """The code of the Event Grid schema's handshake, or the CloudEvents schema's consent."""
         if incoming.method != "POST":
             return forms.consent(incoming)
@@ -65,7 +65,7 @@ class Azure(JwtEnvelope):
         if len(codes) != 1 or codes[0] is None:
             return None
         body = json.dumps({"validationResponse": codes[0]}).encode()
-        return Answer(body=body, headers={"Content-Type": "application/json"})
+        return HandshakeReply(body=body, headers={"Content-Type": "application/json"})
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
         """The events, each as its schema has it; none of those about the subscription itself."""

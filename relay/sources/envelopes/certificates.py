@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import HashAlgorithm
 from cryptography.x509 import load_pem_x509_certificate
 
 from relay.errors import RelayError, TemporaryFailure, Unverified
-from relay.model import Text
+from relay.model import Localized
 from relay.sources.envelope import Fetch
 
 log = logging.getLogger(__name__)
@@ -89,11 +89,11 @@ class Certificates:
         if found is None or (place.failed and not found.is_valid(now)):
             raise TemporaryFailure(
                 "envelope.no_certificate",
-                Text(
+                Localized(
                     "The certificate that the message is signed with cannot be fetched now",
                     "目前无法获取验证该消息签名所需的证书",
                 ),
-                Text("The sender should come again.", "发送方应稍后重试。"),
+                Localized("The sender should come again.", "发送方应稍后重试。"),
                 retry_after=SOON,
             )
         return found

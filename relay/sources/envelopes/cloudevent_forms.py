@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 from relay.config.load import SourceSettings
 from relay.errors import Unreadable
 from relay.model import Incoming
-from relay.sources.envelope import Answer
+from relay.sources.envelope import HandshakeReply
 from relay.sources.envelopes.token import check
 from relay.sources.envelopes.unwrap import Record, decode, records, unreadable
 from relay.sources.fields import text
@@ -94,7 +94,7 @@ def event(found: Any) -> Iterator[Record]:
     yield {**{name: one for name, one in found.items() if name != "data_base64"}, "data": data}
 
 
-def consent(incoming: Incoming) -> Answer | None:
+def consent(incoming: Incoming) -> HandshakeReply | None:
     """The answer to a sender that asks whether it may send; None when this is no such question.
 
     WebHook-Request-Callback is never visited: this answer says the same.
@@ -103,7 +103,7 @@ def consent(incoming: Incoming) -> Answer | None:
     if incoming.method != "OPTIONS" or not _ORIGIN.fullmatch(origin):
         return None
     headers = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*", "Allow": "POST"}
-    return Answer(headers=headers)
+    return HandshakeReply(headers=headers)
 
 
 def asks(incoming: Incoming) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.model import Incoming
-from relay.sources.envelope import Answer
+from relay.sources.envelope import HandshakeReply
 from relay.sources.envelopes import cloudevent_forms as forms
 from relay.sources.envelopes.oidc import ENTRA, GOOGLE, JwtEnvelope
 from relay.sources.envelopes.unwrap import Record
@@ -27,7 +27,7 @@ class CloudEvents(JwtEnvelope):
         else:
             super().verify(incoming)
 
-    def answer(self, incoming: Incoming) -> Answer | None:
+    def answer(self, incoming: Incoming) -> HandshakeReply | None:
         return forms.consent(incoming)
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:

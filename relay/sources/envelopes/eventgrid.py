@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.model import Incoming
-from relay.sources.envelope import Answer
+from relay.sources.envelope import HandshakeReply
 from relay.sources.envelopes import cloudevent_forms as forms
 from relay.sources.envelopes.token import TokenEnvelope
 from relay.sources.envelopes.unwrap import Record
@@ -31,7 +31,7 @@ class EventGrid(TokenEnvelope):
             return _is_of_huawei(incoming)
         return forms.looks(incoming) or forms.asks(incoming)
 
-    def answer(self, incoming: Incoming) -> Answer | None:
+    def answer(self, incoming: Incoming) -> HandshakeReply | None:
         return forms.consent(incoming)
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:

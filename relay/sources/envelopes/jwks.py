@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
 from relay.errors import RelayError, TemporaryFailure
-from relay.model import Text
+from relay.model import Localized
 from relay.sources.envelope import Fetch
 
 FRESH = timedelta(hours=1)
@@ -34,7 +34,7 @@ MOST = 100
 """Keys of a set that are read; Entra has ten."""
 
 
-class KeySet:
+class JwksCache:
     """The keys behind one pinned address. For many threads: one of them fetches at a time."""
 
     def __init__(self, url: str, fetch: Fetch) -> None:
@@ -63,11 +63,11 @@ class KeySet:
         if found is None and self._failed:
             raise TemporaryFailure(
                 "envelope.no_keys",
-                Text(
+                Localized(
                     "The keys that the sender's token is signed with cannot be fetched now",
                     "目前无法获取验证发送方令牌所需的公钥",
                 ),
-                Text("The sender should come again.", "发送方应稍后重试。"),
+                Localized("The sender should come again.", "发送方应稍后重试。"),
                 retry_after=SOON,
             )
         return found

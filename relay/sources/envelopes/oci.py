@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.model import Incoming
-from relay.sources.envelope import Answer
+from relay.sources.envelope import HandshakeReply
 from relay.sources.envelopes import pinned_urls as pinned
 from relay.sources.envelopes.certificates import unverified
 from relay.sources.envelopes.cloudevent_forms import shape
@@ -44,13 +44,13 @@ class Oci(TokenEnvelope):
         if _is_handshake(incoming):
             _confirmation(incoming)
 
-    def answer(self, incoming: Incoming) -> Answer | None:
+    def answer(self, incoming: Incoming) -> HandshakeReply | None:
         """200, once the address that confirms the subscription was visited."""
         if not _is_handshake(incoming):
             return None
         topic = incoming.headers.get(_TOPIC, "")
         pinned.confirm(self.fetch, _confirmation(incoming), topic)
-        return Answer()
+        return HandshakeReply()
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
         """The event, in the form of CloudEvents 0.1."""

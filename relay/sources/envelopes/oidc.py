@@ -22,7 +22,7 @@ from relay.config.load import SourceSettings
 from relay.errors import Unverified
 from relay.model import Incoming
 from relay.sources.envelope import Fetch, fetch_nothing
-from relay.sources.envelopes.jwks import KeySet
+from relay.sources.envelopes.jwks import JwksCache
 from relay.sources.envelopes.token import TokenEnvelope
 
 LONGEST = 8192
@@ -38,7 +38,7 @@ _HINT = "Compare what the sender's token says with {} of this source, and both c
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class TokenRules:
     """What a token must say. `claims`: of the claims in a key, at least one is there, and each
     that is there has the value."""
 
@@ -53,14 +53,14 @@ class Provider:
     """Whose tokens a source may take: the settings that must all be set, and what they ask for."""
 
     settings: tuple[str, ...]
-    rules: Callable[[SourceSettings], Rules]
+    rules: Callable[[SourceSettings], TokenRules]
 
     def unset(self, settings: SourceSettings) -> tuple[str, ...]:
         return tuple(name for name in self.settings if not getattr(settings, name))
 
 
-def _google(settings: SourceSettings) -> Rules:
-    return Rules(
+def _google(settings: SourceSettings) -> TokenRules:
+    return TokenRules(
         "https://www.googleapis.com/oauth2/v3/certs",
         frozenset(("https://accounts.google.com", "accounts.google.com")),
         settings.oidc_audience or "",
@@ -68,9 +68,9 @@ def _google(settings: SourceSettings) -> Rules:
     )
 
 
-def _entra(settings: SourceSettings) -> Rules:
+def _entra(settings: SourceSettings) -> TokenRules:
     tenant = quote((settings.entra_tenant or "").lower(), safe="")
-    return Rules(
+    return TokenRules(
         f"https://login.microsoftonline.com/{tenant}/discovery/v2.0/keys",
         frozenset(
             (
@@ -90,10 +90,10 @@ ENTRA = Provider(("entra_tenant", "entra_audience", "entra_app"), _entra)
 class Verifier:
     """Verifies the tokens of one provider for one source."""
 
-    def __init__(self, rules: Rules, hint: str, fetch: Fetch) -> None:
+    def __init__(self, rules: TokenRules, hint: str, fetch: Fetch) -> None:
         self._rules = rules
         self._hint = hint
-        self._keys = KeySet(rules.keys_url, fetch)
+        self._keys = JwksCache(rules.keys_url, fetch)
 
     def verify(self, incoming: Incoming) -> None:
         """Raises Unverified unless `Authorization: Bearer` holds a token that obeys the rules at
@@ -190,7 +190,7 @@ def _read(token: str) -> tuple[str, Mapping[str, Any]]:
     return head["kid"], claims
 
 
-def _wrong(claims: Mapping[str, Any], rules: Rules) -> str | None:
+def _wrong(claims: Mapping[str, Any], rules: TokenRules) -> str | None:
     """What is said by the claims that should not be."""
     issuer, audience = claims.get("iss"), claims.get("aud")
     if not isinstance(issuer, str) or issuer not in rules.issuers:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from relay.errors import RelayError, TemporaryFailure
-from relay.model import Text
+from relay.model import Localized
 from relay.sources.envelope import Fetch
 
 log = logging.getLogger(__name__)
@@ -64,11 +64,11 @@ def confirm(fetch: Fetch, url: str, topic: str) -> None:
     except RelayError as error:
         raise TemporaryFailure(
             "envelope.not_confirmed",
-            Text(
+            Localized(
                 "The address that confirms the subscription does not answer as it should",
                 "订阅确认地址未正常应答",
             ),
-            Text("The sender should come again.", "发送方应稍后重试。"),
+            Localized("The sender should come again.", "发送方应稍后重试。"),
         ) from error
     log.info("subscription confirmed", extra={"topic": topic})
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from relay.errors import Unreadable
-from relay.model import Incoming, Text
+from relay.model import Incoming, Localized
 from relay.sources.envelopes.oidc import GOOGLE, JwtEnvelope
 from relay.sources.envelopes.unwrap import Record, decode, records, unreadable
 
@@ -71,7 +71,7 @@ def _message(headers: Mapping[str, str], data: Any) -> Record:
     if "eventType" not in attributes:
         raise Unreadable(
             "pubsub.no_attributes",
-            Text(
+            Localized(
                 "The message came unwrapped and without its attributes, so it does not say what "
                 "happened to the object: turn payload unwrapping off, or `write metadata` on",
                 "消息已解包且不含属性，无法得知对象发生了什么：请关闭 payload unwrapping，"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import HashAlgorithm
 from relay.config.load import SourceSettings
 from relay.errors import Unreadable
 from relay.model import Incoming
-from relay.sources.envelope import Answer, Envelope, Fetch, fetch_nothing
+from relay.sources.envelope import Envelope, Fetch, HandshakeReply, fetch_nothing
 from relay.sources.envelopes import pinned_urls as pinned
 from relay.sources.envelopes.certificates import Certificates, check_age, decoded, unverified
 from relay.sources.envelopes.unwrap import Record, decode, records
@@ -96,14 +96,14 @@ class TopicEnvelope(Envelope):
         if not any(certificate.signed(signature, text, digest) for text in self.texts(said)):
             raise unverified("has a wrong signature", "It was changed on its way, or is forged.")
 
-    def answer(self, incoming: Incoming) -> Answer | None:
+    def answer(self, incoming: Incoming) -> HandshakeReply | None:
         """200 to both handshakes. The address that confirms a subscription is visited first; that
         in the news of an end never is: it would subscribe again."""
         said = self._said(incoming)
         kind = said[self.form.type]
         if kind == SUBSCRIBED:
             pinned.confirm(self.fetch, self.confirmation(said), said[self.form.topic])
-        return None if kind == NOTIFICATION else Answer()
+        return None if kind == NOTIFICATION else HandshakeReply()
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
         """The records in the message."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from relay.errors import Unreadable
-from relay.model import Text
+from relay.model import Localized
 
 DEEPEST = 64
 """Levels of nesting that we read; no storage's record has ten."""
@@ -80,7 +80,7 @@ def unreadable(en: str, zh: str) -> Unreadable:
     """The error of a notification that is verified but not understood."""
     return Unreadable(
         "notification.unreadable",
-        Text(f"The notification cannot be read: {en}", f"无法读取该通知：{zh}"),
+        Localized(f"The notification cannot be read: {en}", f"无法读取该通知：{zh}"),
     )
 
 

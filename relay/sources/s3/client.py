@@ -29,7 +29,7 @@ from pydantic import Field, SecretStr, model_validator
 from relay import __version__
 from relay.config.load import SourceSettings
 from relay.errors import ConfigError, PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Text
+from relay.model import Localized
 from relay.sources import errors as storage_words
 
 FAILURES = (
@@ -153,19 +153,21 @@ def translate(error: Exception, thing: str) -> RelayError:
         kind = type(error).__name__
         return TemporaryFailure(
             "storage.unreachable",
-            Text(f"The store did not answer for {thing} ({kind})", f"存储未响应 {thing} ({kind})"),
-            Text(
+            Localized(
+                f"The store did not answer for {thing} ({kind})", f"存储未响应 {thing} ({kind})"
+            ),
+            Localized(
                 "Relay tries again; check endpoint_url and the network if it lasts.",
                 "Relay 会重试；若持续出现，请检查 endpoint_url 与网络。",
             ),
         )
     return PermanentFailure(
         "storage.unusable",
-        Text(
+        Localized(
             f"The SDK refuses to ask for {thing} ({type(error).__name__})",
             f"SDK 拒绝请求 {thing} ({type(error).__name__})",
         ),
-        Text(
+        Localized(
             "Check the source's keys, region and endpoint_url.",
             "请检查该来源的密钥、region 与 endpoint_url。",
         ),
@@ -182,7 +184,7 @@ def _answered(error: ClientError, thing: str) -> RelayError:
             return build(error, thing, code or str(status))
     return PermanentFailure(
         "storage.refused",
-        Text(f"The store refuses {thing} ({code})", f"存储拒绝访问 {thing} ({code})"),
+        Localized(f"The store refuses {thing} ({code})", f"存储拒绝访问 {thing} ({code})"),
         answer=f"{status} {code}",
     )
 
@@ -202,8 +204,10 @@ def _archived(_: ClientError, thing: str, code: str) -> RelayError:
 def _other_region(_: ClientError, thing: str, code: str) -> RelayError:
     return PermanentFailure(
         "storage.other_region",
-        Text(f"{thing} lies in another region", f"{thing} 位于其他区域"),
-        Text("Set the source's region to the bucket's.", "请将来源的 region 设为存储桶所在区域。"),
+        Localized(f"{thing} lies in another region", f"{thing} 位于其他区域"),
+        Localized(
+            "Set the source's region to the bucket's.", "请将来源的 region 设为存储桶所在区域。"
+        ),
         answer=code,
     )
 
@@ -216,7 +220,7 @@ def _busy(error: ClientError, thing: str, code: str) -> RelayError:
 
 
 def _denied(_: ClientError, thing: str, code: str) -> RelayError:
-    hint = Text(
+    hint = Localized(
         "Check the source's keys, their right to get and list, and this machine's clock. "
         "Without the right to list, AWS answers so for a missing object too.",
         "请检查来源的密钥、读取与列举权限以及本机时钟。"

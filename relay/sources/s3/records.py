@@ -15,7 +15,7 @@ from typing import Any, Literal
 from urllib.parse import unquote_plus
 
 from relay.errors import Unreadable
-from relay.model import Event, ObjectRef, Text
+from relay.model import Event, Localized, ObjectRef
 from relay.sources.fields import (
     checked,
     count_or_none,
@@ -154,7 +154,7 @@ def identity_of(
         return f"etag:{etag}@{time.isoformat() if time else ''}"
     raise Unreadable(
         "record.nameless_version",
-        Text(
+        Localized(
             "The record has no version, sequencer, etag or time: one upload of the object "
             "cannot be told from another",
             "记录中没有 version、sequencer、etag 或时间：无法区分该对象的不同上传",

@@ -16,11 +16,11 @@ from relay.config import validators as rules
 from relay.config.load import SourceSettings
 from relay.config.scans import ScannedSettings
 from relay.errors import PermanentFailure
-from relay.model import Event, ObjectInfo, ObjectRef, Place, Text
+from relay.model import Event, Localized, ObjectInfo, ObjectRef, ScanCursor
 from relay.sources import range_stream as ranged
 from relay.sources.contract import Queue, ScanPage, StorageHandler
 from relay.sources.errors import superseded
-from relay.sources.listing import Listed, bucket_pages
+from relay.sources.listing import ListingPage, bucket_pages
 from relay.sources.s3.client import FAILURES, AwsSettings, client, region_of, status_of, translate
 from relay.sources.s3.listing import listing
 from relay.sources.s3.records import KeyEncoding
@@ -108,7 +108,10 @@ class S3Storage(StorageHandler):
         return (event for page in self.scan_pages(since) for event in page.events)
 
     def scan_pages(
-        self, since: datetime | None = None, after: Place | None = None, most: int | None = None
+        self,
+        since: datetime | None = None,
+        after: ScanCursor | None = None,
+        most: int | None = None,
     ) -> Iterator[ScanPage]:
         """The same; each page is one call, and one of a whole bucket's is never asked for twice."""
         return bucket_pages(self, self._list_bucket, since, after, most)
@@ -139,7 +142,7 @@ class S3Storage(StorageHandler):
             raise translate(error, bucket) from error
         return True
 
-    def _list_bucket(self, bucket: str, key: str, most: int | None) -> Iterator[Listed]:
+    def _list_bucket(self, bucket: str, key: str, most: int | None) -> Iterator[ListingPage]:
         """By key; `key` is the one after which it goes on."""
         for listed, is_last in listing(self.client, bucket, key, most):
             key = listed[-1]["Key"] if listed else key
@@ -147,7 +150,7 @@ class S3Storage(StorageHandler):
                 (ObjectRef(bucket, one["Key"]), _info(one, int(one.get("Size", 0))))
                 for one in listed
             ]
-            yield Listed(found, len(listed), None if is_last else key)
+            yield ListingPage(found, len(listed), None if is_last else key)
 
     def _nothing(self, ref: ObjectRef) -> S3Stream:
         """An empty range: of a range request stores refuse it, so the object is only looked at."""
@@ -166,8 +169,8 @@ def _pinned(ref: ObjectRef) -> dict[str, str]:
         # An ARN or a path here would lead the signed request to another host or resource.
         raise PermanentFailure(
             "storage.bad_bucket",
-            Text("The name of the bucket is not one of S3", "存储桶名称不是有效的 S3 名称"),
-            Text(
+            Localized("The name of the bucket is not one of S3", "存储桶名称不是有效的 S3 名称"),
+            Localized(
                 "Letters, digits, dots, hyphens and underscores are right.",
                 "只允许字母、数字、点、连字符和下划线。",
             ),

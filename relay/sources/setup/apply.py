@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from relay.errors import ConfigError
-from relay.model import Json, Text
+from relay.model import Json, Localized
 from relay.sources.s3.client import region_of
 from relay.sources.setup.aws import DELIVERY_POLICY
 from relay.sources.setup.clients import Clients, or_none, told_of
@@ -31,10 +31,10 @@ from relay.sources.setup.s3_notifications import (
     with_statement,
 )
 from relay.sources.setup.s3_stores import ceph_attributes
-from relay.sources.setup.steps import Change, Door
+from relay.sources.setup.steps import SetupChange, SetupContext
 
 
-def s3_changes(door: Door, s3: Any) -> Iterator[Change]:
+def s3_changes(door: SetupContext, s3: Any) -> Iterator[SetupChange]:
     """S3 to SNS where the source takes it, else to SQS, else to the ARN that was given.
 
     As every one of these: each change is to be used before the next is asked for. Raises
@@ -58,13 +58,13 @@ def s3_changes(door: Door, s3: Any) -> Iterator[Change]:
             )
 
 
-def rule_changes(door: Door, s3: Any, destination: str) -> Iterator[Change]:
+def rule_changes(door: SetupContext, s3: Any, destination: str) -> Iterator[SetupChange]:
     """The buckets' rules to a destination that the store has already."""
     with closing(Clients(door, s3)) as clients:
         yield from _rules(door, clients, destination)
 
 
-def ceph_changes(door: Door, s3: Any, topic: str) -> Iterator[Change]:
+def ceph_changes(door: SetupContext, s3: Any, topic: str) -> Iterator[SetupChange]:
     """A topic of RGW's that posts to the hook, and the rules that lead to it."""
     if not door.public_url:
         raise ConfigError("public_url", "is not set: Ceph must know where to post to")
@@ -81,15 +81,17 @@ def ceph_changes(door: Door, s3: Any, topic: str) -> Iterator[Change]:
             with told_of(topic):
                 sns.create_topic(Name=topic.rpartition(":")[2], Attributes=attributes)
 
-        words = Text(
+        words = Localized(
             f"topic {topic} is there (a new one posts to {door.url})",
             f"主题 {topic}（新建时发送到 {door.url}）",
         )
-        yield Change(words, is_there, make)
+        yield SetupChange(words, is_there, make)
         yield from _rules(door, clients, topic)
 
 
-def _through_topic(door: Door, clients: Clients, topic: Arn, queue: Arn | None) -> Iterator[Change]:
+def _through_topic(
+    door: SetupContext, clients: Clients, topic: Arn, queue: Arn | None
+) -> Iterator[SetupChange]:
     yield from _make_topic(door, clients, topic)
     if queue:
         yield from _make_queue(clients, queue, forward_statement(door.name, queue, topic))
@@ -99,7 +101,7 @@ def _through_topic(door: Door, clients: Clients, topic: Arn, queue: Arn | None) 
     yield from _rules(door, clients, str(topic))
 
 
-def _rules(door: Door, clients: Clients, destination: str) -> Iterator[Change]:
+def _rules(door: SetupContext, clients: Clients, destination: str) -> Iterator[SetupChange]:
     if not door.settings.buckets:
         raise ConfigError(
             f"sources.{door.source}.buckets",
@@ -111,8 +113,8 @@ def _rules(door: Door, clients: Clients, destination: str) -> Iterator[Change]:
         wanted = door.wanted(bucket)
         new = rule(door.name, key, destination, wanted)
         shown = f"{wanted.prefix}*{wanted.suffix}"
-        yield Change(
-            Text(
+        yield SetupChange(
+            Localized(
                 f"bucket {bucket} tells {destination} of {shown}",
                 f"存储桶 {bucket} 就 {shown} 通知 {destination}",
             ),
@@ -138,7 +140,7 @@ def _rule_of(
     return lambda: missing() is None, make
 
 
-def _make_queue(clients: Clients, queue: Arn, statement: Json) -> Iterator[Change]:
+def _make_queue(clients: Clients, queue: Arn, statement: Json) -> Iterator[SetupChange]:
     url = clients.door.text("sqs_queue_url")
     kept = {"MessageRetentionPeriod": FOURTEEN_DAYS}
 
@@ -161,14 +163,14 @@ def _make_queue(clients: Clients, queue: Arn, statement: Json) -> Iterator[Chang
                 text = json.dumps(merged)
                 clients.sqs().set_queue_attributes(QueueUrl=url, Attributes={"Policy": text})
 
-    there = Text(f"queue {queue.name} is there, kept for 14 days", f"队列 {queue.name}")
-    yield Change(there, lambda: held() is not None, make)
+    there = Localized(f"queue {queue.name} is there, kept for 14 days", f"队列 {queue.name}")
+    yield SetupChange(there, lambda: held() is not None, make)
     who = statement["Principal"]["Service"]
-    allowed = Text(f"{who} may write to queue {queue.name}", f"{who} 可写入队列 {queue.name}")
-    yield Change(allowed, lambda: missing() is None, allow)
+    allowed = Localized(f"{who} may write to queue {queue.name}", f"{who} 可写入队列 {queue.name}")
+    yield SetupChange(allowed, lambda: missing() is None, allow)
 
 
-def _make_topic(door: Door, clients: Clients, topic: Arn) -> Iterator[Change]:
+def _make_topic(door: SetupContext, clients: Clients, topic: Arn) -> Iterator[SetupChange]:
     sns = clients.sns(topic.region)
     statement = topic_statement(door.name, topic, door.buckets)
 
@@ -196,19 +198,19 @@ def _make_topic(door: Door, clients: Clients, topic: Arn) -> Iterator[Change]:
                     TopicArn=str(topic), AttributeName="Policy", AttributeValue=json.dumps(merged)
                 )
 
-    yield Change(
-        Text(f"topic {topic.name} is there", f"主题 {topic.name}"),
+    yield SetupChange(
+        Localized(f"topic {topic.name} is there", f"主题 {topic.name}"),
         lambda: held() is not None,
         make,
     )
-    yield Change(
-        Text(f"S3 may publish to topic {topic.name}", f"S3 可发布到主题 {topic.name}"),
+    yield SetupChange(
+        Localized(f"S3 may publish to topic {topic.name}", f"S3 可发布到主题 {topic.name}"),
         lambda: missing() is None,
         allow,
     )
 
 
-def _subscribed(clients: Clients, topic: Arn, protocol: str, endpoint: str) -> Change:
+def _subscribed(clients: Clients, topic: Arn, protocol: str, endpoint: str) -> SetupChange:
     sns = clients.sns(topic.region)
 
     def is_there() -> bool:
@@ -226,11 +228,13 @@ def _subscribed(clients: Clients, topic: Arn, protocol: str, endpoint: str) -> C
                 TopicArn=str(topic), Protocol=protocol, Endpoint=endpoint, Attributes=patient
             )
 
-    words = Text(f"topic {topic.name} sends to {endpoint}", f"主题 {topic.name} 发送到 {endpoint}")
-    return Change(words, is_there, make)
+    words = Localized(
+        f"topic {topic.name} sends to {endpoint}", f"主题 {topic.name} 发送到 {endpoint}"
+    )
+    return SetupChange(words, is_there, make)
 
 
-def _topic(door: Door) -> Arn | None:
+def _topic(door: SetupContext) -> Arn | None:
     topics = door.settings.sns_topic_arns if door.takes("sns") else ()
     if not topics:
         return None
@@ -244,7 +248,7 @@ def _topic(door: Door) -> Arn | None:
     return known
 
 
-def _queue(door: Door) -> Arn | None:
+def _queue(door: SetupContext) -> Arn | None:
     parts = urlsplit(door.text("sqs_queue_url"))
     if not parts.path:
         return None

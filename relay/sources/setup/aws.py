@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from relay.model import Json, Text
+from relay.model import Json, Localized
 from relay.sources.setup.eventbridge import through_eventbridge
 from relay.sources.setup.queue import (
     FOURTEEN_DAYS,
@@ -27,7 +27,16 @@ from relay.sources.setup.s3_notifications import (
     rule,
     topic_statement,
 )
-from relay.sources.setup.steps import Door, Step, as_json, call, command, quoted, terraform, words
+from relay.sources.setup.steps import (
+    SetupContext,
+    Step,
+    as_json,
+    call,
+    command,
+    quoted,
+    terraform,
+    words,
+)
 from relay.sources.setup.terraform import Expression, encoded, joined, resource
 
 DELIVERY_POLICY = {
@@ -44,7 +53,7 @@ DELIVERY_POLICY = {
 which is as long as it ever tries."""
 
 
-def steps(door: Door) -> Iterator[Step]:
+def steps(door: SetupContext) -> Iterator[Step]:
     """The road that the source is configured for; without any, the one that loses least."""
     queue = door.has("sqs_queue_url")
     asked = "accept" in door.settings.model_fields_set and door.takes("eventbridge")
@@ -58,9 +67,9 @@ def steps(door: Door) -> Iterator[Step]:
         yield from _queue(door)
 
 
-def _no_road(door: Door) -> Text:
+def _no_road(door: SetupContext) -> Localized:
     url = queue_url(queue_of(door))
-    return Text(
+    return Localized(
         "AWS S3 posts to nobody itself: let it write to an SQS queue that Relay pulls. Put "
         f'sqs_queue_url = "{url}" into [sources.{door.source}]. For SNS instead, put '
         'sns_topic_arns there and "sns" into accept; for EventBridge, "eventbridge"',
@@ -70,25 +79,25 @@ def _no_road(door: Door) -> Text:
     )
 
 
-def notification(door: Door, bucket: str, destination: str, place: tuple[str, str]) -> Json:
+def notification(door: SetupContext, bucket: str, destination: str, place: tuple[str, str]) -> Json:
     """The whole configuration of a bucket that has no other rules."""
     group, key = place
     return {group: [rule(door.name, key, destination, door.wanted(bucket))]}
 
 
 def put_notifications(
-    door: Door, destination: str, place: tuple[str, str], *more: str
+    door: SetupContext, destination: str, place: tuple[str, str], *more: str
 ) -> Iterator[Step]:
     """The rules of every bucket, and the commands that put them there. `more`: options."""
     for bucket in door.buckets:
         file = f"notification-{bucket}.json"
         yield as_json(
-            Text(f"What bucket {bucket} tells", f"存储桶 {bucket} 的通知配置"),
+            Localized(f"What bucket {bucket} tells", f"存储桶 {bucket} 的通知配置"),
             notification(door, bucket, destination, place),
             file,
         )
         yield command(
-            Text(
+            Localized(
                 "Put it there. This REPLACES the bucket's rules: add those that it has to the file "
                 "first (or let --apply do it, which keeps them)",
                 "写入配置。此命令会替换该存储桶的全部规则：请先把已有规则加入文件，或使用 --apply",
@@ -107,26 +116,26 @@ def put_notifications(
         )
 
 
-def _queue(door: Door) -> Iterator[Step]:
+def _queue(door: SetupContext) -> Iterator[Step]:
     queue = queue_of(door)
     yield from make_queue(queue, queue_statement(door.name, queue, door.buckets))
     yield from put_notifications(door, str(queue), QUEUES, region_option(queue))
     yield _terraform(door, queue)
 
 
-def _topic(door: Door, *, forward: bool) -> Iterator[Step]:
+def _topic(door: SetupContext, *, forward: bool) -> Iterator[Step]:
     topic = topic_of(door)
     yield command(
-        Text("Make the topic", "创建主题"),
+        Localized("Make the topic", "创建主题"),
         call("aws sns create-topic", region_option(topic), f"--name {topic.name}"),
     )
     yield as_json(
-        Text("Who may publish to it", "谁可以发布到该主题"),
+        Localized("Who may publish to it", "谁可以发布到该主题"),
         policy(topic_statement(door.name, topic, door.buckets)),
         "topic-policy.json",
     )
     yield command(
-        Text("Let S3 publish to it", "允许 S3 发布"),
+        Localized("Let S3 publish to it", "允许 S3 发布"),
         call(
             "aws sns set-topic-attributes",
             region_option(topic),
@@ -139,10 +148,10 @@ def _topic(door: Door, *, forward: bool) -> Iterator[Step]:
     yield from _subscriptions(door, topic, forward=forward)
 
 
-def _subscriptions(door: Door, topic: Arn, *, forward: bool) -> Iterator[Step]:
+def _subscriptions(door: SetupContext, topic: Arn, *, forward: bool) -> Iterator[Step]:
     attributes = json.dumps({"DeliveryPolicy": json.dumps(DELIVERY_POLICY)})
     yield command(
-        Text(
+        Localized(
             "Subscribe the hook, while Relay runs and can be reached: it confirms by itself. SNS "
             "signs, so no token is needed; leave RawMessageDelivery off, which would not be signed",
             "在 Relay 运行且可访问时订阅：它会自动确认。SNS 自带签名，无需 token；"
@@ -161,7 +170,7 @@ def _subscriptions(door: Door, topic: Arn, *, forward: bool) -> Iterator[Step]:
         queue = queue_of(door)
         yield from make_queue(queue, forward_statement(door.name, queue, topic))
         yield command(
-            Text("Subscribe the queue", "订阅队列"),
+            Localized("Subscribe the queue", "订阅队列"),
             call(
                 "aws sns subscribe",
                 region_option(topic),
@@ -172,7 +181,7 @@ def _subscriptions(door: Door, topic: Arn, *, forward: bool) -> Iterator[Step]:
         )
 
 
-def _terraform(door: Door, queue: Arn) -> Step:
+def _terraform(door: SetupContext, queue: Arn) -> Step:
     held = policy(queue_statement(door.name, queue, door.buckets))
     blocks = [
         resource(
@@ -198,7 +207,7 @@ def _terraform(door: Door, queue: Arn) -> Step:
         blocks.append(
             resource("aws_s3_bucket_notification", name, {"bucket": bucket, "queue": queues})
         )
-    title = Text(
+    title = Localized(
         "Or as Terraform (one aws_s3_bucket_notification holds ALL rules of its bucket)",
         "或使用 Terraform（一个 aws_s3_bucket_notification 包含该存储桶的全部规则）",
     )

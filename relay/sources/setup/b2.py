@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relay.model import Json, Text
+from relay.model import Json, Localized
 from relay.sources.setup.steps import (
-    Door,
+    SetupContext,
     Step,
     as_json,
     call,
@@ -22,9 +22,9 @@ from relay.sources.setup.steps import (
 from relay.sources.setup.terraform import Expression, joined, resource, secret
 
 
-def b2(door: Door) -> Iterator[Step]:
+def b2(door: SetupContext) -> Iterator[Step]:
     yield command(
-        Text(
+        Localized(
             "A rule for each bucket; its secret must be 32 letters and digits. B2 keeps a bucket's "
             "other rules",
             "为每个存储桶创建规则；签名密钥须为 32 位字母与数字。已有规则会保留",
@@ -42,7 +42,7 @@ def b2(door: Door) -> Iterator[Step]:
         ),
     )
     yield as_json(
-        Text(
+        Localized(
             "The same for b2_set_bucket_notification_rules, which REPLACES the bucket's rules",
             "或使用 b2_set_bucket_notification_rules（会替换该存储桶的全部规则）",
         ),
@@ -61,7 +61,9 @@ def b2(door: Door) -> Iterator[Step]:
     }
     body = {"bucket_id": Expression("var.bucket_id"), "notification_rules": rule}
     yield terraform(
-        Text("As Terraform (it holds ALL rules of the bucket)", "使用 Terraform（包含全部规则）"),
+        Localized(
+            "As Terraform (it holds ALL rules of the bucket)", "使用 Terraform（包含全部规则）"
+        ),
         joined(
             secret("hook_secret"),
             'variable "bucket_id" {\n  type = string\n}',
@@ -69,7 +71,7 @@ def b2(door: Door) -> Iterator[Step]:
         ),
     )
     yield words(
-        Text(
+        Localized(
             "B2 suspends a rule that fails for long (b2 bucket notification-rule list tells): set "
             "scan_every",
             "长时间失败的规则会被 B2 暂停：请设置 scan_every",
@@ -77,7 +79,7 @@ def b2(door: Door) -> Iterator[Step]:
     )
 
 
-def _b2_rule(door: Door) -> Json:
+def _b2_rule(door: SetupContext) -> Json:
     return {
         "name": door.name,
         "isEnabled": True,
@@ -91,10 +93,10 @@ def _b2_rule(door: Door) -> Json:
     }
 
 
-def r2(door: Door) -> Iterator[Step]:
+def r2(door: SetupContext) -> Iterator[Step]:
     """R2 posts to nobody: it fills a queue that is pulled over HTTP."""
     yield command(
-        Text(
+        Localized(
             "A queue that can be pulled over HTTP, and the buckets that fill it. Rules of one "
             "bucket must not overlap",
             "可通过 HTTP 拉取的队列，以及写入它的存储桶。同一存储桶的规则不能重叠",
@@ -130,10 +132,10 @@ def r2(door: Door) -> Iterator[Step]:
             "rules": Expression(rule),
         }
         blocks.append(resource("cloudflare_r2_bucket_event_notification", f"relay_{number}", body))
-    yield terraform(Text("As Terraform", "使用 Terraform"), joined(*blocks))
+    yield terraform(Localized("As Terraform", "使用 Terraform"), joined(*blocks))
     if not door.has("queue_id"):
         yield Step(
-            Text(
+            Localized(
                 f"In relay.toml: the queue's id (npx wrangler queues info {door.name}), and an API "
                 "token with Queues Read and Write",
                 f"写入 relay.toml: 队列 id (npx wrangler queues info {door.name}) 与具有 Queues "

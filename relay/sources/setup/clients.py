@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from relay.errors import ConfigError, PermanentFailure
-from relay.model import Text
+from relay.model import Localized
 from relay.sources.s3.client import FAILURES, AwsSettings, client, region_of, translate
-from relay.sources.setup.steps import Door
+from relay.sources.setup.steps import SetupContext
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ _LONGEST = 300
 class Clients:
     """Clients of the source's own services, made when they are first asked for."""
 
-    def __init__(self, door: Door, s3: Any) -> None:
+    def __init__(self, door: SetupContext, s3: Any) -> None:
         settings = door.settings
         if not isinstance(settings, AwsSettings):
             raise ConfigError(f"sources.{door.source}", "does not speak AWS's protocols")
@@ -90,8 +90,8 @@ def _in_words(error: Exception, thing: str) -> Exception:
     said = "".join(one if one.isprintable() else " " for one in str(found.get("Message", "")))
     return PermanentFailure(
         "setup.refused",
-        Text(f"{thing} refuses it: {said[:_LONGEST]}", f"{thing} 拒绝：{said[:_LONGEST]}"),
-        Text(
+        Localized(f"{thing} refuses it: {said[:_LONGEST]}", f"{thing} 拒绝：{said[:_LONGEST]}"),
+        Localized(
             "The destination must be there and let the store write to it, and two rules must not "
             "tell of the same objects.",
             "目的地必须存在且允许存储写入，两条规则不能涉及相同对象。",

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from relay.model import Text
+from relay.model import Localized
 from relay.sources.setup.queue import make_queue, queue_of
 from relay.sources.setup.s3_notifications import event_pattern, rule_statement
-from relay.sources.setup.steps import Door, Step, as_json, call, command, quoted, words
+from relay.sources.setup.steps import SetupContext, Step, as_json, call, command, quoted, words
 
 
-def through_eventbridge(door: Door, *, queue: bool) -> Iterator[Step]:
+def through_eventbridge(door: SetupContext, *, queue: bool) -> Iterator[Step]:
     region = queue_of(door).region
     pattern = event_pattern({bucket: door.wanted(bucket) for bucket in door.buckets})
     for bucket in door.buckets:
         config = json.dumps({"EventBridgeConfiguration": {}})
         yield command(
-            Text(
+            Localized(
                 f"Have {bucket} tell EventBridge. This REPLACES its rules: add those it has",
                 f"让 {bucket} 通知 EventBridge。此命令会替换其全部规则：请加入已有规则",
             ),
@@ -28,9 +28,9 @@ def through_eventbridge(door: Door, *, queue: bool) -> Iterator[Step]:
                 f"--notification-configuration {quoted(config)}",
             ),
         )
-    yield as_json(Text("Which events", "选择事件"), pattern, "pattern.json")
+    yield as_json(Localized("Which events", "选择事件"), pattern, "pattern.json")
     yield command(
-        Text("Make the rule", "创建规则"),
+        Localized("Make the rule", "创建规则"),
         call(
             "aws events put-rule",
             f"--region {region}",
@@ -41,11 +41,11 @@ def through_eventbridge(door: Door, *, queue: bool) -> Iterator[Step]:
     yield from _to_queue(door) if queue else _to_hook(door, region)
 
 
-def _to_queue(door: Door) -> Iterator[Step]:
+def _to_queue(door: SetupContext) -> Iterator[Step]:
     queue = queue_of(door)
     yield from make_queue(queue, rule_statement(door.name, queue, door.name))
     yield command(
-        Text("Send them to the queue", "发送到队列"),
+        Localized("Send them to the queue", "发送到队列"),
         call(
             "aws events put-targets",
             f"--region {queue.region}",
@@ -55,10 +55,12 @@ def _to_queue(door: Door) -> Iterator[Step]:
     )
 
 
-def _to_hook(door: Door, region: str) -> Iterator[Step]:
+def _to_hook(door: SetupContext, region: str) -> Iterator[Step]:
     login = f'"BasicAuthParameters={{Username=relay,Password={door.shown("token")}}}"'
     yield command(
-        Text("Send them to the hook, with the token as password", "发送到 hook，以 token 为密码"),
+        Localized(
+            "Send them to the hook, with the token as password", "发送到 hook，以 token 为密码"
+        ),
         call(
             "aws events create-connection",
             f"--region {region}",
@@ -82,7 +84,7 @@ def _to_hook(door: Door, region: str) -> Iterator[Step]:
         ),
     )
     yield words(
-        Text(
+        Localized(
             "$CONNECTION_ARN and $API_DESTINATION_ARN are in the answers of the commands before; "
             "$ROLE_ARN is a role that events.amazonaws.com may assume and that may "
             "events:InvokeApiDestination on the destination. EventBridge drops what is answered "

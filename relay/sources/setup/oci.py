@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relay.model import Text
+from relay.model import Localized
 from relay.sources.setup.steps import (
-    Door,
+    SetupContext,
     Step,
     as_json,
     call,
@@ -20,7 +20,7 @@ from relay.sources.setup.steps import (
 )
 
 
-def oci(door: Door) -> Iterator[Step]:
+def oci(door: SetupContext) -> Iterator[Step]:
     """Object events to a topic of Notifications, which posts to the hook."""
     names = [f"com.oraclecloud.objectstorage.{name}object" for name in ("create", "update")]
     condition = {
@@ -28,7 +28,7 @@ def oci(door: Door) -> Iterator[Step]:
         "data": {"additionalDetails": {"bucketName": list(door.buckets)}},
     }
     yield command(
-        Text(
+        Localized(
             "Let the buckets tell of their objects, and make a topic ($COMPARTMENT: its OCID)",
             "开启存储桶的对象事件并创建主题（$COMPARTMENT 为区间 OCID）",
         ),
@@ -39,7 +39,7 @@ def oci(door: Door) -> Iterator[Step]:
         call("oci ons topic create", '--compartment-id "$COMPARTMENT"', f"--name {door.name}"),
     )
     yield command(
-        Text(
+        Localized(
             "Subscribe the hook while Relay runs and can be reached: it confirms by itself "
             "($TOPIC: topic-id in the answer before; a token of letters and digits)",
             "在 Relay 运行且可访问时订阅：它会自动确认 "
@@ -53,14 +53,14 @@ def oci(door: Door) -> Iterator[Step]:
             f"--subscription-endpoint {with_login(door)}",
         ),
     )
-    yield as_json(Text("Which events", "选择事件"), condition, "condition.json")
+    yield as_json(Localized("Which events", "选择事件"), condition, "condition.json")
     yield as_json(
-        Text("Where they go: put the topic's OCID in", "发送目的地：填入主题 OCID"),
+        Localized("Where they go: put the topic's OCID in", "发送目的地：填入主题 OCID"),
         {"actions": [{"actionType": "ONS", "isEnabled": True, "topicId": "TOPIC_OCID"}]},
         "actions.json",
     )
     yield command(
-        Text("Make the rule", "创建规则"),
+        Localized("Make the rule", "创建规则"),
         call(
             "oci events rule create",
             '--compartment-id "$COMPARTMENT"',
@@ -72,10 +72,10 @@ def oci(door: Door) -> Iterator[Step]:
     )
 
 
-def ibm(door: Door) -> Iterator[Step]:
+def ibm(door: SetupContext) -> Iterator[Step]:
     """A subscription of Code Engine: Relay must run there, as an application."""
     yield Step(
-        Text(
+        Localized(
             "In relay.toml: the header that carries the token",
             "写入 relay.toml: 携带 token 的请求头",
         ),
@@ -83,7 +83,7 @@ def ibm(door: Door) -> Iterator[Step]:
         f'[sources.{door.source}]\ntoken_header = "ce-relaytoken"\n',
     )
     yield command(
-        Text(
+        Localized(
             "Relay runs as the Code Engine application `relay`, in the bucket's region; Code "
             "Engine has the Notifications Manager role on the COS instance",
             "Relay 作为名为 relay 的 Code Engine 应用运行于同一区域；Code Engine 需拥有 COS 实例的 "

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relay.model import Text
+from relay.model import Localized
 from relay.sources.setup.steps import (
-    Door,
+    SetupContext,
     Step,
     call,
     command,
@@ -41,12 +41,12 @@ def main_handler(event, context):
 """
 
 
-def oss(door: Door) -> Iterator[Step]:
+def oss(door: SetupContext) -> Iterator[Step]:
     """A topic of SMQ (once MNS), which signs, and a rule that OSS writes to it."""
     topic = door.settings.mns_topics[0].rpartition("/")[2] if door.settings.mns_topics else ""
     topic = topic or door.name
     yield command(
-        Text(
+        Localized(
             "The topic, and the hook as its subscriber. SMQ signs, but some of its certificates "
             "prove too little: the token in the address is needed too (letters and digits only)",
             "主题与订阅。SMQ 自带签名，但部分证书强度不足：地址中仍需 token（只含字母与数字）",
@@ -63,14 +63,14 @@ def oss(door: Door) -> Iterator[Step]:
         ),
     )
     yield terraform(
-        Text(
+        Localized(
             "All of it as Terraform, with the rule that OSS writes to it",
             "使用 Terraform（含 OSS 规则）",
         ),
         _oss_terraform(door, topic),
     )
     yield words(
-        Text(
+        Localized(
             "Without Terraform: OSS console > the bucket > Event Notification, events PutObject, "
             "PostObject, CopyObject, CompleteMultipartUpload, receiver: the topic. It begins to "
             "work after about ten minutes",
@@ -80,13 +80,13 @@ def oss(door: Door) -> Iterator[Step]:
     )
     if not door.settings.mns_topics:
         yield Step(
-            Text("In relay.toml: who may send", "写入 relay.toml: 允许的发送方"),
+            Localized("In relay.toml: who may send", "写入 relay.toml: 允许的发送方"),
             "toml",
             f'[sources.{door.source}]\naccept = ["mns"]\nmns_topics = ["ACCOUNT_ID/{topic}"]\n',
         )
 
 
-def _oss_terraform(door: Door, topic: str) -> str:
+def _oss_terraform(door: SetupContext, topic: str) -> str:
     events = ("PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload")
     region = door.text("region", "cn-hangzhou").removeprefix("oss-")
     rules = []
@@ -127,9 +127,9 @@ def _oss_terraform(door: Door, topic: str) -> str:
     )
 
 
-def cos(door: Door) -> Iterator[Step]:
+def cos(door: SetupContext) -> Iterator[Step]:
     yield words(
-        Text(
+        Localized(
             "COS cannot post to an address. Make an SCF function (Python 3.9 or newer) of the "
             f"following, with HOOK_URL={door.url} and HOOK_TOKEN={door.shown('token')} in its "
             "environment, and a COS trigger for each bucket: event cos:ObjectCreated:*"
@@ -139,16 +139,16 @@ def cos(door: Door) -> Iterator[Step]:
             f"COS 触发器：cos:ObjectCreated:*{_cos_filter(door)}",
         )
     )
-    yield Step(Text("The function", "函数代码"), "python", FORWARDER, "index.py")
+    yield Step(Localized("The function", "函数代码"), "python", FORWARDER, "index.py")
     yield words(
-        Text(
+        Localized(
             "SCF tries a failed call a few times only: set scan_every",
             "SCF 对失败的调用只重试几次：请设置 scan_every",
         )
     )
 
 
-def _cos_filter(door: Door) -> str:
+def _cos_filter(door: SetupContext) -> str:
     wanted = door.wanted(door.buckets[0])
     pairs = {"prefix": wanted.prefix, "suffix": wanted.suffix}
     return "".join(f", {name} {value}" for name, value in pairs.items() if value)

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from relay.model import Json, Text
+from relay.model import Json, Localized
 from relay.sources.s3.client import region_of
 from relay.sources.setup.s3_notifications import Arn, arn, partition, policy, queue_arn
-from relay.sources.setup.steps import Door, Step, as_json, call, command
+from relay.sources.setup.steps import SetupContext, Step, as_json, call, command
 
 SOME_REGION, SOME_ACCOUNT = "us-east-1", "123456789012"
 
@@ -17,7 +17,7 @@ FOURTEEN_DAYS = "1209600"
 """The longest that SQS keeps a message."""
 
 
-def queue_of(door: Door) -> Arn:
+def queue_of(door: SetupContext) -> Arn:
     """The source's queue, else one as it could be."""
     parts = urlsplit(door.text("sqs_queue_url"))
     region = region_of(parts.hostname or "") or door.text("region", SOME_REGION)
@@ -26,7 +26,7 @@ def queue_of(door: Door) -> Arn:
     )
 
 
-def topic_of(door: Door) -> Arn:
+def topic_of(door: SetupContext) -> Arn:
     """The source's first topic, else one as it could be."""
     topics = door.settings.sns_topic_arns
     known = arn(topics[0]) if topics else None
@@ -41,7 +41,7 @@ def queue_url(queue: Arn) -> str:
 
 def make_queue(queue: Arn, *statements: Json) -> Iterator[Step]:
     yield as_json(
-        Text(
+        Localized(
             "The queue: who may write to it, kept for 14 days (change the account if the bucket "
             "is of another one)",
             "队列：写入权限与 14 天保留期（若存储桶属于其他账号，请修改账号）",
@@ -53,7 +53,7 @@ def make_queue(queue: Arn, *statements: Json) -> Iterator[Step]:
         "queue.json",
     )
     yield command(
-        Text("Make it", "创建队列"),
+        Localized("Make it", "创建队列"),
         call(
             "aws sqs create-queue",
             region_option(queue),

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from relay.config.globs import compile_glob
 from relay.config.load import Route, SourceSettings
-from relay.model import Text
+from relay.model import Localized
 
 Kind = Literal["command", "json", "terraform", "toml", "python", "words"]
 
@@ -37,17 +37,17 @@ _LONGEST_NAME = 60
 class Step:
     """One thing to do. `text` is what to type, or to put into `file` where there is one."""
 
-    title: Text
+    title: Localized
     kind: Kind
     text: str = ""
     file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SetupChange:
     """One thing that can be done from here. `is_so` looks whether it is done already."""
 
-    what: Text
+    what: Localized
     is_so: Callable[[], bool]
     make: Callable[[], None]
 
@@ -61,7 +61,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class SetupContext:
     """Where a source's notifications come in, and for which objects they are wanted.
 
     `variables`: setting -> the environment variable that holds it. `arn`: the destination that a
@@ -136,40 +136,40 @@ class Door:
         return bucket == SOME_BUCKET or bool(compile_glob(route.bucket).fullmatch(bucket))
 
 
-def command(title: Text, *lines: str) -> Step:
+def command(title: Localized, *lines: str) -> Step:
     """Commands for a POSIX shell, one a line."""
     return Step(title, "command", "\n".join(lines))
 
 
-def as_json(title: Text, value: Any, file: str = "") -> Step:
+def as_json(title: Localized, value: Any, file: str = "") -> Step:
     """A JSON document."""
     return Step(title, "json", json.dumps(value, indent=2, ensure_ascii=False), file)
 
 
-def terraform(title: Text, text: str) -> Step:
+def terraform(title: Localized, text: str) -> Step:
     """A Terraform snippet."""
     return Step(title, "terraform", text.strip("\n"))
 
 
-def filter_options(door: Door, bucket: str) -> list[str]:
+def filter_options(door: SetupContext, bucket: str) -> list[str]:
     """--prefix and --suffix, as several command lines call them."""
     wanted = door.wanted(bucket)
     pairs = {"--prefix": wanted.prefix, "--suffix": wanted.suffix}
     return [f"{option} {quoted(value)}" for option, value in pairs.items() if value]
 
 
-def with_token(door: Door) -> str:
+def with_token(door: SetupContext) -> str:
     """For a shell: the hook's address with the token in it."""
     return f'{quoted(f"{door.url}?token=")}"{door.shown("token")}"'
 
 
-def with_login(door: Door) -> str:
+def with_login(door: SetupContext) -> str:
     """For a shell: the hook's address with the token as password."""
     scheme, _, rest = door.url.partition("://")
     return f'{scheme}://relay:"{door.shown("token")}"{quoted(f"@{rest}")}'
 
 
-def words(title: Text) -> Step:
+def words(title: Localized) -> Step:
     """Something to know, or to do where nothing can be typed."""
     return Step(title, "words")
 
@@ -191,11 +191,11 @@ def quoted(value: str) -> str:
     return shlex.quote(value)
 
 
-def example(door: Door) -> Iterator[Step]:
+def example(door: SetupContext) -> Iterator[Step]:
     """How any script announces an object: our own record, signed with the source's secret."""
     told = json.dumps({"bucket": door.buckets[0], "key": "prod/hello.zip"})
     yield command(
-        Text(
+        Localized(
             'Any script can announce an object too, signed with the secret ("signed" in accept). '
             "The id names the upload: the same one when it is sent again",
             '任何脚本都可以通知一个对象，用 secret 签名（accept 含 "signed"）。'
@@ -217,16 +217,16 @@ def example(door: Door) -> Iterator[Step]:
     )
 
 
-def generic(door: Door) -> Iterator[Step]:
+def generic(door: SetupContext) -> Iterator[Step]:
     """For a storage that nobody wrote a recipe for: the address, and what it should show."""
     yield words(
-        Text(
+        Localized(
             f"Have the storage POST its notifications to {door.url}",
             f"让存储把通知 POST 到 {door.url}",
         )
     )
     yield words(
-        Text(
+        Localized(
             f"It shows the token {door.shown('token')}: as `Authorization: Bearer`, as user or "
             "password of `Basic`, or as `?token=` in the address",
             f"以 `Authorization: Bearer`、`Basic` 或地址中的 `?token=` 出示 {door.shown('token')}",
@@ -235,10 +235,10 @@ def generic(door: Door) -> Iterator[Step]:
     yield from example(door)
 
 
-def local(door: Door) -> Iterator[Step]:
+def local(door: SetupContext) -> Iterator[Step]:
     folder = door.text("folder")
     yield words(
-        Text(
+        Localized(
             f"Nothing needs to be set up: Relay watches {folder} and looks again every scan_every. "
             "Write under a hidden name, or one that ends in .part or .tmp, and rename",
             f"无需设置：Relay 监视 {folder} 并定期扫描。"

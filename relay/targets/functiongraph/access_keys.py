@@ -14,8 +14,8 @@ from pathlib import Path
 
 from relay.config.redaction import hide
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Text
-from relay.outbound.token_cache import Clock, Fetched, Renewed
+from relay.model import Localized
+from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
 from relay.targets.functiongraph.metadata_service import Metadata
 from relay.targets.functiongraph.signing import AccessKey
 
@@ -27,7 +27,7 @@ _PREFIXES = ("HUAWEICLOUD_SDK", "CLOUD_SDK")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CredentialSource:
     """What one place gives; "" for what it does not. `seen` says what is missing there."""
 
     name: str
@@ -44,7 +44,7 @@ class FoundKey:
     source: str
 
 
-def surroundings(environ: Mapping[str, str] | None = None) -> tuple[Place, ...]:
+def surroundings(environ: Mapping[str, str] | None = None) -> tuple[CredentialSource, ...]:
     """What the environment and the SDK's credentials file give now, in the SDK's order."""
     environ = os.environ if environ is None else environ
     return (*(_environment(environ, prefix) for prefix in _PREFIXES), _file(environ))
@@ -60,7 +60,7 @@ class Keys:
     def __init__(self, own: AccessKey | None, metadata: Metadata, clock: Clock) -> None:
         self._own = own
         self._metadata = metadata
-        self._found = Renewed(self._look, clock)
+        self._found = CachedCredential(self._look, clock)
 
     def get(self) -> FoundKey:
         """Raises PermanentFailure or TemporaryFailure that tell everything that was looked at."""
@@ -72,28 +72,28 @@ class Keys:
         new = held if held.key != stale else self._found.renew(held)
         return new.key if new.key != stale else None
 
-    def _look(self) -> Fetched[FoundKey]:
+    def _look(self) -> ExpiringValue[FoundKey]:
         if self._own:
-            return Fetched(FoundKey(self._own, "relay.toml"))
+            return ExpiringValue(FoundKey(self._own, "relay.toml"))
         places = surroundings()
         for place in places:
             if not place.seen:
                 hide(place.key.secret, place.key.security_token)
-                return Fetched(FoundKey(place.key, place.name))
+                return ExpiringValue(FoundKey(place.key, place.name))
         try:
             key, life = self._metadata.key()
         except RelayError as error:
             raise _nowhere(places, error) from error
         hide(key.secret, key.security_token)
-        return Fetched(FoundKey(key, self._metadata.name), life)
+        return ExpiringValue(FoundKey(key, self._metadata.name), life)
 
 
-def _environment(environ: Mapping[str, str], prefix: str) -> Place:
+def _environment(environ: Mapping[str, str], prefix: str) -> CredentialSource:
     def value(name: str) -> str:
         return environ.get(f"{prefix}_{name}", "").strip()
 
     absent = [f"{prefix}_{name}" for name in ("AK", "SK") if not value(name)]
-    return Place(
+    return CredentialSource(
         f"the environment ({prefix}_AK)",
         AccessKey(value("AK"), value("SK"), value("SECURITY_TOKEN")),
         value("PROJECT_ID"),
@@ -101,9 +101,9 @@ def _environment(environ: Mapping[str, str], prefix: str) -> Place:
     )
 
 
-def _file(environ: Mapping[str, str]) -> Place:
+def _file(environ: Mapping[str, str]) -> CredentialSource:
     path = _path(environ)
-    place = Place(f"the credentials file {path}")
+    place = CredentialSource(f"the credentials file {path}")
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(MAX_FILE + 1)
@@ -138,14 +138,14 @@ def _path(environ: Mapping[str, str]) -> Path:
         return Path("~/.huaweicloud/credentials")
 
 
-def _nowhere(places: tuple[Place, ...], last: RelayError) -> RelayError:
+def _nowhere(places: tuple[CredentialSource, ...], last: RelayError) -> RelayError:
     looked = "; ".join(place.seen for place in places)
     code = "functiongraph.no_credentials"
-    message = Text(
+    message = Localized(
         f"There is no access key: relay.toml has none; {looked}; {last.message.en}",
         f"没有可用的 AK/SK: relay.toml 未设置；{looked}；{last.message.zh}",
     )
-    hint = Text(
+    hint = Localized(
         "Set access_key and secret_key of the target (requests up to 12 MB), or iam_user,"
         f" iam_password and iam_domain (any size). {last.hint.en}".rstrip(),
         "请为该目标设置 access_key 与 secret_key（请求不超过 12 MB），或 iam_user、iam_password 与"

@@ -10,17 +10,17 @@ import requests
 from requests.auth import AuthBase
 
 from relay.config.redaction import hide
-from relay.errors import Busy, PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Json, Text
-from relay.outbound.session import Outbound, translate
-from relay.outbound.token_cache import Clock, Fetched, Renewed
+from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
+from relay.model import Json, Localized
+from relay.outbound.session import HttpClientFactory, translate
+from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
 from relay.targets.functiongraph.access_keys import Keys
 from relay.targets.functiongraph.error_hints import TOO_LARGE_FOR_A_SIGNATURE
 from relay.targets.functiongraph.errors import (
     STALE_KEY,
     STALE_TOKEN,
     TOO_LARGE_FOR_SIGNED,
-    Answer,
+    ApiResponse,
     read_answer,
 )
 from relay.targets.functiongraph.metadata_service import Metadata
@@ -72,20 +72,22 @@ class KeyAuth(AuthBase):
 class Credentials:
     """Chooses how a request is authenticated, by its size and by what is configured."""
 
-    def __init__(self, settings: FunctionGraphSettings, outbound: Outbound, clock: Clock) -> None:
+    def __init__(
+        self, settings: FunctionGraphSettings, outbound: HttpClientFactory, clock: Clock
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._session = outbound.session(guarded=False, reuse=False)
         self._metadata = Metadata(settings.metadata_endpoint, outbound, clock)
         self._keys = Keys(settings.key, self._metadata, clock) if settings.by_key else None
-        self._tokens = Renewed(self._fetch, clock) if settings.by_token else None
+        self._tokens = CachedCredential(self._fetch, clock) if settings.by_token else None
 
     def check(self, size: int) -> None:
         """Raises PermanentFailure when no configured way can carry a body of that many bytes."""
         if size > SIGNED_LIMIT and not self._tokens:
             raise PermanentFailure(
                 "functiongraph.needs_token",
-                Text(
+                Localized(
                     f"The request has {size / 1e6:.1f} MB; with an access key 12 MB can be sent",
                     f"请求大小为 {size / 1e6:.1f} MB，使用 AK/SK 时最多只能发送 12 MB",
                 ),
@@ -107,7 +109,7 @@ class Credentials:
         if self._tokens:
             yield "token for iam_user from relay.toml", self._by_token()
 
-    def other(self, used: AuthBase, answer: Answer) -> AuthBase | None:
+    def other(self, used: AuthBase, answer: ApiResponse) -> AuthBase | None:
         """What may help after this answer: a new token or key, a token instead of a signature."""
         if self._tokens and isinstance(used, TokenAuth) and answer.key in STALE_TOKEN:
             return TokenAuth(self._tokens.renew(used.token))
@@ -130,7 +132,7 @@ class Credentials:
             raise ValueError("Settings let no target through without credentials")
         return TokenAuth(self._tokens.get())
 
-    def _fetch(self) -> Fetched[str]:
+    def _fetch(self) -> ExpiringValue[str]:
         """A token of IAM (POST /v3/auth/tokens)."""
         try:
             response = self._session.post(
@@ -142,7 +144,7 @@ class Credentials:
         if response.status_code != 201 or not token:
             raise _iam_error(read_answer(response, self._clock()))
         hide(token)
-        return Fetched(token, _life(response, self._clock()))
+        return ExpiringValue(token, _life(response, self._clock()))
 
     def _question(self) -> Json:
         settings = self._settings
@@ -173,17 +175,17 @@ def _life(response: requests.Response, now: datetime) -> timedelta:
         return timedelta(hours=1)  # tokens live 24 h; not knowing how long, ask sooner
 
 
-def _iam_error(answer: Answer) -> RelayError:
+def _iam_error(answer: ApiResponse) -> RelayError:
     code = f"functiongraph.iam.{answer.status}"
-    message = Text(f"IAM gave no token: {answer}", f"IAM 未签发 Token: {answer}")
+    message = Localized(f"IAM gave no token: {answer}", f"IAM 未签发 Token: {answer}")
     if answer.status == 429:
-        return Busy(code, message, answer=str(answer), retry_after=answer.retry_after)
+        return Throttled(code, message, answer=str(answer), retry_after=answer.retry_after)
     if answer.status in (201, 408) or answer.status >= 500:
         return TemporaryFailure(code, message, answer=str(answer), retry_after=answer.retry_after)
     return PermanentFailure(
         code,
         message,
-        Text(
+        Localized(
             "Check iam_user, iam_password, iam_domain, region and project_id. An account with a"
             " HUAWEI ID gets no token: make an IAM user for Relay.",
             "请检查 iam_user、iam_password、iam_domain、region 与 project_id。"

@@ -12,10 +12,16 @@ from requests.auth import AuthBase
 
 from relay.errors import TemporaryFailure
 from relay.model import Json
-from relay.outbound.session import Outbound, translate
+from relay.outbound.session import HttpClientFactory, translate
 from relay.outbound.token_cache import Clock
 from relay.targets.functiongraph.auth import Credentials
-from relay.targets.functiongraph.errors import Answer, Effect, classify, read_answer, unreadable
+from relay.targets.functiongraph.errors import (
+    ApiResponse,
+    Effect,
+    classify,
+    read_answer,
+    unreadable,
+)
 from relay.targets.functiongraph.settings import FunctionGraphSettings
 
 MAX_ANSWER = 4 * 2**20
@@ -31,7 +37,7 @@ class Body(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionGraphRequest:
     """`path` comes after /v2/{project_id}/fgs; `effect` is what it does when it succeeds."""
 
     method: str
@@ -41,16 +47,18 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-class Api:
+class FunctionGraphClient:
     """FunctionGraph as one project sees it. For many threads."""
 
-    def __init__(self, settings: FunctionGraphSettings, outbound: Outbound, clock: Clock) -> None:
+    def __init__(
+        self, settings: FunctionGraphSettings, outbound: HttpClientFactory, clock: Clock
+    ) -> None:
         self._base = f"{settings.url}/v2/{settings.project_id}/fgs"
         self._clock = clock
         self._session = outbound.session(guarded=False, max_answer=MAX_ANSWER)
         self.credentials = Credentials(settings, outbound, clock)
 
-    def call(self, call: Call, auth: AuthBase | None = None) -> Json:
+    def call(self, call: FunctionGraphRequest, auth: AuthBase | None = None) -> Json:
         """The answer's JSON, with `request_id` added.
 
         `auth`: else chosen by size. Raises the error that `classify` makes of an answer that is no
@@ -58,7 +66,7 @@ class Api:
         """
         return self._json(call, self._answered(call, auth))
 
-    def find(self, call: Call) -> Json | None:
+    def find(self, call: FunctionGraphRequest) -> Json | None:
         """As `call`; None when FunctionGraph itself says that there is no such thing.
 
         A gateway's 404 means a wrong endpoint, so only a code of FunctionGraph's own counts.
@@ -72,7 +80,7 @@ class Api:
         self._session.close()
         self.credentials.close()
 
-    def _answered(self, call: Call, auth: AuthBase | None) -> requests.Response:
+    def _answered(self, call: FunctionGraphRequest, auth: AuthBase | None) -> requests.Response:
         auth = auth or self.credentials.choose(len(call.body or b""))
         response = self._send(call, auth)
         if response.ok:
@@ -80,7 +88,7 @@ class Api:
         other = self.credentials.other(auth, self._read(response))
         return self._send(call, other) if other else response
 
-    def _send(self, call: Call, auth: AuthBase) -> requests.Response:
+    def _send(self, call: FunctionGraphRequest, auth: AuthBase) -> requests.Response:
         try:
             return self._sent(call, auth)
         except TemporaryFailure as failure:
@@ -89,7 +97,7 @@ class Api:
             # A question, and its connection may have been closed just as it was used again.
             return self._sent(call, auth)
 
-    def _sent(self, call: Call, auth: AuthBase) -> requests.Response:
+    def _sent(self, call: FunctionGraphRequest, auth: AuthBase) -> requests.Response:
         body = call.body
         sending = body if body is None or isinstance(body, bytes) else Sending(body)
         try:
@@ -104,7 +112,7 @@ class Api:
             whole = sending.whole if isinstance(sending, Sending) else True
             raise translate(error, sent=whole and call.effect != "none") from error
 
-    def _json(self, call: Call, response: requests.Response) -> Json:
+    def _json(self, call: FunctionGraphRequest, response: requests.Response) -> Json:
         if not 200 <= response.status_code < 300:
             raise classify(self._read(response), call.effect, self._clock())
         try:
@@ -115,7 +123,7 @@ class Api:
             raise unreadable(self._read(response), call.effect)
         return {**told, "request_id": response.headers.get("X-Request-Id", "")}
 
-    def _read(self, response: requests.Response) -> Answer:
+    def _read(self, response: requests.Response) -> ApiResponse:
         return read_answer(response, self._clock())
 
 
@@ -123,7 +131,7 @@ def _broke(error: BaseException | None) -> bool:
     return isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
 
 
-def _query(call: Call) -> str:
+def _query(call: FunctionGraphRequest) -> str:
     # As it is signed: requests would write a space as '+', which is a plus to some gateways.
     return f"?{urlencode(call.query, quote_via=quote, safe='~')}" if call.query else ""
 

@@ -14,8 +14,15 @@ from typing import Any, Literal
 
 import requests
 
-from relay.errors import Ambiguous, Busy, NameTaken, PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Text
+from relay.errors import (
+    NameTaken,
+    OutcomeUnknown,
+    PermanentFailure,
+    RelayError,
+    TemporaryFailure,
+    Throttled,
+)
+from relay.model import Localized
 from relay.outbound.session import cleaned, excerpt, retry_after
 from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
 
@@ -40,7 +47,7 @@ _SECRET = re.compile(r"[A-Za-z0-9+/=_-]{41,}")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """An answer that was no success. `code` in the spelling APIGW.; "" when it gave none."""
 
     status: int
@@ -59,13 +66,13 @@ class Answer:
         return " ".join(filter(None, (str(self.status), self.code, self.message))) + request
 
 
-def read_answer(response: requests.Response, now: datetime) -> Answer:
+def read_answer(response: requests.Response, now: datetime) -> ApiResponse:
     """Reads all spellings of an error body: service, gateway, nested one level deep, or no JSON."""
     body = _error_body(response)
     code = _first(body, "error_code", "errorCode", "code")
     message = _first(body, "error_msg", "errorMsg", "message") or excerpt(response)
     request_id = response.headers.get("X-Request-Id") or _first(body, "request_id")
-    return Answer(
+    return ApiResponse(
         response.status_code,
         re.sub(r"^APIG\.", "APIGW.", cleaned(code, 40)),
         _SECRET.sub("…", cleaned(message)),
@@ -75,13 +82,13 @@ def read_answer(response: requests.Response, now: datetime) -> Answer:
     )
 
 
-def classify(answer: Answer, effect: Effect, now: datetime) -> RelayError:
+def classify(answer: ApiResponse, effect: Effect, now: datetime) -> RelayError:
     """The error that an answer means to a call with that effect.
 
     Known codes carry a hint that a person can act on; unknown ones pass through whole.
     """
     code = f"functiongraph.{(answer.code or f'http.{answer.status}').lower()}"
-    message = Text(f"FunctionGraph answered {answer}", f"FunctionGraph 返回 {answer}")
+    message = Localized(f"FunctionGraph answered {answer}", f"FunctionGraph 返回 {answer}")
     hint = _hint(answer, now)
     kind = _kind(answer, effect)
     if issubclass(kind, TemporaryFailure):
@@ -89,16 +96,16 @@ def classify(answer: Answer, effect: Effect, now: datetime) -> RelayError:
     return kind(code, message, hint, answer=str(answer))
 
 
-def unreadable(answer: Answer, effect: Effect) -> RelayError:
+def unreadable(answer: ApiResponse, effect: Effect) -> RelayError:
     """The error that a success means which says nothing that we can read."""
-    kind: type[TemporaryFailure] = TemporaryFailure if effect == "none" else Ambiguous
+    kind: type[TemporaryFailure] = TemporaryFailure if effect == "none" else OutcomeUnknown
     return kind(
         "functiongraph.unreadable",
-        Text(
+        Localized(
             f"FunctionGraph's answer is not what its API promises: {answer}",
             f"FunctionGraph 的应答不符合其 API 规范：{answer}",
         ),
-        Text(
+        Localized(
             "Check endpoint: something else may answer there, such as a proxy.",
             "请检查 endpoint: 应答的可能是代理等其他服务。",
         ),
@@ -106,33 +113,33 @@ def unreadable(answer: Answer, effect: Effect) -> RelayError:
     )
 
 
-def _kind(answer: Answer, effect: Effect) -> type[RelayError]:
+def _kind(answer: ApiResponse, effect: Effect) -> type[RelayError]:
     if answer.key in NAME_TAKEN and effect == "create":
         return NameTaken
     if answer.status == 429 or (answer.status == 503 and answer.retry_after):
-        return Busy
+        return Throttled
     if answer.status == 503 or answer.key in NOT_READY:
         return TemporaryFailure
     if answer.status in UNCLEAR or answer.status >= 500:
-        return TemporaryFailure if effect == "none" else Ambiguous
+        return TemporaryFailure if effect == "none" else OutcomeUnknown
     return PermanentFailure
 
 
-def _hint(answer: Answer, now: datetime) -> Text:
+def _hint(answer: ApiResponse, now: datetime) -> Localized:
     if answer.code == BAD_SIGNATURE and answer.date and abs(now - answer.date) > CLOCK_TOLERANCE:
         return _clock_is_off(now - answer.date)
     if 300 <= answer.status < 400:
-        return Text(
+        return Localized(
             "Something redirects the call: check endpoint, and proxies on the way.",
             "请求被重定向：请检查 endpoint 以及途中的代理。",
         )
     return BY_STATUS.get(answer.key) or HINTS.get(answer.code) or _general_hint(answer.status)
 
 
-def _clock_is_off(by: timedelta) -> Text:
+def _clock_is_off(by: timedelta) -> Localized:
     minutes = round(abs(by).total_seconds() / 60)
     way, way_zh = ("ahead of", "快") if by > timedelta(0) else ("behind", "慢")
-    return Text(
+    return Localized(
         f"This machine's clock is {minutes} minutes {way} the server's: set it right. The key may"
         " be good; 15 minutes off is too much.",
         f"本机时钟比服务端{way_zh} {minutes} 分钟：请校准时间。"
@@ -140,7 +147,7 @@ def _clock_is_off(by: timedelta) -> Text:
     )
 
 
-def _general_hint(status: int) -> Text:
+def _general_hint(status: int) -> Localized:
     if status in (401, 403):
         return HINTS["FSS.0401"]
     if status == 404:
@@ -151,7 +158,7 @@ def _general_hint(status: int) -> Text:
         return HINTS["FSS.0429"]
     if status >= 500 or status == 408:
         return HINTS["FSS.0500"]
-    return Text(
+    return Localized(
         "Relay does not know this code; Huawei's support can look it up by the request id.",
         "Relay 未收录该错误码；可凭请求 ID 向华为云支持查询。",
     )

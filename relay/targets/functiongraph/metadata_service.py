@@ -13,8 +13,8 @@ from typing import Any
 import requests
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Text
-from relay.outbound.session import Outbound, cleaned, retry_after
+from relay.model import Localized
+from relay.outbound.session import HttpClientFactory, cleaned, retry_after
 from relay.outbound.token_cache import Clock
 from relay.targets.functiongraph.signing import AccessKey
 
@@ -30,11 +30,11 @@ _UNKNOWN_LIFE = timedelta(hours=1)
 class Metadata:
     """Asks the metadata service; it keeps nothing. For many threads."""
 
-    def __init__(self, endpoint: str, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, endpoint: str, outbound: HttpClientFactory, clock: Clock) -> None:
         self._url = endpoint or ENDPOINT
         self.name = f"the metadata service {self._url}"
         self._clock = clock
-        quick = Outbound(
+        quick = HttpClientFactory(
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
             user_agent=outbound.user_agent,
@@ -58,7 +58,7 @@ class Metadata:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise TemporaryFailure(
                 "functiongraph.metadata",
-                Text(f"{self.name} gave no key", f"元数据服务 {self._url} 未返回密钥"),
+                Localized(f"{self.name} gave no key", f"元数据服务 {self._url} 未返回密钥"),
             ) from None
 
     def close(self) -> None:
@@ -81,19 +81,19 @@ class Metadata:
         except requests.RequestException as error:
             raise TemporaryFailure(
                 "functiongraph.metadata",
-                Text(f"{self.name} did not answer", f"元数据服务 {self._url} 无应答"),
+                Localized(f"{self.name} did not answer", f"元数据服务 {self._url} 无应答"),
             ) from error
 
     def _refused(self, response: requests.Response) -> RelayError:
         told = f"{response.status_code} {cleaned(response.text, 120)}".strip()
-        message = Text(f"{self.name} answered {told}", f"元数据服务 {self._url} 返回 {told}")
+        message = Localized(f"{self.name} answered {told}", f"元数据服务 {self._url} 返回 {told}")
         if response.status_code in (408, 429) or response.status_code >= 500:
             wait = retry_after(response, self._clock())
             return TemporaryFailure("functiongraph.metadata", message, retry_after=wait)
         return PermanentFailure(
             "functiongraph.metadata",
             message,
-            Text(
+            Localized(
                 "Or give this server an agency that may use FunctionGraph.",
                 "也可为本服务器配置具有 FunctionGraph 权限的委托。",
             ),

@@ -58,7 +58,7 @@ CODES: dict[str, tuple[int, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SandboxReply:
     """What goes back. `stream` instead of `body` for files; it needs a Content-Length header."""
 
     status: int
@@ -70,7 +70,7 @@ class Answer:
 class Refused(Exception):
     """Control flow inside the sandbox: the call ends with `answer`. Never leaves it."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: SandboxReply) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
@@ -78,7 +78,9 @@ class Refused(Exception):
 def refusal(code: str, message: str | None = None, *, status: int | None = None) -> Refused:
     """The refusal with that code; what is not given is what the tables say."""
     usual, words = CODES.get(code, (int(code[-3:]) if code[-3:].isdigit() else 500, code))
-    return Refused(Answer(status or usual, {"error_code": code, "error_msg": message or words}))
+    return Refused(
+        SandboxReply(status or usual, {"error_code": code, "error_msg": message or words})
+    )
 
 
 def usual_code(status: int) -> str:

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from relay.model import Json
-from relay.testing.sandbox.answers import Answer, refusal
+from relay.testing.sandbox.answers import SandboxReply, refusal
 from relay.testing.sandbox.body import Base64Sink
 from relay.testing.sandbox.exchange import Exchange
 from relay.testing.sandbox.links import Links
@@ -45,7 +45,7 @@ _REQUIRED = ("func_name", "runtime", "timeout", "handler", "memory_size")
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SandboxRules:
     """What this sandbox insists on. `max_size`: of a zip, in bytes."""
 
     max_size: int
@@ -58,14 +58,14 @@ class Api:
     """The endpoints. Each takes the exchange and the names in its path."""
 
     account: Account
-    rules: Rules
+    rules: SandboxRules
     tenant: Tenant
     files: Files
     clock: Callable[[], datetime]
     links: Links
     _importing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
 
-    def import_function(self, exchange: Exchange, project_id: str) -> Answer:
+    def import_function(self, exchange: Exchange, project_id: str) -> SandboxReply:
         self._own(project_id)
         with self._alone(), self.files.scratch() as zip_path:
             fields = self._receive(exchange, zip_path, "file_code")
@@ -80,9 +80,9 @@ class Api:
             function = self._add(str(name), str(package), zip_path)
         exchange.applied()
         # The published answer of the import names no version, that of the other calls does.
-        return Answer(200, describe(function, self.account) | {"func_urn": function.urn})
+        return SandboxReply(200, describe(function, self.account) | {"func_urn": function.urn})
 
-    def list_functions(self, exchange: Exchange, project_id: str) -> Answer:
+    def list_functions(self, exchange: Exchange, project_id: str) -> SandboxReply:
         self._own(project_id)
         query = exchange.query
         marker, size = query.get("marker", "0"), query.get("maxitems", "400")
@@ -95,7 +95,7 @@ class Api:
             and query.get("package_name", function.package) == function.package
         ]
         page = found[int(marker) : int(marker) + int(size)]
-        return Answer(
+        return SandboxReply(
             200,
             {
                 "functions": [describe(one, self.account) for one in page],
@@ -104,16 +104,16 @@ class Api:
             },
         )
 
-    def show_config(self, exchange: Exchange, project_id: str, urn: str) -> Answer:
-        return Answer(200, describe(self._find(exchange, project_id, urn), self.account))
+    def show_config(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
+        return SandboxReply(200, describe(self._find(exchange, project_id, urn), self.account))
 
-    def show_code(self, exchange: Exchange, project_id: str, urn: str) -> Answer:
+    def show_code(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
         function = self._find(exchange, project_id, urn)
         link = self.links.publish(function.code.path)
         answer = describe(function, self.account) | {"func_code": {"file": "", "link": link}}
-        return Answer(200, answer)
+        return SandboxReply(200, answer)
 
-    def update_code(self, exchange: Exchange, project_id: str, urn: str) -> Answer:
+    def update_code(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
         function = self._find(exchange, project_id, urn)
         with self.files.kept() as path:
             fields = self._receive(exchange, path, "func_code.file")
@@ -128,9 +128,9 @@ class Api:
                 )
             )
         exchange.applied()
-        return Answer(200, describe(function, self.account))
+        return SandboxReply(200, describe(function, self.account))
 
-    def update_config(self, exchange: Exchange, project_id: str, urn: str) -> Answer:
+    def update_config(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
         function = self._find(exchange, project_id, urn)
         fields = exchange.fields()
         missing = [name for name in _REQUIRED if name not in fields]
@@ -141,17 +141,17 @@ class Api:
         check_configuration(config)
         function = self.tenant.change(replace(function, config=config, modified=self.clock()))
         exchange.applied()
-        return Answer(200, describe(function, self.account))
+        return SandboxReply(200, describe(function, self.account))
 
-    def delete(self, exchange: Exchange, project_id: str, urn: str) -> Answer:
+    def delete(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
         function = self._find(exchange, project_id, urn)
         if urn.endswith(":latest") and urn != function.urn:
             raise refusal("FSS.0400", "The version latest cannot be deleted alone")
         self.tenant.remove(function.name)
         exchange.applied()
-        return Answer(204)
+        return SandboxReply(204)
 
-    def export(self, exchange: Exchange, project_id: str, urn: str) -> Answer:
+    def export(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
         function = self._find(exchange, project_id, urn)
         query = exchange.query
         kind = query.get("type")
@@ -160,7 +160,7 @@ class Api:
             raise refusal("FSS.0400", "Invalid request parameter: type, or else code and config")
         return self.links.export(function, {kind} if kind else old)
 
-    def quotas(self, _: Exchange, project_id: str) -> Answer:
+    def quotas(self, _: Exchange, project_id: str) -> SandboxReply:
         self._own(project_id)
         functions = self.tenant.snapshot().values()
         used = sum(one.code_size for one in functions)
@@ -168,9 +168,9 @@ class Api:
             {"type": "fgs_func_num", "quota": self.tenant.quota or 400, "used": len(functions)},
             {"type": "fgs_func_code_size", "quota": 20480, "used": used >> 20, "unit": "MB"},
         ]
-        return Answer(200, {"quotas": {"resources": resources}})
+        return SandboxReply(200, {"quotas": {"resources": resources}})
 
-    def download(self, _: Exchange, key: str) -> Answer:
+    def download(self, _: Exchange, key: str) -> SandboxReply:
         return self.links.download(key)
 
     def hold(self, name: str, package: str, code: bytes) -> Function:

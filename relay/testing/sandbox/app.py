@@ -12,14 +12,14 @@ from werkzeug.exceptions import HTTPException
 
 from relay.errors import ConfigError
 from relay.model import Json
-from relay.testing.sandbox.answers import Answer, refusal
+from relay.testing.sandbox.answers import SandboxReply, refusal
 from relay.testing.sandbox.api import Api
 from relay.testing.sandbox.exchange import Counter, Endpoint, Exchange
 from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, parse_fault
 from relay.testing.sandbox.iam import Iam
 from relay.testing.sandbox.metadata import Metadata
 from relay.testing.sandbox.server import is_loopback
-from relay.testing.sandbox.state import Account, Call, Function, describe
+from relay.testing.sandbox.state import Account, Function, RecordedCall, describe
 
 PUBLIC = {"token", "metadata_token", "metadata_key", "download"}
 """Operations that need no credentials: they give them, or the address is one."""
@@ -34,7 +34,7 @@ class Control(Protocol):
     @property
     def functions(self) -> dict[str, Function]: ...
     @property
-    def calls(self) -> list[Call]: ...
+    def calls(self) -> list[RecordedCall]: ...
     @property
     def faults(self) -> FaultQueue: ...
     def fault(self, **fields: Unpack[FaultFields]) -> Fault: ...
@@ -87,7 +87,7 @@ def _call(
 
 
 def _token(iam: Iam) -> Endpoint:
-    def token(exchange: Exchange) -> Answer:
+    def token(exchange: Exchange) -> SandboxReply:
         if exchange.body.length > MAX_ORDER:
             raise refusal("FSS.0413")
         return iam.authenticate(exchange.fields())
@@ -98,7 +98,7 @@ def _token(iam: Iam) -> Endpoint:
 def _unknown(counter: Counter, error: HTTPException) -> Response:
     """What the gateway says of a path or a method that nobody published."""
 
-    def unpublished(_: Exchange) -> Answer:
+    def unpublished(_: Exchange) -> SandboxReply:
         raise refusal("APIGW.0101", status=error.code if error.code == 405 else None)
 
     return counter.handle("unknown", unpublished, {}, public=True)

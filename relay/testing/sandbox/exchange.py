@@ -13,20 +13,20 @@ from flask import Response, json, request
 from werkzeug.datastructures import Headers
 
 from relay.model import Json
-from relay.testing.sandbox.answers import Answer, Refused, refusal
+from relay.testing.sandbox.answers import Refused, SandboxReply, refusal
 from relay.testing.sandbox.body import Malformed, NotBase64, Sink, TooLong, read_object
 from relay.testing.sandbox.faults import Fault, FaultQueue
 from relay.testing.sandbox.gateway import BodyCheck, Gateway
 from relay.testing.sandbox.server import Cut, RequestBody, SenderGone
 from relay.testing.sandbox.signature import Signed
-from relay.testing.sandbox.state import Call, Ledger
+from relay.testing.sandbox.state import Ledger, RecordedCall
 
 
 @dataclass
 class Exchange:
     """What an endpoint sees of its call."""
 
-    call: Call
+    call: RecordedCall
     body: RequestBody
     query: Mapping[str, str]
     headers: Headers
@@ -54,7 +54,7 @@ class Exchange:
         self.call.applied = True
 
 
-Endpoint = Callable[..., Answer]
+Endpoint = Callable[..., SandboxReply]
 """endpoint(exchange, **names in the path) -> Answer; raises Refused."""
 
 
@@ -67,14 +67,14 @@ class Counter:
     ledger: Ledger
     stopping: threading.Event
     clock: Callable[[], datetime]
-    on_call: Callable[[Call], None] | None = None
+    on_call: Callable[[RecordedCall], None] | None = None
 
     def handle(
         self, operation: str, endpoint: Endpoint, places: Json, *, public: bool = False
     ) -> Response:
         """Runs one call. `public`: it needs no token (IAM itself, signed links)."""
         body = request.environ["wsgi.input"]
-        call = Call(request.method, request.path, operation, self.clock(), uuid.uuid4().hex)
+        call = RecordedCall(request.method, request.path, operation, self.clock(), uuid.uuid4().hex)
         body.on_read = partial(setattr, call, "received")
         exchange = Exchange(call, body, request.args, request.headers)
         self.ledger.add(call)
@@ -84,7 +84,7 @@ class Counter:
             answer = refused.answer
         except SenderGone:
             body.drop()
-            answer = Answer(400)
+            answer = SandboxReply(400)
         call.status = None if body.dropped else answer.status
         call.finished = True
         if self.on_call is not None:
@@ -95,7 +95,7 @@ class Counter:
 
     def _settle(
         self, exchange: Exchange, endpoint: Endpoint, places: Json, *, public: bool
-    ) -> Answer:
+    ) -> SandboxReply:
         if not public:
             exchange.check = self.gateway.admit(_signed(), exchange.body.length)
         fault = self.faults.take(exchange.call.operation)
@@ -109,7 +109,9 @@ class Counter:
             exchange.body.drop()
         return fault.answer or truth
 
-    def _truth(self, fault: Fault, exchange: Exchange, endpoint: Endpoint, places: Json) -> Answer:
+    def _truth(
+        self, fault: Fault, exchange: Exchange, endpoint: Endpoint, places: Json
+    ) -> SandboxReply:
         try:
             if fault.acts:
                 return endpoint(exchange, **places)
@@ -118,7 +120,7 @@ class Counter:
             return refused.answer
         except Cut:
             pass  # the fault wanted it read no further; its answer follows
-        return Answer(200)
+        return SandboxReply(200)
 
 
 def _signed() -> Signed:
@@ -126,7 +128,7 @@ def _signed() -> Signed:
     return Signed(request.method, request.environ["RAW_URI"], headers)
 
 
-def _respond(answer: Answer, request_id: str) -> Response:
+def _respond(answer: SandboxReply, request_id: str) -> Response:
     body = answer.body
     if body is not None and str(body.get("error_code", "")).startswith("APIG"):
         body = {**body, "request_id": request_id}

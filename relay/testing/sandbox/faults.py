@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypedDict, get_args, get_type_hints
 
 from relay.errors import ConfigError
-from relay.model import Json, Text
-from relay.testing.sandbox.answers import CODES, Answer, usual_code
+from relay.model import Json, Localized
+from relay.testing.sandbox.answers import CODES, SandboxReply, usual_code
 
 OPERATIONS = (
     "import",
@@ -73,14 +73,14 @@ class Fault:
     times: int | None = 1
 
     @property
-    def answer(self) -> Answer | None:
+    def answer(self) -> SandboxReply | None:
         """What is answered instead of the truth; None: the truth."""
         if self.status is None:
             return None
         code = self.code or usual_code(self.status)
         words = self.message or CODES.get(code, (0, f"The sandbox was told to answer {code}"))[1]
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
-        return Answer(self.status, {"error_code": code, "error_msg": words}, headers)
+        return SandboxReply(self.status, {"error_code": code, "error_msg": words}, headers)
 
     @property
     def resets(self) -> bool:
@@ -159,7 +159,9 @@ def _read(name: str, text: str) -> Any:
 
 def _wrong(name: str, what: str, right: str) -> ConfigError:
     return ConfigError(
-        f"fault.{name}", Text(f"{name} {what}", f"{name} 有误：{what}"), Text(right, right)
+        f"fault.{name}",
+        Localized(f"{name} {what}", f"{name} 有误：{what}"),
+        Localized(right, right),
     )
 
 

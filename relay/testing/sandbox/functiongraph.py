@@ -20,7 +20,7 @@ from typing import Self, Unpack
 from relay.errors import ConfigError
 from relay.model import utc_now
 from relay.testing.sandbox.answers import Refused
-from relay.testing.sandbox.api import Api, Rules
+from relay.testing.sandbox.api import Api, SandboxRules
 from relay.testing.sandbox.app import Neighbours, make_app
 from relay.testing.sandbox.exchange import Counter
 from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, make_fault
@@ -29,8 +29,8 @@ from relay.testing.sandbox.iam import Iam, User
 from relay.testing.sandbox.keys import Key, KeyRing
 from relay.testing.sandbox.links import Links
 from relay.testing.sandbox.metadata import Metadata
-from relay.testing.sandbox.server import LoopbackServer, Place
-from relay.testing.sandbox.state import Account, Call, Files, Function, Ledger, Tenant
+from relay.testing.sandbox.server import ListenAddress, LoopbackServer
+from relay.testing.sandbox.state import Account, Files, Function, Ledger, RecordedCall, Tenant
 
 _HEX = secrets.token_hex
 
@@ -67,7 +67,7 @@ class SandboxServer:
     names_must_match: bool = False
     digest_of: Callable[[str], str] = str
     clock: Callable[[], datetime] = utc_now
-    on_call: Callable[[Call], None] | None = None
+    on_call: Callable[[RecordedCall], None] | None = None
 
     def __post_init__(self) -> None:
         self.faults = FaultQueue()
@@ -101,12 +101,12 @@ class SandboxServer:
         return self._tenant.snapshot()
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[RecordedCall]:
         """Every call so far, those under way included (not `finished`)."""
         return self._ledger.snapshot()
 
     @property
-    def imports(self) -> list[Call]:
+    def imports(self) -> list[RecordedCall]:
         """The effective ones: imports that made a function, whatever was answered."""
         return [call for call in self.calls if call.operation == "import" and call.applied]
 
@@ -161,12 +161,12 @@ class SandboxServer:
             Files(folder),
         )
         links = Links(files, lambda key: f"{self.url}/code/{key}")
-        rules = Rules(self.max_size, self.names_must_match, self.one_at_a_time)
+        rules = SandboxRules(self.max_size, self.names_must_match, self.one_at_a_time)
         self._api = Api(account, rules, self._tenant, files, self.clock, links)
         gateway = Gateway(self._keys, self._iam, self.gateway_limit, self.clock)
         metadata = Metadata(self._keys, self.agency_life, self.metadata_version)
         stopping = threading.Event()
         counter = Counter(gateway, self.faults, self._ledger, stopping, self.clock, self.on_call)
         app = make_app(self._api, Neighbours(self._iam, metadata), counter, self)
-        place = Place(self.host, self.port, self.allow_remote)
+        place = ListenAddress(self.host, self.port, self.allow_remote)
         return LoopbackServer(app, place, stopping)

@@ -15,7 +15,7 @@ from hmac import compare_digest
 from typing import Any
 
 from relay.model import Json
-from relay.testing.sandbox.answers import Answer, Refused
+from relay.testing.sandbox.answers import Refused, SandboxReply
 
 DOMAIN_ID = "sandbox-domain"
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -72,7 +72,7 @@ class Iam:
         with self._guard:
             self._tokens = {text: Token(past, one.region) for text, one in self._tokens.items()}
 
-    def authenticate(self, fields: Json) -> Answer:
+    def authenticate(self, fields: Json) -> SandboxReply:
         """Answers POST /v3/auth/tokens: 201, or 400 and 401 with IAM's own error body."""
         identity = _at(fields, "auth", "identity")
         if _at(identity, "methods") != ["password"]:
@@ -85,19 +85,19 @@ class Iam:
         project = _at(fields, "auth", "scope", "project")
         region = self._region(project) if project else None
         text, token = self.issue(region)
-        return Answer(201, {"token": self._describe(token)}, {"X-Subject-Token": text})
+        return SandboxReply(201, {"token": self._describe(token)}, {"X-Subject-Token": text})
 
-    def projects(self, name: str | None) -> Answer:
+    def projects(self, name: str | None) -> SandboxReply:
         """Answers GET /v3/projects: the one there is, unless `name` asks for another region's."""
         user = self._user
         project = {"id": user.project_id, "name": user.region, "enabled": True}
         listed = [project] if name in (None, user.region) else []
-        return Answer(200, {"projects": listed, "links": {}})
+        return SandboxReply(200, {"projects": listed, "links": {}})
 
-    def domains(self) -> Answer:
+    def domains(self) -> SandboxReply:
         """Answers GET /v3/auth/domains: the account."""
         domain = {"id": DOMAIN_ID, "name": self._user.domain, "enabled": True}
-        return Answer(200, {"domains": [domain], "links": {}})
+        return SandboxReply(200, {"domains": [domain], "links": {}})
 
     def _region(self, project: Any) -> str:
         if _at(project, "id") == self._user.project_id:
@@ -132,4 +132,6 @@ def _same(given: Any, known: str) -> bool:
 
 
 def _refused(status: int, title: str, message: str) -> Refused:
-    return Refused(Answer(status, {"error": {"code": status, "title": title, "message": message}}))
+    return Refused(
+        SandboxReply(status, {"error": {"code": status, "title": title, "message": message}})
+    )

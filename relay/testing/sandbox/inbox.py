@@ -23,7 +23,7 @@ from relay.errors import ConfigError
 from relay.model import Json, utc_now
 from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, make_fault
 from relay.testing.sandbox.inbox_page import render
-from relay.testing.sandbox.server import LoopbackServer, Place
+from relay.testing.sandbox.server import ListenAddress, LoopbackServer
 
 MAX_BODY = 1 << 20
 MAX_KEPT = 10_000
@@ -41,7 +41,7 @@ _SLACK_WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class ReceivedMessage:
     """One request as it was received. Header names in lower case; `json` None: it was none.
 
     `verified`: whether the signature is right; None where nothing is signed. `repeat` counts the
@@ -79,7 +79,7 @@ class InboxServer:
     def __post_init__(self) -> None:
         self._key = read_secret(self.webhook_secret) if self.webhook_secret else None
         self.faults = FaultQueue()
-        self._messages: list[Message] = []
+        self._messages: list[ReceivedMessage] = []
         self._repeats: Counter[str] = Counter()
         self._guard = threading.Lock()
         self._stopping = threading.Event()
@@ -100,7 +100,7 @@ class InboxServer:
         return self._server.url
 
     @property
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[ReceivedMessage]:
         """Everything received, the oldest first; also what was answered with an error."""
         with self._guard:
             return list(self._messages)
@@ -117,7 +117,7 @@ class InboxServer:
 
     def start(self) -> None:
         """Raises ConfigError for an address that others can reach, OSError for a port in use."""
-        place = Place(self.host, self.port, self.allow_remote)
+        place = ListenAddress(self.host, self.port, self.allow_remote)
         self._server = LoopbackServer(self._application(), place, self._stopping)
         self._server.start()
 
@@ -175,7 +175,7 @@ class InboxServer:
         with self._guard:
             if name is not None:
                 self._repeats[name] += 1
-            message = Message(
+            message = ReceivedMessage(
                 channel,
                 request.path,
                 self.clock(),

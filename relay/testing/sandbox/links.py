@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from relay.testing.sandbox.answers import Answer, refusal
+from relay.testing.sandbox.answers import SandboxReply, refusal
 from relay.testing.sandbox.package import CHUNK, write_package
 from relay.testing.sandbox.state import Files, Function
 
@@ -29,7 +29,7 @@ class Links:
         self._paths[key] = path
         return self.url(key)
 
-    def download(self, key: str) -> Answer:
+    def download(self, key: str) -> SandboxReply:
         path = self._paths.get(key)
         if path is None or not path.exists():
             raise refusal("FSS.0404")
@@ -37,9 +37,9 @@ class Links:
             "Content-Length": str(path.stat().st_size),
             "Content-Type": "application/octet-stream",
         }
-        return Answer(200, None, headers, _read(path))
+        return SandboxReply(200, None, headers, _read(path))
 
-    def export(self, function: Function, parts: set[str]) -> Answer:
+    def export(self, function: Function, parts: set[str]) -> SandboxReply:
         """`file_name` and `code_url` of the code file, the YAML, or the package of both.
 
         Named as exports are: the function's name, then the file's MD5.
@@ -49,7 +49,7 @@ class Links:
             md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
         suffix = "zip" if "code" in parts else "yaml"
         name = f"{function.name}{md5.hexdigest()}.{suffix}"
-        return Answer(200, {"file_name": name, "code_url": self.publish(path)})
+        return SandboxReply(200, {"file_name": name, "code_url": self.publish(path)})
 
     def _write(self, function: Function, parts: set[str]) -> Path:
         path = self.files.new()

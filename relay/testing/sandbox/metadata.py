@@ -11,7 +11,7 @@ import secrets
 import threading
 from datetime import UTC, timedelta
 
-from relay.testing.sandbox.answers import Answer, Refused
+from relay.testing.sandbox.answers import Refused, SandboxReply
 from relay.testing.sandbox.exchange import Exchange
 from relay.testing.sandbox.iam import TIME
 from relay.testing.sandbox.keys import Key, KeyRing
@@ -30,7 +30,7 @@ class Metadata:
         self._lent: Key | None = None
         self._guard = threading.Lock()
 
-    def token(self, exchange: Exchange) -> Answer:
+    def token(self, exchange: Exchange) -> SandboxReply:
         """Answers PUT /meta-data/latest/api/token."""
         seconds = exchange.header("X-Metadata-Token-Ttl-Seconds")
         if self._version == 1:
@@ -42,7 +42,7 @@ class Metadata:
             self._tokens.add(token)
         return _text(200, token)
 
-    def key(self, exchange: Exchange) -> Answer:
+    def key(self, exchange: Exchange) -> SandboxReply:
         """Answers GET /openstack/latest/securitykey."""
         with self._guard:
             if self._version == 2 and exchange.header("X-Metadata-Token") not in self._tokens:
@@ -54,12 +54,12 @@ class Metadata:
                 key = self._lent = self._keys.lend(self._life)
         expires = key.expires.astimezone(UTC).strftime(TIME) if key.expires else ""
         told = {"access": key.id, "secret": key.secret, "securitytoken": key.security_token}
-        return Answer(200, {"credential": {**told, "expires_at": expires}})
+        return SandboxReply(200, {"credential": {**told, "expires_at": expires}})
 
 
-def _text(status: int, text: str) -> Answer:
+def _text(status: int, text: str) -> SandboxReply:
     headers = {"Content-Type": "text/plain", "Content-Length": str(len(text))}
-    return Answer(status, None, headers, [text.encode()])
+    return SandboxReply(status, None, headers, [text.encode()])
 
 
 def _refused(status: int, text: str) -> Refused:

@@ -23,7 +23,7 @@ from typing import Any, cast
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from relay.errors import ConfigError
-from relay.model import Text
+from relay.model import Localized
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ class _Handler(WSGIRequestHandler):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListenAddress:
     """Where to listen; port 0 is any free one."""
 
     host: str = "127.0.0.1"
@@ -209,14 +209,14 @@ class LoopbackServer(ThreadedWSGIServer):
     request_queue_size = 128
 
     def __init__(
-        self, application: WsgiApp, place: Place, stopping: threading.Event | None = None
+        self, application: WsgiApp, place: ListenAddress, stopping: threading.Event | None = None
     ) -> None:
         host, port = place.host, place.port
         if not place.allow_remote and not is_loopback(host):
             raise ConfigError(
                 "host",
-                Text(f"{host} can be reached by others", f"{host} 可以被其他机器访问"),
-                Text(
+                Localized(f"{host} can be reached by others", f"{host} 可以被其他机器访问"),
+                Localized(
                     "use 127.0.0.1, or allow it expressly (allow_remote)",
                     "请使用 127.0.0.1，或明确允许（allow_remote）",
                 ),

@@ -104,7 +104,7 @@ def describe(function: Function, account: Account) -> Json:
 
 
 @dataclass(slots=True)
-class Call:
+class RecordedCall:
     """One call as the sandbox saw it. `status` None: no answer was sent (or not yet).
 
     `applied`: it changed what the sandbox holds; `received`: bytes of its body, growing as they
@@ -127,7 +127,7 @@ class Call:
         return told | {"time": self.time.isoformat()}
 
 
-_OF_CALL = tuple(one.name for one in fields(Call))
+_OF_CALL = tuple(one.name for one in fields(RecordedCall))
 
 
 @dataclass
@@ -209,13 +209,13 @@ class Ledger:
     """Every call since the sandbox started, also those that go on."""
 
     def __init__(self) -> None:
-        self._calls: list[Call] = []
+        self._calls: list[RecordedCall] = []
         self._guard = threading.Lock()
 
-    def add(self, call: Call) -> None:
+    def add(self, call: RecordedCall) -> None:
         with self._guard:
             self._calls.append(call)
 
-    def snapshot(self) -> list[Call]:
+    def snapshot(self) -> list[RecordedCall]:
         with self._guard:
             return [copy(call) for call in self._calls]

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from relay import plugins as loader
-from relay.app.relay import House
+from relay.app.relay import Relay
 from relay.config import load as settings
 from relay.delivery.deliver import Deliverer
-from relay.ledger import DeliveryQuery, Store
-from relay.model import Claim, Delivery, Incoming, Kind, Outcome, Road, utc_now
+from relay.ledger import DeliveryQuery, Ledger
+from relay.model import Claim, Delivery, Incoming, Kind, Origin, Outcome, utc_now
 from relay.testing.sandbox.exports import CODE_FILE, make_export
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.inbox import InboxServer
@@ -133,11 +133,11 @@ class World:
             )
         )
         chosen = settings.load(path, {}, loader.settings_class)
-        ledger = Store.open(chosen.database.url)
-        ledger.migrate()
+        ledger = Ledger.open(chosen.database.url)
+        ledger.administration.migrate()
         plugins = loader.build(chosen, loader.outbound(chosen))
         self.clock = Clock(clock_rate)
-        self.house = House(chosen, ledger, plugins, clock=self.clock)
+        self.house = Relay(chosen, ledger, plugins, clock=self.clock)
         stack.callback(self.house.close)
 
     def put(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
@@ -149,7 +149,7 @@ class World:
     def announce(self) -> None:
         """One notification of all that lies in the folder, by the door that scans use."""
         events = list(self.house.plugins.sources["exports"].scan())
-        self.house.intake.found(Incoming("exports", b"", utc_now(), Road.SCAN), events)
+        self.house.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), events)
 
     def upload(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
         path = self.put(function, body, **more)
@@ -169,8 +169,8 @@ class World:
 
     def killed_attempt(self) -> None:
         """An attempt whose process dies before it can write down how it ended."""
-        Deliverer(self.house.store, self.house.plugins).deliver(self.claim())
-        self.house.store.reclaim(self.house.worker.owner, self.clock())
+        Deliverer(self.house.ledger, self.house.plugins).deliver(self.claim())
+        self.house.ledger.queue.reclaim(self.house.worker.owner, self.clock())
 
     def until_finished(self, attempts: int = 10) -> Delivery:
         """Attempts the one import until it has ended, and posts its messages."""
@@ -191,7 +191,7 @@ class World:
         cursor = None
         while True:
             query = DeliveryQuery(kind=kind, limit=200, cursor=cursor)
-            page = self.house.store.deliveries(query)
+            page = self.house.ledger.history.deliveries(query)
             found += page.items
             cursor = page.next_cursor
             if cursor is None:

@@ -137,7 +137,7 @@ def picked(mix: tuple[Plan, ...], chance: random.Random) -> FaultFields:
 
 
 def over(world: World) -> bool:
-    return all(state.finished for _, state in world.house.store.counts())
+    return all(state.finished for _, state in world.house.ledger.statistics.counts())
 
 
 def check_effects(world: World, uploads: list[Upload]) -> None:

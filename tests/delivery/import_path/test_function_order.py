@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from relay.delivery.deliver import Deliverer
-from relay.delivery.metrics import Meters
-from relay.delivery.wake_signal import Bell
+from relay.delivery.metrics import ProcessMetrics
+from relay.delivery.wake_signal import WakeSignal
 from relay.delivery.worker import Worker
-from relay.model import Incoming, Kind, Road, Skipped, State, Succeeded, utc_now
-from relay.targets.contract import Landed
+from relay.model import Incoming, Kind, Origin, Skipped, State, Succeeded, utc_now
+from relay.targets.contract import ImportResult
 from relay.testing.sandbox.exports import make_export
 
 from .conftest import World, code_of, until
@@ -46,7 +46,7 @@ def announce(world: World, *numbers: int) -> None:
     found = {one.object.key: one for one in world.house.plugins.sources["exports"].scan()}
     for number in numbers:
         event = found[f"hello-v{number}.zip"]
-        world.house.intake.found(Incoming("exports", b"", utc_now(), Road.SCAN), [event])
+        world.house.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
 
 
 def states(world: World) -> dict[str, tuple[State, str | None]]:
@@ -63,10 +63,10 @@ def another_worker(world: World) -> Worker:
     house = world.house
     return Worker(
         house.settings,
-        Deliverer(house.store, house.plugins),
+        Deliverer(house.ledger, house.plugins),
         clock=world.clock,
-        bell=Bell(),
-        meters=Meters(),
+        bell=WakeSignal(),
+        meters=ProcessMetrics(),
     )
 
 
@@ -179,7 +179,7 @@ def test_the_second_makes_no_call_while_the_first_is_at_it(
     target = world.house.plugins.targets["prod"]
     create = target.create
 
-    def slow(*arguments: Any) -> Landed:
+    def slow(*arguments: Any) -> ImportResult:
         inside.set()
         assert go_on.wait(20)
         return create(*arguments)
@@ -192,7 +192,7 @@ def test_the_second_makes_no_call_while_the_first_is_at_it(
         calls = len(world.sandbox.calls)
         assert world.house.worker.run(second) is None
         assert len(world.sandbox.calls) == calls
-        waiting = world.house.store.delivery(second.delivery.id)
+        waiting = world.house.ledger.history.delivery(second.delivery.id)
         assert waiting is not None
         assert (waiting.state, waiting.attempts, waiting.error) == (State.PENDING, 0, None)
         assert world.house.worker.claim(Kind.IMPORT) is None

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from relay.model import Event, Incoming, Kind, ObjectRef, Road, State, utc_now
+from relay.model import Event, Incoming, Kind, ObjectRef, Origin, State, utc_now
 from relay.testing.sandbox.exports import make_export
 
 from .conftest import World, code_of
@@ -103,7 +103,7 @@ def world(make_world: Callable[..., World], store: Store) -> World:
     world = make_world(source=S3.format(url=store.url))
     ref = ObjectRef("exports", "hello.zip", etag=store.etag, size=len(store.body))
     event = Event(ref, f"etag:{store.etag}", "put")
-    world.house.intake.found(Incoming("exports", b"", utc_now(), Road.SCAN), [event])
+    world.house.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
     return world
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.handlers.s3 import Handler
-from relay.ledger import Store
+from relay.ledger import Ledger
 from tests.ledgers import new_ledger
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -40,7 +40,7 @@ def reader():
 @pytest.fixture
 def make_door(tmp_path, issuer, reader):
     """make(**keys of the source) -> a Door whose envelopes fetch from the issuer, or by `fetch`."""
-    store = Store.open(new_ledger(tmp_path / "relay.db"))
+    store = Ledger.open(new_ledger(tmp_path / "relay.db"))
 
     def make(*, fetch=None, **keys):
         return Door(store, fetch or issuer.fetch, reader, **keys)

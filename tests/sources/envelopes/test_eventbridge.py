@@ -84,7 +84,7 @@ def test_the_handler_is_given_the_whole_event():
 def test_the_key_is_not_decoded(make_door):
     door = make_door(accept=["eventbridge"], token=TOKEN)
     door.accept(request(EVENT, bearer(TOKEN)))
-    [delivery] = door.store.deliveries(DeliveryQuery()).items
+    [delivery] = door.ledger.history.deliveries(DeliveryQuery()).items
     assert delivery.key == "a+b %2B.zip"
 
 

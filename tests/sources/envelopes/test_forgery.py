@@ -14,7 +14,7 @@ from tokens import HOUR, NOW, bearer
 
 from relay.config.load import SourceSettings
 from relay.errors import Unverified
-from relay.model import Road
+from relay.model import Origin
 from relay.sources.envelopes import ENVELOPES
 from tests.producers import PRODUCERS, World, incoming
 
@@ -295,7 +295,7 @@ def test_a_replay_by_hand_asks_nobody(make_own, world):
 def test_a_queue_is_no_hook(make, world):
     """What is pulled was let in by the queue; the same bytes at the hook are not."""
     door = make(accept=["sns"], sns_topic_arns=["arn:aws:sns:us-east-1:123456789012:uploads"])
-    queued = replace(PRODUCERS[0].send(world, NOW), road=Road.QUEUE, headers={})
+    queued = replace(PRODUCERS[0].send(world, NOW), road=Origin.QUEUE, headers={})
     assert door.intake.pull(queued).events == 1
     door = make(accept=["bare"], token="the-token-of-this-source")
     with pytest.raises(Unverified):

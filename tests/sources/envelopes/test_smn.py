@@ -204,7 +204,7 @@ def test_a_subscription_is_confirmed_by_visiting_its_address(door, world, huawei
     ]
     [kept] = door.kept()
     assert kept.verdict == Verdict.HANDSHAKE
-    body = door.store.notification(kept.id).body
+    body = door.ledger.history.notification(kept.id).body
     assert b"0a419ac94f80f2c62f14c01e34ae5dfc" not in body, "who reads it could confirm it"
 
 

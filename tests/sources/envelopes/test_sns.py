@@ -144,7 +144,7 @@ def test_a_subscription_is_confirmed_by_visiting_its_address(door, world, amazon
     assert asked == [("GET", SNS, SNS_PEM), ("GET", SNS, confirm_sns().partition(SNS)[2])]
     [kept] = door.kept()
     assert kept.verdict == Verdict.HANDSHAKE
-    body = door.store.notification(kept.id).body
+    body = door.ledger.history.notification(kept.id).body
     assert b"2336412f37fb687f" not in body, "who reads it could confirm in our place"
 
 

@@ -161,7 +161,7 @@ def test_a_storages_own_record_may_be_handed_on(door):
 def test_what_is_signed_and_strange_is_kept(door, body):
     door.accept(request(body, sign(body)))
     assert [one.verdict for one in door.kept()] == [Verdict.UNREADABLE]
-    assert door.store.deliveries(DeliveryQuery()).items == ()
+    assert door.ledger.history.deliveries(DeliveryQuery()).items == ()
 
 
 # What forgers try

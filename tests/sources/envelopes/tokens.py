@@ -119,12 +119,12 @@ def request(body=b"", headers=None, *, query=None, method="POST", now=NOW):
 class Door:
     """A source with its settings, and the ledger behind it. `handler` only reads records."""
 
-    def __init__(self, store, fetch, handler, **keys):
-        self.store = store
+    def __init__(self, ledger, fetch, handler, **keys):
+        self.ledger = ledger
         source = Handler.Settings(kind="s3", region="us-east-1", **keys)
         self.intake = Intake(
             Settings(sources={"exports": source}),
-            store,
+            ledger,
             {"exports": handler},
             clock=lambda: NOW,
             fetch=fetch,
@@ -134,4 +134,4 @@ class Door:
         return self.intake.accept(incoming)
 
     def kept(self):
-        return self.store.notifications(limit=50, cursor=None).items
+        return self.ledger.history.notifications(limit=50, cursor=None).items

@@ -11,7 +11,7 @@ from typing import Any
 
 from relay.config.load import Route, SourceSettings
 from relay.sources.s3.storage import S3Settings
-from relay.sources.setup.steps import Door, Step
+from relay.sources.setup.steps import SetupContext, Step
 
 TOKEN = "s3cr3t-token-of-the-hook"
 SECRET = "s3cr3tkeyfornotifications32chars"
@@ -25,12 +25,12 @@ def door(
     public_url: str | None = "https://relay.example.com/",
     source: type[SourceSettings] = S3Settings,
     **settings: Any,
-) -> Door:
+) -> SetupContext:
     """The door of source `exports`, with a route for each of `keys`."""
     table = {"kind": "s3", "token": TOKEN, "secret": SECRET, "buckets": ["exports"], **settings}
     routes = tuple(Route(source="exports", key=key, target="prod") for key in keys)
     made = source.model_validate(table)
-    return Door("exports", made, routes, public_url, arn, {"token": "MY_TOKEN"})
+    return SetupContext("exports", made, routes, public_url, arn, {"token": "MY_TOKEN"})
 
 
 def check(steps: list[Step]) -> str:

@@ -24,7 +24,7 @@ from relay.sources.s3.storage import S3Settings
 from relay.sources.setup.apply import ceph_changes
 from relay.sources.setup.s3_notifications import with_rule, with_statement
 from relay.sources.setup.s3_stores import ceph_attributes
-from relay.sources.setup.steps import Door
+from relay.sources.setup.steps import SetupContext
 
 KEYS = {"aws_access_key_id": "test-key", "aws_secret_access_key": "test-secret"}
 ACCOUNT = "123456789012"
@@ -347,7 +347,7 @@ def test_a_topic_of_ceph_posts_to_the_hook_with_the_token(store: str, name: str,
             "token": "a token/with odd@signs",
         }
     )
-    there = Door("exports", settings, public_url="https://relay.example.com")
+    there = SetupContext("exports", settings, public_url="https://relay.example.com")
 
     def make() -> list[bool]:
         changed = []

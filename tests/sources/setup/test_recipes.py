@@ -26,11 +26,11 @@ from relay.sources.setup import (
 from relay.sources.setup import (
     s3_stores as setup_stores,
 )
-from relay.sources.setup.steps import SOMEWHERE, Door, Filter, Step, generic, local
+from relay.sources.setup.steps import SOMEWHERE, Filter, SetupContext, Step, generic, local
 
 from .conftest import URL, check, door
 
-Recipe = Callable[[Door], Iterator[Step]]
+Recipe = Callable[[SetupContext], Iterator[Step]]
 
 AWS = {"region": "us-east-1"}
 QUEUE = {"sqs_queue_url": "https://sqs.us-east-1.amazonaws.com/123456789012/news"}
@@ -143,7 +143,7 @@ def test_routes_of_other_buckets_do_not_count() -> None:
         one.routes[0].model_copy(update={"bucket": "exp*"}),
         one.routes[0].model_copy(update={"bucket": "drafts", "key": "*.tar"}),
     )
-    both = Door("exports", one.settings, routes)
+    both = SetupContext("exports", one.settings, routes)
     assert both.wanted("exports") == Filter("prod/", ".zip")
     assert both.wanted("drafts") == Filter("", ".tar")
     assert both.wanted("nowhere") == Filter()

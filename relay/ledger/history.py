@@ -1,15 +1,19 @@
-"""Reading the ledger: one thing by its id, or what belongs to it."""
+"""Reads the history: single records, lists, and which event or message is the latest."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, or_, select, true
 
-from relay.ledger.database import Part
+from relay.ledger.database import LedgerPart
 from relay.ledger.identity import CLOCKS, FOUND
+from relay.ledger.pages import conditions, select_page
 from relay.ledger.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
 from relay.ledger.schema import attempts, deliveries, events, notifications
-from relay.ledger.values import Attempt, Notification
-from relay.model import Delivery, Event, Kind
+from relay.ledger.values import Attempt, DeliveryQuery, Notification, Page
+from relay.model import Delivery, Event, Json, Kind
 
 _mine, _other = events.alias("mine"), events.alias("other")
 # Asked by every import and nearly always no: built once, for building takes longer than running.
@@ -22,8 +26,22 @@ _HAS_OTHERS = select(
 )
 
 
-class Queries(Part):
-    """What is there."""
+_LOOKED_AT = 100
+"""Messages of an object that are looked at, the newest: its last news are among them."""
+
+_SAME = ("key", "source", "bucket", "route")
+_NEWEST = (
+    select(*(deliveries.c[name] for name in ("id", "destination", "created", "message")))
+    .where(*(deliveries.c[name] == bindparam(name) for name in _SAME))
+    .where(deliveries.c.kind == Kind.MESSAGE)
+    .order_by(deliveries.c.id.desc())
+    .limit(_LOOKED_AT)
+)
+_RESULT = select(deliveries.c.result).where(deliveries.c.id == bindparam("id"))
+
+
+class History(LedgerPart):
+    """Reads notifications, events, deliveries and their attempts."""
 
     def delivery(self, id: str) -> Delivery | None:  # noqa: A002 - the noun of the house
         """The delivery by that id."""
@@ -92,6 +110,40 @@ class Queries(Part):
             query = select(events.c.id).where(*same, events.c.id != event_id, routed)
             query = query.where(_newer(mine, perhaps=perhaps))
             return connection.execute(query.order_by(events.c.received.desc()).limit(1)).scalar()
+
+    def deliveries(self, query: DeliveryQuery) -> Page[Delivery]:
+        """The deliveries that match. Raises Rejected: the cursor, the limit or a glob is wrong."""
+        where = conditions(self._database, query)
+        return select_page(
+            self._database, deliveries, (query.limit, query.cursor), to_delivery, where
+        )
+
+    def notifications(self, limit: int = 50, cursor: str | None = None) -> Page[Notification]:
+        """What came in. Raises Rejected: the cursor or the limit is wrong."""
+        return select_page(self._database, notifications, (limit, cursor), to_notification)
+
+    def failures(self, delivery: Delivery) -> Mapping[str, Json]:
+        """For each channel that heard last of this object, by this route, that its import failed:
+        when that was and in which message, as {"failed_at": time, "message": id}."""
+        last: dict[str, Any] = {}
+        same = {name: getattr(delivery, name) for name in _SAME}
+        with self._database.read() as connection:
+            for row in connection.execute(_NEWEST, same):
+                last.setdefault(row.destination, row)
+        return {
+            channel: {"failed_at": row.created.isoformat(timespec="seconds"), "message": row.id}
+            for channel, row in last.items()
+            if row.message["type"] == "import.failed"
+        }
+
+    def thread(self, message_id: str) -> str | None:
+        """The service's own name of a message, or of the digest that it was told in."""
+        with self._database.read() as connection:
+            result = connection.execute(_RESULT, {"id": message_id}).scalar() or {}
+            if "digest" in result:
+                result = connection.execute(_RESULT, {"id": result["digest"]}).scalar() or {}
+        thread: str | None = result.get("thread")
+        return thread
 
     def _deliveries(self, condition: ColumnElement[bool]) -> list[Delivery]:
         query = select(deliveries).where(condition).order_by(deliveries.c.id)

@@ -8,9 +8,9 @@ import sys
 from flask import Flask
 
 from relay import plugins as loader
+from relay.app.logging import configure
 from relay.app.relay import Relay
 from relay.config import load as settings
-from relay.config import redaction as logs
 from relay.web.app import create_app
 
 
@@ -22,7 +22,7 @@ def create() -> Flask:
     """
     path = settings.config_path(None, os.environ)
     chosen = settings.load(path, os.environ, loader.settings_class)
-    logs.configure(sys.stderr, secrets=settings.secrets(chosen))
+    configure(sys.stderr, secrets=settings.secrets(chosen))
     house = Relay.open(chosen)
     app = create_app(chosen, house.ledger, house.desk, meters=house.meters)
     app.extensions["relay"] = house

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from relay import plugins as loader
-from relay.config import redaction as logs
+from relay.app import logging as logs
 from relay.config.load import Settings, config_path, load, secrets
 from relay.ledger import Ledger
 

@@ -6,12 +6,12 @@ import sys
 
 import click
 
+from relay.app import logging as logs
 from relay.app.gunicorn_config import GRACE, collect_seldom
 from relay.app.relay import Relay
 from relay.cli.context import configured
 from relay.cli.signals import stop_signal
 from relay.config import load as settings
-from relay.config import redaction as logs
 
 
 @click.command("work")

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from pydantic import AfterValidator, SecretStr
 
-from relay.config.redaction import address_parts, without_links
+from relay.config.redaction import Redactor
 from relay.errors import RelayError, TemporaryFailure, Throttled
 from relay.model import Json, Localized
 from relay.outbound.session import HttpClientFactory, cleaned, retry_after, translate
 
-_SHORTEST_SECRET = 5
+_SHORTEST_PART = 5
 
 
 def _check_url(url: SecretStr) -> SecretStr:
@@ -56,20 +56,9 @@ class WebhookResponse:
         return f"{self.status} {self.text}".strip()
 
 
-class Redaction:
-    """Takes a URL's parts, and other secrets, out of texts."""
-
-    def __init__(self, url: str, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted(
-            {one for one in (url, *address_parts(url), *secrets) if len(one) >= _SHORTEST_SECRET},
-            key=len,
-            reverse=True,
-        )
-
-    def __call__(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return without_links(text)
+def redactor_for(url: str, secrets: Iterable[str] = ()) -> Redactor:
+    """Return a redactor that hides a URL, short parts of it too, and other secrets."""
+    return Redactor((url, *secrets), shortest_part=_SHORTEST_PART)
 
 
 class Poster:
@@ -79,7 +68,7 @@ class Poster:
         """`secrets` are kept out of answers, beside the URL and its parts."""
         self._session = outbound.session(guarded=True)
         self._url = url
-        self._redacted = Redaction(url, secrets)
+        self._redactor = redactor_for(url, secrets)
 
     def post(
         self, body: bytes, headers: Mapping[str, str], query: Mapping[str, str] | None = None
@@ -106,9 +95,7 @@ class Poster:
         except requests.RequestException as error:
             # From None: the exception of requests holds the URL, and a traceback would show it.
             raise translate(error, sent=method == "POST") from None
-        text = self._redacted(response.text)
-        for secret in secrets:
-            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+        text = Redactor(secrets).known(self._redactor.known(response.text))
         return WebhookResponse(
             response.status_code, cleaned(text), retry_after(response), _object(text)
         )

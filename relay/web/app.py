@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from relay.config import redaction as logs
 from relay.config.load import Settings
+from relay.config.log_context import request_id
 from relay.delivery.metrics import ProcessMetrics
 from relay.ledger import Ledger
 from relay.model import utc_now
@@ -93,11 +93,11 @@ def create_app(
 def _name_request() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-    logs.request_id.set(g.request_id)
+    request_id.set(g.request_id)
 
 
 def _forget_request(_error: BaseException | None) -> None:
-    logs.request_id.set(None)
+    request_id.set(None)
 
 
 def _seal(response: Response) -> Response:

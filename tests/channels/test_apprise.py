@@ -213,7 +213,7 @@ def test_without_the_package_it_is_told_how_to_get_it(monkeypatch):
 def test_apprise_is_not_imported_before_the_first_message():
     script = (
         "import sys; from relay.channels.apprise.channel import AppriseSettings, Channel; "
-        "from relay.outbound.session import Outbound; "
+        "from relay.outbound.session import HttpClientFactory; "
         "Channel('a', AppriseSettings(kind='apprise', url='json://x'), HttpClientFactory()); "
         "sys.exit('apprise' in sys.modules)"
     )

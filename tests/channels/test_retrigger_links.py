@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.app import logging as logs
 from relay.channels.retrigger_links import read, signed
-from relay.config import redaction as logs
 from relay.config.load import Settings
 from relay.model import Delivery, Kind, State
 from relay.outbound.webhook import Redaction

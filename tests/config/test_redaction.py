@@ -13,7 +13,9 @@ from _pytest.logging import LogCaptureHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.redaction import HIDDEN, Redactor, configure, hide, request_id
+from relay.app.logging import configure
+from relay.config.log_context import request_id
+from relay.config.redaction import HIDDEN, Redactor, hide
 
 log = logging.getLogger("relay.test")
 SECRET = "p/ss word+1'\"é"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from relay.config import redaction as logs
+from relay.config.log_context import request_id
 
 CHINESE = {"Accept-Language": "zh"}
 
@@ -45,10 +45,10 @@ def test_any_other_request_id_is_replaced(web, given):
 
 def test_lines_logged_meanwhile_have_the_request_id(web):
     seen = []
-    web.desk.sources = lambda: seen.append(logs.request_id.get()) or []
+    web.desk.sources = lambda: seen.append(request_id.get()) or []
     web.client.get("/api/v1/sources", headers={"X-Request-Id": "r-1"})
     assert seen == ["r-1"]
-    assert logs.request_id.get() is None
+    assert request_id.get() is None
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from relay.config.load import ChannelSettings
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Json, Localized
 from relay.outbound.session import HttpClientFactory, cleaned
-from relay.outbound.webhook import Redaction
+from relay.outbound.webhook import redactor_for
 
 OWN_CHANNELS: Mapping[str, str] = {
     "feishu": "feishu",
@@ -90,7 +90,7 @@ class Channel(relay.channels.contract.Channel):
     def __init__(self, name: str, settings: AppriseSettings, outbound: HttpClientFactory) -> None:
         super().__init__(name, settings, outbound)
         self._url = settings.url.get_secret_value()
-        self._redacted = Redaction(self._url)
+        self._redactor = redactor_for(self._url)
         self._lock = threading.Lock()
         self._apprise: Any = None
 
@@ -114,7 +114,7 @@ class Channel(relay.channels.contract.Channel):
             )
         if guard.refused:
             raise guard.refused
-        answer = self._redacted(cleaned(" ".join(said)))
+        answer = self._redactor.known(cleaned(" ".join(said)))
         if result:
             return Posted(answer or "ok")
         raise TemporaryFailure(

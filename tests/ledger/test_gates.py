@@ -297,8 +297,8 @@ class TestPause:
             hands.deliver_to("prod", f"{name}.zip", version="1")
         running, other = hands.claimed(), Ledger.open(url)
         ways = {
-            "pause": lambda: other.pause(Kind.IMPORT, "prod", hands.now),
-            "hold": lambda: other.finish(
+            "pause": lambda: other.destinations.pause(Kind.IMPORT, "prod", hands.now),
+            "hold": lambda: other.outcomes.finish(
                 running, Retry(hands.problem, hold=True), hands.now, due=hands.now + HOUR
             ),
         }

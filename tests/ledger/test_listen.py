@@ -116,6 +116,6 @@ def test_a_server_that_is_away_is_told_in_words(told: Ledger, url: str) -> None:
     away = Ledger.open(re.sub(r":\d+/", ":1/", url))
     try:
         with pytest.raises(LedgerUnavailable):
-            away.listen(lambda: None, lambda: True)
+            away.listener.listen(lambda: None, lambda: True)
     finally:
         away.close()

@@ -39,8 +39,9 @@ def test_the_newest_version_is_the_one_that_alembic_finds():
 def test_a_start_that_finds_the_newest_tables_does_not_import_alembic(tmp_path):
     url = new_ledger(tmp_path / "relay.db")
     code = (
-        "import sys; from relay.ledger import Store; "
-        f"store = Store.open({url!r}); store.migrate(); store.ping(); store.close(); "
+        "import sys; from relay.ledger import Ledger; "
+        f"ledger = Ledger.open({url!r}); ledger.administration.migrate(); "
+        "ledger.administration.ping(); ledger.close(); "
         "print('alembic' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

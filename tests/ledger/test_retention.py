@@ -182,7 +182,7 @@ def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
 
     def retrigger() -> None:
         with suppress(NotFound, LedgerUnavailable):
-            asked.append(other.retrigger(old, hands.now))
+            asked.append(other.retriggers.retrigger(old, hands.now))
 
     thread = threading.Thread(target=retrigger)
 

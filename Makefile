@@ -75,7 +75,8 @@ $(BIN)/python:
 
 $(RUN): | $(BIN)/python
 	@echo "installing what Relay runs on"
-	@$(INSTALL) -r requirements.txt && $(INSTALL) --no-deps -e .
+	@sed -e '/^-r/d' -e 's/\[.*\]//' requirements-dev.txt > $(VENV)/constraints.txt
+	@$(INSTALL) -r requirements.txt && $(INSTALL) -c $(VENV)/constraints.txt -e '.[demo]'
 	@rm -f $(VENV)/.run-* && touch $@
 
 $(DEV): $(RUN)

@@ -1,3 +1,3 @@
-"""A zip lands in a bucket, the function is imported, the team is told, nothing is lost."""
+"""Relay: imports function zips from object storage and notifies the team."""
 
-__version__ = "0.1.0"
+__version__ = "0.9.0.dev0"

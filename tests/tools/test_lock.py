@@ -5,6 +5,7 @@ import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -66,13 +67,41 @@ def test_what_they_pull_in_is_pinned_too(name):
             assert not missing, f"{line} pulls in {sorted(missing)}: make lock"
 
 
-def test_one_driver_of_postgresql_everywhere():
-    """Named by the extra, the image and the tests; not by what a relay on SQLite installs."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (driver,) = project["optional-dependencies"]["postgresql"]
-    assert driver in lines("requirements-dev.txt")
-    assert f'"{driver}"' in (ROOT / "deploy/Dockerfile").read_text()
-    assert not lock.names(driver) & lock.names("\n".join(lines("requirements.txt")))
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pins(name: str) -> dict[str, str]:
+    """Each pinned distribution of a requirements file, and the version."""
+    requirements = map(Requirement, lines(name))
+    return {one: str(r.specifier)[2:] for r in requirements for one in lock.names(r.name)}
+
+
+def test_the_locked_set_is_within_the_ranges_of_the_project():
+    pinned = pins("requirements.txt")
+    for text in project()["dependencies"]:
+        requirement = Requirement(text)
+        (name,) = lock.names(requirement.name)
+        assert requirement.specifier.contains(pinned[name]), f"{text}: {pinned[name]} is pinned"
+
+
+def test_the_project_names_every_direct_requirement():
+    direct = (ROOT / "requirements.txt").read_text().partition(lock.MARK)[0]
+    assert lock.names("\n".join(project()["dependencies"])) == lock.names(direct)
+
+
+def test_the_extras_are_tested_in_a_version_that_they_allow():
+    pinned = pins("requirements-dev.txt")
+    for texts in project()["optional-dependencies"].values():
+        for requirement in map(Requirement, texts):
+            (name,) = lock.names(requirement.name)
+            assert requirement.specifier.contains(pinned[name])
+            assert name not in pins("requirements.txt"), "an extra is not for production"
+
+
+def test_the_image_has_the_driver_that_is_tested():
+    driver = f'"psycopg[binary]=={pins("requirements-dev.txt")["psycopg"]}"'
+    assert driver in (ROOT / "deploy/Dockerfile").read_text()
 
 
 def test_a_name_is_one_however_it_is_written():

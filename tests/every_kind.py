@@ -84,11 +84,14 @@ def open_house(
     ledger = Ledger.open(url)
     ledger.administration.migrate()
     plugins = loader.build(settings, loader.outbound(settings))
-    house = Relay(settings, ledger, plugins, clock=clock, fetcher=Fetcher(world))  # type: ignore[arg-type]
+    relay = Relay(settings, ledger, plugins, clock=clock, fetcher=Fetcher(world))  # type: ignore[arg-type]
     try:
-        yield house, create_app(settings, ledger, house.desk, clock=clock, meters=house.meters)
+        yield (
+            relay,
+            create_app(settings, ledger, relay.operations, clock=clock, meters=relay.metrics),
+        )
     finally:
-        house.close()
+        relay.close()
 
 
 def post(app: Flask, incoming: Incoming, source: str) -> Any:

@@ -39,15 +39,15 @@ def collect_seldom() -> None:
 def post_worker_init(worker: Any) -> None:
     """After the fork: threads made earlier would not be in this process."""
     collect_seldom()
-    house = worker.wsgi.extensions["relay"]
-    if house.settings.server.worker:
-        house.start_worker()
+    relay = worker.wsgi.extensions["relay"]
+    if relay.settings.server.worker:
+        relay.start_worker()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
     """Lets deliveries end; what does not in time goes back to the ledger."""
     wsgi = getattr(worker, "wsgi", None)
-    house = wsgi.extensions["relay"] if wsgi is not None else None
-    if house is not None:
-        house.stop_worker(GRACE)
-        house.close()
+    relay = wsgi.extensions["relay"] if wsgi is not None else None
+    if relay is not None:
+        relay.stop_worker(GRACE)
+        relay.close()

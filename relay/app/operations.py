@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 class Operations:
     """The front desk of a relay; the API, the pages and the command line all come here."""
 
-    def __init__(self, plugins: Plugins, intake: Intake, puller: QueuePoller) -> None:
+    def __init__(self, plugins: Plugins, intake: Intake, queue_poller: QueuePoller) -> None:
         self.settings = intake.settings
         self.ledger = intake.ledger
         self.clock = intake.clock
         self.plugins = plugins
         self.intake = intake
-        self.puller = puller
+        self.queue_poller = queue_poller
         self.planner = Planner(self.settings, plugins, self.ledger, clock=self.clock)
 
     def accept(self, incoming: Incoming) -> Receipt:
@@ -81,7 +81,7 @@ class Operations:
 
     def scan(self, source: str) -> Json:
         """Lists a source and enqueues what no event announced; see Scanner.scan_once."""
-        return self.puller.scanner.scan_once(self._handler(source))
+        return self.queue_poller.scanner.scan_once(self._handler(source))
 
     def sources(self) -> list[Json]:
         """Every source with its last notification and event, what could not be read, and since

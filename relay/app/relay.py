@@ -37,27 +37,27 @@ class Relay:
         self.settings = settings
         self.ledger = ledger
         self.plugins = plugins
-        self.bell = WakeSignal()
-        self.meters = ProcessMetrics()
+        self.wake_signal = WakeSignal()
+        self.metrics = ProcessMetrics()
         self.fetcher = fetcher or Fetcher(settings.outbound.allow_private)
         self.intake = Intake(
             settings,
             ledger,
             plugins.sources,
             clock=clock,
-            wake=self.bell.ring,
+            wake=self.wake_signal.ring,
             fetch=self.fetcher,
         )
         self.worker = Worker(
             settings,
             Deliverer(ledger, plugins, partial(links.signed, settings)),
             clock=clock,
-            bell=self.bell,
-            meters=self.meters,
+            wake_signal=self.wake_signal,
+            metrics=self.metrics,
         )
-        self.puller = QueuePoller(self.intake, clock=clock)
-        self.housekeeper = RetentionLoop(settings, ledger, clock=clock)
-        self.desk = Operations(plugins, self.intake, self.puller)
+        self.queue_poller = QueuePoller(self.intake, clock=clock)
+        self.retention_loop = RetentionLoop(settings, ledger, clock=clock)
+        self.operations = Operations(plugins, self.intake, self.queue_poller)
 
     @classmethod
     def open(cls, settings: Settings) -> Relay:
@@ -73,12 +73,12 @@ class Relay:
     def start_worker(self) -> None:
         """Starts claiming, pulling and scanning."""
         self.worker.start()
-        self.puller.start()
-        self.housekeeper.start()
+        self.queue_poller.start()
+        self.retention_loop.start()
 
     def ask_to_stop(self, grace: float) -> None:
         """Begins no delivery, poll or scan any more; returns at once."""
-        self.puller.ask_to_stop()
+        self.queue_poller.ask_to_stop()
         self.worker.ask_to_stop(grace)
 
     def stop_worker(self, grace: float) -> None:
@@ -86,8 +86,8 @@ class Relay:
         if they were; then they are given back."""
         self.ask_to_stop(grace)
         self.worker.stop(grace)
-        self.puller.stop()
-        self.housekeeper.stop()
+        self.queue_poller.stop()
+        self.retention_loop.stop()
 
     def close(self) -> None:
         self.plugins.close()

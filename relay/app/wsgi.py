@@ -7,23 +7,22 @@ import sys
 
 from flask import Flask
 
-from relay import plugins as loader
 from relay.app.logging import configure
 from relay.app.relay import Relay
-from relay.config import load as settings
+from relay.config.load import config_path, load, secrets
+from relay.plugins import settings_class
 from relay.web.app import create_app
 
 
 def create() -> Flask:
-    """The app over the configuration that RELAY_CONFIG or ./relay.toml names.
+    """The app for the configuration that RELAY_CONFIG or ./relay.toml names.
 
-    Its house is `app.extensions["relay"]`; the server starts the worker in it
-    (relay.app.gunicorn_config).
+    `app.extensions["relay"]` is the Relay; the server starts its worker
+    (see relay.app.gunicorn_config).
     """
-    path = settings.config_path(None, os.environ)
-    chosen = settings.load(path, os.environ, loader.settings_class)
-    configure(sys.stderr, secrets=settings.secrets(chosen))
-    house = Relay.open(chosen)
-    app = create_app(chosen, house.ledger, house.desk, meters=house.meters)
-    app.extensions["relay"] = house
+    settings = load(config_path(None, os.environ), os.environ, settings_class)
+    configure(sys.stderr, secrets=secrets(settings))
+    relay = Relay.open(settings)
+    app = create_app(settings, relay.ledger, relay.operations, meters=relay.metrics)
+    app.extensions["relay"] = relay
     return app

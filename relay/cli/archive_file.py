@@ -82,8 +82,8 @@ def event_of(path: Path) -> Event:
     return Event(ObjectRef("", path.name), "", "file")
 
 
-def refuse_unknown(house: Relay, target: str) -> None:
+def refuse_unknown(relay: Relay, target: str) -> None:
     """Raises ConfigError unless the configuration has that target."""
-    if target not in house.plugins.targets:
-        known = ", ".join(house.plugins.targets) or "none"
+    if target not in relay.plugins.targets:
+        known = ", ".join(relay.plugins.targets) or "none"
         raise ConfigError("targets", f"there is no {target}", f"Known: {known}.")

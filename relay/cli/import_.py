@@ -37,11 +37,11 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
     Ends with 0 when it was imported or needs no import, with 1 when it failed, or when it waits
     for a target that is paused or down.
     """
-    with closing(Relay.open(configured())) as house:
+    with closing(Relay.open(configured())) as relay:
         if len(what) == 3:
-            result = import_object(house, *what, version=version)
+            result = import_object(relay, *what, version=version)
         elif len(what) == 1 and options["target"]:
-            result = import_file(house, Path(what[0]), options)
+            result = import_file(relay, Path(what[0]), options)
         else:
             raise click.UsageError("give a FILE.zip and --target, or SOURCE BUCKET KEY")
     if as_json:
@@ -51,30 +51,30 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
     raise SystemExit(0 if result["state"] in (State.SUCCEEDED, State.SKIPPED) else 1)
 
 
-def import_object(house: Relay, source: str, bucket: str, key: str, version: str | None) -> Json:
+def import_object(relay: Relay, source: str, bucket: str, key: str, version: str | None) -> Json:
     """Submits the object and works its deliveries off here; a worker that is faster is watched."""
-    deliveries = house.desk.submit(source, bucket, key, version)
+    deliveries = relay.operations.submit(source, bucket, key, version)
     imports = [one for one in deliveries if one.kind == Kind.IMPORT]
     for delivery in imports:
-        with shown(delivery.key, _size(house, delivery)) as bar:
-            work_off(house, delivery, bar)
-    while claim := house.worker.claim(Kind.MESSAGE):
-        house.worker.run(claim)
-    ended = [house.ledger.history.delivery(one.id) or one for one in imports]
+        with shown(delivery.key, _size(relay, delivery)) as bar:
+            work_off(relay, delivery, bar)
+    while claim := relay.worker.claim(Kind.MESSAGE):
+        relay.worker.run(claim)
+    ended = [relay.ledger.history.delivery(one.id) or one for one in imports]
     return _told(ended[0]) if ended else {"state": State.SKIPPED, "reason": "no route"}
 
 
-def work_off(house: Relay, delivery: Delivery, bar: Bar) -> None:
+def work_off(relay: Relay, delivery: Delivery, bar: Bar) -> None:
     """Tries the delivery until it ended, by this process or by another; says why it waits.
 
     It is left where it waits for what only a person or the target itself can end.
     """
     told = None
     while True:
-        if claim := house.worker.claim(Kind.IMPORT, only=delivery.id):
-            house.worker.run(claim, bar.update)
+        if claim := relay.worker.claim(Kind.IMPORT, only=delivery.id):
+            relay.worker.run(claim, bar.update)
             continue
-        wait = _wait(house, delivery)
+        wait = _wait(relay, delivery)
         if wait and wait.about != told:
             told = wait.about
             bar.say(wait.words)
@@ -83,20 +83,20 @@ def work_off(house: Relay, delivery: Delivery, bar: Bar) -> None:
         time.sleep(PATIENCE)
 
 
-def _wait(house: Relay, delivery: Delivery) -> Wait | None:
+def _wait(relay: Relay, delivery: Delivery) -> Wait | None:
     """Why it could not be claimed; None: it ended."""
-    now = house.ledger.history.delivery(delivery.id)
+    now = relay.ledger.history.delivery(delivery.id)
     if now is None or now.state.finished:
         return None
-    states = {one["name"]: one for one in house.desk.targets()}
+    states = {one["name"]: one for one in relay.operations.targets()}
     return why(now, states.get(now.destination), utc_now())
 
 
-def import_file(house: Relay, path: Path, options: dict[str, str]) -> Json:
+def import_file(relay: Relay, path: Path, options: dict[str, str]) -> Json:
     """Imports a file straight into a target; not recorded, since no event came into being."""
-    refuse_unknown(house, options["target"])
+    refuse_unknown(relay, options["target"])
     try:
-        outcome = _bring_file(house, path, options)
+        outcome = _bring_file(relay, path, options)
     except NotNeeded as nothing:
         return {"state": State.SKIPPED, "reason": nothing.reason}
     except RelayError as error:
@@ -106,16 +106,16 @@ def import_file(house: Relay, path: Path, options: dict[str, str]) -> Json:
     return {"state": state, "reason": reason, "result": plain(outcome.result)}
 
 
-def _bring_file(house: Relay, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
+def _bring_file(relay: Relay, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
     name = options["target"]
-    target, archive = house.plugins.targets[name], archive_in(path)
+    target, archive = relay.plugins.targets[name], archive_in(path)
     refuse(archive.report)
     export = archive.report.export
     order = FunctionName(
         *routes.names(options, event_of(path), export.function if export else None)
     )
     target.check(order, archive.report)
-    learned = partial(house.ledger.digests.find, name)
+    learned = partial(relay.ledger.digests.find, name)
     wish = ImportRequest(order, options["on_conflict"], utc_now(), learned=learned)
     with shown(path.name, archive.size) as bar:
         return ForegroundRetry(bar.say).bring(
@@ -144,6 +144,6 @@ def _told(delivery: Delivery) -> Json:
     }
 
 
-def _size(house: Relay, delivery: Delivery) -> int | None:
-    event = house.ledger.history.event(delivery.event_id) if delivery.event_id else None
+def _size(relay: Relay, delivery: Delivery) -> int | None:
+    event = relay.ledger.history.event(delivery.event_id) if delivery.event_id else None
     return event.object.size if event else None

@@ -35,8 +35,8 @@ def command(
     if len(what) == 1:
         plan = plan_file(Path(what[0]), options)
     elif len(what) == 3 and not options["target"]:
-        with closing(Relay.open(configured())) as house:
-            plan = house.desk.plan(*what, version=version)
+        with closing(Relay.open(configured())) as relay:
+            plan = relay.operations.plan(*what, version=version)
     else:
         raise click.UsageError("give a FILE.zip, with or without --target, or SOURCE BUCKET KEY")
     if as_json:
@@ -52,9 +52,9 @@ def plan_file(path: Path, options: dict[str, str]) -> Json:
     if not options["target"]:
         return {"archive": describe(look(path))}
     archive, name = archive_in(path), options["target"]
-    with closing(Relay.open(configured())) as house:
-        refuse_unknown(house, name)
-        return house.desk.planner.plan_archive(
+    with closing(Relay.open(configured())) as relay:
+        refuse_unknown(relay, name)
+        return relay.operations.planner.plan_archive(
             archive, event_of(path), NewDelivery("", name, dict(options))
         )
 

@@ -33,16 +33,16 @@ def command(
     The first scan of a source marks what is there as seen, unless --everything is given. One run
     looks at scan_limit objects at most; the next goes on where it stopped.
     """
-    house = Relay.open(configured())
+    relay = Relay.open(configured())
     try:
-        handler = _handler(house, source)
+        handler = _handler(relay, source)
         if dry_run:
-            told = _would(house, handler, since)
+            told = _would(relay, handler, since)
         else:
-            scanner, watch = house.puller.scanner, _counter()
+            scanner, watch = relay.queue_poller.scanner, _counter()
             told = scanner.scan_once(handler, since, everything=everything, watch=watch)
     finally:
-        house.close()
+        relay.close()
     if as_json:
         print_json(told)
     elif dry_run:
@@ -51,15 +51,15 @@ def command(
         _say(told)
 
 
-def _handler(house: Relay, source: str) -> StorageHandler:
-    if source not in house.plugins.sources:
-        known = ", ".join(house.plugins.sources) or "none"
+def _handler(relay: Relay, source: str) -> StorageHandler:
+    if source not in relay.plugins.sources:
+        known = ", ".join(relay.plugins.sources) or "none"
         raise ConfigError("sources", f"there is no source {source}", f"Known: {known}.")
-    return house.plugins.sources[source]
+    return relay.plugins.sources[source]
 
 
-def _would(house: Relay, handler: StorageHandler, since: datetime | None) -> Json:
-    unknown = house.puller.scanner.unknown(handler, since)
+def _would(relay: Relay, handler: StorageHandler, since: datetime | None) -> Json:
+    unknown = relay.queue_poller.scanner.unknown(handler, since)
     return {"would_enqueue": [f"{e.object.bucket}/{e.object.key}" for e in islice(unknown, 1000)]}
 
 

@@ -20,10 +20,10 @@ def command(grace: int) -> None:
     """Delivers, pulls queues and scans, until SIGTERM or Ctrl-C; then drains."""
     chosen = configured()
     logs.configure(sys.stderr, secrets=settings.secrets(chosen))
-    house = Relay.open(chosen)
+    relay = Relay.open(chosen)
     with stop_signal() as stop:
         collect_seldom()
-        house.start_worker()
+        relay.start_worker()
         stop.wait()
-        house.stop_worker(grace)
-        house.close()
+        relay.stop_worker(grace)
+        relay.close()

@@ -47,15 +47,15 @@ class Worker:
         deliverer: Deliverer,
         *,
         clock: Callable[[], datetime],
-        bell: WakeSignal,
-        meters: ProcessMetrics,
+        wake_signal: WakeSignal,
+        metrics: ProcessMetrics,
     ) -> None:
         self.settings = settings
         self.ledger = deliverer.ledger
         self.clock = clock
         self.leases = Leases(self.ledger, settings.delivery, clock)
-        self.bell = bell
-        self.meters = meters
+        self.wake_signal = wake_signal
+        self.metrics = metrics
         self.owner = presence.me()
         self._deliverer = deliverer
         self._stopping = threading.Event()
@@ -78,7 +78,7 @@ class Worker:
         if not self._stopping.is_set():
             log.info("worker stops", extra={"running": len(self.leases.running())})
         self._stopping.set()
-        self.bell.ring()
+        self.wake_signal.ring()
 
     def stop(self, grace: float) -> None:
         """Asks to stop, waits for what runs until it has to have ended, and releases the rest."""
@@ -86,7 +86,7 @@ class Worker:
         _join(self._claiming)  # else a claim under way would be seen by nobody
         seen = 0
         while self.leases.running() and monotonic() < self._end:
-            seen = self.bell.wait(seen, 0.2)
+            seen = self.wake_signal.wait(seen, 0.2)
         all(map(self._release, self.leases.running()))  # while the ledger is there
         self._stopped.set()
         _join(self._threads)
@@ -125,7 +125,7 @@ class Worker:
         finally:
             self.leases.leave(run)
             run.leave()
-            self.bell.ring()
+            self.wake_signal.ring()
 
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
         """The next due delivery of a kind (or exactly that one), or None."""
@@ -156,7 +156,7 @@ class Worker:
             busy = claim is not None
             if claim is None:
                 seats.release()
-                seen = self.bell.wait(seen, POLL)
+                seen = self.wake_signal.wait(seen, POLL)
             else:
                 # Entered before the next claim, so that its lease is renewed from now on.
                 run = self.leases.enter(ActiveRun(claim, seats))
@@ -253,7 +253,7 @@ class Worker:
 
     def _tell(self, claim: Claim, outcome: Outcome, seconds: float, due: datetime | None) -> None:
         delivery = claim.delivery
-        self.meters.attempt(delivery.kind, seconds)
+        self.metrics.attempt(delivery.kind, seconds)
         word = outcome.attempt_outcome
         ids = {"delivery": delivery.id, "kind": delivery.kind, "attempt": claim.attempt}
         told = {**ids, "destination": delivery.destination, "seconds": round(seconds, 3)}
@@ -269,7 +269,7 @@ class Worker:
             run.sign = monotonic()
             if run.lost:
                 raise LeaseLost
-            self.meters.sent(run.claim.delivery.destination, sent)
+            self.metrics.sent(run.claim.delivery.destination, sent)
             watch(sent)
 
         return progress
@@ -289,7 +289,9 @@ class Worker:
     def _listen(self) -> None:
         while not self._stopping.is_set():
             with self._quietly("listen"):
-                self.ledger.listener.listen(self.bell.ring, lambda: not self._stopping.is_set())
+                self.ledger.listener.listen(
+                    self.wake_signal.ring, lambda: not self._stopping.is_set()
+                )
 
     def _thread(self, name: str, work: Callable[..., None], *args: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=args, name=f"relay {name}", daemon=True)

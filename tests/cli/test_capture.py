@@ -42,7 +42,7 @@ def runner() -> Any:
 
 
 @pytest.fixture
-def house(configured: Path) -> Iterator[Relay]:
+def relay(configured: Path) -> Iterator[Relay]:
     text = CONFIGURATION.replace('buckets = ["exports"]', 'buckets = ["exports", "images"]')
     configured.write_text(f'{text}[database]\nurl = "sqlite:///{configured.parent}/r.db"')
     made = Relay.open(load(configured, {}, loader.settings_class))
@@ -54,7 +54,7 @@ Send = Callable[..., None]
 
 
 @pytest.fixture
-def send(house: Relay) -> Send:
+def send(relay: Relay) -> Send:
     """Hands a notification in as the hook or the queue does."""
 
     def send(body: bytes, *, query: bool = False, queue: bool = False, **headers: str) -> None:
@@ -69,7 +69,7 @@ def send(house: Relay) -> Send:
             query={"token": TOKEN} if query else {},
             headers={} if queue else told if query else {**shown, **told},
         )
-        (house.intake.pull if queue else house.intake.accept)(incoming)
+        (relay.intake.pull if queue else relay.intake.accept)(incoming)
 
     return send
 
@@ -167,7 +167,7 @@ def test_what_was_signed_is_a_case_without_its_signature(
     """No test can sign for others: the records alone are kept, with what the wrapping gave them."""
     text = CONFIGURATION.replace("token =", 'accept = ["signed"]\nsecret =')
     configured.write_text(f'{text}[database]\nurl = "sqlite:///{configured.parent}/r.db"')
-    house = Relay.open(load(configured, {}, loader.settings_class))
+    relay = Relay.open(load(configured, {}, loader.settings_class))
     body = b'{"bucket": "exports", "key": "prod/hello.zip"}'
     now = str(int(utc_now().timestamp()))
     digest = hmac.digest(TOKEN.encode(), f"upload-7.{now}.".encode() + body, hashlib.sha256)
@@ -176,8 +176,8 @@ def test_what_was_signed_is_a_case_without_its_signature(
         "webhook-timestamp": now,
         "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
     }
-    house.intake.accept(Incoming("exports", body, utc_now(), headers=headers))
-    house.close()
+    relay.intake.accept(Incoming("exports", body, utc_now(), headers=headers))
+    relay.close()
     http, answer = captured(run)
     (event,) = passes(runner, http, answer)["events"]
     assert event["identity"] == "id:upload-7"
@@ -208,7 +208,7 @@ def test_bytes_that_are_no_text_stay_as_they_are(run: Run, send: Send, runner: A
     assert http.read_bytes().endswith(b"\r\n\r\n" + body)
 
 
-def test_without_any_notification_it_says_what_to_look_at(run: Run, house: Relay) -> None:
+def test_without_any_notification_it_says_what_to_look_at(run: Run, relay: Relay) -> None:
     said = run("sources", "capture", "exports", "--last")
     assert said.exit_code == 1
     assert "401" in said.stderr

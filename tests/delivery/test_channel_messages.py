@@ -50,7 +50,7 @@ class World:
         self.now = NOW
         self.shelf = Shelf()
         self.chat = Chat()
-        self.bell = WakeSignal()
+        self.wake_signal = WakeSignal()
         settings = Settings(
             public_url="https://relay.example.com",
             targets={"prod": self.shelf.settings},
@@ -62,8 +62,8 @@ class World:
             settings,
             Deliverer(ledger, plugins),
             clock=lambda: self.now,
-            bell=self.bell,
-            meters=ProcessMetrics(),
+            wake_signal=self.wake_signal,
+            metrics=ProcessMetrics(),
         )
 
     def upload(self, key="a.zip"):

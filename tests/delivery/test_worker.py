@@ -128,8 +128,8 @@ def make_worker(ledger, shelf, hand):
             settings,
             Deliverer(ledger, plugins),
             clock=lambda: hand.now,
-            bell=WakeSignal(),
-            meters=ProcessMetrics(),
+            wake_signal=WakeSignal(),
+            metrics=ProcessMetrics(),
         )
 
     return make
@@ -377,7 +377,7 @@ def test_who_was_asked_to_stop_claims_nothing_more(worker, ledger, shelf, delive
     assert shelf.entered.wait(10)
     worker.ask_to_stop(10)
     later_on = announce(ledger, "b.zip")
-    worker.bell.ring()
+    worker.wake_signal.ring()
     shelf.go_on.set()
     worker.stop(10)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
@@ -405,7 +405,7 @@ def test_the_started_worker_drains_everything(worker, ledger, shelf):
         if all(one.state.finished for one in map(ledger.history.delivery, ids)):
             done.set()
             break
-        worker.bell.wait(-1, 0.02)
+        worker.wake_signal.wait(-1, 0.02)
         threading.Event().wait(0.02)
     worker.stop(5)
     assert done.is_set()
@@ -455,7 +455,7 @@ def test_what_hangs_loses_its_seat_and_its_lease(make_worker, ledger, shelf, del
         # The only seat is free again: another delivery is worked on beside the hanging thread.
         shelf.entered.clear()
         hand.now += timedelta(minutes=1)
-        worker.bell.ring()
+        worker.wake_signal.ring()
         assert shelf.entered.wait(10)
         assert ledger.history.attempts(delivery_id)[0].outcome == "hung"
     finally:

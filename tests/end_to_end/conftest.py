@@ -147,20 +147,20 @@ class World:
         put = self.s3.put_object(Bucket="exports", Key=key, Body=body)
         return record(key, put["ETag"].strip('"'), len(body))
 
-    def house(self):
+    def relay(self):
         """A relay in this process, its worker not started."""
         chosen = settings.load(self.path, {}, loader.settings_class)
-        house = Relay.open(chosen)
-        house.puller.wait = 0.5
-        self.stack.callback(house.close)
-        return house
+        relay = Relay.open(chosen)
+        relay.queue_poller.wait = 0.5
+        self.stack.callback(relay.close)
+        return relay
 
     def working(self):
         """A relay in this process with its worker running."""
-        house = self.house()
-        house.start_worker()
-        self.stack.callback(house.stop_worker, 5)
-        return house
+        relay = self.relay()
+        relay.start_worker()
+        self.stack.callback(relay.stop_worker, 5)
+        return relay
 
     def process(self, *arguments, **environment):
         """A relay command as its own process; killed at the end of the test."""

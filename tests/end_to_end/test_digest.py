@@ -12,13 +12,13 @@ MANY = 24
 
 def announce(world, count):
     """Stores notifications without a worker, each of a function of its own."""
-    house = world.house()
+    relay = world.relay()
     headers = {"authorization": "Bearer hook-token-of-the-tests"}
     for number in range(count):
         body = make_export(f"f{number}")
         told = world.upload(f"prod/f{number}.zip", body=body, function=f"f{number}")
         incoming = Incoming("exports", json.dumps(told).encode(), utc_now(), headers=headers)
-        house.desk.accept(incoming)
+        relay.operations.accept(incoming)
 
 
 def chat(world):

@@ -37,7 +37,7 @@ def relay(world, inbox):
         (world.folder / "folder.toml").write_text(text)
         chosen = settings.load(world.folder / "folder.toml", {}, loader.settings_class)
         house = Relay.open(chosen)
-        house.puller.wait = 0.2
+        house.queue_poller.wait = 0.2
         world.stack.callback(house.close)
         return house
 
@@ -81,14 +81,14 @@ def test_the_first_scan_marks_what_is_there_and_the_next_finds_what_came(world, 
     house = relay()
     handler = house.plugins.sources["inbox"]
     handler.settings = handler.settings.model_copy(update={"settle": _none()})
-    first = house.puller.scanner.scan_once(handler)
+    first = house.queue_poller.scanner.scan_once(handler)
     assert (first["listed"], first["found"], first["first"]) == (1, 1, True)
     assert world.imports() == []
     (inbox / "new.zip").write_bytes(make_export("new"))
-    again = house.puller.scanner.scan_once(handler)
+    again = house.queue_poller.scanner.scan_once(handler)
     assert (again["listed"], again["found"], again["first"]) == (2, 1, False)
     assert [one.key for one in world.imports()] == ["new.zip"]
-    assert house.puller.scanner.scan_once(handler)["found"] == 0
+    assert house.queue_poller.scanner.scan_once(handler)["found"] == 0
 
 
 def test_a_first_scan_that_broke_off_is_still_the_first(world, inbox, relay, monkeypatch):
@@ -105,11 +105,11 @@ def test_a_first_scan_that_broke_off_is_still_the_first(world, inbox, relay, mon
 
     monkeypatch.setattr(handler, "scan_pages", broken)
     with pytest.raises(TemporaryFailure):
-        house.puller.scanner.scan_once(handler)
+        house.queue_poller.scanner.scan_once(handler)
     monkeypatch.undo()
-    rest = house.puller.scanner.scan_once(handler)
+    rest = house.queue_poller.scanner.scan_once(handler)
     assert (rest["first"], rest["resumed"], rest["listed"]) == (True, True, 1)
-    again = house.puller.scanner.scan_once(handler)
+    again = house.queue_poller.scanner.scan_once(handler)
     assert (again["listed"], again["found"], again["first"]) == (2, 0, False)
     assert world.imports() == []
 
@@ -119,16 +119,16 @@ def test_what_the_first_scan_marked_can_be_submitted(world, inbox, relay):
     house = relay()
     handler = house.plugins.sources["inbox"]
     handler.settings = handler.settings.model_copy(update={"settle": _none()})
-    house.desk.scan("inbox")
+    house.operations.scan("inbox")
     start(world, house)
-    [made] = house.desk.submit("inbox", "inbox", "old.zip")
+    [made] = house.operations.submit("inbox", "inbox", "old.zip")
     world.settled()
     assert house.ledger.history.delivery(made.id).state == State.SUCCEEDED
 
 
 def test_a_restart_imports_what_came_meanwhile(world, inbox, relay):
     first = relay()
-    first.desk.scan("inbox")
+    first.operations.scan("inbox")
     first.close()
     (inbox / "meanwhile.zip").write_bytes(make_export("meanwhile"))
     start(world, relay(every="500ms"))

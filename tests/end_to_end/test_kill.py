@@ -15,9 +15,11 @@ POINTS = ("uploading", "applied", "posting")
 
 def announce(world, record):
     """Stores the notification without a worker, as a web process does."""
-    house = world.house()
+    relay = world.relay()
     headers = {"authorization": "Bearer hook-token-of-the-tests"}
-    house.desk.accept(Incoming("exports", json.dumps(record).encode(), utc_now(), headers=headers))
+    relay.operations.accept(
+        Incoming("exports", json.dumps(record).encode(), utc_now(), headers=headers)
+    )
 
 
 def prepare(world, point):

@@ -17,16 +17,16 @@ from relay.model import Incoming, State, utc_now
     ids=["size", "etag", "both"],
 )
 def test_what_differs_is_named_in_both_languages(world, lie, announced, held):
-    house = world.house()
+    relay = world.relay()
     record = world.upload()
     told = record["Records"][0]["s3"]["object"]
     truth = {"size": told["size"], "etag": told["eTag"]}
     told.update(lie)
     headers = {"authorization": "Bearer hook-token-of-the-tests"}
     body = json.dumps(record).encode()
-    house.desk.accept(Incoming("exports", body, utc_now(), headers=headers))
-    house.start_worker()
-    world.stack.callback(house.stop_worker, 5)
+    relay.operations.accept(Incoming("exports", body, utc_now(), headers=headers))
+    relay.start_worker()
+    world.stack.callback(relay.stop_worker, 5)
     [delivery] = world.settled()
     assert (delivery.state, delivery.reason, delivery.attempts) == (State.SKIPPED, "superseded", 1)
     words = delivery.result["words"]

@@ -12,10 +12,10 @@ from relay.model import Incoming, Kind, Origin, State, utc_now
 from relay.testing.sandbox.exports import make_export
 
 
-def hook(house, record, **headers):
+def hook(relay, record, **headers):
     """The notification as the hook hands it to the desk."""
     given = {"authorization": "Bearer hook-token-of-the-tests", **headers}
-    return house.desk.accept(
+    return relay.operations.accept(
         Incoming("exports", json.dumps(record).encode(), utc_now(), headers=given)
     )
 
@@ -55,7 +55,7 @@ def test_an_upload_is_imported_and_told_within_two_seconds(world):
 )
 def test_what_is_no_export_is_refused_in_words_and_nothing_is_called(world, body, code):
     world.announce_uploads()
-    house = world.working()
+    relay = world.working()
     world.upload(body=body)
     [delivery] = world.settled()
     assert delivery.state == State.FAILED
@@ -68,25 +68,25 @@ def test_what_is_no_export_is_refused_in_words_and_nothing_is_called(world, body
     assert told.json["type"] == "import.failed"
     assert told.json["data"]["error"]["code"] == code
     assert told.json["data"]["error"]["message"] == delivery.error.message.en
-    assert house.ledger.history.delivery(delivery.id).attempts == 1
+    assert relay.ledger.history.delivery(delivery.id).attempts == 1
 
 
-def ten(house):
-    found = house.ledger.history.notifications(limit=50, cursor=None).items
+def ten(relay):
+    found = relay.ledger.history.notifications(limit=50, cursor=None).items
     return found if len(found) == 10 else None
 
 
 def test_ten_announcements_by_hook_and_queue_are_one_import(world, tools):
-    house = world.house()
+    relay = world.relay()
     record = world.upload()
     body = json.dumps(record)
     for _ in range(5):
-        hook(house, record)
+        hook(relay, record)
         world.sqs.send_message(QueueUrl=world.queue, MessageBody=body)
-    house.start_worker()
-    world.stack.callback(house.stop_worker, 5)
+    relay.start_worker()
+    world.stack.callback(relay.stop_worker, 5)
     [delivery] = world.settled()
-    notifications = tools.until(lambda: ten(house))
+    notifications = tools.until(lambda: ten(relay))
     assert delivery.state == State.SUCCEEDED
     assert world.effective() == 1
     assert len(world.imports()) == 1
@@ -132,17 +132,17 @@ def test_the_same_content_again_is_unchanged(world):
 
 def test_an_older_version_never_overtakes_a_newer_one(make_world, tools):
     world = make_world(on_conflict="update")
-    house = world.house()
+    relay = world.relay()
     old = world.upload(body=make_export("hello"))
     new_body = make_export("hello", code={"index.py": b"def handler(e, c): return 3\n"})
     new = world.upload(body=new_body)
     newer = tools.record(
         "prod/hello.zip", _etag(new), len(new_body), sequencer="0155AED6DCD90281E6"
     )
-    hook(house, newer)
-    hook(house, old)
-    house.start_worker()
-    world.stack.callback(house.stop_worker, 5)
+    hook(relay, newer)
+    hook(relay, old)
+    relay.start_worker()
+    world.stack.callback(relay.stop_worker, 5)
     world.settled(imports=2)
     states = {(one.state, one.reason) for one in world.imports()}
     assert states == {(State.SUCCEEDED, None), (State.SKIPPED, "superseded")}
@@ -153,12 +153,12 @@ def _etag(record):
 
 
 def test_an_object_that_is_gone_is_skipped_at_once(world):
-    house = world.house()
+    relay = world.relay()
     record = world.upload()
     world.s3.delete_object(Bucket="exports", Key="prod/hello.zip")
-    hook(house, record)
-    house.start_worker()
-    world.stack.callback(house.stop_worker, 5)
+    hook(relay, record)
+    relay.start_worker()
+    world.stack.callback(relay.stop_worker, 5)
     [delivery] = world.settled()
     assert (delivery.state, delivery.reason, delivery.attempts) == (State.SKIPPED, "gone", 1)
 
@@ -166,38 +166,38 @@ def test_an_object_that_is_gone_is_skipped_at_once(world):
 def test_a_failed_delivery_is_retriggered_after_the_fix(world):
     world.sandbox.fault(operation="import", status=401, code="FSS.0401", times=None)
     world.announce_uploads()
-    house = world.working()
+    relay = world.working()
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.FAILED
     world.sandbox.faults.clear()
-    house.desk.retrigger(delivery.id)
+    relay.operations.retrigger(delivery.id)
     world.settled()
-    again = house.ledger.history.delivery(delivery.id)
+    again = relay.ledger.history.delivery(delivery.id)
     assert again.state == State.SUCCEEDED
-    triggers = [attempt.trigger for attempt in house.ledger.history.attempts(delivery.id)]
+    triggers = [attempt.trigger for attempt in relay.ledger.history.attempts(delivery.id)]
     assert triggers == ["automatic", "manual"]
     assert len(world.told("import.failed")) == 1
     assert len(world.told("import.succeeded")) == 1
 
 
 def test_a_submission_imports_what_nobody_announced(world):
-    house = world.working()
+    relay = world.working()
     world.upload()
-    [submitted] = house.desk.submit("exports", "exports", "prod/hello.zip")
+    [submitted] = relay.operations.submit("exports", "exports", "prod/hello.zip")
     world.settled()
-    assert house.ledger.history.delivery(submitted.id).state == State.SUCCEEDED
+    assert relay.ledger.history.delivery(submitted.id).state == State.SUCCEEDED
     assert (
-        house.ledger.history.notifications(limit=1, cursor=None).items[0].road == Origin.SUBMISSION
+        relay.ledger.history.notifications(limit=1, cursor=None).items[0].road == Origin.SUBMISSION
     )
 
 
 def test_a_submission_of_what_was_announced_tries_that_delivery_again(world):
     world.announce_uploads()
-    house = world.working()
+    relay = world.working()
     world.upload()
     [delivery] = world.settled()
-    [again] = house.desk.submit("exports", "exports", "prod/hello.zip")
+    [again] = relay.operations.submit("exports", "exports", "prod/hello.zip")
     assert again.id == delivery.id
     world.settled()
     assert world.effective() == 1
@@ -205,27 +205,27 @@ def test_a_submission_of_what_was_announced_tries_that_delivery_again(world):
 
 
 def test_a_plan_says_what_would_happen_and_changes_nothing(world):
-    house = world.house()
+    relay = world.relay()
     world.upload()
     before = len(world.sandbox.calls)
-    plan = house.desk.plan("exports", "exports", "prod/hello.zip")
+    plan = relay.operations.plan("exports", "exports", "prod/hello.zip")
     assert plan["would"] == {"action": "create", "func_name": "hello"}
     assert plan["archive"]["importable"] is True
     assert plan["target"] == "prod"
     assert world.sandbox.functions == {}
     assert {call.operation for call in world.sandbox.calls[before:]} <= {"config", "list"}
     assert world.deliveries() == []
-    assert house.ledger.history.notifications(limit=5, cursor=None).items == ()
+    assert relay.ledger.history.notifications(limit=5, cursor=None).items == ()
 
 
 def test_a_no_route_upload_is_visible_and_routed_after_the_fix(world):
-    house = world.house()
-    receipt = hook(house, world.upload(key="elsewhere/hello.zip"))
+    relay = world.relay()
+    receipt = hook(relay, world.upload(key="elsewhere/hello.zip"))
     [delivery] = world.imports()
     assert (delivery.state, delivery.reason) == (State.SKIPPED, "no route")
     world.path.write_text(world.path.read_text().replace('"prod/*.zip"', '"*.zip"'))
     fixed = world.working()
-    fixed.desk.replay(receipt.notification)
+    fixed.operations.replay(receipt.notification)
     world.settled(imports=2)
     assert State.SUCCEEDED in {one.state for one in world.imports()}
 
@@ -233,11 +233,11 @@ def test_a_no_route_upload_is_visible_and_routed_after_the_fix(world):
 def test_five_hundreds_are_retried_until_they_stop(world):
     world.sandbox.fault(operation="import", status=500, code="FSS.0500", times=2)
     world.announce_uploads()
-    house = world.working()
+    relay = world.working()
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.SUCCEEDED
-    outcomes = [attempt.outcome for attempt in house.ledger.history.attempts(delivery.id)]
+    outcomes = [attempt.outcome for attempt in relay.ledger.history.attempts(delivery.id)]
     assert outcomes == ["retry", "retry", "succeeded"]
     assert world.told("import.failed") == []
 

@@ -31,14 +31,14 @@ def test_three_hundred_megabytes_pass_in_constant_memory_without_a_temporary_fil
     with path.open("rb") as file:
         world.s3.upload_fileobj(file, "exports", "prod/warm.zip")
     process = world.process("work", TMPDIR=str(temporary))
-    house = world.house()
+    relay = world.relay()
     world.upload(key="prod/small.zip", function="small")
-    house.desk.submit("exports", "exports", "prod/small.zip")
+    relay.operations.submit("exports", "exports", "prod/small.zip")
     world.settled(within=30)
     idle, before = peak(process), written(process)
-    [submitted] = house.desk.submit("exports", "exports", "prod/warm.zip")
-    tools.until(lambda: house.ledger.history.delivery(submitted.id).state.finished, 120, world.log)
-    delivery = house.ledger.history.delivery(submitted.id)
+    [submitted] = relay.operations.submit("exports", "exports", "prod/warm.zip")
+    tools.until(lambda: relay.ledger.history.delivery(submitted.id).state.finished, 120, world.log)
+    delivery = relay.ledger.history.delivery(submitted.id)
     assert delivery.state == State.SUCCEEDED, delivery.error
     assert delivery.result["size"] > 290 * MIB
     assert world.sandbox.functions["hello"].code_size == delivery.result["code_size"]

@@ -10,46 +10,46 @@ NEW_CODE = {"index.py": b"def handler(event, context): return 2\n"}
 
 
 @pytest.fixture
-def house(world):
+def relay(world):
     """A relay that has scanned the empty bucket; its worker does not run yet."""
-    house = world.house()
-    assert house.desk.scan("exports")["first"] is True
-    return house
+    relay = world.relay()
+    assert relay.operations.scan("exports")["first"] is True
+    return relay
 
 
-def pull(house):
+def pull(relay):
     """Takes everything that waits in the queue."""
-    handler = house.plugins.sources["exports"]
+    handler = relay.plugins.sources["exports"]
     queue = handler.queue()
-    house.puller.wait = 0
+    relay.queue_poller.wait = 0
     try:
-        while house.puller.pull_once("exports", queue):
+        while relay.queue_poller.pull_once("exports", queue):
             pass
     finally:
         queue.close()
 
 
-def work(world, house):
-    house.start_worker()
-    world.stack.callback(house.stop_worker, 5)
+def work(world, relay):
+    relay.start_worker()
+    world.stack.callback(relay.stop_worker, 5)
 
 
-def test_s3_to_sqs(world, house):
+def test_s3_to_sqs(world, relay):
     world.announce_uploads()
-    work(world, house)
+    work(world, relay)
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.SUCCEEDED
-    assert house.desk.scan("exports")["found"] == 0
+    assert relay.operations.scan("exports")["found"] == 0
 
 
-def test_s3_to_eventbridge_to_sqs(world, house):
+def test_s3_to_eventbridge_to_sqs(world, relay):
     bridge(world)
-    work(world, house)
+    work(world, relay)
     world.upload("prod/a b+c.zip")
     [delivery] = world.settled()
     assert (delivery.state, delivery.key) == (State.SUCCEEDED, "prod/a b+c.zip")
-    assert house.desk.scan("exports")["found"] == 0
+    assert relay.operations.scan("exports")["found"] == 0
 
 
 def bridge(world):
@@ -78,26 +78,26 @@ def test_each_version_is_its_own_event_and_the_old_one_is_superseded(
 ):
     """By EventBridge moto names the versions, and all with one sequencer; by SQS it names none."""
     world = make_world(on_conflict="update")
-    house = world.house()
-    house.desk.scan("exports")
+    relay = world.relay()
+    relay.operations.scan("exports")
     versioned(world)
     world.announce_uploads() if road == "sqs" else bridge(world)
     for body in (make_export("hello"), make_export("hello", code=NEW_CODE)):
         world.upload(body=body)
     if newest_first:
         turn_round(world)
-    pull(house)
+    pull(relay)
     assert len(world.imports()) == 2
-    work(world, house)
+    work(world, relay)
     world.settled(imports=2)
     newest = world.s3.head_object(Bucket="exports", Key="prod/hello.zip")["VersionId"]
     ended = {
-        house.ledger.history.event(one.event_id).object.version == newest: (one.state, one.reason)
+        relay.ledger.history.event(one.event_id).object.version == newest: (one.state, one.reason)
         for one in world.imports()
     }
     assert ended == {True: (State.SUCCEEDED, None), False: (State.SKIPPED, "superseded")}
     assert world.effective() == 1
-    assert house.desk.scan("exports")["found"] == 0
+    assert relay.operations.scan("exports")["found"] == 0
 
 
 def versioned(world):
@@ -117,28 +117,28 @@ def turn_round(world):
 
 def test_a_version_that_nobody_announced_is_found_and_supersedes_the_announced_one(make_world):
     world = make_world(on_conflict="update")
-    house = world.house()
-    house.desk.scan("exports")
+    relay = world.relay()
+    relay.operations.scan("exports")
     versioned(world)
     world.announce_uploads()
     world.upload()
-    pull(house)
+    pull(relay)
     world.s3.put_bucket_notification_configuration(Bucket="exports", NotificationConfiguration={})
     world.upload(body=make_export("hello", code=NEW_CODE))
-    assert house.desk.scan("exports")["found"] == 1
+    assert relay.operations.scan("exports")["found"] == 1
     found, announced = world.imports()
-    work(world, house)
+    work(world, relay)
     world.settled(imports=2)
     states = {one.id: (one.state, one.reason) for one in world.imports()}
     assert states[announced.id] == (State.SKIPPED, "superseded")
     assert states[found.id] == (State.SUCCEEDED, None)
-    assert house.ledger.history.event(found.event_id).object.version, (
+    assert relay.ledger.history.event(found.event_id).object.version, (
         "learned when it was looked at"
     )
-    assert house.desk.scan("exports")["found"] == 0
+    assert relay.operations.scan("exports")["found"] == 0
 
 
-def test_a_multipart_upload_is_one_import(world, house):
+def test_a_multipart_upload_is_one_import(world, relay):
     world.announce_uploads()
     body = make_export("hello", code_size=6 * 2**20)
     begun = world.s3.create_multipart_upload(Bucket="exports", Key="prod/hello.zip")
@@ -151,26 +151,26 @@ def test_a_multipart_upload_is_one_import(world, house):
         }
         for number, part in enumerate((body[:cut], body[cut:]), 1)
     ]
-    pull(house)
+    pull(relay)
     assert world.imports() == [], "its beginning and its parts are no objects"
     world.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
-    pull(house)
-    work(world, house)
+    pull(relay)
+    work(world, relay)
     # moto announces its end twice, at two times, without a sequencer: the second changes nothing.
     settled = world.settled()
     [delivery] = [one for one in settled if one.state == State.SUCCEEDED]
     assert {one.state for one in settled} <= {State.SUCCEEDED, State.SKIPPED}
     assert world.effective() == 1
-    assert "-2" in house.ledger.history.event(delivery.event_id).object.etag
-    assert house.desk.scan("exports")["found"] == 0
+    assert "-2" in relay.ledger.history.event(delivery.event_id).object.etag
+    assert relay.operations.scan("exports")["found"] == 0
 
 
-def test_what_is_found_before_its_news_comes_is_one_import(world, house):
+def test_what_is_found_before_its_news_comes_is_one_import(world, relay):
     world.announce_uploads()
     world.upload()
-    assert house.desk.scan("exports")["found"] == 1
-    work(world, house)
+    assert relay.operations.scan("exports")["found"] == 1
+    work(world, relay)
     [delivery] = world.settled()
-    pull(house)
+    pull(relay)
     assert [one.id for one in world.imports()] == [delivery.id]
     assert world.effective() == 1

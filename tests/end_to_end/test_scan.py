@@ -48,18 +48,18 @@ def every(ledger):
             return sorted(keys)
 
 
-def calls(house):
+def calls(relay):
     """Fills with each list call that goes over the wire from now on."""
     seen = []
-    client = house.plugins.sources["exports"].client
+    client = relay.plugins.sources["exports"].client
     client.meta.events.register("before-send.s3.ListObjectsV2", lambda **_: seen.append(1))
     return seen
 
 
 @pytest.mark.no_cover  # much of the same
 def test_of_2000_objects_all_are_found_and_none_twice(world, tools, fill):
-    house = world.house()
-    house.desk.scan("exports")
+    relay = world.relay()
+    relay.operations.scan("exports")
     records = fill(COUNT)
     untold = sorted(records)[::UNTOLD]
     told = [key for key in records if key not in set(untold)]
@@ -67,28 +67,28 @@ def test_of_2000_objects_all_are_found_and_none_twice(world, tools, fill):
 
     def hook(key):
         body = json.dumps(records[key]).encode()
-        house.desk.accept(Incoming("exports", body, utc_now(), headers=headers))
+        relay.operations.accept(Incoming("exports", body, utc_now(), headers=headers))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(hook, told + told[::7]))  # some twice
     for key in told[::50]:  # some by queue as well
         world.sqs.send_message(QueueUrl=world.queue, MessageBody=json.dumps(records[key]))
-    queue = house.plugins.sources["exports"].queue()
+    queue = relay.plugins.sources["exports"].queue()
     world.stack.callback(queue.close)
-    house.puller.wait = 0
-    while house.puller.pull_once("exports", queue):
+    relay.queue_poller.wait = 0
+    while relay.queue_poller.pull_once("exports", queue):
         pass
-    assert every(house.ledger) == sorted(told)
+    assert every(relay.ledger) == sorted(told)
 
-    listed = calls(house)
-    assert house.desk.scan("exports")["found"] == len(untold) == COUNT // UNTOLD
+    listed = calls(relay)
+    assert relay.operations.scan("exports")["found"] == len(untold) == COUNT // UNTOLD
     assert len(listed) == COUNT // 1000
-    assert every(house.ledger) == sorted(records)
+    assert every(relay.ledger) == sorted(records)
 
     for key in untold[::3]:  # the news of some was only late
         hook(key)
-    assert house.desk.scan("exports")["found"] == 0
-    assert every(house.ledger) == sorted(records), "a delivery for each object"
+    assert relay.operations.scan("exports")["found"] == 0
+    assert every(relay.ledger) == sorted(records), "a delivery for each object"
 
 
 def test_a_scan_that_was_killed_goes_on_where_it_was(world, tools, fill):
@@ -104,9 +104,9 @@ def test_a_scan_that_was_killed_goes_on_where_it_was(world, tools, fill):
     process.wait(timeout=10)
     assert not world.ledger.scans.marked("exports"), "it was killed too late to show anything"
     left = world.ledger.scans.last("exports")
-    house = world.house()
-    again = house.desk.scan("exports")
+    relay = world.relay()
+    again = relay.operations.scan("exports")
     assert (again["resumed"], again["finished"], again["first"]) == (True, True, False)
     assert again["listed"] == 2500 - left.listed
-    keys = every(house.ledger)
+    keys = every(relay.ledger)
     assert len(keys) == len(set(keys)) == 2500

@@ -70,17 +70,17 @@ def amazon(topic, internet):
 
 
 @pytest.fixture
-def house(world, amazon):
+def relay(world, amazon):
     keys = f'accept = ["sns"]\nsns_topic_arns = ["{ARN}"]\n'
     text = world.path.read_text()
     world.path.write_text(text.replace("[sources.exports]\n", f"[sources.exports]\n{keys}"))
-    return world.house()
+    return world.relay()
 
 
 @pytest.fixture
-def hook(world, house):
+def hook(world, relay):
     """The address of the hook of a real server."""
-    app = create_app(house.settings, house.ledger, house.desk)
+    app = create_app(relay.settings, relay.ledger, relay.operations)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -101,9 +101,9 @@ def subscription(world, topic, hook):
     return made["SubscriptionArn"]
 
 
-def test_an_upload_that_sns_announces_is_imported(world, house, subscription, amazon):
-    house.start_worker()
-    world.stack.callback(house.stop_worker, 5)
+def test_an_upload_that_sns_announces_is_imported(world, relay, subscription, amazon):
+    relay.start_worker()
+    world.stack.callback(relay.stop_worker, 5)
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.SUCCEEDED
@@ -116,16 +116,16 @@ def test_an_upload_that_sns_announces_is_imported(world, house, subscription, am
 
 
 def test_the_same_message_again_is_known_and_a_changed_one_is_refused(
-    world, house, subscription, hook
+    world, relay, subscription, hook
 ):
     sent = []
-    accept = house.desk.accept
+    accept = relay.operations.accept
 
     def listen(incoming):
         sent.append(incoming.body)
         return accept(incoming)
 
-    house.desk.accept = listen
+    relay.operations.accept = listen
     world.upload()
     [body] = sent
     again = requests.post(hook, data=body, headers={"Content-Type": "text/plain"}, timeout=5)

@@ -56,7 +56,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Relay]:
+def relay(tmp_path: Path) -> Iterator[Relay]:
     file = tmp_path / "relay.toml"
     file.write_text(CONFIGURATION.format(folder=tmp_path, secret=SECRET))
     made = Relay.open(load(file, {}, loader.settings_class))
@@ -65,9 +65,9 @@ def house(tmp_path: Path) -> Iterator[Relay]:
 
 
 @pytest.fixture
-def url(house: Relay) -> Iterator[str]:
+def url(relay: Relay) -> Iterator[str]:
     """The address of the hook, served on loopback."""
-    app = create_app(house.settings, house.ledger, house.desk, meters=house.meters)
+    app = create_app(relay.settings, relay.ledger, relay.operations, meters=relay.metrics)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -98,19 +98,19 @@ def announce(tmp_path: Path, name: str, url: str, secret: str) -> subprocess.Com
 
 
 @pytest.mark.parametrize("name", ["announce.py", "announce.sh"])
-def test_a_script_announces_an_object(name: str, tmp_path: Path, url: str, house: Relay) -> None:
+def test_a_script_announces_an_object(name: str, tmp_path: Path, url: str, relay: Relay) -> None:
     done = announce(tmp_path, name, url, SECRET)
     assert done.returncode == 0, done.stdout + done.stderr
-    (delivery,) = house.ledger.history.deliveries(DeliveryQuery()).items
+    (delivery,) = relay.ledger.history.deliveries(DeliveryQuery()).items
     assert (delivery.bucket, delivery.key) == ("exports", "prod/hello.zip")
     assert (delivery.destination, delivery.state) == ("prod", State.PENDING)
 
 
 @pytest.mark.parametrize("name", ["announce.py", "announce.sh"])
 def test_with_a_wrong_secret_it_fails_and_leaves_nothing(
-    name: str, tmp_path: Path, url: str, house: Relay
+    name: str, tmp_path: Path, url: str, relay: Relay
 ) -> None:
     done = announce(tmp_path, name, url, "another-secret-that-is-long-too")
     assert done.returncode != 0
     assert "401" in done.stdout + done.stderr
-    assert house.ledger.history.notifications().items == ()
+    assert relay.ledger.history.notifications().items == ()

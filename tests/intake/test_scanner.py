@@ -84,8 +84,8 @@ class Relay:
             routes=(Route(source="shelf", key="*.zip", target="prod"),),
         )
         self.intake = Intake(settings, ledger, {"shelf": handler}, clock=self.clock)
-        self.puller = QueuePoller(self.intake, clock=self.clock)
-        self.scanner = self.puller.scanner
+        self.queue_poller = QueuePoller(self.intake, clock=self.clock)
+        self.scanner = self.queue_poller.scanner
 
     def clock(self):
         return self.now
@@ -259,7 +259,7 @@ class TestRuns:
     def test_one_that_is_asked_to_stop_ends_after_its_page(self, make):
         relay = make()
         relay.put(*"abcdefgh")
-        told = relay.scan(watch=lambda *_: relay.puller.ask_to_stop())
+        told = relay.scan(watch=lambda *_: relay.queue_poller.ask_to_stop())
         assert (told["listed"], told["finished"]) == (3, False)
 
     def test_its_progress_is_told_page_by_page(self, make):
@@ -301,9 +301,9 @@ class TestWhenItIsDue:
     def scans(self, relay, began=NOON, every=timedelta(minutes=15)):
         """Whether it is scanned now; the wait for the time to come ends at once."""
         before = len(relay.handler.listed)
-        relay.puller._stopping.set()
-        relay.puller._scan_when_due(relay.handler, began, every)
-        relay.puller._stopping.clear()
+        relay.queue_poller._stopping.set()
+        relay.queue_poller._scan_when_due(relay.handler, began, every)
+        relay.queue_poller._stopping.clear()
         return len(relay.handler.listed) > before
 
     def test_at_the_start_and_then_so_long_after_the_last(self, make):

@@ -49,7 +49,7 @@ CASES = sorted(Path(__file__).parent.glob("*/*.http"))
 
 
 class RunningRelay(NamedTuple):
-    house: Relay
+    relay: Relay
     app: Any
     world: World
 
@@ -107,11 +107,11 @@ def check(relay: RunningRelay, source: str, sent: Incoming, envelope: str = "") 
     assert answer.status_code == 200, (answer.status_code, answer.get_data())
     told = answer.get_json(silent=True)
     if isinstance(told, dict) and "notification" in told:
-        found = relay.house.ledger.history.notification(told["notification"])
+        found = relay.relay.ledger.history.notification(told["notification"])
         assert found is not None
         assert "handler itself failed" not in (found.reason or "")
     else:
-        [found] = relay.house.ledger.history.notifications(limit=1, cursor=None).items
+        [found] = relay.relay.ledger.history.notifications(limit=1, cursor=None).items
         assert found.verdict == Verdict.HANDSHAKE
     same = found.body == kept(sent.body)
     assert same, "what was answered with 200 is not what is kept"
@@ -121,7 +121,7 @@ def check(relay: RunningRelay, source: str, sent: Incoming, envelope: str = "") 
 
 def first(relay: RunningRelay, source: str, sent: Incoming) -> str:
     """The envelope that takes it for its own."""
-    every = envelopes(relay.house.settings.sources[source])
+    every = envelopes(relay.relay.settings.sources[source])
     return next(one.name for one in every if one.missing() is None and one.recognises(sent))
 
 
@@ -351,12 +351,12 @@ def test_whatever_a_known_sender_sends_is_answered_and_kept(
 def test_no_question_is_a_crash(
     relay: RunningRelay, kind: str, method: str, body: bytes, more: dict[str, str], raw: str
 ) -> None:
-    before = len(relay.house.ledger.history.notifications(limit=1, cursor=None).items)
+    before = len(relay.relay.ledger.history.notifications(limit=1, cursor=None).items)
     sent = replace(incoming(body, more), method=method, raw_query=f"token={TOKEN}&{raw}")
     with no_errors():
         answer = post(relay.app, sent, kind)
     assert answer.status_code in (200, 401)
-    assert len(relay.house.ledger.history.notifications(limit=1, cursor=None).items) == before
+    assert len(relay.relay.ledger.history.notifications(limit=1, cursor=None).items) == before
 
 
 @settings(checked, max_examples=30)
@@ -396,12 +396,12 @@ def test_each_good_request_is_kept_by_every_kind(relay: RunningRelay, kind: str)
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_any_field_of_a_real_one_may_be_anything(relay: RunningRelay, kind: str) -> None:
     """Each field of some of its own, one after the other, missing and with each wrong value."""
-    handler = relay.house.plugins.sources[kind]
+    handler = relay.relay.plugins.sources[kind]
     good = [case for case in CASES if case.parent.name == kind and is_good(case)]
     assert good, f"there is no case of {kind} that is accepted"
     for case in good[:: len(good) // 3 + 1]:
         headers, body = of_case(case)
-        every = envelopes(relay.house.settings.sources[kind])
+        every = envelopes(relay.relay.settings.sources[kind])
         open_ones = [one for one in every if one.missing() is None]
         for changed in _changed(loads(body) or {}):
             sent = incoming(changed, headers)
@@ -420,7 +420,7 @@ def is_good(case: Path) -> bool:
 @pytest.mark.parametrize("envelope", ["signed", "bare"])
 def test_every_kind_reads_our_own_records(relay: RunningRelay, kind: str, envelope: str) -> None:
     """Anybody's script can announce an object of any storage."""
-    handler = relay.house.plugins.sources[f"{kind}-all"]
+    handler = relay.relay.plugins.sources[f"{kind}-all"]
     ours = {"bucket": "exports", "key": "a+b %2B.zip", "version": "7", "etag": "e", "size": 3}
     other = {"bucket": "exports", "key": "b.zip", "etag": "e", "time": "2026-11-24T03:00:00Z"}
     third = {"bucket": "exports", "key": "c.zip", "id": "upload 3"}
@@ -437,14 +437,14 @@ def test_every_kind_reads_our_own_records(relay: RunningRelay, kind: str, envelo
 
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 10 * 2**20])
 def test_as_much_as_the_limit_is_kept_and_more_is_refused(relay: RunningRelay, size: int) -> None:
-    before = relay.house.ledger.history.notifications(limit=1, cursor=None).items
+    before = relay.relay.ledger.history.notifications(limit=1, cursor=None).items
     sent = incoming(b"[" * size, {}, query={"token": TOKEN})
     if size <= LIMIT:
         assert check(relay, "s3", sent) == Verdict.UNREADABLE
         return
     answer = post(relay.app, sent, "s3")
     assert answer.status_code == 413
-    assert relay.house.ledger.history.notifications(limit=1, cursor=None).items == before
+    assert relay.relay.ledger.history.notifications(limit=1, cursor=None).items == before
 
 
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 10 * 2**20])
@@ -457,7 +457,7 @@ def test_a_chunked_body_is_bounded_too(relay: RunningRelay, size: int) -> None:
         told, status, _ = run_wsgi_app(relay.app, environ)
     assert status.partition(" ")[0] == ("200" if size <= LIMIT else "413")
     if size <= LIMIT:
-        found = relay.house.ledger.history.notification(json.loads(b"".join(told))["notification"])
+        found = relay.relay.ledger.history.notification(json.loads(b"".join(told))["notification"])
         assert found is not None
         assert found.body == b" " * size
 

@@ -424,10 +424,10 @@ def relay(tmp_path_factory):
     folder = tmp_path_factory.mktemp("relay")
     world = World(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     with (
-        open_house(folder, SOURCES, world, Ticking()) as (house, app),
+        open_house(folder, SOURCES, world, Ticking()) as (relay, app),
         serving(app) as url,
     ):
-        yield SimpleNamespace(url=url, ledger=house.ledger, world=world, folder=folder)
+        yield SimpleNamespace(url=url, ledger=relay.ledger, world=world, folder=folder)
 
 
 @pytest.fixture(scope="module")

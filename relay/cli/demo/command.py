@@ -48,7 +48,7 @@ def command(
             stage.sandbox.hold("hello", code=b"somebody else's code")
         for fault in faults:
             stage.sandbox.fault(**fault)
-        story = DeliveryLog(stage.house.ledger, utc_now(), teller.say)
+        story = DeliveryLog(stage.relay.ledger, utc_now(), teller.say)
         upload(stage, teller)
         done = follow(story, DEADLINE, stop)
         if stop.came_within(0):

@@ -83,7 +83,7 @@ channels = ["slack", "webhook"]
 class DemoEnvironment:
     """The addresses of what runs, and the means to act on it."""
 
-    house: Relay
+    relay: Relay
     sandbox: SandboxServer
     inbox: InboxServer
     store_url: str
@@ -144,13 +144,13 @@ def set_up(stack: ExitStack, *, port: int = 0) -> DemoEnvironment:
             webhook_secret=WEBHOOK_SECRET,
         )
     )
-    house = Relay.open(settings.load(configuration, {}, loader.settings_class))
-    stack.callback(house.close)
-    relay_url = _serve(stack, house, port)
-    house.puller.wait = 0.5  # it shall end soon after Ctrl-C
-    house.start_worker()
-    stack.callback(house.stop_worker, 5)
-    return DemoEnvironment(house, sandbox, inbox, store_url, relay_url, configuration, s3)
+    relay = Relay.open(settings.load(configuration, {}, loader.settings_class))
+    stack.callback(relay.close)
+    relay_url = _serve(stack, relay, port)
+    relay.queue_poller.wait = 0.5  # it shall end soon after Ctrl-C
+    relay.start_worker()
+    stack.callback(relay.stop_worker, 5)
+    return DemoEnvironment(relay, sandbox, inbox, store_url, relay_url, configuration, s3)
 
 
 def _bucket_with_queue(stack: ExitStack, store_url: str) -> tuple[Any, str]:
@@ -177,8 +177,8 @@ def _bucket_with_queue(stack: ExitStack, store_url: str) -> tuple[Any, str]:
     return s3, queue
 
 
-def _serve(stack: ExitStack, house: Relay, port: int) -> str:
-    app = create_app(house.settings, house.ledger, house.desk, meters=house.meters)
+def _serve(stack: ExitStack, relay: Relay, port: int) -> str:
+    app = create_app(relay.settings, relay.ledger, relay.operations, meters=relay.metrics)
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="relay demo web", daemon=True)
     thread.start()

@@ -137,8 +137,8 @@ class World:
         ledger.administration.migrate()
         plugins = loader.build(chosen, loader.outbound(chosen))
         self.clock = Clock(clock_rate)
-        self.house = Relay(chosen, ledger, plugins, clock=self.clock)
-        stack.callback(self.house.close)
+        self.relay = Relay(chosen, ledger, plugins, clock=self.clock)
+        stack.callback(self.relay.close)
 
     def put(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
         """An export in the folder; nobody was told of it yet."""
@@ -148,8 +148,8 @@ class World:
 
     def announce(self) -> None:
         """One notification of all that lies in the folder, by the door that scans use."""
-        events = list(self.house.plugins.sources["exports"].scan())
-        self.house.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), events)
+        events = list(self.relay.plugins.sources["exports"].scan())
+        self.relay.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), events)
 
     def upload(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
         path = self.put(function, body, **more)
@@ -159,18 +159,18 @@ class World:
     def claim(self, kind: Kind = Kind.IMPORT) -> Claim:
         """The claim that is next, as late as it has to be."""
         self.clock.forward(timedelta(seconds=1))
-        claim = self.house.worker.claim(kind)
+        claim = self.relay.worker.claim(kind)
         assert claim is not None, "nothing is due"
         return claim
 
     def attempt(self, watch: Callable[[int], None] = lambda _: None) -> Outcome | None:
         """One attempt at the import that is due, recorded."""
-        return self.house.worker.run(self.claim(), watch)
+        return self.relay.worker.run(self.claim(), watch)
 
     def killed_attempt(self) -> None:
         """An attempt whose process dies before it can write down how it ended."""
-        Deliverer(self.house.ledger, self.house.plugins).deliver(self.claim())
-        self.house.ledger.queue.reclaim(self.house.worker.owner, self.clock())
+        Deliverer(self.relay.ledger, self.relay.plugins).deliver(self.claim())
+        self.relay.ledger.queue.reclaim(self.relay.worker.owner, self.clock())
 
     def until_finished(self, attempts: int = 10) -> Delivery:
         """Attempts the one import until it has ended, and posts its messages."""
@@ -183,15 +183,15 @@ class World:
         return self.delivery
 
     def post_messages(self) -> None:
-        while claim := self.house.worker.claim(Kind.MESSAGE):
-            self.house.worker.run(claim)
+        while claim := self.relay.worker.claim(Kind.MESSAGE):
+            self.relay.worker.run(claim)
 
     def deliveries(self, kind: Kind) -> list[Delivery]:
         found: list[Delivery] = []
         cursor = None
         while True:
             query = DeliveryQuery(kind=kind, limit=200, cursor=cursor)
-            page = self.house.ledger.history.deliveries(query)
+            page = self.relay.ledger.history.deliveries(query)
             found += page.items
             cursor = page.next_cursor
             if cursor is None:

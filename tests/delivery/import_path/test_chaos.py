@@ -59,11 +59,11 @@ def test_many_imports_end_with_nothing_false_and_nothing_twice(
         upload.prepare(world)
     make_trouble(world, random.Random(seed))
     world.announce()
-    world.house.worker.start()
+    world.relay.worker.start()
     try:
         until(lambda: over(world), WITHIN, nap=1)
     finally:
-        world.house.worker.stop(5)
+        world.relay.worker.stop(5)
     imports = {one.key: one for one in world.deliveries(Kind.IMPORT)}
     assert len(imports) == IMPORTS
     for upload in uploads:
@@ -137,7 +137,7 @@ def picked(mix: tuple[Plan, ...], chance: random.Random) -> FaultFields:
 
 
 def over(world: World) -> bool:
-    return all(state.finished for _, state in world.house.ledger.statistics.counts())
+    return all(state.finished for _, state in world.relay.ledger.statistics.counts())
 
 
 def check_effects(world: World, uploads: list[Upload]) -> None:

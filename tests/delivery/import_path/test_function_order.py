@@ -43,10 +43,10 @@ def lie_there(world: World, numbers: range) -> None:
 
 def announce(world: World, *numbers: int) -> None:
     """One notification of each object, in that order."""
-    found = {one.object.key: one for one in world.house.plugins.sources["exports"].scan()}
+    found = {one.object.key: one for one in world.relay.plugins.sources["exports"].scan()}
     for number in numbers:
         event = found[f"hello-v{number}.zip"]
-        world.house.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
+        world.relay.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
 
 
 def states(world: World) -> dict[str, tuple[State, str | None]]:
@@ -60,13 +60,13 @@ def one_of(world: World, number: int) -> str:
 
 
 def another_worker(world: World) -> Worker:
-    house = world.house
+    relay = world.relay
     return Worker(
-        house.settings,
-        Deliverer(house.ledger, house.plugins),
+        relay.settings,
+        Deliverer(relay.ledger, relay.plugins),
         clock=world.clock,
-        bell=WakeSignal(),
-        meters=ProcessMetrics(),
+        wake_signal=WakeSignal(),
+        metrics=ProcessMetrics(),
     )
 
 
@@ -84,7 +84,7 @@ def test_a_hundred_in_any_order_leave_the_newest(
     order = list(range(MANY))
     random.Random(len(template)).shuffle(order)
     lie_there(world, range(MANY))
-    workers = [world.house.worker, another_worker(world)]
+    workers = [world.relay.worker, another_worker(world)]
     for worker in workers:
         worker.start()
     try:
@@ -111,9 +111,9 @@ def test_an_older_upload_whose_turn_comes_late_is_told_what_is_there(world: Worl
     world.sandbox.fault(operation="import", status=503)
     world.attempt()
     announce(world, 2)
-    newer = world.house.worker.claim(Kind.IMPORT, only=one_of(world, 2))
+    newer = world.relay.worker.claim(Kind.IMPORT, only=one_of(world, 2))
     assert newer is not None, "the one that waits for its next try holds nobody up"
-    assert isinstance(world.house.worker.run(newer), Succeeded)
+    assert isinstance(world.relay.worker.run(newer), Succeeded)
     world.clock.forward(timedelta(seconds=5))
     outcome = world.attempt()
     assert isinstance(outcome, Skipped)
@@ -135,7 +135,7 @@ def test_a_person_may_bring_the_older_one_back(world: World) -> None:
     announce(world, 2, 1)
     world.attempt()
     assert isinstance(world.attempt(), Skipped)
-    world.house.desk.retrigger(one_of(world, 1))
+    world.relay.operations.retrigger(one_of(world, 1))
     assert isinstance(world.attempt(), Succeeded)
     assert world.stored("hello") == code_of(export(1))
 
@@ -144,7 +144,7 @@ def test_a_submission_by_hand_is_imported_however_old(world: World) -> None:
     lie_there(world, range(1, 3))
     announce(world, 2)
     world.attempt()
-    world.house.desk.submit("exports", "exports", "hello-v1.zip")
+    world.relay.operations.submit("exports", "exports", "hello-v1.zip")
     assert isinstance(world.attempt(), Succeeded)
     assert world.stored("hello") == code_of(export(1))
 
@@ -176,7 +176,7 @@ def test_the_second_makes_no_call_while_the_first_is_at_it(
     announce(world, 1, 2)
     first, second = world.claim(), world.claim()
     inside, go_on = threading.Event(), threading.Event()
-    target = world.house.plugins.targets["prod"]
+    target = world.relay.plugins.targets["prod"]
     create = target.create
 
     def slow(*arguments: Any) -> ImportResult:
@@ -185,17 +185,17 @@ def test_the_second_makes_no_call_while_the_first_is_at_it(
         return create(*arguments)
 
     monkeypatch.setattr(target, "create", slow)
-    thread = threading.Thread(target=world.house.worker.run, args=(first,))
+    thread = threading.Thread(target=world.relay.worker.run, args=(first,))
     thread.start()
     try:
         assert inside.wait(20)
         calls = len(world.sandbox.calls)
-        assert world.house.worker.run(second) is None
+        assert world.relay.worker.run(second) is None
         assert len(world.sandbox.calls) == calls
-        waiting = world.house.ledger.history.delivery(second.delivery.id)
+        waiting = world.relay.ledger.history.delivery(second.delivery.id)
         assert waiting is not None
         assert (waiting.state, waiting.attempts, waiting.error) == (State.PENDING, 0, None)
-        assert world.house.worker.claim(Kind.IMPORT) is None
+        assert world.relay.worker.claim(Kind.IMPORT) is None
     finally:
         go_on.set()
         thread.join(20)

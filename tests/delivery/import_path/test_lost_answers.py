@@ -221,7 +221,7 @@ def test_a_failure_that_is_certain_is_not_asked_about(world: World) -> None:
 def test_a_second_run_after_a_success_finds_it_unchanged(world: World) -> None:
     world.upload("hello", EXPORT)
     world.until_finished()
-    world.house.desk.retrigger(world.delivery.id)
+    world.relay.operations.retrigger(world.delivery.id)
     world.until_finished()
     assert (world.delivery.state, world.delivery.reason) == (State.SKIPPED, "unchanged")
     assert effects(world) == 1

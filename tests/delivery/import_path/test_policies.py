@@ -231,7 +231,7 @@ def test_a_failed_import_retriggered_with_update_replaces_what_is_there(
     make_world: Callable[..., World],
 ) -> None:
     world = deliver(make_world, "skip", ELSE, "clean")
-    world.house.desk.retrigger(world.delivery.id, {"on_conflict": "update"})
+    world.relay.operations.retrigger(world.delivery.id, {"on_conflict": "update"})
     assert outcome(world.until_finished()) == (State.SUCCEEDED, "updated")
     assert is_brought(world.sandbox.functions["hello"])
     assert world.told == ["import.failed", "import.succeeded"]

@@ -50,8 +50,8 @@ def again(world: World, function: str, **more: str) -> tuple[State, str | None]:
 def test_the_sandbox_shows_what_it_is_told_and_the_ledger_learns_it(world: World) -> None:
     assert world.delivery.result["target_digest"] == otherwise(OURS)
     assert world.delivery.result["digest"] == OURS
-    assert world.house.ledger.digests.find("prod", OURS) == otherwise(OURS).lower()
-    assert world.house.ledger.digests.find("test", OURS) is None
+    assert world.relay.ledger.digests.find("prod", OURS) == otherwise(OURS).lower()
+    assert world.relay.ledger.digests.find("test", OURS) is None
 
 
 def test_a_lost_answer_is_recognised_by_what_was_learned(world: World) -> None:
@@ -80,8 +80,8 @@ def test_other_content_is_not_taken_for_what_was_learned(world: World) -> None:
 
 
 def test_what_is_learned_outlives_the_process(world: World) -> None:
-    world.house.ledger.close()  # the next use opens the file again
-    assert world.house.ledger.digests.find("prod", OURS.upper()) == otherwise(OURS).lower()
+    world.relay.ledger.close()  # the next use opens the file again
+    assert world.relay.ledger.digests.find("prod", OURS.upper()) == otherwise(OURS).lower()
 
 
 def test_a_digest_in_capitals_is_the_same_digest(make_world: Callable[..., World]) -> None:

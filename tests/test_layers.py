@@ -223,7 +223,7 @@ def test_an_import_that_points_up_is_found(module, source):
     [
         ("relay.plugins", "import relay.handlers.s3"),
         ("relay.handlers.local.handler", "from relay.handlers.s3 import Handler"),
-        ("relay.channels.card", "from relay.channels.slack.blocks import blocks"),
+        ("relay.channels.card", "from relay.channels.slack.card import blocks"),
         ("relay.targets.other", "from relay.targets.functiongraph.auth import Auth"),
     ],
 )

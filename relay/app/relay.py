@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from relay.app.operations import Operations
-from relay.channels import retrigger_links as links
+from relay.channels.retrigger_links import add_signed_link
 from relay.config.load import Settings
 from relay.delivery.deliver import Deliverer
 from relay.delivery.metrics import ProcessMetrics
@@ -50,7 +50,7 @@ class Relay:
         )
         self.worker = Worker(
             settings,
-            Deliverer(ledger, plugins, partial(links.signed, settings)),
+            Deliverer(ledger, plugins, partial(add_signed_link, settings)),
             clock=clock,
             wake_signal=self.wake_signal,
             metrics=self.metrics,

@@ -8,7 +8,7 @@ markup of a service is the channel's own part.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +26,7 @@ from relay.channels.card_texts import (
     TONES,
     Tone,
 )
-from relay.channels.messages import in_language
+from relay.channels.messages import localize
 from relay.model import Json, Localized
 
 LONGEST_VALUE = 200
@@ -99,13 +99,13 @@ class Card:
         return f"{told} – {self.problem.value}" if self.problem else told
 
 
-def card(type_: str, body: Mapping[str, Any], language: str) -> Card:
+def build_card(type_: str, body: Mapping[str, Any], language: str) -> Card:
     """The card of a message; `type_` is import.succeeded, import.failed or import.skipped,
     target.down, target.up or digest.
 
     Tolerant of bodies that an older version stored: what is missing is not shown.
     """
-    told = in_language(body, language)
+    told = localize(body, language)
     if type_ == "digest":
         return _digest(told, language)
     result = type_.rpartition(".")[2]
@@ -127,10 +127,23 @@ def card(type_: str, body: Mapping[str, Any], language: str) -> Card:
     )
 
 
-def as_test(card: Card, language: str) -> Card:
+def mark_as_test(card: Card, language: str) -> Card:
     """The card of a message that was posted by hand: it says so, whoever worded it."""
     title = f"{TEST.in_(language)} · {card.title}"
     return replace(card, title=title, footer=f"{TESTED.in_(language)} · {card.footer}")
+
+
+def shrink_to_fit(card: Card, fits: Callable[[Card], bool]) -> Card:
+    """Drop lines of a digest, last first, and then facts until `fits(card)` is true.
+
+    An ellipsis replaces the dropped lines; the title still has the total count.
+    """
+    while not fits(card) and (card.lines or card.facts):
+        if card.lines:
+            card = replace(card, lines=card.lines[:-1], more="…")
+        else:
+            card = replace(card, facts=card.facts[:-1])
+    return card
 
 
 def plain(text: str, longest: int = LONGEST_VALUE) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from relay.channels.card import Card, as_test, card
-from relay.channels.custom_texts import reworded
+from relay.channels.card import Card, build_card, mark_as_test
+from relay.channels.card_templates import apply_templates
 from relay.config.load import ChannelSettings
 from relay.model import Json
 from relay.outbound.session import HttpClientFactory
@@ -65,12 +65,12 @@ class Channel(ABC):
         Success is what the service's answer says, not its status alone.
         """
 
-    def card(self, message: Message) -> Card:
+    def build_card(self, message: Message) -> Card:
         """What the message says, in this channel's language and words: to be laid out."""
         language = self.settings.language
-        told = card(message.type, message.body, language)
-        told = reworded(told, self.settings.words, message.type, message.body, language)
-        return as_test(told, language) if message.body.get("test") else told
+        told = build_card(message.type, message.body, language)
+        told = apply_templates(told, self.settings.words, message.type, message.body, language)
+        return mark_as_test(told, language) if message.body.get("test") else told
 
     def preview(self, message: Message) -> Json | None:  # noqa: ARG002 - a default
         """What would be posted, without what says where or proves who we are; None: it cannot be

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 import relay.channels.contract
 from relay.channels.card import Card, plain
 from relay.channels.contract import Message, Posted
-from relay.channels.group_robot_texts import KnownError, KnownErrors, phrase
+from relay.channels.known_errors import KnownError, KnownErrors, phrase
 from relay.config.load import ChannelSettings
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
 from relay.model import Json, Localized, utc_now
@@ -103,7 +103,7 @@ class GroupRobot(relay.channels.contract.Channel):
         raise self._failure(answer, code)
 
     def preview(self, message: Message) -> Json:
-        return self.laid_out(self.card(message))
+        return self.laid_out(self.build_card(message))
 
     def code(self, answer: WebhookResponse) -> int | None:
         code = answer.said.get(self.CODE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relay.channels.card import Card, Line, Link
-from relay.channels.markdown_escape import inert
+from relay.channels.markdown_escape import escape_markdown
 from relay.model import Localized
 
 _OPEN = Localized("open", "查看")
@@ -18,7 +18,7 @@ def heading(shown: Card, language: str) -> str:
 def row(line: Line, language: str) -> str:
     """One delivery of a digest, with its link."""
     where = f" {markdown_link(Link(_OPEN.in_(language), line.url))}" if line.url else ""
-    return f"{line.sign} **{inert(line.name)}** {inert(line.text)}{where}"
+    return f"{line.sign} **{escape_markdown(line.name)}** {escape_markdown(line.text)}{where}"
 
 
 def markdown_link(link: Link) -> str:
@@ -40,4 +40,4 @@ def bracketed(text: str | None, language: str) -> str:
     """A code behind a sentence; nothing for none."""
     if not text:
         return ""
-    return f"（{inert(text)}）" if language == "zh" else f" ({inert(text)})"
+    return f"（{escape_markdown(text)}）" if language == "zh" else f" ({escape_markdown(text)})"

@@ -39,12 +39,12 @@ _PARTED = re.compile(
 )
 
 
-def inert(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """One line of text that looks the same and means nothing but itself."""
     told = _EMPHASIS.sub(lambda match: "ˍ" * len(match[0]), text.translate(_LOOK_ALIKES))
     return _PARTED.sub(_JOINER, told)
 
 
-def code(text: str) -> str:
+def code_span(text: str) -> str:
     """A name as a code span, in which nothing is markup but a backtick."""
     return f"`{text.translate(_CODE)}`"

@@ -65,7 +65,7 @@ _DIGEST_SHOWN = 12
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def messages(  # noqa: PLR0913, PLR0917 - all that a message tells
+def import_messages(  # noqa: PLR0913, PLR0917 - all that a message tells
     settings: Settings,
     claim: Claim,
     outcome: Outcome,
@@ -105,7 +105,7 @@ def messages(  # noqa: PLR0913, PLR0917 - all that a message tells
     ]
 
 
-def turned(
+def destination_messages(
     settings: Settings, delivery: Delivery, word: str, outcome: Outcome, now: datetime
 ) -> list[NewMessage]:
     """The messages that a target is "down", or "up" again: to every channel of its routes.
@@ -125,7 +125,7 @@ def turned(
             "since": now.isoformat(timespec="seconds"),
             "error": problem and _shortened(problem),
             "delivery": delivery.id,
-            "links": links(settings.public_url, delivery.id),
+            "links": page_links(settings.public_url, delivery.id),
         }
     )
     told = dict.fromkeys(channel for route in routes for channel in route.channels)
@@ -163,13 +163,15 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         "duration_seconds": round(max(seconds, 0.0), 3),
         "reason": _reason(outcome),
         "error": _error(outcome),
-        "links": links(public_url, delivery.id),
+        "links": page_links(public_url, delivery.id),
     }
     cleaned: Json = _storable(body)
     return cleaned
 
 
-def digest(public_url: str | None, digest_id: str, told: Iterable[tuple[datetime, Json]]) -> Json:
+def digest_body(
+    public_url: str | None, digest_id: str, told: Iterable[tuple[datetime, Json]]
+) -> Json:
     """The body of the message that tells what many would have: `told` are those, by when they were
     made, as type and body. Failures come first, then what is mended, each by time."""
     by_time = sorted(told, key=lambda one: one[0])
@@ -181,7 +183,7 @@ def digest(public_url: str | None, digest_id: str, told: Iterable[tuple[datetime
         "since": by_time[0][0].isoformat(timespec="seconds"),
         "until": by_time[-1][0].isoformat(timespec="seconds"),
         "deliveries": sorted(listed, key=_weight),
-        "links": {"deliveries": links(public_url, digest_id)["delivery"]},
+        "links": {"deliveries": page_links(public_url, digest_id)["delivery"]},
     }
 
 
@@ -200,7 +202,7 @@ def _weight(told: Json) -> int:
     return _RESULTS.index(told["result"]) * 2 + (not told["recovered"])
 
 
-def links(public_url: str | None, delivery_id: str) -> Json:
+def page_links(public_url: str | None, delivery_id: str) -> Json:
     """Where people read on and try again; null without a public_url."""
     if not public_url:
         return {"delivery": None, "retrigger": None}
@@ -208,7 +210,7 @@ def links(public_url: str | None, delivery_id: str) -> Json:
     return {"delivery": page, "retrigger": f"{page}#retrigger"}
 
 
-def in_language(body: Mapping[str, Any], language: str) -> Json:
+def localize(body: Mapping[str, Any], language: str) -> Json:
     """The body with every sentence in one language: what goes over the wire."""
     return {name: _spoken(value, language) for name, value in body.items()}
 
@@ -220,7 +222,7 @@ def _spoken(value: Any, language: str) -> Any:
         return value
     if value.keys() == {"en", "zh"}:
         return Localized(value["en"], value["zh"]).in_(language)
-    return in_language(value, language)
+    return localize(value, language)
 
 
 def _result(outcome: Outcome) -> str | None:

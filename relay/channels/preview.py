@@ -41,7 +41,7 @@ _TOKEN = re.compile(
 )
 
 
-def page(shown: Iterable[tuple[str, Json]], language: str) -> str:
+def render_page(shown: Iterable[tuple[str, Json]], language: str) -> str:
     """A page of its own that shows each message: the kind of its channel, and what it posts."""
     return _PAGE.render(shown=list(shown), language=language, names=NAMES)
 

@@ -36,7 +36,7 @@ class RetriggerGrant:
     ends: datetime
 
 
-def signed(settings: Settings, message: Delivery) -> Json:
+def add_signed_link(settings: Settings, message: Delivery) -> Json:
     """The body of a message to be posted, with a signed link in place of the page's.
 
     The same at every repeat. Without api.tokens, public_url or api.links_last, and for what tells
@@ -56,7 +56,7 @@ def signed(settings: Settings, message: Delivery) -> Json:
     return {**body, "links": {**body["links"], "retrigger": link}}
 
 
-def read(settings: Settings, token: str) -> RetriggerGrant | None:
+def read_token(settings: Settings, token: str) -> RetriggerGrant | None:
     """What a link's last part offers; None unless one of our tokens signed exactly that.
 
     Whether it has ended, or was used, is not looked at here.

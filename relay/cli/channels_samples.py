@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from relay.channels.contract import Message
-from relay.channels.messages import digest, message_body
+from relay.channels.messages import digest_body, message_body
 from relay.ledger.ids import new_id
 from relay.model import (
     Claim,
@@ -119,4 +119,4 @@ def _digest(now: datetime, links: Json) -> Json:
         )
         for number, (name, word) in enumerate(zip(_NAMES, words, strict=True))
     ]
-    return {**digest(None, "", told), "links": {"deliveries": links["delivery"]}}
+    return {**digest_body(None, "", told), "links": {"deliveries": links["delivery"]}}

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from relay.channels.contract import Channel, Message
-from relay.channels.preview import page
+from relay.channels.preview import render_page
 from relay.channels.retrigger_links import PATH
 from relay.cli.channels_samples import TYPES, sample
 from relay.cli.channels_screenshot import draw
@@ -112,6 +112,6 @@ def _show(channel: Channel, message: Message, picture: Path | None) -> None:
     text = json.dumps(shown, indent=2, ensure_ascii=False)
     click.echo(_ACTED_ON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
     if picture:
-        drawn = draw(page([(kind, shown)], channel.settings.language), picture)
+        drawn = draw(render_page([(kind, shown)], channel.settings.language), picture)
         why = "" if drawn == picture else " (a picture needs Chromium: apt-get install chromium)"
         click.echo(f"{style('written', fg='green')} {drawn}{why}", err=True)

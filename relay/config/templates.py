@@ -35,7 +35,7 @@ def _words(what: str) -> Any:
 
 
 class WordsSettings(Table):
-    """Texts of a card that a team may replace; channels/custom_texts.py lists the variables."""
+    """Texts of a card that a team may replace; channels/card_templates.py lists the variables."""
 
     title: Words = _words("the title")
     name: Words = _words("the name beside the title")

@@ -17,7 +17,7 @@ from math import inf
 from time import monotonic
 from typing import TypeVar
 
-from relay.channels import messages as report
+from relay.channels.messages import destination_messages, digest_body, import_messages
 from relay.config.load import Settings
 from relay.delivery import limits as lanes
 from relay.delivery.deliver import Deliverer
@@ -207,7 +207,7 @@ class Worker:
         channel = self.settings.channels.get(claim.delivery.destination)
         if claim.delivery.kind is not Kind.MESSAGE or channel is None:
             return
-        compose = partial(report.digest, self.settings.public_url)
+        compose = partial(digest_body, self.settings.public_url)
         ask = partial(self.ledger.batching.decide_post, claim, channel, compose)
         say = self._insist(run, lambda: ask(self.clock()))
         if say != "post":
@@ -223,12 +223,12 @@ class Worker:
 
         def turns(word: str) -> list[NewMessage]:
             turned[:] = [word]
-            return report.turned(self.settings, claim.delivery, word, outcome, now)
+            return destination_messages(self.settings, claim.delivery, word, outcome, now)
 
         def finish() -> bool:
             tells = isinstance(outcome, Succeeded) and claim.delivery.channels
             known = self.ledger.history.failures(claim.delivery) if tells else {}
-            told = report.messages(self.settings, claim, outcome, now, seconds, known)
+            told = import_messages(self.settings, claim, outcome, now, seconds, known)
             return self.ledger.outcomes.finish(
                 claim, outcome, now, due=due, messages=told, turns=turns
             )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from relay.channels import messages as report
 from relay.channels.contract import Message
+from relay.channels.messages import digest_body, message_body
 from relay.model import (
     Claim,
     Delivery,
@@ -77,7 +77,7 @@ def message(
         options={"func_name": func_name, "package": "default"},
     )
     claim = Claim(delivery, Event(ref, "v7", "created"), "worker", fence=2, attempt=2)
-    body = report.message_body(claim, outcome or OUTCOMES[type_], 4.2, "https://relay.example.com")
+    body = message_body(claim, outcome or OUTCOMES[type_], 4.2, "https://relay.example.com")
     return Message("01kq3v0m5n6p7q8r9s0t1v2wms", type_, NOW, body)
 
 
@@ -85,7 +85,7 @@ def digest(count: int = 30, key: str = "prod/orders.zip") -> Message:
     """A digest of so many imports, of which every tenth failed."""
     kinds = [f"import.{'succeeded' if number % 10 else 'failed'}" for number in range(count)]
     told = [(NOW, {"type": kind, "body": message(kind, key=key).body}) for kind in kinds]
-    body = report.digest("https://relay.example.com", "01kq3v0m5n6p7q8r9s0t1v2wdg", told)
+    body = digest_body("https://relay.example.com", "01kq3v0m5n6p7q8r9s0t1v2wdg", told)
     return Message("01kq3v0m5n6p7q8r9s0t1v2wdg", "digest", NOW, body)
 
 

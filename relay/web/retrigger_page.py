@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
-from relay.channels.retrigger_links import PATH, RetriggerGrant, read
+from relay.channels.retrigger_links import PATH, RetriggerGrant, read_token
 from relay.config.redaction import HIDDEN
 from relay.errors import RelayError
 from relay.ledger import Conflict
@@ -63,7 +63,7 @@ class Links:
         """What a link of ours offers that has not ended; else Refused, which tells of nothing."""
         if token == TEST:
             raise _refused(404, "link.test", _TEST)
-        offer = read(self.front.settings, token)
+        offer = read_token(self.front.settings, token)
         if offer is None:
             raise _refused(404, "link.unknown", _UNKNOWN)
         if offer.ends <= self.front.clock():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.channels.preview import page as page_of
+from relay.channels.preview import render_page
 from relay.cli.channels_samples import sample
 from relay.cli.channels_screenshot import draw
 from relay.outbound.session import HttpClientFactory
@@ -48,7 +48,7 @@ def posted(kind, language, word):
 
 def sheet(name):
     language, kinds, words = SHEETS[name]
-    return page_of([posted(kind, language, word) for word in words for kind in kinds], language)
+    return render_page([posted(kind, language, word) for word in words for kind in kinds], language)
 
 
 @pytest.mark.parametrize("name", SHEETS)

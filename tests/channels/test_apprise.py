@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from relay.channels.apprise import channel as apprise
 from relay.channels.apprise.channel import OWN_CHANNELS, AppriseSettings, Channel, render
-from relay.channels.card import card
+from relay.channels.card import build_card
 from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
@@ -121,7 +121,7 @@ def test_no_option_of_a_url_trusts_a_stranger(internet, option):
 def test_a_code_of_the_target_mentions_nobody():
     told = message("import.failed")
     body = {**told.body, "error": {**told.body["error"], "code": "fg.@everyone https://evil.org"}}
-    text = render(card("import.failed", body, "en"))["body"]
+    text = render(build_card("import.failed", body, "en"))["body"]
     assert "@everyone" not in text
     assert "https://evil" not in text
 

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from relay.channels.card import card
+from relay.channels.card import build_card
 from relay.channels.dingtalk.channel import (
     LONGEST_TITLE,
     Channel,
@@ -109,7 +109,7 @@ def channel(stand_in, outbound):
 
 def rendered(type_, language="en", keyword="", **told):
     posted = message(type_, **told)
-    return render(card(posted.type, posted.body, language), language, keyword)
+    return render(build_card(posted.type, posted.body, language), language, keyword)
 
 
 def text_of(told):
@@ -347,7 +347,7 @@ def test_the_links_are_buttons():
 
 def test_one_link_is_one_button():
     posted = digest()
-    told = render(card(posted.type, posted.body, "zh"), "zh")["actionCard"]
+    told = render(build_card(posted.type, posted.body, "zh"), "zh")["actionCard"]
     assert told["singleTitle"] == "查看全部投递"
     assert told["singleURL"] == "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2wdg"
     assert "btns" not in told
@@ -356,7 +356,7 @@ def test_one_link_is_one_button():
 def test_without_links_it_is_a_markdown_message():
     posted = message("import.failed")
     posted.body["links"] = {"delivery": None, "retrigger": None}
-    told = render(card(posted.type, posted.body, "zh"), "zh")
+    told = render(build_card(posted.type, posted.body, "zh"), "zh")
     assert told["msgtype"] == "markdown"
     assert set(told["markdown"]) == {"title", "text"}
     assert text_of(told).endswith("> 投递 01kq3v0m5n6p7q8r9s0t1v2w3x")
@@ -364,7 +364,7 @@ def test_without_links_it_is_a_markdown_message():
 
 def test_a_digest_lists_its_deliveries_with_their_links():
     posted = digest()
-    rows = text_of(render(card(posted.type, posted.body, "zh"), "zh")).splitlines()
+    rows = text_of(render(build_card(posted.type, posted.body, "zh"), "zh")).splitlines()
     listed = [row for row in rows if "查看](" in row]
     assert len(listed) == 12
     assert listed[0] == (

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
-from relay.channels.card import card
+from relay.channels.card import build_card
 from relay.channels.discord import channel as discord
+from relay.channels.discord.card import length, render
 from relay.channels.discord.channel import Channel, DiscordSettings
-from relay.channels.discord.embed import length, render
 from relay.config.units import RateLimit
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
@@ -36,7 +36,7 @@ def problem(code, words="words", **more):
 
 def rendered(type_, language="en", **told):
     posted = message(type_, **told)
-    return render(card(posted.type, posted.body, language))
+    return render(build_card(posted.type, posted.body, language))
 
 
 def embed(told):
@@ -147,14 +147,14 @@ def test_in_chinese_no_label_of_ours_is_left_in_english():
 def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
     posted = message("import.failed")
     posted.body["links"] = {"delivery": None, "retrigger": None}
-    told = render(card(posted.type, posted.body, "en"))
+    told = render(build_card(posted.type, posted.body, "en"))
     assert "url" not in embed(told)
     assert "http" not in "".join(strings(told))
     assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in embed(told)["footer"]["text"]
 
 
 def test_a_digest_has_a_line_for_each_with_its_page():
-    shown = embed(render(card("digest", digest().body, "en")))
+    shown = embed(render(build_card("digest", digest().body, "en")))
     lines = shown["description"].split("\n")
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
     failed = f"❌ `orders` Import failed: The end of the archive is missing [→]({page})"
@@ -169,7 +169,7 @@ def test_a_digest_has_a_line_for_each_with_its_page():
 def test_a_page_cannot_end_its_link():
     told = digest(count=1)
     told.body["deliveries"][0]["links"]["delivery"] = "https://relay.example.com/(a) b"
-    shown = embed(render(card(told.type, told.body, "en")))["description"]
+    shown = embed(render(build_card(told.type, told.body, "en")))["description"]
     assert "[→](https://relay.example.com/%28a%29%20b)" in shown
 
 
@@ -217,7 +217,7 @@ def test_a_digest_of_the_worst_names_loses_its_last_lines_only():
     for one in told.body["deliveries"]:
         one["func_name"] = "😀" * 1000
         one["error"] = {"message": {"en": "*" * 900, "zh": "*" * 900}}
-    lines = embed(render(card(told.type, told.body, "en")))["description"].split("\n")
+    lines = embed(render(build_card(told.type, told.body, "en")))["description"].split("\n")
     assert len(lines) >= 5
     assert lines[-2:] == [
         "…",

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from pydantic import ValidationError
 
 from relay.channels import feishu
-from relay.channels.card import card
+from relay.channels.card import build_card
 from relay.channels.feishu.channel import FeishuSettings, render, signature
 from relay.channels.lark import channel as lark
 from relay.channels.lark.channel import LarkSettings
@@ -98,7 +98,7 @@ def post(internet):
 
 def rendered(type_, language="en", **told):
     posted = message(type_, **told)
-    return render(card(posted.type, posted.body, language), language)
+    return render(build_card(posted.type, posted.body, language), language)
 
 
 def texts(told):
@@ -348,7 +348,7 @@ def test_the_links_are_buttons():
 def test_without_a_public_url_there_are_no_buttons_and_still_the_deliverys_id():
     posted = message("import.failed")
     posted.body["links"] = {"delivery": None, "retrigger": None}
-    told = render(card(posted.type, posted.body, "zh"), "zh")
+    told = render(build_card(posted.type, posted.body, "zh"), "zh")
     assert [one["tag"] for one in told["card"]["elements"]].count("action") == 0
     assert told["card"]["elements"][-1]["elements"][0]["content"] == (
         "投递 01kq3v0m5n6p7q8r9s0t1v2w3x"
@@ -357,7 +357,7 @@ def test_without_a_public_url_there_are_no_buttons_and_still_the_deliverys_id():
 
 def test_a_digest_lists_its_deliveries_with_their_links():
     posted = digest()
-    told = render(card(posted.type, posted.body, "zh"), "zh")
+    told = render(build_card(posted.type, posted.body, "zh"), "zh")
     assert told["card"]["header"]["title"]["content"] == "🗂️ 30 次导入：3 个失败，27 个成功"
     [lines] = [content for _, content in texts(told) if "查看](" in content]
     rows = lines.splitlines()

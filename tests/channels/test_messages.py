@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from relay.channels.card import LONGEST_VALUE, card, plain, size_in_words
-from relay.channels.messages import REASONS, in_language, links, message_body, messages
+from relay.channels.card import LONGEST_VALUE, build_card, plain, size_in_words
+from relay.channels.messages import REASONS, import_messages, localize, message_body, page_links
 from relay.config.load import ChannelSettings, Settings
 from relay.model import (
     Claim,
@@ -75,23 +75,23 @@ def body(outcome, claim=None):
     ],
 )
 def test_each_result_is_told_under_its_type(outcome, type_):
-    (told,) = messages(settings(), claim_of(), outcome, NOW)
+    (told,) = import_messages(settings(), claim_of(), outcome, NOW)
     assert (told.channel, told.type) == ("all", type_)
 
 
 def test_an_attempt_that_is_tried_again_tells_nobody():
-    assert messages(settings(), claim_of(), Retry(PROBLEM), NOW) == []
+    assert import_messages(settings(), claim_of(), Retry(PROBLEM), NOW) == []
 
 
 def test_a_message_that_was_posted_makes_no_message_of_its_own():
-    assert messages(settings(), claim_of(kind=Kind.MESSAGE), Failed(PROBLEM), NOW) == []
+    assert import_messages(settings(), claim_of(kind=Kind.MESSAGE), Failed(PROBLEM), NOW) == []
 
 
 def test_a_channel_hears_only_the_results_that_it_wants():
     rules = settings(alarms=("failed",), joy=("succeeded", "skipped"))
     claim = claim_of(channels=("alarms", "joy", "all"))
     told = {
-        type(outcome).__name__: [one.channel for one in messages(rules, claim, outcome, NOW)]
+        type(outcome).__name__: [one.channel for one in import_messages(rules, claim, outcome, NOW)]
         for outcome in (Succeeded({}), Failed(PROBLEM), Skipped("gone"))
     }
     assert told == {
@@ -102,23 +102,26 @@ def test_a_channel_hears_only_the_results_that_it_wants():
 
 
 def test_a_channel_named_twice_hears_it_once():
-    assert len(messages(settings(), claim_of(channels=("all", "all")), Failed(PROBLEM), NOW)) == 1
+    assert (
+        len(import_messages(settings(), claim_of(channels=("all", "all")), Failed(PROBLEM), NOW))
+        == 1
+    )
 
 
 def test_a_channel_that_left_the_configuration_keeps_its_message():
-    (told,) = messages(settings(), claim_of(channels=("removed",)), Failed(PROBLEM), NOW)
+    (told,) = import_messages(settings(), claim_of(channels=("removed",)), Failed(PROBLEM), NOW)
     assert told.channel == "removed"
 
 
 def test_without_a_measure_the_duration_is_the_time_since_the_delivery_was_made():
-    (told,) = messages(settings(), claim_of(), Failed(PROBLEM), NOW)
-    (measured,) = messages(settings(), claim_of(), Failed(PROBLEM), NOW, 0.25)
+    (told,) = import_messages(settings(), claim_of(), Failed(PROBLEM), NOW)
+    (measured,) = import_messages(settings(), claim_of(), Failed(PROBLEM), NOW, 0.25)
     assert told.body["duration_seconds"] == 90.0
     assert measured.body["duration_seconds"] == 0.25
 
 
 def test_a_clock_that_went_backwards_gives_no_negative_duration():
-    (told,) = messages(settings(), claim_of(), Failed(PROBLEM), MADE - timedelta(days=1))
+    (told,) = import_messages(settings(), claim_of(), Failed(PROBLEM), MADE - timedelta(days=1))
     assert told.body["duration_seconds"] == 0.0
 
 
@@ -186,9 +189,9 @@ def test_a_retrigger_by_hand_is_told_as_such():
 def test_links_lead_to_the_page_of_the_delivery():
     page = "https://relay.example.com/base/deliveries/01kq"
     told = {"delivery": page, "retrigger": f"{page}#retrigger"}
-    assert links("https://relay.example.com/base/", "01kq") == told
-    assert links(None, "01kq") == {"delivery": None, "retrigger": None}
-    (message,) = messages(
+    assert page_links("https://relay.example.com/base/", "01kq") == told
+    assert page_links(None, "01kq") == {"delivery": None, "retrigger": None}
+    (message,) = import_messages(
         settings("https://relay.example.com/base"), claim_of(), Failed(PROBLEM), NOW
     )
     assert message.body["links"] == told
@@ -203,7 +206,7 @@ def mappings(value):
 
 @pytest.mark.parametrize("outcome", [Failed(PROBLEM), Skipped("gone"), Succeeded({})])
 def test_in_one_language_every_sentence_is_plain_text(outcome):
-    told = in_language(body(outcome), "zh")
+    told = localize(body(outcome), "zh")
     assert [one for one in mappings(told) if "zh" in one] == []
     assert set(told) == set(body(outcome))
     if isinstance(outcome, Failed):
@@ -253,21 +256,23 @@ def test_sizes_are_told_in_units_that_people_read(size, words):
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("how", ["created", "updated", "renamed", "already there"])
 def test_a_card_says_what_changed(how, language):
-    shown = card("import.succeeded", body(Succeeded({"how": how})), language)
+    shown = build_card("import.succeeded", body(Succeeded({"how": how})), language)
     (change,) = [fact for fact in shown.facts if fact.label in ("Change", "变更")]
     assert change.value != how
     assert change.value.isascii() == (language == "en")
 
 
 def test_a_card_names_the_file_when_the_function_is_not_known():
-    assert card("import.failed", body(Failed(PROBLEM)), "en").name == "orders.zip"
-    assert card("import.failed", body(Failed(PROBLEM), claim_of(key="a/b/")), "en").name == "b"
+    assert build_card("import.failed", body(Failed(PROBLEM)), "en").name == "orders.zip"
+    assert (
+        build_card("import.failed", body(Failed(PROBLEM), claim_of(key="a/b/")), "en").name == "b"
+    )
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_card_of_a_body_that_an_older_version_stored_is_still_shown(language):
-    shown = card("import.failed", {"delivery": "01kq"}, language)
+    shown = build_card("import.failed", {"delivery": "01kq"}, language)
     assert shown.problem is None
     assert shown.summary.startswith("❌")
     assert "01kq" in shown.footer
-    assert card("target.sideways", {}, language).title == "target.sideways"
+    assert build_card("target.sideways", {}, language).title == "target.sideways"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.channels import preview_markup as markup
-from relay.channels.preview import NAMES, page
+from relay.channels.preview import NAMES, render_page
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
@@ -53,7 +53,7 @@ def posted(kind, told, language="en"):
 
 
 def shown(kind, told, language="en"):
-    return page([(kind, posted(kind, told, language))], language)
+    return render_page([(kind, posted(kind, told, language))], language)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -130,7 +130,7 @@ def test_much_of_it_takes_no_long(dialect):
 
 def test_a_script_in_a_webhooks_body_is_text():
     told = {"data": {"key": "</pre><script>alert(1)</script>", "n": 1, "none": None}}
-    made = page([("webhook", told)], "en")
+    made = render_page([("webhook", told)], "en")
     assert "<script>alert" not in made
     assert html.escape("</pre><script>alert(1)</script>", quote=False) in made
     assert '<span class="number">1</span>' in made
@@ -138,9 +138,9 @@ def test_a_script_in_a_webhooks_body_is_text():
 
 def test_a_body_of_another_shape_is_shown_as_far_as_it_goes():
     for kind in NAMES:
-        assert Seen(page([(kind, {})], "en")).text
+        assert Seen(render_page([(kind, {})], "en")).text
     strange = {"blocks": [{"type": "image", "alt_text": "x"}]}
-    assert "alt_text" in page([("slack", strange)], "en")
+    assert "alt_text" in render_page([("slack", strange)], "en")
 
 
 def test_a_colour_is_a_colour():

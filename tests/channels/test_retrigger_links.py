@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.app import logging as logs
-from relay.channels.retrigger_links import read, signed
+from relay.channels.retrigger_links import add_signed_link, read_token
 from relay.config.load import Settings
 from relay.model import Delivery, Kind, State
 from relay.outbound.webhook import Redaction
@@ -51,14 +51,14 @@ def message(type_="import.failed", **more):
 
 
 def token_of(chosen, told=None):
-    link = signed(chosen, told or message())["links"]["retrigger"]
+    link = add_signed_link(chosen, told or message())["links"]["retrigger"]
     address, token = link.rsplit("/", 1)
     assert address == "https://relay.example.com/links"
     return token
 
 
 def test_a_link_says_what_it_is_for_and_when_it_ends():
-    offer = read(settings(), token_of(settings()))
+    offer = read_token(settings(), token_of(settings()))
     assert (offer.delivery, offer.attempts, offer.channel) == (
         "01kq3v0m5n6p7q8r9s0t1v2w3x",
         3,
@@ -69,13 +69,13 @@ def test_a_link_says_what_it_is_for_and_when_it_ends():
 
 def test_a_repeat_of_the_message_carries_the_same_link_and_the_ledgers_body_keeps_none():
     told = message()
-    assert signed(settings(), told) == signed(settings(), told)
+    assert add_signed_link(settings(), told) == add_signed_link(settings(), told)
     assert told.message["body"]["links"]["retrigger"] == f"{PAGE}#retrigger"
 
 
 def test_how_long_it_lasts_is_a_setting():
     brief = settings(api={"links_last": "2h"})
-    assert read(brief, token_of(brief)).ends == NOW + timedelta(hours=2)
+    assert read_token(brief, token_of(brief)).ends == NOW + timedelta(hours=2)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_how_long_it_lasts_is_a_setting():
     ids=["no token", "not wanted", "no address"],
 )
 def test_without_what_it_needs_the_link_leads_to_the_page(chosen):
-    assert signed(chosen, message()) == message().message["body"]
+    assert add_signed_link(chosen, message()) == message().message["body"]
 
 
 @pytest.mark.parametrize(
@@ -103,28 +103,28 @@ def test_without_what_it_needs_the_link_leads_to_the_page(chosen):
     ids=["a target", "a digest", "no links", "an old body", "no attempts"],
 )
 def test_what_tells_of_no_single_import_gets_no_link(told):
-    assert signed(settings(), told) == told.message["body"]
+    assert add_signed_link(settings(), told) == told.message["body"]
 
 
 def test_the_first_token_signs_and_every_one_verifies():
     old = token_of(settings(FIRST))
-    assert read(settings(SECOND, FIRST), old)
+    assert read_token(settings(SECOND, FIRST), old)
     assert token_of(settings(SECOND, FIRST)) == token_of(settings(SECOND)) != old
-    assert read(settings(SECOND), old) is None
+    assert read_token(settings(SECOND), old) is None
 
 
 def test_what_nobody_of_us_signed_is_no_link():
     genuine = token_of(settings())
-    assert read(settings(api={"tokens": ()}), genuine) is None
+    assert read_token(settings(api={"tokens": ()}), genuine) is None
     content, signature = genuine.rsplit(".", 1)
     another = token_of(settings(), message(attempts=4)).rsplit(".", 1)[0]
     for forged in (content, f"{content}.", f"{another}.{signature}", "", "x" * 5000, f"{genuine}a"):
-        assert read(settings(), forged) is None
+        assert read_token(settings(), forged) is None
 
 
 @given(st.text(max_size=700))
 def test_no_text_breaks_the_reader(text):
-    assert read(settings(), text) is None
+    assert read_token(settings(), text) is None
 
 
 @given(place=st.integers(0, 10_000), letter=st.sampled_from("abcXYZ019_-."))
@@ -132,7 +132,7 @@ def test_not_one_letter_of_it_can_be_changed(place, letter):
     genuine = token_of(settings())
     place %= len(genuine) - 1  # the last one holds bits that base64 leaves open
     changed = genuine[:place] + letter + genuine[place + 1 :]
-    assert changed == genuine or read(settings(), changed) is None
+    assert changed == genuine or read_token(settings(), changed) is None
 
 
 def test_it_holds_nothing_of_the_token_and_fits_into_any_message():

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from relay.channels.card import card
-from relay.channels.slack.blocks import (
+from relay.channels.card import build_card
+from relay.channels.slack.card import (
     LONGEST_FIELD,
     LONGEST_HEADER,
     LONGEST_TEXT,
@@ -29,7 +29,7 @@ def made(url, outbound, language="en"):
 
 def rendered(type_, language="en", **told):
     posted = message(type_, **told)
-    return render(card(posted.type, posted.body, language))
+    return render(build_card(posted.type, posted.body, language))
 
 
 def texts(block):
@@ -130,7 +130,7 @@ def test_the_links_lead_to_the_delivery_and_to_its_retrigger():
 def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
     posted = message("import.failed")
     posted.body["links"] = {"delivery": None, "retrigger": None}
-    shown = "".join(strings(render(card(posted.type, posted.body, "en"))))
+    shown = "".join(strings(render(build_card(posted.type, posted.body, "en"))))
     assert "<http" not in shown
     assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in shown
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
-from relay.channels.card import card
-from relay.channels.slack.blocks import LONGEST_TEXT, render
+from relay.channels.card import build_card
+from relay.channels.slack.card import LONGEST_TEXT, render
 from relay.channels.slack.channel import Channel, SlackSettings
 from relay.channels.slack.errors import BOT, WEBHOOK
 from relay.config.load import load, secrets
@@ -376,7 +376,7 @@ def test_a_digest_of_the_worst_names_keeps_every_link_whole():
     told = digest(count=500)
     for one in told.body["deliveries"]:
         one["func_name"] = "&" * 900
-    shown = render(card("digest", told.body, "en"))
+    shown = render(build_card("digest", told.body, "en"))
     texts = [
         block["text"]["text"]
         for block in shown["blocks"]

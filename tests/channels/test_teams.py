@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
-from relay.channels.card import card
+from relay.channels.card import build_card
 from relay.channels.teams import errors as _teams_words
-from relay.channels.teams.adaptive_card import LARGEST, encode, render
+from relay.channels.teams.card import LARGEST, encode, render
 from relay.channels.teams.channel import Channel, TeamsSettings
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
@@ -38,7 +38,7 @@ def problem(code, words="words"):
 
 def rendered(type_, language="en", **told):
     posted = message(type_, **told)
-    return render(card(posted.type, posted.body, language))
+    return render(build_card(posted.type, posted.body, language))
 
 
 def content(told):
@@ -133,7 +133,7 @@ def test_a_failure_shows_the_code_what_it_means_and_what_to_do():
     ],
 )
 def test_the_colour_says_what_sign_and_words_say(told, style, sign):
-    heading = content(render(card(told.type, told.body, "en")))["body"][0]
+    heading = content(render(build_card(told.type, told.body, "en")))["body"][0]
     assert heading["style"] == style
     assert heading["items"][0]["text"].startswith(sign)
 
@@ -155,13 +155,13 @@ def test_the_links_are_buttons():
 def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
     posted = message("import.failed")
     posted.body["links"] = {"delivery": None, "retrigger": None}
-    told = render(card(posted.type, posted.body, "en"))
+    told = render(build_card(posted.type, posted.body, "en"))
     assert content(told)["actions"] == []
     assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in "".join(strings(told))
 
 
 def test_a_digest_has_a_line_for_each_with_its_page():
-    told = render(card("digest", digest().body, "en"))
+    told = render(build_card("digest", digest().body, "en"))
     shown = list(texts(told))
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
     line = f"❌ **orders** Import failed: The end of the archive is missing [→]({page})"
@@ -174,7 +174,7 @@ def test_a_digest_has_a_line_for_each_with_its_page():
 def test_a_page_cannot_end_its_link():
     told = digest(count=1)
     told.body["deliveries"][0]["links"]["delivery"] = "https://relay.example.com/(a) b"
-    shown = list(texts(render(card(told.type, told.body, "en"))))
+    shown = list(texts(render(build_card(told.type, told.body, "en"))))
     assert any(text.endswith("[→](https://relay.example.com/%28a%29%20b)") for text in shown)
 
 
@@ -202,7 +202,7 @@ def test_a_digest_of_the_worst_names_loses_its_last_lines_only():
     for one in told.body["deliveries"]:
         one["func_name"] = "😀" * 1000
         one["error"] = {"message": {"en": "😀" * 900, "zh": "😀" * 900}}
-    shown = list(texts(render(card(told.type, told.body, "en"))))
+    shown = list(texts(render(build_card(told.type, told.body, "en"))))
     assert shown.count("…") == 1
     assert "and 18 more" not in shown
     assert sum("[→]" in text for text in shown) >= 3

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay.channels.card import card
+from relay.channels.card import build_card
 from relay.channels.wecom.channel import LONGEST_TEXT, Channel, WeComSettings, render
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
@@ -80,7 +80,7 @@ def channel(stand_in, outbound):
 
 
 def content(posted, language="en"):
-    shown = card(posted.type, posted.body, language)
+    shown = build_card(posted.type, posted.body, language)
     return render(shown, language)["markdown"]["content"]
 
 

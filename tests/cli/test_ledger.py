@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from relay.channels.messages import digest
+from relay.channels.messages import digest_body
 from relay.config.load import ChannelSettings
 from relay.ledger import Ledger, NewNotification, RoutedEvent
 from relay.model import (
@@ -170,7 +170,9 @@ class TestShow:
         claim = ledger.queue.claim("worker", timedelta(seconds=30), {}, now, kind=Kind.MESSAGE)
         assert claim
         channel = ChannelSettings(kind="slack", burst=1)
-        assert ledger.batching.decide_post(claim, channel, partial(digest, None), now) == "digest"
+        assert (
+            ledger.batching.decide_post(claim, channel, partial(digest_body, None), now) == "digest"
+        )
         told = ledger.history.delivery(claim.delivery.id)
         assert told
         assert told.result

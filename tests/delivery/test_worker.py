@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay.channels.card import card
+from relay.channels.card import build_card
 from relay.channels.contract import Posted
 from relay.config.load import ChannelSettings, DeliverySettings, Route, Settings, TargetSettings
 from relay.config.units import RateLimit
@@ -684,7 +684,7 @@ def test_a_target_that_fails_ten_times_is_told_down_once_and_up_once(
     about = [one.message for one in found if one.message["type"].startswith("target.")]
     assert [one["type"] for one in reversed(about)] == ["target.down", "target.up"]
     assert about[1]["body"]["error"]["code"] == "outbound.unreachable"
-    shown = card("target.down", about[1]["body"], "zh")
+    shown = build_card("target.down", about[1]["body"], "zh")
     assert "prod" in shown.summary
     assert "不可用" in shown.title
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.messages import digest
+from relay.channels.messages import digest_body
 from relay.config.load import ChannelSettings
 from relay.config.units import RateLimit
 from relay.ledger import DeliveryQuery, Ledger, LedgerUnavailable, RetentionPolicy
@@ -26,7 +26,7 @@ CHAT = ChannelSettings(kind="slack", burst=10)
 RATE = RateLimit(20, timedelta(minutes=1))
 KEPT = RetentionPolicy(timedelta(days=90), 1000, timedelta(days=30))
 URL = "https://relay.example.com"
-COMPOSE = partial(digest, URL)
+COMPOSE = partial(digest_body, URL)
 
 
 class Team:
@@ -672,6 +672,8 @@ class TestRecovered:
 
 
 def test_a_digest_of_what_an_older_version_stored_is_told_as_far_as_it_goes(hands):
-    body = digest(None, "d", [(hands.now, {"type": "import.failed", "body": {"delivery": "x"}})])
+    body = digest_body(
+        None, "d", [(hands.now, {"type": "import.failed", "body": {"delivery": "x"}})]
+    )
     assert body["deliveries"][0]["delivery"] == "x"
     assert body["links"] == {"deliveries": None}

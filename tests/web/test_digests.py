@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from test_pages import CHINESE, read, story
 
-from relay.channels.messages import digest
+from relay.channels.messages import digest_body
 from relay.config.load import ChannelSettings
 
 
@@ -18,7 +18,7 @@ def told(web, hand):
     claim = hand.claim(hand.message_of(made))
     channel = ChannelSettings(kind="slack", burst=1)
     assert (
-        web.ledger.batching.decide_post(claim, channel, partial(digest, None), web.clock())
+        web.ledger.batching.decide_post(claim, channel, partial(digest_body, None), web.clock())
         == "digest"
     )
     return web.ledger.history.delivery(claim.delivery.id).result["digest"]

@@ -6,7 +6,7 @@ import pytest
 from web_ledger import REFUSED
 from werkzeug.test import Client
 
-from relay.channels.retrigger_links import signed
+from relay.channels.retrigger_links import add_signed_link
 from relay.model import Kind, State
 
 TOKEN = "token-of-the-links-tests"
@@ -36,7 +36,7 @@ def link_to(web, delivery_id):
     }
     told = {"type": f"import.{delivery.state}", "body": body}
     message = type(message)(**{**fields(message), "message": told})
-    return signed(web.settings, message)["links"]["retrigger"].removeprefix(ADDRESS)
+    return add_signed_link(web.settings, message)["links"]["retrigger"].removeprefix(ADDRESS)
 
 
 def fields(value):
@@ -181,7 +181,7 @@ def test_a_link_whose_delivery_is_not_kept_any_more_says_so(web, failed):
     }
     message = web.ledger.history.delivery(web.hand.message_of(failed))
     told = {**fields(message), "message": {"type": "import.failed", "body": body}}
-    link = signed(web.settings, type(message)(**told))["links"]["retrigger"]
+    link = add_signed_link(web.settings, type(message)(**told))["links"]["retrigger"]
     answer = web.client.get(link.removeprefix(ADDRESS))
     assert answer.status_code == 410
     assert "not kept any more" in answer.get_data(as_text=True)

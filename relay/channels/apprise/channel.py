@@ -96,7 +96,7 @@ class Channel(relay.channels.contract.Channel):
 
     def preview(self, message: Message) -> Json:
         """What Apprise is given; how a service shows it, Apprise decides."""
-        return render(self.card(message))
+        return render(self.build_card(message))
 
     def post(self, message: Message) -> Posted:
         """Success is what Apprise calls one. It tells no codes, so that nothing of it is final but

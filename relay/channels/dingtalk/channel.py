@@ -15,13 +15,12 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from relay.channels.card import Card, Fact
-from relay.channels.card_fit import fitted
+from relay.channels.card import Card, Fact, shrink_to_fit
 from relay.channels.card_texts import Tone
 from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings, encode
 from relay.channels.group_robot_layout import bracketed, colon, heading, row, with_keyword
-from relay.channels.group_robot_texts import KnownError, KnownErrors, busy, gone, limited, misread
-from relay.channels.markdown_escape import inert
+from relay.channels.known_errors import KnownError, KnownErrors, busy, gone, limited, misread
+from relay.channels.markdown_escape import escape_markdown
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.model import Json, Localized
@@ -171,7 +170,7 @@ class Channel(GroupRobot):
         def fits(one: Card) -> bool:
             return len(encode(render(one, told.language, told.keyword))) <= LONGEST_BODY
 
-        return render(fitted(shown, fits), told.language, told.keyword)
+        return render(shrink_to_fit(shown, fits), told.language, told.keyword)
 
     def secrets(self) -> tuple[str, ...]:
         return (self.settings.secret.get_secret_value(),)
@@ -217,8 +216,8 @@ def render(shown: Card, language: str, keyword: str = "") -> Json:
 
 
 def _blocks(shown: Card, language: str, keyword: str) -> Iterator[str]:
-    title = f"<font color={_COLOURS[shown.tone]}>{inert(shown.title)}</font>"
-    name = f"{colon(language)}{inert(shown.name)}" if shown.name else ""
+    title = f"<font color={_COLOURS[shown.tone]}>{escape_markdown(shown.title)}</font>"
+    name = f"{colon(language)}{escape_markdown(shown.name)}" if shown.name else ""
     first = f"### {shown.sign} {title}{name}"
     yield first
     if shown.facts:
@@ -230,8 +229,8 @@ def _blocks(shown: Card, language: str, keyword: str) -> Iterator[str]:
     if shown.lines:
         yield "\n".join(f"- {row(line, language)}" for line in shown.lines)
     if shown.more:
-        yield inert(shown.more)
-    yield f"> {with_keyword(inert(shown.footer), keyword, first)}"
+        yield escape_markdown(shown.more)
+    yield f"> {with_keyword(escape_markdown(shown.footer), keyword, first)}"
 
 
 def _title(shown: Card, language: str) -> str:
@@ -240,4 +239,4 @@ def _title(shown: Card, language: str) -> str:
 
 
 def _fact(fact: Fact, language: str) -> str:
-    return f"**{fact.label}**{colon(language)}{inert(fact.value)}"
+    return f"**{fact.label}**{colon(language)}{escape_markdown(fact.value)}"

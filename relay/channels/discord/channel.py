@@ -17,7 +17,7 @@ from pydantic import Field
 import relay.channels.contract
 from relay.channels.card import plain
 from relay.channels.contract import Message, Posted
-from relay.channels.discord.embed import render
+from relay.channels.discord.card import render
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
@@ -145,7 +145,7 @@ class Channel(relay.channels.contract.Channel):
 
     def preview(self, message: Message) -> Json:
         """What is posted."""
-        return render(self.card(message))
+        return render(self.build_card(message))
 
     def post(self, message: Message) -> Posted:
         """Success is the message that was made; 204, where something between dropped our `wait`."""

@@ -16,13 +16,12 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from relay.channels.card import Card, Fact, Link
-from relay.channels.card_fit import fitted
+from relay.channels.card import Card, Fact, Link, shrink_to_fit
 from relay.channels.card_texts import Tone
 from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings, encode
 from relay.channels.group_robot_layout import bracketed, heading, row, with_keyword
-from relay.channels.group_robot_texts import KnownError, KnownErrors, busy, gone, limited, misread
-from relay.channels.markdown_escape import inert
+from relay.channels.known_errors import KnownError, KnownErrors, busy, gone, limited, misread
+from relay.channels.markdown_escape import escape_markdown
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.model import Json, Localized
@@ -127,7 +126,7 @@ class Channel(GroupRobot):
         told = self.settings
         room = LONGEST_BODY - _ROOM_FOR_SIGNATURE
         return render(
-            fitted(
+            shrink_to_fit(
                 shown, lambda one: len(encode(render(one, told.language, told.keyword))) <= room
             ),
             told.language,
@@ -174,7 +173,7 @@ def render(shown: Card, language: str, keyword: str = "") -> Json:
         elements.append(_text(_fact(shown.advice)))
     if shown.lines:
         told = [row(line, language) for line in shown.lines]
-        elements.append(_text("\n".join(filter(None, [*told, inert(shown.more)]))))
+        elements.append(_text("\n".join(filter(None, [*told, escape_markdown(shown.more)]))))
     if shown.links:
         elements.append({"tag": "action", "actions": [_button(link) for link in shown.links]})
     footer = with_keyword(shown.footer, keyword, title)
@@ -208,7 +207,7 @@ def _columns(text: str) -> int:
 
 
 def _fact(fact: Fact) -> str:
-    return f"**{fact.label}**\n{inert(fact.value)}"
+    return f"**{fact.label}**\n{escape_markdown(fact.value)}"
 
 
 def _button(link: Link) -> Json:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from relay.channels.feishu.channel import Channel as FeishuChannel
 from relay.channels.feishu.channel import FeishuSettings, refusals
-from relay.channels.group_robot_texts import KnownErrors
+from relay.channels.known_errors import KnownErrors
 from relay.config.load import ChannelSettings
 from relay.model import Localized
 

@@ -16,8 +16,8 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 import relay.channels.contract
 from relay.channels.contract import Message, Posted
-from relay.channels.slack.blocks import mark, render
 from relay.channels.slack.bot import API, Bot
+from relay.channels.slack.card import mark, render
 from relay.channels.slack.errors import not_slack, of_webhook
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
@@ -87,12 +87,12 @@ class Channel(relay.channels.contract.Channel):
 
     def preview(self, message: Message) -> Json:
         """What is posted, but for where it goes."""
-        return render(self.card(message))
+        return render(self.build_card(message))
 
     def post(self, message: Message) -> Posted:
         """As a bot, a message that follows one up is a reply to it; what is over is also shown in
         the channel, and marked at the message that told of the failure."""
-        shown = self.card(message)
+        shown = self.build_card(message)
         over = shown.result == "recovered"
         posted = self._way.post(render(shown), message.thread, broadcast=over)
         if over and posted.thread and posted.thread == message.thread:

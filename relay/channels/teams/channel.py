@@ -16,7 +16,7 @@ from pydantic import Field
 
 import relay.channels.contract
 from relay.channels.contract import Message, Posted
-from relay.channels.teams.adaptive_card import encode, render
+from relay.channels.teams.card import encode, render
 from relay.channels.teams.errors import failure
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
@@ -66,7 +66,7 @@ class Channel(relay.channels.contract.Channel):
 
     def preview(self, message: Message) -> Json:
         """What is posted."""
-        return render(self.card(message))
+        return render(self.build_card(message))
 
     def post(self, message: Message) -> Posted:
         """Success is 202, which says that the workflow has begun: whether it could post, only its

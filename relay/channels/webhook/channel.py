@@ -18,7 +18,7 @@ from pydantic import Field, SecretStr, field_validator
 
 import relay.channels.contract
 from relay.channels.contract import Message, Posted
-from relay.channels.messages import in_language
+from relay.channels.messages import localize
 from relay.config.load import ChannelSettings
 from relay.errors import PermanentFailure
 from relay.model import Json, Localized, utc_now
@@ -49,7 +49,7 @@ class WebhookSettings(ChannelSettings):
         given = (value,) if isinstance(value, SecretStr) else value
         secrets = tuple(secret for secret in given if secret.get_secret_value())
         for secret in secrets:
-            key_of(secret.get_secret_value())
+            parse_secret(secret.get_secret_value())
         return secrets
 
     @property
@@ -73,12 +73,12 @@ class Channel(relay.channels.contract.Channel):
     ) -> None:
         super().__init__(name, settings, outbound)
         self._clock = clock
-        self._keys = tuple(key_of(secret) for secret in settings.secrets)
+        self._keys = tuple(parse_secret(secret) for secret in settings.secrets)
         self._poster = Poster(outbound, settings.url.get_secret_value(), settings.secrets)
 
     def preview(self, message: Message) -> Json:
         """What is posted."""
-        return told(message, self.settings.language)
+        return build_payload(message, self.settings.language)
 
     def post(self, message: Message) -> Posted:
         """Any 2xx is success.
@@ -119,15 +119,15 @@ def encode(message: Message, language: str) -> bytes:
 
     ASCII, so that the signed bytes survive every receiver that decodes before it verifies.
     """
-    return json.dumps(told(message, language), separators=(",", ":")).encode("ascii")
+    return json.dumps(build_payload(message, language), separators=(",", ":")).encode("ascii")
 
 
-def told(message: Message, language: str) -> Json:
+def build_payload(message: Message, language: str) -> Json:
     """What is posted: the body's `test` is true when `relay channels test` posts it."""
     return {
         "type": message.type,
         "timestamp": message.timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "data": in_language(message.body, language),
+        "data": localize(message.body, language),
     }
 
 
@@ -144,7 +144,7 @@ def signature_headers(
     }
 
 
-def key_of(secret: str) -> bytes:
+def parse_secret(secret: str) -> bytes:
     """The key in a `whsec_` secret. ValueError says what is wrong, never what was given."""
     if not secret.startswith(_PREFIX):
         raise ValueError(f"a signing secret starts with {_PREFIX}")

@@ -14,13 +14,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from relay.channels.card import Card, Fact, plain
-from relay.channels.card_fit import fitted
+from relay.channels.card import Card, Fact, plain, shrink_to_fit
 from relay.channels.card_texts import Tone
 from relay.channels.group_robot import GroupRobot, RobotSettings
 from relay.channels.group_robot_layout import bracketed, colon, markdown_link, row
-from relay.channels.group_robot_texts import KnownError, KnownErrors, busy, gone, limited, misread
-from relay.channels.markdown_escape import code, inert
+from relay.channels.known_errors import KnownError, KnownErrors, busy, gone, limited, misread
+from relay.channels.markdown_escape import code_span, escape_markdown
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.model import Json, Localized
@@ -110,7 +109,10 @@ def render(shown: Card, language: str) -> Json:
 
     shorter = (_cut(shown, longest) for longest in _CUTS)
     chosen = next((one for one in shorter if fits(one)), _cut(shown, _CUTS[-1]))
-    return {"msgtype": "markdown", "markdown": {"content": _text(fitted(chosen, fits), language)}}
+    return {
+        "msgtype": "markdown",
+        "markdown": {"content": _text(shrink_to_fit(chosen, fits), language)},
+    }
 
 
 def _text(shown: Card, language: str) -> str:
@@ -118,8 +120,8 @@ def _text(shown: Card, language: str) -> str:
 
 
 def _rows(shown: Card, language: str) -> Iterator[str]:
-    title = f'<font color="{_COLOURS[shown.tone]}">{inert(shown.title)}</font>'
-    name = f"{colon(language)}{inert(shown.name)}" if shown.name else ""
+    title = f'<font color="{_COLOURS[shown.tone]}">{escape_markdown(shown.title)}</font>'
+    name = f"{colon(language)}{escape_markdown(shown.name)}" if shown.name else ""
     yield f"### {shown.sign} {title}{name}"
     for fact in shown.facts:
         label = f'<font color="comment">{fact.label}{colon(language)}</font>'
@@ -133,23 +135,23 @@ def _rows(shown: Card, language: str) -> Iterator[str]:
     for line in shown.lines:
         yield row(line, language)
     if shown.more:
-        yield inert(shown.more)
+        yield escape_markdown(shown.more)
     if shown.links:
         yield "　".join(map(markdown_link, shown.links))
-    yield f'<font color="comment">{inert(shown.footer)}</font>'
+    yield f'<font color="comment">{escape_markdown(shown.footer)}</font>'
 
 
 def _sentence(fact: Fact, language: str) -> str:
-    return f"**{fact.label}**{colon(language)}{inert(fact.value)}"
+    return f"**{fact.label}**{colon(language)}{escape_markdown(fact.value)}"
 
 
 def _value(fact: Fact) -> str:
-    told = inert(fact.value)
+    told = escape_markdown(fact.value)
     if fact.sentence or (told == fact.value and "_" not in told):
         return told
     # As code it can be copied as it is: where marks are not taken for slants, and none was
     # replaced. But WeCom does not say that it finds no link in code.
-    return code(fact.value.translate(_BRACKETS))
+    return code_span(fact.value.translate(_BRACKETS))
 
 
 def _cut(shown: Card, longest: int) -> Card:

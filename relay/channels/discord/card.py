@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relay.channels.card import Card, Fact, Line, Link
-from relay.channels.card_fit import fitted
-from relay.channels.markdown_escape import code, inert
+from relay.channels.card import Card, Fact, Line, Link, shrink_to_fit
+from relay.channels.markdown_escape import code_span, escape_markdown
 from relay.model import Json
 
 LONGEST_TITLE = 256
@@ -26,7 +25,7 @@ _IN_LINKS = str.maketrans({"(": "%28", ")": "%29", " ": "%20", "<": "%3C", ">": 
 
 def render(shown: Card) -> Json:
     """What is posted: one embed, and that nobody is mentioned."""
-    fitting = fitted(shown, lambda card: _fits(_embed(card)))
+    fitting = shrink_to_fit(shown, lambda card: _fits(_embed(card)))
     return {"embeds": [_embed(fitting)], "allowed_mentions": {"parse": []}}
 
 
@@ -47,7 +46,9 @@ def _fits(embed: Json) -> bool:
 
 def _embed(shown: Card) -> Json:
     embed: Json = {
-        "title": _cut(f"{shown.sign} {inert(f'{shown.title}: {shown.name}')}", LONGEST_TITLE),
+        "title": _cut(
+            f"{shown.sign} {escape_markdown(f'{shown.title}: {shown.name}')}", LONGEST_TITLE
+        ),
         "description": "\n".join(_paragraphs(shown)),
         "color": _COLOURS[shown.tone],
         "fields": [_field(fact) for fact in shown.facts],
@@ -61,27 +62,27 @@ def _embed(shown: Card) -> Json:
 
 def _paragraphs(shown: Card) -> Iterator[str]:
     if shown.problem:
-        yield _paragraph(shown.problem, f" ({code(shown.code)})" if shown.code else "")
+        yield _paragraph(shown.problem, f" ({code_span(shown.code)})" if shown.code else "")
     if shown.advice:
         yield _paragraph(shown.advice)
     yield from (_line(line) for line in shown.lines)
     if shown.more:
-        yield inert(shown.more)
+        yield escape_markdown(shown.more)
     if shown.links:
         yield " · ".join(_link(link) for link in shown.links)
 
 
 def _paragraph(fact: Fact, after: str = "") -> str:
-    return f"**{fact.label}**\n{inert(fact.value)}{after}"
+    return f"**{fact.label}**\n{escape_markdown(fact.value)}{after}"
 
 
 def _line(line: Line) -> str:
     where = f" {_link(Link('→', line.url))}" if line.url else ""
-    return f"{line.sign} {code(line.name)} {inert(line.text)}{where}"
+    return f"{line.sign} {code_span(line.name)} {escape_markdown(line.text)}{where}"
 
 
 def _field(fact: Fact) -> Json:
-    value = inert(fact.value) if fact.sentence else code(fact.value)
+    value = escape_markdown(fact.value) if fact.sentence else code_span(fact.value)
     # Discord refuses an empty value.
     return {"name": fact.label, "value": _cut(value, LONGEST_VALUE) or "–", "inline": True}
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from relay.channels.card import Card, Fact, Line, Link
-from relay.channels.card_fit import fitted
-from relay.channels.markdown_escape import inert
+from relay.channels.card import Card, Fact, Line, Link, shrink_to_fit
+from relay.channels.markdown_escape import escape_markdown
 from relay.model import Json
 
 LARGEST = 21_000
@@ -23,7 +22,7 @@ _IN_LINKS = str.maketrans({"(": "%28", ")": "%29", " ": "%20", "<": "%3C", ">": 
 
 def render(shown: Card) -> Json:
     """The message that holds the card: what is posted."""
-    return _message(fitted(shown, lambda card: len(encode(_message(card))) <= LARGEST))
+    return _message(shrink_to_fit(shown, lambda card: len(encode(_message(card))) <= LARGEST))
 
 
 def encode(told: Json) -> bytes:
@@ -51,14 +50,14 @@ def _card(shown: Card) -> Json:
         "version": "1.4",
         # No `entities`: without them nothing that looks like a mention is one.
         "msteams": {"width": "Full"},
-        "fallbackText": inert(shown.summary),
+        "fallbackText": escape_markdown(shown.summary),
         "body": list(_body(shown)),
         "actions": [_action(link) for link in shown.links],
     }
 
 
 def _body(shown: Card) -> Iterator[Json]:
-    heading = f"{shown.sign} {inert(f'{shown.title}: {shown.name}')}"
+    heading = f"{shown.sign} {escape_markdown(f'{shown.title}: {shown.name}')}"
     yield {
         "type": "Container",
         "style": _STYLES[shown.tone],
@@ -66,28 +65,30 @@ def _body(shown: Card) -> Iterator[Json]:
         "items": [_text(heading, size="Large", weight="Bolder")],
     }
     if shown.problem:
-        code = f" ({inert(shown.code)})" if shown.code else ""
+        code = f" ({escape_markdown(shown.code)})" if shown.code else ""
         yield from _paragraph(shown.problem, code)
     if shown.advice:
         yield from _paragraph(shown.advice)
     if shown.facts:
-        facts = [{"title": fact.label, "value": inert(fact.value)} for fact in shown.facts]
+        facts = [
+            {"title": fact.label, "value": escape_markdown(fact.value)} for fact in shown.facts
+        ]
         yield {"type": "FactSet", "facts": facts}
     yield from (_text(_line(line), spacing="Small") for line in shown.lines)
     if shown.more:
-        yield _text(inert(shown.more), spacing="Small")
+        yield _text(escape_markdown(shown.more), spacing="Small")
     if shown.footer:
-        yield _text(inert(shown.footer), isSubtle=True, size="Small", separator=True)
+        yield _text(escape_markdown(shown.footer), isSubtle=True, size="Small", separator=True)
 
 
 def _paragraph(fact: Fact, after: str = "") -> Iterator[Json]:
     yield _text(fact.label, weight="Bolder")
-    yield _text(f"{inert(fact.value)}{after}", spacing="None")
+    yield _text(f"{escape_markdown(fact.value)}{after}", spacing="None")
 
 
 def _line(line: Line) -> str:
     where = f" [→]({line.url.translate(_IN_LINKS)})" if line.url else ""
-    return f"{line.sign} **{inert(line.name)}** {inert(line.text)}{where}"
+    return f"{line.sign} **{escape_markdown(line.name)}** {escape_markdown(line.text)}{where}"
 
 
 def _text(text: str, **looks: str | bool) -> Json:

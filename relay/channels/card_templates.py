@@ -21,7 +21,7 @@ from typing import Any
 
 from relay.channels.card import LONGEST_SENTENCE, Card, Fact, plain
 from relay.channels.card_texts import BROKEN, LABELS
-from relay.channels.messages import in_language
+from relay.channels.messages import localize
 from relay.config.templates import WordsSettings, template
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _KNOWN = """
 _NONE: Mapping[str, None] = dict.fromkeys(_KNOWN.split())
 
 
-def reworded(
+def apply_templates(
     card: Card, words: WordsSettings, type_: str, body: Mapping[str, Any], language: str
 ) -> Card:
     """The card in the team's words. Where a template fails ours stand, and the footer says so."""
@@ -43,7 +43,7 @@ def reworded(
         return card
     known = {
         **_NONE,
-        **in_language(body, language),
+        **localize(body, language),
         "type": type_,
         "result": card.result,
         "title": card.title,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay.channels.card import LONGEST_SENTENCE, card
-from relay.channels.custom_texts import reworded
+from relay.channels.card import LONGEST_SENTENCE, build_card
+from relay.channels.card_templates import apply_templates
 from relay.config.load import load
 from relay.config.templates import WordsSettings
 from relay.errors import ConfigErrors
@@ -16,13 +16,13 @@ EVERY = [*map(message, OUTCOMES), turned("down"), turned("up"), digest()]
 
 
 def said(told, language="en", **words):
-    shown = card(told.type, told.body, language)
-    return reworded(shown, WordsSettings(**words), told.type, told.body, language)
+    shown = build_card(told.type, told.body, language)
+    return apply_templates(shown, WordsSettings(**words), told.type, told.body, language)
 
 
 def test_without_words_of_its_own_a_card_stays_as_it_is():
     told = message("import.failed")
-    assert said(told) == card(told.type, told.body, "en")
+    assert said(told) == build_card(told.type, told.body, "en")
 
 
 def test_every_part_can_be_said_otherwise():
@@ -65,7 +65,7 @@ def test_title_and_name_cannot_be_emptied():
     ],
 )
 def test_a_digest_looks_as_bad_as_the_worst_in_it(results, tone):
-    assert card("digest", {"count": 10, "results": results}, "en").tone == tone
+    assert build_card("digest", {"count": 10, "results": results}, "en").tone == tone
 
 
 @pytest.mark.parametrize("told", EVERY, ids=lambda told: told.type)

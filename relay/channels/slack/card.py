@@ -10,8 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from relay.channels.card import Card, Fact, Line, Link
-from relay.channels.card_fit import fitted
+from relay.channels.card import Card, Fact, Line, Link, shrink_to_fit
 from relay.model import Json
 
 LONGEST_HEADER = 150
@@ -35,7 +34,7 @@ _WORD_JOINER = "\u2060"
 
 def render(shown: Card) -> Json:
     """The card as Block Kit: `blocks`, and `text` for previews and screen readers."""
-    fitting = fitted(shown, _fits)
+    fitting = shrink_to_fit(shown, _fits)
     return {
         "text": _fit(_prose(shown.summary), LONGEST_TEXT),
         "blocks": list(_blocks(fitting)),

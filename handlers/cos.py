@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from relay.config.load import SourceSettings
 from relay.model import Event, ObjectRef
-from relay.sources.fields import count_or_none, epoch_or_none, find, text, text_or_none, wrong
+from relay.sources.fields import count_or_none, epoch_or_none, find, text, text_or_none, wrong_field
 from relay.sources.s3.records import as_it_stands, identity_of, said_in
 from relay.sources.s3.settings import Addressing, CloudStoreSettings, accepts, addressed
 from relay.sources.s3.storage import S3Storage
@@ -48,7 +48,9 @@ class Handler(S3Storage):
         key = text(said, *_OBJECT, "key")
         prefix = f"/{appid}/{short}/"
         if not key.startswith(prefix) or key == prefix:
-            raise wrong((*_OBJECT, "key"), f"should begin with {prefix}", f"应以 {prefix} 开头")
+            raise wrong_field(
+                (*_OBJECT, "key"), f"should begin with {prefix}", f"应以 {prefix} 开头"
+            )
         ref = ObjectRef(
             f"{short}-{appid}",
             as_it_stands(key.removeprefix(prefix), self.settings.key_encoding, *_OBJECT, "key"),

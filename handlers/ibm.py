@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from relay.config.load import SourceSettings
 from relay.model import Event, ObjectRef
-from relay.sources.fields import count_or_none, find, text, text_or_none, time_or_none, wrong
+from relay.sources.fields import count_or_none, find, text, text_or_none, time_or_none, wrong_field
 from relay.sources.s3.records import as_it_stands, identity_of, said_in, unquoted
 from relay.sources.s3.settings import CloudStoreSettings, accepts
 from relay.sources.s3.storage import S3Storage
@@ -38,7 +38,7 @@ class Handler(S3Storage):
         said = said_in(record)
         said = said if "event_type" in said else find(said, "notification")
         if not isinstance(said, Mapping):
-            raise wrong(("notification",), "should be an object", "应为对象")
+            raise wrong_field(("notification",), "should be an object", "应为对象")
         type_ = text(said, "event_type")
         if type_ not in CREATED:
             return

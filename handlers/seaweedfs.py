@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from relay.config.load import SourceSettings
 from relay.errors import Unreadable
 from relay.model import Event, Localized, ObjectRef
-from relay.sources.fields import checked, count_or_none, epoch_or_none, find, text, text_or_none
+from relay.sources.fields import check_text, count_or_none, epoch_or_none, find, text, text_or_none
 from relay.sources.s3.settings import OwnStoreSettings, accepts
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.s3_stores import seaweedfs
@@ -100,4 +100,4 @@ def _place(record: Mapping[str, Any], *, is_renamed: bool) -> str:
     if not is_renamed:
         return text(record, "key")
     folder, name = text(record, "message", "new_parent_path"), text(record, *_ENTRY, "name")
-    return checked(f"{folder.rstrip('/')}/{name}", *_ENTRY, "name")
+    return check_text(f"{folder.rstrip('/')}/{name}", *_ENTRY, "name")

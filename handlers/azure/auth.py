@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import requests
 
 from relay.model import utc_now
-from relay.outbound.credentials import ask_machine, post_form
+from relay.outbound.credentials import fetch_metadata_token, request_token
 from relay.outbound.token_cache import Clock, ExpiringValue
 
 RESOURCE = "https://storage.azure.com"
@@ -58,7 +58,7 @@ class SharedKey:
         told = f"{self._account}:{base64.b64encode(digest).decode()}"
         request.headers["Authorization"] = f"SharedKey {told}"
 
-    def renewed(self, request: requests.PreparedRequest) -> bool:
+    def renew(self, request: requests.PreparedRequest) -> bool:
         del request
         return False
 
@@ -73,7 +73,7 @@ class Sas:
         url = request.url or ""
         request.url = f"{url}{'&' if '?' in url else '?'}{self._token}"
 
-    def renewed(self, request: requests.PreparedRequest) -> bool:
+    def renew(self, request: requests.PreparedRequest) -> bool:
         del request
         return False
 
@@ -110,7 +110,7 @@ def by_app(
         "client_secret": secret,
         "scope": f"{RESOURCE}/.default",
     }
-    return lambda: post_form(f"{login_url}/{tenant}/oauth2/v2.0/token", form, "Entra")
+    return lambda: request_token(f"{login_url}/{tenant}/oauth2/v2.0/token", form, "Entra")
 
 
 def by_machine(identity_url: str, client_id: str | None) -> Callable[[], ExpiringValue[str]]:
@@ -122,7 +122,7 @@ def by_machine(identity_url: str, client_id: str | None) -> Callable[[], Expirin
     else:
         url, version, headers = f"{identity_url}{_MACHINE}", "2018-02-01", {"Metadata": "true"}
     url = f"{url}?{urlencode({'api-version': version, **asked})}"
-    return lambda: ask_machine(url, headers, "The managed identity of this machine")
+    return lambda: fetch_metadata_token(url, headers, "The managed identity of this machine")
 
 
 def _date(clock: Clock) -> str:

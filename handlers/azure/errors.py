@@ -10,7 +10,7 @@ import requests
 
 from relay.errors import RelayError, TemporaryFailure
 from relay.model import Localized
-from relay.outbound.session import cleaned, retry_after
+from relay.outbound.responses import cleaned, retry_after
 from relay.sources.errors import archived, busy, denied, gone, no_bucket, refused, superseded
 
 _NO_PLACE = ("ContainerNotFound", "QueueNotFound", "ContainerBeingDeleted", "ContainerDisabled")

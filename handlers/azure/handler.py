@@ -26,10 +26,16 @@ from relay.handlers.azure.xml import read_xml, text_in
 from relay.model import Event, Localized, ObjectInfo, ObjectRef
 from relay.sources import range_stream as ranged
 from relay.sources.contract import PAGE
-from relay.sources.errors import bad_bucket, bad_key, goes_round, not_understood, superseded
-from relay.sources.http_storage import HttpStorage, HttpStream, moment, name_of, streamed
+from relay.sources.errors import bad_bucket, bad_key, endless_listing, not_understood, superseded
+from relay.sources.http_storage import (
+    HttpStorage,
+    HttpStream,
+    object_name,
+    open_stream,
+    parse_http_date,
+)
 from relay.sources.listing import ListingPage
-from relay.sources.rest import StorageRequest, in_path
+from relay.sources.rest import StorageRequest, path_segment
 from relay.sources.setup.steps import SetupContext, Step
 
 _LENGTH = re.compile("[0-9]{1,19}")
@@ -54,30 +60,32 @@ class Handler(HttpStorage):
         """The bytes [start, end), pinned to the ETag."""
         if end is not None and end <= start:
             return self._nothing(ref)
-        wanted = ranged.asked(start, end)
+        wanted = ranged.range_header(start, end)
         call = self._asked(ref, "GET", {"Range": wanted} if wanted else {})
-        answer = self.api.stream(call, name_of(ref))
+        answer = self.api.stream(call, object_name(ref))
         if answer.status_code == 416:
             return self._nothing(ref)
-        return streamed(answer, name_of(ref), (start, end), lambda size: _told(ref, answer, size))
+        return open_stream(
+            answer, object_name(ref), (start, end), lambda size: _told(ref, answer, size)
+        )
 
-    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[ListingPage]:
+    def list_bucket(self, bucket: str, place: str, limit: int | None) -> Iterator[ListingPage]:
         """By name; `place` is the marker that the page before gave."""
         is_old = bool(place)
         while True:
-            answer = self._page(bucket, place, most, taken=(400,) if is_old else ())
+            answer = self._page(bucket, place, limit, accepted=(400,) if is_old else ())
             if answer.status_code == 400:  # a marker of long ago: from the beginning, then
                 is_old, place = False, ""
                 continue
             root, before = read_xml(answer, bucket), place
             blobs, place = root.findall("Blobs/Blob"), text_in(root, "NextMarker")
-            most = None if most is None else most - len(blobs)
+            limit = None if limit is None else limit - len(blobs)
             found = [_listed(bucket, one) for one in blobs if _is_blob(one)]
             yield ListingPage(found, len(blobs), place or None)
             if not place:
                 return
             if place == before:
-                raise goes_round(bucket)
+                raise endless_listing(bucket)
             is_old = False
 
     def setup(self, door: SetupContext) -> Iterator[Step]:
@@ -102,25 +110,29 @@ class Handler(HttpStorage):
 
     def _asked(self, ref: ObjectRef, method: str, headers: Mapping[str, str]) -> StorageRequest:
         if ref.etag and not _ETAG.fullmatch(ref.etag):
-            raise superseded(name_of(ref))  # no blob has such a one, and no header could hold it
+            raise superseded(
+                object_name(ref)
+            )  # no blob has such a one, and no header could hold it
         pin = {"If-Match": f'"{ref.etag}"'} if ref.etag else {}
         url = f"{self._container(ref.bucket)}/{_path(ref.key)}"
-        return StorageRequest(url, method, stamped({**headers, **pin}), taken=(416,))
+        return StorageRequest(url, method, stamped({**headers, **pin}), accepted=(416,))
 
     def _page(
-        self, bucket: str, place: str, most: int | None, taken: tuple[int, ...]
+        self, bucket: str, place: str, limit: int | None, accepted: tuple[int, ...]
     ) -> requests.Response:
-        size = PAGE if most is None else min(PAGE, max(most, 1))
+        size = PAGE if limit is None else min(PAGE, max(limit, 1))
         asked = {"restype": "container", "comp": "list", "maxresults": str(size)}
         query = urlencode({**asked, "marker": place} if place else asked)
         url = f"{self._container(bucket)}?{query}"
-        return self.api.ask(StorageRequest(url, headers=stamped({}), taken=taken), bucket)
+        return self.api.send(StorageRequest(url, headers=stamped({}), accepted=accepted), bucket)
 
     def _nothing(self, ref: ObjectRef) -> HttpStream:
         """An empty range, which the store refuses: the blob is only looked at."""
-        answer = self.api.ask(self._asked(ref, "HEAD", {}), name_of(ref))
-        info = streamed(answer, name_of(ref), (0, None), lambda size: _told(ref, answer, size)).info
-        return HttpStream(io.BytesIO(), info, 0, name_of(ref))
+        answer = self.api.send(self._asked(ref, "HEAD", {}), object_name(ref))
+        info = open_stream(
+            answer, object_name(ref), (0, None), lambda size: _told(ref, answer, size)
+        ).info
+        return HttpStream(io.BytesIO(), info, 0, object_name(ref))
 
 
 def _path(key: str) -> str:
@@ -129,17 +141,17 @@ def _path(key: str) -> str:
     segments = key.split("/")
     if {".", ".."} & set(segments) or "\\" in key:
         raise bad_key(Localized("it holds a step (. or ..) or a backslash", "含有 .、.. 或反斜杠"))
-    return "/".join(in_path(one) if one else "" for one in segments) or in_path(key)
+    return "/".join(path_segment(one) if one else "" for one in segments) or path_segment(key)
 
 
 def _told(ref: ObjectRef, answer: requests.Response, size: int) -> ObjectInfo:
     headers = answer.headers
     etag = unquoted(headers.get("ETag"))
     if ref.etag and etag != ref.etag:
-        raise superseded(name_of(ref))
+        raise superseded(object_name(ref))
     if headers.get("x-ms-copy-status") == "pending":
-        raise on_its_way(name_of(ref), "pending")
-    return ObjectInfo(size, etag, modified=moment(headers.get("Last-Modified")))
+        raise on_its_way(object_name(ref), "pending")
+    return ObjectInfo(size, etag, modified=parse_http_date(headers.get("Last-Modified")))
 
 
 def _is_blob(listed: Element) -> bool:
@@ -155,5 +167,5 @@ def _listed(bucket: str, listed: Element) -> tuple[ObjectRef, ObjectInfo]:
     if not key or not _LENGTH.fullmatch(length):
         raise not_understood(bucket, "200")
     etag = unquoted(text_in(listed, "Properties", "Etag"))
-    modified = moment(text_in(listed, "Properties", "Last-Modified"))
+    modified = parse_http_date(text_in(listed, "Properties", "Last-Modified"))
     return ObjectRef(bucket, key), ObjectInfo(int(length), etag, modified=modified)

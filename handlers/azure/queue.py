@@ -39,10 +39,10 @@ class StorageQueue:
     def receive(self, wait: float) -> list[QueueMessage]:
         """Up to 32 messages; when there are none, waits a little before it says so."""
         asked = f"messages?numofmessages={BATCH}&visibilitytimeout={HIDDEN}"
-        root = read_xml(self._api.ask(self._call(f"/{asked}"), self._name), self._name)
+        root = read_xml(self._api.send(self._call(f"/{asked}"), self._name), self._name)
         messages = [
             # Event Grid writes base64.
-            QueueMessage.of_text(
+            QueueMessage.from_text(
                 text_in(one, "MessageText"),
                 f"{text_in(one, 'MessageId')} {text_in(one, 'PopReceipt')}",
             )
@@ -58,14 +58,14 @@ class StorageQueue:
         for message in messages:
             id_, _, receipt = message.receipt.partition(" ")
             path = f"/messages/{quote(id_, safe='')}?popreceipt={quote(receipt, safe='')}"
-            answer = self._api.ask(self._call(path, "DELETE", (400, 404)), self._name)
+            answer = self._api.send(self._call(path, "DELETE", (400, 404)), self._name)
             left += answer.status_code == 400  # PopReceiptMismatch; 404: somebody deleted it
         if left:
             raise not_deleted(left)
 
     def check(self) -> str:
         """How many messages wait, in words."""
-        answer = self._api.ask(self._call("?comp=metadata"), self._name)
+        answer = self._api.send(self._call("?comp=metadata"), self._name)
         count = answer.headers.get("x-ms-approximate-messages-count", "no")
         return f"about {count} messages wait in the queue"
 
@@ -73,5 +73,9 @@ class StorageQueue:
         self._closed.set()
         self._api.close()
 
-    def _call(self, rest: str, method: str = "GET", taken: tuple[int, ...] = ()) -> StorageRequest:
-        return StorageRequest(f"{self._url}{rest}", method, stamped({}), timeout=30, taken=taken)
+    def _call(
+        self, rest: str, method: str = "GET", accepted: tuple[int, ...] = ()
+    ) -> StorageRequest:
+        return StorageRequest(
+            f"{self._url}{rest}", method, stamped({}), timeout=30, accepted=accepted
+        )

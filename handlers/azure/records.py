@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.errors import Unreadable
 from relay.model import Event, Localized, ObjectRef
-from relay.sources.fields import count_or_none, text, text_or_none, time_or_none, wrong
+from relay.sources.fields import count_or_none, text, text_or_none, time_or_none, wrong_field
 
 CREATED = "Microsoft.Storage.BlobCreated"
 RENAMED = "Microsoft.Storage.BlobRenamed"
@@ -60,7 +60,7 @@ def _named(subject: str) -> tuple[str, str]:
     """Container and key, which stand in the subject as they are."""
     found = _SUBJECT.fullmatch(subject)
     if not found:
-        raise wrong(("subject",), "names no blob", "未指明 blob")
+        raise wrong_field(("subject",), "names no blob", "未指明 blob")
     return found[1], found[2]
 
 

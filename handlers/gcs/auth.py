@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from relay.errors import ConfigError
 from relay.model import utc_now
-from relay.outbound.credentials import ask_machine, post_form
+from relay.outbound.credentials import fetch_metadata_token, request_token
 from relay.outbound.token_cache import Clock, ExpiringValue
 
 READ_STORAGE = "https://www.googleapis.com/auth/devstorage.read_only"
@@ -84,7 +84,7 @@ def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], 
         }
         assertion = jwt.encode(claims, key.private, "RS256", headers={"kid": key.key_id})
         form = {"grant_type": _GRANT, "assertion": assertion}
-        return post_form(key.token_uri, form, "Google")
+        return request_token(key.token_uri, form, "Google")
 
     return fetch
 
@@ -92,7 +92,9 @@ def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], 
 def by_machine(metadata_url: str, scope: str) -> Callable[[], ExpiringValue[str]]:
     """Fetches tokens of the service account that this machine runs as."""
     url = f"{metadata_url}{_TOKEN_PATH}?scopes={scope.replace(' ', ',')}"
-    return lambda: ask_machine(url, {"Metadata-Flavor": "Google"}, "Google's metadata server")
+    return lambda: fetch_metadata_token(
+        url, {"Metadata-Flavor": "Google"}, "Google's metadata server"
+    )
 
 
 def _text(found: dict[str, Any], name: str) -> str:

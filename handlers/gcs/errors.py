@@ -6,7 +6,7 @@ import requests
 
 from relay.errors import RelayError
 from relay.model import Localized
-from relay.outbound.session import cleaned, retry_after
+from relay.outbound.responses import cleaned, retry_after
 from relay.sources.errors import busy, denied, gone, no_bucket, refused, superseded
 
 _BUSY = (408, 429)

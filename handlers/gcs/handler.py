@@ -24,11 +24,24 @@ from relay.handlers.gcs.setup import gcs
 from relay.model import Event, Localized, ObjectInfo, ObjectRef
 from relay.sources import range_stream as ranged
 from relay.sources.contract import PAGE
-from relay.sources.errors import bad_bucket, goes_round, gone, no_bucket, not_understood, superseded
+from relay.sources.errors import (
+    bad_bucket,
+    endless_listing,
+    gone,
+    no_bucket,
+    not_understood,
+    superseded,
+)
 from relay.sources.fields import count, text, time_or_none
-from relay.sources.http_storage import HttpStorage, HttpStream, moment, name_of, streamed
+from relay.sources.http_storage import (
+    HttpStorage,
+    HttpStream,
+    object_name,
+    open_stream,
+    parse_http_date,
+)
 from relay.sources.listing import ListingPage
-from relay.sources.rest import StorageRequest, in_path, read_json
+from relay.sources.rest import StorageRequest, path_segment, read_json
 from relay.sources.setup.steps import SetupContext, Step
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
@@ -60,22 +73,24 @@ class Handler(HttpStorage):
         ref = replace(ref, version=generation)
         if end is not None and end <= start:
             return self._nothing(ref)
-        wanted = ranged.asked(start, end)
+        wanted = ranged.range_header(start, end)
         headers = {**_AS_STORED, "Range": wanted} if wanted else _AS_STORED
-        call = StorageRequest(self._object(ref, alt="media"), headers=headers, taken=(404, 416))
-        answer = self.api.stream(call, name_of(ref))
+        call = StorageRequest(self._object(ref, alt="media"), headers=headers, accepted=(404, 416))
+        answer = self.api.stream(call, object_name(ref))
         if answer.status_code == 416:
             return self._nothing(ref)
         if answer.status_code == 404:
             raise self._missing(ref)
-        return streamed(answer, name_of(ref), (start, end), lambda size: _told(ref, answer, size))
+        return open_stream(
+            answer, object_name(ref), (start, end), lambda size: _told(ref, answer, size)
+        )
 
-    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[ListingPage]:
+    def list_bucket(self, bucket: str, place: str, limit: int | None) -> Iterator[ListingPage]:
         """By key; `place` is the key after which it goes on."""
         fields = "nextPageToken,items(name,generation,size,timeCreated)"
         where = {"startOffset": place} if place else {}
         while True:
-            size = PAGE if most is None else min(PAGE, max(most, 1))
+            size = PAGE if limit is None else min(PAGE, max(limit, 1))
             page = self._page(bucket, {"maxResults": str(size), "fields": fields, **where})
             try:
                 found = [_listed(bucket, one) for one in page.get("items") or ()]
@@ -83,14 +98,14 @@ class Handler(HttpStorage):
                 raise not_understood(bucket, error.code) from error
             # The key that it starts at was listed before.
             found = [one for one in found if one[0].key != place]
-            most = None if most is None else most - len(found)
+            limit = None if limit is None else limit - len(found)
             place = found[-1][0].key if found else place
             token = page.get("nextPageToken")
             yield ListingPage(found, len(found), place if token else None)
             if not token:
                 return
             if where.get("pageToken") == token:
-                raise goes_round(bucket)
+                raise endless_listing(bucket)
             where = {"pageToken": token}
 
     def setup(self, door: SetupContext) -> Iterator[Step]:
@@ -110,29 +125,29 @@ class Handler(HttpStorage):
     def _bucket(self, bucket: str) -> str:
         if not _BUCKET.fullmatch(bucket):
             raise bad_bucket()
-        return f"{self.settings.endpoint_url}/storage/v1/b/{in_path(bucket)}/o"
+        return f"{self.settings.endpoint_url}/storage/v1/b/{path_segment(bucket)}/o"
 
     def _object(self, ref: ObjectRef, **query: str) -> str:
         if ref.version:
             if not _GENERATION.fullmatch(ref.version):
-                raise superseded(name_of(ref))  # a version of another kind of storage
+                raise superseded(object_name(ref))  # a version of another kind of storage
             query["generation"] = ref.version
-        return f"{self._bucket(ref.bucket)}/{in_path(ref.key)}?{urlencode(query)}"
+        return f"{self._bucket(ref.bucket)}/{path_segment(ref.key)}?{urlencode(query)}"
 
     def _page(self, bucket: str, query: Mapping[str, str]) -> dict[str, Any]:
-        call = StorageRequest(f"{self._bucket(bucket)}?{urlencode(query)}", taken=(404,))
-        answer = self.api.ask(call, bucket)
+        call = StorageRequest(f"{self._bucket(bucket)}?{urlencode(query)}", accepted=(404,))
+        answer = self.api.send(call, bucket)
         if answer.status_code == 404:
             raise no_bucket(bucket, "404")
         return read_json(answer, bucket)
 
     def _looked_up(self, ref: ObjectRef) -> ObjectInfo:
         """What the object's resource says, without its bytes."""
-        call = StorageRequest(self._object(ref, fields="generation,size,updated"), taken=(404,))
-        answer = self.api.ask(call, name_of(ref))
+        call = StorageRequest(self._object(ref, fields="generation,size,updated"), accepted=(404,))
+        answer = self.api.send(call, object_name(ref))
         if answer.status_code == 404:
             raise self._missing(ref)
-        found = read_json(answer, name_of(ref))
+        found = read_json(answer, object_name(ref))
         try:
             return ObjectInfo(
                 size=count(found, "size"),
@@ -140,10 +155,10 @@ class Handler(HttpStorage):
                 modified=time_or_none(found, "updated"),
             )
         except Unreadable as error:
-            raise not_understood(name_of(ref), error.code) from error
+            raise not_understood(object_name(ref), error.code) from error
 
     def _nothing(self, ref: ObjectRef) -> HttpStream:
-        return HttpStream(io.BytesIO(), self._looked_up(ref), 0, name_of(ref))
+        return HttpStream(io.BytesIO(), self._looked_up(ref), 0, object_name(ref))
 
     def _missing(self, ref: ObjectRef) -> RelayError:
         """Why there is no such object: another generation lives, or none, or there is no bucket,
@@ -156,17 +171,19 @@ class Handler(HttpStorage):
                 return failure
             listed = [{}]  # it may not be listed
         if ref.version and listed[0].get("name") == ref.key:
-            return superseded(name_of(ref))
-        return gone(name_of(ref), "404")
+            return superseded(object_name(ref))
+        return gone(object_name(ref), "404")
 
 
 def _told(ref: ObjectRef, answer: requests.Response, size: int) -> ObjectInfo:
     headers = answer.headers
     if headers.get("x-goog-generation", ref.version) != ref.version:
-        raise superseded(name_of(ref))
+        raise superseded(object_name(ref))
     if headers.get("x-goog-stored-content-length", str(size)) != str(size):
-        raise _unpacked(name_of(ref))
-    return ObjectInfo(size, version=ref.version, modified=moment(headers.get("last-modified")))
+        raise _unpacked(object_name(ref))
+    return ObjectInfo(
+        size, version=ref.version, modified=parse_http_date(headers.get("last-modified"))
+    )
 
 
 def _listed(bucket: str, resource: Any) -> tuple[ObjectRef, ObjectInfo]:

@@ -82,7 +82,7 @@ class PubSubQueue:
 
     def _asked(self, method: str, body: Any, timeout: float = 30) -> Any:
         call = StorageRequest(f"{self._url}:{method}", "POST", json=body, timeout=timeout)
-        return self._api.ask(call, self._name)
+        return self._api.send(call, self._name)
 
     def _message(self, received: Mapping[str, Any]) -> QueueMessage:
         """As a push would bring it."""

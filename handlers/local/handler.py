@@ -84,7 +84,7 @@ class Handler(StorageHandler):
 
     Settings: ClassVar[type[SourceSettings]] = FolderSettings
     settings: FolderSettings
-    is_told = False
+    announces = False
 
     def parse(self, record: Mapping[str, Any]) -> Iterator[Event]:
         """The event in a record of our own watch."""
@@ -133,13 +133,13 @@ class Handler(StorageHandler):
         self,
         since: datetime | None = None,
         after: ScanCursor | None = None,
-        most: int | None = None,
+        limit: int | None = None,
     ) -> Iterator[ScanPage]:
         """The same, page by page."""
         earliest = 0 if since is None else int(since.timestamp() * 10**9)
         latest = time.time_ns() - int(self.settings.settle.total_seconds() * 10**9)
         files = walk(self.settings.folder, (path_of(after[1]) if after else None) or "")
-        size = min(most or PAGE, PAGE)
+        size = min(limit or PAGE, PAGE)
         page = list(islice(files, size))
         while page:
             following = list(islice(files, size))

@@ -16,7 +16,7 @@ import requests
 from relay.errors import RelayError
 from relay.model import Localized
 from relay.outbound.credentials import Bearer
-from relay.outbound.session import cleaned, retry_after
+from relay.outbound.responses import cleaned, retry_after
 from relay.outbound.token_cache import ExpiringValue
 from relay.sources.contract import QueueMessage
 from relay.sources.errors import busy, denied, no_bucket, not_deleted, not_understood, refused
@@ -84,7 +84,7 @@ class CloudflareQueue:
 
     def _asked(self, call: StorageRequest) -> Any:
         """The result in an answer."""
-        found = read_json(self._api.ask(call, self._name), self._name)
+        found = read_json(self._api.send(call, self._name), self._name)
         if found.get("success") is False:
             raise not_understood(self._name, _code(200, found))
         return found.get("result")
@@ -94,7 +94,7 @@ def _message(found: Mapping[str, Any]) -> QueueMessage:
     body = found.get("body")
     # What was published as JSON or as bytes comes in base64, what was published as text as it is.
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return QueueMessage.of_text(text[:LONGEST], str(found.get("lease_id", "")))
+    return QueueMessage.from_text(text[:LONGEST], str(found.get("lease_id", "")))
 
 
 def _refusal(answer: requests.Response, thing: str) -> RelayError:

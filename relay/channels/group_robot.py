@@ -99,14 +99,14 @@ class GroupRobot(relay.channels.contract.Channel):
         answer = self._poster.post(encode(body), _CONTENT_TYPE, query)
         code = self.code(answer)
         if answer.status == 200 and code == 0:
-            return Posted(answer.told)
+            return Posted(answer.summary)
         raise self._failure(answer, code)
 
     def preview(self, message: Message) -> Json:
         return self.laid_out(self.build_card(message))
 
     def code(self, answer: WebhookResponse) -> int | None:
-        code = answer.said.get(self.CODE)
+        code = answer.payload.get(self.CODE)
         return code if isinstance(code, int) and not isinstance(code, bool) else None
 
     def close(self) -> None:
@@ -124,8 +124,10 @@ class GroupRobot(relay.channels.contract.Channel):
     def _told(self, meaning: KnownError, answer: WebhookResponse) -> RelayError:
         told = (f"{self.settings.kind}.{meaning.name}", meaning.message, meaning.hint)
         if meaning.wait is None:
-            return PermanentFailure(*told, answer=answer.told)
-        return Throttled(*told, answer=answer.told, retry_after=answer.retry_after or meaning.wait)
+            return PermanentFailure(*told, answer=answer.summary)
+        return Throttled(
+            *told, answer=answer.summary, retry_after=answer.retry_after or meaning.wait
+        )
 
     def _unknown(self, answer: WebhookResponse, code: int) -> RelayError:
         return TemporaryFailure(
@@ -139,7 +141,7 @@ class GroupRobot(relay.channels.contract.Channel):
                 "Relay tries again meanwhile.",
                 f"{self.PRODUCT.zh}的应答保存在该次尝试中；其间 Relay 会继续重试。",
             ),
-            answer=answer.told,
+            answer=answer.summary,
         )
 
     def _strange(self, answer: WebhookResponse) -> RelayError:
@@ -155,7 +157,7 @@ class GroupRobot(relay.channels.contract.Channel):
                 "answers in its place.",
                 f"请检查频道的 url 是否为{self.PRODUCT.zh}机器人的地址，以及是否有代理代为应答。",
             ),
-            answer=answer.told,
+            answer=answer.summary,
         )
 
 

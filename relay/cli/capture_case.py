@@ -81,7 +81,7 @@ def as_a_test_reads(handler: StorageHandler, raw: bytes) -> ParsedNotification |
     it does not know the sender."""
     settings = _as_in_tests(handler.settings)
     incoming = _parsed(handler.name, raw)
-    offered = [one for one in envelopes(settings) if not one.missing()]
+    offered = [one for one in envelopes(settings) if not one.missing_setting()]
     envelope = next((one for one in offered if one.recognises(incoming)), None)
     if envelope is None:
         return None

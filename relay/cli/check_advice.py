@@ -62,7 +62,7 @@ def _access(settings: Settings) -> Iterator[Advice]:
 
 def _source(name: str, source: SourceSettings) -> Iterator[Advice]:
     path = f"sources.{name}"
-    missing = [ENVELOPES[kind](source).missing() for kind in source.accept]
+    missing = [ENVELOPES[kind](source).missing_setting() for kind in source.accept]
     if all(missing) and not pulls(source):
         yield Advice(
             path,

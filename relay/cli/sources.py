@@ -67,7 +67,7 @@ def describe(name: str, source: SourceSettings, settings: Settings) -> Json:
 
 
 def _missing(name: str, source: SourceSettings) -> str | None:
-    return ENVELOPES[name](source).missing()
+    return ENVELOPES[name](source).missing_setting()
 
 
 def _scan(source: SourceSettings) -> float | None:

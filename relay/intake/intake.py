@@ -161,7 +161,7 @@ class Intake:
 
     def is_open(self, source: str) -> bool:
         """Whether a hook could be let in: one of its envelopes has what it verifies by."""
-        return any(envelope.missing() is None for envelope in self._envelopes[source])
+        return any(envelope.missing_setting() is None for envelope in self._envelopes[source])
 
     def _handler(self, source: str) -> StorageHandler:
         try:
@@ -175,10 +175,10 @@ class Intake:
 
     def _verified(self, incoming: Incoming) -> Envelope:
         every = self._envelopes[incoming.source]
-        offered = [envelope for envelope in every if envelope.missing() is None]
+        offered = [envelope for envelope in every if envelope.missing_setting() is None]
         envelope = next((one for one in offered if one.recognises(incoming)), None)
         if envelope is None:
-            missing = "; ".join(filter(None, (envelope.missing() for envelope in every)))
+            missing = "; ".join(filter(None, (envelope.missing_setting() for envelope in every)))
             raise Unverified(
                 "hook.unverified",
                 f"Source {incoming.source} has no way to know this sender",
@@ -245,8 +245,8 @@ def _read_record(
     handler: StorageHandler, record: Mapping[str, Any], events: list[Event], problems: list[str]
 ) -> None:
     try:
-        if own_records.is_ours(record):
-            events.append(own_records.event(record))
+        if own_records.is_own_record(record):
+            events.append(own_records.own_event(record))
         else:
             events.extend(handler.parse(record))
     except Unreadable as error:

@@ -96,8 +96,8 @@ class Scanner:
     def hears(self, handler: StorageHandler) -> bool:
         """Whether anything could tell of the source's objects: a source that is only scanned is
         never silent."""
-        if not handler.is_told or self.intake.is_open(handler.name):
-            return handler.is_told
+        if not handler.announces or self.intake.is_open(handler.name):
+            return handler.announces
         queue = handler.queue()
         if queue is not None:
             queue.close()
@@ -149,7 +149,7 @@ class _Run:
         for page in pages:
             if not self._take(page):
                 return
-            if page.place is not None and self._is_enough():
+            if page.cursor is not None and self._is_enough():
                 return
         self.finished = True
 
@@ -166,7 +166,7 @@ class _Run:
         self.listed += page.listed
         self.found += found
         self.watch(self.listed, self.found)
-        step = ScanStep(page.listed, found, page.place)
+        step = ScanStep(page.listed, found, page.cursor)
         return self.ledger.scans.advance(self.scan, step, self.scanner.clock())
 
     def _accept(self, events: Sequence[Event]) -> int:

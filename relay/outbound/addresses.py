@@ -1,4 +1,4 @@
-"""What an address means, and whether that is out in the open: for the guard over ways out."""
+"""Classification of IP addresses for the SSRF guard: is an address public?"""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import ipaddress
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_PLATFORM = frozenset({ipaddress.IPv4Address("168.63.129.16")})
-"""Global by their numbers, and yet a cloud's own services for the machine: Azure's WireServer."""
+_CLOUD_SERVICES = frozenset({ipaddress.IPv4Address("168.63.129.16")})
+"""Addresses in public ranges that reach the cloud's own services: Azure's WireServer."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(ip: IPAddress) -> bool:
-    """Whether it, and whatever it stands for, is an address of the public network."""
+    """Whether the address, and every address embedded in it, is public."""
     return all(
-        one.is_global and not one.is_multicast and one not in _PLATFORM for one in meanings(ip)
+        address.is_global and not address.is_multicast and address not in _CLOUD_SERVICES
+        for address in effective_addresses(ip)
     )
 
 
-def meanings(ip: IPAddress) -> list[IPAddress]:
-    """The address, or the IPv4 address that it stands for; a tunnel's both."""
+def effective_addresses(ip: IPAddress) -> list[IPAddress]:
+    """The addresses that a packet to `ip` can reach: an embedded IPv4 address, or `ip` itself.
+
+    Tunnel addresses (6to4, Teredo) have both.
+    """
     if isinstance(ip, ipaddress.IPv4Address):
         return [ip]
     if ip.ipv4_mapped:

@@ -15,7 +15,8 @@ import requests
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Localized, utc_now
-from relay.outbound.session import HttpClientFactory, cleaned, retry_after, translate
+from relay.outbound.responses import cleaned, retry_after, translate
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
 
 CONNECT, READ = 5.0, 20.0
@@ -31,7 +32,7 @@ class Credential(Protocol):
     def sign(self, request: requests.PreparedRequest) -> None:
         """Puts the proof into a request that is ready otherwise. Raises errors of the tree."""
 
-    def renewed(self, request: requests.PreparedRequest) -> bool:
+    def renew(self, request: requests.PreparedRequest) -> bool:
         """Told of a request that was not believed (401): whether there is another proof now."""
 
 
@@ -41,7 +42,7 @@ class Anonymous:
     def sign(self, request: requests.PreparedRequest) -> None:
         del request
 
-    def renewed(self, request: requests.PreparedRequest) -> bool:
+    def renew(self, request: requests.PreparedRequest) -> bool:
         del request
         return False
 
@@ -55,12 +56,12 @@ class Bearer:
     def sign(self, request: requests.PreparedRequest) -> None:
         request.headers["Authorization"] = f"Bearer {self._token.get()}"
 
-    def renewed(self, request: requests.PreparedRequest) -> bool:
+    def renew(self, request: requests.PreparedRequest) -> bool:
         stale = str(request.headers.get("Authorization", "")).removeprefix("Bearer ")
         return self._token.renew(stale) != stale
 
 
-def post_form(url: str, form: Mapping[str, str], who: str) -> ExpiringValue[str]:
+def request_token(url: str, form: Mapping[str, str], who: str) -> ExpiringValue[str]:
     """The token that a token endpoint grants for a form. `who` names it in errors."""
     outbound = HttpClientFactory(connect_timeout=CONNECT, read_timeout=READ)
     with outbound.session(guarded=False, reuse=False) as session:
@@ -68,10 +69,10 @@ def post_form(url: str, form: Mapping[str, str], who: str) -> ExpiringValue[str]
             answer = session.post(url, data=dict(form))
         except requests.RequestException as error:
             raise translate(error, sent=False) from error
-    return granted(answer, who)
+    return parse_token(answer, who)
 
 
-def ask_machine(url: str, headers: Mapping[str, str], who: str) -> ExpiringValue[str]:
+def fetch_metadata_token(url: str, headers: Mapping[str, str], who: str) -> ExpiringValue[str]:
     """The token that the cloud's metadata service gives to the machine that Relay runs on."""
     outbound = HttpClientFactory(connect_timeout=METADATA_CONNECT, read_timeout=METADATA_READ)
     with outbound.session(guarded=False, reuse=False) as session:
@@ -89,10 +90,10 @@ def ask_machine(url: str, headers: Mapping[str, str], who: str) -> ExpiringValue
                     "公开存储桶或模拟器请设置 anonymous = true。",
                 ),
             ) from error
-    return granted(answer, who)
+    return parse_token(answer, who)
 
 
-def granted(answer: requests.Response, who: str) -> ExpiringValue[str]:
+def parse_token(answer: requests.Response, who: str) -> ExpiringValue[str]:
     """The token in such an answer; else TemporaryFailure, or PermanentFailure when refused."""
     try:
         found = answer.json()

@@ -8,7 +8,8 @@ import requests
 
 from relay.errors import TemporaryFailure
 from relay.model import Localized
-from relay.outbound.session import HttpClientFactory, IPNetwork, translate
+from relay.outbound.responses import translate
+from relay.outbound.session import HttpClientFactory, IPNetwork
 
 CONNECT = 2.0
 READ = 3.0

@@ -18,7 +18,8 @@ from pydantic import AfterValidator, SecretStr
 from relay.config.redaction import Redactor
 from relay.errors import RelayError, TemporaryFailure, Throttled
 from relay.model import Json, Localized
-from relay.outbound.session import HttpClientFactory, cleaned, retry_after, translate
+from relay.outbound.responses import cleaned, retry_after, translate
+from relay.outbound.session import HttpClientFactory
 
 _SHORTEST_PART = 5
 
@@ -42,16 +43,16 @@ PostUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 class WebhookResponse:
     """What the other side said. `text`: the start of its body, cleaned, without our secrets.
 
-    `said`: all of its body where that is a JSON object, without our secrets; else empty.
+    `payload`: all of its body where that is a JSON object, without our secrets; else empty.
     """
 
     status: int
     text: str
     retry_after: timedelta | None = None
-    said: Json = field(default_factory=dict)
+    payload: Json = field(default_factory=dict)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Status and text: what an attempt keeps."""
         return f"{self.status} {self.text}".strip()
 
@@ -119,11 +120,13 @@ def refusal(answer: WebhookResponse) -> RelayError:
             "channel.busy",
             Localized("The channel asks us to wait", "频道要求稍后再发"),
             Localized("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
-            answer=answer.told,
+            answer=answer.summary,
             retry_after=answer.retry_after,
         )
     code, message, hint = _words(answer.status)
-    return TemporaryFailure(code, message, hint, answer=answer.told, retry_after=answer.retry_after)
+    return TemporaryFailure(
+        code, message, hint, answer=answer.summary, retry_after=answer.retry_after
+    )
 
 
 def _words(status: int) -> tuple[str, Localized, Localized]:

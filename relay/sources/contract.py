@@ -42,7 +42,7 @@ class QueueMessage:
     receipt: str
 
     @classmethod
-    def of_text(cls, text: str, receipt: str) -> QueueMessage:
+    def from_text(cls, text: str, receipt: str) -> QueueMessage:
         """From a queue that holds text: a notification as it is, or in base64. JSON needs none,
         and no base64 looks like JSON."""
         if text.lstrip()[:1] not in ("{", "["):
@@ -73,12 +73,12 @@ PAGE = 1000
 class ScanPage:
     """A page of a scan: the events of its objects, and how many objects were looked at for them.
 
-    `place`: where a later scan goes on. None: this was the last page, or nothing can go on here.
+    `cursor`: where a later scan goes on. None: this was the last page, or nothing can go on here.
     """
 
     events: tuple[Event, ...]
     listed: int
-    place: ScanCursor | None = None
+    cursor: ScanCursor | None = None
 
 
 class StorageHandler(ABC):
@@ -86,7 +86,7 @@ class StorageHandler(ABC):
 
     Settings: ClassVar[type[SourceSettings]] = SourceSettings
 
-    is_told: ClassVar[bool] = True
+    announces: ClassVar[bool] = True
     """Whether the storage announces its objects itself; else silence means nothing."""
 
     def __init__(self, name: str, settings: Any) -> None:
@@ -124,9 +124,9 @@ class StorageHandler(ABC):
         self,
         since: datetime | None = None,
         after: ScanCursor | None = None,
-        most: int | None = None,
+        limit: int | None = None,
     ) -> Iterator[ScanPage]:
-        """The same, page by page, from `after` on; `most`: no more objects need be looked at.
+        """The same, page by page, from `after` on; `limit`: no more objects need be looked at.
 
         Override it where the storage lists in an order that stays: then scans are bounded, and go
         on where they were cut off. This one makes pages of `scan`, which begins anew each time.

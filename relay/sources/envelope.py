@@ -45,7 +45,7 @@ class Envelope(ABC):
         self.fetch = fetch
 
     @abstractmethod
-    def missing(self) -> str | None:
+    def missing_setting(self) -> str | None:
         """Which setting is missing to verify senders; None: it can be offered on a hook."""
 
     @abstractmethod

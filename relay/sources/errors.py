@@ -8,7 +8,7 @@ from relay.errors import Gone, PermanentFailure, Superseded, TemporaryFailure
 from relay.model import Localized
 
 
-def cut(thing: str) -> TemporaryFailure:
+def cut_short(thing: str) -> TemporaryFailure:
     """A stream that ends before the length it announced. `thing` names what was asked for."""
     return TemporaryFailure(
         "object.cut",
@@ -138,7 +138,7 @@ def not_understood(thing: str, code: str) -> TemporaryFailure:
     )
 
 
-def goes_round(bucket: str) -> PermanentFailure:
+def endless_listing(bucket: str) -> PermanentFailure:
     """A listing without an end."""
     return PermanentFailure(
         "storage.listing_goes_round",

@@ -24,7 +24,7 @@ def find(record: Mapping[str, Any], *path: str) -> Any:
     here: Any = record
     for depth, name in enumerate(path):
         if not isinstance(here, Mapping):
-            raise wrong(path[:depth], "should be an object", "应为对象")
+            raise wrong_field(path[:depth], "should be an object", "应为对象")
         here = here.get(name)
         if here is None:
             return None
@@ -51,20 +51,20 @@ def text_or_none(record: Mapping[str, Any], *path: str) -> str | None:
     if found is None or found == "":
         return None
     if not isinstance(found, str):
-        raise wrong(path, "should be a text", "应为文本")
-    return checked(found, *path)
+        raise wrong_field(path, "should be a text", "应为文本")
+    return check_text(found, *path)
 
 
-def checked(found: str, *path: str) -> str:
+def check_text(found: str, *path: str) -> str:
     """The same text, when every database and every client can hold it; else Unreadable."""
     try:
         length = len(found.encode())
     except UnicodeEncodeError:
-        raise wrong(path, "is not valid Unicode", "不是有效的 Unicode") from None
+        raise wrong_field(path, "is not valid Unicode", "不是有效的 Unicode") from None
     if "\0" in found:
-        raise wrong(path, "holds a NUL character", "包含 NUL 字符")
+        raise wrong_field(path, "holds a NUL character", "包含 NUL 字符")
     if length > LONGEST:
-        raise wrong(path, f"is longer than {LONGEST} bytes", f"长度超过 {LONGEST} 字节")
+        raise wrong_field(path, f"is longer than {LONGEST} bytes", f"长度超过 {LONGEST} 字节")
     return found
 
 
@@ -76,7 +76,7 @@ def count_or_none(record: Mapping[str, Any], *path: str) -> int | None:
     if isinstance(found, str) and len(found) <= 20 and found.isascii() and found.isdecimal():
         found = int(found)
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= LARGEST:
-        raise wrong(path, "should be a number of bytes", "应为字节数")
+        raise wrong_field(path, "should be a number of bytes", "应为字节数")
     return found
 
 
@@ -117,7 +117,7 @@ def epoch_or_none(record: Mapping[str, Any], *path: str, per_second: int = 1) ->
         return None
 
 
-def wrong(path: tuple[str, ...], en: str, zh: str) -> Unreadable:
+def wrong_field(path: tuple[str, ...], en: str, zh: str) -> Unreadable:
     """The error of a field that is there but is not what it should be."""
     where = ".".join(path) or "record"
     return Unreadable(

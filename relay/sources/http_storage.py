@@ -41,7 +41,7 @@ class CheckedQueue(Queue, Protocol):
         """Tries it without taking a message, and says what worked."""
 
 
-class HttpStream(ranged.RangedStream):
+class HttpStream(ranged.RangeStream):
     """The bytes as they were sent: whatever Content-Encoding says, nothing is unpacked."""
 
     failures: ClassVar = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
@@ -61,7 +61,7 @@ class HttpStorage(StorageHandler):
         self.api = HttpApi(credential, refusal)
 
     @abstractmethod
-    def list_bucket(self, bucket: str, place: str, most: int | None) -> Iterator[ListingPage]:
+    def list_bucket(self, bucket: str, place: str, limit: int | None) -> Iterator[ListingPage]:
         """A `relay.sources.listing.ListBucket`."""
 
     def scan(self, since: datetime | None = None) -> Iterator[Event]:
@@ -72,10 +72,10 @@ class HttpStorage(StorageHandler):
         self,
         since: datetime | None = None,
         after: ScanCursor | None = None,
-        most: int | None = None,
+        limit: int | None = None,
     ) -> Iterator[ScanPage]:
         """The same; each page is one call, and one of a whole bucket's is never asked for twice."""
-        return bucket_pages(self, self.list_bucket, since, after, most)
+        return bucket_pages(self, self.list_bucket, since, after, limit)
 
     @abstractmethod
     def queue(self) -> CheckedQueue | None: ...
@@ -106,7 +106,7 @@ class _Raw:
         self._answer.close()
 
 
-def streamed(
+def open_stream(
     answer: requests.Response,
     thing: str,
     bounds: tuple[int, int | None],
@@ -121,7 +121,7 @@ def streamed(
     # A part that does not say which must not pass for the whole.
     unsaid = None if answer.status_code == 200 else "?"
     try:
-        size, wanted = ranged.held(
+        size, wanted = ranged.parse_range(
             int(length) if _LENGTH.fullmatch(length) else None,
             answer.headers.get("Content-Range", unsaid),
             *bounds,
@@ -133,7 +133,7 @@ def streamed(
         raise
 
 
-def moment(header: str | None) -> datetime | None:
+def parse_http_date(header: str | None) -> datetime | None:
     """The time in an HTTP header (RFC 9110 §5.6.7), in UTC; None when it is not to be made out."""
     try:
         found = parsedate_to_datetime(header or "")
@@ -142,6 +142,6 @@ def moment(header: str | None) -> datetime | None:
         return None
 
 
-def name_of(ref: ObjectRef) -> str:
+def object_name(ref: ObjectRef) -> str:
     """How errors name an object."""
     return f"{ref.bucket}/{ref.key}"

@@ -25,8 +25,8 @@ class ListingPage:
 
 
 ListBucket = Callable[[str, str, int | None], Iterator[ListingPage]]
-"""list_bucket(bucket, place, most): its pages from `place` on, in an order that stays; "" is the
-beginning. They list no more than `most` things, as far as the storage can be asked for so many."""
+"""list_bucket(bucket, place, limit): its pages from `place` on, in an order that stays; "" is the
+beginning. They list no more than `limit` things, as far as the storage can be asked for so many."""
 
 
 def bucket_pages(
@@ -34,7 +34,7 @@ def bucket_pages(
     list_bucket: ListBucket,
     since: datetime | None,
     after: ScanCursor | None,
-    most: int | None,
+    limit: int | None,
 ) -> Iterator[ScanPage]:
     """What `StorageHandler.scan_pages` promises, over all buckets of the source's settings.
 
@@ -50,8 +50,8 @@ def bucket_pages(
     first, place = after if after and after[0] in buckets else (buckets[0], "")
     left = buckets[buckets.index(first) :]
     for bucket, following in zip(left, (*left[1:], None), strict=True):
-        for page in list_bucket(bucket, place, most):
-            most = None if most is None else max(most - page.looked, 1)
+        for page in list_bucket(bucket, place, limit):
+            limit = None if limit is None else max(limit - page.looked, 1)
             here = None if page.goes_on is None else (bucket, page.goes_on)
             events = (handler.event_for(*one) for one in page.found if _is_due(one[1], since))
             yield ScanPage(

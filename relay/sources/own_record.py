@@ -19,12 +19,12 @@ FIELDS = NEEDED | {"version", "etag", "size", "time", "id"}
 """No storage's own record has these alone: that is how ours is told from them."""
 
 
-def is_ours(record: Mapping[str, Any]) -> bool:
+def is_own_record(record: Mapping[str, Any]) -> bool:
     """Whether it has the fields of ours, and no others."""
     return NEEDED <= record.keys() <= FIELDS
 
 
-def event(record: Mapping[str, Any]) -> Event:
+def own_event(record: Mapping[str, Any]) -> Event:
     """The event in a record of ours. Unreadable when a field is not what it should be.
 
     `version` and `etag` pin the bytes; the one with the later `time` is the newer one.

@@ -6,7 +6,7 @@ import re
 from typing import ClassVar, Protocol
 
 from relay.model import ObjectInfo
-from relay.sources.errors import cut, no_length, no_ranges
+from relay.sources.errors import cut_short, no_length, no_ranges
 
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
@@ -17,14 +17,14 @@ class Body(Protocol):
     def close(self) -> None: ...
 
 
-def asked(start: int, end: int | None) -> str | None:
+def range_header(start: int, end: int | None) -> str | None:
     """The Range header (RFC 9110 §14.1.2) for the bytes [start, end); None: all of them."""
     if start == 0 and end is None:
         return None
     return f"bytes={start}-{'' if end is None else end - 1}"
 
 
-def held(
+def parse_range(
     length: object, content_range: str | None, start: int, end: int | None, thing: str
 ) -> tuple[int, int]:
     """The size of the object, and how many bytes of the answer are those that were asked for.
@@ -47,11 +47,11 @@ def held(
         raise no_ranges(thing)
     wanted = min(size, size if end is None else end) - start
     if wanted > length:
-        raise cut(thing)
+        raise cut_short(thing)
     return size, wanted
 
 
-class RangedStream:
+class RangeStream:
     """Bytes of one answer, held against the length that it announced: an `ObjectStream`.
 
     A subclass says in `failures` what its body raises when the connection breaks.
@@ -71,9 +71,9 @@ class RangedStream:
         try:
             part = self._body.read(min(size, self._left))
         except self.failures as error:
-            raise cut(self._thing) from error
+            raise cut_short(self._thing) from error
         if not part:
-            raise cut(self._thing)
+            raise cut_short(self._thing)
         self._left -= len(part)
         return part
 

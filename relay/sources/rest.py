@@ -12,7 +12,8 @@ import requests
 from relay.errors import RelayError
 from relay.model import Localized
 from relay.outbound.credentials import Credential
-from relay.outbound.session import HttpClientFactory, translate
+from relay.outbound.responses import translate
+from relay.outbound.session import HttpClientFactory
 from relay.sources.errors import bad_key, not_understood, slow
 
 CONNECT = 10.0
@@ -31,7 +32,7 @@ Refusal = Callable[[requests.Response, str], RelayError]
 class StorageRequest:
     """One request. `url` goes out exactly as it stands here, so it is percent-encoded already.
 
-    `timeout`: seconds. `taken`: statuses that are answers too, not refusals.
+    `timeout`: seconds. `accepted`: statuses that are answers too, not refusals.
     """
 
     url: str
@@ -39,7 +40,7 @@ class StorageRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     timeout: float = STALL
-    taken: tuple[int, ...] = ()
+    accepted: tuple[int, ...] = ()
 
 
 class HttpApi:
@@ -52,7 +53,7 @@ class HttpApi:
         self._whole = outbound.session(guarded=False, max_answer=LARGEST)
         self._streams = outbound.session(guarded=False, streams=True)
 
-    def ask(self, call: StorageRequest, thing: str) -> requests.Response:
+    def send(self, call: StorageRequest, thing: str) -> requests.Response:
         """An answer, read whole. `thing` names in errors what is asked for."""
         return self._answered(self._whole, call, thing)
 
@@ -68,9 +69,9 @@ class HttpApi:
         self, session: requests.Session, call: StorageRequest, thing: str
     ) -> requests.Response:
         answer = self._sent(session, call)
-        if answer.status_code == 401 and self._credential.renewed(answer.request):
+        if answer.status_code == 401 and self._credential.renew(answer.request):
             answer = self._sent(session, call)
-        if not 200 <= answer.status_code < 300 and answer.status_code not in call.taken:
+        if not 200 <= answer.status_code < 300 and answer.status_code not in call.accepted:
             raise self._refusal(answer, thing)
         return answer
 
@@ -106,7 +107,7 @@ class _Exactly:
         return request
 
 
-def in_path(text: str) -> str:
+def path_segment(text: str) -> str:
     """A name as one segment of a path: nothing on the way reads more into it.
 
     PermanentFailure when it is empty or is no Unicode.

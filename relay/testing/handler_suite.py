@@ -228,10 +228,10 @@ class HandlerSuite:
         whole = scanned(handler)
         assert scanned(handler) == whole, "the order does not stay"
         seen: list[ObjectRef] = []
-        for page in handler.scan_pages(most=2):
+        for page in handler.scan_pages(limit=2):
             seen += (event.object for event in page.events)
-            if page.place is not None:
-                assert scanned(handler, page.place) == whole[len(seen) :]
+            if page.cursor is not None:
+                assert scanned(handler, page.cursor) == whole[len(seen) :]
         assert seen == whole
 
     # settings

@@ -17,7 +17,8 @@ from relay.channels.discord.channel import Channel, DiscordSettings
 from relay.config.units import RateLimit
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
-from relay.outbound.session import LONGEST_WAIT, HttpClientFactory
+from relay.outbound.responses import LONGEST_WAIT
+from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
 from relay.testing.fake_server import Reply
 from relay.testing.messages import digest

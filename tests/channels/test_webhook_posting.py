@@ -47,7 +47,7 @@ def test_an_answer_that_echoes_the_url_and_its_credentials_is_kept_without_them(
     answer = poster.post(b"{}", {})
     poster.close()
     assert answer.status == 418
-    assert answer.told == "418 no hook: [redacted] [redacted] [redacted] [redacted]"
+    assert answer.summary == "418 no hook: [redacted] [redacted] [redacted] [redacted]"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_json_object_is_read_whole_and_without_secrets(stand_in, outbound, tex
     stand_in.replies.append(Reply(200, text))
     answer = poster.post(b"{}", {})
     poster.close()
-    assert answer.said == said
+    assert answer.payload == said
 
 
 def test_a_json_object_longer_than_the_excerpt_is_read_whole(stand_in, outbound):
@@ -124,5 +124,5 @@ def test_a_json_object_longer_than_the_excerpt_is_read_whole(stand_in, outbound)
     stand_in.replies.append(Reply(200, f'{{"errmsg": "{"x" * 10_000}", "errcode": 7}}'))
     answer = poster.post(b"{}", {})
     poster.close()
-    assert answer.said["errcode"] == 7
+    assert answer.payload["errcode"] == 7
     assert len(answer.text) == 300

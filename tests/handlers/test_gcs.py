@@ -496,12 +496,12 @@ class TestScan:
     ) -> None:
         for key in ("a", "b", "c"):
             put(key, b"x")
-        page = next(iter(handler.scan_pages(most=2)))
-        assert page.place == (BUCKET, "b")
+        page = next(iter(handler.scan_pages(limit=2)))
+        assert page.cursor == (BUCKET, "b")
         server.delete(BUCKET, "b")
         rest = [
             event.object.key
-            for more in handler.scan_pages(after=page.place)
+            for more in handler.scan_pages(after=page.cursor)
             for event in more.events
         ]
         assert rest == ["c"]
@@ -512,7 +512,7 @@ class TestScan:
         server.put("last", "b", b"x")
         with closing(made(server, buckets=["first", "empty", "last"])) as handler:
             pages = list(handler.scan_pages())
-        assert [page.place for page in pages] == [("empty", ""), ("last", ""), None]
+        assert [page.cursor for page in pages] == [("empty", ""), ("last", ""), None]
         assert [event.object.key for page in pages for event in page.events] == ["a", "b"]
 
     def test_a_bucket_that_is_not_there_is_told(self, server: GcsServer) -> None:

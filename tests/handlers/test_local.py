@@ -275,9 +275,9 @@ class TestWatch:
 
 def keys_behind(handler: Handler, key: str) -> list[str]:
     """The keys in all pages of a scan that goes on behind a key; pages of two."""
-    pages = list(handler.scan_pages(after=("inbox", key), most=2))
+    pages = list(handler.scan_pages(after=("inbox", key), limit=2))
     assert all(page.listed <= 2 for page in pages)
-    assert [page.place is None for page in pages] == [False] * (len(pages) - 1) + [True] * bool(
+    assert [page.cursor is None for page in pages] == [False] * (len(pages) - 1) + [True] * bool(
         pages
     )
     return [event.object.key for page in pages for event in page.events]

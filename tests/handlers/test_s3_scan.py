@@ -83,17 +83,17 @@ def test_a_run_looks_at_no_more_than_it_may_and_the_next_goes_on_there(
     make: Make, full: str
 ) -> None:
     handler = make(full)
-    calls, seen, place = counted(handler), [], None
+    calls, seen, cursor = counted(handler), [], None
     for _ in range(2):
         looked = 0
-        for page in handler.scan_pages(after=place, most=1500):
+        for page in handler.scan_pages(after=cursor, limit=1500):
             looked += page.listed
             seen += keys_of([page])
-            place = page.place
+            cursor = page.cursor
             if looked >= 1500:
                 break
         assert looked == (1500 if len(calls) <= 2 else 501)
-    assert place is None, "it came to the end"
+    assert cursor is None, "it came to the end"
     assert seen == [f"k{number:05d}.zip" for number in range(2001)]
     assert len(calls) == 3
 
@@ -105,12 +105,12 @@ def test_a_scan_goes_from_bucket_to_bucket(make: Make, s3: Any, bucket: str) -> 
     keys = fill(s3, bucket, 3)
     last = fill(s3, others[1], 2, "l")
     handler = make(bucket, *others)
-    pages = list(handler.scan_pages(most=2))
+    pages = list(handler.scan_pages(limit=2))
     assert keys_of(pages) == [*keys, *last]
-    assert [page.place for page in pages][-1] is None
-    assert all(page.place for page in pages[:-1])
+    assert [page.cursor for page in pages][-1] is None
+    assert all(page.cursor for page in pages[:-1])
     for number, page in enumerate(pages[:-1], 1):
-        assert keys_of(handler.scan_pages(after=page.place)) == keys_of(pages[number:])
+        assert keys_of(handler.scan_pages(after=page.cursor)) == keys_of(pages[number:])
 
 
 def test_a_place_in_a_bucket_that_is_not_listed_any_more_is_the_beginning(
@@ -160,7 +160,7 @@ class Store:
 
 def test_a_store_that_does_not_know_start_after_is_skipped_through() -> None:
     store = Store(["a", "b"], ["c", "d"], ["e"], honours=False)
-    pages = list(listing(store, "x", "c", most=10))
+    pages = list(listing(store, "x", "c", limit=10))
     assert [[one["Key"] for one in page] for page, _ in pages] == [[], ["d"], ["e"]]
     assert [asked["MaxKeys"] for asked in store.asked] == [10, 10, 9], "what is skipped costs none"
 

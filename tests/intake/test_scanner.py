@@ -415,7 +415,7 @@ class TestSilence:
 
     def test_a_storage_that_relay_watches_itself_is_never_silent(self, make, caplog):
         class Watched(Shelf):
-            is_told = False
+            announces = False
 
         relay = make(Watched)
         relay.scan()

@@ -24,14 +24,8 @@ from cryptography.x509.oid import NameOID
 
 import relay.outbound.connection
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure
-from relay.outbound.session import (
-    MAX_ANSWER,
-    HttpClientFactory,
-    cleaned,
-    excerpt,
-    retry_after,
-    translate,
-)
+from relay.outbound.responses import cleaned, excerpt, retry_after, translate
+from relay.outbound.session import MAX_ANSWER, HttpClientFactory
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TOO_LARGE = b"HTTP/1.1 413 No\r\nContent-Length: 3\r\n\r\nbig"

@@ -26,7 +26,8 @@ from relay.channels.contract import Message, Posted
 from relay.config.load import ChannelSettings
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Json, Localized
-from relay.outbound.session import HttpClientFactory, cleaned
+from relay.outbound.responses import cleaned
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import redactor_for
 
 OWN_CHANNELS: Mapping[str, str] = {

@@ -185,7 +185,7 @@ class Channel(GroupRobot):
     def meaning(self, code: int, answer: WebhookResponse) -> KnownError | None:
         if code != _SECURITY:
             return self.REFUSALS.get(code)
-        said = str(answer.said.get("errmsg", "")).lower()
+        said = str(answer.payload.get("errmsg", "")).lower()
         return next((one for one, words in _SAID if any(word in said for word in words)), _UNSAFE)
 
 

@@ -22,7 +22,8 @@ from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
 from relay.model import Json, Localized
-from relay.outbound.session import LONGEST_WAIT, HttpClientFactory
+from relay.outbound.responses import LONGEST_WAIT
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, PostUrl, WebhookResponse, refusal
 
 Words = tuple[Localized, Localized]
@@ -152,16 +153,16 @@ class Channel(relay.channels.contract.Channel):
         told = json.dumps(self.preview(message)).encode("ascii")
         answer = self._poster.post(told, {"content-type": "application/json"})
         if answer.status == 204:
-            return Posted(answer.told)
-        if answer.status == 200 and answer.said.get("id"):
-            return Posted(f"200 message {plain(str(answer.said['id']), 40)}")
+            return Posted(answer.summary)
+        if answer.status == 200 and answer.payload.get("id"):
+            return Posted(f"200 message {plain(str(answer.payload['id']), 40)}")
         raise _failure(answer)
 
     def ready(self) -> str:
         """Whether Discord knows the webhook. Changes nothing."""
         answer = self._poster.get()
-        if answer.status == 200 and answer.said.get("channel_id"):
-            return f"the webhook {plain(str(answer.said.get('name')), 80)} is there"
+        if answer.status == 200 and answer.payload.get("channel_id"):
+            return f"the webhook {plain(str(answer.payload.get('name')), 80)} is there"
         raise _failure(answer)
 
     def close(self) -> None:
@@ -176,23 +177,23 @@ def _confirmed(url: str) -> str:
 
 
 def _failure(answer: WebhookResponse) -> RelayError:
-    code, said = answer.said.get("code"), answer.said
+    code, said = answer.payload.get("code"), answer.payload
     if answer.status == 429 and "retry_after" in said:
         return _busy(answer)
     if answer.status == 200:
         return _not_discord(answer)
     if isinstance(code, int) and code in _REFUSALS:
-        return PermanentFailure(f"discord.{code}", *_REFUSALS[code], answer=answer.told)
+        return PermanentFailure(f"discord.{code}", *_REFUSALS[code], answer=answer.summary)
     # Discord restricts who goes on asking after these; a 403 without a code is Cloudflare's.
     if isinstance(code, int) and answer.status in (400, 401, 403, 404, 405, 413):
-        return PermanentFailure("discord.refused", *_OTHER, answer=answer.told)
+        return PermanentFailure("discord.refused", *_OTHER, answer=answer.summary)
     return refusal(answer)
 
 
 def _busy(answer: WebhookResponse) -> RelayError:
-    wait: Any = answer.said["retry_after"]
+    wait: Any = answer.payload["retry_after"]
     asked = isinstance(wait, int | float) and not isinstance(wait, bool) and wait > 0
-    everywhere = answer.said.get("global") is True
+    everywhere = answer.payload.get("global") is True
     message = (
         Localized(
             "Discord asks this whole network address to wait", "Discord 要求本机网络地址稍后再发"
@@ -204,7 +205,7 @@ def _busy(answer: WebhookResponse) -> RelayError:
         "discord.busy_everywhere" if everywhere else "discord.busy",
         message,
         _AGAIN,
-        answer=answer.told,
+        answer=answer.summary,
         # In fractions of a second, where the header is rounded.
         retry_after=timedelta(seconds=min(wait, LONGEST_WAIT.total_seconds()))
         if asked
@@ -224,5 +225,5 @@ def _not_discord(answer: WebhookResponse) -> RelayError:
             "Relay tries again meanwhile.",
             "请检查频道的 url 是否为 Discord 地址，以及是否有代理代为应答；其间 Relay 会继续重试。",
         ),
-        answer=answer.told,
+        answer=answer.summary,
     )

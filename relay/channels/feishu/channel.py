@@ -145,7 +145,7 @@ class Channel(GroupRobot):
 
     def code(self, answer: WebhookResponse) -> int | None:
         """Old bots say StatusCode, new ones code; an error in either counts."""
-        told = [answer.said.get(name) for name in ("code", "StatusCode")]
+        told = [answer.payload.get(name) for name in ("code", "StatusCode")]
         codes = [code for code in told if isinstance(code, int) and not isinstance(code, bool)]
         return next(filter(None, codes), 0) if codes else None
 

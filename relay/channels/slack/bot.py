@@ -94,19 +94,19 @@ class Bot:
     def _posted(self, told: Json) -> Json:
         return self._call(
             "chat.postMessage", json.dumps(told), "application/json; charset=utf-8"
-        ).said
+        ).payload
 
     def _asked(self, method: str, arguments: dict[str, str]) -> Json:
         # These take no JSON.
-        return self._call(method, urlencode(arguments), "application/x-www-form-urlencoded").said
+        return self._call(method, urlencode(arguments), "application/x-www-form-urlencoded").payload
 
     def _call(self, method: str, body: str, content_type: str) -> WebhookResponse:
         headers = {"content-type": content_type, "authorization": self._authorization}
         answer = self._posters[method].post(body.encode("ascii"), headers)
-        if answer.status == 200 and answer.said.get("ok") is True:
+        if answer.status == 200 and answer.payload.get("ok") is True:
             return answer
-        if answer.status == 200 and answer.said.get("ok") is False:
-            raise of_bot(str(answer.said.get("error")), answer)
+        if answer.status == 200 and answer.payload.get("ok") is False:
+            raise of_bot(str(answer.payload.get("error")), answer)
         raise not_slack(answer) if answer.status == 200 else refusal(answer)
 
 

@@ -128,7 +128,7 @@ class Webhook:
             json.dumps(told).encode("ascii"), {"content-type": "application/json; charset=utf-8"}
         )
         if answer.status == 200 and answer.text.strip() == "ok":
-            return Posted(answer.told)
+            return Posted(answer.summary)
         refused = of_webhook(answer.text.strip(), answer)
         if not refused:
             refused = not_slack(answer) if answer.status == 200 else refusal(answer)

@@ -222,7 +222,7 @@ def of_webhook(word: str, answer: WebhookResponse) -> RelayError | None:
     if not known and answer.status not in (400, 403, 404, 410):
         return None
     code = f"slack.{word}" if known else "slack.refused"
-    return PermanentFailure(code, *(known or OTHER), answer=answer.told)
+    return PermanentFailure(code, *(known or OTHER), answer=answer.summary)
 
 
 def of_bot(word: str, answer: WebhookResponse) -> RelayError:
@@ -232,11 +232,11 @@ def of_bot(word: str, answer: WebhookResponse) -> RelayError:
             "slack.busy",
             Localized("Slack asks us to wait", "Slack 要求稍后再发"),
             _AGAIN,
-            answer=answer.told,
+            answer=answer.summary,
             retry_after=answer.retry_after,
         )
     if word in BOT:
-        return PermanentFailure(f"slack.{word}", *BOT[word], answer=answer.told)
+        return PermanentFailure(f"slack.{word}", *BOT[word], answer=answer.summary)
     return TemporaryFailure(
         "slack.trouble",
         Localized("Slack did not post the message", "Slack 未能发送该消息"),
@@ -244,7 +244,7 @@ def of_bot(word: str, answer: WebhookResponse) -> RelayError:
             "Its answer is kept with the attempt. Relay tries again meanwhile.",
             "Slack 的应答保存在该次尝试中，其间 Relay 会继续重试。",
         ),
-        answer=answer.told,
+        answer=answer.summary,
         retry_after=answer.retry_after,
     )
 
@@ -261,5 +261,5 @@ def not_slack(answer: WebhookResponse) -> RelayError:
             "Check that the channel's url is Slack's and that no proxy answers in its place.",
             "请检查频道的 url 是否为 Slack 地址，以及是否有代理代为应答。",
         ),
-        answer=answer.told,
+        answer=answer.summary,
     )

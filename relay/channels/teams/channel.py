@@ -75,7 +75,7 @@ class Channel(relay.channels.contract.Channel):
             encode(self.preview(message)), {"content-type": "application/json; charset=utf-8"}
         )
         if answer.status == 202 or (answer.status == 200 and answer.text.strip() == "1"):
-            return Posted(answer.told)
+            return Posted(answer.summary)
         raise failure(answer)
 
     def close(self) -> None:

@@ -121,15 +121,15 @@ def failure(answer: WebhookResponse) -> RelayError:
     """The error in an answer that is no success."""
     inner = _INNER_STATUS.search(answer.text) if answer.status == 200 else None
     status = int(inner[1]) if inner else answer.status
-    known = _BY_WORD.get(_word(answer.said)) or _BY_STATUS.get(status)
+    known = _BY_WORD.get(_word(answer.payload)) or _BY_STATUS.get(status)
     if known:
-        return PermanentFailure(*known, answer=answer.told)
+        return PermanentFailure(*known, answer=answer.summary)
     if inner and status == 429:
         return Throttled(
             "teams.busy",
             Localized("Teams asks us to wait", "Teams 要求稍后再发"),
             _AGAIN,
-            answer=answer.told,
+            answer=answer.summary,
             retry_after=answer.retry_after,
         )
     if inner or status == 412:
@@ -139,7 +139,7 @@ def failure(answer: WebhookResponse) -> RelayError:
                 f"Teams could not post the message ({status})", f"Teams 未能发送该消息（{status}）"
             ),
             _AGAIN,
-            answer=answer.told,
+            answer=answer.summary,
             retry_after=answer.retry_after,
         )
     return _not_teams(answer) if status < 300 else refusal(answer)
@@ -162,5 +162,5 @@ def _not_teams(answer: WebhookResponse) -> RelayError:
             "Relay tries again meanwhile.",
             "请检查频道的 url 是否为 Teams 地址，以及是否有代理代为应答；其间 Relay 会继续重试。",
         ),
-        answer=answer.told,
+        answer=answer.summary,
     )

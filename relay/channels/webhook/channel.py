@@ -92,7 +92,7 @@ class Channel(relay.channels.contract.Channel):
             headers |= signature_headers(message.id, self._clock(), body, self._keys)
         answer = self._poster.post(body, headers)
         if 200 <= answer.status < 300:
-            return Posted(answer.told)
+            return Posted(answer.summary)
         if answer.status == 410:
             raise PermanentFailure(
                 "webhook.gone",
@@ -106,7 +106,7 @@ class Channel(relay.channels.contract.Channel):
                     f"请为 channels.{self.name} 设置新的 url，或将其从路由中移除，"
                     "然后重新触发该消息。",
                 ),
-                answer=answer.told,
+                answer=answer.summary,
             )
         raise refusal(answer)
 

@@ -26,7 +26,7 @@ class B2(Envelope):
 
     name = "b2"
 
-    def missing(self) -> str | None:
+    def missing_setting(self) -> str | None:
         return None if self.settings.secret else "secret"
 
     def recognises(self, incoming: Incoming) -> bool:

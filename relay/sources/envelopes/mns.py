@@ -58,7 +58,7 @@ class Mns(Envelope):
         super().__init__(settings, fetch)
         self._certificates = Certificates(fetch)
 
-    def missing(self) -> str | None:
+    def missing_setting(self) -> str | None:
         return None if self.settings.mns_topics else "mns_topics"
 
     def recognises(self, incoming: Incoming) -> bool:

@@ -131,7 +131,7 @@ class JwtEnvelope(TokenEnvelope):
             for one in self._wanted
         ]
 
-    def missing(self) -> str | None:
+    def missing_setting(self) -> str | None:
         """A provider that is half configured; or everything that would do."""
         unset = [name for one in self._wanted for name in one.unset(self.settings)]
         if unset:

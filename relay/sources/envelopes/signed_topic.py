@@ -54,7 +54,7 @@ class TopicEnvelope(Envelope):
         super().__init__(settings, fetch)
         self._certificates = Certificates(fetch)
 
-    def missing(self) -> str | None:
+    def missing_setting(self) -> str | None:
         return None if self.topics else self.topics_key
 
     @property

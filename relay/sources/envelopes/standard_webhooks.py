@@ -21,7 +21,7 @@ from relay.model import Incoming
 from relay.sources.envelope import Envelope, Fetch, fetch_nothing
 from relay.sources.envelopes.certificates import check_age, unverified
 from relay.sources.envelopes.unwrap import Record, decode, records
-from relay.sources.own_record import is_ours
+from relay.sources.own_record import is_own_record
 
 ID = "webhook-id"
 TIME = "webhook-timestamp"
@@ -41,7 +41,7 @@ class Signed(Envelope):
         super().__init__(settings, fetch)
         self._key = _key_of(settings.secret)
 
-    def missing(self) -> str | None:
+    def missing_setting(self) -> str | None:
         if self._key:
             return None
         return "a secret with base64 after whsec_" if self.settings.secret else "secret"
@@ -75,7 +75,7 @@ class Signed(Envelope):
         """The records; ours are named by the message where they do not name themselves."""
         sent = incoming.headers.get(ID, "")
         for record in records(decode(incoming.body)):
-            yield {**record, "id": record.get("id") or sent} if is_ours(record) else record
+            yield {**record, "id": record.get("id") or sent} if is_own_record(record) else record
 
 
 def _key_of(secret: SecretStr | None) -> bytes:

@@ -17,7 +17,7 @@ from relay.sources.envelope import Envelope
 class TokenEnvelope(Envelope):
     """An envelope whose senders are known by the source's `token`."""
 
-    def missing(self) -> str | None:
+    def missing_setting(self) -> str | None:
         return None if self.settings.token else "token"
 
     def verify(self, incoming: Incoming) -> None:

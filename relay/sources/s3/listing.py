@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from relay.sources.contract import PAGE
-from relay.sources.errors import goes_round
+from relay.sources.errors import endless_listing
 from relay.sources.s3.client import FAILURES, translate
 
 
 def listing(
-    client: Any, bucket: str, after: str = "", most: int | None = None
+    client: Any, bucket: str, after: str = "", limit: int | None = None
 ) -> Iterator[tuple[list[Any], bool]]:
     """The objects whose keys come after `after`, page by page, and whether it is the last page.
 
-    The pages hold no more than `most` objects, as far as the store honours that. Raises as
+    The pages hold no more than `limit` objects, as far as the store honours that. Raises as
     `relay.sources.s3.client.translate` does; PermanentFailure when the store repeats a page.
     """
     arguments: dict[str, Any] = {"StartAfter": after} if after else {}
     token = None
     while True:
-        size = PAGE if most is None else min(PAGE, max(most, 1))
+        size = PAGE if limit is None else min(PAGE, max(limit, 1))
         try:
             page = client.list_objects_v2(Bucket=bucket, MaxKeys=size, **arguments)
         except FAILURES as error:
@@ -30,8 +30,8 @@ def listing(
         before, token = token, page.get("NextContinuationToken")
         is_last = not page.get("IsTruncated")
         if not is_last and (token is None or token == before):
-            raise goes_round(bucket)
-        most = None if most is None else most - len(listed)
+            raise endless_listing(bucket)
+        limit = None if limit is None else limit - len(listed)
         yield listed, is_last
         if is_last:
             return

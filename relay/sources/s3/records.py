@@ -17,13 +17,13 @@ from urllib.parse import unquote_plus
 from relay.errors import Unreadable
 from relay.model import Event, Localized, ObjectRef
 from relay.sources.fields import (
-    checked,
+    check_text,
     count_or_none,
     find,
     text,
     text_or_none,
     time_or_none,
-    wrong,
+    wrong_field,
 )
 
 KeyEncoding = Literal["auto", "url", "raw"]
@@ -89,7 +89,7 @@ def check_version(record: Mapping[str, Any], *known: str) -> None:
     """Unreadable when the record's format has another major version than these."""
     version = text_or_none(record, "eventVersion")
     if version is not None and version.partition(".")[0] not in known:
-        raise wrong(("eventVersion",), "is of a version that we do not know", "为未知版本")
+        raise wrong_field(("eventVersion",), "is of a version that we do not know", "为未知版本")
 
 
 def object_in(record: Mapping[str, Any], block: str, encoding: KeyEncoding) -> ObjectRef:
@@ -111,9 +111,9 @@ def decoded(key: str, encoding: KeyEncoding, *path: str) -> str:
     if encoding == "raw":
         return key
     try:
-        return checked(unquote_plus(key, errors="strict"), *path)
+        return check_text(unquote_plus(key, errors="strict"), *path)
     except UnicodeDecodeError:
-        raise wrong(path, "is not encoded UTF-8", "不是编码后的 UTF-8") from None
+        raise wrong_field(path, "is not encoded UTF-8", "不是编码后的 UTF-8") from None
 
 
 def as_it_stands(key: str, encoding: KeyEncoding, *path: str) -> str:
@@ -125,7 +125,7 @@ def said_in(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a store itself says: the record, or the data of a CloudEvent around it."""
     said = find(record, "data") if "specversion" in record else record
     if not isinstance(said, Mapping):
-        raise wrong(("data",), "should be an object", "应为对象")
+        raise wrong_field(("data",), "should be an object", "应为对象")
     return said
 
 

@@ -61,7 +61,7 @@ class S3Settings(ScannedSettings, AwsSettings):
         return self.endpoint_url
 
 
-class S3Stream(ranged.RangedStream):
+class S3Stream(ranged.RangeStream):
     """Bytes of one answer of the SDK's."""
 
     failures = FAILURES
@@ -90,7 +90,7 @@ class S3Storage(StorageHandler):
         """The bytes [start, end), pinned to the version, else to the etag."""
         if end is not None and end <= start:
             return self._nothing(ref)
-        wanted = ranged.asked(start, end)
+        wanted = ranged.range_header(start, end)
         try:
             answer = self.client.get_object(**_pinned(ref), **({"Range": wanted} if wanted else {}))
         except FAILURES as error:
@@ -111,10 +111,10 @@ class S3Storage(StorageHandler):
         self,
         since: datetime | None = None,
         after: ScanCursor | None = None,
-        most: int | None = None,
+        limit: int | None = None,
     ) -> Iterator[ScanPage]:
         """The same; each page is one call, and one of a whole bucket's is never asked for twice."""
-        return bucket_pages(self, self._list_bucket, since, after, most)
+        return bucket_pages(self, self._list_bucket, since, after, limit)
 
     def queue(self) -> Queue | None:
         """The SQS queue of `sqs_queue_url`."""
@@ -142,9 +142,9 @@ class S3Storage(StorageHandler):
             raise translate(error, bucket) from error
         return True
 
-    def _list_bucket(self, bucket: str, key: str, most: int | None) -> Iterator[ListingPage]:
+    def _list_bucket(self, bucket: str, key: str, limit: int | None) -> Iterator[ListingPage]:
         """By key; `key` is the one after which it goes on."""
-        for listed, is_last in listing(self.client, bucket, key, most):
+        for listed, is_last in listing(self.client, bucket, key, limit):
             key = listed[-1]["Key"] if listed else key
             found = [
                 (ObjectRef(bucket, one["Key"]), _info(one, int(one.get("Size", 0))))
@@ -158,7 +158,7 @@ class S3Storage(StorageHandler):
             answer = self.client.head_object(**_pinned(ref))
         except FAILURES as error:
             raise translate(error, _name(ref)) from error
-        size, _ = ranged.held(answer.get("ContentLength"), None, 0, None, _name(ref))
+        size, _ = ranged.parse_range(answer.get("ContentLength"), None, 0, None, _name(ref))
         info = _info(answer, size)
         _same(ref, info)
         return S3Stream(io.BytesIO(), info, 0, _name(ref))
@@ -183,7 +183,7 @@ def _pinned(ref: ObjectRef) -> dict[str, str]:
 
 def _stream(ref: ObjectRef, answer: Any, start: int, end: int | None) -> S3Stream:
     said = (answer.get("ContentLength"), answer.get("ContentRange"))
-    size, wanted = ranged.held(*said, start, end, _name(ref))
+    size, wanted = ranged.parse_range(*said, start, end, _name(ref))
     info = _info(answer, size)
     _same(ref, info)
     return S3Stream(answer["Body"], info, wanted, _name(ref))

@@ -12,7 +12,8 @@ from requests.auth import AuthBase
 from relay.config.redaction import hide
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
 from relay.model import Json, Localized
-from relay.outbound.session import HttpClientFactory, translate
+from relay.outbound.responses import translate
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
 from relay.targets.functiongraph.access_keys import Keys
 from relay.targets.functiongraph.error_hints import TOO_LARGE_FOR_A_SIGNATURE

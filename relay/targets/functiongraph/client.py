@@ -12,7 +12,8 @@ from requests.auth import AuthBase
 
 from relay.errors import TemporaryFailure
 from relay.model import Json
-from relay.outbound.session import HttpClientFactory, translate
+from relay.outbound.responses import translate
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
 from relay.targets.functiongraph.auth import Credentials
 from relay.targets.functiongraph.errors import (

@@ -23,7 +23,7 @@ from relay.errors import (
     Throttled,
 )
 from relay.model import Localized
-from relay.outbound.session import cleaned, excerpt, retry_after
+from relay.outbound.responses import cleaned, excerpt, retry_after
 from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
 
 Effect = Literal["create", "replace", "none"]

@@ -14,7 +14,8 @@ import requests
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Localized
-from relay.outbound.session import HttpClientFactory, cleaned, retry_after
+from relay.outbound.responses import cleaned, retry_after
+from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
 from relay.targets.functiongraph.signing import AccessKey
 

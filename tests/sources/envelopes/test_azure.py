@@ -271,9 +271,9 @@ def test_beside_cloudevents_other_origins_are_left_to_it():
 
 
 def test_it_is_absent_without_credentials_and_says_which_would_do():
-    assert envelope(token=None).missing() == "entra_tenant and entra_audience, or token"
-    assert envelope(entra_tenant="x").missing() == "entra_audience"
-    assert envelope().missing() is None
+    assert envelope(token=None).missing_setting() == "entra_tenant and entra_audience, or token"
+    assert envelope(entra_tenant="x").missing_setting() == "entra_audience"
+    assert envelope().missing_setting() is None
 
 
 @pytest.mark.parametrize(

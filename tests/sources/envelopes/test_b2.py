@@ -125,7 +125,7 @@ def test_a_body_that_was_changed_is_refused(door):
 def test_with_an_empty_secret_nobody_is_let_in():
     for secret in (None, ""):
         one = B2(SourceSettings(kind="b2", secret=secret))
-        assert one.missing() == "secret"
+        assert one.missing_setting() == "secret"
         with pytest.raises(Unverified):
             one.verify(request(BODY, b2("", BODY)))
 

@@ -87,14 +87,14 @@ def test_nobody_else_is_let_in(incoming: Incoming) -> None:
 @pytest.mark.parametrize("token", [None, SecretStr("")])
 def test_without_a_token_it_is_absent_and_lets_nobody_in(token: SecretStr | None) -> None:
     bare = Bare(SourceSettings(kind="s3", token=token))
-    assert bare.missing() == "token"
+    assert bare.missing_setting() == "token"
     for incoming in (sent(), sent(""), sent("Bearer "), sent(query={"token": ""})):
         with pytest.raises(Unverified):
             bare.verify(incoming)
 
 
 def test_with_a_token_nothing_is_missing_and_there_is_no_handshake() -> None:
-    assert BARE.missing() is None
+    assert BARE.missing_setting() is None
     assert BARE.answer(sent()) is None
 
 

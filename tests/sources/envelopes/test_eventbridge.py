@@ -97,7 +97,7 @@ def test_who_does_not_show_it_is_refused(door, headers):
 
 
 def test_without_a_token_it_is_absent(make_door):
-    assert EventBridge(SourceSettings(kind="s3")).missing() == "token"
+    assert EventBridge(SourceSettings(kind="s3")).missing_setting() == "token"
     refused(make_door(accept=["eventbridge"]), request(EVENT, {**SENT, **bearer("")}))
 
 

@@ -132,7 +132,7 @@ def test_without_the_token_nothing_is_taken(door, headers, query):
 
 
 def test_where_no_token_is_set_nobody_is_known(make_door):
-    assert EventGrid(SourceSettings(kind="s3")).missing() == "token"
+    assert EventGrid(SourceSettings(kind="s3")).missing_setting() == "token"
     refused(make_door(accept=["eventgrid"]), request(EVENT, query={"token": ""}))
 
 

@@ -201,7 +201,7 @@ def test_a_source_without_the_keys_does_not_take_it(make, world, producer):
 @every
 def test_an_envelope_without_its_keys_knows_nobody(world, producer):
     one = ENVELOPES[producer.envelope](SourceSettings(kind="s3"), world.fetch)
-    assert one.missing()
+    assert one.missing_setting()
     with pytest.raises(Unverified):
         one.verify(producer.send(world, NOW))
     assert world.fetched == []

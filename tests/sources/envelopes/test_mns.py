@@ -234,8 +234,8 @@ def test_what_mns_really_signed_is_what_we_verify():
 
 
 def test_without_topics_it_is_absent():
-    assert Mns(SourceSettings(kind="oss")).missing() == "mns_topics"
-    assert Mns(SourceSettings(kind="oss", mns_topics=(TOPIC,))).missing() is None
+    assert Mns(SourceSettings(kind="oss")).missing_setting() == "mns_topics"
+    assert Mns(SourceSettings(kind="oss", mns_topics=(TOPIC,))).missing_setting() is None
 
 
 def test_it_is_recognised_by_any_header_of_its_own():

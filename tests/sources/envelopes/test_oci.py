@@ -125,7 +125,7 @@ def test_without_the_token_nothing_is_taken_or_visited(door, world, headers):
 
 
 def test_where_no_token_is_set_nobody_is_known(make_door, fetcher, world):
-    assert Oci(SourceSettings(kind="s3")).missing() == "token"
+    assert Oci(SourceSettings(kind="s3")).missing_setting() == "token"
     refused(make_door(fetch=fetcher, accept=["oci"]), handshake(headers=basic("")))
     assert untouched(world)
 

@@ -477,7 +477,7 @@ class Both(JwtEnvelope):
     ],
 )
 def test_it_is_absent_until_all_is_set_that_was_meant(keys, missing):
-    assert Both(SourceSettings(kind="s3", **keys)).missing() == missing
+    assert Both(SourceSettings(kind="s3", **keys)).missing_setting() == missing
 
 
 def test_either_provider_will_do_where_both_are_set(issuer):

@@ -172,8 +172,8 @@ def test_other_deliveries_are_not(incoming):
 
 
 def test_it_is_absent_without_credentials_and_says_which_would_do():
-    assert envelope().missing() == "oidc_audience and oidc_email, or token"
-    assert envelope(oidc_audience="x", **TOKEN).missing() == "oidc_email"
+    assert envelope().missing_setting() == "oidc_audience and oidc_email, or token"
+    assert envelope(oidc_audience="x", **TOKEN).missing_setting() == "oidc_email"
 
 
 # through the door

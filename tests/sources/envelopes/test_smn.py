@@ -166,8 +166,8 @@ def test_another_cloud_of_the_same_make_is_a_matter_of_settings(make_door, keys,
 
 
 def test_without_topics_it_is_absent():
-    assert Smn(SourceSettings(kind="obs")).missing() == "smn_topic_urns"
-    assert Smn(SourceSettings(kind="obs", smn_topic_urns=(URN,))).missing() is None
+    assert Smn(SourceSettings(kind="obs")).missing_setting() == "smn_topic_urns"
+    assert Smn(SourceSettings(kind="obs", smn_topic_urns=(URN,))).missing_setting() is None
 
 
 def test_it_is_recognised_by_its_header_or_its_shape(huawei):

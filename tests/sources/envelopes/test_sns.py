@@ -113,8 +113,8 @@ def test_another_partition_is_a_matter_of_settings(make_door, fetcher, world, am
 
 
 def test_without_topics_it_is_absent():
-    assert Sns(SourceSettings(kind="s3")).missing() == "sns_topic_arns"
-    assert Sns(SourceSettings(kind="s3", sns_topic_arns=(ARN,))).missing() is None
+    assert Sns(SourceSettings(kind="s3")).missing_setting() == "sns_topic_arns"
+    assert Sns(SourceSettings(kind="s3", sns_topic_arns=(ARN,))).missing_setting() is None
     names = list(ENVELOPES)
     assert names.index("sns") < names.index("cloudevents") < names.index("bare")
 

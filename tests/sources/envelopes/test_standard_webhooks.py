@@ -235,7 +235,7 @@ def test_id_and_time_cannot_be_shifted_into_the_body(door):
 @pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_!!!", "whsec_A"])
 def test_without_a_key_it_is_absent_and_lets_nobody_in(secret):
     one = Signed(SourceSettings(kind="s3", secret=secret))
-    assert "secret" in one.missing()
+    assert "secret" in one.missing_setting()
     with pytest.raises(Unverified):
         one.verify(request(BODY, sign(key=b"")))
 

@@ -35,7 +35,7 @@ LAYERS = {
 }
 """What each package may import beside itself; every package may import `relay`."""
 
-LATE = ("relay.cli.*", "relay.ledger.migrate")
+LATE = ("relay.cli.*", "relay.ledger.administration")
 """Modules that import ours inside functions, so that `relay --help` and starts are fast."""
 
 SDK_USERS = ("relay.handlers.*", "relay.targets.*.*", "relay.channels.*.*")
@@ -91,7 +91,7 @@ OURS = [item for item in ALL if item.imported.split(".")[0] == "relay"]
 
 
 def package_of(module: str) -> str:
-    """`relay.ledger.claims` -> `relay.ledger`"""
+    """`relay.ledger.queue` -> `relay.ledger`"""
     return ".".join(module.split(".")[:2])
 
 
@@ -205,7 +205,7 @@ def test_relay_stays_small_at_the_top():
     [
         ("relay.model", "from relay.config.load import load"),
         ("relay.config.routing", "from relay import ledger"),
-        ("relay.ledger.claims", "import relay.plugins"),
+        ("relay.ledger.queue", "import relay.plugins"),
         ("relay.plugins", "def load():\n    from relay.delivery.worker import Worker"),
         ("relay.handlers.s3", "from relay.plugins import find"),
         ("relay.handlers.s3", "from relay.ledger import Ledger"),

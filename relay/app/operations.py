@@ -52,7 +52,7 @@ class Operations:
         Returns the object's deliveries. Raises NotFound (source), Gone, and what opening raises.
         """
         event = self._event(source, ObjectRef(bucket, key, version))
-        [known] = self.ledger.intake.known(source, [event])
+        [known] = self.ledger.intake.known_ids(source, [event])
         if known is not None and (again := self._again(known)):
             return again
         body = json.dumps({"source": source, "bucket": bucket, "key": key, "version": version})
@@ -73,7 +73,7 @@ class Operations:
     ) -> Delivery:
         """Tries a delivery again; what may be said, and NotFound and Conflict: Store.retrigger."""
         delivery = self.ledger.retriggers.retrigger(
-            delivery_id, self.clock(), options=options, key=key, by=by, seen=seen
+            delivery_id, self.clock(), options=options, key=key, by=by, expected_attempts=seen
         )
         log.info("delivery retriggered", extra={"delivery": delivery.id, "by": delivery.by})
         self.intake.wake()

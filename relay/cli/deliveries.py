@@ -11,7 +11,7 @@ import click
 from relay.cli.context import configured, opened
 from relay.cli.output import Moment, ago, json_option, plain, print_json, state_word, table, visible
 from relay.ledger import DeliveryQuery, Page
-from relay.ledger.batching_rules import in_short
+from relay.ledger.batching_rules import summarize_message
 from relay.model import Delivery, Json, Kind, Problem, State, utc_now
 
 _LONGEST_KEY = 60
@@ -46,7 +46,7 @@ def as_json_row(delivery: Delivery) -> Json:
     """A delivery as JSON, as `GET /api/v1/deliveries` gives it, its error in English."""
     shown: Json = plain(delivery)
     shown["error"] = in_english(delivery.error)
-    shown["message"] = in_short(delivery.message)
+    shown["message"] = summarize_message(delivery.message)
     for inner in ("owner", "fence", "run"):
         shown.pop(inner, None)
     return shown

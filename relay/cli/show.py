@@ -21,7 +21,7 @@ from relay.cli.output import (
     when,
 )
 from relay.ledger import Attempt, Ledger, NotFound
-from relay.ledger.batching_rules import in_short
+from relay.ledger.batching_rules import summarize_message
 from relay.model import Delivery, Json, Problem, utc_now
 
 
@@ -85,7 +85,7 @@ def _story(delivery: Delivery, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _about(delivery: Delivery) -> Iterator[tuple[str, str]]:
-    if told := in_short(delivery.message):
+    if told := summarize_message(delivery.message):
         many = f" of {told['count']}" if told["count"] else ""
         yield "message", visible(told["type"] + many)
     if delivery.key:

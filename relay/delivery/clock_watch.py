@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 
-from relay.ledger.claims import Queue
+from relay.ledger.queue import DeliveryQueue
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ SLACK = timedelta(seconds=2)
 class ClockWatch:
     """Compares the clock with one that nobody can turn. Used by many threads."""
 
-    def __init__(self, queue: Queue, clock: Callable[[], datetime]) -> None:
+    def __init__(self, queue: DeliveryQueue, clock: Callable[[], datetime]) -> None:
         self._queue = queue
         self._clock = clock
         self._lock = threading.Lock()

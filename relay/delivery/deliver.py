@@ -122,10 +122,10 @@ class Deliverer:
     def _refuse_older(self, delivery: Delivery, event: Event) -> None:
         """Where no order of the storage's own tells which event is the newest, it is asked."""
         event_id = event.id_in(delivery.source)
-        if not self.ledger.history.newer(event_id, delivery.route, perhaps=True):
+        if not self.ledger.history.newer_event(event_id, delivery.route, possibly=True):
             return
         source = _configured(self.plugins.sources, delivery.source, "sources")
-        if self.ledger.history.newer(event_id, delivery.route) or not is_current(
+        if self.ledger.history.newer_event(event_id, delivery.route) or not is_current(
             source, event.object
         ):
             raise Superseded(
@@ -141,8 +141,8 @@ class Deliverer:
         if function is None:
             return None
         entry = self.ledger.functions.lock(claim, function, getattr(target.settings, "rate", None))
-        if entry.word != "alone":
-            raise FunctionBusy if entry.word == "given back" else LeaseLost
+        if entry.status != "locked":
+            raise FunctionBusy if entry.status == "busy" else LeaseLost
         newer = entry.newer
         if newer is None:
             return None
@@ -174,7 +174,7 @@ class Deliverer:
         message = delivery.message or {}
         told = Message(delivery.id, message["type"], delivery.created, self._told(delivery))
         if recovered := told.body.get("recovered"):
-            told = replace(told, thread=self.ledger.history.thread(recovered["message"]))
+            told = replace(told, thread=self.ledger.history.message_thread(recovered["message"]))
         try:
             posted = channel.post(told)
         except RelayError as error:

@@ -110,7 +110,7 @@ class Leases:
         self.leave(run)
         run.leave()
         try:
-            self._ledger.outcomes.hung(run.claim, self._clock())
+            self._ledger.outcomes.release_hung(run.claim, self._clock())
         except RelayError as error:  # its lease ends, then
             log.warning("hang not recorded", extra={"delivery": id_, "error": str(error)})
         return True

@@ -56,7 +56,7 @@ class Worker:
         self.leases = Leases(self.ledger, settings.delivery, clock)
         self.wake_signal = wake_signal
         self.metrics = metrics
-        self.owner = presence.me()
+        self.owner = presence.current_owner()
         self._deliverer = deliverer
         self._stopping = threading.Event()
         self._stopped = threading.Event()
@@ -132,7 +132,14 @@ class Worker:
         lease, now = self.settings.delivery.lease, self.leases.now()
         over = self.leases.over(now)
         claim = self.ledger.queue.claim(
-            self.owner, lease, self._limits, now, kind=kind, only=only, rates=self._rates, over=over
+            self.owner,
+            lease,
+            self._limits,
+            now,
+            kind=kind,
+            only=only,
+            rates=self._rates,
+            lease_cutoff=over,
         )
         if claim and self.clock() - now > lease / 2:  # turned just now, or it took very long
             self.ledger.queue.renew([claim], lease, self.clock())
@@ -227,10 +234,10 @@ class Worker:
 
         def finish() -> bool:
             tells = isinstance(outcome, Succeeded) and claim.delivery.channels
-            known = self.ledger.history.failures(claim.delivery) if tells else {}
+            known = self.ledger.history.last_failures(claim.delivery) if tells else {}
             told = import_messages(self.settings, claim, outcome, now, seconds, known)
             return self.ledger.outcomes.finish(
-                claim, outcome, now, due=due, messages=told, turns=turns
+                claim, outcome, now, due=due, messages=told, destination_messages=turns
             )
 
         if not self._insist(run, finish):

@@ -137,7 +137,7 @@ class Intake:
         new = NewNotification(incoming, Verdict.IGNORED, reason, ())
         arrivals = [RoutedEvent(event, ()) for event in events]
         accepted = self.ledger.intake.accept(new, arrivals, self.clock())
-        return Receipt(accepted.notification_id, accepted.fresh)
+        return Receipt(accepted.notification_id, accepted.new_events)
 
     def replay(self, notification_id: str) -> Receipt:
         """Reads a stored notification again, after a fix. Its sender was verified when it came."""
@@ -213,7 +213,7 @@ class Intake:
         _tell(incoming, reading, accepted)
         if accepted.deliveries:
             self.wake()
-        return Receipt(accepted.notification_id, accepted.fresh, accepted.deliveries)
+        return Receipt(accepted.notification_id, accepted.new_events, accepted.deliveries)
 
     def _arrival(self, source: str, event: Event) -> RoutedEvent:
         return RoutedEvent(event, (routes.match(self.settings.routes, source, event),))
@@ -273,7 +273,7 @@ def _tell(incoming: Incoming, reading: ParsedNotification, accepted: Accepted) -
             "notification": accepted.notification_id,
             "source": incoming.source,
             "road": incoming.road,
-            "events": accepted.fresh,
+            "events": accepted.new_events,
             "reason": reading.reason,
         },
     )

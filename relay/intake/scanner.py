@@ -67,7 +67,7 @@ class Scanner:
                 self.ledger.scans.advance(scan, ScanStep(0, 0, None), self.clock())
             raise
         finally:
-            self.ledger.scans.end(scan, self.clock(), whole=run.finished)
+            self.ledger.scans.end(scan, self.clock(), completed=run.finished)
         self._tell(handler, run)
         return {
             "listed": run.listed,
@@ -84,13 +84,13 @@ class Scanner:
 
     def fresh(self, source: str, events: Sequence[Event]) -> list[Event]:
         """Those that no event announced."""
-        known = self.ledger.intake.known(source, events)
+        known = self.ledger.intake.known_ids(source, events)
         return [event for event, id_ in zip(events, known, strict=True) if id_ is None]
 
     def _begin(self, handler: StorageHandler, since: datetime | None, *, everything: bool) -> Scan:
         before = self.ledger.scans.last(handler.name)
         dead = before.owner if before and before.owner and presence.is_dead(before.owner) else None
-        new = NewScan(handler.name, presence.me(), since, everything, dead)
+        new = NewScan(handler.name, presence.current_owner(), since, everything, dead)
         return self.ledger.scans.begin(new, self.clock())
 
     def hears(self, handler: StorageHandler) -> bool:

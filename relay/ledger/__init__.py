@@ -5,21 +5,21 @@ One `Ledger` for SQLite and PostgreSQL. Every method is one transaction; times a
 
 from __future__ import annotations
 
-from relay.ledger.accept import Intake
+from relay.ledger.administration import Administration
 from relay.ledger.batching import MessageBatching, PostDecision
-from relay.ledger.claims import Queue
 from relay.ledger.database import Database
+from relay.ledger.destinations import Destinations, Gate
 from relay.ledger.errors import Conflict, LedgerUnavailable, NotFound
-from relay.ledger.finish import Outcomes
-from relay.ledger.function_order import FunctionLock, FunctionOrder, UploadPosition
-from relay.ledger.gates import Destinations, Gate
+from relay.ledger.functions import FunctionLock, FunctionOrder, UploadPosition
 from relay.ledger.history import History
-from relay.ledger.listen import ChangeListener
-from relay.ledger.migrate import Administration
+from relay.ledger.intake import Intake
+from relay.ledger.listener import ChangeListener
+from relay.ledger.outcomes import Outcomes
+from relay.ledger.queue import DeliveryQueue
 from relay.ledger.retention import PruneResult, Retention, RetentionPolicy
-from relay.ledger.retrigger import Retriggers
+from relay.ledger.retriggers import Retriggers
 from relay.ledger.scans import Scans
-from relay.ledger.stats import Statistics
+from relay.ledger.statistics import Statistics
 from relay.ledger.target_digests import TargetDigests
 from relay.ledger.values import (
     Accepted,
@@ -44,7 +44,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.intake = Intake(database)
-        self.queue = Queue(database)
+        self.queue = DeliveryQueue(database)
         self.outcomes = Outcomes(database)
         self.batching = MessageBatching(database)
         self.functions = FunctionOrder(database)

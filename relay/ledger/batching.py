@@ -11,11 +11,11 @@ from sqlalchemy import Connection, and_, delete, select, update
 
 from relay.config.load import ChannelSettings
 from relay.ledger import batching_rules as quiet
-from relay.ledger.claims import change, idle, is_ours
 from relay.ledger.database import Database, LedgerPart
-from relay.ledger.finish import about_nothing
-from relay.ledger.gates import GateRow
+from relay.ledger.destinations import GateRow
 from relay.ledger.ids import new_id
+from relay.ledger.outcomes import standalone_message_row
+from relay.ledger.queue import change, idle, is_ours
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import PENDING, RUNNING, TELLING, attempts, deliveries
 from relay.model import AttemptOutcome, Claim, Json, Kind, NewMessage, Problem, State, Trigger
@@ -55,7 +55,7 @@ class MessageBatching(LedgerPart):
         manual = claim.delivery.trigger is Trigger.MANUAL
         asleep = channel.quiet_hours and not manual
         told = claim.delivery.message
-        if not told or not quiet.is_told_quietly(told["type"]):
+        if not told or not quiet.is_batchable(told["type"]):
             return "post"
         if not channel.burst and not asleep:
             return "post"
@@ -89,7 +89,7 @@ class _Turn:
         if not burst:
             return "post"
         lately = self._lately()
-        until = quiet.room_from(lately, burst, self.now)
+        until = quiet.next_free_slot(lately, burst, self.now)
         if until:
             return self._hold(until)
         # A digest stays what it is, so that a repeat says the same under the same id. And while
@@ -97,7 +97,7 @@ class _Turn:
         if told["type"] == "digest" or not lately.working:
             return "post"
         others = self._others(ends)
-        if not quiet.are_many(lately, burst, len(others)):
+        if not quiet.should_batch(lately, burst, len(others)):
             return "post"
         return self._gather(others, compose)
 
@@ -117,7 +117,7 @@ class _Turn:
         asleep = [
             row.id
             for row in self._waiting(deliveries.c.due < ends)
-            if quiet.is_told_quietly(row.message["type"])
+            if quiet.is_batchable(row.message["type"])
             and not quiet.is_urgent(row.message, self.channel)
         ]
         self._change(asleep, due=ends, error=problem.to_json())
@@ -147,7 +147,7 @@ class _Turn:
         new = NewMessage(mine.destination, "digest", compose(id_, told))
         # Due before its first one was: it is posted before what else waits.
         first = min(filter(None, (self.now, mine.due, *(row.due for row in others))))
-        row = about_nothing(new, self.now)
+        row = standalone_message_row(new, self.now)
         row |= {"id": id_, "due": first - timedelta.resolution, "trigger": mine.trigger}
         self.connection.execute(deliveries.insert(), row)
         self.database.tell(self.connection)

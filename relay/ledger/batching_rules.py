@@ -35,7 +35,7 @@ class RecentPosts:
     working: bool = True
 
 
-def is_told_quietly(type_: str) -> bool:
+def is_batchable(type_: str) -> bool:
     """Whether these rules are for messages of that type; that a target is down is told at once."""
     return type_ == "digest" or type_.startswith("import.")
 
@@ -52,7 +52,7 @@ def is_urgent(message: Mapping[str, Any], settings: ChannelSettings) -> bool:
     return not results.isdisjoint(settings.urgent) or (recovered and "failed" in settings.urgent)
 
 
-def in_short(message: Mapping[str, Any] | None) -> Json | None:
+def summarize_message(message: Mapping[str, Any] | None) -> Json | None:
     """What lists say of a message: its type, and how many a digest tells of; None: it is none."""
     if message is None:
         return None
@@ -80,7 +80,7 @@ def _is_within(hours: Hours, clock: time) -> bool:
     return clock >= hours.start or clock < hours.end
 
 
-def room_from(lately: RecentPosts, burst: int, now: datetime) -> datetime | None:
+def next_free_slot(lately: RecentPosts, burst: int, now: datetime) -> datetime | None:
     """From when on one more message may be posted; None: now.
 
     At most `burst` within any minute, and nothing for a minute after a digest.
@@ -95,7 +95,7 @@ def room_from(lately: RecentPosts, burst: int, now: datetime) -> datetime | None
     return None
 
 
-def are_many(lately: RecentPosts, burst: int, waiting: int) -> bool:
+def should_batch(lately: RecentPosts, burst: int, waiting: int) -> bool:
     """Whether a message and the `waiting` others are told in one."""
     return waiting > 0 and len(lately.posted) + lately.under_way + waiting + 1 > burst
 

@@ -30,8 +30,7 @@ from sqlalchemy.exc import ArgumentError
 
 from relay.config.globs import compile_glob
 from relay.errors import ConfigError
-from relay.ledger.error_texts import in_words, translated, unavailable
-from relay.ledger.errors import LedgerUnavailable
+from relay.ledger.errors import LedgerUnavailable, translate, translate_errors, unavailable
 from relay.ledger.fair_lock import FairLock
 from relay.ledger.group_commit import HELD, GroupCommitter, T, Work
 from relay.ledger.sqlite import SETTING, WAIT, open_sqlite
@@ -101,7 +100,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one state of the database and changes nothing."""
-        with translated(), self._engine.connect() as connection:
+        with translate_errors(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -111,7 +110,7 @@ class Database:
         Raises StoreUnavailable when the others do not let it in within `wait` seconds.
         """
         end = monotonic() + wait
-        with self._turn_to_write(wait), translated(), self._engine.connect() as connection:
+        with self._turn_to_write(wait), translate_errors(), self._engine.connect() as connection:
             left = max(end - monotonic(), 0.0)
             connection.execution_options(relay_writes=True, relay_wait=left)
             with connection.begin():
@@ -161,12 +160,12 @@ class Database:
                 own.autocommit = True
                 yield own
         except driver.Error as error:
-            raise in_words(str(error)) from error
+            raise translate(str(error)) from error
 
     def _detached(self) -> Any:
         """A connection taken from the pool for good. The driver's own errors come out of this:
         outside of its connections SQLAlchemy does not translate them."""
-        with translated():
+        with translate_errors():
             connection = self._engine.raw_connection()
             own: Any = connection.driver_connection
             connection.detach()

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, func, select
 
 from relay.ledger.database import Database
-from relay.ledger.identity import known_as
+from relay.ledger.identity import match_known_event
 from relay.ledger.ids import new_id
 from relay.ledger.key_index import among
 from relay.ledger.rows import AnyRow
@@ -90,7 +90,7 @@ class NotificationWriter:
         self, event: Event, told: Sequence[AnyRow]
     ) -> tuple[str, Mapping[str, Any] | None]:
         """The event's id, and the row to be stored unless it is known."""
-        known = known_as(event, event.id_in(self.source), told)
+        known = match_known_event(event, event.id_in(self.source), told)
         if known is not None:
             return known, None
         if any(row.id == event.id_in(self.source) for row in told):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Connection
 
 from relay.errors import RelayError
-from relay.ledger.error_texts import unavailable
+from relay.ledger.errors import unavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]

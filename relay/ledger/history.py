@@ -88,10 +88,10 @@ class History(LedgerPart):
             row = connection.execute(query).first()
             return to_notification(row) if row else None
 
-    def newer(self, event_id: str, route: str, *, perhaps: bool = False) -> str | None:
+    def newer_event(self, event_id: str, route: str, *, possibly: bool = False) -> str | None:
         """The id of a newer event of the same object that the same route has a delivery for.
 
-        Certain is what the storage ordered itself. `perhaps`: also one of which, by the times, it
+        Certain is what the storage ordered itself. `possibly`: also one of which, by the times, it
         cannot be excluded that it is newer; then only the storage can tell.
         """
         routed = exists().where(
@@ -108,7 +108,7 @@ class History(LedgerPart):
                 return None
             same = [events.c[name] == mine._mapping[name] for name in ("source", "bucket", "key")]
             query = select(events.c.id).where(*same, events.c.id != event_id, routed)
-            query = query.where(_newer(mine, perhaps=perhaps))
+            query = query.where(_newer(mine, possibly=possibly))
             return connection.execute(query.order_by(events.c.received.desc()).limit(1)).scalar()
 
     def deliveries(self, query: DeliveryQuery) -> Page[Delivery]:
@@ -122,7 +122,7 @@ class History(LedgerPart):
         """What came in. Raises Rejected: the cursor or the limit is wrong."""
         return select_page(self._database, notifications, (limit, cursor), to_notification)
 
-    def failures(self, delivery: Delivery) -> Mapping[str, Json]:
+    def last_failures(self, delivery: Delivery) -> Mapping[str, Json]:
         """For each channel that heard last of this object, by this route, that its import failed:
         when that was and in which message, as {"failed_at": time, "message": id}."""
         last: dict[str, Any] = {}
@@ -136,7 +136,7 @@ class History(LedgerPart):
             if row.message["type"] == "import.failed"
         }
 
-    def thread(self, message_id: str) -> str | None:
+    def message_thread(self, message_id: str) -> str | None:
         """The service's own name of a message, or of the digest that it was told in."""
         with self._database.read() as connection:
             result = connection.execute(_RESULT, {"id": message_id}).scalar() or {}
@@ -151,17 +151,17 @@ class History(LedgerPart):
             return [to_delivery(row) for row in connection.execute(query)]
 
 
-def _newer(mine: AnyRow, *, perhaps: bool) -> ColumnElement[bool]:
-    """By order where both have one of the same kind; else `perhaps`, unless it is surely older.
+def _newer(mine: AnyRow, *, possibly: bool) -> ColumnElement[bool]:
+    """By order where both have one of the same kind; else `possibly`, unless it is surely older.
 
     Of equal orders too: some storages give all uploads the same.
     """
-    otherwise = _may_be_newer(mine) if perhaps else false()
+    otherwise = _may_be_newer(mine) if possibly else false()
     prefix, colon, _ = mine.order.partition(":")
     if not colon:
         return otherwise
     same_kind = func.substr(events.c.order, 1, len(prefix) + 1) == prefix + ":"
-    later = events.c.order >= mine.order if perhaps else events.c.order > mine.order
+    later = events.c.order >= mine.order if possibly else events.c.order > mine.order
     return case((same_kind, later), else_=otherwise)
 
 

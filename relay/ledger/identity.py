@@ -18,7 +18,7 @@ CLOCKS = timedelta(seconds=2)
 """How far two times of one upload may lie apart: listings round to seconds, clocks differ."""
 
 
-def known_as(event: Event, event_id: str, told: Sequence[AnyRow]) -> str | None:
+def match_known_event(event: Event, event_id: str, told: Sequence[AnyRow]) -> str | None:
     """The id of the event that told of this upload before; None: it is new.
 
     `told`: the events of the object, newest first.

@@ -18,7 +18,7 @@ from sqlalchemy import (
     select,
 )
 
-from relay.ledger.gates import Lane, LaneLimits, closed
+from relay.ledger.destinations import Destination, LaneLimits, closed
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, deliveries
 from relay.model import Kind
@@ -98,7 +98,7 @@ def next_due(connection: Connection, wanted: ClaimRequest) -> AnyRow | None:
 
 
 def _head(
-    connection: Connection, wanted: ClaimRequest, lane: Lane, busy: Sequence[str]
+    connection: Connection, wanted: ClaimRequest, lane: Destination, busy: Sequence[str]
 ) -> AnyRow | None:
     """The first of a lane that leads to none of the functions that are being imported now."""
     kind, destination = lane
@@ -107,14 +107,14 @@ def _head(
     return connection.execute(query, {**here, "busy": busy} if busy else here).first()
 
 
-def _functions(running: Sequence[AnyRow], lane: Lane) -> list[str]:
+def _functions(running: Sequence[AnyRow], lane: Destination) -> list[str]:
     """What is being imported in a lane, also under a lease that has ended: who takes that over
     comes first."""
     there = (row for row in running if (row.kind, row.destination) == lane)
     return [row.function for row in there if row.function is not None]
 
 
-def _expired(connection: Connection, wanted: ClaimRequest, shut: set[Lane]) -> AnyRow | None:
+def _expired(connection: Connection, wanted: ClaimRequest, shut: set[Destination]) -> AnyRow | None:
     """The first whose worker let its lease end. Never many: a worker has few seats."""
     rows = connection.execute(_only(_EXPIRED, wanted), {"over": wanted.over}).all()
     open_ = (row for row in rows if (row.kind, row.destination) not in shut)
@@ -125,7 +125,7 @@ def _only(query: Select[tuple[object, ...]], wanted: ClaimRequest) -> Select[tup
     return query if wanted.only is None else query.where(deliveries.c.id == wanted.only)
 
 
-def _wanted_lanes(connection: Connection, wanted: ClaimRequest) -> Iterator[Lane]:
+def _wanted_lanes(connection: Connection, wanted: ClaimRequest) -> Iterator[Destination]:
     if wanted.only is None:
         yield from lanes(connection, [wanted.kind] if wanted.kind else Kind)
         return
@@ -134,7 +134,7 @@ def _wanted_lanes(connection: Connection, wanted: ClaimRequest) -> Iterator[Lane
         yield row.kind, row.destination
 
 
-def lanes(connection: Connection, kinds: Iterable[Kind] = Kind) -> Iterator[Lane]:
+def lanes(connection: Connection, kinds: Iterable[Kind] = Kind) -> Iterator[Destination]:
     """Every lane in which something is pending."""
     for kind in kinds:
         for destination in connection.execute(_LANES, {"kind": kind}).scalars().all():

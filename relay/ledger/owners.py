@@ -13,7 +13,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
-def me() -> str:
+def current_owner() -> str:
     """This worker's name: `place/pid/start/chance`; equal for no other worker, ever."""
     pid = os.getpid()
     try:

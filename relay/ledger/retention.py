@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
-from relay.ledger.claims import SETTLED
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.ids import id_of
 from relay.ledger.latest_events import is_last
+from relay.ledger.queue import SETTLED
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import attempts, deliveries, digests, events, idempotency, notifications
 from relay.model import Kind, State

@@ -36,7 +36,7 @@ class Scans(LedgerPart):
             row = _row(connection, source)
             return _scan(row) if row else None
 
-    def marked(self, source: str) -> bool:
+    def was_completed(self, source: str) -> bool:
         """Whether a scan of the whole source ever came to its end."""
         last = self.last(source)
         return last is not None and last.finished is not None
@@ -71,10 +71,10 @@ class Scans(LedgerPart):
         with self._database.write() as connection:
             return _change(connection, scan, kept)
 
-    def end(self, scan: Scan, now: datetime, *, whole: bool) -> None:
-        """Gives the right back. `whole`: it came to its end; else the next one goes on with it."""
+    def end(self, scan: Scan, now: datetime, *, completed: bool) -> None:
+        """Release the scan. `completed` False: the next scan resumes it."""
         kept: dict[str, Any] = {"owner": None, "leased_until": None, "ran": now}
-        if whole:
+        if completed:
             kept["cursor"] = None
             # The first scan of the whole source is still to come after one of the last days.
             kept |= {"finished": now} if scan.since is None else {"first": True}

@@ -83,10 +83,10 @@ class RoutedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a notification. `fresh`: new events; `deliveries`: those of all its events."""
+    """The result of accepting a notification. `deliveries`: the imports of all events in it."""
 
     notification_id: str
-    fresh: int
+    new_events: int
     deliveries: tuple[str, ...]
     verdict: Verdict
 

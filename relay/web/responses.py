@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from relay.ledger import Attempt, Notification
-from relay.ledger.batching_rules import in_short
+from relay.ledger.batching_rules import summarize_message
 from relay.model import Delivery, Event, Json, Kind, Origin, Problem, State, Trigger, Verdict
 from relay.web.text import clean, cleaned, text_of
 
@@ -248,7 +248,7 @@ def fields_of(delivery: Delivery, language: str) -> Json:
         "finished": delivery.finished,
         "result": delivery.result and cleaned(delivery.result),
         "error": ErrorShape.of(delivery.error, language),
-        "message": in_short(delivery.message),
+        "message": summarize_message(delivery.message),
     }
 
 

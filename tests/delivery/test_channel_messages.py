@@ -15,7 +15,7 @@ from relay.delivery.wake_signal import WakeSignal
 from relay.delivery.worker import Worker
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.ledger import DeliveryQuery, NewNotification, RoutedEvent
-from relay.ledger.error_texts import unavailable
+from relay.ledger.errors import unavailable
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, State, Succeeded, Verdict
 from relay.plugins import Plugins
 from tests.delivery.test_worker import ZIP, Shelf

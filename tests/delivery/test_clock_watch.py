@@ -8,7 +8,7 @@ import pytest
 
 from relay.delivery.clock_watch import ClockWatch
 from relay.ledger import LedgerUnavailable
-from relay.ledger.error_texts import unavailable
+from relay.ledger.errors import unavailable
 from relay.model import utc_now
 
 

@@ -10,7 +10,7 @@ from relay.config.load import DeliverySettings
 from relay.delivery.leases import BEATS, Leases
 from relay.delivery.run import ActiveRun
 from relay.ledger import LedgerUnavailable, NewNotification, RoutedEvent
-from relay.ledger.error_texts import unavailable
+from relay.ledger.errors import unavailable
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, Verdict
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -50,7 +50,7 @@ def make(ledger, hands):
             with leases.minded():
                 now = leases.now()
                 return ledger.queue.claim(
-                    owner, LEASE, {}, now, kind=Kind.IMPORT, over=leases.over(now)
+                    owner, LEASE, {}, now, kind=Kind.IMPORT, lease_cutoff=leases.over(now)
                 )
 
         def work():

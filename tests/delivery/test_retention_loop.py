@@ -9,7 +9,7 @@ import pytest
 from relay.config.load import RetentionSettings, Settings
 from relay.delivery.retention_loop import RetentionLoop
 from relay.ledger import NewNotification, PruneResult, RoutedEvent
-from relay.ledger.error_texts import unavailable
+from relay.ledger.errors import unavailable
 from relay.model import Event, Incoming, NewDelivery, ObjectRef, State, Verdict
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ def test_a_year_later_only_the_newest_upload_is_known(ledger):
     gone = keeper(ledger, NOW + timedelta(days=365)).tidy()
     assert gone == PruneResult(None, 699, 699, 1)
     assert keeper(ledger, NOW + timedelta(days=365)).tidy() == PruneResult(None)
-    assert upload(ledger, 699, NOW + timedelta(days=366)).fresh == 0
+    assert upload(ledger, 699, NOW + timedelta(days=366)).new_events == 0
 
 
 @pytest.mark.no_cover  # much of the same

@@ -26,7 +26,7 @@ from relay.errors import (
 )
 from relay.ledger import DeliveryQuery, NewNotification, RoutedEvent
 from relay.ledger import owners as presence
-from relay.ledger.error_texts import unavailable
+from relay.ledger.errors import unavailable
 from relay.model import (
     Event,
     Failed,
@@ -647,7 +647,7 @@ def test_what_waits_for_its_function_takes_nothing_of_the_rate(ledger, shelf, ma
         announce(ledger, f"{name}.zip")
     first, second = worker.claim(Kind.IMPORT), worker.claim(Kind.IMPORT)
     assert worker.claim(Kind.IMPORT) is None
-    assert ledger.functions.lock(first, "hello").word == "alone"
+    assert ledger.functions.lock(first, "hello").status == "locked"
     assert worker.run(second) is None
     third = worker.claim(Kind.IMPORT)
     assert third.delivery.id not in (first.delivery.id, second.delivery.id)

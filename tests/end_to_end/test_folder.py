@@ -52,7 +52,7 @@ def start(world, house):
 def test_a_file_that_is_put_there_is_imported(world, inbox, relay, tools):
     house = relay()
     start(world, house)
-    tools.until(lambda: house.ledger.scans.marked("inbox"))
+    tools.until(lambda: house.ledger.scans.was_completed("inbox"))
     whole = world.folder / "hello.zip"
     whole.write_bytes(make_export("hello"))
     whole.rename(inbox / "hello.zip")
@@ -64,7 +64,7 @@ def test_a_file_that_is_put_there_is_imported(world, inbox, relay, tools):
 def test_a_file_counts_only_when_it_is_whole(world, inbox, relay, tools):
     house = relay()
     start(world, house)
-    tools.until(lambda: house.ledger.scans.marked("inbox"))
+    tools.until(lambda: house.ledger.scans.was_completed("inbox"))
     body = make_export("hello", code_size=50_000)
     with (inbox / "hello.zip").open("wb") as file:
         for start_ in range(0, len(body), 5_000):

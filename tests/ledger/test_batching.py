@@ -16,7 +16,7 @@ from relay.channels.messages import digest_body
 from relay.config.load import ChannelSettings
 from relay.config.units import RateLimit
 from relay.ledger import DeliveryQuery, Ledger, LedgerUnavailable, RetentionPolicy
-from relay.ledger.finish import about_nothing
+from relay.ledger.outcomes import standalone_message_row
 from relay.ledger.schema import deliveries
 from relay.model import Failed, Kind, NewMessage, Retry, State, Succeeded, Trigger
 
@@ -64,7 +64,7 @@ class Team:
     def turned(self, word: str) -> None:
         """The target's state is told, by whatever import ended then."""
         new = NewMessage("ops", f"target.{word}", {"target": "prod"})
-        row = about_nothing(new, self.hands.now)
+        row = standalone_message_row(new, self.hands.now)
         with self.ledger._database.write() as connection:
             connection.execute(deliveries.insert(), row)
 
@@ -631,9 +631,11 @@ class TestRecovered:
         return delivery
 
     def test_who_heard_last_that_it_failed_is_known_by_channel(self, hands, ledger):
-        assert ledger.history.failures(hands.deliver_to("prod", "other.zip", version="1")) == {}
+        assert (
+            ledger.history.last_failures(hands.deliver_to("prod", "other.zip", version="1")) == {}
+        )
         failed = self.fails(hands, ("ops", "dev"))
-        known = ledger.history.failures(failed)
+        known = ledger.history.last_failures(failed)
         sent = {one.destination: one for one in ledger.history.messages(failed.id)}
         assert known == {
             name: {"failed_at": "2026-05-01T12:00:00+00:00", "message": sent[name].id}
@@ -643,32 +645,34 @@ class TestRecovered:
     def test_the_next_upload_of_the_same_key_knows_too_and_others_do_not(self, hands, ledger):
         self.fails(hands)
         hands.later(seconds=5)
-        assert list(ledger.history.failures(hands.deliver_to("prod", version="9"))) == ["ops"]
+        assert list(ledger.history.last_failures(hands.deliver_to("prod", version="9"))) == ["ops"]
         for other in ({"key": "prod/b.zip"}, {"route": "exports#2"}, {"bucket": "elsewhere"}):
-            assert ledger.history.failures(hands.deliver_to("prod", version="1", **other)) == {}
+            assert (
+                ledger.history.last_failures(hands.deliver_to("prod", version="1", **other)) == {}
+            )
 
     def test_what_was_mended_is_not_mended_again(self, hands, ledger):
         self.fails(hands)
         hands.later(seconds=5)
         delivery = self.fails(hands, result="succeeded")
-        assert ledger.history.failures(delivery) == {}
+        assert ledger.history.last_failures(delivery) == {}
 
     def test_the_thread_is_that_of_the_message_or_of_its_digest(self, hands, ledger):
         team = Team(hands)
         team.tell()
         claim = team.claim()
         hands.finish(claim, Succeeded({"thread": "C1:1.5"}))
-        assert ledger.history.thread(claim.delivery.id) == "C1:1.5"
+        assert ledger.history.message_thread(claim.delivery.id) == "C1:1.5"
         team.tell(12)
         while team.ask(team.claim()) != "digest":
             pass
         claim = team.claim()
         assert claim.delivery.message["type"] == "digest"
         single = next(one for one in team.messages() if one.reason == "digest")
-        assert ledger.history.thread(single.id) is None
+        assert ledger.history.message_thread(single.id) is None
         hands.finish(claim, Succeeded({"thread": "C1:2.5"}))
-        assert ledger.history.thread(single.id) == "C1:2.5"
-        assert ledger.history.thread("gone") is None
+        assert ledger.history.message_thread(single.id) == "C1:2.5"
+        assert ledger.history.message_thread("gone") is None
 
 
 def test_a_digest_of_what_an_older_version_stored_is_told_as_far_as_it_goes(hands):

@@ -11,10 +11,10 @@ from relay.ledger.batching_rules import (
     MINUTE,
     SOON,
     RecentPosts,
-    are_many,
     is_urgent,
+    next_free_slot,
     quiet_until,
-    room_from,
+    should_batch,
 )
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -106,14 +106,14 @@ def ago(*seconds):
     ],
 )
 def test_there_is_room_for_three_in_any_minute_and_for_none_after_a_digest(lately, room):
-    assert room_from(lately, 3, NOW) == room
+    assert next_free_slot(lately, 3, NOW) == room
 
 
 def test_once_there_is_room_there_is_room():
     lately = RecentPosts(ago(5, 10, 15), digest=ago(15)[0])
-    room = room_from(lately, 3, NOW)
+    room = next_free_slot(lately, 3, NOW)
     still = tuple(one for one in lately.posted if one > room - MINUTE)
-    assert room_from(RecentPosts(still), 3, room) is None
+    assert next_free_slot(RecentPosts(still), 3, room) is None
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_once_there_is_room_there_is_room():
 )
 def test_many_are_more_than_ten_within_a_minute_or_waiting(posted, under_way, waiting, many):
     lately = RecentPosts(ago(*range(posted)), under_way=under_way)
-    assert are_many(lately, 10, waiting) is many
+    assert should_batch(lately, 10, waiting) is many

@@ -124,15 +124,15 @@ def test_what_hung_is_due_at_once_and_was_no_death_of_its_worker(hands):
     stuck = hands.claimed("w1")
     hands.later(minutes=15)
     hands.ledger.queue.renew([stuck], LEASE, hands.now)
-    assert hands.ledger.outcomes.hung(stuck, hands.now)
+    assert hands.ledger.outcomes.release_hung(stuck, hands.now)
     assert not hands.finish(stuck)
-    assert not hands.ledger.outcomes.hung(stuck, hands.now)
+    assert not hands.ledger.outcomes.release_hung(stuck, hands.now)
     assert [one.outcome for one in hands.ledger.history.attempts(stuck.delivery.id)] == ["hung"]
     again = hands.claimed("w1")
     assert (again.hangs, again.crashes, again.attempt) == (1, 0, 2)
     assert again.earlier, "it may have reached the destination"
     hands.ledger.queue.reclaim("w1", hands.later(seconds=1))
-    assert hands.ledger.outcomes.hung(hands.claimed("w1"), hands.now)
+    assert hands.ledger.outcomes.release_hung(hands.claimed("w1"), hands.now)
     mixed = hands.claimed("w1")
     assert (mixed.hangs, mixed.crashes) == (2, 1)
     hands.retry(mixed, seconds=1)

@@ -15,7 +15,7 @@ import pytest
 from relay.errors import ConfigError
 from relay.ledger import Ledger, LedgerUnavailable
 from relay.ledger import database as engine
-from relay.ledger.error_texts import in_words
+from relay.ledger.errors import translate
 from relay.ledger.sqlite import journal_mode
 
 from .conftest import Hands
@@ -71,7 +71,7 @@ class TestOpen:
         with pytest.raises(ConfigError, match="cannot be made"):
             Ledger.open(f"sqlite:///{tmp_path}/file/relay.db")
 
-    def test_postgresql_without_its_driver_is_told_in_words(self):
+    def test_postgresql_without_its_driver_is_told_translate(self):
         try:
             import psycopg  # noqa: F401
         except ImportError:
@@ -137,7 +137,7 @@ class TestSqlite:
         other.execute("ROLLBACK")
         other.close()
         ledger.administration.ping()
-        assert hands.accept(hands.event(version="1")).fresh == 1
+        assert hands.accept(hands.event(version="1")).new_events == 1
 
     def test_many_threads_wait_no_longer_than_one_for_a_held_database(self, ledger, path, hands):
         other = sqlite3.connect(path, isolation_level=None)
@@ -164,7 +164,7 @@ class TestSqlite:
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.3, lambda: other.execute("ROLLBACK"))
         timer.start()
-        assert hands.accept(hands.event(version="1")).fresh == 1
+        assert hands.accept(hands.event(version="1")).new_events == 1
         timer.join()
         other.close()
 
@@ -230,7 +230,7 @@ class TestSqlite:
         assert caught.value.code == "store.full"
         assert sum(ledger.statistics.counts().values()) == 1
         most(1_000_000)
-        assert hands.accept(hands.event("last.zip", version="1")).fresh == 1
+        assert hands.accept(hands.event("last.zip", version="1")).new_events == 1
 
 
 def test_a_closed_store_gives_its_file_back(tmp_path):
@@ -299,7 +299,7 @@ class TestAPostgresThatDoesNotAnswer:
 
 def test_not_every_word_about_a_relation_says_that_it_is_not_there():
     missing = 'relation "events" does not exist\nLINE 1: SELECT'
-    assert in_words(missing).code == "store.unmigrated"
-    other = in_words('index row size 2824 exceeds btree version 4 for relation "events"')
+    assert translate(missing).code == "store.unmigrated"
+    other = translate('index row size 2824 exceeds btree version 4 for relation "events"')
     assert other.code == "store.unavailable"
     assert "index row size" in other.message.en

@@ -19,10 +19,10 @@ def found(hands, key="prod/a.zip", **more):
 
 def scan(hands, *events):
     """How many of them were new to the ledger; what `known` says beforehand must agree."""
-    unknown = hands.ledger.intake.known("exports", events).count(None)
-    fresh = hands.accept(*events, road=Origin.SCAN).fresh
-    assert fresh == unknown
-    return fresh
+    unknown = hands.ledger.intake.known_ids("exports", events).count(None)
+    new_events = hands.accept(*events, road=Origin.SCAN).new_events
+    assert new_events == unknown
+    return new_events
 
 
 class TestTheOtherRoad:
@@ -32,50 +32,50 @@ class TestTheOtherRoad:
         announced = hands.accept(hands.event(version="v1", etag="e1", identity="sequencer:9"))
         found = hands.event(version="v1", etag="e1", type="found")
         again = hands.accept(found, road=Origin.SCAN)
-        assert (again.fresh, again.verdict) == (0, Verdict.DUPLICATE)
+        assert (again.new_events, again.verdict) == (0, Verdict.DUPLICATE)
         assert again.deliveries == announced.deliveries
 
     def test_a_found_object_with_another_version_is_new_though_its_etag_is_known(self, hands):
         hands.accept(hands.event(version="v1", etag="e1"))
-        assert hands.accept(hands.event(version="v2", etag="e1", type="found")).fresh == 1
+        assert hands.accept(hands.event(version="v2", etag="e1", type="found")).new_events == 1
 
     def test_without_versions_the_etag_decides(self, hands):
         hands.accept(hands.event(etag="e1", identity="sequencer:1+e1"))
-        assert hands.accept(hands.event(etag="e1", type="found", identity="x")).fresh == 0
-        assert hands.accept(hands.event(etag="e2", type="found", identity="y")).fresh == 1
+        assert hands.accept(hands.event(etag="e1", type="found", identity="x")).new_events == 0
+        assert hands.accept(hands.event(etag="e2", type="found", identity="y")).new_events == 1
 
     def test_the_same_etag_under_another_key_is_new(self, hands):
         hands.accept(hands.event("a.zip", etag="e1"))
-        assert hands.accept(hands.event("b.zip", etag="e1", type="found")).fresh == 1
+        assert hands.accept(hands.event("b.zip", etag="e1", type="found")).new_events == 1
 
     def test_an_announcement_of_what_was_found_is_known(self, hands):
         modified = hands.now
         hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Origin.SCAN)
         late = hands.event(etag="e1", identity="s:1", time=modified + timedelta(seconds=2))
-        assert hands.accept(late).fresh == 0
+        assert hands.accept(late).new_events == 0
 
     def test_an_announcement_that_is_younger_than_what_was_found_is_a_new_upload(self, hands):
         modified = hands.now
         hands.accept(hands.event(etag="e1", type="found", identity="x"), road=Origin.SCAN)
         again = hands.event(etag="e1", identity="s:2", time=modified + timedelta(seconds=3))
-        assert hands.accept(again).fresh == 1
+        assert hands.accept(again).new_events == 1
 
     @pytest.mark.parametrize("which", ["found", "announced"])
     def test_where_one_time_is_unknown_the_bytes_decide(self, hands, which):
         found_at = None if which == "found" else hands.now
         told_at = None if which == "announced" else hands.later(days=1)
         hands.accept(hands.event(etag="e1", type="found", identity="x", time=found_at))
-        assert hands.accept(hands.event(etag="e1", identity="s:1", time=told_at)).fresh == 0
+        assert hands.accept(hands.event(etag="e1", identity="s:1", time=told_at)).new_events == 0
 
     def test_the_same_bytes_announced_twice_are_two_uploads(self, hands):
         hands.accept(hands.event(etag="e1", identity="s:1"))
-        assert hands.accept(hands.event(etag="e1", identity="s:2")).fresh == 1
+        assert hands.accept(hands.event(etag="e1", identity="s:2")).new_events == 1
 
     def test_an_object_that_was_only_seen_is_routed_when_it_is_announced(self, ledger, hands):
         seen = hands.event(etag="e1", type="found", identity="x")
         hands.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
         told = hands.accept(hands.event(etag="e1", identity="s:1"))
-        assert (told.fresh, told.verdict, len(told.deliveries)) == (0, Verdict.ACCEPTED, 1)
+        assert (told.new_events, told.verdict, len(told.deliveries)) == (0, Verdict.ACCEPTED, 1)
         assert ledger.history.delivery(told.deliveries[0]).event_id == seen.id_in("exports")
 
     def test_an_object_that_was_only_seen_is_not_routed_by_another_scan(self, hands):
@@ -127,7 +127,7 @@ class TestStoragesThatNameNoBytes:
         assert scan(hands, found(hands, etag="e1", size=9)) == 1
         hands.later(minutes=5)
         late = hands.event(identity="request:1", time=modified + timedelta(seconds=1), size=9)
-        assert hands.accept(late).fresh == 0
+        assert hands.accept(late).new_events == 0
 
     @pytest.mark.parametrize("what", [{"seconds": 3}, {"size": 10}, {"time": None}])
     def test_an_announcement_of_something_else_than_was_found_is_new(self, hands, what):
@@ -135,7 +135,7 @@ class TestStoragesThatNameNoBytes:
         time = hands.now + timedelta(seconds=what.get("seconds", 0))
         event = {"identity": "request:1", "time": time, "size": 9, **what}
         event.pop("seconds", None)
-        assert hands.accept(hands.event(**event)).fresh == 1
+        assert hands.accept(hands.event(**event)).new_events == 1
 
 
 class TestPinning:
@@ -209,7 +209,7 @@ class TestTheSameBytesOnceMore:
         assert scan(hands, found(hands, etag="A")) == 1
         hands.later(minutes=9)
         late = hands.event(etag="A", identity="s:3", time=modified)
-        assert hands.accept(late).fresh == 0
+        assert hands.accept(late).new_events == 0
 
     def file(self, hands, etag, changed, type_="file"):
         """A file as the watch and the scan of a folder tell of it, its time set back by `cp -p`."""
@@ -220,22 +220,22 @@ class TestTheSameBytesOnceMore:
     @pytest.mark.parametrize("type_", ["file", "found"])
     def test_a_file_that_a_copy_brought_back_is_new_once(self, hands, type_):
         for changed, etag in enumerate("AB"):
-            assert hands.accept(self.file(hands, etag, changed)).fresh == 1
+            assert hands.accept(self.file(hands, etag, changed)).new_events == 1
         back = self.file(hands, "A", 5, type_)
         accepted = hands.accept(back, road=Origin.SCAN if type_ == "found" else Origin.QUEUE)
-        assert (accepted.fresh, len(accepted.deliveries)) == (1, 1)
+        assert (accepted.new_events, len(accepted.deliveries)) == (1, 1)
         assert hands.accept(back).verdict == Verdict.DUPLICATE
         assert scan(hands, self.file(hands, "A", 5, "found")) == 0
 
     def test_a_file_that_was_only_touched_is_the_same(self, hands):
         hands.accept(self.file(hands, "A", 1))
-        assert hands.accept(self.file(hands, "A", 2)).fresh == 0
+        assert hands.accept(self.file(hands, "A", 2)).new_events == 0
         assert scan(hands, self.file(hands, "A", 3, "found")) == 0
 
     def test_a_file_that_was_told_of_late_is_the_same(self, hands):
         hands.accept(self.file(hands, "A", 1))
         hands.accept(self.file(hands, "B", 2))
-        assert hands.accept(self.file(hands, "A", 1)).fresh == 0
+        assert hands.accept(self.file(hands, "A", 1)).new_events == 0
 
 
 class TestMultipartUploads:
@@ -246,9 +246,9 @@ class TestMultipartUploads:
         hands.later(hours=1)
         assert scan(hands, found(hands, etag="e-7", time=began)) == 1
         done = hands.event(etag="e-7", identity="s:1", time=hands.now - timedelta(minutes=2))
-        assert hands.accept(done).fresh == 0
+        assert hands.accept(done).new_events == 0
         again = hands.event(etag="e-7", identity="s:2", time=hands.now + timedelta(minutes=2))
-        assert hands.accept(again).fresh == 1
+        assert hands.accept(again).new_events == 1
 
 
 class TestAPageOfAListing:
@@ -256,16 +256,16 @@ class TestAPageOfAListing:
         told = [hands.event(f"{number}.zip", etag="e") for number in range(0, 10, 2)]
         hands.accept(*told)
         page = [found(hands, f"{number}.zip", etag="e") for number in range(10)]
-        ids = ledger.intake.known("exports", page)
+        ids = ledger.intake.known_ids("exports", page)
         assert [id_ is not None for id_ in ids] == [True, False] * 5
         assert ids[::2] == [event.id_in("exports") for event in told]
-        assert ledger.intake.known("other", page) == [None] * 10
-        assert ledger.intake.known("exports", []) == []
+        assert ledger.intake.known_ids("other", page) == [None] * 10
+        assert ledger.intake.known_ids("exports", []) == []
 
     def test_of_two_buckets_is_not_mixed_up(self, ledger, hands):
         hands.accept(hands.event("a.zip", etag="e", bucket="one"))
         page = [found(hands, "a.zip", etag="e", bucket=name) for name in ("one", "two", "one")]
-        ids = ledger.intake.known("exports", page)
+        ids = ledger.intake.known_ids("exports", page)
         assert [id_ is not None for id_ in ids] == [True, False, True]
 
     def test_is_asked_for_with_one_query_however_long(self, ledger, hands):
@@ -274,7 +274,7 @@ class TestAPageOfAListing:
         asked = []
         engine = ledger._database._engine
         engine_event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
-        assert ledger.intake.known("exports", page).count(None) == 700
+        assert ledger.intake.known_ids("exports", page).count(None) == 700
         assert len([sql for sql in asked if "SELECT" in sql]) == 1
 
     def test_finds_the_newest_of_an_object_with_a_long_history(self, ledger, hands):

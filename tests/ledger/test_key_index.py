@@ -18,11 +18,11 @@ CHINESE = "".join(random.Random(1).sample([chr(one) for one in range(0x4E00, 0x9
 @pytest.mark.parametrize("key", [CHINESE, "\ud800" * 900, "😀" * 256], ids=["cjk", "half", "4"])
 def test_a_long_key_is_delivered_and_known_again(ledger, hands, key):
     long, beside = hands.event(key, version="1"), hands.event("good.zip", version="1")
-    assert hands.accept(long, beside).fresh == 2
+    assert hands.accept(long, beside).new_events == 2
     assert hands.accept(long, road=Origin.QUEUE).verdict == Verdict.DUPLICATE
     claimed = [hands.claimed(kind=Kind.IMPORT) for _ in range(2)]
     assert {one.delivery.key for one in claimed} == {key, "good.zip"}
-    assert ledger.intake.known("exports", [long, beside]) == [
+    assert ledger.intake.known_ids("exports", [long, beside]) == [
         long.id_in("exports"),
         beside.id_in("exports"),
     ]
@@ -31,12 +31,12 @@ def test_a_long_key_is_delivered_and_known_again(ledger, hands, key):
 
 def test_long_keys_that_begin_alike_are_different_objects(ledger, hands):
     ends = [hands.event(CHINESE[:1000] + end, version="1") for end in ("a", "b", "c")]
-    assert hands.accept(*ends[:2]).fresh == 2
-    assert ledger.intake.known("exports", ends) == [
+    assert hands.accept(*ends[:2]).new_events == 2
+    assert ledger.intake.known_ids("exports", ends) == [
         *(one.id_in("exports") for one in ends[:2]),
         None,
     ]
-    assert hands.accept(ends[2]).fresh == 1
+    assert hands.accept(ends[2]).new_events == 1
     assert [
         one.key for one in ledger.history.deliveries(DeliveryQuery(key=ends[0].object.key)).items
     ] == [ends[0].object.key]
@@ -50,10 +50,10 @@ def test_a_key_is_looked_up_in_an_index(ledger, hands):
 
     def act():
         hands.accept(one)
-        ledger.intake.known("exports", [one, two])
-        ledger.history.newer(one.id_in("exports"), "exports#1", perhaps=True)
+        ledger.intake.known_ids("exports", [one, two])
+        ledger.history.newer_event(one.id_in("exports"), "exports#1", possibly=True)
         ledger.history.deliveries(DeliveryQuery(key=delivery.key))
-        ledger.history.failures(delivery)
+        ledger.history.last_failures(delivery)
 
     found = steps(ledger, statements(ledger, act))
     assert read_whole(found) <= {"anon_1"}

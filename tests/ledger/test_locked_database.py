@@ -36,7 +36,7 @@ def refused(hands):
 def test_it_is_told_and_nothing_is_kept(ledger, url, hands):
     with held(url):
         assert 1 < refused(hands) < 10
-    assert hands.accept(hands.event(version="1")).fresh == 1
+    assert hands.accept(hands.event(version="1")).new_events == 1
 
 
 def test_while_it_lasts_who_comes_later_is_told_sooner(ledger, url, hands):
@@ -45,5 +45,5 @@ def test_while_it_lasts_who_comes_later_is_told_sooner(ledger, url, hands):
         refused(hands)
         later = refused(hands)
     assert later < 1
-    assert hands.accept(hands.event(version="1")).fresh == 1
-    assert hands.accept(hands.event(version="2")).fresh == 1
+    assert hands.accept(hands.event(version="1")).new_events == 1
+    assert hands.accept(hands.event(version="2")).new_events == 1

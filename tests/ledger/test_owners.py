@@ -6,15 +6,15 @@ import sys
 
 from relay.ledger import owners as presence
 
-ASK = "from relay.ledger import owners as presence; print(presence.me())"
+ASK = "from relay.ledger import owners as presence; print(presence.current_owner())"
 
 
 def test_i_am_alive():
-    assert not presence.is_dead(presence.me())
+    assert not presence.is_dead(presence.current_owner())
 
 
 def test_every_worker_has_its_own_name():
-    assert presence.me() != presence.me()
+    assert presence.current_owner() != presence.current_owner()
 
 
 def test_a_process_that_ended_is_dead():
@@ -23,13 +23,13 @@ def test_a_process_that_ended_is_dead():
 
 
 def test_a_process_number_used_again_is_not_taken_for_the_old_process():
-    place, pid, started, chance = presence.me().split("/")
+    place, pid, started, chance = presence.current_owner().split("/")
     assert int(pid) == os.getpid()
     assert presence.is_dead(f"{place}/{pid}/{int(started) - 1}/{chance}")
 
 
 def test_another_host_is_never_called_dead():
-    _, pid, started, chance = presence.me().split("/")
+    _, pid, started, chance = presence.current_owner().split("/")
     assert not presence.is_dead(f"elsewhere/{pid}/{started}/{chance}")
     assert not presence.is_dead(f"/{pid}/{started}/{chance}")
     assert not presence.is_dead("")
@@ -37,7 +37,7 @@ def test_another_host_is_never_called_dead():
 
 def test_who_cannot_be_looked_up_is_dead_only_if_the_kernel_says_so(monkeypatch):
     told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
-    me = presence.me()
+    me = presence.current_owner()
 
     def kept_secret(_pid):
         raise PermissionError
@@ -52,6 +52,6 @@ def test_who_cannot_be_looked_up_is_dead_only_if_the_kernel_says_so(monkeypatch)
 def test_who_cannot_look_itself_up_is_never_called_dead(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(presence, "_started", lambda _pid: (_ for _ in ()).throw(OSError))
-        me = presence.me()
+        me = presence.current_owner()
     assert not presence.is_dead(me)
-    assert me != presence.me()
+    assert me != presence.current_owner()

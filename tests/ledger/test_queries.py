@@ -212,8 +212,8 @@ class TestNewer:
 
     def asked(self, hands, mine, other):
         ids = [
-            hands.ledger.history.newer(mine.id_in("exports"), self.ROUTE, perhaps=perhaps)
-            for perhaps in (False, True)
+            hands.ledger.history.newer_event(mine.id_in("exports"), self.ROUTE, possibly=possibly)
+            for possibly in (False, True)
         ]
         assert set(ids) <= {None, other.id_in("exports")}
         assert ids[0] is None or ids[1], "what is certain is possible"
@@ -297,5 +297,5 @@ class TestNewer:
         assert self.asked(hands, mine, later) == "certainly"
 
     def test_an_unknown_event_has_no_newer_one(self, ledger):
-        assert ledger.history.newer("nobody", self.ROUTE) is None
-        assert ledger.history.newer("nobody", self.ROUTE, perhaps=True) is None
+        assert ledger.history.newer_event("nobody", self.ROUTE) is None
+        assert ledger.history.newer_event("nobody", self.ROUTE, possibly=True) is None

@@ -103,9 +103,9 @@ def test_what_came_in_disorder_is_held_against_the_newest_still(
     hands.later(days=100)
     assert prune(ledger, hands)[:2] == (0, 0)
     hands.accept(two)
-    newer = ledger.history.newer(two.id_in("exports"), "exports#1", perhaps=True)
+    newer = ledger.history.newer_event(two.id_in("exports"), "exports#1", possibly=True)
     assert newer == three.id_in("exports")
-    certain = ledger.history.newer(two.id_in("exports"), "exports#1")
+    certain = ledger.history.newer_event(two.id_in("exports"), "exports#1")
     assert certain == (newer if order else None)
 
 

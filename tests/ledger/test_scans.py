@@ -31,8 +31,8 @@ def step(ledger, hands):
 
 @pytest.fixture
 def end(ledger, hands):
-    def end(scan, *, whole=True):
-        ledger.scans.end(scan, hands.now, whole=whole)
+    def end(scan, *, completed=True):
+        ledger.scans.end(scan, hands.now, completed=completed)
 
     return end
 
@@ -40,26 +40,26 @@ def end(ledger, hands):
 class TestOneScan:
     def test_of_a_source_that_nobody_scanned_there_is_none(self, ledger):
         assert ledger.scans.last("exports") is None
-        assert not ledger.scans.marked("exports")
+        assert not ledger.scans.was_completed("exports")
 
     def test_a_source_was_scanned_once_a_scan_came_to_its_end(self, ledger, begin, step, end):
         scan = begin()
         assert step(scan)
-        assert not ledger.scans.marked("exports")
+        assert not ledger.scans.was_completed("exports")
         end(scan)
-        assert ledger.scans.marked("exports")
-        assert not ledger.scans.marked("other")
+        assert ledger.scans.was_completed("exports")
+        assert not ledger.scans.was_completed("other")
 
     def test_a_scan_of_the_last_days_is_none_of_the_source(self, ledger, hands, begin, end):
         end(begin(since=hands.now))
-        assert not ledger.scans.marked("exports")
+        assert not ledger.scans.was_completed("exports")
         assert begin().first
 
     def test_the_first_marks_as_seen_until_one_came_to_its_end(self, begin, step, end):
         scan = begin()
         assert scan.first
         step(scan, None)
-        end(scan, whole=False)
+        end(scan, completed=False)
         again = begin()
         assert again.first
         end(again)
@@ -68,7 +68,7 @@ class TestOneScan:
     def test_a_first_one_of_everything_marks_nothing_until_it_came_to_its_end(self, begin, end):
         scan = begin(everything=True)
         assert not scan.first
-        end(scan, whole=False)
+        end(scan, completed=False)
         again = begin()
         assert (again.first, again.resumed) == (False, False)
 
@@ -92,7 +92,7 @@ class TestGoingOn:
     def test_one_that_was_cut_off_goes_on_where_it_was(self, hands, begin, step, end):
         scan = begin()
         step(scan)
-        end(scan, whole=False)
+        end(scan, completed=False)
         started = hands.now
         hands.later(hours=1)
         again = begin("w2")
@@ -109,11 +109,11 @@ class TestGoingOn:
     def test_who_asks_for_everything_does_not_go_on_with_one_that_marks(self, begin, step, end):
         scan = begin()
         step(scan)
-        end(scan, whole=False)
+        end(scan, completed=False)
         again = begin(everything=True)
         assert (again.resumed, again.first) == (False, False)
         step(again)
-        end(again, whole=False)
+        end(again, completed=False)
         assert begin(everything=True).resumed
 
     @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ class TestGoingOn:
         since = [hands.now - timedelta(days=one) if one else None for one in (days, asked)]
         scan = begin(since=since[0])
         step(scan)
-        end(scan, whole=False)
+        end(scan, completed=False)
         again = begin(since=since[1])
         assert again.resumed is resumed
         assert again.since == (since[0] if resumed else since[1])

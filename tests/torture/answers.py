@@ -8,7 +8,7 @@ from time import monotonic, time
 from tests.torture.scenario import Run, scenario
 from tests.torture.world import World, until
 
-PROBE = "relay.ledger.gates:PROBE_EVERY"
+PROBE = "relay.ledger.destinations:PROBE_EVERY"
 
 
 @scenario("A1", "429 + Retry-After to every call")

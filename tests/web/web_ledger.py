@@ -210,7 +210,7 @@ class Desk:
         )
         new = NewNotification(kept, verdict, reason, ("bare",))
         done = self.ledger.intake.accept(new, arrivals, self.clock())
-        return Receipt(done.notification_id, done.fresh, done.deliveries)
+        return Receipt(done.notification_id, done.new_events, done.deliveries)
 
 
 class Hand:
@@ -233,7 +233,7 @@ class Hand:
         """A scan finds an object that nobody announced, and eleven minutes pass."""
         modified = self.clock()
         scan = self.ledger.scans.begin(NewScan(source, "tests"), modified)
-        self.ledger.scans.end(scan, modified, whole=True)
+        self.ledger.scans.end(scan, modified, completed=True)
         self.ledger.scans.note_unannounced(source, [modified])
         self.clock.forward(minutes=11)
         return modified

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from relay.errors import NotNeeded
-from relay.ledger.claims import change, close_attempt, idle
 from relay.ledger.database import LedgerPart
-from relay.ledger.function_order import brought
-from relay.ledger.gates import GateRow
+from relay.ledger.destinations import GateRow
+from relay.ledger.functions import record_imported
 from relay.ledger.ids import new_id
+from relay.ledger.queue import change, close_attempt, idle
 from relay.ledger.schema import deliveries
 from relay.model import (
     AttemptOutcome,
@@ -29,7 +29,7 @@ from relay.model import (
     Trigger,
 )
 
-Turned = Literal["down", "up"]
+DestinationChange = Literal["down", "up"]
 
 _ANSWER = 4096
 """Bytes of an answer that are kept."""
@@ -46,7 +46,7 @@ class Outcomes(LedgerPart):
         *,
         due: datetime | None = None,
         messages: Sequence[NewMessage] = (),
-        turns: Callable[[Turned], Sequence[NewMessage]] = lambda _: (),
+        destination_messages: Callable[[DestinationChange], Sequence[NewMessage]] = lambda _: (),
     ) -> bool:
         """Records an outcome, with the messages that tell of it, in one transaction.
 
@@ -73,11 +73,14 @@ class Outcomes(LedgerPart):
                 answer=_cut(None if isinstance(outcome, Skipped) else outcome.answer),
             )
             if claim.delivery.kind == Kind.IMPORT and _is_there(outcome):
-                brought(self._database, connection, claim.delivery.id)
+                record_imported(self._database, connection, claim.delivery.id)
             lane = claim.delivery.kind, claim.delivery.destination
             turned = _turn(GateRow(self._database, connection, lane), outcome, due, now)
-            rows = [_message(claim, message, now) for message in messages]
-            rows += [about_nothing(message, now) for message in (turns(turned) if turned else ())]
+            rows = [_message_row(claim, message, now) for message in messages]
+            rows += [
+                standalone_message_row(message, now)
+                for message in (destination_messages(turned) if turned else ())
+            ]
             if rows:
                 connection.execute(deliveries.insert(), rows)
                 self._database.tell(connection)
@@ -85,7 +88,7 @@ class Outcomes(LedgerPart):
 
         return self._database.together(write)
 
-    def hung(self, claim: Claim, now: datetime) -> bool:
+    def release_hung(self, claim: Claim, now: datetime) -> bool:
         """Gives a delivery back whose thread has shown no sign for long: it is due now, and the try
         counts. False: it is not the claim's any more."""
         with self._database.write() as connection:
@@ -106,7 +109,9 @@ def _holds(outcome: Outcome) -> bool:
     return isinstance(outcome, Retry) and outcome.hold
 
 
-def _turn(gate: GateRow, outcome: Outcome, due: datetime | None, now: datetime) -> Turned | None:
+def _turn(
+    gate: GateRow, outcome: Outcome, due: datetime | None, now: datetime
+) -> DestinationChange | None:
     """Moves the gate by what came of a delivery; whether the destination went down or up by it.
 
     What never reached the destination says nothing about it: then nothing moves.
@@ -145,7 +150,7 @@ def _cut(answer: str | None) -> str | None:
     return answer.encode("utf-8", "surrogatepass")[:_ANSWER].decode("utf-8", "ignore")
 
 
-def _message(claim: Claim, message: NewMessage, now: datetime) -> dict[str, Any]:
+def _message_row(claim: Claim, message: NewMessage, now: datetime) -> dict[str, Any]:
     told = claim.delivery
     return {
         "id": new_id(now),
@@ -169,7 +174,7 @@ def _message(claim: Claim, message: NewMessage, now: datetime) -> dict[str, Any]
     }
 
 
-def about_nothing(message: NewMessage, now: datetime) -> dict[str, Any]:
+def standalone_message_row(message: NewMessage, now: datetime) -> dict[str, Any]:
     """The row of a message that tells of no single delivery, and so of no object."""
     return {
         "id": new_id(now),

@@ -22,13 +22,13 @@ from sqlalchemy import (
 
 from relay.config.units import RateLimit
 from relay.ledger.database import LedgerPart
-from relay.ledger.gates import GateRow, Lane, LaneLimits
+from relay.ledger.destinations import Destination, GateRow, LaneLimits
 from relay.ledger.next_due import IS_ANY_DUE, ClaimRequest, next_due
 from relay.ledger.rows import AnyRow, to_delivery, to_event
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, attempts, deliveries, events, gates
 from relay.model import AttemptOutcome, Claim, Event, Kind, State
 
-NO_RATES: Mapping[Lane, RateLimit] = {}
+NO_RATES: Mapping[Destination, RateLimit] = {}
 
 _UNCERTAIN = (
     AttemptOutcome.RETRY,
@@ -67,20 +67,20 @@ SETTLED = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
 """Outcomes that leave no doubt about what the destination holds."""
 
 
-class Queue(LedgerPart):
+class DeliveryQueue(LedgerPart):
     """Who works on what."""
 
     def claim(  # noqa: PLR0913 - each is a question of its own to the caller
         self,
         owner: str,
         lease: timedelta,
-        limits: Mapping[Lane, int],
+        limits: Mapping[Destination, int],
         now: datetime,
         *,
         kind: Kind | None = None,
         only: str | None = None,
-        rates: Mapping[Lane, RateLimit] = NO_RATES,
-        over: datetime | None = None,
+        rates: Mapping[Destination, RateLimit] = NO_RATES,
+        lease_cutoff: datetime | None = None,
     ) -> Claim | None:
         """Takes the delivery that is due longest, of one kind or exactly `only`; None: none is.
 
@@ -93,7 +93,8 @@ class Queue(LedgerPart):
         def write(connection: Connection) -> Claim | None:
             self._database.alone(connection, "claim")
             row = next_due(
-                connection, ClaimRequest(LaneLimits(limits, rates), now, over or now, kind, only)
+                connection,
+                ClaimRequest(LaneLimits(limits, rates), now, lease_cutoff or now, kind, only),
             )
             if row is None:
                 return None
@@ -106,9 +107,9 @@ class Queue(LedgerPart):
 
         return self._database.together(write)
 
-    def is_any_due(self, kind: Kind, now: datetime, over: datetime | None = None) -> bool:
+    def is_any_due(self, kind: Kind, now: datetime, lease_cutoff: datetime | None = None) -> bool:
         """Whether anything of a kind is due, or its lease over; not whether its way is free."""
-        asked = {"kind": kind, "now": now, "over": over or now}
+        asked = {"kind": kind, "now": now, "over": lease_cutoff or now}
         with self._database.read() as connection:
             return bool(connection.execute(IS_ANY_DUE, asked).scalar())
 

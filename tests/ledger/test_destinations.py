@@ -147,7 +147,7 @@ class TestDown:
     def fail(self, hands, claim, turns):
         due = hands.now + timedelta(seconds=1)
         outcome = Retry(hands.problem, unwell=True)
-        assert hands.finish(claim, outcome, due=due, turns=turns)
+        assert hands.finish(claim, outcome, due=due, destination_messages=turns)
 
     def told(self, words):
         def turns(word):
@@ -175,7 +175,7 @@ class TestDown:
         many.later(seconds=29)
         assert many.claim(kind=Kind.IMPORT) is None
         many.later(seconds=1)
-        many.finish(many.claimed(kind=Kind.IMPORT), turns=turns)
+        many.finish(many.claimed(kind=Kind.IMPORT), destination_messages=turns)
         assert words == ["down", "up"]
         assert self.messages(many) == ["target.down", "target.up"]
         assert many.claimed(kind=Kind.IMPORT)
@@ -203,7 +203,7 @@ class TestDown:
         for _ in range(9):
             self.fail(many, many.claimed(), self.told(words))
         due = many.now + timedelta(days=1)
-        many.finish(many.claimed(), outcomes[name], due=due, turns=self.told(words))
+        many.finish(many.claimed(), outcomes[name], due=due, destination_messages=self.told(words))
         for _ in range(10):
             assert words == []
             many.later(seconds=1)
@@ -211,7 +211,7 @@ class TestDown:
         assert words == ["down"]
         many.later(seconds=30)
         probe = many.claimed(kind=Kind.IMPORT)
-        many.finish(probe, outcomes[name], due=due, turns=self.told(words))
+        many.finish(probe, outcomes[name], due=due, destination_messages=self.told(words))
         assert words == ["down", "up"]
         assert many.claimed(kind=Kind.IMPORT)
         assert many.claimed(kind=Kind.IMPORT)
@@ -219,14 +219,20 @@ class TestDown:
     def test_what_never_reached_it_counts_for_nothing_and_is_no_probe(self, many):
         words = []
         for outcome in (Failed(many.problem), Skipped("superseded")):
-            many.finish(many.claimed(), outcome, turns=self.told(words))
+            many.finish(many.claimed(), outcome, destination_messages=self.told(words))
         for number in range(10):
             if number == 9:
-                many.finish(many.claimed(), Failed(many.problem), turns=self.told(words))
+                many.finish(
+                    many.claimed(), Failed(many.problem), destination_messages=self.told(words)
+                )
             self.fail(many, many.claimed(), self.told(words))
         assert words == ["down"]
         many.later(seconds=30)
-        many.finish(many.claimed(kind=Kind.IMPORT), Failed(many.problem), turns=self.told(words))
+        many.finish(
+            many.claimed(kind=Kind.IMPORT),
+            Failed(many.problem),
+            destination_messages=self.told(words),
+        )
         assert many.ledger.destinations.all()[0].down
         assert many.claimed(kind=Kind.IMPORT), "it has not been tried yet"
         assert words == ["down"]
@@ -236,10 +242,10 @@ class TestDown:
         for _ in range(9):
             self.fail(many, many.claimed(), self.told(words))
         final = Retry(many.problem, unwell=True).last()
-        many.finish(many.claimed(), final, turns=self.told(words))
+        many.finish(many.claimed(), final, destination_messages=self.told(words))
         assert words == ["down"]
         many.later(seconds=30)
-        many.finish(many.claimed(kind=Kind.IMPORT), final, turns=self.told(words))
+        many.finish(many.claimed(kind=Kind.IMPORT), final, destination_messages=self.told(words))
         assert many.claim(kind=Kind.IMPORT) is None
         many.later(seconds=30)
         assert many.claimed(kind=Kind.IMPORT)

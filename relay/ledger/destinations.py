@@ -29,7 +29,7 @@ from relay.ledger.rows import AnyRow
 from relay.ledger.schema import gates
 from relay.model import Kind
 
-Lane = tuple[Kind, str]
+Destination = tuple[Kind, str]
 """A kind and a destination: what limits and gates apply to."""
 
 DOWN_AFTER = 10
@@ -60,8 +60,8 @@ class Gate:
 class LaneLimits:
     """What is configured: how many at once in a lane, and how many in a time."""
 
-    concurrency: Mapping[Lane, int]
-    rates: Mapping[Lane, RateLimit]
+    concurrency: Mapping[Destination, int]
+    rates: Mapping[Destination, RateLimit]
 
 
 class Destinations(LedgerPart):
@@ -91,7 +91,7 @@ class Destinations(LedgerPart):
 
 def closed(
     connection: Connection, leased: Sequence[AnyRow], limits: LaneLimits, now: datetime
-) -> set[Lane]:
+) -> set[Destination]:
     """The lanes from which nothing may be claimed now; `leased` are the deliveries under way."""
     running = Counter((row.kind, row.destination) for row in leased)
     full = {lane for lane, limit in limits.concurrency.items() if running[lane] >= limit}
@@ -119,7 +119,7 @@ class GateRow:
 
     database: Database
     connection: Connection
-    lane: Lane
+    lane: Destination
 
     def spend(self, rate: RateLimit, now: datetime) -> None:
         """Counts one delivery against the rate (GCRA: `next` is when the one after it would be due

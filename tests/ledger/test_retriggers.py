@@ -116,17 +116,20 @@ def test_who_asked_stays_with_each_attempt_of_the_run(ledger, hands, failed):
 
 class TestSeen:
     def test_what_was_not_touched_since_it_was_seen_is_tried_again(self, ledger, hands, failed):
-        assert ledger.retriggers.retrigger(failed.id, hands.now, seen=failed.attempts).run == 2
+        assert (
+            ledger.retriggers.retrigger(failed.id, hands.now, expected_attempts=failed.attempts).run
+            == 2
+        )
 
     @pytest.mark.parametrize("since", ["pending", "running", "failed again"])
     def test_what_was_tried_since_is_left_alone(self, ledger, hands, failed, since):
-        ledger.retriggers.retrigger(failed.id, hands.now, seen=failed.attempts)
+        ledger.retriggers.retrigger(failed.id, hands.now, expected_attempts=failed.attempts)
         if since != "pending":
             claim = hands.claimed()
         if since == "failed again":
             hands.finish(claim, Failed(hands.problem))
         before = hands.read(failed.id)
         with pytest.raises(Conflict) as caught:
-            ledger.retriggers.retrigger(failed.id, hands.now, seen=failed.attempts)
+            ledger.retriggers.retrigger(failed.id, hands.now, expected_attempts=failed.attempts)
         assert caught.value.code == "delivery.tried_since"
         assert hands.read(failed.id) == before

@@ -9,10 +9,10 @@ from typing import Literal
 from sqlalchemy import Connection, Select, bindparam, delete, select
 
 from relay.config.units import RateLimit
-from relay.ledger.claims import OURS, change, fence_of
 from relay.ledger.database import Database, LedgerPart
-from relay.ledger.gates import GateRow
+from relay.ledger.destinations import GateRow
 from relay.ledger.identity import CLOCKS, FOUND
+from relay.ledger.queue import OURS, change, fence_of
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import UNDER_WAY, attempts, deliveries, events, functions, notifications
 from relay.model import Claim, Origin, State, Trigger
@@ -43,7 +43,7 @@ class FunctionLock:
     """What came of the wish to import to a function. `newer`: an upload that is there already and
     that this one must not take the place of."""
 
-    word: Literal["alone", "given back", "lost"]
+    status: Literal["locked", "busy", "lost"]
     newer: UploadPosition | None = None
 
 
@@ -53,7 +53,7 @@ class FunctionOrder(LedgerPart):
     def lock(self, claim: Claim, function: str, rate: RateLimit | None = None) -> FunctionLock:
         """Makes a claimed import the only one of a function at its destination, while it is ours.
 
-        "given back": another is at it. The claim is over as if it had never been, what it took of
+        "busy": another is at it. The claim is over as if it had never been, what it took of
         the destination's `rate` included; the delivery is due as it was, and claimed when that one
         has ended. "lost": it is not the claim's any more.
         """
@@ -63,8 +63,8 @@ class FunctionOrder(LedgerPart):
             if mine is None:
                 return FunctionLock("lost")
             if not self._occupy(connection, claim, function, rate):
-                return FunctionLock("given back")
-            return FunctionLock("alone", _newer(connection, claim, mine, function))
+                return FunctionLock("busy")
+            return FunctionLock("locked", _newer(connection, claim, mine, function))
 
         return self._known(claim, function) or self._database.together(write)
 
@@ -75,7 +75,7 @@ class FunctionOrder(LedgerPart):
             mine = connection.execute(_CAME_OURS, fence_of(claim)).first()
             if mine is None or mine.function != function:
                 return None
-            return FunctionLock("alone", _newer(connection, claim, mine, function))
+            return FunctionLock("locked", _newer(connection, claim, mine, function))
 
     def _occupy(
         self, connection: Connection, claim: Claim, function: str, rate: RateLimit | None
@@ -118,7 +118,7 @@ def _newer(
     return newest if newest.place != this.place and newest.is_newer(this) else None
 
 
-def brought(database: Database, connection: Connection, delivery_id: str) -> None:
+def record_imported(database: Database, connection: Connection, delivery_id: str) -> None:
     """Keeps that a delivery's upload is at its function now, if it is the newest that ever was."""
     mine = connection.execute(_CAME_THIS, {"its_id": delivery_id}).first()
     if mine is None or mine.function is None:

@@ -28,7 +28,7 @@ def upload(hands: Any, key: str, function: str | None = "hello", **more: Any) ->
 
 
 def enter(hands: Any, claim: Claim, function: str = "hello") -> str:
-    return str(hands.ledger.functions.lock(claim, function).word)
+    return str(hands.ledger.functions.lock(claim, function).status)
 
 
 class TestOneAtATime:
@@ -94,10 +94,10 @@ class TestAfterTheLook:
     def test_the_second_goes_back_as_if_it_had_never_been_claimed(self, ledger, hands):
         first, second = self.two(hands)
         before = hands.read(second.delivery.id)
-        assert enter(hands, first) == "alone"
-        assert enter(hands, first) == "alone"
+        assert enter(hands, first) == "locked"
+        assert enter(hands, first) == "locked"
         hands.later(seconds=1)
-        assert enter(hands, second) == "given back"
+        assert enter(hands, second) == "busy"
         after = hands.read(second.delivery.id)
         assert (after.state, after.attempts) == (State.PENDING, 0)
         assert (after.due, before.state) == (before.due, State.RUNNING)
@@ -107,7 +107,7 @@ class TestAfterTheLook:
         assert hands.finish(first)
         again = hands.claimed("w2")
         assert (again.attempt, again.fence, again.earlier, again.crashes) == (1, 2, None, 0)
-        assert enter(hands, again) == "alone"
+        assert enter(hands, again) == "locked"
 
     def test_what_goes_back_takes_nothing_of_the_rate(self, ledger, hands):
         rate = RateLimit(2, timedelta(minutes=1))
@@ -116,9 +116,9 @@ class TestAfterTheLook:
         rates = {(Kind.IMPORT, "prod"): rate}
         first, second = hands.claimed(rates=rates), hands.claimed(rates=rates)
         assert hands.claim(rates=rates) is None
-        assert ledger.functions.lock(first, "hello", rate).word == "alone"
-        assert ledger.functions.lock(second, "hello", rate).word == "given back"
-        assert ledger.functions.lock(second, "hello", rate).word == "lost"
+        assert ledger.functions.lock(first, "hello", rate).status == "locked"
+        assert ledger.functions.lock(second, "hello", rate).status == "busy"
+        assert ledger.functions.lock(second, "hello", rate).status == "lost"
         assert hands.claimed(rates=rates).delivery.key == "c.zip"
         assert hands.finish(first)
         assert hands.claim(rates=rates) is None
@@ -135,25 +135,25 @@ class TestAfterTheLook:
 
     def test_another_function_runs_beside_it(self, hands):
         first, second = self.two(hands)
-        assert (enter(hands, first, "one"), enter(hands, second, "two")) == ("alone", "alone")
+        assert (enter(hands, first, "one"), enter(hands, second, "two")) == ("locked", "locked")
 
     def test_who_lost_the_lease_learns_it_before_the_import(self, hands):
         upload(hands, "v1.zip", None)
         late = hands.claimed("w1")
         hands.later(seconds=31)
         current = hands.claimed("w2")
-        assert (enter(hands, late), enter(hands, current)) == ("lost", "alone")
+        assert (enter(hands, late), enter(hands, current)) == ("lost", "locked")
         assert enter(hands, late) == "lost"
 
     def test_who_took_over_still_has_to_wait_for_the_other(self, hands):
         first, _ = self.two(hands)
-        assert enter(hands, first) == "alone"
+        assert enter(hands, first) == "locked"
         hands.later(seconds=29)
         hands.ledger.queue.renew([first], LEASE, hands.now)
         hands.later(seconds=2)
         again = hands.claimed("w3")
         assert again.attempt == 2
-        assert enter(hands, again) == "given back"
+        assert enter(hands, again) == "busy"
         assert [one.outcome for one in hands.ledger.history.attempts(again.delivery.id)] == ["lost"]
 
     def test_to_wait_makes_no_crash_forgotten(self, hands):
@@ -165,7 +165,7 @@ class TestAfterTheLook:
         again, other = hands.claimed(), hands.claimed()
         assert (again.crashes, other.crashes) == (2, 2)
         enter(hands, again)
-        assert enter(hands, other) == "given back"
+        assert enter(hands, other) == "busy"
         hands.finish(again)
         once_more = hands.claimed()
         assert (once_more.delivery.id, once_more.crashes) == (second.delivery.id, 2)
@@ -183,7 +183,7 @@ class TestAfterTheLook:
             entries.append(enter(hands, claim))
 
         run([threading.Thread(target=work, args=(claim,)) for claim in claims])
-        assert Counter(entries) == {"alone": 1, "given back": 7}
+        assert Counter(entries) == {"locked": 1, "busy": 7}
 
     def test_it_is_asked_anew_after_another_policy_was_chosen_by_hand(self, hands):
         delivery = upload(hands, "v1.zip")
@@ -208,7 +208,7 @@ def test_four_workers_never_import_a_function_side_by_side(hands):
             if claim is None:
                 continue
             function = functions[int(claim.delivery.key.partition(".")[0]) % 3]
-            if enter(hands, claim, function) != "alone":
+            if enter(hands, claim, function) != "locked":
                 continue
             with lock:
                 running[function] += 1

@@ -29,7 +29,7 @@ def test_a_notification_is_kept_byte_for_byte(ledger, hands):
 def test_a_new_event_gets_its_deliveries(ledger, hands):
     event = hands.event(version="v1", etag="e1", size=22, order="s3:01")
     accepted = hands.accept(event)
-    assert (accepted.fresh, accepted.verdict) == (1, Verdict.ACCEPTED)
+    assert (accepted.new_events, accepted.verdict) == (1, Verdict.ACCEPTED)
     (delivery_id,) = accepted.deliveries
     delivery = ledger.history.delivery(delivery_id)
     assert (delivery.kind, delivery.state, delivery.due) == (Kind.IMPORT, State.PENDING, hands.now)
@@ -53,7 +53,7 @@ def test_the_same_event_again_is_a_duplicate_with_the_same_deliveries(ledger, ha
     event = hands.event(version="v1")
     first = hands.accept(event)
     second = hands.accept(event)
-    assert (second.fresh, second.verdict) == (0, Verdict.DUPLICATE)
+    assert (second.new_events, second.verdict) == (0, Verdict.DUPLICATE)
     assert second.deliveries == first.deliveries
     assert ledger.history.notification(second.notification_id).verdict == Verdict.DUPLICATE
     assert ledger.history.notification(second.notification_id).events == 1
@@ -64,7 +64,7 @@ def test_what_comes_twice_among_others_is_taken_in_its_order(ledger, hands):
     b1, seen = hands.event("b", version="v1"), hands.event("c", version="v1")
     hands.accept(seen, deliveries=NO_ROUTE)
     accepted = hands.accept(a1, b1, a1, seen, a2, b1, a3, seen)
-    assert accepted.fresh == 4
+    assert accepted.new_events == 4
     assert len(accepted.deliveries) == 6, "the skipped one, its import, and four"
     assert [ledger.history.event(one.id_in("exports")) for one in (a1, a2, a3, b1)] == [
         a1,
@@ -73,7 +73,7 @@ def test_what_comes_twice_among_others_is_taken_in_its_order(ledger, hands):
         b1,
     ]
     again = hands.accept(a1, b1, a2, a3)
-    assert (again.fresh, len(again.deliveries)) == (0, 4)
+    assert (again.new_events, len(again.deliveries)) == (0, 4)
     assert again.verdict == Verdict.DUPLICATE
 
 
@@ -82,7 +82,7 @@ def test_bytes_that_came_back_in_one_notification_are_an_upload_of_their_own(han
         hands.event(etag=etag, identity=f"etag:{etag}", order=f"hex:{number}")
         for number, etag in enumerate(("e1", "e2", "e1"))
     )
-    assert hands.accept(hands.event("b"), one, other, back).fresh == 4
+    assert hands.accept(hands.event("b"), one, other, back).new_events == 4
 
 
 def test_many_records_are_few_statements(ledger, hands):
@@ -95,8 +95,8 @@ def test_many_records_are_few_statements(ledger, hands):
         seen = []
         listener = lambda *given: seen.append(given[2])  # noqa: E731
         engine_event.listen(ledger._database._engine, "before_cursor_execute", listener)
-        assert hands.accept(*events).fresh == count
-        assert hands.accept(*events).fresh == 0
+        assert hands.accept(*events).new_events == count
+        assert hands.accept(*events).new_events == 0
         engine_event.remove(ledger._database._engine, "before_cursor_execute", listener)
         return len(seen)
 
@@ -106,28 +106,28 @@ def test_many_records_are_few_statements(ledger, hands):
 def test_the_same_event_twice_in_one_notification_is_one_event(hands):
     event = hands.event(version="v1")
     accepted = hands.accept(event, event)
-    assert (accepted.fresh, len(accepted.deliveries)) == (1, 1)
+    assert (accepted.new_events, len(accepted.deliveries)) == (1, 1)
 
 
 def test_a_notification_with_one_new_event_among_known_ones_is_accepted(hands):
     old, new = hands.event(version="v1"), hands.event(version="v2")
     hands.accept(old)
     accepted = hands.accept(old, new)
-    assert (accepted.fresh, accepted.verdict) == (1, Verdict.ACCEPTED)
+    assert (accepted.new_events, accepted.verdict) == (1, Verdict.ACCEPTED)
     assert len(accepted.deliveries) == 2
 
 
 def test_an_unreadable_notification_stays_unreadable_and_its_good_events_count(ledger, hands):
     accepted = hands.accept(hands.event(version="v1"), verdict=Verdict.UNREADABLE)
-    assert (accepted.fresh, accepted.verdict) == (1, Verdict.UNREADABLE)
+    assert (accepted.new_events, accepted.verdict) == (1, Verdict.UNREADABLE)
     again = hands.accept(hands.event(version="v1"), verdict=Verdict.UNREADABLE)
     assert again.verdict == Verdict.UNREADABLE
 
 
 def test_two_sources_do_not_share_events(hands):
     event = hands.event(version="v1")
-    assert hands.accept(event, source="a").fresh == 1
-    assert hands.accept(event, source="b").fresh == 1
+    assert hands.accept(event, source="a").new_events == 1
+    assert hands.accept(event, source="b").new_events == 1
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_key_of_any_characters_comes_back_as_it_was(ledger, hands, key):
     assert ledger.history.delivery(accepted.deliveries[0]).key == key
     assert ledger.history.event(event.id_in("exports")) == event
     found = hands.event(key, etag="\ud800", type="found", identity="x")
-    assert ledger.intake.known("exports", [found]) == [event.id_in("exports")]
+    assert ledger.intake.known_ids("exports", [found]) == [event.id_in("exports")]
 
 
 def test_a_size_that_no_object_has_is_as_if_nothing_was_said(ledger, hands):
@@ -161,7 +161,7 @@ class TestSubmission:
         seen = hands.event(etag="e1", type="found", identity="x")
         hands.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
         submitted = hands.accept(seen, road=Origin.SUBMISSION)
-        assert (submitted.fresh, submitted.verdict) == (0, Verdict.ACCEPTED)
+        assert (submitted.new_events, submitted.verdict) == (0, Verdict.ACCEPTED)
         assert hands.claimed().delivery.id == submitted.deliveries[0]
 
     def test_a_submission_after_the_route_was_added_gets_its_delivery(self, hands):

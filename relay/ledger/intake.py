@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, literal, or_, select, update
 
 from relay.ledger.database import LedgerPart
 from relay.ledger.event_writer import NotificationWriter, StoredEvent, place_of, told_of
-from relay.ledger.identity import known_as
+from relay.ledger.identity import match_known_event
 from relay.ledger.ids import new_id
 from relay.ledger.schema import deliveries, events, notifications
 from relay.ledger.values import Accepted, NewNotification, RoutedEvent
@@ -45,22 +45,24 @@ class Intake(LedgerPart):
             row = _notification(visit.id, notification, len(arrivals))
             connection.execute(_INSERT_NOTIFICATION, row)
             took = visit.take(arrivals)
-            fresh = sum(one.is_new for one in took)
-            if verdict == Verdict.ACCEPTED and not fresh and not any(one.made for one in took):
+            new_events = sum(one.is_new for one in took)
+            if verdict == Verdict.ACCEPTED and not new_events and not any(one.made for one in took):
                 verdict = _mark_duplicate(visit)
             ids = _deliveries_of(connection, took)
-            return Accepted(visit.id, fresh, ids, verdict)
+            return Accepted(visit.id, new_events, ids, verdict)
 
         return self._database.together(write)
 
-    def known(self, source: str, found: Sequence[Event]) -> list[str | None]:
+    def known_ids(self, source: str, found: Sequence[Event]) -> list[str | None]:
         """For each event that a scan or a person came upon, the id under which it is known.
 
         One query for 5,000 of a bucket; None: nobody told of it.
         """
         with self._database.read() as connection:
             told = told_of(connection, source, found)
-        return [known_as(one, one.id_in(source), told.get(place_of(one), ())) for one in found]
+        return [
+            match_known_event(one, one.id_in(source), told.get(place_of(one), ())) for one in found
+        ]
 
     def pin_event(self, event_id: str, ref: ObjectRef) -> None:
         """Keeps version, etag and size that the storage told of an event's object, as far as its

@@ -25,7 +25,7 @@ class Retriggers(LedgerPart):
         options: Json | None = None,
         key: str | None = None,
         by: str | None = None,
-        seen: int | None = None,
+        expected_attempts: int | None = None,
     ) -> Delivery:
         """Makes a delivery due now: a finished one in a new run, a pending one at once.
 
@@ -44,8 +44,8 @@ class Retriggers(LedgerPart):
                 raise _unknown(delivery_id)
             if key is not None and not self._first_time(connection, key, delivery_id, now):
                 return to_delivery(row)
-            if seen is not None:
-                _refuse_stale(row, seen)
+            if expected_attempts is not None:
+                _refuse_stale(row, expected_attempts)
             values = _again(row, now) | {"options": {**row.options, **(options or {})}, "by": by}
             if options:  # by another policy it may lead elsewhere: known after the next look
                 values["function"] = None

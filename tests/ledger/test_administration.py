@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from relay.errors import ConfigError
 from relay.ledger import Ledger, LedgerUnavailable
-from relay.ledger.migrate import VERSIONS, newest
+from relay.ledger.administration import VERSIONS, newest
 from relay.ledger.schema import metadata
 from relay.model import Kind, State, Succeeded, Verdict
 from tests.ledgers import new_ledger
@@ -88,7 +88,7 @@ def test_what_an_older_ledger_holds_is_counted_and_goes_on(url):
     assert ledger.statistics.attempt_counts() == {(Kind.IMPORT, "prod", "failed"): 1}
     now = datetime(2026, 5, 1, tzinfo=UTC)
     claim = ledger.queue.claim("w1", timedelta(seconds=30), {}, now)
-    assert ledger.functions.lock(claim, "hello").word == "alone"
+    assert ledger.functions.lock(claim, "hello").status == "locked"
     assert ledger.outcomes.finish(claim, Succeeded({}), now)
     assert ledger.statistics.counts() == {
         (Kind.IMPORT, State.FAILED): 1,

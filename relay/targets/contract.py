@@ -1,7 +1,9 @@
-"""Target: the contract of a place where archives are imported. Four questions, no policy.
+"""The contract of a target: the service into which archives are imported as functions.
 
-`relay/targets/<kind>.py` with a class `Target`; third parties by entry point `relay.targets` or
-dotted path.
+A target answers questions and makes calls; it decides no policy. Each folder of `relay/targets/` is
+a built-in kind and has a class `Target`. Another package adds a kind by an entry point in the group
+`relay.targets`, or the operator sets `kind` to the dotted path of the class.
+`relay.testing.target_suite.TargetSuite` checks that a target keeps this contract.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from relay.outbound.session import HttpClientFactory
 
 
 class Archive(Protocol):
-    """The archive as a target sees it: looked at, not loaded, readable as often as needed."""
+    """An inspected zip whose bytes are streamed on demand, any number of times."""
 
     name: str
     size: int
@@ -26,28 +28,28 @@ class Archive(Protocol):
 
     @property
     def code_size(self) -> int | None:
-        """Bytes of the inner code file, unpacked; None: the archive is no export."""
+        """Size in bytes of the uncompressed code file, or None if the archive is not an export."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The archive's bytes, checked on the way (CRC, sizes).
+        """Stream the archive and verify CRCs and sizes.
 
-        Raises PermanentFailure before the last chunk when they are wrong.
+        Raises PermanentFailure before the last chunk if the content is damaged.
         """
 
     def code(self) -> Iterator[bytes]:
-        """The inner code file's bytes (CodeFileName names the entry), inflated and checked."""
+        """Stream the code file named by CodeFileName, uncompressed and verified."""
 
     def code_digest(self) -> str:
-        """SHA-512 (hex) of the inner code file; reads it when no earlier pass did."""
+        """Return the SHA-512 (hex) of the code file; reads the file if no earlier pass did."""
 
     @property
     def known_digest(self) -> str | None:
-        """The same, when an earlier pass computed it."""
+        """The SHA-512 (hex) of the code file if an earlier pass computed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionName:
-    """What to import as what."""
+    """The name and package under which an archive is imported."""
 
     func_name: str
     package: str
@@ -55,7 +57,7 @@ class FunctionName:
 
 @dataclass(frozen=True, slots=True)
 class ExistingFunction:
-    """What the target holds under a name now. `digest`: SHA-512 (hex) of the code, if it says."""
+    """A function that exists at the target. `digest`: SHA-512 (hex) of the code, if reported."""
 
     urn: str
     func_name: str
@@ -67,7 +69,7 @@ class ExistingFunction:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What the target answered to a successful call. `answer`: the fields worth keeping."""
+    """The outcome of a successful import. `answer`: the response fields worth storing."""
 
     urn: str
     func_name: str
@@ -76,13 +78,22 @@ class ImportResult:
 
 
 Progress = Callable[[int], None]
-"""Told how many bytes of the archive have gone out since the last call."""
+"""Called with the number of archive bytes sent since the last call."""
 
 
 class Target(ABC):
-    """One configured target. Made once per process, used by many threads at once."""
+    """One configured target, created once per process and shared by all threads.
+
+    A subclass implements `check`, `held`, `create` and `replace`, and overrides `ready` and
+    `close` where it has connections. Errors are those of `relay.errors`: PermanentFailure if a
+    retry cannot help, TemporaryFailure if it can, Throttled if all imports have to wait.
+
+    The constructor stores its arguments and does no I/O. A wrapper around another target passes
+    the `name`, `settings` and `outbound` of that target to it and forwards all six methods.
+    """
 
     Settings: ClassVar[type[TargetSettings]] = TargetSettings
+    """The model of the target's section in relay.toml."""
 
     def __init__(self, name: str, settings: Any, outbound: HttpClientFactory) -> None:
         self.name = name
@@ -90,34 +101,36 @@ class Target(ABC):
         self.outbound = outbound
 
     @abstractmethod
-    def check(self, order: FunctionName, report: ArchiveReport) -> None:
-        """Raises PermanentFailure when the target would refuse its names or its size. No I/O."""
+    def check(self, function: FunctionName, report: ArchiveReport) -> None:
+        """Raise PermanentFailure if the target would reject the name or the size. Does no I/O."""
 
     @abstractmethod
-    def held(self, order: FunctionName) -> ExistingFunction | None:
-        """What the target holds under the order's name, in any package. Changes nothing."""
+    def held(self, function: FunctionName) -> ExistingFunction | None:
+        """Return the existing function of that name, in any package. Changes nothing."""
 
     @abstractmethod
-    def create(self, order: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
-        """Imports the archive as a new function.
+    def create(self, function: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
+        """Import the archive as a new function.
 
-        Raises NameTaken, PermanentFailure, TemporaryFailure, or Ambiguous when it may have
-        happened all the same.
+        Raises NameTaken if the name exists, and OutcomeUnknown if the response was lost after the
+        import may have taken effect.
         """
 
     @abstractmethod
-    def replace(self, held: ExistingFunction, archive: Archive, progress: Progress) -> ImportResult:
-        """Brings what is held to the archive's code and configuration. Safe to repeat.
+    def replace(
+        self, existing: ExistingFunction, archive: Archive, progress: Progress
+    ) -> ImportResult:
+        """Update an existing function to the archive's code and configuration.
 
-        Errors as for `create`, without NameTaken.
+        Must be safe to repeat. Raises the same errors as `create`, except NameTaken.
         """
 
     def ready(self) -> str | None:
-        """Tries the connection and says what it saw; None: there is no way to try.
+        """Test the connection and describe the result, or return None if no test exists.
 
-        Changes nothing. Raises the errors of the tree.
+        Changes nothing. Raises RelayError if the target cannot be used.
         """
         return None
 
     def close(self) -> None:
-        """Gives connections back."""
+        """Release connections."""

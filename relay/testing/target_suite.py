@@ -1,16 +1,16 @@
-"""TargetSuite: the promises of every target, kept against a real server that can go wrong.
+"""TargetSuite: the conformance tests for targets, run against a real server with faults.
 
-A target's test class inherits it and brings four fixtures and what its server can be told to do:
+A test class for a target inherits the suite and defines four fixtures:
 
-    class TestShelf(TargetSuite):
+    class TestMyTarget(TargetSuite):
         @pytest.fixture
-        def place(self): ...            # a Place
+        def server(self): ...                       # a TargetServer
         @pytest.fixture
-        def target(self, place): ...    # configured rightly
+        def target(self, server): ...               # a working configuration
         @pytest.fixture
-        def stranger(self, place): ...  # the same with wrong credentials
+        def unauthorized_target(self, server): ...  # the same with wrong credentials
         @pytest.fixture
-        def nowhere(self): ...          # the same with an address where nobody answers
+        def unreachable_target(self): ...           # the same with an address without a server
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ from relay.targets.contract import FunctionName, Target
 from relay.testing.sandbox.exports import make_export
 
 
-class Place(Protocol):
-    """The server behind the target, as far as the suite has to command it."""
+class TargetServer(Protocol):
+    """The faults that the suite requests from the server behind the target."""
 
-    def lose_answer(self) -> None:
-        """The next import has its effect, and its answer is lost."""
+    def lose_response(self) -> None:
+        """Execute the next import but drop the response."""
 
-    def cut(self) -> None:
-        """The next import is cut off while its body is on the way."""
+    def interrupt_upload(self) -> None:
+        """Close the connection while the body of the next import is being sent."""
 
-    def ask_to_wait(self, seconds: int) -> None:
-        """The next import is answered with the wish that everybody waits so long."""
+    def throttle(self, seconds: int) -> None:
+        """Reject the next import with a rate limit that applies to all imports."""
 
-    def effects(self) -> int:
-        """How many imports made a function so far."""
+    def import_count(self) -> int:
+        """Return how many imports have created a function."""
 
 
-class Bytes:
-    """Bytes as an ObjectStream."""
+class BytesStream:
+    """An ObjectStream of bytes in memory."""
 
     def __init__(self, content: bytes, size: int) -> None:
         self.info = ObjectInfo(size)
@@ -69,158 +69,162 @@ class Bytes:
         self._file.close()
 
 
-def archive_of(content: bytes, looked_at: bytes | None = None) -> CheckedArchive:
-    """The archive of these bytes; `looked_at`: what they were when it was inspected."""
-    seen = content if looked_at is None else looked_at
-    report = inspect(len(seen), lambda start, end: seen[start:end])
+def archive_of(content: bytes, inspected: bytes | None = None) -> CheckedArchive:
+    """Return the archive of `content`; `inspected` are other bytes for the inspection."""
+    inspected = content if inspected is None else inspected
+    report = inspect(len(inspected), lambda start, end: inspected[start:end])
     return CheckedArchive(
         "export.zip",
         len(content),
         report,
-        lambda start, end: Bytes(content[start:end], len(content)),
+        lambda start, end: BytesStream(content[start:end], len(content)),
     )
 
 
 def export(word: str = "hello", function: str = "hello", size: int | None = None) -> CheckedArchive:
-    """A genuine export whose code says `word`, padded to about `size` bytes."""
+    """Return an export whose code returns `word`, padded to about `size` bytes."""
     code = {"index.py": f"def handler(event, context):\n    return {word!r}\n".encode()}
     return archive_of(make_export(function, code=code, code_size=size))
 
 
 def ignore(_: int) -> None:
-    """A progress that nobody watches."""
+    """Discard the progress."""
 
 
 class TargetSuite:
-    """What every target promises."""
+    """The tests that every target must pass."""
 
-    order = FunctionName("hello", "default")
+    function = FunctionName("hello", "default")
 
-    def test_nothing_is_held_before_it_was_created(self, target: Target) -> None:
-        assert target.held(self.order) is None
+    def test_a_function_that_was_not_created_is_not_held(self, target: Target) -> None:
+        assert target.held(self.function) is None
 
-    def test_what_was_created_is_held(self, target: Target) -> None:
+    def test_a_created_function_is_held(self, target: Target) -> None:
         archive = export()
-        landed = target.create(self.order, archive, ignore)
-        held = target.held(self.order)
+        result = target.create(self.function, archive, ignore)
+        held = target.held(self.function)
         assert held is not None
-        assert (held.func_name, held.package) == (self.order.func_name, self.order.package)
+        assert (held.func_name, held.package) == (self.function.func_name, self.function.package)
         assert held.digest == archive.code_digest()
-        assert (landed.func_name, landed.package) == (held.func_name, held.package)
-        assert held.urn.startswith(landed.urn)
+        assert (result.func_name, result.package) == (held.func_name, held.package)
+        assert held.urn.startswith(result.urn)
 
-    def test_a_taken_name_is_said_and_what_is_held_stays(
-        self, target: Target, place: Place
+    def test_creating_a_taken_name_fails_and_changes_nothing(
+        self, target: Target, server: TargetServer
     ) -> None:
-        target.create(self.order, export("first"), ignore)
-        before = target.held(self.order)
+        target.create(self.function, export("first"), ignore)
+        before = target.held(self.function)
         with pytest.raises(NameTaken):
-            target.create(self.order, export("second"), ignore)
-        assert target.held(self.order) == before
-        assert place.effects() == 1
+            target.create(self.function, export("second"), ignore)
+        assert target.held(self.function) == before
+        assert server.import_count() == 1
 
-    def test_replacing_brings_the_new_code_and_may_be_repeated(self, target: Target) -> None:
-        target.create(self.order, export("first"), ignore)
+    def test_replacing_updates_the_code_and_can_be_repeated(self, target: Target) -> None:
+        target.create(self.function, export("first"), ignore)
         newer = export("second")
         for _ in range(2):
-            held = target.held(self.order)
+            held = target.held(self.function)
             assert held is not None
             target.replace(held, newer, ignore)
-        after = target.held(self.order)
+        after = target.held(self.function)
         assert after is not None
         assert after.digest == newer.code_digest()
 
-    def test_a_lost_answer_is_ambiguous_and_asking_tells(
-        self, target: Target, place: Place
+    def test_after_a_lost_response_the_outcome_is_unknown_and_held_reports_it(
+        self, target: Target, server: TargetServer
     ) -> None:
         archive = export()
-        place.lose_answer()
+        server.lose_response()
         with pytest.raises(OutcomeUnknown):
-            target.create(self.order, archive, ignore)
-        held = target.held(self.order)
+            target.create(self.function, archive, ignore)
+        held = target.held(self.function)
         assert held is not None
         assert held.digest == archive.code_digest()
 
-    def test_what_was_cut_on_the_way_did_not_happen_and_may_be_tried_again(
-        self, target: Target, place: Place
+    def test_an_interrupted_upload_has_no_effect_and_can_be_repeated(
+        self, target: Target, server: TargetServer
     ) -> None:
         archive = export(size=8_000_000)
-        place.cut()
-        with pytest.raises(TemporaryFailure) as cut:
-            target.create(self.order, archive, ignore)
-        assert not isinstance(cut.value, OutcomeUnknown)
-        assert target.held(self.order) is None
-        target.create(self.order, archive, ignore)
-        assert place.effects() == 1
+        server.interrupt_upload()
+        with pytest.raises(TemporaryFailure) as failed:
+            target.create(self.function, archive, ignore)
+        assert not isinstance(failed.value, OutcomeUnknown)
+        assert target.held(self.function) is None
+        target.create(self.function, archive, ignore)
+        assert server.import_count() == 1
 
-    def test_a_wish_to_wait_is_for_everybody_and_how_long(
-        self, target: Target, place: Place
+    def test_a_rate_limit_throttles_all_imports_for_the_given_time(
+        self, target: Target, server: TargetServer
     ) -> None:
-        place.ask_to_wait(7)
-        with pytest.raises(Throttled) as busy:
-            target.create(self.order, export(), ignore)
-        assert busy.value.retry_after == timedelta(seconds=7)
-        assert place.effects() == 0
+        server.throttle(7)
+        with pytest.raises(Throttled) as throttled:
+            target.create(self.function, export(), ignore)
+        assert throttled.value.retry_after == timedelta(seconds=7)
+        assert server.import_count() == 0
 
-    def test_wrong_credentials_are_permanent_and_say_what_to_do(
-        self, stranger: Target, place: Place
+    def test_wrong_credentials_are_permanent_and_have_a_hint(
+        self, unauthorized_target: Target, server: TargetServer
     ) -> None:
         with pytest.raises(PermanentFailure) as refused:
-            stranger.create(self.order, export(), ignore)
+            unauthorized_target.create(self.function, export(), ignore)
         assert refused.value.hint.en
         assert refused.value.hint.zh
-        assert place.effects() == 0
+        assert server.import_count() == 0
 
-    def test_no_error_shows_a_secret(self, stranger: Target) -> None:
+    def test_errors_contain_no_secret(self, unauthorized_target: Target) -> None:
         with pytest.raises(RelayError) as refused:
-            stranger.create(self.order, export(), ignore)
+            unauthorized_target.create(self.function, export(), ignore)
         error = refused.value
-        shown = f"{error} {error.problem} {error.answer} {error.__cause__!r}"
-        for secret in _secrets(stranger.settings):
-            assert secret not in shown
+        text = f"{error} {error.problem} {error.answer} {error.__cause__!r}"
+        for secret in _secrets(unauthorized_target.settings):
+            assert secret not in text
 
-    def test_a_place_that_cannot_be_reached_is_temporary(self, nowhere: Target) -> None:
+    def test_an_unreachable_server_is_temporary(self, unreachable_target: Target) -> None:
         with pytest.raises(TemporaryFailure) as failed:
-            nowhere.create(self.order, export(), ignore)
+            unreachable_target.create(self.function, export(), ignore)
         assert not isinstance(failed.value, OutcomeUnknown)
 
-    def test_a_damaged_archive_is_never_imported(self, target: Target, place: Place) -> None:
-        whole = make_export("hello", code_size=1_000_000)
-        damaged = bytearray(whole)
+    def test_a_damaged_archive_is_never_imported(
+        self, target: Target, server: TargetServer
+    ) -> None:
+        intact = make_export("hello", code_size=1_000_000)
+        damaged = bytearray(intact)
         damaged[len(damaged) // 2] ^= 1
         with pytest.raises(PermanentFailure):
-            target.create(self.order, archive_of(bytes(damaged), whole), ignore)
-        assert place.effects() == 0
-        assert target.held(self.order) is None
+            target.create(self.function, archive_of(bytes(damaged), intact), ignore)
+        assert server.import_count() == 0
+        assert target.held(self.function) is None
 
-    def test_progress_adds_up_to_the_archive(self, target: Target) -> None:
-        archive, told = export(size=1_000_000), list[int]()
-        target.create(self.order, archive, told.append)
-        assert sum(told) == archive.size
+    def test_progress_adds_up_to_the_archive_size(self, target: Target) -> None:
+        archive, progress = export(size=1_000_000), list[int]()
+        target.create(self.function, archive, progress.append)
+        assert sum(progress) == archive.size
 
-    def test_an_impossible_name_is_refused_beforehand(self, target: Target, place: Place) -> None:
-        target.check(self.order, export().report)
-        for order in (
-            FunctionName("", self.order.package),
-            FunctionName("x" * 500, self.order.package),
-            FunctionName("a/b\n", self.order.package),
-            FunctionName(self.order.func_name, "a/../b"),
+    def test_an_invalid_name_is_refused_by_check(
+        self, target: Target, server: TargetServer
+    ) -> None:
+        target.check(self.function, export().report)
+        for function in (
+            FunctionName("", self.function.package),
+            FunctionName("x" * 500, self.function.package),
+            FunctionName("a/b\n", self.function.package),
+            FunctionName(self.function.func_name, "a/../b"),
         ):
             with pytest.raises(PermanentFailure) as refused:
-                target.check(order, export().report)
+                target.check(function, export().report)
             assert refused.value.hint.zh
-        assert place.effects() == 0
+        assert server.import_count() == 0
 
-    def test_many_threads_may_use_it(self, target: Target, place: Place) -> None:
-        orders = [dataclasses.replace(self.order, func_name=f"hello-{n}") for n in range(8)]
+    def test_many_threads_can_share_a_target(self, target: Target, server: TargetServer) -> None:
+        functions = [dataclasses.replace(self.function, func_name=f"hello-{n}") for n in range(8)]
         with ThreadPoolExecutor(4) as pool:
-            landed = list(pool.map(lambda order: target.create(order, export(), ignore), orders))
-        assert [one.func_name for one in landed] == [order.func_name for order in orders]
-        assert place.effects() == 8
+            results = list(pool.map(lambda name: target.create(name, export(), ignore), functions))
+        assert [result.func_name for result in results] == [name.func_name for name in functions]
+        assert server.import_count() == 8
 
-    def test_being_ready_changes_nothing(self, target: Target, place: Place) -> None:
+    def test_ready_changes_nothing(self, target: Target, server: TargetServer) -> None:
         target.ready()
-        assert place.effects() == 0
+        assert server.import_count() == 0
 
 
 def _secrets(settings: Any) -> Iterator[str]:

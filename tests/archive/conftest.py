@@ -149,7 +149,7 @@ class Zip:
         return record + struct.pack("<4sLQL", b"PK\6\7", f["located_disk"], f["at"], f["disks"])
 
 
-class Store:
+class StoredObject:
     """An object as a store gives it, counting; `cuts` are offsets where a stream breaks, once."""
 
     def __init__(self, content: bytes, size: int | None = None) -> None:
@@ -181,27 +181,27 @@ class Store:
 
 
 class Stream:
-    def __init__(self, store: Store, start: int, end: int) -> None:
-        self.info = ObjectInfo(store.size)
-        self._store = store
-        self._file = io.BytesIO(store.content[:end])
+    def __init__(self, stored: StoredObject, start: int, end: int) -> None:
+        self.info = ObjectInfo(stored.size)
+        self._stored = stored
+        self._file = io.BytesIO(stored.content[:end])
         self._file.seek(start)
         self._closed = False
 
     def read(self, size: int, /) -> bytes:
         here = self._file.tell()
-        cut = next((at for at in self._store.cuts if here <= at < here + size), None)
+        cut = next((at for at in self._stored.cuts if here <= at < here + size), None)
         if cut is None:
             return self._file.read(size)
         if cut > here:
             return self._file.read(cut - here)
-        self._store.cuts.remove(cut)
+        self._stored.cuts.remove(cut)
         raise TemporaryFailure("object.cut", "the connection broke")
 
     def close(self) -> None:
         assert not self._closed
         self._closed = True
-        self._store.still_open -= 1
+        self._stored.still_open -= 1
 
 
 def good_files(**changes):
@@ -213,5 +213,10 @@ def good_files(**changes):
 def zips():
     """What tests build archives with."""
     return SimpleNamespace(
-        File=File, Zip=Zip, Store=Store, YAML=YAML, deflated=deflated, good_files=good_files
+        File=File,
+        Zip=Zip,
+        StoredObject=StoredObject,
+        YAML=YAML,
+        deflated=deflated,
+        good_files=good_files,
     )

@@ -37,7 +37,7 @@ def code_of(export):
 
 
 def test_the_bytes_go_out_as_they_are_in_chunks_that_fit_base64(zips):
-    archive = zips.Store(EXPORT).archive()
+    archive = zips.StoredObject(EXPORT).archive()
     chunks = list(archive.chunks())
     assert b"".join(chunks) == EXPORT
     assert {len(chunk) for chunk in chunks[:-1]} == {CHUNK}
@@ -45,7 +45,7 @@ def test_the_bytes_go_out_as_they_are_in_chunks_that_fit_base64(zips):
 
 
 def test_a_pass_knows_the_digests_and_needs_no_second_one(zips):
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     list(archive.chunks())
     assert archive.sha256 == hashlib.sha256(EXPORT).hexdigest()
@@ -56,7 +56,7 @@ def test_a_pass_knows_the_digests_and_needs_no_second_one(zips):
 
 def test_a_big_code_file_is_digested_beside_and_nothing_is_left_running(zips):
     export = make_export("hello", code_size=5_000_000)
-    archive = zips.Store(export).archive()
+    archive = zips.StoredObject(export).archive()
     running = threading.active_count()
     for way in (archive.chunks, archive.code):
         chunks = way()
@@ -71,7 +71,7 @@ def test_a_big_code_file_is_digested_beside_and_nothing_is_left_running(zips):
 
 @pytest.mark.parametrize("way", ["chunks", "code"])
 def test_a_pass_that_ends_early_leaves_no_thread(zips, way):
-    store = zips.Store(make_export("hello", code_size=5_000_000))
+    store = zips.StoredObject(make_export("hello", code_size=5_000_000))
     archive = store.archive()
     running = threading.active_count()
     chunks = getattr(archive, way)()
@@ -86,7 +86,7 @@ def test_a_pass_that_ends_early_leaves_no_thread(zips, way):
 
 
 def test_the_codes_digest_is_read_when_no_pass_came_before(zips):
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     assert archive.code_digest() == hashlib.sha512(code_of(EXPORT)).hexdigest()
     assert archive.code_digest()
@@ -95,7 +95,7 @@ def test_the_codes_digest_is_read_when_no_pass_came_before(zips):
 
 def test_a_code_file_bigger_than_any_real_one_is_digested_only_when_asked(zips, monkeypatch):
     monkeypatch.setattr(CheckedArchive, "digest_up_to", len(code_of(EXPORT)) - 1)
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     list(archive.chunks())
     assert archive.known_digest is None
@@ -110,13 +110,13 @@ def test_a_code_file_bigger_than_any_real_one_is_digested_only_when_asked(zips, 
 def test_the_code_comes_out_unpacked(zips, method):
     code = bytes(range(256)) * 4000
     files = [zips.File("index.zip", code, method), zips.File("hello.yaml", zips.YAML)]
-    archive = zips.Store(zips.Zip(files).bytes()).archive()
+    archive = zips.StoredObject(zips.Zip(files).bytes()).archive()
     assert b"".join(archive.code()) == code
     assert archive.code_digest() == hashlib.sha512(code).hexdigest()
 
 
 def test_an_archive_without_code_has_no_digest_and_nothing_to_update_with(zips):
-    store = zips.Store(zips.Zip([zips.File("a.txt")]).bytes())
+    store = zips.StoredObject(zips.Zip([zips.File("a.txt")]).bytes())
     report = inspect(store.size, store.read).relaxed()
     archive = CheckedArchive("a.zip", store.size, report, store.open)
     assert archive.code_digest() == ""
@@ -128,7 +128,7 @@ def test_an_archive_without_code_has_no_digest_and_nothing_to_update_with(zips):
 
 
 def test_a_refused_archive_does_not_pass(zips):
-    archive = zips.Store(EXPORT + b"junk").archive()
+    archive = zips.StoredObject(EXPORT + b"junk").archive()
     for way in (archive.chunks, archive.code):
         out, error = drained(way())
         assert out == b""
@@ -140,7 +140,7 @@ def test_a_refused_archive_does_not_pass(zips):
 def test_a_flipped_byte_of_the_code_never_lets_the_last_chunk_out(zips, method, where):
     code = hashlib.shake_128(b"").digest(900_000)
     files = [zips.File("index.zip", code, method), zips.File("hello.yaml", zips.YAML)]
-    store = zips.Store(zips.Zip(files).bytes())
+    store = zips.StoredObject(zips.Zip(files).bytes())
     archive = store.archive()
     at = archive.report.export.code.data + int(where * (archive.report.export.code.compressed - 1))
     store.content = flipped(store.content, at)
@@ -155,7 +155,7 @@ def test_a_flipped_byte_of_the_code_never_lets_the_last_chunk_out(zips, method, 
 def test_any_flipped_byte_of_any_entry_keeps_the_end_back(zips):
     """Every byte of a small archive: headers, names, data, directory, end."""
     content = zips.Zip([zips.File("x", b"some", flags=8), *zips.good_files(method=8)]).bytes()
-    store = zips.Store(content)
+    store = zips.StoredObject(content)
     archive = store.archive()
     assert archive.report.errors == ()
     # The times and the "needed version" of a local header mean nothing to anybody.
@@ -184,7 +184,7 @@ def test_a_bomb_found_on_the_way_is_stopped_where_it_exceeds_its_word(zips):
         zips.File("index.zip", b"", 8, packed=bomb, local=sizes, central=sizes),
         zips.File("hello.yaml", zips.YAML),
     ]
-    archive = zips.Store(zips.Zip(files).bytes()).archive()
+    archive = zips.StoredObject(zips.Zip(files).bytes()).archive()
     assert archive.report.errors == ()
     out, error = drained(archive.chunks())
     assert error.code == "archive.size_differs"
@@ -194,7 +194,7 @@ def test_a_bomb_found_on_the_way_is_stopped_where_it_exceeds_its_word(zips):
 def test_headers_that_were_not_looked_at_are_checked_on_the_way(zips):
     files = [zips.File(f"f{number}") for number in range(200)]
     files[150].local = {"name": b"evil"}
-    store = zips.Store(zips.Zip([*zips.good_files(), *files]).bytes())
+    store = zips.StoredObject(zips.Zip([*zips.good_files(), *files]).bytes())
     archive = store.archive()
     assert archive.report.errors == ()
     out, error = drained(archive.chunks())
@@ -217,7 +217,7 @@ def test_headers_that_were_not_looked_at_are_checked_on_the_way(zips):
 def test_what_lies_between_is_checked_on_the_way(zips, change, code):
     files = [zips.File(f"f{number}") for number in range(200)]
     files[150] = zips.File("f150", **change)
-    archive = zips.Store(zips.Zip([*zips.good_files(), *files]).bytes()).archive()
+    archive = zips.StoredObject(zips.Zip([*zips.good_files(), *files]).bytes()).archive()
     assert archive.report.errors == ()
     out, error = drained(archive.chunks())
     assert error.code == code
@@ -225,7 +225,7 @@ def test_what_lies_between_is_checked_on_the_way(zips, change, code):
 
 
 def test_a_broken_stream_goes_on_at_its_byte(zips):
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     store.cuts = [1, 100, CHUNK, 500_001, len(EXPORT) - 1]
     assert b"".join(archive.chunks()) == EXPORT
@@ -234,7 +234,7 @@ def test_a_broken_stream_goes_on_at_its_byte(zips):
 
 
 def test_a_stream_that_ends_early_without_saying_so_goes_on_too(zips):
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     store.content = EXPORT[:300_000]
 
@@ -249,7 +249,7 @@ def test_a_stream_that_ends_early_without_saying_so_goes_on_too(zips):
 
 
 def test_no_progress_ends_in_a_temporary_failure(zips):
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     store.content = EXPORT[:300_000]
     out, error = drained(archive.chunks())
@@ -263,7 +263,7 @@ def test_no_progress_ends_in_a_temporary_failure(zips):
 
 def test_a_store_that_drips_is_given_up(zips):
     """One byte for each connection is no progress."""
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     store.cuts = list(range(1, 2000))
     _, error = drained(archive.chunks())
@@ -279,7 +279,7 @@ def test_a_store_that_asks_to_wait_is_not_pressed(zips):
         opened.append(start)
         raise asked
 
-    archive = zips.Store(EXPORT).archive(open=open_)
+    archive = zips.StoredObject(EXPORT).archive(open=open_)
     _, error = drained(archive.chunks())
     assert error is asked
     assert opened == [0]
@@ -290,12 +290,12 @@ def test_gone_and_superseded_pass_through(zips, error):
     def open_(start, end):
         raise error
 
-    archive = zips.Store(EXPORT).archive(open=open_)
+    archive = zips.StoredObject(EXPORT).archive(open=open_)
     assert drained(archive.chunks()) == (b"", error)
 
 
 def test_an_object_of_another_size_is_superseded(zips):
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     store.size += 1
     out, error = drained(archive.chunks())
@@ -305,7 +305,7 @@ def test_an_object_of_another_size_is_superseded(zips):
 
 
 def test_more_than_announced_is_not_trusted(zips):
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     store.content += b"more"
     out, error = drained(archive.chunks())
@@ -315,7 +315,7 @@ def test_more_than_announced_is_not_trusted(zips):
 
 def test_an_object_replaced_by_another_of_the_same_size_is_looked_at_again(zips):
     """Same files, but the directory says something else now (here: its times)."""
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     archive = store.archive()
     store.content = flipped(EXPORT, archive.report.directory + 12)
     out, error = drained(archive.chunks())
@@ -325,7 +325,7 @@ def test_an_object_replaced_by_another_of_the_same_size_is_looked_at_again(zips)
 
 
 def test_a_pass_that_is_given_up_closes_its_stream(zips):
-    store = zips.Store(EXPORT)
+    store = zips.StoredObject(EXPORT)
     for chunks in (store.archive().chunks(), store.archive().code()):
         next(chunks)
         assert store.still_open == 1

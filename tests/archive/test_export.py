@@ -31,7 +31,7 @@ def document(**changes):
 
 def report_of(zips, yaml, name="hello.yaml"):
     files = [zips.File("index.zip", b"code"), zips.File(name, yaml, method=8)]
-    store = zips.Store(zips.Zip(files).bytes())
+    store = zips.StoredObject(zips.Zip(files).bytes())
     return inspect(store.size, store.read)
 
 
@@ -112,7 +112,7 @@ def test_a_syntax_error_says_the_line(zips):
 @pytest.mark.parametrize("names", [["a.yaml", "b.yml"], ["a.YAML", "deep/b.yaml"]])
 def test_two_yaml_files_are_one_too_many(zips, names):
     files = [zips.File("index.zip"), *[zips.File(name, document()) for name in names]]
-    store = zips.Store(zips.Zip(files).bytes())
+    store = zips.StoredObject(zips.Zip(files).bytes())
     report = inspect(store.size, store.read)
     assert [finding.code for finding in report.errors] == ["export.many_yaml"]
     assert report.export is None

@@ -25,7 +25,7 @@ def test_an_export_is_a_code_zip_beside_its_yaml(zips):
         with opened(export.read("index.zip")) as code:
             assert b"def handler" in code.read("index.py")
             assert code.testzip() is None
-    assert zips.Store(make_export("hello")).archive().report.findings == ()
+    assert zips.StoredObject(make_export("hello")).archive().report.findings == ()
 
 
 def test_an_export_is_what_was_asked_for():

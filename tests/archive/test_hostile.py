@@ -290,7 +290,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("code", "made"), HOSTILE.values(), ids=HOSTILE)
 def test_it_is_refused_with_its_own_finding(zips, code, made):
-    store = zips.Store(made(zips))
+    store = zips.StoredObject(made(zips))
     report = inspect(store.size, store.read)
     assert code in [finding.code for finding in report.errors]
     for finding in report.findings:
@@ -349,7 +349,7 @@ ACCEPTED = {
 
 @pytest.mark.parametrize(("warnings", "made"), ACCEPTED.values(), ids=ACCEPTED)
 def test_it_is_accepted_and_passes_whole(zips, warnings, made):
-    store = zips.Store(made(zips))
+    store = zips.StoredObject(made(zips))
     archive = store.archive()
     assert archive.report.errors == ()
     assert {finding.code for finding in archive.report.findings} == warnings

@@ -36,7 +36,7 @@ class Sparse:
 
 
 def test_a_genuine_export_costs_two_reads(zips):
-    store = zips.Store(make_export("hello", code_size=3_000_000))
+    store = zips.StoredObject(make_export("hello", code_size=3_000_000))
     report = inspect(store.size, store.read)
     assert report.findings == ()
     assert report.export.function == "hello"
@@ -46,7 +46,7 @@ def test_a_genuine_export_costs_two_reads(zips):
 
 
 def test_a_small_export_costs_one_read(zips):
-    store = zips.Store(make_export("hello"))
+    store = zips.StoredObject(make_export("hello"))
     assert inspect(store.size, store.read).findings == ()
     assert len(store.reads) == 1
 
@@ -78,7 +78,7 @@ def test_refusing_a_bad_archive_of_300_mb_reads_less_than_1_mib(store):
 def test_refusing_a_300_mb_archive_with_thousands_of_bad_entries_is_quick(zips):
     files = [zips.File(f"../{number}", b"", flags=1) for number in range(3000)]
     tail = zips.Zip(files).bytes()
-    store = zips.Store(tail)
+    store = zips.StoredObject(tail)
     began = time.monotonic()
     report = inspect(store.size, store.read)
     assert time.monotonic() - began < 2
@@ -96,7 +96,7 @@ def test_all_findings_are_told_not_the_first(zips):
         zips.File("c", method=12),
         zips.File("d", mode=0o120777),
     ]
-    store = zips.Store(zips.Zip(files).bytes() + b"junk")
+    store = zips.StoredObject(zips.Zip(files).bytes() + b"junk")
     codes = {finding.code for finding in inspect(store.size, store.read).errors}
     assert codes == {
         "archive.name_parent",
@@ -113,7 +113,7 @@ def test_a_real_zip_of_many_files_needs_few_reads(zips):
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
         for number in range(20_000):
             made.writestr(f"folder/{number}.txt", b"x")
-    store = zips.Store(file.getvalue())
+    store = zips.StoredObject(file.getvalue())
     report = inspect(store.size, store.read)
     assert [finding.code for finding in report.findings] == ["export.no_yaml"]
     assert len(report.entries) == 20_000
@@ -121,7 +121,7 @@ def test_a_real_zip_of_many_files_needs_few_reads(zips):
 
 
 def test_limits_are_settings(zips):
-    store = zips.Store(make_export("hello"))
+    store = zips.StoredObject(make_export("hello"))
     tight = ArchiveLimits(size=100, entries=1, unpacked=10, yaml=10)
     codes = [finding.code for finding in inspect(store.size, store.read, limits=tight).errors]
     assert codes == ["archive.too_large", "archive.too_many"]
@@ -142,13 +142,13 @@ def test_an_export_over_50_mib_is_warned_of_and_one_over_300_refused(zips):
 
 
 def test_a_store_that_gives_less_than_asked_for_is_no_verdict(zips):
-    store = zips.Store(make_export("hello")[:-100], size=len(make_export("hello")))
+    store = zips.StoredObject(make_export("hello")[:-100], size=len(make_export("hello")))
     with pytest.raises(TemporaryFailure):
         inspect(store.size, store.read)
 
 
 def test_errors_of_shape_can_be_warnings_and_others_cannot(zips):
-    store = zips.Store(zips.Zip([zips.File("../a")]).bytes())
+    store = zips.StoredObject(zips.Zip([zips.File("../a")]).bytes())
     report = inspect(store.size, store.read)
     assert {finding.code for finding in report.errors} == {"archive.name_parent", "export.no_yaml"}
     relaxed = report.relaxed()
@@ -173,7 +173,9 @@ def test_a_foreign_name_is_shown_so_that_it_cannot_deceive(name, safe):
 
 
 def test_a_long_name_is_cut_where_it_is_shown(zips):
-    store = zips.Store(zips.Zip([*zips.good_files(), zips.File("../" + "a" * 60_000)]).bytes())
+    store = zips.StoredObject(
+        zips.Zip([*zips.good_files(), zips.File("../" + "a" * 60_000)]).bytes()
+    )
     for finding in inspect(store.size, store.read).errors:
         assert len(finding.message.en) < 300
         assert len(finding.where) <= 120

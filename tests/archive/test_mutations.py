@@ -36,7 +36,7 @@ def survives(zips, content):
 
     What goes out whole is a zip that Python's own reader understands in the same way.
     """
-    store = zips.Store(content)
+    store = zips.StoredObject(content)
     report = inspect(store.size, store.read)
     assert store.bytes_read <= MIB
     assert len(report.findings) < 1000

@@ -1,4 +1,4 @@
-"""Functiongraph: `kind = "functiongraph"`."""
+"""The target kind `functiongraph`: FunctionGraph of Huawei Cloud."""
 
 from relay.targets.functiongraph.target import Target
 

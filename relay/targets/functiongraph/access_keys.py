@@ -1,13 +1,12 @@
-"""Which access key signs: of relay.toml, else of the places where the official SDK looks.
+"""Finds the access key: in relay.toml, then in the sources that the official SDK uses.
 
-Names and order: "Use Environment Variables / Use a Profile / Use Metadata" in the SDK's README.
+Names and order: "Use Environment Variables / Use a Profile / Use Metadata" in the SDK README.
 """
 
 from __future__ import annotations
 
 import configparser
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from relay.config.redaction import hide
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Localized
 from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
-from relay.targets.functiongraph.metadata_service import Metadata
+from relay.targets.functiongraph.metadata_service import MetadataService
 from relay.targets.functiongraph.signing import AccessKey
 
 PROJECT_ID = "HUAWEICLOUD_SDK_PROJECT_ID"
@@ -28,69 +27,71 @@ _PREFIXES = ("HUAWEICLOUD_SDK", "CLOUD_SDK")
 
 @dataclass(frozen=True, slots=True)
 class CredentialSource:
-    """What one place gives; "" for what it does not. `seen` says what is missing there."""
+    """The credentials from one source. Missing values are ""; `problem` says what is missing."""
 
     name: str
     key: AccessKey = field(default_factory=lambda: AccessKey("", ""))
     project_id: str = ""
-    seen: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class FoundKey:
-    """An access key and the place that it is from, in words without a secret."""
+class SourcedKey:
+    """An access key and a description of its source that contains no secret."""
 
     key: AccessKey
     source: str
 
 
-def surroundings(environ: Mapping[str, str] | None = None) -> tuple[CredentialSource, ...]:
-    """What the environment and the SDK's credentials file give now, in the SDK's order."""
-    environ = os.environ if environ is None else environ
-    return (*(_environment(environ, prefix) for prefix in _PREFIXES), _file(environ))
+def discover_credentials() -> tuple[CredentialSource, ...]:
+    """Read the environment and the credentials file of the SDK, in the order of the SDK."""
+    return (*(_from_environment(prefix) for prefix in _PREFIXES), _from_file())
 
 
-class Keys:
-    """The access key of a target for all its threads, found when it is first needed.
+class AccessKeyProvider:
+    """Looks up the access key of a target on first use and shares it between threads.
 
-    `own`: the one of relay.toml. A key that was refused is looked for again: files are rewritten,
-    and what the metadata service gives ends.
+    `configured` is the key from relay.toml. After a rejection the lookup is repeated, because files
+    are rewritten and keys from the metadata service expire.
     """
 
-    def __init__(self, own: AccessKey | None, metadata: Metadata, clock: Clock) -> None:
-        self._own = own
+    def __init__(
+        self, configured: AccessKey | None, metadata: MetadataService, clock: Clock
+    ) -> None:
+        self._configured = configured
         self._metadata = metadata
-        self._found = CachedCredential(self._look, clock)
+        self._cached = CachedCredential(self._look_up, clock)
 
-    def get(self) -> FoundKey:
-        """Raises PermanentFailure or TemporaryFailure that tell everything that was looked at."""
-        return self._found.get()
+    def get(self) -> SourcedKey:
+        """Return the key. An error lists every source and what is missing there."""
+        return self._cached.get()
 
     def renew(self, stale: AccessKey) -> AccessKey | None:
-        """Another key than `stale`, which was refused; None when there is none."""
-        held = self._found.get()
-        new = held if held.key != stale else self._found.renew(held)
-        return new.key if new.key != stale else None
+        """Return a key other than the rejected key `stale`, or None."""
+        current = self._cached.get()
+        if current.key == stale:
+            current = self._cached.renew(current)
+        return current.key if current.key != stale else None
 
-    def _look(self) -> ExpiringValue[FoundKey]:
-        if self._own:
-            return ExpiringValue(FoundKey(self._own, "relay.toml"))
-        places = surroundings()
-        for place in places:
-            if not place.seen:
-                hide(place.key.secret, place.key.security_token)
-                return ExpiringValue(FoundKey(place.key, place.name))
+    def _look_up(self) -> ExpiringValue[SourcedKey]:
+        if self._configured:
+            return ExpiringValue(SourcedKey(self._configured, "relay.toml"))
+        sources = discover_credentials()
+        for source in sources:
+            if not source.problem:
+                hide(source.key.secret, source.key.security_token)
+                return ExpiringValue(SourcedKey(source.key, source.name))
         try:
-            key, life = self._metadata.key()
+            key, lifetime = self._metadata.key()
         except RelayError as error:
-            raise _nowhere(places, error) from error
+            raise _no_credentials(sources, error) from error
         hide(key.secret, key.security_token)
-        return ExpiringValue(FoundKey(key, self._metadata.name), life)
+        return ExpiringValue(SourcedKey(key, self._metadata.name), lifetime)
 
 
-def _environment(environ: Mapping[str, str], prefix: str) -> CredentialSource:
+def _from_environment(prefix: str) -> CredentialSource:
     def value(name: str) -> str:
-        return environ.get(f"{prefix}_{name}", "").strip()
+        return os.environ.get(f"{prefix}_{name}", "").strip()
 
     absent = [f"{prefix}_{name}" for name in ("AK", "SK") if not value(name)]
     return CredentialSource(
@@ -101,49 +102,51 @@ def _environment(environ: Mapping[str, str], prefix: str) -> CredentialSource:
     )
 
 
-def _file(environ: Mapping[str, str]) -> CredentialSource:
-    path = _path(environ)
-    place = CredentialSource(f"the credentials file {path}")
+def _from_file() -> CredentialSource:
+    path = _credentials_path()
+    source = CredentialSource(f"the credentials file {path}")
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(MAX_FILE + 1)
-        # No interpolation: a secret may hold a %.
+        # Without interpolation, because a secret may contain %.
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_string(text)
     except FileNotFoundError:
-        return replace(place, seen=f"{path} is not there")
+        return replace(source, problem=f"{path} does not exist")
     except OSError as error:
-        return replace(place, seen=f"{path} cannot be read: {error.strerror}")
+        return replace(source, problem=f"{path} cannot be read: {error.strerror}")
     except (configparser.Error, UnicodeDecodeError):
-        return replace(place, seen=f"{path} is no ini file")  # their words would quote its lines
+        return replace(
+            source, problem=f"{path} is not an INI file"
+        )  # the error text would quote lines
     if len(text) > MAX_FILE or not parser.has_section("basic"):
-        return replace(place, seen=f"{path} has no section [basic]")
+        return replace(source, problem=f"{path} has no section [basic]")
     basic = {name: value.strip() for name, value in parser.items("basic")}
     absent = [name for name in ("ak", "sk") if not basic.get(name)]
     return replace(
-        place,
+        source,
         key=AccessKey(basic.get("ak", ""), basic.get("sk", ""), basic.get("security_token", "")),
         project_id=basic.get("project_id", ""),
-        seen=f"{path} has no {' and no '.join(absent)} in [basic]" if absent else "",
+        problem=f"{path} has no {' and no '.join(absent)} in [basic]" if absent else "",
     )
 
 
-def _path(environ: Mapping[str, str]) -> Path:
-    named = environ.get(CREDENTIALS_FILE, "")
-    if named:
-        return Path(named)
+def _credentials_path() -> Path:
+    configured = os.environ.get(CREDENTIALS_FILE, "")
+    if configured:
+        return Path(configured)
     try:
         return Path.home() / ".huaweicloud" / "credentials"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # the user has no home directory
         return Path("~/.huaweicloud/credentials")
 
 
-def _nowhere(places: tuple[CredentialSource, ...], last: RelayError) -> RelayError:
-    looked = "; ".join(place.seen for place in places)
+def _no_credentials(sources: tuple[CredentialSource, ...], last: RelayError) -> RelayError:
+    problems = "; ".join(source.problem for source in sources)
     code = "functiongraph.no_credentials"
     message = Localized(
-        f"There is no access key: relay.toml has none; {looked}; {last.message.en}",
-        f"没有可用的 AK/SK: relay.toml 未设置；{looked}；{last.message.zh}",
+        f"No access key found: relay.toml has none; {problems}; {last.message.en}",
+        f"没有可用的 AK/SK：relay.toml 未设置；{problems}；{last.message.zh}",
     )
     hint = Localized(
         "Set access_key and secret_key of the target (requests up to 12 MB), or iam_user,"

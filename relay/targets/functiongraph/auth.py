@@ -1,4 +1,4 @@
-"""Who we are to FunctionGraph: a signature for small requests, a token of IAM for big ones."""
+"""Authenticates requests to FunctionGraph: small ones by signature, large ones by an IAM token."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ from relay.model import Json, Localized
 from relay.outbound.responses import translate
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
-from relay.targets.functiongraph.access_keys import Keys
+from relay.targets.functiongraph.access_keys import AccessKeyProvider
 from relay.targets.functiongraph.error_hints import TOO_LARGE_FOR_A_SIGNATURE
 from relay.targets.functiongraph.errors import (
     STALE_KEY,
     STALE_TOKEN,
     TOO_LARGE_FOR_SIGNED,
     ApiResponse,
-    read_answer,
+    read_response,
 )
-from relay.targets.functiongraph.metadata_service import Metadata
+from relay.targets.functiongraph.metadata_service import MetadataService
 from relay.targets.functiongraph.settings import FunctionGraphSettings
-from relay.targets.functiongraph.signing import UNSIGNED, AccessKey, authorization, date_of, host_of
+from relay.targets.functiongraph.signing import (
+    UNSIGNED,
+    AccessKey,
+    authorization,
+    host_header,
+    sdk_date,
+)
 
 SIGNED_LIMIT = 12_000_000
-"""Bytes of a body that may be signed ("up to 12M" on Huawei's API pages); more needs a token."""
+"""Largest signed body in bytes ("up to 12M" in Huawei's API pages); larger ones need a token."""
 
 
 class TokenAuth(AuthBase):
-    """Puts a token of IAM on a request."""
+    """Adds an IAM token to a request."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -44,7 +50,7 @@ class TokenAuth(AuthBase):
 
 
 class KeyAuth(AuthBase):
-    """Signs a request; the body only when it is at hand whole."""
+    """Signs a request. A streamed body is not part of the signature."""
 
     def __init__(self, key: AccessKey, project_id: str, clock: Clock) -> None:
         self.key = key
@@ -54,9 +60,9 @@ class KeyAuth(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         url = request.url or ""
         headers = {
-            "Host": host_of(url),
-            "X-Sdk-Date": date_of(self._clock()),
-            "X-Sdk-Content-Sha256": _sha256(request.body),
+            "Host": host_header(url),
+            "X-Sdk-Date": sdk_date(self._clock()),
+            "X-Sdk-Content-Sha256": _body_digest(request.body),
             "X-Project-Id": self._project_id,
         }
         if self.key.security_token:
@@ -71,7 +77,7 @@ class KeyAuth(AuthBase):
 
 
 class Credentials:
-    """Chooses how a request is authenticated, by its size and by what is configured."""
+    """Chooses the authentication of a request by body size and settings."""
 
     def __init__(
         self, settings: FunctionGraphSettings, outbound: HttpClientFactory, clock: Clock
@@ -79,75 +85,78 @@ class Credentials:
         self._settings = settings
         self._clock = clock
         self._session = outbound.session(guarded=False, reuse=False)
-        self._metadata = Metadata(settings.metadata_endpoint, outbound, clock)
-        self._keys = Keys(settings.key, self._metadata, clock) if settings.by_key else None
-        self._tokens = CachedCredential(self._fetch, clock) if settings.by_token else None
+        self._metadata = MetadataService(settings.metadata_endpoint, outbound, clock)
+        self._keys = (
+            AccessKeyProvider(settings.key, self._metadata, clock) if settings.uses_key else None
+        )
+        self._tokens = CachedCredential(self._fetch_token, clock) if settings.uses_token else None
 
     def check(self, size: int) -> None:
-        """Raises PermanentFailure when no configured way can carry a body of that many bytes."""
+        """Raise PermanentFailure if no configured credential allows a body of `size` bytes."""
         if size > SIGNED_LIMIT and not self._tokens:
             raise PermanentFailure(
                 "functiongraph.needs_token",
                 Localized(
-                    f"The request has {size / 1e6:.1f} MB; with an access key 12 MB can be sent",
-                    f"请求大小为 {size / 1e6:.1f} MB，使用 AK/SK 时最多只能发送 12 MB",
+                    f"The request has {size / 1e6:.1f} MB; the limit with an access key is 12 MB",
+                    f"请求大小为 {size / 1e6:.1f} MB，使用 AK/SK 时上限为 12 MB",
                 ),
                 TOO_LARGE_FOR_A_SIGNATURE,
             )
 
     def choose(self, size: int) -> AuthBase:
-        """The way for a body of that many bytes; may fetch a key or a token."""
+        """Return the authentication for a body of `size` bytes; may fetch a key or a token."""
         self.check(size)
         if self._keys and size <= SIGNED_LIMIT:
-            return self._by_key(self._keys.get().key)
-        return self._by_token()
+            return self._key_auth(self._keys.get().key)
+        return self._token_auth()
 
-    def ways(self) -> Iterator[tuple[str, AuthBase]]:
-        """Every configured way, one after the other, and in words from where it has its secret."""
+    def credential_options(self) -> Iterator[tuple[str, AuthBase]]:
+        """Yield each configured credential with a description of its origin."""
         if self._keys:
-            found = self._keys.get()
-            yield f"access key from {found.source}", self._by_key(found.key)
+            sourced = self._keys.get()
+            yield f"access key from {sourced.source}", self._key_auth(sourced.key)
         if self._tokens:
-            yield "token for iam_user from relay.toml", self._by_token()
+            yield "token for iam_user from relay.toml", self._token_auth()
 
-    def other(self, used: AuthBase, answer: ApiResponse) -> AuthBase | None:
-        """What may help after this answer: a new token or key, a token instead of a signature."""
-        if self._tokens and isinstance(used, TokenAuth) and answer.key in STALE_TOKEN:
+    def fallback_auth(self, used: AuthBase, response: ApiResponse) -> AuthBase | None:
+        """Return other credentials to retry with after this error response, or None."""
+        if self._tokens and isinstance(used, TokenAuth) and response.key in STALE_TOKEN:
             return TokenAuth(self._tokens.renew(used.token))
-        if self._tokens and isinstance(used, KeyAuth) and answer.key == TOO_LARGE_FOR_SIGNED:
-            return self._by_token()
-        if self._keys and isinstance(used, KeyAuth) and answer.key in STALE_KEY:
-            new = self._keys.renew(used.key)
-            return self._by_key(new) if new else None
+        if self._tokens and isinstance(used, KeyAuth) and response.key == TOO_LARGE_FOR_SIGNED:
+            return self._token_auth()
+        if self._keys and isinstance(used, KeyAuth) and response.key in STALE_KEY:
+            key = self._keys.renew(used.key)
+            return self._key_auth(key) if key else None
         return None
 
     def close(self) -> None:
         self._session.close()
         self._metadata.close()
 
-    def _by_key(self, key: AccessKey) -> KeyAuth:
+    def _key_auth(self, key: AccessKey) -> KeyAuth:
         return KeyAuth(key, self._settings.project_id, self._clock)
 
-    def _by_token(self) -> TokenAuth:
+    def _token_auth(self) -> TokenAuth:
         if not self._tokens:
-            raise ValueError("Settings let no target through without credentials")
+            raise ValueError("the settings were validated without credentials")
         return TokenAuth(self._tokens.get())
 
-    def _fetch(self) -> ExpiringValue[str]:
-        """A token of IAM (POST /v3/auth/tokens)."""
+    def _fetch_token(self) -> ExpiringValue[str]:
+        """Request a token from IAM (POST /v3/auth/tokens)."""
         try:
             response = self._session.post(
-                f"{self._settings.iam_url}/v3/auth/tokens?nocatalog=true", json=self._question()
+                f"{self._settings.iam_url}/v3/auth/tokens?nocatalog=true",
+                json=self._token_request(),
             )
         except requests.RequestException as error:
             raise translate(error, sent=False) from error
         token = response.headers.get("X-Subject-Token", "")
         if response.status_code != 201 or not token:
-            raise _iam_error(read_answer(response, self._clock()))
+            raise _iam_error(read_response(response, self._clock()))
         hide(token)
-        return ExpiringValue(token, _life(response, self._clock()))
+        return ExpiringValue(token, _lifetime(response, self._clock()))
 
-    def _question(self) -> Json:
+    def _token_request(self) -> Json:
         settings = self._settings
         user = {
             "name": settings.iam_user,
@@ -158,7 +167,7 @@ class Credentials:
         return {"auth": {"identity": identity, "scope": {"project": {"id": settings.project_id}}}}
 
 
-def _sha256(body: object) -> str:
+def _body_digest(body: object) -> str:
     if body is None:
         body = b""
     if isinstance(body, str):
@@ -166,31 +175,33 @@ def _sha256(body: object) -> str:
     return hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else UNSIGNED
 
 
-def _life(response: requests.Response, now: datetime) -> timedelta:
+def _lifetime(response: requests.Response, now: datetime) -> timedelta:
     try:
         token = response.json()["token"]
-        # Both by IAM's clock, so that ours may be off.
-        begins = datetime.fromisoformat(token.get("issued_at") or now.isoformat())
-        return max(datetime.fromisoformat(token["expires_at"]) - begins, timedelta(0))
+        # Both times come from IAM, so the result does not depend on the local clock.
+        issued = datetime.fromisoformat(token.get("issued_at") or now.isoformat())
+        return max(datetime.fromisoformat(token["expires_at"]) - issued, timedelta(0))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return timedelta(hours=1)  # tokens live 24 h; not knowing how long, ask sooner
+        return timedelta(hours=1)  # a token lives 24 h; without a valid time, renew it early
 
 
-def _iam_error(answer: ApiResponse) -> RelayError:
-    code = f"functiongraph.iam.{answer.status}"
-    message = Localized(f"IAM gave no token: {answer}", f"IAM 未签发 Token: {answer}")
-    if answer.status == 429:
-        return Throttled(code, message, answer=str(answer), retry_after=answer.retry_after)
-    if answer.status in (201, 408) or answer.status >= 500:
-        return TemporaryFailure(code, message, answer=str(answer), retry_after=answer.retry_after)
+def _iam_error(response: ApiResponse) -> RelayError:
+    code = f"functiongraph.iam.{response.status}"
+    message = Localized(f"IAM issued no token: {response}", f"IAM 未签发 Token：{response}")
+    if response.status == 429:
+        return Throttled(code, message, answer=str(response), retry_after=response.retry_after)
+    if response.status in (201, 408) or response.status >= 500:
+        return TemporaryFailure(
+            code, message, answer=str(response), retry_after=response.retry_after
+        )
     return PermanentFailure(
         code,
         message,
         Localized(
             "Check iam_user, iam_password, iam_domain, region and project_id. An account with a"
-            " HUAWEI ID gets no token: make an IAM user for Relay.",
+            " HUAWEI ID cannot get a token: create an IAM user for Relay.",
             "请检查 iam_user、iam_password、iam_domain、region 与 project_id。"
-            "华为账号（HUAWEI ID）无法获取 Token: 请为 Relay 创建 IAM 用户。",
+            "华为账号（HUAWEI ID）无法获取 Token，请为 Relay 创建 IAM 用户。",
         ),
-        answer=str(answer),
+        answer=str(response),
     )

@@ -1,4 +1,4 @@
-"""One call of FunctionGraph's API: authenticated, sent in one pass, its answer judged."""
+"""The client of FunctionGraph's API: sends authenticated requests and translates the responses."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from relay.targets.functiongraph.errors import (
     ApiResponse,
     Effect,
     classify,
-    read_answer,
-    unreadable,
+    malformed_response,
+    read_response,
 )
 from relay.targets.functiongraph.settings import FunctionGraphSettings
 
-MAX_ANSWER = 4 * 2**20
-"""Bytes: a page of 400 functions with their configurations."""
+MAX_RESPONSE = 4 * 2**20
+"""Limit in bytes; a page of 400 functions with their configurations fits."""
 
 
 class Body(Protocol):
-    """Bytes of a known number, readable as often as needed."""
+    """A request body of known length that can be read repeatedly."""
 
     def __len__(self) -> int: ...
 
@@ -39,7 +39,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FunctionGraphRequest:
-    """`path` comes after /v2/{project_id}/fgs; `effect` is what it does when it succeeds."""
+    """A request. `path` follows /v2/{project_id}/fgs; `effect` is what a success changes."""
 
     method: str
     path: str
@@ -49,103 +49,107 @@ class FunctionGraphRequest:
 
 
 class FunctionGraphClient:
-    """FunctionGraph as one project sees it. For many threads."""
+    """Calls the API for a project. Thread-safe."""
 
     def __init__(
         self, settings: FunctionGraphSettings, outbound: HttpClientFactory, clock: Clock
     ) -> None:
         self._base = f"{settings.url}/v2/{settings.project_id}/fgs"
         self._clock = clock
-        self._session = outbound.session(guarded=False, max_answer=MAX_ANSWER)
+        self._session = outbound.session(guarded=False, max_answer=MAX_RESPONSE)
         self.credentials = Credentials(settings, outbound, clock)
 
-    def call(self, call: FunctionGraphRequest, auth: AuthBase | None = None) -> Json:
-        """The answer's JSON, with `request_id` added.
+    def call(self, request: FunctionGraphRequest, auth: AuthBase | None = None) -> Json:
+        """Return the JSON of the response with `request_id` added.
 
-        `auth`: else chosen by size. Raises the error that `classify` makes of an answer that is no
-        success, or `translate` of none.
+        `auth` defaults to the credentials that fit the size of the body. Raises the error from
+        `classify` for an error response, and the error from `translate` if there is no response.
         """
-        return self._json(call, self._answered(call, auth))
+        return self._parse(request, self._send_with_fallback(request, auth))
 
-    def find(self, call: FunctionGraphRequest) -> Json | None:
-        """As `call`; None when FunctionGraph itself says that there is no such thing.
+    def find(self, request: FunctionGraphRequest) -> Json | None:
+        """Like `call`, but return None if FunctionGraph reports that the resource does not exist.
 
-        A gateway's 404 means a wrong endpoint, so only a code of FunctionGraph's own counts.
+        A 404 from the API gateway means a wrong endpoint, so only FunctionGraph's own error codes
+        count.
         """
-        response = self._answered(call, None)
+        response = self._send_with_fallback(request, None)
         if response.status_code == 404 and self._read(response).code.startswith("FSS."):
             return None
-        return self._json(call, response)
+        return self._parse(request, response)
 
     def close(self) -> None:
         self._session.close()
         self.credentials.close()
 
-    def _answered(self, call: FunctionGraphRequest, auth: AuthBase | None) -> requests.Response:
-        auth = auth or self.credentials.choose(len(call.body or b""))
-        response = self._send(call, auth)
+    def _send_with_fallback(
+        self, request: FunctionGraphRequest, auth: AuthBase | None
+    ) -> requests.Response:
+        auth = auth or self.credentials.choose(len(request.body or b""))
+        response = self._send(request, auth)
         if response.ok:
             return response
-        other = self.credentials.other(auth, self._read(response))
-        return self._send(call, other) if other else response
+        fallback = self.credentials.fallback_auth(auth, self._read(response))
+        return self._send(request, fallback) if fallback else response
 
-    def _send(self, call: FunctionGraphRequest, auth: AuthBase) -> requests.Response:
+    def _send(self, request: FunctionGraphRequest, auth: AuthBase) -> requests.Response:
         try:
-            return self._sent(call, auth)
+            return self._send_once(request, auth)
         except TemporaryFailure as failure:
-            if call.effect != "none" or not _broke(failure.__cause__):
+            if request.effect != "none" or not _is_connection_loss(failure.__cause__):
                 raise
-            # A question, and its connection may have been closed just as it was used again.
-            return self._sent(call, auth)
+            # The server may have closed the reused connection; a read is safe to repeat.
+            return self._send_once(request, auth)
 
-    def _sent(self, call: FunctionGraphRequest, auth: AuthBase) -> requests.Response:
-        body = call.body
-        sending = body if body is None or isinstance(body, bytes) else Sending(body)
+    def _send_once(self, request: FunctionGraphRequest, auth: AuthBase) -> requests.Response:
+        body = request.body
+        data = body if body is None or isinstance(body, bytes) else TrackedBody(body)
         try:
             return self._session.request(
-                call.method,
-                self._base + call.path + _query(call),
-                data=sending,
+                request.method,
+                self._base + request.path + _query_string(request),
+                data=data,
                 headers={"Content-Type": "application/json"},
                 auth=auth,
             )
         except requests.RequestException as error:
-            whole = sending.whole if isinstance(sending, Sending) else True
-            raise translate(error, sent=whole and call.effect != "none") from error
+            finished = data.finished if isinstance(data, TrackedBody) else True
+            raise translate(error, sent=finished and request.effect != "none") from error
 
-    def _json(self, call: FunctionGraphRequest, response: requests.Response) -> Json:
+    def _parse(self, request: FunctionGraphRequest, response: requests.Response) -> Json:
         if not 200 <= response.status_code < 300:
-            raise classify(self._read(response), call.effect, self._clock())
+            raise classify(self._read(response), request.effect, self._clock())
         try:
-            told = response.json() if response.content else {}
+            fields = response.json() if response.content else {}
         except (ValueError, RecursionError):
-            told = None
-        if not isinstance(told, dict):
-            raise unreadable(self._read(response), call.effect)
-        return {**told, "request_id": response.headers.get("X-Request-Id", "")}
+            fields = None
+        if not isinstance(fields, dict):
+            raise malformed_response(self._read(response), request.effect)
+        return {**fields, "request_id": response.headers.get("X-Request-Id", "")}
 
     def _read(self, response: requests.Response) -> ApiResponse:
-        return read_answer(response, self._clock())
+        return read_response(response, self._clock())
 
 
-def _broke(error: BaseException | None) -> bool:
+def _is_connection_loss(error: BaseException | None) -> bool:
     return isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
 
 
-def _query(call: FunctionGraphRequest) -> str:
-    # As it is signed: requests would write a space as '+', which is a plus to some gateways.
-    return f"?{urlencode(call.query, quote_via=quote, safe='~')}" if call.query else ""
+def _query_string(request: FunctionGraphRequest) -> str:
+    # Encoded as for the signature: requests writes a space as '+', which some gateways keep.
+    return f"?{urlencode(request.query, quote_via=quote, safe='~')}" if request.query else ""
 
 
-class Sending:
-    """A body on its way: knows whether its last byte may have gone, and holds it to its length."""
+class TrackedBody:
+    """A body that is being sent: enforces the announced length and knows when it is `finished`."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
         self._left = len(body)
 
     @property
-    def whole(self) -> bool:
+    def finished(self) -> bool:
+        """True once the last byte may have been sent."""
         return self._left == 0
 
     def __len__(self) -> int:
@@ -155,8 +159,8 @@ class Sending:
         self._left = len(self._body)
         for chunk in self._body:
             if len(chunk) > self._left:
-                raise ValueError("a body is longer than it said")
+                raise ValueError("the body is longer than announced")
             self._left -= len(chunk)
             yield chunk
         if self._left:
-            raise ValueError("a body is shorter than it said")
+            raise ValueError("the body is shorter than announced")

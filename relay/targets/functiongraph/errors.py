@@ -1,6 +1,6 @@
-"""What FunctionGraph answered, and which branch of our error tree that means.
+"""Reads error responses of FunctionGraph and maps them to the error tree.
 
-Decided on status *and* code: a code alone is no key (APIGW.0201 comes with six statuses).
+Status and code decide together, because a code comes with several statuses (APIGW.0201 with six).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from relay.outbound.responses import cleaned, excerpt, retry_after
 from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
 
 Effect = Literal["create", "replace", "none"]
-"""What a call does when it succeeds."""
+"""The change that a successful call makes."""
 
 STALE_TOKEN = {(401, "APIGW.0307"), (401, "FSS.0401")}
-"""A new token may help; once."""
+"""Responses after which a new token is tried once."""
 
 STALE_KEY = {(401, "APIGW.0301"), (401, "FSS.0401")}
-"""A temporary key may have ended; another one may help, once."""
+"""Responses after which another access key is tried once: a temporary key may have expired."""
 
 NAME_TAKEN = {(409, "FSS.1061"), (409, "FSS.0409")}
 TOO_LARGE_FOR_SIGNED = (413, "APIGW.0201")
 BAD_SIGNATURE = "APIGW.0301"
 NOT_READY = {(412, "FSS.1090"), (412, "FSS.1095")}
-UNCLEAR = {408, 500, 502, 504}
+OUTCOME_UNKNOWN = {408, 500, 502, 504}
 
 CLOCK_TOLERANCE = timedelta(minutes=15)
 
@@ -48,7 +48,7 @@ _SECRET = re.compile(r"[A-Za-z0-9+/=_-]{41,}")
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """An answer that was no success. `code` in the spelling APIGW.; "" when it gave none."""
+    """An error response. `code` is spelled APIGW. instead of APIG., or "" if there is none."""
 
     status: int
     code: str
@@ -66,8 +66,8 @@ class ApiResponse:
         return " ".join(filter(None, (str(self.status), self.code, self.message))) + request
 
 
-def read_answer(response: requests.Response, now: datetime) -> ApiResponse:
-    """Reads all spellings of an error body: service, gateway, nested one level deep, or no JSON."""
+def read_response(response: requests.Response, now: datetime) -> ApiResponse:
+    """Read an error body in any known form: service, gateway, nested in an object, or not JSON."""
     body = _error_body(response)
     code = _first(body, "error_code", "errorCode", "code")
     message = _first(body, "error_msg", "errorMsg", "message") or excerpt(response)
@@ -82,68 +82,74 @@ def read_answer(response: requests.Response, now: datetime) -> ApiResponse:
     )
 
 
-def classify(answer: ApiResponse, effect: Effect, now: datetime) -> RelayError:
-    """The error that an answer means to a call with that effect.
+def classify(response: ApiResponse, effect: Effect, now: datetime) -> RelayError:
+    """Return the error that a response means for a call with this effect.
 
-    Known codes carry a hint that a person can act on; unknown ones pass through whole.
+    Known codes get a specific hint. Unknown codes are shown unchanged.
     """
-    code = f"functiongraph.{(answer.code or f'http.{answer.status}').lower()}"
-    message = Localized(f"FunctionGraph answered {answer}", f"FunctionGraph 返回 {answer}")
-    hint = _hint(answer, now)
-    kind = _kind(answer, effect)
-    if issubclass(kind, TemporaryFailure):
-        return kind(code, message, hint, answer=str(answer), retry_after=answer.retry_after)
-    return kind(code, message, hint, answer=str(answer))
+    code = f"functiongraph.{(response.code or f'http.{response.status}').lower()}"
+    message = Localized(f"FunctionGraph answered {response}", f"FunctionGraph 返回 {response}")
+    hint = _hint(response, now)
+    error_class = _error_class(response, effect)
+    if issubclass(error_class, TemporaryFailure):
+        return error_class(
+            code, message, hint, answer=str(response), retry_after=response.retry_after
+        )
+    return error_class(code, message, hint, answer=str(response))
 
 
-def unreadable(answer: ApiResponse, effect: Effect) -> RelayError:
-    """The error that a success means which says nothing that we can read."""
-    kind: type[TemporaryFailure] = TemporaryFailure if effect == "none" else OutcomeUnknown
-    return kind(
+def malformed_response(response: ApiResponse, effect: Effect) -> RelayError:
+    """Return the error for a success status whose body cannot be used."""
+    error_class: type[TemporaryFailure] = TemporaryFailure if effect == "none" else OutcomeUnknown
+    return error_class(
         "functiongraph.unreadable",
         Localized(
-            f"FunctionGraph's answer is not what its API promises: {answer}",
-            f"FunctionGraph 的应答不符合其 API 规范：{answer}",
+            f"FunctionGraph's response does not match the API specification: {response}",
+            f"FunctionGraph 的响应不符合 API 规范：{response}",
         ),
         Localized(
-            "Check endpoint: something else may answer there, such as a proxy.",
-            "请检查 endpoint: 应答的可能是代理等其他服务。",
+            "Check endpoint: another server, such as a proxy, may have sent the response.",
+            "请检查 endpoint：响应可能来自代理等其他服务。",
         ),
-        answer=str(answer),
+        answer=str(response),
     )
 
 
-def _kind(answer: ApiResponse, effect: Effect) -> type[RelayError]:
-    if answer.key in NAME_TAKEN and effect == "create":
+def _error_class(response: ApiResponse, effect: Effect) -> type[RelayError]:
+    if response.key in NAME_TAKEN and effect == "create":
         return NameTaken
-    if answer.status == 429 or (answer.status == 503 and answer.retry_after):
+    if response.status == 429 or (response.status == 503 and response.retry_after):
         return Throttled
-    if answer.status == 503 or answer.key in NOT_READY:
+    if response.status == 503 or response.key in NOT_READY:
         return TemporaryFailure
-    if answer.status in UNCLEAR or answer.status >= 500:
+    if response.status in OUTCOME_UNKNOWN or response.status >= 500:
         return TemporaryFailure if effect == "none" else OutcomeUnknown
     return PermanentFailure
 
 
-def _hint(answer: ApiResponse, now: datetime) -> Localized:
-    if answer.code == BAD_SIGNATURE and answer.date and abs(now - answer.date) > CLOCK_TOLERANCE:
-        return _clock_is_off(now - answer.date)
-    if 300 <= answer.status < 400:
+def _hint(response: ApiResponse, now: datetime) -> Localized:
+    if (
+        response.code == BAD_SIGNATURE
+        and response.date
+        and abs(now - response.date) > CLOCK_TOLERANCE
+    ):
+        return _clock_hint(now - response.date)
+    if 300 <= response.status < 400:
         return Localized(
-            "Something redirects the call: check endpoint, and proxies on the way.",
-            "请求被重定向：请检查 endpoint 以及途中的代理。",
+            "The request was redirected: check endpoint and any proxies.",
+            "请求被重定向：请检查 endpoint 以及代理配置。",
         )
-    return BY_STATUS.get(answer.key) or HINTS.get(answer.code) or _general_hint(answer.status)
+    return BY_STATUS.get(response.key) or HINTS.get(response.code) or _general_hint(response.status)
 
 
-def _clock_is_off(by: timedelta) -> Localized:
-    minutes = round(abs(by).total_seconds() / 60)
-    way, way_zh = ("ahead of", "快") if by > timedelta(0) else ("behind", "慢")
+def _clock_hint(offset: timedelta) -> Localized:
+    minutes = round(abs(offset).total_seconds() / 60)
+    direction, direction_zh = ("ahead of", "快") if offset > timedelta(0) else ("behind", "慢")
     return Localized(
-        f"This machine's clock is {minutes} minutes {way} the server's: set it right. The key may"
-        " be good; 15 minutes off is too much.",
-        f"本机时钟比服务端{way_zh} {minutes} 分钟：请校准时间。"
-        "密钥可能无误，偏差不得超过 15 分钟。",
+        f"This machine's clock is {minutes} minutes {direction} the server's: correct it. The limit"
+        " is 15 minutes. The key may be valid.",
+        f"本机时钟比服务端{direction_zh} {minutes} 分钟，请校准时间。"
+        "偏差不得超过 15 分钟；密钥可能无误。",
     )
 
 
@@ -159,8 +165,8 @@ def _general_hint(status: int) -> Localized:
     if status >= 500 or status == 408:
         return HINTS["FSS.0500"]
     return Localized(
-        "Relay does not know this code; Huawei's support can look it up by the request id.",
-        "Relay 未收录该错误码；可凭请求 ID 向华为云支持查询。",
+        "Relay has no advice for this code. Huawei Cloud support can look up the request id.",
+        "Relay 未收录该错误码，可凭请求 ID 向华为云技术支持查询。",
     )
 
 

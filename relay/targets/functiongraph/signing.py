@@ -1,6 +1,6 @@
-"""SDK-HMAC-SHA256: how Huawei Cloud wants a request signed with an access key. Pure.
+"""SDK-HMAC-SHA256: signs requests to Huawei Cloud with an access key. Pure functions.
 
-Wire format: the "API Signing Guide" of Huawei Cloud; checked against the SDK's own signer.
+Wire format: "API Signing Guide" of Huawei Cloud; tested against the signer of the official SDK.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 ALGORITHM = "SDK-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
-"""For X-Sdk-Content-Sha256 when the body is streamed; officially allowed."""
+"""The documented value of X-Sdk-Content-Sha256 for a streamed body."""
 
 NO_BODY = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """An access key with its secret; `security_token` makes it a temporary one."""
+    """An access key and secret. `security_token` is set for a temporary key."""
 
     id: str
     secret: str = field(repr=False)
     security_token: str = field(default="", repr=False)
 
 
-def date_of(now: datetime) -> str:
-    """The value of X-Sdk-Date; the server tolerates 15 minutes."""
+def sdk_date(now: datetime) -> str:
+    """Return the value of X-Sdk-Date. The server tolerates an offset of 15 minutes."""
     return now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def host_of(url: str) -> str:
-    """The Host header that goes with a URL: no default port, IPv6 in brackets."""
+def host_header(url: str) -> str:
+    """Return the Host header for a URL: without a default port, IPv6 in brackets."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     host = f"[{host}]" if ":" in host else host
@@ -49,11 +49,10 @@ def authorization(
     headers: Mapping[str, str],
     body_sha256: str = NO_BODY,
 ) -> str:
-    """The value of Authorization.
+    """Return the value of the Authorization header.
 
-    `url` and `headers` are as on the wire; all of the headers are signed, but for names with '_',
-    and Host and X-Sdk-Date must be among them. `body_sha256` is in hex; X-Sdk-Content-Sha256 in
-    the headers takes its place.
+    `url` and `headers` are as sent. All headers without '_' in the name are signed and must include
+    Host and X-Sdk-Date. `body_sha256` (hex) is ignored if the headers have X-Sdk-Content-Sha256.
     """
     signed = {
         name.lower(): value.strip() for name, value in sorted(headers.items()) if "_" not in name
@@ -80,7 +79,7 @@ def _canonical_request(method: str, url: str, signed: Mapping[str, str], body_sh
 
 
 def _canonical_path(path: str) -> str:
-    encoded = quote(unquote(path), safe="/~")  # an escaped slash is a slash to the SDK
+    encoded = quote(unquote(path), safe="/~")  # the SDK decodes an escaped slash too
     return encoded if encoded.endswith("/") else f"{encoded}/"
 
 

@@ -1,4 +1,4 @@
-"""The official SDK as the oracle: it signs as we do, and finds the same credentials."""
+"""Compares signing and credential discovery with the official SDK."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from relay.model import utc_now
 from relay.outbound.session import HttpClientFactory
-from relay.targets.functiongraph.access_keys import surroundings
-from relay.targets.functiongraph.metadata_service import Metadata
+from relay.targets.functiongraph.access_keys import discover_credentials
+from relay.targets.functiongraph.metadata_service import MetadataService
 from relay.targets.functiongraph.signing import UNSIGNED, AccessKey, authorization
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.signature import Signed, parse_authorization, sign
 
-# The SDK still asks for the time in a way that newer Pythons warn of.
+# The SDK calls datetime.utcnow, which is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 HOST = "functiongraph.cn-north-4.myhuaweicloud.com"
@@ -50,12 +50,14 @@ class Request:
     key: AccessKey
 
 
-requests_of_any_kind = st.builds(
+any_request = st.builds(
     Request,
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
     segments=st.lists(words, max_size=4),
     query=st.lists(st.tuples(words, words | st.booleans() | st.integers()), max_size=4).filter(
-        lambda pairs: len({name for name, _ in pairs}) == len(pairs)  # else it compares their types
+        lambda pairs: (
+            len({name for name, _ in pairs}) == len(pairs)
+        )  # the SDK cannot sort values of different types
     ),
     headers=st.dictionaries(token, printable, max_size=4).filter(
         lambda named: (
@@ -70,7 +72,7 @@ requests_of_any_kind = st.builds(
 )
 
 
-def headers_of(request: Request) -> dict[str, str]:
+def signed_headers(request: Request) -> dict[str, str]:
     stamp = f"{request.when:%Y%m%dT%H%M%SZ}"
     named = {"Host": HOST, "X-Sdk-Date": stamp, "Content-Type": "application/json"}
     if request.declared and request.body:
@@ -79,53 +81,53 @@ def headers_of(request: Request) -> dict[str, str]:
     return {**request.headers, **named}
 
 
-@given(requests_of_any_kind)
+@given(any_request)
 @settings(max_examples=200, deadline=None)
-def test_the_official_signer_and_ours_and_the_sandbox_agree(request: Request) -> None:
-    headers = headers_of(request)
-    theirs = SdkRequest(
+def test_relay_and_the_sandbox_sign_like_the_official_sdk(request: Request) -> None:
+    headers = signed_headers(request)
+    sdk_request = SdkRequest(
         method=request.method,
         schema="https",
         host=HOST,
-        resource_path="/v2/" + "/".join(quote(one, safe="") for one in request.segments),
+        resource_path="/v2/" + "/".join(quote(segment, safe="") for segment in request.segments),
         query_params=list(request.query),
         header_params=dict(headers),
         body=request.body,
     )
-    Signer(SimpleNamespace(ak=request.key.id, sk=request.key.secret)).sign(theirs)
-    expected = theirs.header_params["Authorization"]
+    Signer(SimpleNamespace(ak=request.key.id, sk=request.key.secret)).sign(sdk_request)
+    expected = sdk_request.header_params["Authorization"]
 
     digest = hashlib.sha256(request.body).hexdigest()
-    url = f"https://{HOST}{theirs.uri}"
+    url = f"https://{HOST}{sdk_request.uri}"
     assert authorization(request.key, request.method, url, headers, digest) == expected
 
-    read = parse_authorization(expected)
-    assert read is not None
+    parsed = parse_authorization(expected)
+    assert parsed is not None
     lower = {name.lower(): value for name, value in headers.items()}
-    seen = Signed(request.method, theirs.uri, lower)
+    received = Signed(request.method, sdk_request.uri, lower)
     declared = headers.get("X-Sdk-Content-Sha256", digest)
-    assert sign(request.key.secret, seen, read.signed_headers, declared) == read.signature
+    assert sign(request.key.secret, received, parsed.signed_headers, declared) == parsed.signature
 
 
 @pytest.mark.parametrize("security_token", ["", "ticket"])
-def test_the_sdk_finds_the_same_in_the_environment(
+def test_the_environment_is_read_like_the_sdk_reads_it(
     security_token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {"AK": "an-id", "SK": "a-secret", "PROJECT_ID": "0" * 32}
     for name, value in {**values, "SECURITY_TOKEN": security_token}.items():
         monkeypatch.setenv(f"HUAWEICLOUD_SDK_{name}", value)
-    theirs = EnvCredentialProvider.get_basic().get_credentials()
-    ours = surroundings()[0]
-    assert ours.key == AccessKey(theirs.ak, theirs.sk, theirs.security_token)
-    assert ours.project_id == theirs.project_id
+    expected = EnvCredentialProvider.get_basic().get_credentials()
+    found = discover_credentials()[0]
+    assert found.key == AccessKey(expected.ak, expected.sk, expected.security_token)
+    assert found.project_id == expected.project_id
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_the_sdk_finds_the_same_in_the_credentials_file(
-    elsewhere: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("custom_path", [False, True])
+def test_the_credentials_file_is_read_like_the_sdk_reads_it(
+    custom_path: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / ".huaweicloud" / "credentials"
-    if elsewhere:
+    if custom_path:
         path = tmp_path / "keys.ini"
         monkeypatch.setenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE", str(path))
     path.parent.mkdir(exist_ok=True)
@@ -133,23 +135,24 @@ def test_the_sdk_finds_the_same_in_the_credentials_file(
         "[global]\nak = no\nsk = no\n\n[basic]\nAK=an-id\nsk : a=secret;x\n"
         f"# a comment\nproject_id = {'0' * 32}\nsecurity_token = ticket\n"
     )
-    theirs = ProfileCredentialProvider.get_basic().get_credentials()
-    ours = surroundings()[-1]
-    assert ours.key == AccessKey(theirs.ak, theirs.sk, theirs.security_token)
-    assert ours.project_id == theirs.project_id
+    expected = ProfileCredentialProvider.get_basic().get_credentials()
+    found = discover_credentials()[-1]
+    assert found.key == AccessKey(expected.ak, expected.sk, expected.security_token)
+    assert found.project_id == expected.project_id
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_the_sdk_reads_the_same_from_a_metadata_service(version: int) -> None:
+def test_the_metadata_service_is_read_like_the_sdk_reads_it(version: int) -> None:
     with SandboxServer(agency_life=timedelta(days=1), metadata_version=version) as cloud:
 
         class Accessor(MetadataAccessor):
             _METADATA_ENDPOINT = cloud.url
 
-        theirs = Accessor().get_credential()
-        metadata = Metadata(cloud.url, HttpClientFactory(), utc_now)
-        ours, life = metadata.key()
+        expected = Accessor().get_credential()
+        metadata = MetadataService(cloud.url, HttpClientFactory(), utc_now)
+        key, lifetime = metadata.key()
         metadata.close()
-    assert ours == AccessKey(theirs.access, theirs.secret, theirs.security_token)
-    ends = time.mktime((utc_now() + life).timetuple())  # the SDK takes UTC for local time
-    assert abs(ends - theirs.expire_at) < 5
+    assert key == AccessKey(expected.access, expected.secret, expected.security_token)
+    # The SDK reads the UTC time as local time.
+    expiry = time.mktime((utc_now() + lifetime).timetuple())
+    assert abs(expiry - expected.expire_at) < 5

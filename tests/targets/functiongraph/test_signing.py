@@ -1,4 +1,4 @@
-"""The signature, against vectors made with Huawei's own signer."""
+"""Compares signatures with vectors from the official Huawei Cloud signer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.targets.functiongraph.signing import UNSIGNED, AccessKey, authorization, date_of, host_of
+from relay.targets.functiongraph.signing import (
+    UNSIGNED,
+    AccessKey,
+    authorization,
+    host_header,
+    sdk_date,
+)
 
 KEY = AccessKey("AKEXAMPLE00000000001", "SKEXAMPLE000000000000000000000000000000001")
 HOST = "functiongraph.cn-north-4.myhuaweicloud.com"
@@ -86,7 +92,7 @@ def test_a_header_with_an_underscore_is_not_signed() -> None:
 
 
 def test_the_date_is_in_utc() -> None:
-    assert date_of(datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)) == "20240102T030405Z"
+    assert sdk_date(datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)) == "20240102T030405Z"
 
 
 @pytest.mark.parametrize(
@@ -98,8 +104,8 @@ def test_the_date_is_in_utc() -> None:
         ("http://[::1]:8080/", "[::1]:8080"),
     ],
 )
-def test_the_host_is_as_http_sends_it(url: str, host: str) -> None:
-    assert host_of(url) == host
+def test_the_host_header_matches_what_http_clients_send(url: str, host: str) -> None:
+    assert host_header(url) == host
 
 
 def test_the_secret_is_not_shown() -> None:

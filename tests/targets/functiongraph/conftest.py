@@ -1,4 +1,4 @@
-"""A running sandbox, targets that lead to it, and a gateway that answers what it is told."""
+"""Fixtures: a running sandbox, targets configured for it, and a server with fixed responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MakeTarget = Callable[..., Target]
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that tests set and advance."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -34,7 +34,7 @@ class Clock:
     def __call__(self) -> datetime:
         return self.now
 
-    def forward(self, **span: float) -> None:
+    def advance(self, **span: float) -> None:
         self.now += timedelta(**span)
 
 
@@ -46,7 +46,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_credentials_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_discovered_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AK", "SK", "SECURITY_TOKEN", "PROJECT_ID", "CREDENTIALS_FILE"):
         monkeypatch.delenv(f"HUAWEICLOUD_SDK_{name}", raising=False)
         monkeypatch.delenv(f"CLOUD_SDK_{name}", raising=False)
@@ -65,21 +65,21 @@ def sandbox(clock: Clock) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def make(clock: Clock) -> Iterator[MakeTarget]:
-    """make(url, **settings) -> a target; closed at the end."""
-    made = []
+def make_target(clock: Clock) -> Iterator[MakeTarget]:
+    """Creates targets that are closed after the test."""
+    targets = []
 
-    def make(url: str, *, read_timeout: float = 10, **settings: Any) -> Target:
+    def make_target(url: str, *, read_timeout: float = 10, **settings: Any) -> Target:
         endpoints = {"endpoint": url, "iam_endpoint": url, "metadata_endpoint": url}
-        given = {"region": "cn-north-4", "project_id": PROJECT, **endpoints, **settings}
-        parsed = Target.Settings(kind="functiongraph", **given)
+        values = {"region": "cn-north-4", "project_id": PROJECT, **endpoints, **settings}
+        parsed = Target.Settings(kind="functiongraph", **values)
         outbound = HttpClientFactory(connect_timeout=5, read_timeout=read_timeout)
         target = Target("prod", parsed, outbound, clock=clock)
-        made.append(target)
+        targets.append(target)
         return target
 
-    yield make
-    for target in made:
+    yield make_target
+    for target in targets:
         target.close()
 
 
@@ -96,17 +96,17 @@ def by_token(sandbox: SandboxServer) -> dict[str, str]:
 
 
 @dataclass
-class Scripted:
-    """A server that gives the same answer to every call, and remembers the calls."""
+class FakeServer:
+    """A server that gives the same response to every request and records the requests."""
 
     status: int = 200
     body: Any = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
-    calls: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._server = make_server(
-            "127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet
+            "127.0.0.1", 0, self._respond, threaded=True, request_handler=_SilentHandler
         )
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -117,21 +117,21 @@ class Scripted:
         self._thread.join()
         self._server.server_close()
 
-    def _answer(self, environ: Any, start_response: Any) -> Any:
+    def _respond(self, environ: Any, start_response: Any) -> Any:
         request = Request(environ)
         request.get_data()
-        self.calls.append(request)
+        self.requests.append(request)
         text = self.body if isinstance(self.body, str) else json.dumps(self.body)
         return Response(text, self.status, self.headers)(environ, start_response)
 
 
-class _Quiet(WSGIRequestHandler):
+class _SilentHandler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
 
 
 @pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    server = Scripted()
+def fake_server() -> Iterator[FakeServer]:
+    server = FakeServer()
     yield server
     server.close()

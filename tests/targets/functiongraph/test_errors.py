@@ -1,4 +1,4 @@
-"""What each answer means, by the published tables: status and code together."""
+"""Maps responses to errors according to the published tables of statuses and codes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from relay.errors import (
 from relay.model import Localized
 from relay.targets.contract import FunctionName
 from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
-from relay.targets.functiongraph.errors import ApiResponse, classify, read_answer
+from relay.targets.functiongraph.errors import ApiResponse, classify, read_response
 from relay.testing.target_suite import export, ignore
-from tests.targets.conftest import NOW, MakeTarget, Scripted
+from tests.targets.functiongraph.conftest import NOW, FakeServer, MakeTarget
 
-ORDER = FunctionName("hello", "default")
+HELLO = FunctionName("hello", "default")
 
 PERMANENT = """
 400 FSS.0400 FSS.1001 FSS.1002 FSS.1003 FSS.1004 FSS.1005 FSS.1006 FSS.1007 FSS.1008 FSS.1009
@@ -83,37 +83,37 @@ TABLE: dict[tuple[int, str], type[RelayError]] = {
 
 
 @pytest.mark.parametrize(("status", "code"), TABLE, ids=str)
-def test_an_answer_means_what_the_table_says(
-    status: int, code: str, scripted: Scripted, make: MakeTarget
+def test_a_response_raises_the_error_in_the_table(
+    status: int, code: str, fake_server: FakeServer, make_target: MakeTarget
 ) -> None:
-    target = make(scripted.url, access_key="a", secret_key="b")
-    scripted.headers = {"Date": format_datetime(NOW, usegmt=True)}
+    target = make_target(fake_server.url, access_key="a", secret_key="b")
+    fake_server.headers = {"Date": format_datetime(NOW, usegmt=True)}
     for spelling in (code, code.replace("APIGW.", "APIG.")):
-        scripted.status = status
-        scripted.body = {"error_code": spelling, "error_msg": "It is so", "request_id": "r-1"}
+        fake_server.status = status
+        fake_server.body = {"error_code": spelling, "error_msg": "Not valid", "request_id": "r-1"}
         with pytest.raises(RelayError) as raised:
-            target.create(ORDER, export(), ignore)
+            target.create(HELLO, export(), ignore)
         error = raised.value
         assert type(error) is TABLE[status, code]
         assert error.code == f"functiongraph.{code.lower()}"
-        assert error.answer == f"{status} {code} It is so (request r-1)"
+        assert error.answer == f"{status} {code} Not valid (request r-1)"
         assert error.message.en == f"FunctionGraph answered {error.answer}"
-        assert "It is so" in error.message.zh
+        assert "Not valid" in error.message.zh
         assert error.hint in KNOWN_HINTS
 
 
-def test_every_known_code_has_its_own_hint() -> None:
+def test_every_known_code_has_a_hint() -> None:
     assert {key for key in TABLE if key[1] == "APIGW.0201"} == BY_STATUS.keys()
     assert {code for _, code in TABLE} - {"APIGW.0201"} <= HINTS.keys()
 
 
 @pytest.mark.parametrize("hint", sorted(KNOWN_HINTS), ids=lambda hint: hint.en[:40])
-def test_a_hint_is_chinese_in_chinese_and_english_in_english(hint: Localized) -> None:
+def test_a_hint_is_written_in_both_languages(hint: Localized) -> None:
     assert hint.en.isascii()
     assert re.fullmatch(r"[A-Z].{19,}\.", hint.en)
     assert len(re.findall(r"[\u4e00-\u9fff]", hint.zh)) > 9
     assert hint.zh.endswith("。")
-    # What is to be typed is the same in both languages.
+    # Names of settings are the same in both languages.
     for name in ("access_key", "project_id", "on_conflict", "func_name", "endpoint", "package ="):
         assert (name in hint.en) == (name in hint.zh)
 
@@ -132,18 +132,18 @@ def test_a_hint_is_chinese_in_chinese_and_english_in_english(hint: Localized) ->
         (599, OutcomeUnknown),
     ],
 )
-def test_an_unknown_answer_passes_through_whole(
-    status: int, kind: type[RelayError], scripted: Scripted, make: MakeTarget
+def test_an_unknown_response_is_shown_unchanged(
+    status: int, kind: type[RelayError], fake_server: FakeServer, make_target: MakeTarget
 ) -> None:
-    target = make(scripted.url, access_key="a", secret_key="b")
-    scripted.status = status
-    scripted.body = {"error_code": "NEW.4711", "error_msg": "Never heard of"}
-    scripted.headers = {"X-Request-Id": "0f2c"}
+    target = make_target(fake_server.url, access_key="a", secret_key="b")
+    fake_server.status = status
+    fake_server.body = {"error_code": "NEW.4711", "error_msg": "No such code"}
+    fake_server.headers = {"X-Request-Id": "0f2c"}
     with pytest.raises(RelayError) as raised:
-        target.create(ORDER, export(), ignore)
+        target.create(HELLO, export(), ignore)
     assert type(raised.value) is kind
     assert raised.value.code == "functiongraph.new.4711"
-    assert f"{status} NEW.4711 Never heard of (request 0f2c)" in raised.value.message.en
+    assert f"{status} NEW.4711 No such code (request 0f2c)" in raised.value.message.en
 
 
 @pytest.mark.parametrize(
@@ -163,24 +163,27 @@ def test_an_unknown_answer_passes_through_whole(
     ],
     ids=str,
 )
-def test_all_spellings_of_an_error_are_read(
-    body: object, code: str, message: str, scripted: Scripted
+def test_all_forms_of_an_error_body_are_read(
+    body: object, code: str, message: str, fake_server: FakeServer
 ) -> None:
-    scripted.status, scripted.body = 400, body
-    answer = read_answer(requests.get(scripted.url, timeout=5), NOW)
-    assert (answer.code, answer.message) == (code, message)
+    fake_server.status, fake_server.body = 400, body
+    response = read_response(requests.get(fake_server.url, timeout=5), NOW)
+    assert (response.code, response.message) == (code, message)
 
 
-def test_what_looks_like_a_secret_or_code_is_not_repeated(scripted: Scripted) -> None:
+def test_a_text_that_looks_like_a_secret_is_removed(fake_server: FakeServer) -> None:
     token = "MIIEogYJKoZIhvcNAQcCoIIEkzCCBI8CAQExDTALBglghkgBZQMEAgEw"
-    scripted.status, scripted.body = 400, {"error_code": "A.1", "error_msg": f"bad token {token}!"}
-    answer = read_answer(requests.get(scripted.url, timeout=5), NOW)
-    assert answer.message == "bad token …!"
+    fake_server.status, fake_server.body = (
+        400,
+        {"error_code": "A.1", "error_msg": f"bad token {token}!"},
+    )
+    response = read_response(requests.get(fake_server.url, timeout=5), NOW)
+    assert response.message == "bad token …!"
 
 
-def test_a_503_that_names_a_time_holds_the_whole_target() -> None:
-    answer = ApiResponse(503, "FSS.0503", "later", "r", retry_after=timedelta(seconds=30))
-    error = classify(answer, "create", NOW)
+def test_a_503_with_retry_after_throttles_the_target() -> None:
+    response = ApiResponse(503, "FSS.0503", "later", "r", retry_after=timedelta(seconds=30))
+    error = classify(response, "create", NOW)
     assert isinstance(error, Throttled)
     assert error.retry_after == timedelta(seconds=30)
 
@@ -188,8 +191,8 @@ def test_a_503_that_names_a_time_holds_the_whole_target() -> None:
 @pytest.mark.parametrize(
     ("effect", "kind"), [("none", TemporaryFailure), ("replace", OutcomeUnknown)]
 )
-def test_trouble_is_ambiguous_only_where_something_changes(
+def test_a_server_error_has_an_unknown_outcome_only_for_a_changing_request(
     effect: str, kind: type[RelayError]
 ) -> None:
-    answer = ApiResponse(500, "FSS.0500", "", "")
-    assert type(classify(answer, effect, NOW)) is kind  # type: ignore[arg-type]
+    response = ApiResponse(500, "FSS.0500", "", "")
+    assert type(classify(response, effect, NOW)) is kind  # type: ignore[arg-type]

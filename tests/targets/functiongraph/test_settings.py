@@ -1,4 +1,4 @@
-"""What a functiongraph target may be told, and what is said when something is missing."""
+"""The settings of a functiongraph target and the errors for missing values."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def settings(**given: Any) -> Any:
     return Target.Settings(**{**base, **given})  # type: ignore[arg-type]
 
 
-def complaints(**given: Any) -> dict[str, str]:
-    with pytest.raises(ValidationError) as wrong:
+def errors(**given: Any) -> dict[str, str]:
+    with pytest.raises(ValidationError) as raised:
         settings(**given)
-    return {".".join(map(str, error["loc"])): error["msg"] for error in wrong.value.errors()}
+    return {".".join(map(str, error["loc"])): error["msg"] for error in raised.value.errors()}
 
 
-def test_the_kind_is_found_and_its_neighbours_are_no_kinds() -> None:
+def test_functiongraph_is_the_only_kind_with_that_name() -> None:
     assert find("targets", "functiongraph") is Target
     assert [kind for kind in known("targets") if "functiongraph" in kind] == ["functiongraph"]
 
@@ -39,7 +39,7 @@ def test_endpoints_come_from_the_region() -> None:
     assert parsed.concurrency == 1
 
 
-def test_endpoints_may_be_given() -> None:
+def test_endpoints_can_be_configured() -> None:
     parsed = settings(
         endpoint="http://127.0.0.1:8080/", iam_endpoint="https://iam.eu-de.x.com", **KEY
     )
@@ -60,7 +60,7 @@ def test_endpoints_may_be_given() -> None:
     ],
 )
 def test_an_endpoint_is_a_scheme_and_a_host(url: str) -> None:
-    assert "https:// and a host" in complaints(endpoint=url, **KEY)["endpoint"]
+    assert "https:// and a host" in errors(endpoint=url, **KEY)["endpoint"]
 
 
 @pytest.mark.parametrize(
@@ -76,28 +76,28 @@ def test_an_endpoint_is_a_scheme_and_a_host(url: str) -> None:
     ],
     ids=lambda value: "-".join(sorted(value)) or "nothing",
 )
-def test_what_is_missing_is_named_at_its_key(given: dict[str, str], missing: set[str]) -> None:
-    assert complaints(**given).keys() == missing
+def test_a_missing_setting_is_reported_at_its_key(given: dict[str, str], missing: set[str]) -> None:
+    assert errors(**given).keys() == missing
 
 
 @pytest.mark.parametrize("given", [KEY, USER, {**KEY, **USER}, {"auth": "token", **USER, **KEY}])
-def test_either_way_is_enough(given: dict[str, str]) -> None:
+def test_a_key_or_a_user_is_sufficient(given: dict[str, str]) -> None:
     settings(**given)
 
 
 @pytest.mark.parametrize("given", [{}, {"auth": "aksk"}, {"auth": "aksk", **USER}])
-def test_an_access_key_may_be_found_elsewhere(given: dict[str, str]) -> None:
-    assert settings(**given).by_key
+def test_without_configured_credentials_an_access_key_is_discovered(given: dict[str, str]) -> None:
+    assert settings(**given).uses_key
 
 
-def test_elsewhere_is_not_looked_when_an_iam_user_is_given() -> None:
-    assert not settings(**USER).by_key
-    assert settings(**USER, **KEY).by_key
-    assert not settings(auth="token", **USER, **KEY).by_key
+def test_no_access_key_is_discovered_if_an_iam_user_is_configured() -> None:
+    assert not settings(**USER).uses_key
+    assert settings(**USER, **KEY).uses_key
+    assert not settings(auth="token", **USER, **KEY).uses_key
 
 
 @pytest.mark.parametrize("given", [{"project_id": ""}, {}])
-def test_the_project_may_come_from_the_environment(
+def test_the_project_id_can_come_from_the_environment(
     given: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HUAWEICLOUD_SDK_PROJECT_ID", "e" * 32)
@@ -106,7 +106,7 @@ def test_the_project_may_come_from_the_environment(
     assert settings(**KEY).project_id == "0" * 32
 
 
-def test_the_project_may_come_from_the_credentials_file(
+def test_the_project_id_can_come_from_the_credentials_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "keys").write_text(f"[basic]\nproject_id = {'f' * 32}\n")
@@ -116,22 +116,22 @@ def test_the_project_may_come_from_the_credentials_file(
     assert settings(project_id="", **KEY).project_id == "e" * 32
 
 
-@pytest.mark.parametrize("elsewhere", ["", "too-short"])
-def test_a_project_that_is_nowhere_is_asked_for(
-    elsewhere: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("discovered", ["", "too-short"])
+def test_a_missing_project_id_is_reported_with_all_sources(
+    discovered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HUAWEICLOUD_SDK_PROJECT_ID", elsewhere)
-    words = complaints(project_id="", **KEY)["project_id"]
-    for place in ("32 letters and digits", "HUAWEICLOUD_SDK_PROJECT_ID", "credentials file"):
-        assert place in words
+    monkeypatch.setenv("HUAWEICLOUD_SDK_PROJECT_ID", discovered)
+    message = errors(project_id="", **KEY)["project_id"]
+    for source in ("32 letters and digits", "HUAWEICLOUD_SDK_PROJECT_ID", "credentials file"):
+        assert source in message
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("project_id", "0" * 31), ("project_id", "-" * 32), ("region", "cn/north"), ("auth", "no")],
 )
-def test_a_malformed_value_is_refused_at_its_key(key: str, value: str) -> None:
-    assert complaints(**{**KEY, key: value}).keys() == {key}
+def test_a_malformed_value_is_reported_at_its_key(key: str, value: str) -> None:
+    assert errors(**{**KEY, key: value}).keys() == {key}
 
 
 def test_no_secret_is_shown() -> None:
@@ -140,4 +140,4 @@ def test_no_secret_is_shown() -> None:
     )
     assert "shh" not in repr(parsed)
     assert "shh" not in repr(parsed.key)
-    assert "shh" not in str(complaints(secret_key="sk-shh", auth="token", iam_password="pw-shh"))
+    assert "shh" not in str(errors(secret_key="sk-shh", auth="token", iam_password="pw-shh"))

@@ -1,21 +1,21 @@
-"""The error tree. Code that decides catches branches, never leaves.
+"""The exception tree. Code that decides catches branches, never leaves.
 
 RelayError                   code, message and hint, in English and Chinese
 ├── ConfigError              the operator's fault: a wrong setting; `path` says which
 │   └── ConfigErrors         all of them, in `errors`
 ├── Rejected                 the sender's fault
-│   ├── Unverified           nobody we know sent this: 401, nothing kept
-│   ├── TooLarge             more bytes than we read: 413, nothing kept
-│   └── Unreadable           verified but not understood: kept, reported, 200
-├── TemporaryFailure         waiting would help; `retry_after` when the other side asked
-│   ├── NotHere              this process lacks the plug-in: waits, and counts no try
-│   ├── Busy                 ... and its other deliveries should wait as well
-│   └── Ambiguous            it may have happened all the same: ask before deciding
+│   ├── Unverified           the sender is not authenticated: 401, not stored
+│   ├── TooLarge             over the size limit: 413, not stored
+│   └── Unreadable           verified but not understood: stored, reported, 200
+├── TemporaryFailure         waiting would help; `retry_after` if the server asked for it
+│   ├── PluginMissing        this process lacks the plug-in: not counted as an attempt
+│   ├── Throttled            the whole destination should wait
+│   └── OutcomeUnknown       the request may have been carried out: ask before deciding
 ├── PermanentFailure         waiting would not help
-│   └── NameTaken            the target holds that name already: the conflict policy decides
-└── NothingToDo              no failure: `reason` is superseded, gone or unchanged
-    ├── Superseded           the object changed since it was announced
-    └── Gone                 the object is not there any more
+│   └── NameTaken            the function exists: the conflict policy decides
+└── NotNeeded                not a failure: `reason` is superseded, gone or unchanged
+    ├── Superseded           the object changed after the event
+    └── Gone                 the object no longer exists
 
 An exception outside the tree is a bug: logged with its traceback, counted, retried like a
 TemporaryFailure, capped.
@@ -38,8 +38,8 @@ def _text(words: Words) -> Localized:
 class RelayError(Exception):
     """The root: `code` to search for, `message` in plain words, `hint` that a person can act on.
 
-    A plain string serves both languages; whatever a chat may show gives a `Localized`.
-    `answer`: what the other side said, cut short and without secrets.
+    A plain string serves both languages; texts that a chat may show are `Localized`.
+    `answer`: an excerpt of the response, without secrets.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class RelayError(Exception):
 
 
 class ConfigError(RelayError):
-    """A setting is wrong. `path` is its place in relay.toml, such as `targets.prod.region`."""
+    """A wrong setting. `path`: where in relay.toml, such as `targets.prod.region`."""
 
     def __init__(self, path: str, message: Words, hint: Words = "") -> None:
         super().__init__("config", message, hint)
@@ -75,7 +75,7 @@ class ConfigError(RelayError):
 
 
 class ConfigErrors(ConfigError):
-    """Everything that is wrong with the configuration, told together."""
+    """All errors of a configuration."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         super().__init__("", f"{len(errors)} settings are wrong")
@@ -90,11 +90,11 @@ class Rejected(RelayError):
 
 
 class Unverified(Rejected):
-    """Nobody we know sent this."""
+    """The sender is not authenticated."""
 
 
 class TooLarge(Rejected):
-    """More bytes than we read."""
+    """The request is over the size limit."""
 
 
 class Unreadable(Rejected):
@@ -102,9 +102,9 @@ class Unreadable(Rejected):
 
 
 class TemporaryFailure(RelayError):
-    """Waiting would help. `retry_after`: what the other side asked for.
+    """Waiting would help. `retry_after`: the delay that the server asked for.
 
-    `at_source`: set when reading the object failed: the destination is not to blame.
+    `at_source`: reading the object failed; the destination is not to blame.
     """
 
     def __init__(
@@ -122,15 +122,15 @@ class TemporaryFailure(RelayError):
 
 
 class PluginMissing(TemporaryFailure):
-    """This process does not know the plug-in: no try was made, and none is counted."""
+    """This process lacks the plug-in: nothing was tried, and no attempt is counted."""
 
 
 class Throttled(TemporaryFailure):
-    """The other side asks everybody to wait: its other deliveries are held until then too."""
+    """The destination asks all clients to wait: other deliveries to it wait too."""
 
 
 class OutcomeUnknown(TemporaryFailure):
-    """The answer was lost after the request may have been acted on."""
+    """The response was lost after the request may have been carried out."""
 
 
 class PermanentFailure(RelayError):
@@ -138,22 +138,22 @@ class PermanentFailure(RelayError):
 
 
 class NameTaken(PermanentFailure):
-    """The target holds something under that name already."""
+    """The target has a function with that name."""
 
 
 class NotNeeded(RelayError):
-    """No failure: there is deliberately nothing to deliver, for `reason`."""
+    """Not a failure: nothing needs to be delivered, for `reason`."""
 
     reason = "unchanged"
 
 
 class Superseded(NotNeeded):
-    """The object changed since it was announced; the newer version has its own event."""
+    """The object changed after the event; the newer version has an event of its own."""
 
     reason = "superseded"
 
 
 class Gone(NotNeeded):
-    """The object is not there any more."""
+    """The object no longer exists."""
 
     reason = "gone"

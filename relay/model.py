@@ -1,4 +1,4 @@
-"""The nouns of the house: frozen values that every floor speaks in. No I/O, no decisions."""
+"""The domain types: frozen values that all packages share. No I/O, no decisions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, ClassVar, NamedTuple
 Json = dict[str, Any]
 
 ScanCursor = tuple[str, str]
-"""Where a scan goes on: a bucket, and what its listing goes on behind; "": at its beginning."""
+"""Where a scan continues: the bucket and the last key listed; "" is the beginning."""
 
 
 class State(StrEnum):
-    """Where a delivery stands. `pending` with attempts > 0 is what people call "retrying"."""
+    """The state of a delivery. `pending` with attempts > 0 is called "retrying"."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -30,14 +30,14 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a delivery brings: an archive to a target, or a message to a channel."""
+    """The kind of a delivery: an archive to a target, or a message to a channel."""
 
     IMPORT = "import"
     MESSAGE = "message"
 
 
 class Verdict(StrEnum):
-    """What became of a notification."""
+    """The result of accepting a notification."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -47,7 +47,7 @@ class Verdict(StrEnum):
 
 
 class Origin(StrEnum):
-    """By which way a notification came in."""
+    """How a notification reached Relay."""
 
     HOOK = "hook"
     QUEUE = "queue"
@@ -56,7 +56,7 @@ class Origin(StrEnum):
 
 
 class Trigger(StrEnum):
-    """Who asked for an attempt."""
+    """Whether an attempt was scheduled or requested by a person."""
 
     AUTOMATIC = "automatic"
     MANUAL = "manual"
@@ -78,7 +78,7 @@ class AttemptOutcome(StrEnum):
 
 
 class Localized(NamedTuple):
-    """One sentence in the two languages people read us in."""
+    """A sentence in English and Chinese."""
 
     en: str
     zh: str
@@ -89,7 +89,7 @@ class Localized(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What went wrong, told to a person: a code to search for, plain words, and what to do next."""
+    """An error for people: a code to search for, a message, and a hint on what to do."""
 
     code: str
     message: Localized
@@ -105,10 +105,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """Which object, and exactly which bytes of it.
+    """An object version.
 
     `key` is decoded, as a GET needs it. `version` and `etag` pin the bytes; `etag` is unquoted and
-    only set when the store accepts it in If-Match. None means: the notification did not say.
+    only set when the store accepts it in If-Match. None: the notification did not say.
     """
 
     bucket: str
@@ -120,7 +120,7 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What the store says about one object now. `size` in bytes; `etag` unquoted."""
+    """The metadata of an object now. `size` in bytes; `etag` unquoted."""
 
     size: int
     etag: str | None = None
@@ -130,11 +130,11 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One object version came into being.
+    """The creation of an object version.
 
-    `identity` tells versions of one object apart and is the same by whatever road the news came
-    (version id, else sequencer and etag, else etag and time). `order` compares as text with the
-    `order` of other events of the same object that have the same prefix up to ':'; "" is unknown.
+    `identity` distinguishes the versions of an object and does not depend on the transport of the
+    notification (version id, else sequencer and etag, else etag and time). `order` compares as text
+    with the `order` of other events of the object with the same prefix up to ':'; "" is unknown.
     """
 
     object: ObjectRef
@@ -144,16 +144,16 @@ class Event:
     order: str = ""
 
     def id_in(self, source: str) -> str:
-        """The event's id in this source: equal for the same upload, whoever announced it."""
+        """Return the id of the event in a source: equal for every announcement of an upload."""
         parts = (source, self.object.bucket, self.object.key, self.identity)
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What a sender handed us, byte for byte. Header names are lower-case; first query values.
+    """A request of a sender, byte for byte. Header names are lower-case; first query values.
 
-    `raw_query` is the query as it was on the wire: some senders sign the address they post to.
+    `raw_query` is the query as sent: some senders sign the URL that they post to.
     """
 
     source: str
@@ -169,7 +169,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """A duty that a route makes of an event. `function`: its name there, as far as it is known."""
+    """A delivery to create for an event. `function`: the name at the target, if known yet."""
 
     route: str
     destination: str
@@ -182,7 +182,7 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to post, made in the transaction of the outcome that it tells."""
+    """A message to post; stored in the transaction of the outcome that it reports."""
 
     channel: str
     type: str
@@ -191,12 +191,12 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The duty to bring one event to one destination, as the ledger holds it.
+    """The job of delivering an event to a destination, as stored in the ledger.
 
-    `options`: func_name, package, on_conflict, export_shape (imports); `channels`: whom to tell.
-    `message`: type and body (messages). `parent`: the import that a message tells of.
-    `fence` grows at each claim; `attempts` counts all, over all runs. `by`: who asked for this run,
-    where somebody did: api, page, command, or "link in CHANNEL from ADDRESS".
+    `options`: func_name, package, on_conflict, export_shape (imports); `channels`: those to notify.
+    `message`: type and body (messages). `parent`: the import that a message reports.
+    `fence` grows at each claim; `attempts` counts over all runs. `by`: the requester of a manual
+    run: api, page, command, or "link in CHANNEL from ADDRESS".
     """
 
     id: str
@@ -228,13 +228,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a delivery until the lease ends.
+    """The right to work on a delivery until the lease expires.
 
-    `attempt` counts within the current run (a retrigger starts a new run). `earlier` is when the
-    first attempt began that may have reached the destination without our knowing the end.
-    `crashes`: how many attempts in a row, up to the last, ended with the death of their worker;
-    `hangs`: how many in that row were given up since they showed no sign for long.
-    `unlucky`: workers died lately of nothing that they had in hand: it ended well when tried again.
+    `attempt` counts within the current run (a retrigger starts a new run). `earlier`: the start of
+    the first attempt that may have reached the destination with an unknown result.
+    `crashes`: the number of latest attempts in a row that ended with a worker crash;
+    `hangs`: the number of those that were abandoned without progress.
+    `unlucky`: workers crashed recently for reasons unrelated to what they were running.
     """
 
     delivery: Delivery
@@ -250,7 +250,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The delivery is done; `result` is what the destination answered, in our words."""
+    """Delivered. `result`: the response of the destination in our terms; `answer`: an excerpt."""
 
     result: Json
     answer: str | None = None
@@ -260,8 +260,8 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Met:
-    """How the destination was met. `reached`: it answered, whatever it said. `unwell`: it is in
-    trouble itself, so that others would fare no better."""
+    """The destination during an attempt. `reached`: it responded. `unwell`: it is failing itself,
+    so that other deliveries would fail too."""
 
     reached: bool = False
     unwell: bool = False
@@ -269,7 +269,7 @@ class _Met:
 
 @dataclass(frozen=True, slots=True)
 class Skipped(_Met):
-    """Deliberately not delivered: `superseded`, `gone`, `unchanged`, `no route`, `digest`."""
+    """Not delivered on purpose: `superseded`, `gone`, `unchanged`, `no route`, `digest`."""
 
     reason: str
     result: Json = field(default_factory=dict)
@@ -279,7 +279,7 @@ class Skipped(_Met):
 
 @dataclass(frozen=True, slots=True)
 class Failed(_Met):
-    """No more automatic tries. `result` names what it was about, as far as that was known."""
+    """No more automatic attempts. `result` names the function, as far as it is known."""
 
     problem: Problem
     answer: str | None = None
@@ -290,9 +290,9 @@ class Failed(_Met):
 
 @dataclass(frozen=True, slots=True)
 class Retry(_Met):
-    """Waiting would help. `after`: what was asked for; `hold`: all its deliveries wait.
+    """To be tried again. `after`: the requested delay; `hold`: the whole destination waits.
 
-    `counts`: False when it was no try at all: the ledger or the plug-in is not there now.
+    `counts`: False if it does not count as an attempt: the ledger or the plug-in is unavailable.
     """
 
     problem: Problem
@@ -305,7 +305,7 @@ class Retry(_Met):
     attempt_outcome: ClassVar = AttemptOutcome.RETRY
 
     def last(self) -> Failed:
-        """What it is when it is not tried again."""
+        """Return the failure to record when no attempts are left."""
         met = {"reached": self.reached, "unwell": self.unwell}
         return Failed(self.problem, self.answer, self.result, **met)
 
@@ -314,5 +314,5 @@ Outcome = Succeeded | Skipped | Failed | Retry
 
 
 def utc_now() -> datetime:
-    """The time, aware and in UTC. Passed in as `clock` wherever time decides something."""
+    """Return the current time, aware and in UTC. Pass it in as `clock` where time matters."""
     return datetime.now(UTC)

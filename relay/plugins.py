@@ -1,4 +1,4 @@
-"""kind -> class, for all three sorts of plug-ins; settings -> the plug-ins themselves."""
+"""Finds plug-in classes by kind and builds the configured plug-ins."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Group = Literal["handlers", "targets", "channels"]
 
 
 class _Home(NamedTuple):
-    """Where a group's own plug-ins live, what their class is called and must be."""
+    """The package, class name and base class of the built-in plug-ins of a group."""
 
     package: str
     name: str
@@ -44,9 +44,9 @@ _DOTTED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASC
 
 @dataclass(frozen=True)
 class Plugins:
-    """Every configured plug-in by its name in relay.toml.
+    """Every configured plug-in by name.
 
-    `errors`: why the others are missing; what belongs to them waits until they are there.
+    `errors`: why plug-ins are missing; deliveries to them wait.
     """
 
     sources: Mapping[str, StorageHandler]
@@ -55,7 +55,7 @@ class Plugins:
     errors: tuple[ConfigError, ...] = field(default=())
 
     def close(self) -> None:
-        """Closes each of them, also when another one fails to."""
+        """Close each plug-in, also after another failed to close."""
         for group in (self.sources, self.targets, self.channels):
             for name, plug_in in group.items():
                 try:
@@ -65,10 +65,10 @@ class Plugins:
 
 
 def find(group: Group | str, kind: str) -> type[Any]:
-    """The class of a kind: our own module, else an entry point, else `package.module:Class`.
+    """Return the class of a kind: built in, else an entry point, else `package.module:Class`.
 
-    ConfigError, without a path and without quoting the kind: there is none, it needs a package
-    that is not installed, it cannot be imported, or it does not keep the contract.
+    Raises ConfigError, without a path and without quoting the kind: unknown, a required package is
+    not installed, the import fails, or the class does not implement the contract.
     """
     home = _HOMES[group]
     if _IDENTIFIER.fullmatch(kind) and _exists(home.package, kind):
@@ -77,14 +77,16 @@ def find(group: Group | str, kind: str) -> type[Any]:
         return _checked(home, _load(entry.module, entry.attr, kind))
     if dotted := _DOTTED.fullmatch(kind):
         return _checked(home, _load(dotted[1], dotted[2], None))
-    known_here = ", ".join(known(group)) or "none yet"
+    known_kinds = ", ".join(known(group)) or "none yet"
     raise ConfigError(
-        "", "no plug-in has this name", f"Known: {known_here}; or package.module:Class of your own."
+        "",
+        "no plug-in has this name",
+        f"Known: {known_kinds}; or package.module:Class of your own.",
     )
 
 
 def known(group: Group | str) -> list[str]:
-    """The kinds that can be named: our own modules and the entry points that are installed."""
+    """Return the known kinds: built-in plug-ins and installed entry points."""
     package = importlib.import_module(_HOMES[group].package)
     own = {
         module.name
@@ -95,7 +97,7 @@ def known(group: Group | str) -> list[str]:
 
 
 def settings_class(group: Group | str, kind: str) -> type[Table]:
-    """The `Settings` of a kind; the errors of `find`."""
+    """Return the `Settings` of a kind. Raises as `find`."""
     settings = find(group, kind).Settings
     base = _HOMES[group].contract.Settings
     if not (isinstance(settings, type) and issubclass(settings, base)):
@@ -104,7 +106,7 @@ def settings_class(group: Group | str, kind: str) -> type[Table]:
 
 
 def outbound(settings: Settings) -> HttpClientFactory:
-    """The way out, as the [outbound] table says."""
+    """Return the HTTP client factory for the [outbound] table."""
     rules = settings.outbound
     return HttpClientFactory(
         allow_private=rules.allow_private,
@@ -114,38 +116,40 @@ def outbound(settings: Settings) -> HttpClientFactory:
 
 
 def build(settings: Settings, outbound: HttpClientFactory) -> Plugins:
-    """Makes every configured plug-in. One that fails is missing, logged, and told in `errors`."""
+    """Build every configured plug-in. A failure is logged and listed in `errors`."""
     errors: list[ConfigError] = []
 
-    def made(group: str, tables: Mapping[str, Any], *given: Any) -> dict[str, Any]:
-        kept = {}
+    def build_group(group: str, tables: Mapping[str, Any], *arguments: Any) -> dict[str, Any]:
+        built = {}
         for name, table in tables.items():
             try:
-                kept[name] = find(PLUG_INS[group], table.kind)(name, table, *given)
+                built[name] = find(PLUG_INS[group], table.kind)(name, table, *arguments)
             except Exception as error:  # noqa: BLE001 - one broken plug-in must not stop the others
-                errors.append(_told(f"{group}.{name}", error))
-        return kept
+                errors.append(_report(f"{group}.{name}", error))
+        return built
 
     return Plugins(
-        made("sources", settings.sources),
-        made("targets", settings.targets, outbound),
-        made("channels", settings.channels, outbound),
+        build_group("sources", settings.sources),
+        build_group("targets", settings.targets, outbound),
+        build_group("channels", settings.channels, outbound),
         tuple(errors),
     )
 
 
-def _told(path: str, error: Exception) -> ConfigError:
+def _report(path: str, error: Exception) -> ConfigError:
     if isinstance(error, ConfigError):
         own = error.path.removeprefix(path).strip(".")
-        told = ConfigError(f"{path}.{own}" if own else path, error.message, error.hint)
+        problem = ConfigError(f"{path}.{own}" if own else path, error.message, error.hint)
     elif isinstance(error, RelayError):
-        told = ConfigError(path, error.message, error.hint)
+        problem = ConfigError(path, error.message, error.hint)
     else:
-        # Only its type: a stranger's words may quote a secret.
-        told = ConfigError(path, f"its plug-in cannot be made: {type(error).__name__}")
+        # Only the type: a foreign message may quote a secret.
+        problem = ConfigError(path, f"its plug-in cannot be made: {type(error).__name__}")
     bug = None if isinstance(error, RelayError) else error
-    log.error("plug-in is missing", extra={"path": told.path, "error": str(told)}, exc_info=bug)
-    return told
+    log.error(
+        "plug-in is missing", extra={"path": problem.path, "error": str(problem)}, exc_info=bug
+    )
+    return problem
 
 
 def _entries(group: str) -> dict[str, EntryPoint]:
@@ -168,16 +172,16 @@ def _load(module: str, name: str, kind: str | None) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except ModuleNotFoundError as error:
-        raise _not_there(module, error, kind) from error
+        raise _missing_package(module, error, kind) from error
     except AttributeError as error:
         raise ConfigError("", f"its module has no class {name}") from error
-    except Exception as error:  # a stranger's module may raise anything while it is imported
+    except Exception as error:  # foreign code may raise anything on import
         log.exception("plug-in cannot be imported", extra={"plug_in": module})
         raise ConfigError("", f"cannot be imported: {type(error).__name__}") from error
     return found
 
 
-def _not_there(module: str, error: ModuleNotFoundError, kind: str | None) -> ConfigError:
+def _missing_package(module: str, error: ModuleNotFoundError, kind: str | None) -> ConfigError:
     missing = error.name or ""
     if module == missing or module.startswith(f"{missing}."):
         return ConfigError("", "names a module that is not installed")
@@ -186,10 +190,10 @@ def _not_there(module: str, error: ModuleNotFoundError, kind: str | None) -> Con
 
 
 def _complete(found: type[Any], kind: str) -> type[Any]:
-    """Packages that are imported at first use are missed now, and not at three in the morning."""
+    """Check now for packages that are imported at first use, not at three in the morning."""
     for package in getattr(found, "needs", ()):
         if importlib.util.find_spec(package) is None:
-            raise _not_there("", ModuleNotFoundError(name=package), kind)
+            raise _missing_package("", ModuleNotFoundError(name=package), kind)
     return found
 
 

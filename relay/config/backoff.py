@@ -1,4 +1,4 @@
-"""When to try again after a failed attempt: a pure function of its number."""
+"""The retry schedule: a pure function of the attempt's number."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def next_due(
     """When to try again after failed attempt number `attempt` (from 1); None means never.
 
     By default about 10 s, 40 s, 3 min, 11 min, 43 min, then every 3 h, for 20 attempts.
-    `jitter` in [0, 1) spreads a delay evenly over +-10 %, so that what failed together does not
-    come back together.
+    `jitter` in [0, 1) spreads a delay over ±10 %, so that deliveries that failed together do not
+    retry together.
     """
     if attempt >= rules.attempts:
         return None

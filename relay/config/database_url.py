@@ -1,4 +1,4 @@
-"""What the address of the database must look like; it may hold a password, so none repeats it."""
+"""Validates the database URL. No error repeats the URL: it may hold a password."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _HOSTS = (
     "postgresql://user@host1:5432,host2:5432/db"
 )
 _PASSWORD = re.compile(r"\w[\w+]*://[^:/]*:([^@]*)@")
-"""As SQLAlchemy finds it; urlsplit ends it at a / and refuses a [."""
+"""The password as SQLAlchemy finds it; urlsplit stops at a / and refuses a [."""
 _SEVERAL = re.compile(r"(\w[\w+]*://(?:[^:/]*(?::[^@]*)?@)?)([^/?@]*,[^/?@]*)(/[^?]*)?(?:\?(.*))?")
-_ONE = re.compile(r"(?:\[(.*)\]|([^:\[\]]*))(?::([0-9]*))?")
+_HOST = re.compile(r"(?:\[(.*)\]|([^:\[\]]*))(?::([0-9]*))?")
 
 
 def database_url(url: str) -> str:
-    """The address as SQLAlchemy takes it. ValueError where no such database can be opened."""
-    if _goes_on(url):
+    """Return the URL in the form that SQLAlchemy reads. Raises ValueError: it names no database."""
+    if _has_unescaped_at(url):
         raise ValueError(_AT)
     url = _several_hosts(url)
     try:
@@ -54,7 +54,7 @@ def database_url(url: str) -> str:
 
 
 def passwords(url: str) -> Iterator[str]:
-    """Every password in the address of a database, as it is and as it is written."""
+    """Yield every password in a database URL, decoded and as written."""
     if found := _PASSWORD.match(url):
         yield from {found[1], unquote(found[1])} - {""}
         url = url[found.end() :]
@@ -63,23 +63,23 @@ def passwords(url: str) -> Iterator[str]:
             yield value
 
 
-def _goes_on(url: str) -> bool:
-    """Whether an @ in the password ended it: its rest would be looked up as a host, and told."""
+def _has_unescaped_at(url: str) -> bool:
+    """Return whether an @ cuts the password short: the rest would be looked up as a host."""
     found = _PASSWORD.match(url)
     where, _, options = url[found.end() if found else len(url) :].partition("?")
     return "@" in where or "@" in re.sub(r"=[^&]*", "", options)
 
 
 def _several_hosts(url: str) -> str:
-    """libpq's "h1:5432,h2:5432", which SQLAlchemy cannot read, in the form that it can."""
+    """Rewrite libpq's "h1:5432,h2:5432", which SQLAlchemy cannot read, into host and port lists."""
     found = _SEVERAL.fullmatch(url)
     if not found or not re.search(r"[:\[]", found[2]):
         return url
-    ones = [_ONE.fullmatch(one) for one in found[2].split(",")]
-    if not all(ones):
+    matches = [_HOST.fullmatch(host) for host in found[2].split(",")]
+    if not all(matches):
         return url
-    hosts = ",".join(one[1] or one[2] for one in ones if one)
-    ports = ",".join(one[3] or "" for one in ones if one)
+    hosts = ",".join(match[1] or match[2] for match in matches if match)
+    ports = ",".join(match[3] or "" for match in matches if match)
     query = "&".join(filter(None, (found[4], f"host={hosts}", f"port={ports}")))
     return f"{found[1]}{found[3] or '/'}?{query}"
 
@@ -97,6 +97,6 @@ def _check_postgresql(parsed: URL) -> None:
         options = _DIALECT().create_connect_args(parsed)[1]
     except (ArgumentError, ValueError):
         raise ValueError(_HOSTS) from None
-    ports = [one for one in str(options.get("port", "")).split(",") if one]
-    if not all(re.fullmatch("[0-9]{1,5}", one) and 0 < int(one) < 65536 for one in ports):
+    ports = [port for port in str(options.get("port", "")).split(",") if port]
+    if not all(re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 for port in ports):
         raise ValueError(_PORT)

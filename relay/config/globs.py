@@ -1,4 +1,4 @@
-"""Globs over bucket names and object keys, which remember what each of their wildcards matched."""
+"""Globs over bucket names and object keys; each wildcard is a group of the match."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _MOST_WILDCARDS = 32
 
 @lru_cache(maxsize=1024)
 def compile_glob(glob: str) -> re.Pattern[str]:
-    """The glob as a pattern for `fullmatch`, one group for each wildcard, from left to right.
+    """Compile a glob to a pattern for `fullmatch`, with a group for each wildcard.
 
-    `*` and `**` are the same: any run of characters, also none, also with `/` in it, since object
-    keys are names and not paths: "prod/*.zip" takes prod/a/b.zip. `?` is one character, `[a-z]`
-    one of these, `[!a-z]` none of these, `[*]` a star itself. Upper and lower case differ. Each
-    `*` takes as little as it can, the last one what is left. ValueError says what is wrong.
+    `*` and `**` are the same: any run of characters, empty or with `/` in it, since object keys are
+    names and not paths: "prod/*.zip" matches prod/a/b.zip. `?` is a single character, `[a-z]` a
+    character of the set, `[!a-z]` a character outside of it, `[*]` a literal star. Case matters.
+    Each `*` matches as little as possible, the last `*` the rest. Raises ValueError.
     """
     if not glob:
         raise ValueError('is empty; "*" matches everything')
@@ -28,18 +28,18 @@ def compile_glob(glob: str) -> re.Pattern[str]:
     first, *rest = runs
     if not rest:
         return re.compile(first, re.DOTALL)
-    # Atomic groups: a hostile key cannot make the search go back over what was settled.
+    # Atomic groups: a hostile key cannot cause catastrophic backtracking.
     middle = "".join(f"(?>(.*?){run})" for run in rest[:-1])
     return re.compile(f"{first}{middle}(.*){rest[-1]}", re.DOTALL)
 
 
 def wildcards(glob: str) -> int:
-    """How many groups the glob has."""
+    """Return the number of wildcards in a glob."""
     return compile_glob(glob).groups
 
 
 def _runs(glob: str) -> list[str]:
-    """What stands between the stars, as patterns."""
+    """Return the patterns between the stars."""
     runs, position = [""], 0
     while position < len(glob):
         char = glob[position]

@@ -1,4 +1,4 @@
-"""relay.toml and the environment become one typed Settings, or every reason why not."""
+"""Loads relay.toml and the environment into typed Settings, or reports every error."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ __all__ = [
 
 DEFAULT_FILE = Path("relay.toml")
 PLUG_INS = {"sources": "handlers", "targets": "targets", "channels": "channels"}
-"""Which plug-ins the names of a group are made of."""
+"""The plug-in group of each group of tables."""
 
 Resolve = Callable[[str, str], type[Table]]
 """resolve(group, kind) -> the plug-in's Settings; `group` is handlers, targets or channels."""
 
 
 def config_path(explicit: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to read: the one asked for, else RELAY_CONFIG, else ./relay.toml if it is there."""
+    """Return the file to read: `explicit`, else RELAY_CONFIG, else ./relay.toml if it exists."""
     if explicit is not None:
         return explicit
     if named := environ.get("RELAY_CONFIG"):
@@ -61,7 +61,7 @@ def config_path(explicit: Path | None, environ: Mapping[str, str]) -> Path | Non
 
 
 def load(path: Path | None, environ: Mapping[str, str], resolve: Resolve) -> Settings:
-    """The settings of a file (None: no file, defaults) with the environment over them.
+    """Return the settings of a file (None: defaults) with the environment on top.
 
     `resolve` finds the Settings of a plug-in, as `loader.settings_class` does. Raises
     ConfigErrors with everything that is wrong; no value is quoted in any of them.
@@ -74,14 +74,14 @@ def load(path: Path | None, environ: Mapping[str, str], resolve: Resolve) -> Set
 
 
 def secrets(value: Any) -> Iterator[str]:
-    """Every secret in the settings, for the logs to hide."""
+    """Yield every secret in the settings, for redaction."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, DatabaseSettings):
         yield from passwords(value.url)
     else:
-        for one in _inside(value):
-            yield from secrets(one)
+        for item in _inside(value):
+            yield from secrets(item)
 
 
 def _inside(value: Any) -> Iterable[Any]:
@@ -93,7 +93,7 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 class _Loading:
-    """One load: parses table by table, so that one wrong table does not hide the next."""
+    """Parses table by table, so that an error in one table does not hide the next."""
 
     def __init__(self, tree: Tree, environ: Mapping[str, str], resolve: Resolve) -> None:
         self.tree = tree
@@ -148,9 +148,9 @@ class _Loading:
         return parsed
 
     def _envelopes(self, source: SourceSettings, path: str) -> None:
-        for number, one in enumerate(source.accept):
-            if one not in ENVELOPE_NAMES:
-                hint = suggest(one, ENVELOPE_NAMES)
+        for number, name in enumerate(source.accept):
+            if name not in ENVELOPE_NAMES:
+                hint = suggest(name, ENVELOPE_NAMES)
                 self._error(f"{path}.accept[{number}]", "no envelope has this name", hint)
 
     def _routes(self, raw: Any, names: Mapping[str, Collection[str]]) -> tuple[Route, ...]:
@@ -160,11 +160,11 @@ class _Loading:
         if not isinstance(listed, list):
             self._error("routes", "should be a list of tables: [[routes]]")
             return ()
-        parsed = [self.parser.parse(Route, one, ("routes", n)) for n, one in enumerate(listed)]
+        parsed = [self.parser.parse(Route, item, ("routes", n)) for n, item in enumerate(listed)]
         taken: set[str] = set()
-        for number, one in enumerate(listed):
-            if isinstance(one, dict):
-                self._refer(one, dotted(("routes", number)), names, taken)
+        for number, item in enumerate(listed):
+            if isinstance(item, dict):
+                self._refer(item, dotted(("routes", number)), names, taken)
         return tuple(route for route in parsed if route is not None)
 
     def _refer(

@@ -1,4 +1,4 @@
-"""An event becomes a duty: the first route that takes it says where to and as what. Pure."""
+"""Routing: the first route that matches an event makes the delivery. Pure functions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DIGEST = re.compile(r"(.+?)[-_]?[0-9a-fA-F]{32}", re.DOTALL)
 
 
 def match(routes: Sequence[Route], source: str, event: Event) -> NewDelivery:
-    """The delivery that the first matching route makes of the event.
+    """Return the delivery that the first matching route makes of the event.
 
-    Without a match it is a delivery to nowhere, skipped for "no route", so that it can be seen.
-    `options` holds the route's func_name and package as written, and in `groups` what the
-    wildcards of its key matched: `names` puts them together once the archive was looked at.
+    Without a match, return a skipped delivery with the reason "no route", so that the event stays
+    visible. `options` holds func_name and package of the route as written, and in `groups` the
+    matches of the wildcards in the key: `names` combines them after the archive was inspected.
     """
     for label, route in labelled(routes):
         if route.source != source:
@@ -42,9 +42,9 @@ def match(routes: Sequence[Route], source: str, event: Event) -> NewDelivery:
 
 
 def labelled(routes: Sequence[Route]) -> list[tuple[str, Route]]:
-    """Each route with what it is called: its `name`, else its source and its number there.
+    """Pair each route with a label: the configured `name`, else source and number ("exports#1").
 
-    Numbers count within a source ("exports#1"), so that a route of another source moves none.
+    Numbers count within a source: adding a route to another source changes no label.
     """
     numbers: dict[str, int] = {}
     named = []
@@ -57,9 +57,8 @@ def labelled(routes: Sequence[Route]) -> list[tuple[str, Route]]:
 def names(options: Mapping[str, Any], event: Event, function: str | None) -> tuple[str, str]:
     """(func_name, package) for an event, from a delivery's options.
 
-    `function` is the name in the export's YAML, None when the archive is no export. Raises
-    PermanentFailure when a field is unknown, and when a name, or {function} or {stem} in it,
-    would be empty.
+    `function` is the name in the export's YAML, None when the archive is not an export. Raises
+    PermanentFailure when a field is unknown, and when a name, {function} or {stem} would be empty.
     """
     ref = event.object
     fields = {"function": function or "", "key": ref.key, "bucket": ref.bucket}
@@ -70,10 +69,10 @@ def names(options: Mapping[str, Any], event: Event, function: str | None) -> tup
 
 
 def ordered_by(options: Mapping[str, Any], event: Event, function: str | None) -> str | None:
-    """The function that a delivery must not reach beside or after a newer one; see `names`.
+    """Return the function name that orders deliveries: a newer upload must not be overtaken.
 
-    A name is one function, whatever its package. None: "rename" makes a function of its own each
-    time, or it cannot be told (without the archive).
+    The package does not count. None: "rename" makes a new function each time, or the name is not
+    known without the archive.
     """
     if options.get("on_conflict") == "rename":
         return None
@@ -84,7 +83,7 @@ def ordered_by(options: Mapping[str, Any], event: Event, function: str | None) -
 
 
 def stem(key: str) -> str:
-    """The last part of a key without `.zip`, and without the MD5 that an export's name ends in."""
+    """Return the last part of a key, without `.zip` and the MD5 that FunctionGraph appends."""
     last = key.rpartition("/")[2]
     if last.lower().endswith(".zip"):
         last = last[:-4]
@@ -104,7 +103,7 @@ def _filled(option: str, template: str, fields: Mapping[str, str]) -> str:
             ),
             Localized(f"Known are {known}.", f"可用的有 {known}。"),
         )
-    # One pass: what is filled in is never taken for a template itself.
+    # A single pass: inserted values are never expanded again.
     filled = _FIELD.sub(lambda field: fields[field[1]], template)
     lost = any(f"{{{name}}}" in template and not fields[name] for name in ("function", "stem"))
     if lost or not filled:

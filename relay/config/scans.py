@@ -12,13 +12,14 @@ from relay.config.units import Duration
 
 
 class ScannedSettings(SourceSettings):
-    """How often the source's buckets are listed, and how much of them at once."""
+    """The schedule and the size of scans."""
 
     scan_every: Duration = Field(
-        timedelta(0), description="how often to look for what nobody announced; 0: never"
+        timedelta(0),
+        description="how often to list the buckets for objects without an event; 0: never",
     )
     scan_limit: int = Field(
-        100_000, ge=0, description="objects looked at in one run, the next goes on there; 0: all"
+        100_000, ge=0, description="objects listed per run; the next run continues there; 0: all"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The keys of a source that say who may send to it, and in which wrappings."""
+"""The keys of a source about its senders: accepted envelopes and credentials."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ SnsTopics = Annotated[
 
 
 class SenderSettings(Table):
-    """How senders prove who they are. An envelope whose keys are not set is never offered."""
+    """How senders authenticate. An envelope without its keys is disabled."""
 
     accept: tuple[str, ...] = Field(
-        ("bare",), description="the envelopes this source takes; nothing else is tried"
+        ("bare",), description="the envelopes that this source accepts; no others are tried"
     )
-    token: Secret = Field(None, description="what a sender that does not sign must know")
+    token: Secret = Field(None, description="the token of senders that do not sign")
     token_header: Annotated[Name, AfterValidator(_header)] = Field(
-        None, description="the header that holds the token, when it is not Authorization"
+        None, description="the header with the token, if it is not Authorization"
     )
     secret: Secret = Field(
         None, description="the key that b2 and signed notifications are signed with"
@@ -69,31 +69,32 @@ class SenderSettings(Table):
     max_age: Duration = Field(
         timedelta(hours=1),
         gt=timedelta(0),
-        description="how far the time in a signed notification may be from ours",
+        description="the largest difference between a signed timestamp and the current time",
     )
     sns_topic_arns: SnsTopics = Field((), description="the SNS topics that may send")
     sns_hosts: Names = Field(
         ("sns.*.amazonaws.com", "sns.*.amazonaws.com.cn"),
-        description="where SNS keeps its certificates; * is a region",
+        description="hosts of SNS certificates; * is a region",
     )
     smn_topic_urns: Names = Field((), description="the SMN topics that may send")
     smn_hosts: Names = Field(
         ("smn.*.myhuaweicloud.com",),
-        description="where SMN keeps its certificates; * is the region of the topic",
+        description="hosts of SMN certificates; * is the region of the topic",
     )
     smn_confirm_hosts: Names = Field(
-        ("console.huaweicloud.com",), description="where SMN subscriptions are confirmed"
+        ("console.huaweicloud.com",), description="hosts that confirm SMN subscriptions"
     )
     oidc_audience: Name = Field(
-        None, description="the audience in Google's tokens (Pub/Sub, Eventarc): often the hook"
+        None,
+        description="the audience in Google's tokens (Pub/Sub, Eventarc), usually the hook's URL",
     )
     oidc_email: Name = Field(
-        None, description="the service account whose tokens Google sends (Pub/Sub, Eventarc)"
+        None, description="the service account in Google's tokens (Pub/Sub, Eventarc)"
     )
-    entra_tenant: Name = Field(None, description="the Entra tenant whose tokens Event Grid sends")
+    entra_tenant: Name = Field(None, description="the Entra tenant that issues Event Grid's tokens")
     entra_audience: Name = Field(None, description="the audience in those tokens: your app's id")
     entra_app: Name = Field(
         "4962773b-9cdb-44cf-a8bf-237846a00ab7",
-        description="the app that those tokens were given to: Event Grid's own",
+        description="the app id in those tokens; the default is Event Grid's own",
     )
     mns_topics: Names = Field((), description="the MNS topics that may send, each as owner/topic")

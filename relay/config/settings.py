@@ -51,93 +51,94 @@ Network = Annotated[
 
 
 class SourceSettings(SenderSettings):
-    """What every source understands; a handler's `Settings` adds its own keys."""
+    """The keys of every source; the `Settings` of a handler add more."""
 
-    kind: str = Field(description="which handler: s3, local, ..., or package.module:Class")
+    kind: str = Field(description="the handler: s3, local, ..., or package.module:Class")
     buckets: tuple[str, ...] = Field(
-        (), description="the only buckets whose events are taken; none: all"
+        (), description="the buckets whose events are accepted; empty: all"
     )
 
 
 class TargetSettings(Table):
-    """What every target understands; a target's `Settings` adds its own keys."""
+    """The keys of every target; the `Settings` of a target add more."""
 
-    kind: str = Field(description="which target: functiongraph, or package.module:Class")
-    concurrency: int = Field(1, ge=1, description="imports at once, over all workers")
+    kind: str = Field(description="the target: functiongraph, or package.module:Class")
+    concurrency: int = Field(1, ge=1, description="concurrent imports, over all workers")
 
 
 class ChannelSettings(Table):
-    """What every channel understands; a channel's `Settings` adds its own keys."""
+    """The keys of every channel; the `Settings` of a channel add more."""
 
-    kind: str = Field(description="which channel: slack, webhook, ..., or package.module:Class")
-    language: Literal["en", "zh"] = Field("en", description="the language of its messages")
+    kind: str = Field(description="the channel: slack, webhook, ..., or package.module:Class")
+    language: Literal["en", "zh"] = Field("en", description="the language of messages")
     on: tuple[Result, ...] = Field(
         ("succeeded", "failed", "skipped"),
-        description="which results are told; a target that is down is told where failed is, "
-        "and a recovery where its failure was",
+        description="the results that are posted; with failed also that a target is down; "
+        "a recovery follows the failure",
     )
     rate: Rate | None = Field(
         None,
-        description='the most messages in a time, such as "20/1m"; none: what the service says',
+        description='messages per period, such as "20/1m"; default: the service\'s limit',
     )
     burst: int = Field(
         10,
         ge=0,
         le=1000,
-        description="when more messages than this come within a minute, or wait, they are told in "
-        "one digest; 0: never",
+        description="when more messages than this are due within a minute, they are combined in a "
+        "digest; 0: never",
     )
     quiet_hours: QuietHours = Field(
-        None, description='hours in which only `urgent` results are told, such as "22:00-07:00"'
+        None, description='hours in which only `urgent` results are posted, such as "22:00-07:00"'
     )
     timezone: TimeZone = Field(
         "UTC", description="the time zone of quiet_hours, such as Asia/Shanghai"
     )
     urgent: tuple[Result, ...] = Field(
-        ("failed",), description="which results are told in quiet_hours too"
+        ("failed",), description="the results that are posted in quiet_hours too"
     )
     words: WordsSettings = Field(
-        WordsSettings(), description="Jinja templates of the card's own words, see deploy/README.md"
+        WordsSettings(),
+        description="Jinja templates that replace texts of the card, see deploy/README.md",
     )
 
 
 class Route(Table):
-    """Events of a source that match -> one target, its options, the channels to tell."""
+    """A rule: matching events of a source go to a target; channels are notified."""
 
     name: Annotated[str, AfterValidator(rules.name)] | None = Field(
-        None, description="what the route is called; without it, its source and number"
+        None, description="the name of the route; without it, source and number"
     )
     source: str = Field(description="the name of a [sources.NAME] table")
-    bucket: Glob = Field("*", description="glob over the bucket's name")
-    key: Glob = Field("*.zip", description="glob over the object's key; * also matches /")
+    bucket: Glob = Field("*", description="glob for the bucket")
+    key: Glob = Field("*.zip", description="glob for the key; * also matches /")
     target: str = Field(description="the name of a [targets.NAME] table")
     func_name: str = Field(
         "{function}",
-        description="the function's name: {function} in the export's YAML, {stem} and {key} of "
-        "the object, {bucket}, {1}... for what the key's wildcards matched",
+        description="the function's name; {function} is the name in the export's YAML, {stem} and "
+        "{key} are of the object, {bucket}, {1}... match the wildcards of key",
     )
-    package: str = Field("default", description="the function's package; the same {...} are known")
+    package: str = Field("default", description="the function's package; the same fields")
     on_conflict: Literal["skip", "fail", "update", "rename"] = Field(
-        "skip", description="what to do when the target holds the name already"
+        "skip", description="what to do when the function exists"
     )
     export_shape: Literal["require", "warn"] = Field(
         "require", description="must the archive look like a FunctionGraph export?"
     )
-    channels: tuple[str, ...] = Field((), description="names of [channels.NAME] tables to tell")
+    channels: tuple[str, ...] = Field((), description="names of [channels.NAME] tables to notify")
 
     @field_validator("func_name", "package")
     @classmethod
     def _known_fields(cls, text: str, info: ValidationInfo) -> str:
         if "key" not in info.data:
-            return text  # the key is wrong itself: nobody knows how many wildcards it has
+            return text  # the key is invalid: the number of wildcards is unknown
         numbers = (str(number + 1) for number in range(wildcards(info.data["key"])))
         return rules.template(text, (*rules.TEMPLATE_FIELDS, *numbers))
 
 
 class DatabaseSettings(Table):
-    """Where the ledger is."""
+    """The database."""
 
-    # Not shown by repr: a PostgreSQL address may hold a password.
+    # Not in repr: a PostgreSQL URL may hold a password.
     url: Annotated[str, AfterValidator(database_url)] = Field(
         "sqlite:///var/relay.db",
         repr=False,
@@ -147,59 +148,61 @@ class DatabaseSettings(Table):
 
 
 class ApiSettings(Table):
-    """Who may use the API and the pages."""
+    """Access to the API and the pages."""
 
     tokens: Annotated[
         tuple[Annotated[SecretStr, AfterValidator(rules.bearer_token)], ...],
         BeforeValidator(rules.without_empty),
-    ] = Field((), description="bearer tokens; without any, answers on loopback only")
+    ] = Field((), description="bearer tokens; without any, only loopback is answered")
     links_last: Duration = Field(
         timedelta(days=7),
         ge=timedelta(0),
         le=timedelta(days=90),
-        description="how long the link in a message tries its delivery again, once, without a "
-        "login; 0: it leads to the page. Needs public_url and tokens",
+        description="how long the link in a message can retrigger the delivery, once, without a "
+        "login; 0: the link opens the page. Needs public_url and tokens",
     )
 
 
 class ServerSettings(Table):
-    """How the web process stands in the network."""
+    """The web process."""
 
-    proxies: int = Field(0, ge=0, le=16, description="reverse proxies in front that are trusted")
+    proxies: int = Field(
+        0, ge=0, le=16, description="the number of trusted reverse proxies in front"
+    )
     worker: bool = Field(True, description="whether `relay serve` also delivers")
 
 
 class HooksSettings(Table):
-    """What hooks take."""
+    """Limits of the hooks."""
 
-    max_body: Size = Field(2**20, ge=1, description="the largest notification that is read")
+    max_body: Size = Field(2**20, ge=1, description="the largest notification that is accepted")
 
 
 class DeliverySettings(Table):
-    """How deliveries are tried."""
+    """Attempts, delays and leases of deliveries."""
 
-    attempts: int = Field(20, ge=1, le=1000, description="automatic tries before giving up")
+    attempts: int = Field(20, ge=1, le=1000, description="automatic attempts before giving up")
     first_delay: Duration = Field(
         timedelta(seconds=10),
         gt=timedelta(0),
         le=timedelta(days=7),
-        description="after the first failure; four times as long after each further one",
+        description="the delay after the first failure; it grows fourfold with each failure",
     )
     longest_delay: Duration = Field(
-        timedelta(hours=3), gt=timedelta(0), le=timedelta(days=7), description="never longer"
+        timedelta(hours=3), gt=timedelta(0), le=timedelta(days=7), description="the longest delay"
     )
     lease: Duration = Field(
         timedelta(seconds=30),
         ge=timedelta(seconds=1),
         le=timedelta(hours=1),
-        description="after so long without a sign of its worker a delivery is taken over",
+        description="without a heartbeat for this long, another worker takes the delivery over",
     )
     stuck_after: Duration = Field(
         timedelta(minutes=15),
         ge=timedelta(seconds=1),
-        description="after so long without a byte or an answer a delivery is given up as hanging",
+        description="without progress for this long, an attempt is abandoned as hung",
     )
-    workers: int = Field(4, ge=1, le=256, description="deliveries at once, in each process")
+    workers: int = Field(4, ge=1, le=256, description="concurrent deliveries in each process")
 
     @property
     def backoff(self) -> Backoff:
@@ -207,42 +210,46 @@ class DeliverySettings(Table):
 
 
 class RetentionSettings(Table):
-    """How long history is kept. The last deliveries of an object's newest version always are."""
+    """How long history is kept. The latest deliveries of each object are always kept."""
 
     history: Duration = Field(
-        timedelta(days=90), ge=timedelta(hours=1), description="for how long deliveries are kept"
+        timedelta(days=90), ge=timedelta(hours=1), description="how long deliveries are kept"
     )
     deliveries: int = Field(
-        200_000, ge=100, description="the most deliveries and messages kept; older ones go sooner"
+        200_000,
+        ge=100,
+        description="the most deliveries and messages kept; beyond it, the oldest are removed",
     )
     bodies: Duration = Field(
         timedelta(days=30),
         ge=timedelta(hours=1),
-        description="for how long notifications are kept byte for byte",
+        description="how long the bodies of notifications are kept",
     )
 
 
 class OutboundSettings(Table):
-    """How targets and channels are reached."""
+    """Connections to targets and channels."""
 
     allow_private: tuple[Network, ...] = Field(
-        (), description="private networks that channels may post to, such as 10.0.0.0/8"
+        (), description="private networks that channels may reach, such as 10.0.0.0/8"
     )
     connect_timeout: Duration = Field(
-        timedelta(seconds=10), gt=timedelta(0), description="for a connection to stand"
+        timedelta(seconds=10), gt=timedelta(0), description="the time-out for connecting"
     )
     read_timeout: Duration = Field(
-        timedelta(seconds=120), gt=timedelta(0), description="between two signs of the other side"
+        timedelta(seconds=120),
+        gt=timedelta(0),
+        description="the time-out between two received bytes",
     )
 
 
 class Settings(Table):
-    """Everything that is configured. The tables of plug-ins are of the plug-ins' own types."""
+    """The whole configuration. Tables of plug-ins have the types of the plug-ins."""
 
     public_url: Annotated[
         Annotated[str, AfterValidator(rules.public_url)] | None,
         BeforeValidator(rules.nothing_if_empty),
-    ] = Field(None, description="this relay's own address, for links in messages")
+    ] = Field(None, description="the address of this Relay, for links in messages")
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
     server: ServerSettings = ServerSettings()
@@ -257,15 +264,15 @@ class Settings(Table):
 
 
 OWN_TABLES = frozenset({Settings, Route, SourceSettings, TargetSettings, ChannelSettings})
-"""Tables without a key of a plug-in: their error messages never quote a value."""
+"""Tables without keys of plug-ins: their errors never quote a value."""
 
 
 def settings_table() -> Iterator[tuple[str, str, str]]:
-    """Every setting of ours for the documents: its path, its default as JSON, its sentence.
+    """Yield path, default as JSON, and description of each built-in setting, for the documents.
 
     Plug-ins describe their own keys; a setting without a default is required.
     """
-    told = Settings.model_json_schema(mode="validation", schema_generator=SchemaInWords)
+    schema = Settings.model_json_schema(mode="validation", schema_generator=SchemaInWords)
     tables = {name: Settings.model_fields[name].annotation for name in shape() if shape()[name]}
     named: dict[str, Any] = {
         "": Settings,
@@ -276,15 +283,15 @@ def settings_table() -> Iterator[tuple[str, str, str]]:
         "routes": Route,
     }
     for path, table in named.items():
-        keys = told if table is Settings else told["$defs"][table.__name__]
-        for key, one in keys["properties"].items():
-            if "description" in one:
-                default = json.dumps(one["default"]) if "default" in one else ""
-                yield f"{path}.{key}".removeprefix("."), default, one["description"]
+        keys = schema if table is Settings else schema["$defs"][table.__name__]
+        for key, field in keys["properties"].items():
+            if "description" in field:
+                default = json.dumps(field["default"]) if "default" in field else ""
+                yield f"{path}.{key}".removeprefix("."), default, field["description"]
 
 
 def shape() -> dict[str, tuple[str, ...]]:
-    """Each top-level key with the keys of its table; none for plain values and for names."""
+    """Return each top-level key with the keys of that table; none for plain values and groups."""
     keys: dict[str, tuple[str, ...]] = {}
     for name, field in Settings.model_fields.items():
         kind: Any = field.annotation

@@ -1,4 +1,4 @@
-"""Table: what every table of relay.toml is."""
+"""The base class of every table of relay.toml."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     def advise(self) -> Iterator[tuple[str, str]]:
-        """What is allowed and may yet surprise, for `relay check`: words, and a hint or ""."""
+        """Yield (warning, hint) pairs for `relay check`; the hint may be ""."""
         return iter(())

@@ -1,4 +1,4 @@
-"""The table [channels.NAME.words]: a team's own wording, as sandboxed Jinja templates."""
+"""The table [channels.NAME.words]: custom card texts as sandboxed Jinja templates."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import AfterValidator, Field
 
 from relay.config.table import Table
 
-# Not escaped here: what comes out is plain text, and each channel escapes its own markup.
+# Not escaped here: the result is plain text, and each channel escapes for its own markup.
 _SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 
 
 def template(text: str) -> Template:
-    """The compiled template; TemplateSyntaxError says what is wrong with it."""
+    """Compile a template. Raises TemplateSyntaxError."""
     return _SANDBOX.from_string(text)
 
 
@@ -23,7 +23,7 @@ def _checked(text: str) -> str:
     try:
         template(text)
     except TemplateSyntaxError as error:
-        raise ValueError(f"is no Jinja template: {error.message}") from None
+        raise ValueError(f"is not a valid Jinja template: {error.message}") from None
     return text
 
 
@@ -31,14 +31,14 @@ Words = Annotated[str | None, AfterValidator(lambda text: _checked(text) if text
 
 
 def _words(what: str) -> Any:
-    return Field(None, description=f"Jinja template of {what}; none: our own words")
+    return Field(None, description=f"Jinja template of {what}; without it, the built-in text")
 
 
 class WordsSettings(Table):
     """Texts of a card that a team may replace; channels/card_templates.py lists the variables."""
 
     title: Words = _words("the title")
-    name: Words = _words("the name beside the title")
-    problem: Words = _words("what happened; empty text leaves it out")
-    advice: Words = _words("what to do next; empty text leaves it out")
+    name: Words = _words("the name next to the title")
+    problem: Words = _words("the problem; an empty text leaves it out")
+    advice: Words = _words("the advice; an empty text leaves it out")
     footer: Words = _words("the last line")

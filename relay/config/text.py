@@ -1,4 +1,4 @@
-"""Foreign text made safe to show: one rule for invisible characters, one way to write sizes."""
+"""Foreign text made safe to show: the rule for invisible characters, and sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""relay.toml with the environment laid over it: a tree of plain values, types still unknown."""
+"""Reads relay.toml and overlays the environment: a tree of plain, untyped values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from relay.errors import ConfigError
 
 PREFIX = "RELAY_"
 FILE = "RELAY_CONFIG"
-"""The variable that names the file itself."""
+"""The environment variable with the path of the file."""
 GROUPS = ("sources", "targets", "channels")
-"""Tables whose next level are names that the operator chose."""
+"""Tables of named tables: [sources.NAME]."""
 
 ConfigPath = tuple[str | int, ...]
 
@@ -33,7 +33,7 @@ _KUBERNETES = re.compile(
 
 
 class FromEnvironment(str):
-    """A value as an environment variable gave it: text, whatever type the setting has."""
+    """A value from an environment variable: text, before it gets the type of the setting."""
 
     __slots__ = ("variable",)
     variable: str
@@ -41,7 +41,7 @@ class FromEnvironment(str):
 
 @dataclass
 class Tree:
-    """What was read. `broken`: places whose text could not be expanded, told in `errors`."""
+    """The values read. `broken`: paths of texts that could not be expanded (see `errors`)."""
 
     values: dict[str, Any]
     errors: list[ConfigError] = field(default_factory=list)
@@ -51,21 +51,21 @@ class Tree:
 def read(
     path: Path | None, environ: Mapping[str, str], tables: Mapping[str, Collection[str]]
 ) -> Tree:
-    """The file's values with the environment's over them, every `${...}` of the file replaced.
+    """Read the file, overlay the environment, and replace every `${...}` of the file.
 
-    `tables`: each top-level key with the keys of its table (none for a plain value or a group).
-    Raises ConfigError only when the file itself cannot be read; all else is in `errors`.
+    `tables`: the known top-level keys, each with the keys of that table (empty for a plain value or
+    a group). Raises ConfigError when the file cannot be read; other errors are in `errors`.
     """
     values = read_file(path) if path else {}
     tree = Tree(values)
     mentioned = {name for text in _texts(values) for name in _mentioned(text)}
-    _Overlay(tree, tables, mentioned).lay(environ)
+    _Overlay(tree, tables, mentioned).apply(environ)
     tree.values = {key: _expanded(tree, value, (key,), environ) for key, value in values.items()}
     return tree
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The file as TOML. ConfigError: not there, not readable, too large, or where it is no TOML."""
+    """Parse the file. Raises ConfigError: it is missing, unreadable, too large or not TOML."""
     try:
         with path.open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)
@@ -74,7 +74,7 @@ def read_file(path: Path) -> dict[str, Any]:
     if len(raw) > _MOST_BYTES:
         raise ConfigError("", f"{path} is larger than {_MOST_BYTES} bytes")
     try:
-        # Windows' editors put a byte order mark before the text.
+        # Editors on Windows start the text with a byte order mark.
         return tomllib.loads(raw.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -86,16 +86,16 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """`${NAME}`, `${NAME:-default}` and `${file:/path}` replaced; `$${` is `${` itself.
+    """Replace `${NAME}`, `${NAME:-default}` and `${file:/path}`; `$${` is a literal `${`.
 
-    As in a shell, the default also stands in for an empty variable. What is put in is not
-    looked at again. ValueError says in words what is wrong, without any value.
+    As in a shell, the default also replaces an empty variable. Inserted text is not expanded again.
+    Raises ValueError, whose text quotes no value.
     """
     return _REFERENCE.sub(lambda match: _replacement(match, environ), text)
 
 
 def suggest(name: str, known: Collection[str]) -> str:
-    """ "Did you mean `region`?", else what is known, else nothing."""
+    """Return "Did you mean `region`?", else the known names, else an empty text."""
     close = difflib.get_close_matches(name, list(known), n=1)
     if close:
         return f"Did you mean `{close[0]}`?"
@@ -103,7 +103,7 @@ def suggest(name: str, known: Collection[str]) -> str:
 
 
 def _where(error: tomllib.TOMLDecodeError) -> str:
-    # Only the place: the parser's own words may quote what stands there.
+    # Only the position: the parser's message may quote the value.
     match = re.search(r"\(at (.*)\)$", str(error))
     return f"Look at {match[1]}." if match else ""
 
@@ -118,7 +118,7 @@ def _replacement(match: re.Match[str], environ: Mapping[str, str]) -> str:
         return _secret_file(Path(inside.removeprefix("file:")))
     name, has_default, default = inside.partition(":-")
     if not _NAME.fullmatch(name):
-        raise ValueError("has a ${...} that is none of ${NAME}, ${NAME:-default}, ${file:/path}")
+        raise ValueError("has a ${...} that is not ${NAME}, ${NAME:-default} or ${file:/path}")
     value = environ.get(name)
     if has_default:
         return value or default
@@ -155,9 +155,9 @@ def _mentioned(text: str) -> Iterator[str]:
 
 def _expanded(tree: Tree, value: Any, place: ConfigPath, environ: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _expanded(tree, one, (*place, key), environ) for key, one in value.items()}
+        return {key: _expanded(tree, item, (*place, key), environ) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expanded(tree, one, (*place, n), environ) for n, one in enumerate(value)]
+        return [_expanded(tree, item, (*place, n), environ) for n, item in enumerate(value)]
     if not isinstance(value, str) or isinstance(value, FromEnvironment):
         return value
     try:
@@ -169,13 +169,13 @@ def _expanded(tree: Tree, value: Any, place: ConfigPath, environ: Mapping[str, s
 
 
 def dotted(place: ConfigPath) -> str:
-    """`("routes", 0, "key")` as people write it: `routes[0].key`."""
+    """Write `("routes", 0, "key")` as `routes[0].key`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return "".join(parts).removeprefix(".")
 
 
 class _Overlay:
-    """Puts every RELAY_* variable where its name says."""
+    """Puts each RELAY_* variable at the path in the variable's name."""
 
     def __init__(
         self, tree: Tree, tables: Mapping[str, Collection[str]], mentioned: Collection[str]
@@ -184,7 +184,7 @@ class _Overlay:
         self.tables = tables
         self.mentioned = mentioned
 
-    def lay(self, environ: Mapping[str, str]) -> None:
+    def apply(self, environ: Mapping[str, str]) -> None:
         for name in sorted(environ):
             if not name.startswith(PREFIX) or name == FILE or _KUBERNETES.fullmatch(name):
                 continue
@@ -194,8 +194,8 @@ class _Overlay:
                 value.variable = name
                 self._put(parts, value)
             elif name not in self.mentioned:
-                # Compared without what all of them begin with.
-                known = {one.removeprefix(PREFIX): one for one in self._names(parts)}
+                # Compare without the prefix that all names share.
+                known = {known.removeprefix(PREFIX): known for known in self._names(parts)}
                 close = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
                 hint = f"Did you mean `{known[close[0]]}`?" if close else _VARIABLES
                 self.tree.errors.append(ConfigError(name, "no setting has this name", hint))
@@ -209,7 +209,7 @@ class _Overlay:
             return
         for depth, part in enumerate(parts):
             if not isinstance(node, dict):
-                words = "names a setting inside of something that is not a table"
+                words = "names a setting inside a value that is not a table"
                 self.tree.errors.append(ConfigError(value.variable, words))
                 return
             key = _chosen(node, part) if depth == 1 and parts[0] in GROUPS else part
@@ -231,7 +231,7 @@ class _Overlay:
 
 
 def _chosen(node: Mapping[str, Any], part: str) -> str:
-    """The operator's name that an environment variable means: it has no case and no hyphens."""
+    """Return the configured name that a variable means: variables have no case and no hyphens."""
     if part in node:
         return part
     meant = (name for name in node if name.lower().replace("-", "_") == part.replace("-", "_"))

@@ -36,7 +36,7 @@ _RATE = re.compile(r"([0-9]{1,9})/([0-9a-z]{1,20})")
 
 _SIZE_RIGHT = 'should be a size, such as "300MiB" or "1048576"'
 _DURATION_RIGHT = 'should be a duration, such as "500ms", "10s", "15m", "3h", "2d", "1h30m" or "0"'
-_RATE_RIGHT = 'should be a rate, such as "10/1m": ten in one minute'
+_RATE_RIGHT = 'should be a rate, such as "10/1m": ten per minute'
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class RateLimit:
 
 
 def parse_size(value: Any) -> int:
-    """Bytes; "300MiB" is 300 * 2**20, "300MB" 300 * 10**6. ValueError says what would be right."""
+    """Return a size in bytes; "300MiB" is 300 * 2**20, "300MB" 300 * 10**6. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -59,7 +59,7 @@ def parse_size(value: Any) -> int:
 
 
 def parse_duration(value: Any) -> timedelta:
-    """ "1h30m" and the like; a bare number has no unit, so only 0 is one. ValueError as above."""
+    """Return a duration such as "1h30m"; a number other than 0 needs a unit. Raises ValueError."""
     if isinstance(value, timedelta):
         return value
     text = str(value).strip() if isinstance(value, str | int) else ""
@@ -74,7 +74,7 @@ def parse_duration(value: Any) -> timedelta:
 
 
 def parse_rate(value: Any) -> RateLimit:
-    """ "10/1m" or "10/m"; neither number may be zero. ValueError as above."""
+    """Return a rate such as "10/1m" or "10/m"; zero is not allowed. Raises ValueError."""
     if isinstance(value, RateLimit):
         return value
     match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -82,16 +82,16 @@ def parse_rate(value: Any) -> RateLimit:
         raise ValueError(_RATE_RIGHT)
     span = match[2] if match[2][0].isdigit() else f"1{match[2]}"
     try:
-        allowance = RateLimit(int(match[1]), parse_duration(span))
+        rate = RateLimit(int(match[1]), parse_duration(span))
     except ValueError:
         raise ValueError(_RATE_RIGHT) from None
-    if not allowance.count or not allowance.period:
+    if not rate.count or not rate.period:
         raise ValueError(_RATE_RIGHT)
-    return allowance
+    return rate
 
 
 def size_words(size: int) -> str:
-    """The shortest exact way to write a number of bytes: "1MiB"."""
+    """Write a number of bytes exactly, in the largest unit that fits: "1MiB"."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         if size and not size % _SIZES[unit.lower()]:
             return f"{size // _SIZES[unit.lower()]}{unit}"
@@ -99,7 +99,7 @@ def size_words(size: int) -> str:
 
 
 def duration_words(span: timedelta) -> str:
-    """The shortest exact way to write a duration with one unit, to the millisecond: "90m"."""
+    """Write a duration exactly to the millisecond, in a single unit: "90m"."""
     for unit in ("d", "h", "m", "s"):
         if span and not span % _SPANS[unit]:
             return f"{span // _SPANS[unit]}{unit}"
@@ -145,7 +145,7 @@ Rate = Annotated[
 
 
 class SchemaInWords(GenerateJsonSchema):
-    """A JSON Schema whose defaults are written as people would; pydantic writes "PT3H"."""
+    """A JSON Schema with readable defaults: pydantic would write "PT3H"."""
 
     def encode_default(self, dft: Any) -> Any:
         if isinstance(dft, timedelta):

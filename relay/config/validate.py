@@ -1,4 +1,4 @@
-"""Plain values become typed tables; what pydantic objects to becomes words without values."""
+"""Parses plain values into typed tables and rewrites pydantic's errors without values."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ _WORDS = {
     "string_pattern_mismatch": "is not of the right form",
 }
 _DESCRIBED = ("missing", "string_pattern_mismatch")
-"""Errors that the setting's description says more about."""
+"""Errors for which the description of the setting is added as a hint."""
 _SHORTEST_SECRET = 4
 
 
 class Parser:
-    """Parses tables of one tree; collects every error in `tree.errors`."""
+    """Parses the tables of a tree; collects every error in `tree.errors`."""
 
     def __init__(self, tree: Tree, environ: Mapping[str, str]) -> None:
         self.tree = tree
         self.environ = environ
 
     def parse(self, model: type[M], values: Any, at: ConfigPath) -> M | None:
-        """The table at `at` as `model`; None when it is wrong, which `tree.errors` then tells."""
+        """Parse the table at `at` as `model`; None when invalid (see `tree.errors`)."""
         prepared = self.prepare(model, values, at)
         try:
             return model.model_validate(prepared)
@@ -59,26 +59,26 @@ class Parser:
             return None
 
     def prepare(self, kind: Any, value: Any, at: ConfigPath) -> Any:
-        """`value` with what came from the environment made ready for the type `kind`."""
+        """Convert values from the environment for the type `kind`."""
         if isinstance(value, FromEnvironment):
             try:
                 return self._ready(kind, value)
             except ValueError as error:
-                # Not its words when it comes from a reference: they name a part of the value.
-                told = str(error) if "${" not in value else "has a ${...} that cannot be replaced"
-                self.tree.errors.append(ConfigError(value.variable, told))
+                # With a reference in it, the error's text would name a part of the value.
+                message = "has a ${...} that cannot be replaced" if "${" in value else str(error)
+                self.tree.errors.append(ConfigError(value.variable, message))
                 self.tree.broken.add(at)
                 return value
         if isinstance(value, Mapping):
             fields = _fields(kind)
             return {
                 key: self.prepare(
-                    fields[key].annotation if key in fields else None, one, (*at, key)
+                    fields[key].annotation if key in fields else None, item, (*at, key)
                 )
-                for key, one in value.items()
+                for key, item in value.items()
             }
         if isinstance(value, list):
-            return [self.prepare(_member(kind), one, (*at, n)) for n, one in enumerate(value)]
+            return [self.prepare(_member(kind), item, (*at, n)) for n, item in enumerate(value)]
         return value
 
     def _ready(self, kind: Any, value: FromEnvironment) -> Any:
@@ -99,22 +99,22 @@ class Parser:
 
     def _expanded(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: self._expanded(one) for key, one in value.items()}
+            return {key: self._expanded(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._expanded(one) for one in value]
+            return [self._expanded(item) for item in value]
         return expand(value, self.environ) if isinstance(value, str) else value
 
     def _collect(
         self, error: ValidationError, model: type[BaseModel], read: tuple[Any, Any], at: ConfigPath
     ) -> None:
         values, prepared = read
-        told: dict[ConfigPath, list[ErrorDetails]] = {}
+        by_path: dict[ConfigPath, list[ErrorDetails]] = {}
         for detail in error.errors(include_url=False):
-            told.setdefault(_real(detail["loc"], prepared), []).append(detail)
-        # Our own words quote no value, and their examples may look like one.
-        stranger = model not in OWN_TABLES
-        hidden = sorted(_leaves(prepared, model), key=len, reverse=True) if stranger else ()
-        for place, details in told.items():
+            by_path.setdefault(_real(detail["loc"], prepared), []).append(detail)
+        # Our own messages quote no value, but the examples in them may look like a value.
+        foreign = model not in OWN_TABLES
+        hidden = sorted(_leaves(prepared, model), key=len, reverse=True) if foreign else ()
+        for place, details in by_path.items():
             if any((*at, *place)[: len(broken)] == broken for broken in self.tree.broken):
                 continue
             words = " or ".join(dict.fromkeys(_words(detail, hidden) for detail in details))
@@ -162,7 +162,7 @@ def _fields(kind: Any) -> Mapping[str, FieldInfo]:
 
 
 def _real(loc: Sequence[str | int], values: Any) -> ConfigPath:
-    """The part of a pydantic location that is a place in the file, without names of unions."""
+    """Return the part of a pydantic location that is a path in the file, without union names."""
     place: list[str | int] = []
     for part in loc:
         if isinstance(values, Mapping) and isinstance(part, str):
@@ -176,7 +176,7 @@ def _real(loc: Sequence[str | int], values: Any) -> ConfigPath:
 
 
 def _leaves(values: Any, kind: Any) -> Iterator[str]:
-    """Every text or number in the values that a message must not repeat."""
+    """Yield every text or number in the values that a message must not repeat."""
     if isinstance(values, Mapping):
         fields = _fields(kind)
         for key, value in values.items():
@@ -186,7 +186,10 @@ def _leaves(values: Any, kind: Any) -> Iterator[str]:
             yield from _leaves(value, _member(kind))
     else:
         options = {
-            one for part in _flat(kind) if get_origin(part) is Literal for one in get_args(part)
+            option
+            for part in _flat(kind)
+            if get_origin(part) is Literal
+            for option in get_args(part)
         }
         text = str(values)
         if values not in options and not isinstance(values, bool) and len(text) >= _SHORTEST_SECRET:
@@ -221,7 +224,7 @@ def _hint(model: type[BaseModel], place: ConfigPath, error: str) -> str:
 
 
 def _variable(values: Any, place: ConfigPath) -> str | None:
-    """The environment variable that set the value at a place or around it."""
+    """Return the environment variable that set the value at a path, or a table around it."""
     for part in (*place, None):
         if isinstance(values, FromEnvironment):
             return values.variable
@@ -233,7 +236,7 @@ def _variable(values: Any, place: ConfigPath) -> str | None:
 
 
 def _as_variable(hint: str, variable: str) -> str:
-    """A hint about a key, told about the name of an environment variable."""
+    """Rewrite a hint about a key for the name of an environment variable."""
     before = variable.rpartition("__")[0]
     start, quote, rest = hint.partition("`")
     key, end, rest = rest.partition("`")

@@ -1,4 +1,4 @@
-"""What single settings must look like: names, tokens, addresses, globs and templates."""
+"""Validators of single settings: names, tokens, addresses, globs and templates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 def is_name(text: str) -> bool:
-    """Whether a source, target, channel or route may be called so: it stands in addresses."""
+    """Return whether a source, target, channel or route may have this name (it is part of URLs)."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -36,14 +36,14 @@ def name(text: str) -> str:
 
 
 class Hours(NamedTuple):
-    """A part of every day, from one time to another, over midnight where the second is earlier."""
+    """A daily period; it passes midnight if `end` is before `start`."""
 
     start: time
     end: time
 
 
 def quiet_hours(value: Any) -> Any:
-    """ "22:00-07:00" as Hours; "" is none."""
+    """Parse "22:00-07:00"; "" means no quiet hours."""
     if value is None or value == "" or isinstance(value, Hours):
         return value or None
     right = 'should be two times of the day such as "22:00-07:00"'
@@ -55,33 +55,33 @@ def quiet_hours(value: Any) -> Any:
     except ValueError:
         raise ValueError(right) from None
     if hours.start == hours.end:
-        raise ValueError("begins and ends at the same time; leave it out to tell at all hours")
+        raise ValueError("begins and ends at the same time; remove it to notify at all hours")
     return hours
 
 
 def hours_words(hours: Hours | None) -> str:
-    return "-".join(f"{one:%H:%M}" for one in hours) if hours else ""
+    return "-".join(f"{time:%H:%M}" for time in hours) if hours else ""
 
 
 def time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("should be a time zone of the IANA, such as Asia/Shanghai") from None
+        raise ValueError("should be an IANA time zone, such as Asia/Shanghai") from None
     return name
 
 
 def nothing_if_empty(value: Any) -> Any:
-    """ "" is how a file says "not set": an empty token must never be one that a sender can know."""
+    """Return None for "": an empty token must never authenticate a sender."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     return None if text == "" else value
 
 
 def without_empty(value: Any) -> Any:
-    """A list without its empty texts, for the same reason."""
+    """Return a list without the empty texts in it, for the same reason."""
     if not isinstance(value, list | tuple):
         return value
-    return [one for one in value if nothing_if_empty(one) is not None]
+    return [item for item in value if nothing_if_empty(item) is not None]
 
 
 def bearer_token(token: SecretStr) -> SecretStr:
@@ -98,7 +98,7 @@ def public_url(url: str) -> str:
 
 
 def checked_url(url: str, *, example: str = "https://s3.example.com") -> str:
-    """The address of a service, if it is one: http(s) and a host; no user, query or fragment."""
+    """Return a service URL: http(s) and a host, without user, query or fragment."""
     parts = web_address(url, f'"{example}"')
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("should hold no user, password, query or fragment")
@@ -106,12 +106,12 @@ def checked_url(url: str, *, example: str = "https://s3.example.com") -> str:
 
 
 def web_address(url: str, example: str) -> SplitResult:
-    """The parts of an address. ValueError, without any of it: not http(s), or no host."""
+    """Split a URL. Raises ValueError, which does not quote the URL: not http(s), or no host."""
     try:
         parts = urlsplit(url)
         fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
-        # Not from the error: it repeats what stands before the host, a password too.
+        # The error's text may quote the user and password.
         fits = False
     if not fits:
         raise ValueError(f"should be an address such as {example}")
@@ -124,10 +124,10 @@ def glob(text: str) -> str:
 
 
 def template(text: str, fields: Sequence[str]) -> str:
-    """ValueError unless every {...} is one of `fields` and no other brace is there."""
+    """Check that each {...} names a field of `fields`. Raises ValueError."""
     known = ", ".join(f"{{{field}}}" for field in fields)
     if any(field not in fields for field in _FIELD.findall(text)):
-        raise ValueError(f"has a {{...}} that is not known; known are {known}")
+        raise ValueError(f"has an unknown {{...}}; known are {known}")
     if _BRACES.search(_FIELD.sub("", text)):
         raise ValueError("has a { or } without its counterpart")
     if not text:

@@ -228,7 +228,7 @@ def test_a_wrong_value_says_where_it_is_and_what_would_be_right(
         ("key = ''", "routes[0].key", 'is empty; "*" matches everything'),
         ("key = 'a[b'", "routes[0].key", "has a [ that no ] closes"),
         ("func_name = '{functoin}'", "routes[0].func_name", "known are {function}, {stem}, {key},"),
-        ("func_name = '{2}'", "routes[0].func_name", "has a {...} that is not known"),
+        ("func_name = '{2}'", "routes[0].func_name", "has an unknown {...}"),
         ("package = 'a}'", "routes[0].package", "has a { or } without its counterpart"),
         ("package = ''", "routes[0].package", "is empty"),
         ("name = 'a#1'", "routes[0].name", "should be letters, digits, _ and - only"),

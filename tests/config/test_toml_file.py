@@ -163,7 +163,7 @@ class TestEnvironment:
 
     def test_a_table_cannot_be_both_a_value_and_a_table(self, wrong: Told) -> None:
         told = wrong(RELAY_DATABASE="x", RELAY_DATABASE__URL="sqlite:///x")
-        assert "inside of something that is not a table" in told["RELAY_DATABASE__URL"]
+        assert "inside a value that is not a table" in told["RELAY_DATABASE__URL"]
 
 
 class TestReferences:
@@ -198,8 +198,8 @@ class TestReferences:
             ("${file:/nowhere/at/all}", "a file that cannot be read: No such file"),
             ("${file:/}", "a file that cannot be read: Is a directory"),
             ("${NAME", "has a ${ that no } closes"),
-            ("${}", "none of ${NAME}, ${NAME:-default}, ${file:/path}"),
-            ("${a-b}", "none of ${NAME}, ${NAME:-default}, ${file:/path}"),
+            ("${}", "not ${NAME}, ${NAME:-default} or ${file:/path}"),
+            ("${a-b}", "not ${NAME}, ${NAME:-default} or ${file:/path}"),
         ],
     )
     def test_one_that_cannot_be_replaced_is_an_error_at_its_place(

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from relay.config.load import Settings
 from relay.delivery.plan import Planner
-from relay.intake.intake import Intake, Receipt
+from relay.intake.intake import Intake
 from relay.intake.queue_poller import QueuePoller
 from relay.intake.scanner import silence
 from relay.ledger import Gate, NotFound
@@ -31,14 +31,6 @@ class Operations:
         self.intake = intake
         self.queue_poller = queue_poller
         self.planner = Planner(self.settings, plugins, self.ledger, clock=self.clock)
-
-    def accept(self, incoming: Incoming) -> Receipt:
-        """Takes a notification from a hook; see Intake.accept."""
-        return self.intake.accept(incoming)
-
-    def replay(self, notification_id: str) -> Receipt:
-        """Reads a stored notification again; see Intake.replay."""
-        return self.intake.replay(notification_id)
 
     def plan(self, source: str, bucket: str, key: str, version: str | None = None) -> Json:
         """The dry run for an object of a source; changes nothing. See Planner.plan for errors."""

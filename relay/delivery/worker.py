@@ -26,6 +26,7 @@ from relay.delivery.metrics import ProcessMetrics
 from relay.delivery.run import PUT_OFF, ActiveRun, LeaseLost, due_again, is_poison, parked
 from relay.delivery.wake_signal import WakeSignal
 from relay.errors import RelayError, TemporaryFailure
+from relay.ledger import Recorded
 from relay.ledger import owners as presence
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
 from relay.targets.contract import Progress
@@ -226,13 +227,11 @@ class Worker:
         if isinstance(outcome, Retry):
             due = due_again(claim, outcome, now, self.settings.delivery.backoff)
             outcome = outcome if due else outcome.last()
-        turned: list[str] = []
 
         def turns(word: str) -> list[NewMessage]:
-            turned[:] = [word]
             return destination_messages(self.settings, claim.delivery, word, outcome, now)
 
-        def finish() -> bool:
+        def finish() -> Recorded | None:
             tells = isinstance(outcome, Succeeded) and claim.delivery.channels
             known = self.ledger.history.last_failures(claim.delivery) if tells else {}
             told = import_messages(self.settings, claim, outcome, now, seconds, known)
@@ -240,11 +239,12 @@ class Worker:
                 claim, outcome, now, due=due, messages=told, destination_messages=turns
             )
 
-        if not self._insist(run, finish):
+        recorded = self._insist(run, finish)
+        if recorded is None:
             raise LeaseLost
-        for word in turned:
+        if recorded.change:
             lane = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}
-            log.warning(f"destination {word}", extra=lane)  # noqa: G004 - the event's name
+            log.warning(f"destination {recorded.change}", extra=lane)  # noqa: G004 - the event's name
         self._tell(claim, outcome, seconds, due)
         return outcome
 

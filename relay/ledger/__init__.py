@@ -14,7 +14,7 @@ from relay.ledger.functions import FunctionLock, FunctionOrder, UploadPosition
 from relay.ledger.history import History
 from relay.ledger.intake import Intake
 from relay.ledger.listener import ChangeListener
-from relay.ledger.outcomes import Outcomes
+from relay.ledger.outcomes import Outcomes, Recorded
 from relay.ledger.queue import DeliveryQueue
 from relay.ledger.retention import PruneResult, Retention, RetentionPolicy
 from relay.ledger.retriggers import Retriggers
@@ -88,6 +88,7 @@ __all__ = [
     "Page",
     "PostDecision",
     "PruneResult",
+    "Recorded",
     "RetentionPolicy",
     "RoutedEvent",
     "Scan",

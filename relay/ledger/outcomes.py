@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -35,6 +36,13 @@ _ANSWER = 4096
 """Bytes of an answer that are kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An outcome that was recorded. `change`: what the destination became by it, if anything."""
+
+    change: DestinationChange | None = None
+
+
 class Outcomes(LedgerPart):
     """How deliveries end, or go on."""
 
@@ -47,22 +55,22 @@ class Outcomes(LedgerPart):
         due: datetime | None = None,
         messages: Sequence[NewMessage] = (),
         destination_messages: Callable[[DestinationChange], Sequence[NewMessage]] = lambda _: (),
-    ) -> bool:
+    ) -> Recorded | None:
         """Records an outcome, with the messages that tell of it, in one transaction.
 
         A Retry needs `due`; with `hold`, its kind and destination waits until then as well.
         `turns` gives the messages about the destination when by this outcome it counts as "down",
         or is "up" again: once for each such change. It may be asked more than once.
-        False, and nothing is written, when the delivery is not the claim's any more.
+        None, and nothing is written, when the delivery is not the claim's any more.
         """
         values = _new_values(outcome, now, due)
 
-        def write(connection: Connection) -> bool:
+        def write(connection: Connection) -> Recorded | None:
             if _holds(outcome):
                 # Before anything is locked; and none may look at the gates in this moment.
                 self._database.alone(connection, "claim")
             if not change(connection, claim, **values):
-                return False
+                return None
             close_attempt(
                 connection,
                 claim.delivery.id,
@@ -84,7 +92,7 @@ class Outcomes(LedgerPart):
             if rows:
                 connection.execute(deliveries.insert(), rows)
                 self._database.tell(connection)
-            return True
+            return Recorded(turned)
 
         return self._database.together(write)
 

@@ -162,7 +162,7 @@ class Api:
         )
     )
     def replay_notification(self, notification_id: str) -> shapes.ReceiptShape:
-        receipt = self.front.desk.replay(notification_id)
+        receipt = self.front.desk.intake.replay(notification_id)
         return shapes.ReceiptShape(notification=receipt.notification, events=receipt.events)
 
     @offers(Operation("GET", "/sources", "How each source is doing", {200: places.SourceList}))

@@ -14,14 +14,22 @@ from relay.model import Delivery, Incoming, Json
 from relay.web.auth import Guard
 
 
-class OperationsProtocol(Protocol):
-    """Acts on what people and programs ask for; reading is the store's."""
+class IntakeProtocol(Protocol):
+    """Accepts notifications."""
 
     def accept(self, incoming: Incoming) -> Receipt:
         """Takes a notification: NotFound, Unverified, TooLarge, StoreUnavailable."""
 
     def replay(self, notification_id: str) -> Receipt:
         """Reads a stored notification again: NotFound, Unreadable."""
+
+
+class OperationsProtocol(Protocol):
+    """Acts on what people and programs ask for; reading is the store's."""
+
+    @property
+    def intake(self) -> IntakeProtocol:
+        """Where notifications are accepted."""
 
     def plan(self, source: str, bucket: str, key: str, version: str | None = None) -> Json:
         """The dry run for an object; changes nothing. Raises RelayErrors."""

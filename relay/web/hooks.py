@@ -32,7 +32,7 @@ def blueprint(front: WebContext) -> Blueprint:
             headers={name.lower(): value for name, value in request.headers.items()},
             raw_query=request.query_string.decode("latin-1"),
         )
-        receipt = front.desk.accept(incoming)
+        receipt = front.desk.intake.accept(incoming)
         if receipt.answer is not None:
             return _handshake(receipt.answer)
         return jsonify(notification=receipt.notification, events=receipt.events)

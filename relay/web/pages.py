@@ -100,7 +100,7 @@ class Pages:
         check_form()
         known_notification(self.front.ledger, notification_id)
         try:
-            receipt = self.front.desk.replay(notification_id)
+            receipt = self.front.desk.intake.replay(notification_id)
         except RelayError as error:
             arrival = self._arrival(notification_id)
             page = render_template("notification.html", problem=error.problem, **arrival)

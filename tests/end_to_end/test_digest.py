@@ -18,7 +18,7 @@ def announce(world, count):
         body = make_export(f"f{number}")
         told = world.upload(f"prod/f{number}.zip", body=body, function=f"f{number}")
         incoming = Incoming("exports", json.dumps(told).encode(), utc_now(), headers=headers)
-        relay.operations.accept(incoming)
+        relay.intake.accept(incoming)
 
 
 def chat(world):

@@ -17,7 +17,7 @@ def announce(world, record):
     """Stores the notification without a worker, as a web process does."""
     relay = world.relay()
     headers = {"authorization": "Bearer hook-token-of-the-tests"}
-    relay.operations.accept(
+    relay.intake.accept(
         Incoming("exports", json.dumps(record).encode(), utc_now(), headers=headers)
     )
 

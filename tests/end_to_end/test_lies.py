@@ -24,7 +24,7 @@ def test_what_differs_is_named_in_both_languages(world, lie, announced, held):
     told.update(lie)
     headers = {"authorization": "Bearer hook-token-of-the-tests"}
     body = json.dumps(record).encode()
-    relay.operations.accept(Incoming("exports", body, utc_now(), headers=headers))
+    relay.intake.accept(Incoming("exports", body, utc_now(), headers=headers))
     relay.start_worker()
     world.stack.callback(relay.stop_worker, 5)
     [delivery] = world.settled()

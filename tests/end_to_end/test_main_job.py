@@ -15,7 +15,7 @@ from relay.testing.sandbox.exports import make_export
 def hook(relay, record, **headers):
     """The notification as the hook hands it to the desk."""
     given = {"authorization": "Bearer hook-token-of-the-tests", **headers}
-    return relay.operations.accept(
+    return relay.intake.accept(
         Incoming("exports", json.dumps(record).encode(), utc_now(), headers=given)
     )
 
@@ -225,7 +225,7 @@ def test_a_no_route_upload_is_visible_and_routed_after_the_fix(world):
     assert (delivery.state, delivery.reason) == (State.SKIPPED, "no route")
     world.path.write_text(world.path.read_text().replace('"prod/*.zip"', '"*.zip"'))
     fixed = world.working()
-    fixed.operations.replay(receipt.notification)
+    fixed.intake.replay(receipt.notification)
     world.settled(imports=2)
     assert State.SUCCEEDED in {one.state for one in world.imports()}
 

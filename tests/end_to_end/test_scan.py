@@ -67,7 +67,7 @@ def test_of_2000_objects_all_are_found_and_none_twice(world, tools, fill):
 
     def hook(key):
         body = json.dumps(records[key]).encode()
-        relay.operations.accept(Incoming("exports", body, utc_now(), headers=headers))
+        relay.intake.accept(Incoming("exports", body, utc_now(), headers=headers))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(hook, told + told[::7]))  # some twice

@@ -119,13 +119,13 @@ def test_the_same_message_again_is_known_and_a_changed_one_is_refused(
     world, relay, subscription, hook
 ):
     sent = []
-    accept = relay.operations.accept
+    accept = relay.intake.accept
 
     def listen(incoming):
         sent.append(incoming.body)
         return accept(incoming)
 
-    relay.operations.accept = listen
+    relay.intake.accept = listen
     world.upload()
     [body] = sent
     again = requests.post(hook, data=body, headers={"Content-Type": "text/plain"}, timeout=5)

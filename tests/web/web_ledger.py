@@ -90,6 +90,10 @@ class Desk:
     heard: list[Incoming] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
 
+    @property
+    def intake(self) -> Desk:
+        return self
+
     def accept(self, incoming: Incoming) -> Receipt:
         self.heard.append(incoming)
         if incoming.source not in self.settings.sources:

@@ -31,7 +31,7 @@ class Administration(LedgerPart):
         with self._database.write(_WAIT) as connection:
             if not self._database.is_sqlite:  # another process may migrate for long
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
-            self._database.alone(connection, "migrate")
+            self._database.advisory_lock(connection, "migrate")
             if _version(connection) != newest():
                 # Alembic takes long to import, and nearly every start finds nothing to do.
                 from relay.ledger.upgrade import upgrade  # noqa: PLC0415

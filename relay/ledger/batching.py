@@ -61,13 +61,13 @@ class MessageBatching(LedgerPart):
             return "post"
 
         def write(connection: Connection) -> PostDecision:
-            self._database.alone(connection, "quiet", claim.delivery.destination)
+            self._database.advisory_lock(connection, "quiet", claim.delivery.destination)
             if not is_ours(connection, claim):
                 return "lost"
             ends = quiet.quiet_until(channel, now) if asleep else None
             return _Turn(self._database, connection, claim, channel, now).say(ends, compose)
 
-        return self._database.together(write)
+        return self._database.write_grouped(write)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class _Turn:
         row = standalone_message_row(new, self.now)
         row |= {"id": id_, "due": first - timedelta.resolution, "trigger": mine.trigger}
         self.connection.execute(deliveries.insert(), row)
-        self.database.tell(self.connection)
+        self.database.notify_workers(self.connection)
         return "digest"
 
     def _put_back(self, due: datetime, problem: Problem) -> bool:

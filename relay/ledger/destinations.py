@@ -80,7 +80,7 @@ class Destinations(LedgerPart):
         """Nothing is claimed for the destination until it is resumed; what runs, ends."""
         with self._database.write() as connection:
             # Else a claim that has looked already, and found it open, would take one afterwards.
-            self._database.alone(connection, "claim")
+            self._database.advisory_lock(connection, "claim")
             GateRow(self._database, connection, (kind, destination)).pause(now)
 
     def resume(self, kind: Kind, destination: str) -> None:

@@ -73,7 +73,7 @@ class NotificationWriter:
             took.append(StoredEvent(event_id, is_new, tuple(one["id"] for one in wanted)))
         if rows:
             self.database.insert_all(self.connection, deliveries, rows)
-            self.database.tell(self.connection)
+            self.database.notify_workers(self.connection)
         return took
 
     def _record(self, those: Sequence[Event]) -> tuple[list[str], set[str]]:

@@ -1,4 +1,4 @@
-"""A lock that lets threads in by the order in which they came, so that none starves."""
+"""A fair (FIFO) lock."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ from collections import deque
 
 
 class FairLock:
-    """Like threading.Lock, whose waiters are woken in any order, but fair."""
+    """A lock that wakes waiting threads in the order in which they arrived.
+
+    threading.Lock wakes them in any order, so that a thread may starve.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._queue: deque[threading.Event] = deque()
-        self._taken = False
+        self._waiters: deque[threading.Event] = deque()
+        self._locked = False
 
-    def acquire(self, seconds: float) -> bool:
-        """Waits for the turn; False when it did not come in time."""
+    def acquire(self, timeout: float) -> bool:
+        """Wait for the lock. Returns False if the timeout (in seconds) passes first."""
         with self._lock:
-            if not self._taken:
-                self._taken = True
+            if not self._locked:
+                self._locked = True
                 return True
-            mine = threading.Event()
-            self._queue.append(mine)
-        if mine.wait(seconds):
+            waiter = threading.Event()
+            self._waiters.append(waiter)
+        if waiter.wait(timeout):
             return True
         with self._lock:
-            if mine.is_set():  # handed over just as the time ran out
+            if waiter.is_set():  # the lock was handed over just after the timeout
                 return True
-            self._queue.remove(mine)
+            self._waiters.remove(waiter)
             return False
 
     def release(self) -> None:
-        """Hands the turn to the next thread, if any waits."""
+        """Hand the lock to the longest waiting thread, if any."""
         with self._lock:
-            if self._queue:
-                self._queue.popleft().set()
+            if self._waiters:
+                self._waiters.popleft().set()
             else:
-                self._taken = False
+                self._locked = False

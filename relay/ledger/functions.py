@@ -66,7 +66,7 @@ class FunctionOrder(LedgerPart):
                 return FunctionLock("busy")
             return FunctionLock("locked", _newer(connection, claim, mine, function))
 
-        return self._known(claim, function) or self._database.together(write)
+        return self._known(claim, function) or self._database.write_grouped(write)
 
     def _known(self, claim: Claim, function: str) -> FunctionLock | None:
         """The entry of one whose function was known when it was claimed: it has been alone since
@@ -81,7 +81,7 @@ class FunctionOrder(LedgerPart):
         self, connection: Connection, claim: Claim, function: str, rate: RateLimit | None
     ) -> bool:
         # Under the lock of all claims: none may look at what runs in this moment.
-        self._database.alone(connection, "claim")
+        self._database.advisory_lock(connection, "claim")
         this = claim.delivery
         others = UNDER_WAY.where(
             deliveries.c.destination == this.destination,
@@ -123,7 +123,7 @@ def record_imported(database: Database, connection: Connection, delivery_id: str
     mine = connection.execute(_CAME_THIS, {"its_id": delivery_id}).first()
     if mine is None or mine.function is None:
         return
-    database.alone(connection, "function", mine.destination, mine.function)
+    database.advisory_lock(connection, "function", mine.destination, mine.function)
     key = {"destination": mine.destination, "function": mine.function}
     held = connection.execute(_LAST, key).first()
     this = _upload(mine)
@@ -136,7 +136,7 @@ def record_imported(database: Database, connection: Connection, delivery_id: str
         "moment": this.moment,
         "found": this.found,
     }
-    database.put(connection, functions, {**key, **values})
+    database.upsert(connection, functions, {**key, **values})
 
 
 _NAMES = ("id", "destination", "function", "source", "bucket", "key")

@@ -1,6 +1,7 @@
-"""Writer: many threads' transactions on SQLite, committed together by one.
+"""Group commit: transactions of many threads that share one commit on SQLite.
 
-A commit waits for the disk, whatever it holds: as many as came meanwhile share the next one.
+A commit waits for the disk, however much it writes. All transactions that arrive during one commit
+share the next.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -24,66 +25,67 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 Begin = Callable[[float], AbstractContextManager[Connection]]
 
-MOST = 64
-"""Transactions in one commit: the last of them must not wait much longer than the first."""
+MAX_BATCH = 64
+"""Transactions in one commit: the last must not wait much longer than the first."""
 
-_SHORTEST = 0.05
-"""Seconds that a transaction waits at the least to be let in."""
+_MIN_WAIT = 0.05
+"""Seconds that a batch waits at least for the write lock."""
 
-HELD = 0.25
-"""Seconds that it waits while another process is known to hold the database: else threads that
-wait two seconds each would be all taken, and what could be told at once would be told late."""
+BUSY_WAIT = 0.25
+"""Seconds to wait for the write lock while another process is known to hold it. With the usual two
+seconds, all threads would soon be waiting, and senders would get their 503 late."""
 
 
-class _Share(NamedTuple):
+class _Item(NamedTuple):
     work: Work[Any]
     future: Future[Any]
-    end: float
+    deadline: float
 
 
 class GroupCommitter:
-    """One thread that writes what others hand it. It starts when it is first needed: what gunicorn
-    forks has no threads of its parent's."""
+    """Runs the transactions of all threads in one writer thread.
+
+    The thread starts at first use, because threads do not survive the fork of gunicorn.
+    """
 
     def __init__(self, begin: Begin) -> None:
-        """`begin(wait)` opens a transaction that is committed at its end; it waits that many
-        seconds to be let in."""
+        """`begin(wait)` opens a transaction within `wait` seconds and commits it at the end."""
         self._begin = begin
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[_Share | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._pid = 0
-        self._held = False
+        self._is_blocked = False
 
     def do(self, work: Work[T], wait: float) -> T:
-        """What `work` returns, once it is durable. It may be run a second time after nothing of the
-        first one happened, so it does nothing but read and write.
+        """Run `work` in a transaction and return its result once it is durable.
 
-        Raises what `work` raises, and then nothing of it happened; StoreUnavailable also when it
-        was not begun within `wait` seconds.
+        `work` may run a second time after a rollback of the first, so it must only read and write
+        the database. Raises what `work` raises, and LedgerUnavailable if the transaction does not
+        begin within `wait` seconds; nothing is stored then.
         """
-        if self._held:
-            wait = min(wait, HELD)
+        if self._is_blocked:
+            wait = min(wait, BUSY_WAIT)
         future: Future[T] = Future()
-        self._hand(_Share(work, future, monotonic() + wait))
+        self._enqueue(_Item(work, future, monotonic() + wait))
         try:
             return future.result(wait)
-        except TooLate:
+        except FutureTimeout:
             if future.cancel():
                 raise unavailable(
-                    "locked", "others write all the time", "其他写入持续占用"
+                    "locked", "other writers hold it all the time", "其他写入持续占用"
                 ) from None
-            return future.result()  # it has begun, and so it ends, one way or the other
+            return future.result()  # the transaction has begun, so it will end
 
     def close(self) -> None:
-        """Writes what was handed in before, then ends the thread."""
+        """Finish the queued transactions, then stop the thread."""
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is not None and self._pid == os.getpid():
                 self._queue.put(None)
                 thread.join()
 
-    def _hand(self, share: _Share) -> None:
+    def _enqueue(self, item: _Item) -> None:
         with self._lock:
             if self._thread is None or self._pid != os.getpid():
                 self._queue = queue.SimpleQueue()
@@ -92,40 +94,40 @@ class GroupCommitter:
                     target=self._run, args=(self._queue,), name="relay writes", daemon=True
                 )
                 self._thread.start()
-            self._queue.put(share)
+            self._queue.put(item)
 
-    def _run(self, waiting: queue.SimpleQueue[_Share | None]) -> None:
-        going = True
-        while going:
-            taken = [waiting.get()]
-            while len(taken) < MOST and not waiting.empty():
-                taken.append(waiting.get())
-            going = None not in taken
-            batch = [one for one in taken if one and one.future.set_running_or_notify_cancel()]
+    def _run(self, items: queue.SimpleQueue[_Item | None]) -> None:
+        running = True
+        while running:
+            taken = [items.get()]
+            while len(taken) < MAX_BATCH and not items.empty():
+                taken.append(items.get())
+            running = None not in taken
+            batch = [item for item in taken if item and item.future.set_running_or_notify_cancel()]
             if batch and not self._write(batch):
-                # One of them failed, and so none happened: each for itself, the others succeed.
-                for share in batch:
-                    self._write([share])
+                # One transaction failed, so the batch was rolled back. Repeat each by itself.
+                for item in batch:
+                    self._write([item])
 
-    def _write(self, batch: Sequence[_Share]) -> bool:
-        """Whether every future got its answer; a batch of one always does."""
-        wait = max(min(share.end for share in batch) - monotonic(), _SHORTEST)
+    def _write(self, batch: Sequence[_Item]) -> bool:
+        """Return whether all futures are resolved; a batch of one always is."""
+        wait = max(min(item.deadline for item in batch) - monotonic(), _MIN_WAIT)
         try:
             with self._begin(wait) as connection:
-                done = [share.work(connection) for share in batch]
-        except BaseException as error:  # noqa: BLE001 - it belongs to the thread that asked
-            if len(batch) > 1 and not _hopeless(error):
+                results = [item.work(connection) for item in batch]
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            if len(batch) > 1 and not _is_unwritable(error):
                 return False
-            self._held = _hopeless(error)
-            for share in batch:
-                share.future.set_exception(error)
+            self._is_blocked = _is_unwritable(error)
+            for item in batch:
+                item.future.set_exception(error)
             return True
-        self._held = False
-        for share, result in zip(batch, done, strict=True):
-            share.future.set_result(result)
+        self._is_blocked = False
+        for item, result in zip(batch, results, strict=True):
+            item.future.set_result(result)
         return True
 
 
-def _hopeless(error: BaseException) -> bool:
-    """Whether the database itself does not let anybody write: no use asking for each."""
+def _is_unwritable(error: BaseException) -> bool:
+    """Return whether no transaction can be written now: a repeat of each would be useless."""
     return isinstance(error, RelayError) and error.code in ("store.locked", "store.full")

@@ -51,7 +51,7 @@ class Intake(LedgerPart):
             ids = _deliveries_of(connection, took)
             return Accepted(visit.id, new_events, ids, verdict)
 
-        return self._database.together(write)
+        return self._database.write_grouped(write)
 
     def known_ids(self, source: str, found: Sequence[Event]) -> list[str | None]:
         """For each event that a scan or a person came upon, the id under which it is known.
@@ -83,7 +83,7 @@ class Intake(LedgerPart):
         places = {place_of(arrival.event) for arrival in arrivals}
         # Sorted, so that two notifications of the same objects never wait for each other.
         things = [("object", source, *place) for place in sorted(places)]
-        self._database.alone_with(connection, things)
+        self._database.advisory_locks(connection, things)
 
 
 def _deliveries_of(connection: Connection, took: Sequence[StoredEvent]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class ChangeListener(LedgerPart):
         if file is not None:
             _watch(file, wake, going)
             return
-        with self._database.lent() as connection:
+        with self._database.raw_connection() as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             wake()  # what came before we listened
             while going():

@@ -68,7 +68,7 @@ class Outcomes(LedgerPart):
         def write(connection: Connection) -> Recorded | None:
             if _holds(outcome):
                 # Before anything is locked; and none may look at the gates in this moment.
-                self._database.alone(connection, "claim")
+                self._database.advisory_lock(connection, "claim")
             if not change(connection, claim, **values):
                 return None
             close_attempt(
@@ -91,10 +91,10 @@ class Outcomes(LedgerPart):
             ]
             if rows:
                 connection.execute(deliveries.insert(), rows)
-                self._database.tell(connection)
+                self._database.notify_workers(connection)
             return Recorded(turned)
 
-        return self._database.together(write)
+        return self._database.write_grouped(write)
 
     def release_hung(self, claim: Claim, now: datetime) -> bool:
         """Gives a delivery back whose thread has shown no sign for long: it is due now, and the try

@@ -91,7 +91,7 @@ class DeliveryQueue(LedgerPart):
         """
 
         def write(connection: Connection) -> Claim | None:
-            self._database.alone(connection, "claim")
+            self._database.advisory_lock(connection, "claim")
             row = next_due(
                 connection,
                 ClaimRequest(LaneLimits(limits, rates), now, lease_cutoff or now, kind, only),
@@ -105,7 +105,7 @@ class DeliveryQueue(LedgerPart):
                 GateRow(self._database, connection, lane).spend(rates[lane], now)
             return _take(connection, row, owner, now + lease, now)
 
-        return self._database.together(write)
+        return self._database.write_grouped(write)
 
     def is_any_due(self, kind: Kind, now: datetime, lease_cutoff: datetime | None = None) -> bool:
         """Whether anything of a kind is due, or its lease over; not whether its way is free."""

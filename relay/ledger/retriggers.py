@@ -36,7 +36,7 @@ class Retriggers(LedgerPart):
         another delivery, or (delivery.tried_since) it is not as it was `seen`.
         """
         with self._database.write() as connection:
-            self._database.alone(connection, "retrigger", delivery_id)
+            self._database.advisory_lock(connection, "retrigger", delivery_id)
             this = deliveries.c.id == delivery_id
             query = select(deliveries).where(this)
             row = connection.execute(query.with_for_update()).first()
@@ -50,7 +50,7 @@ class Retriggers(LedgerPart):
             if options:  # by another policy it may lead elsewhere: known after the next look
                 values["function"] = None
             connection.execute(update(deliveries).where(this).values(**values))
-            self._database.tell(connection)
+            self._database.notify_workers(connection)
             return to_delivery(connection.execute(query).one())
 
     def _first_time(

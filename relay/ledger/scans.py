@@ -48,7 +48,7 @@ class Scans(LedgerPart):
         another is at it.
         """
         with self._database.write() as connection:
-            self._database.alone(connection, "scan", new.source)
+            self._database.advisory_lock(connection, "scan", new.source)
             row = _row(connection, new.source)
             old = _scan(row) if row else None
             _refuse_a_second(row, new, now)
@@ -86,7 +86,7 @@ class Scans(LedgerPart):
         """Keeps when the oldest object was modified, of those found, that nobody announced and
         after which no news came from the source: since then it is silent."""
         with self._database.write() as connection:
-            self._database.alone(connection, "scan", source)
+            self._database.advisory_lock(connection, "scan", source)
             _note(connection, source, moments)
 
     def silences(self, now: datetime) -> dict[str, datetime | None]:

@@ -1,4 +1,4 @@
-"""SQLite: how its file is opened, and how its transactions begin."""
+"""Opens SQLite files and begins their transactions."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from relay.model import Localized
 
 SETTING = "database.url"
 WAIT = 2.0
-"""Seconds a transaction waits for others to finish; then the sender hears 503 and asks again."""
+"""Seconds that a transaction waits for others; then the sender gets a 503 and repeats."""
 
 _NAP = 0.0005, 0.003
 _FIXED_WAL = (3, 51, 3)
-"""SQLite before this may corrupt a WAL that two connections write and checkpoint at once."""
+"""Older versions may corrupt a WAL that two connections write and checkpoint at the same time."""
 
 
 def journal_mode(version: tuple[int, ...]) -> str:
-    """The journal mode that is safe with this version of SQLite."""
+    """Return the journal mode that is safe with this version of SQLite."""
     return "WAL" if version >= _FIXED_WAL else "TRUNCATE"
 
 
 def open_sqlite(url: URL, pool: dict[str, Any]) -> Engine:
-    """An engine over one file, whose directory is made. Raises ConfigError."""
+    """Return an engine for one file, and create its directory. Raises ConfigError."""
     if not url.database or url.database == ":memory:" or url.query:
         raise ConfigError(
             SETTING,
@@ -49,23 +49,23 @@ def open_sqlite(url: URL, pool: dict[str, Any]) -> Engine:
         raise ConfigError(
             SETTING,
             Localized(
-                f"The directory {path.parent} cannot be made ({error.strerror})",
-                f"无法创建目录 {path.parent}({error.strerror})",
+                f"The directory {path.parent} cannot be created ({error.strerror})",
+                f"无法创建目录 {path.parent}（{error.strerror}）",
             ),
         ) from error
     engine = create_engine(url.set(database=str(path)), **pool, connect_args={"timeout": WAIT})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # Transactions are begun by _begin_sqlite; the driver would begin them later than we ask.
+def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
+    # _begin() begins transactions; the driver would begin them too late.
     connection.isolation_level = None
     mode = journal_mode(sqlite3.sqlite_version_info)
     current = connection.execute("PRAGMA journal_mode").fetchone()[0]
     if mode == "WAL" and current.upper() != mode:
-        # The mode is the file's: whoever comes first sets it, and it is safe not to be first.
+        # The mode belongs to the file. If another connection sets it first, this one may fail.
         with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode=WAL")
     elif mode != "WAL":
@@ -79,26 +79,26 @@ def _matches(text: str, glob: str) -> bool:
     return compile_glob(glob).fullmatch(text) is not None
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     wait = options.get("relay_wait", WAIT)
-    lent = cast("sqlite3.Connection", connection.connection.driver_connection)
+    raw = cast("sqlite3.Connection", connection.connection.driver_connection)
     if options.get("relay_writes"):
-        _begin_to_write(lent, monotonic() + wait)
-    lent.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
+        _begin_immediate(raw, monotonic() + wait)
+    raw.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
     if not options.get("relay_writes"):
-        lent.execute("BEGIN")
+        raw.execute("BEGIN")
 
 
-def _begin_to_write(lent: sqlite3.Connection, end: float) -> None:
-    # SQLite's own waiting naps for up to 100 ms, and busy processes pass a napping one by.
-    lent.execute("PRAGMA busy_timeout=0")
+def _begin_immediate(raw: sqlite3.Connection, deadline: float) -> None:
+    # SQLite's own busy handler sleeps for up to 100 ms, and a busy process overtakes a sleeper.
+    raw.execute("PRAGMA busy_timeout=0")
     while True:
         try:
-            # Not plain BEGIN: what read first and then writes cannot wait for its turn, it fails.
-            lent.execute("BEGIN IMMEDIATE")
+            # Not plain BEGIN: a transaction that reads first and then writes fails with "locked".
+            raw.execute("BEGIN IMMEDIATE")
             return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or monotonic() > end:
+            if "locked" not in str(error) or monotonic() > deadline:
                 raise
         sleep(random.uniform(*_NAP))  # noqa: S311 - no secret

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from relay.errors import ConfigError
-from relay.ledger import Ledger, LedgerUnavailable
-from relay.ledger import database as engine
+from relay.ledger import Ledger, LedgerUnavailable, postgresql
+from relay.ledger.database import Database
 from relay.ledger.errors import translate
 from relay.ledger.sqlite import journal_mode
 
@@ -62,16 +62,16 @@ class TestOpen:
         ],
     )
     def test_any_other_database_is_refused_without_its_password(self, url):
-        with pytest.raises(ConfigError, match="no database that Relay knows") as caught:
+        with pytest.raises(ConfigError, match="does not support this database") as caught:
             Ledger.open(url)
         assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
 
     def test_a_directory_that_cannot_be_made_is_a_wrong_setting(self, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(ConfigError, match="cannot be made"):
+        with pytest.raises(ConfigError, match="cannot be created"):
             Ledger.open(f"sqlite:///{tmp_path}/file/relay.db")
 
-    def test_postgresql_without_its_driver_is_told_translate(self):
+    def test_postgresql_without_its_driver_is_refused_with_a_hint(self):
         try:
             import psycopg  # noqa: F401
         except ImportError:
@@ -253,7 +253,7 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
 ):
     url = spares.take()
     ledger = Ledger.open(url)
-    monkeypatch.setattr(engine, "IDLE", 300.0)
+    monkeypatch.setattr(postgresql, "IDLE_TIMEOUT", 300.0)
     cut_off = Ledger.open(url)
     try:
         hands = Hands(ledger)
@@ -261,10 +261,10 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
 
         def work() -> None:
             with cut_off._database.write() as connection:
-                cut_off._database.alone(connection, "claim")
+                cut_off._database.advisory_lock(connection, "claim")
                 # Nothing is heard of it any more, and yet:
                 assert hands.claimed().delivery.id == delivery.id
-                cut_off._database.alone(connection, "claim")
+                cut_off._database.advisory_lock(connection, "claim")
 
         with pytest.raises(LedgerUnavailable):
             work()
@@ -290,10 +290,10 @@ class TestAPostgresThatDoesNotAnswer:
         ledger.close()
 
     def test_its_times_are_ours_unless_the_url_has_some(self, silent):
-        database = engine.Database.open(f"{silent}?connect_timeout=2")
+        database = Database.open(f"{silent}?connect_timeout=2")
         used = database._engine.url.query
         assert used["connect_timeout"] == "2"
-        assert used["tcp_user_timeout"] == engine.AWAY["tcp_user_timeout"]
+        assert used["tcp_user_timeout"] == postgresql.CONNECTION_OPTIONS["tcp_user_timeout"]
         database.close()
 
 

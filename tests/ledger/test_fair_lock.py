@@ -10,7 +10,7 @@ from relay.ledger.fair_lock import FairLock
 def waiting(turn: FairLock, number: int) -> None:
     """Returns once that many threads queue."""
     done = threading.Event()
-    while len(turn._queue) < number:
+    while len(turn._waiters) < number:
         done.wait(0.001)
 
 

@@ -145,31 +145,31 @@ def test_what_has_begun_is_waited_for_however_long(
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_has_a_writer_of_its_own(database: Database) -> None:
-    assert database.together(insert(1)) == 1
+    assert database.write_grouped(insert(1)) == 1
     read, write = os.pipe()
     child = os.fork()
     if not child:
         try:
             own = Database.open(str(database._engine.url))
             database._writer._begin = own.write
-            os.write(write, b"%d" % database.together(insert(2)))
+            os.write(write, b"%d" % database.write_grouped(insert(2)))
         finally:
             os._exit(0)
     os.waitpid(child, 0)
     os.close(write)
     with os.fdopen(read, "rb") as told:
         assert told.read() == b"2"
-    assert database.together(insert(3)) == 3
+    assert database.write_grouped(insert(3)) == 3
     assert numbers(database) == [1, 2, 3]
 
 
 def test_closing_writes_what_was_handed_in(database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(database.together, insert(one)) for one in range(4)]
+        waiting = [pool.submit(database.write_grouped, insert(one)) for one in range(4)]
         assert sorted(one.result() for one in waiting) == [0, 1, 2, 3]
     database._writer.close()
     database._writer.close()
-    assert database.together(insert(4)) == 4
+    assert database.write_grouped(insert(4)) == 4
 
 
 def test_a_burst_of_accepts_is_stored_whole(hands: Any, ledger: Ledger) -> None:

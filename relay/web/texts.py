@@ -154,7 +154,7 @@ PHRASES: dict[str, Localized] = {
     "retrigger.on_conflict": Localized("If the name is taken", "名称被占用时"),
     "retrigger.as_before": Localized("as before", "与之前相同"),
     "retrigger.yes": Localized("Yes, retrigger now", "确认重新触发"),
-    "link.question": Localized("Try this delivery again?", "要重新触发此投递吗?"),
+    "link.question": Localized("Try this delivery again?", "要重新触发此投递吗？"),
     "link.once": Localized(
         "From a message in {channel}. Who asks is kept with the attempt; the link works once.",
         "来自频道 {channel} 中的消息。操作来源会记入尝试记录，链接仅可使用一次。",

@@ -88,7 +88,7 @@ def open_house(
     try:
         yield (
             relay,
-            create_app(settings, ledger, relay.operations, clock=clock, meters=relay.metrics),
+            create_app(relay.intake, relay.operations, metrics=relay.metrics),
         )
     finally:
         relay.close()

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from relay.app.operations import Operations
 from relay.channels.retrigger_links import add_signed_link
 from relay.config.load import Settings
 from relay.delivery.deliver import Deliverer
 from relay.delivery.metrics import ProcessMetrics
+from relay.delivery.plan import Planner
 from relay.delivery.retention_loop import RetentionLoop
 from relay.delivery.wake_signal import WakeSignal
 from relay.delivery.worker import Worker
@@ -20,6 +20,7 @@ from relay.ledger import Ledger
 from relay.model import utc_now
 from relay.outbound.fetch import Fetcher
 from relay.plugins import Plugins, build, outbound
+from relay.web.operations import Operations
 
 
 class Relay:
@@ -57,7 +58,8 @@ class Relay:
         )
         self.queue_poller = QueuePoller(self.intake, clock=clock)
         self.retention_loop = RetentionLoop(settings, ledger, clock=clock)
-        self.operations = Operations(plugins, self.intake, self.queue_poller)
+        planner = Planner(settings, plugins, ledger, clock=clock)
+        self.operations = Operations(self.intake, self.queue_poller.scanner, planner)
 
     @classmethod
     def open(cls, settings: Settings) -> Relay:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from relay.app.operations import target_states
 from relay.cli.context import configured, opened
 from relay.cli.output import ago, json_option, plain, print_json, table
 from relay.config.load import Settings
 from relay.ledger import Ledger
 from relay.model import Json, utc_now
+from relay.web.operations import target_states
 
 
 @click.command("targets")

@@ -19,7 +19,7 @@ class Wait:
 
 
 def why(delivery: Delivery, target: Json | None, now: datetime) -> Wait:
-    """Why an unfinished delivery could not be claimed. `target`: see desk.target_states."""
+    """Why an unfinished delivery could not be claimed. `target`: see operations.target_states."""
     if delivery.state == State.RUNNING:
         return Wait(("running", None), f"Delivery {delivery.id}: another process is importing it.")
     if target and target["state"] in ("paused", "down"):

@@ -1,1 +1,1 @@
-"""The web floor: hooks for storages, the API for programs, pages for people."""
+"""The HTTP interface: hooks for storages, the JSON API, health checks and the pages."""

@@ -1,4 +1,4 @@
-"""The API of interface.md §3: deliveries, submissions, notifications, sources."""
+"""The JSON API under /api/v1: deliveries, submissions, notifications, sources and targets."""
 
 from __future__ import annotations
 
@@ -11,238 +11,220 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from relay.errors import Rejected
 from relay.ledger import DeliveryQuery, Ledger, NotFound, Notification, Page
 from relay.model import Delivery, Json, Kind
-from relay.web import responses as shapes
-from relay.web import responses_status as places
+from relay.web import responses
 from relay.web.context import WebContext
 from relay.web.language import language
-from relay.web.openapi import Operation, Reply, document, mount, offers
+from relay.web.openapi import Operation, Reply, document, mount
 from relay.web.requests import DeliveriesQuery, PageQuery, RetriggerBody, SubmissionBody
-from relay.web.text import clean, cleaned
 
 PREFIX = "/api/v1"
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def blueprint(front: WebContext) -> Blueprint:
-    """The API, guarded by the tokens."""
+def blueprint(context: WebContext) -> Blueprint:
+    """Create the API, guarded by the tokens."""
     api = Blueprint("api", __name__, url_prefix=PREFIX)
-    api.before_request(front.guard.check)
-    api.before_request(front.guard.check_api_change)
-    mount(api, Api(front))
+    api.before_request(context.guard.check)
+    api.before_request(context.guard.check_origin)
+    mount(api, Api(context))
 
     @api.get("/openapi.json")
     def openapi() -> Response:
-        return jsonify(described())
+        return jsonify(openapi_document())
 
     return api
 
 
 @cache
-def described() -> Json:
-    """The OpenAPI document; made when it is asked for, for that takes as long as the whole app."""
+def openapi_document() -> Json:
+    """Build the OpenAPI document at first use: it takes as long as creating the whole app."""
     return document(PREFIX, Api)
 
 
 class Api:
-    """Every operation, over the store and the desk."""
+    """The views of the API."""
 
-    READS: ClassVar[tuple[int, ...]] = (401, 403, 422, 503)
-    FINDS: ClassVar[tuple[int, ...]] = (401, 403, 404, 422, 503)
-    ACTS: ClassVar[tuple[int, ...]] = (401, 403, 404, 409, 413, 415, 422, 503)
+    LIST_ERRORS: ClassVar[tuple[int, ...]] = (401, 403, 422, 503)
+    DETAIL_ERRORS: ClassVar[tuple[int, ...]] = (401, 403, 404, 422, 503)
+    CHANGE_ERRORS: ClassVar[tuple[int, ...]] = (401, 403, 404, 409, 413, 415, 422, 503)
 
-    def __init__(self, front: WebContext) -> None:
-        self.front = front
+    def __init__(self, context: WebContext) -> None:
+        self.context = context
+        self.ledger = context.ledger
+        self.operations = context.operations
 
-    @offers(
-        Operation(
-            "GET",
-            "/deliveries",
-            "Deliveries, newest first",
-            {200: shapes.DeliveryPage},
-            query=DeliveriesQuery,
-            errors=READS,
-        )
+    @Operation(
+        "GET",
+        "/deliveries",
+        "List deliveries, newest first",
+        {200: responses.DeliveryPage},
+        query=DeliveriesQuery,
+        errors=LIST_ERRORS,
     )
-    def list_deliveries(self, query: DeliveriesQuery) -> shapes.DeliveryPage:
-        found: Page[Delivery] = self.front.ledger.history.deliveries(
-            DeliveryQuery(**query.model_dump())
-        )
-        items = shapes.deliveries(found.items, language())
-        return shapes.DeliveryPage(items=items, next_cursor=found.next_cursor)
+    def list_deliveries(self, query: DeliveriesQuery) -> responses.DeliveryPage:
+        page: Page[Delivery] = self.ledger.history.deliveries(DeliveryQuery(**query.model_dump()))
+        items = responses.delivery_list(page.items, language())
+        return responses.DeliveryPage(items=items, next_cursor=page.next_cursor)
 
-    @offers(
-        Operation(
-            "GET",
-            "/deliveries/<delivery_id>",
-            "One delivery with its attempts, event, plan and messages",
-            {200: shapes.DeliveryStory},
-            errors=FINDS,
-        )
+    @Operation(
+        "GET",
+        "/deliveries/<delivery_id>",
+        "Get a delivery with its attempts, event, plan and messages",
+        {200: responses.DeliveryStory},
+        errors=DETAIL_ERRORS,
     )
-    def show_delivery(self, delivery_id: str) -> shapes.DeliveryStory:
-        ledger = self.front.ledger
-        return story(ledger, known_delivery(ledger, delivery_id), language())
+    def show_delivery(self, delivery_id: str) -> responses.DeliveryStory:
+        delivery = get_delivery(self.ledger, delivery_id)
+        return delivery_details(self.ledger, delivery, language())
 
-    @offers(
-        Operation(
-            "POST",
-            "/deliveries/<delivery_id>/retrigger",
-            "Try a delivery again",
-            {202: shapes.DeliveryShape},
-            body=RetriggerBody,
-            headers={"Idempotency-Key": "The same key again does nothing again."},
-            errors=ACTS,
-        )
+    @Operation(
+        "POST",
+        "/deliveries/<delivery_id>/retrigger",
+        "Retrigger a delivery",
+        {202: responses.DeliveryShape},
+        body=RetriggerBody,
+        headers={"Idempotency-Key": "A repeated request with the same key has no effect."},
+        errors=CHANGE_ERRORS,
     )
     def retrigger_delivery(self, delivery_id: str, body: RetriggerBody) -> Reply:
-        delivery = known_delivery(self.front.ledger, delivery_id)
+        delivery = get_delivery(self.ledger, delivery_id)
         options = body.model_dump(exclude_none=True) or None
         if options and delivery.kind != Kind.IMPORT:
-            raise Rejected("request.invalid", "on_conflict: a message has none", "Leave it out.")
+            raise Rejected(
+                "request.invalid", "on_conflict does not apply to messages", "Leave it out."
+            )
         key = _idempotency_key()
-        again = self.front.desk.retrigger(delivery_id, options, key, by="api")
-        place = url_for("api.show_delivery", delivery_id=again.id)
-        return Reply(shapes.DeliveryShape.of(again, language()), 202, {"Location": place})
+        delivery = self.operations.retrigger(delivery_id, options, key, by="api")
+        location = url_for("api.show_delivery", delivery_id=delivery.id)
+        shape = responses.DeliveryShape.of(delivery, language())
+        return Reply(shape, 202, {"Location": location})
 
-    @offers(
-        Operation(
-            "POST",
-            "/submissions",
-            "Import an object that nobody announced, or plan it",
-            {200: shapes.PlanShape, 202: shapes.SubmissionShape},
-            body=SubmissionBody,
-            errors=ACTS,
-        )
+    @Operation(
+        "POST",
+        "/submissions",
+        "Import an object without a notification, or return the plan for it",
+        {200: responses.PlanShape, 202: responses.SubmissionShape},
+        body=SubmissionBody,
+        errors=CHANGE_ERRORS,
     )
     def submit(self, body: SubmissionBody) -> Reply:
-        wanted = (body.source, body.bucket, body.key, body.version)
+        address = (body.source, body.bucket, body.key, body.version)
         if body.dry_run:
-            planned = cleaned(self.front.desk.plan(*wanted))
-            return Reply(shapes.PlanShape.model_validate(planned))
-        made = shapes.deliveries(self.front.desk.submit(*wanted), language())
-        return Reply(shapes.SubmissionShape(deliveries=made), 202)
+            plan = responses.clean_json(self.operations.plan(*address))
+            return Reply(responses.PlanShape.model_validate(plan))
+        deliveries = responses.delivery_list(self.operations.submit(*address), language())
+        return Reply(responses.SubmissionShape(deliveries=deliveries), 202)
 
-    @offers(
-        Operation(
-            "GET",
-            "/notifications",
-            "What storages sent, newest first",
-            {200: shapes.NotificationPage},
-            query=PageQuery,
-            errors=READS,
-        )
+    @Operation(
+        "GET",
+        "/notifications",
+        "List notifications, newest first",
+        {200: responses.NotificationPage},
+        query=PageQuery,
+        errors=LIST_ERRORS,
     )
-    def list_notifications(self, query: PageQuery) -> shapes.NotificationPage:
-        found: Page[Notification] = self.front.ledger.history.notifications(
-            query.limit, query.cursor
-        )
-        items = [shapes.NotificationShape.of(one) for one in found.items]
-        return shapes.NotificationPage(items=items, next_cursor=found.next_cursor)
+    def list_notifications(self, query: PageQuery) -> responses.NotificationPage:
+        page: Page[Notification] = self.ledger.history.notifications(query.limit, query.cursor)
+        items = [responses.NotificationShape.of(notification) for notification in page.items]
+        return responses.NotificationPage(items=items, next_cursor=page.next_cursor)
 
-    @offers(
-        Operation(
-            "GET",
-            "/notifications/<notification_id>",
-            "One notification, byte for byte",
-            {200: shapes.NotificationWhole},
-            errors=FINDS,
-        )
+    @Operation(
+        "GET",
+        "/notifications/<notification_id>",
+        "Get a notification, byte for byte",
+        {200: responses.NotificationWhole},
+        errors=DETAIL_ERRORS,
     )
-    def show_notification(self, notification_id: str) -> shapes.NotificationWhole:
-        found = known_notification(self.front.ledger, notification_id)
-        return shapes.NotificationWhole.of(found)
+    def show_notification(self, notification_id: str) -> responses.NotificationWhole:
+        notification = get_notification(self.ledger, notification_id)
+        return responses.NotificationWhole.of(notification)
 
-    @offers(
-        Operation(
-            "POST",
-            "/notifications/<notification_id>/replay",
-            "Read a notification again, after a fix",
-            {200: shapes.ReceiptShape},
-            errors=ACTS,
-        )
+    @Operation(
+        "POST",
+        "/notifications/<notification_id>/replay",
+        "Read a notification again, for example after a fix",
+        {200: responses.ReceiptShape},
+        errors=CHANGE_ERRORS,
     )
-    def replay_notification(self, notification_id: str) -> shapes.ReceiptShape:
-        receipt = self.front.desk.intake.replay(notification_id)
-        return shapes.ReceiptShape(notification=receipt.notification, events=receipt.events)
+    def replay_notification(self, notification_id: str) -> responses.ReceiptShape:
+        receipt = self.context.intake.replay(notification_id)
+        return responses.ReceiptShape(notification=receipt.notification, events=receipt.events)
 
-    @offers(Operation("GET", "/sources", "How each source is doing", {200: places.SourceList}))
-    def list_sources(self) -> places.SourceList:
-        tongue = language()
-        found = [places.SourceShape.of(one, tongue) for one in self.front.desk.sources()]
-        return places.SourceList(items=found)
+    @Operation("GET", "/sources", "List sources and their status", {200: responses.SourceList})
+    def list_sources(self) -> responses.SourceList:
+        sources = self.operations.sources()
+        items = [responses.SourceShape.of(source, language()) for source in sources]
+        return responses.SourceList(items=items)
 
-    @offers(
-        Operation(
-            "POST",
-            "/sources/<source>/scan",
-            "Enqueue what no event announced",
-            {200: places.ScanShape},
-            errors=ACTS,
-        )
+    @Operation(
+        "POST",
+        "/sources/<source>/scan",
+        "Scan a source and enqueue objects without a notification",
+        {200: responses.ScanShape},
+        errors=CHANGE_ERRORS,
     )
-    def scan_source(self, source: str) -> places.ScanShape:
-        return places.ScanShape.model_validate(self.front.desk.scan(source))
+    def scan_source(self, source: str) -> responses.ScanShape:
+        return responses.ScanShape.model_validate(self.operations.scan(source))
 
-    @offers(Operation("GET", "/targets", "How each target is doing", {200: places.TargetList}))
-    def list_targets(self) -> places.TargetList:
-        found = [places.TargetShape(**one) for one in self.front.desk.targets()]
-        return places.TargetList(items=found)
+    @Operation("GET", "/targets", "List targets and their status", {200: responses.TargetList})
+    def list_targets(self) -> responses.TargetList:
+        items = [responses.TargetShape(**target) for target in self.operations.targets()]
+        return responses.TargetList(items=items)
 
-    @offers(
-        Operation(
-            "POST",
-            "/targets/<target>/pause",
-            "Deliver nothing to a target until it is resumed",
-            {200: places.TargetShape},
-            errors=ACTS,
-        )
+    @Operation(
+        "POST",
+        "/targets/<target>/pause",
+        "Pause a target: deliver nothing to it until it is resumed",
+        {200: responses.TargetShape},
+        errors=CHANGE_ERRORS,
     )
-    def pause_target(self, target: str) -> places.TargetShape:
-        return places.TargetShape(**self.front.desk.pause(target))
+    def pause_target(self, target: str) -> responses.TargetShape:
+        return responses.TargetShape(**self.operations.pause(target))
 
-    @offers(
-        Operation(
-            "POST",
-            "/targets/<target>/resume",
-            "Deliver to a target again, whatever held it back",
-            {200: places.TargetShape},
-            errors=ACTS,
-        )
+    @Operation(
+        "POST",
+        "/targets/<target>/resume",
+        "Resume a target that is paused, down or waiting",
+        {200: responses.TargetShape},
+        errors=CHANGE_ERRORS,
     )
-    def resume_target(self, target: str) -> places.TargetShape:
-        return places.TargetShape(**self.front.desk.resume(target))
+    def resume_target(self, target: str) -> responses.TargetShape:
+        return responses.TargetShape(**self.operations.resume(target))
 
 
-def known_delivery(ledger: Ledger, delivery_id: str) -> Delivery:
-    """The delivery, or NotFound in words."""
+def get_delivery(ledger: Ledger, delivery_id: str) -> Delivery:
+    """Return the delivery. Raises NotFound."""
     delivery = ledger.history.delivery(delivery_id)
     if delivery is None:
-        raise NotFound("delivery.unknown", f"There is no delivery {clean(delivery_id)}")
+        raise NotFound("delivery.unknown", f"There is no delivery {responses.clean(delivery_id)}")
     return delivery
 
 
-def known_notification(ledger: Ledger, notification_id: str) -> Notification:
-    """The notification, or NotFound in words."""
-    found = ledger.history.notification(notification_id)
-    if found is None:
-        named = clean(notification_id)
-        raise NotFound("notification.unknown", f"There is no notification {named}")
-    return found
+def get_notification(ledger: Ledger, notification_id: str) -> Notification:
+    """Return the notification. Raises NotFound."""
+    notification = ledger.history.notification(notification_id)
+    if notification is None:
+        shown_id = responses.clean(notification_id)
+        raise NotFound("notification.unknown", f"There is no notification {shown_id}")
+    return notification
 
 
-def story(ledger: Ledger, delivery: Delivery, tongue: str) -> shapes.DeliveryStory:
-    """All that the ledger knows of one delivery."""
-    attempts = [shapes.AttemptShape.of(one, tongue) for one in ledger.history.attempts(delivery.id)]
-    event = ledger.history.event(delivery.event_id) if delivery.event_id else None
-    return shapes.DeliveryStory(
-        **shapes.fields_of(delivery, tongue),
-        attempts=attempts,
+def delivery_details(ledger: Ledger, delivery: Delivery, language: str) -> responses.DeliveryStory:
+    """Collect everything that the ledger stores about one delivery."""
+    history = ledger.history
+    event = history.event(delivery.event_id) if delivery.event_id else None
+    return responses.DeliveryStory(
+        **responses.delivery_fields(delivery, language),
+        attempts=[
+            responses.AttemptShape.of(attempt, language)
+            for attempt in history.attempts(delivery.id)
+        ],
         trigger=delivery.trigger,
         by=delivery.by,
         parent=delivery.parent,
-        event=event and shapes.EventShape.of(event, str(delivery.event_id)),
-        plan=cleaned(delivery.options),
-        messages=shapes.deliveries(ledger.history.messages(delivery.id), tongue),
+        event=event and responses.EventShape.of(event, str(delivery.event_id)),
+        plan=responses.clean_json(delivery.options),
+        messages=responses.delivery_list(history.messages(delivery.id), language),
     )
 
 
@@ -251,7 +233,7 @@ def _idempotency_key() -> str | None:
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise Rejected(
             "request.invalid",
-            "Idempotency-Key is not usable",
+            "Idempotency-Key is not valid",
             "Send 1 to 255 visible ASCII characters.",
         )
     return key

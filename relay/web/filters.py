@@ -1,4 +1,4 @@
-"""How values look on a page: hostile text made visible, times, sizes, states in words."""
+"""Template filters and globals: foreign text made visible, times, sizes, states, names."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ SIGNS = {
     "failed": "✕",
     "skipped": "–",
 }
-"""A state is told by word, sign and colour: never by colour alone."""
+"""Signs of the states, so that colour is not the only difference."""
 
-UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode categories that a reader cannot see, or that reorder what a reader sees."""
+INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode categories of characters that are invisible or reorder the text around them."""
 
 BY_LINK = re.compile(r"link in (?P<channel>\S+) from (?P<address>\S+)")
 
-STEPS = ((86400 * 2, 86400, "days"), (3600 * 2, 3600, "hours"), (100, 60, "minutes"))
+UNITS = ((86400 * 2, 86400, "days"), (3600 * 2, 3600, "hours"), (100, 60, "minutes"))
+"""The shortest duration that a unit is used for, the seconds of the unit, and its name."""
 
 
 def register(app: Flask, clock: Callable[[], datetime]) -> None:
-    """Gives the templates their filters and globals."""
+    """Install the filters and globals."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         visible=visible,
         plain=plain,
-        when=lambda moment: when(moment, clock(), language()),
+        when=lambda moment: time_element(moment, clock(), language()),
         shown_state=shown_state,
         function_of=function_of,
-        words_of=words_of,
+        localized=localized,
         filesize=filesize,
-        link=link,
-        by_whom=by_whom,
+        link=list_address,
+        trigger_origin=trigger_origin,
     )
     app.jinja_env.globals.update(
         t=translated,
@@ -57,63 +58,65 @@ def register(app: Flask, clock: Callable[[], datetime]) -> None:
         form_token=form_token,
         language=language,
         address_in=address_in,
-        took=lambda start, end: took((end - start).total_seconds(), language()),
+        duration=lambda start, end: duration((end - start).total_seconds(), language()),
         logged_in=lambda: bool(session.get("in")),
         request_id=lambda: g.get("request_id", ""),
     )
 
 
 def translated(key: str, **values: Any) -> str:
-    """The phrase in the reader's language; values come as text and are escaped by the template."""
+    """Return the phrase in the language of the request; the template escapes the values."""
     return phrase(key, language(), **values)
 
 
 def visible(text: str, kept: str = "") -> Markup:
-    """Text from outside, harmless: markup escaped, what cannot be seen shown as its code point.
-
-    `kept`: unseen characters to leave alone, such as line ends in a block of text.
-    """
-    shown = "".join(one if one in kept else _seen(one) for one in text)
+    """Escape foreign text and show invisible characters, except `kept`, as code points."""
+    shown = "".join(
+        character if character in kept else _visible_character(character) for character in text
+    )
     return Markup('<bdi class="foreign">{}</bdi>').format(Markup(shown))  # noqa: S704 - escaped
 
 
 def plain(text: str) -> str:
-    """Text from outside where no markup can be, such as a page's title."""
-    return "".join("\ufffd" if unicodedata.category(one) in UNSEEN else one for one in text)
+    """Replace invisible characters of foreign text, for places without markup such as <title>."""
+    return "".join(
+        "\ufffd" if unicodedata.category(character) in INVISIBLE else character
+        for character in text
+    )
 
 
-def when(moment: datetime, now: datetime, tongue: str) -> Markup:
-    """A <time> in relative words, the exact moment in its title."""
+def time_element(moment: datetime, now: datetime, language: str) -> Markup:
+    """Return a <time> element with the relative time; the title has the exact time."""
     utc = moment.astimezone(UTC)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         utc.isoformat(timespec="milliseconds"),
         utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        relative((now - moment).total_seconds(), tongue),
+        relative_time((now - moment).total_seconds(), language),
     )
 
 
-def relative(seconds: float, tongue: str) -> str:
-    """How long ago, or in how long (negative seconds), in the largest unit that says enough."""
-    key = "time.ago" if seconds >= 0 else "time.in"
+def relative_time(seconds: float, language: str) -> str:
+    """Format a time `seconds` ago, or in the future if negative."""
     if abs(seconds) < 1:
-        return phrase("time.now", tongue)
-    return phrase(key, tongue, span=took(abs(seconds), tongue))
+        return phrase("time.now", language)
+    key = "time.ago" if seconds >= 0 else "time.in"
+    return phrase(key, language, span=duration(abs(seconds), language))
 
 
-def took(seconds: float, tongue: str) -> str:
-    """A span of time in words."""
-    for least, unit, name in STEPS:
+def duration(seconds: float, language: str) -> str:
+    """Format a duration in the largest suitable unit."""
+    for least, unit, name in UNITS:
         if seconds >= least:
-            return phrase(f"time.{name}", tongue, count=round(seconds / unit))
+            return phrase(f"time.{name}", language, count=round(seconds / unit))
     if seconds >= 10:
-        return phrase("time.seconds", tongue, count=round(seconds))
+        return phrase("time.seconds", language, count=round(seconds))
     if seconds >= 1:
-        return phrase("time.seconds", tongue, count=f"{seconds:.1f}".removesuffix(".0"))
-    return phrase("time.milliseconds", tongue, count=round(seconds * 1000))
+        return phrase("time.seconds", language, count=f"{seconds:.1f}".removesuffix(".0"))
+    return phrase("time.milliseconds", language, count=round(seconds * 1000))
 
 
 def filesize(size: int) -> str:
-    """Bytes in binary units, as relay.toml writes them."""
+    """Format bytes in binary units, as relay.toml writes them."""
     value = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024 or unit == "GiB":
@@ -123,58 +126,57 @@ def filesize(size: int) -> str:
 
 
 def shown_state(delivery: Delivery) -> str:
-    """The state as people call it: pending after a failed attempt is retrying."""
+    """Return the state; a delivery pending after a failed attempt is shown as retrying."""
     if delivery.state == State.PENDING and delivery.attempts > 0:
         return "retrying"
     return str(delivery.state)
 
 
 def function_of(delivery: Delivery) -> tuple[str, bool]:
-    """The function's name, and whether that is certain: else it is guessed from the key.
+    """Return the function name, and whether it is certain or guessed from the key.
 
-    A message that tells of no single function is called by what it tells of.
+    A message that is not about a single function is named after its subject.
     """
     if delivery.message and not delivery.key:
-        return _about(delivery.message), True
-    for known in (delivery.result, (delivery.message or {}).get("body"), delivery.options):
-        name = (known or {}).get("func_name")
+        return _message_subject(delivery.message), True
+    for values in (delivery.result, (delivery.message or {}).get("body"), delivery.options):
+        name = (values or {}).get("func_name")
         if isinstance(name, str) and "{" not in name:
             return name, True
     return stem(delivery.key), False
 
 
-def _about(message: Json) -> str:
+def _message_subject(message: Json) -> str:
     body = message["body"]
     if message["type"] == "digest":
         return translated("message.digest", count=body["count"])
     return str(body.get("target") or message["type"])
 
 
-def words_of(problem: Problem) -> tuple[str, str]:
-    """A problem's message and hint in the reader's language."""
+def localized(problem: Problem) -> tuple[str, str]:
+    """Return the message and the hint of a problem in the language of the request."""
     return problem.message.in_(language()), problem.hint.in_(language())
 
 
-def by_whom(who: str) -> str:
-    """Who asked for a run, in the reader's language; see Delivery.by."""
-    if told := BY_LINK.fullmatch(who):
-        return translated("by.link", **told.groupdict())
-    return translated(f"by.{who}")
+def trigger_origin(by: str) -> str:
+    """Describe where a manual retrigger came from; see Delivery.by."""
+    if link := BY_LINK.fullmatch(by):
+        return translated("by.link", **link.groupdict())
+    return translated(f"by.{by}")
 
 
-def link(endpoint: str, filters: BaseModel, cursor: str | None) -> str:
-    """The list with the same filters, from another cursor on; None: from its beginning."""
-    kept = filters.model_dump(mode="json", exclude_defaults=True) | {"cursor": cursor}
-    return url_for(endpoint, **kept)
+def list_address(endpoint: str, filters: BaseModel, cursor: str | None) -> str:
+    """Return the address of a list with these filters, from `cursor` or from the beginning."""
+    parameters = filters.model_dump(mode="json", exclude_defaults=True) | {"cursor": cursor}
+    return url_for(endpoint, **parameters)
 
 
-def address_in(tongue: str) -> str:
-    """This page in another language, its filters kept."""
-    kept = {**request.args.to_dict(), "lang": tongue}
-    return f"{request.path}?{urlencode(kept)}"
+def address_in(language: str) -> str:
+    """Return the address of the current page, with the same filters, in another language."""
+    return f"{request.path}?{urlencode({**request.args.to_dict(), 'lang': language})}"
 
 
-def _seen(character: str) -> str:
-    if unicodedata.category(character) in UNSEEN:
+def _visible_character(character: str) -> str:
+    if unicodedata.category(character) in INVISIBLE:
         return f'<span class="odd">U+{ord(character):04X}</span>'
     return str(escape(character))

@@ -1,4 +1,4 @@
-"""Is it alive, can it store, and what do the figures say: for load balancers and Prometheus."""
+"""Liveness, readiness and metrics, for load balancers and Prometheus."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from relay.web.auth import is_local
 from relay.web.context import WebContext
 
 
-def blueprint(front: WebContext, meters: ProcessMetrics) -> Blueprint:
-    """The three addresses. Only the figures are guarded: they name sources and targets."""
+def blueprint(context: WebContext, metrics: ProcessMetrics) -> Blueprint:
+    """Create the three addresses. Only /metrics is guarded: it names sources and targets."""
     health = Blueprint("health", __name__)
 
     @health.get("/healthz")
@@ -19,14 +19,14 @@ def blueprint(front: WebContext, meters: ProcessMetrics) -> Blueprint:
 
     @health.get("/readyz")
     def ready() -> Response:
-        front.ledger.administration.ping()
+        context.ledger.administration.ping()
         return jsonify(status="ready")
 
     @health.get("/metrics")
-    def metrics() -> Response:
+    def show_metrics() -> Response:
         if not is_local():
-            front.guard.check()
-        body, kind = render(meters.registry)
-        return Response(body, content_type=kind)
+            context.guard.check()
+        body, content_type = render(metrics.registry)
+        return Response(body, content_type=content_type)
 
     return health

@@ -1,4 +1,4 @@
-"""Where storages post: read with a bound, hand to the desk, say what became of it."""
+"""The hooks: the addresses that storages post their notifications to."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from relay.web.context import WebContext
 from relay.web.request_body import read_body
 
 
-def blueprint(front: WebContext) -> Blueprint:
-    """The hooks. Not behind the tokens: each source's envelope verifies its own senders."""
+def blueprint(context: WebContext) -> Blueprint:
+    """Create the hooks. API tokens do not guard them: each envelope verifies the sender."""
     hooks = Blueprint("hooks", __name__)
 
-    # OPTIONS is listed, not left to Flask: its own answer lacks what Event Grid's handshake needs.
+    # OPTIONS is listed here because Flask's automatic reply lacks the headers that the Event Grid
+    # handshake needs.
     @hooks.route(
         "/hooks/<source>",
         methods=["POST", "OPTIONS", "HEAD"],
         provide_automatic_options=False,
     )
-    def take(source: str) -> Response:
-        body = read_body(front.settings.hooks.max_body)
+    def receive_notification(source: str) -> Response:
         incoming = Incoming(
             source,
-            body,
-            front.clock(),
+            read_body(context.settings.hooks.max_body),
+            context.clock(),
             method=request.method,
             path=request.path,
             query=request.args.to_dict(),
             headers={name.lower(): value for name, value in request.headers.items()},
             raw_query=request.query_string.decode("latin-1"),
         )
-        receipt = front.desk.intake.accept(incoming)
+        receipt = context.intake.accept(incoming)
         if receipt.answer is not None:
-            return _handshake(receipt.answer)
+            return _handshake_response(receipt.answer)
         return jsonify(notification=receipt.notification, events=receipt.events)
 
     return hooks
 
 
-def _handshake(answer: HandshakeReply) -> Response:
-    response = Response(answer.body, answer.status)
-    response.headers.update(answer.headers)
+def _handshake_response(reply: HandshakeReply) -> Response:
+    response = Response(reply.body, reply.status)
+    response.headers.update(reply.headers)
     return response

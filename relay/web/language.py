@@ -1,4 +1,4 @@
-"""Which of the two languages this request is answered in."""
+"""The language of a response: English or Chinese."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ LANGUAGES = ("en", "zh")
 
 
 def language() -> str:
-    """`en` or `zh`: what ?lang= asks for on a page, else its cookie, else Accept-Language."""
+    """Return `en` or `zh`: on pages from ?lang= or the cookie, else from Accept-Language."""
     if "language" not in g:
-        g.language = _chosen() or request.accept_languages.best_match(LANGUAGES, default="en")
+        g.language = _explicit_choice() or request.accept_languages.best_match(
+            LANGUAGES, default="en"
+        )
     return str(g.language)
 
 
 def remember(response: Response) -> Response:
-    """Keeps a choice made with ?lang= for the pages that follow."""
-    asked = request.args.get("lang")
-    if asked in LANGUAGES and not request.path.startswith("/api/"):
+    """Store a choice made with ?lang= in a cookie."""
+    choice = request.args.get("lang")
+    if choice in LANGUAGES and not request.path.startswith("/api/"):
         response.set_cookie(
             COOKIE,
-            asked,
+            choice,
             max_age=365 * 24 * 3600,
             secure=request.is_secure,
             httponly=True,
@@ -30,7 +32,7 @@ def remember(response: Response) -> Response:
     return response
 
 
-def _chosen() -> str | None:
+def _explicit_choice() -> str | None:
     if request.path.startswith(("/api/", "/hooks/")):
         return None
     for choice in (request.args.get("lang"), request.cookies.get(COOKIE)):

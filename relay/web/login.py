@@ -1,4 +1,4 @@
-"""The pages' login: the token once, then a signed cookie."""
+"""Login and logout: a form takes a token, a signed cookie keeps the session."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from relay.web.auth import check_form
 from relay.web.context import WebContext
 
 
-def blueprint(front: WebContext) -> Blueprint:
-    """Login and logout; the two pages that are not guarded."""
-    door = Blueprint("door", __name__)
+def blueprint(context: WebContext) -> Blueprint:
+    """Create the login and logout addresses, which are not guarded."""
+    login = Blueprint("login", __name__)
 
-    @door.get("/login")
-    def ask() -> Any:
-        if not front.guard.has_tokens:
+    @login.get("/login")
+    def show() -> Any:
+        if not context.guard.has_tokens:
             return redirect(url_for("pages.deliveries"), 303)
-        return render_template("login.html", next=_local(request.args.get("next", "")))
+        return render_template("login.html", next=_local_path(request.args.get("next", "")))
 
-    @door.post("/login")
-    def enter() -> Any:
+    @login.post("/login")
+    def submit() -> Any:
         check_form()
-        onward = _local(request.form.get("next", ""))
-        if front.guard.knows(request.form.get("token", "").strip()):
+        next_path = _local_path(request.form.get("next", ""))
+        if context.guard.is_valid_token(request.form.get("token", "").strip()):
             session.clear()
             session["in"] = True
-            return redirect(onward or url_for("pages.deliveries"), 303)
-        wrong = Unverified(
+            return redirect(next_path or url_for("pages.deliveries"), 303)
+        error = Unverified(
             "page.wrong_token",
-            Localized("That is not one of the tokens", "令牌不正确"),
+            Localized("Invalid token", "令牌无效"),
             Localized(
-                "Use a token of api.tokens in relay.toml.",
-                "请使用 relay.toml 中 api.tokens 的令牌。",
+                "Use a token from api.tokens in relay.toml.",
+                "请使用 relay.toml 中 api.tokens 配置的令牌。",
             ),
         )
-        return render_template("login.html", next=onward, problem=wrong.problem), 401
+        return render_template("login.html", next=next_path, problem=error.problem), 401
 
-    @door.post("/logout")
-    def leave() -> Any:
+    @login.post("/logout")
+    def logout() -> Any:
         check_form()
         session.clear()
-        return redirect(url_for("door.ask"), 303)
+        return redirect(url_for("login.show"), 303)
 
-    return door
+    return login
 
 
-def _local(address: str) -> str:
-    """The address when it surely leads to a page of ours; else nothing."""
-    plain = all(" " < character <= "~" and character != "\\" for character in address)
-    return address if plain and address.startswith("/") and address[1:2] != "/" else ""
+def _local_path(address: str) -> str:
+    """Return the address if it certainly is a path on this server, else an empty string."""
+    is_plain = all(" " < character <= "~" and character != "\\" for character in address)
+    return address if is_plain and address.startswith("/") and address[1:2] != "/" else ""

@@ -1,4 +1,4 @@
-"""One description of each operation: it parses what comes in, and becomes the OpenAPI document."""
+"""Operations of the API: each description validates requests and yields the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -20,62 +20,62 @@ from relay.web.request_body import read_body
 from relay.web.responses import ProblemShape
 
 MAX_BODY = 64 * 1024
+PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 View = TypeVar("View", bound=Callable[..., Any])
-Models = Mapping[tuple[Any, JsonSchemaMode], Json]
+SchemaReferences = Mapping[tuple[Any, JsonSchemaMode], Json]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one address does: `answers` and `errors` by status, `headers` it reads by name."""
+    """One method and path of the API, and the decorator of the view that implements it.
+
+    The view receives `query` and `body` as models. `responses` are by status, `errors` statuses.
+    """
 
     method: str
     path: str
     summary: str
-    answers: Mapping[int, type[BaseModel]]
+    responses: Mapping[int, type[BaseModel]]
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[int, ...] = (401, 403, 503)
 
+    def __call__(self, view: View) -> View:
+        view.operation = self  # type: ignore[attr-defined]
+        return view
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer with a status or headers of its own."""
+    """The result of a view that sets a status or headers."""
 
     model: BaseModel
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def offers(operation: Operation) -> Callable[[View], View]:
-    """Marks a method as the one that does `operation`; it gets `query` and `body` as models."""
-
-    def mark(view: View) -> View:
-        view.operation = operation  # type: ignore[attr-defined]
-        return view
-
-    return mark
-
-
 def mount(blueprint: Blueprint, views: object) -> None:
-    """Puts every marked method of `views` at its address."""
-    for name, operation in _marked(type(views)):
-        answer = _bound(getattr(views, name), operation)
-        blueprint.add_url_rule(operation.path, name, answer, methods=[operation.method])
+    """Register every operation of `views` with the blueprint."""
+    for name, operation in _operations(type(views)):
+        handler = _request_handler(getattr(views, name), operation)
+        blueprint.add_url_rule(operation.path, name, handler, methods=[operation.method])
 
 
 def document(prefix: str, views: type) -> Json:
-    """The OpenAPI 3.1 document of the marked methods of `views`, which all lie under `prefix`."""
-    operations = (operation for _, operation in _marked(views))
-    every = sorted(operations, key=lambda one: (one.path, one.method))
+    """Build the OpenAPI 3.1 document of the operations of `views`, mounted at `prefix`."""
+    operations = sorted(
+        (operation for _, operation in _operations(views)),
+        key=lambda operation: (operation.path, operation.method),
+    )
     refs, definitions = models_json_schema(
-        list(_models(every)), ref_template="#/components/schemas/{model}"
+        list(_models(operations)), ref_template="#/components/schemas/{model}"
     )
     schemas = definitions.get("$defs", {})
     paths: dict[str, Json] = {}
-    for operation in every:
-        path = prefix + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", operation.path)
-        paths.setdefault(path, {})[operation.method.lower()] = _described(operation, refs, schemas)
+    for operation in operations:
+        path = prefix + PATH_PARAMETER.sub(r"{\1}", operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = _describe(operation, refs, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Relay", "version": __version__},
@@ -88,32 +88,32 @@ def document(prefix: str, views: type) -> Json:
     }
 
 
-def _marked(views: type) -> list[tuple[str, Operation]]:
+def _operations(views: type) -> list[tuple[str, Operation]]:
     methods = inspect.getmembers(views, inspect.isfunction)
     return [(name, view.operation) for name, view in methods if hasattr(view, "operation")]
 
 
-def _bound(view: Callable[..., Any], operation: Operation) -> Callable[..., Response]:
-    def answer(**path: str) -> Response:
-        parsed: dict[str, Any] = dict(path)
+def _request_handler(view: Callable[..., Any], operation: Operation) -> Callable[..., Response]:
+    def handle(**path_parameters: str) -> Response:
+        arguments: dict[str, Any] = dict(path_parameters)
         if operation.query:
-            parsed["query"] = _parse(operation.query, _single_values())
+            arguments["query"] = _parse(operation.query, _query_parameters())
         elif request.args:
-            raise _invalid("This address takes no filters", "None.")
+            raise _invalid("This address takes no query parameters", "Allowed: none.")
         if operation.body:
-            parsed["body"] = _parse_body(operation.body)
-        made = view(**parsed)
-        reply = made if isinstance(made, Reply) else Reply(made)
+            arguments["body"] = _parse_body(operation.body)
+        result = view(**arguments)
+        reply = result if isinstance(result, Reply) else Reply(result)
         body = reply.model.model_dump_json(by_alias=True)
         return Response(body, reply.status, reply.headers, content_type="application/json")
 
-    return answer
+    return handle
 
 
-def _single_values() -> dict[str, str]:
+def _query_parameters() -> dict[str, str]:
     for name, values in request.args.lists():
         if len(values) > 1:
-            raise _invalid(f"{name!r} is given {len(values)} times", "Give each filter once.")
+            raise _invalid(f"{name!r} is given {len(values)} times", "Give each parameter once.")
     return request.args.to_dict()
 
 
@@ -125,7 +125,7 @@ def _parse_body(model: type[BaseModel]) -> BaseModel:
         raise Refused(
             415,
             "request.not_json",
-            Localized("The body must be JSON", "请求体必须是 JSON"),
+            Localized("The request body must be JSON", "请求体必须是 JSON"),
             Localized(
                 "Send Content-Type: application/json.", "请使用 Content-Type: application/json。"
             ),
@@ -133,66 +133,69 @@ def _parse_body(model: type[BaseModel]) -> BaseModel:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise _explained(model, error) from error
+        raise _validation_problem(model, error) from error
 
 
 def _parse(model: type[BaseModel], values: Mapping[str, str]) -> BaseModel:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise _explained(model, error) from error
+        raise _validation_problem(model, error) from error
 
 
-def _explained(model: type[BaseModel], error: ValidationError) -> Rejected:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    words = [f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in found[:10]]
-    return _invalid("; ".join(words), f"Allowed: {', '.join(model.model_fields)}.")
+def _validation_problem(model: type[BaseModel], error: ValidationError) -> Rejected:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    messages = [
+        f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}" for detail in details[:10]
+    ]
+    return _invalid("; ".join(messages), f"Allowed: {', '.join(model.model_fields)}.")
 
 
-def _invalid(words: str, hint: str) -> Rejected:
-    return Rejected("request.invalid", words, hint)
+def _invalid(message: str, hint: str) -> Rejected:
+    return Rejected("request.invalid", message, hint)
 
 
 def _models(operations: Iterable[Operation]) -> set[tuple[type[BaseModel], JsonSchemaMode]]:
     models: set[tuple[type[BaseModel], JsonSchemaMode]] = {(ProblemShape, "serialization")}
     for operation in operations:
-        models |= {(answer, "serialization") for answer in operation.answers.values()}
-        asked = (operation.query, operation.body)
-        models |= {(model, "validation") for model in asked if model is not None}
+        models |= {(model, "serialization") for model in operation.responses.values()}
+        inputs = (operation.query, operation.body)
+        models |= {(model, "validation") for model in inputs if model is not None}
     return models
 
 
-def _described(operation: Operation, refs: Models, schemas: Json) -> Json:
-    answers = {
+def _describe(operation: Operation, refs: SchemaReferences, schemas: Json) -> Json:
+    responses = {
         str(status): _content("Done", refs[model, "serialization"])
-        for status, model in operation.answers.items()
+        for status, model in operation.responses.items()
     }
-    trouble = refs[ProblemShape, "serialization"]
+    problem = refs[ProblemShape, "serialization"]
     for status in operation.errors:
-        answers[str(status)] = _content("Problem", trouble, "application/problem+json")
-    described: Json = {
+        responses[str(status)] = _content("Problem", problem, "application/problem+json")
+    result: Json = {
         "summary": operation.summary,
         "parameters": list(_parameters(operation, refs, schemas)),
-        "responses": answers,
+        "responses": responses,
     }
     if operation.body:
         content = {"application/json": {"schema": refs[operation.body, "validation"]}}
-        needed = any(one.is_required() for one in operation.body.model_fields.values())
-        described["requestBody"] = {"required": needed, "content": content}
-    return described
+        required = any(each.is_required() for each in operation.body.model_fields.values())
+        result["requestBody"] = {"required": required, "content": content}
+    return result
 
 
-def _content(words: str, schema: Json, kind: str = "application/json") -> Json:
-    return {"description": words, "content": {kind: {"schema": schema}}}
+def _content(description: str, schema: Json, media_type: str = "application/json") -> Json:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
-def _parameters(operation: Operation, refs: Models, schemas: Json) -> Iterable[Json]:
-    for name in re.findall(r"<(?:\w+:)?(\w+)>", operation.path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-    for name, words in operation.headers.items():
-        yield {"name": name, "in": "header", "description": words, "schema": {"type": "string"}}
+def _parameters(operation: Operation, refs: SchemaReferences, schemas: Json) -> Iterable[Json]:
+    string = {"type": "string"}
+    for name in PATH_PARAMETER.findall(operation.path):
+        yield {"name": name, "in": "path", "required": True, "schema": string}
+    for name, description in operation.headers.items():
+        yield {"name": name, "in": "header", "description": description, "schema": string}
     if operation.query:
         schema = schemas[refs[operation.query, "validation"]["$ref"].rpartition("/")[2]]
         for name, property_ in schema["properties"].items():
-            needed = name in schema.get("required", ())
-            yield {"name": name, "in": "query", "required": needed, "schema": property_}
+            required = name in schema.get("required", ())
+            yield {"name": name, "in": "query", "required": required, "schema": property_}

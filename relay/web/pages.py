@@ -1,4 +1,4 @@
-"""The operator pages: deliveries, one delivery's story, notifications, sources."""
+"""The pages for operators: deliveries, notifications, sources and targets."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from pydantic import BaseModel, ValidationError
 
 from relay.errors import Rejected, RelayError
 from relay.ledger import DeliveryQuery
-from relay.model import Delivery, Kind, Localized, State
-from relay.web.api import known_delivery, known_notification
+from relay.model import Kind, Localized, State
+from relay.web.api import get_delivery, get_notification
 from relay.web.auth import check_form
 from relay.web.context import WebContext
 from relay.web.problems import status_of
 from relay.web.requests import DeliveriesFilter, PageQuery, RetriggerBody
-from relay.web.text import text_of
+from relay.web.responses import decode_utf8
 
 M = TypeVar("M", bound=BaseModel)
-OURS = ("lang", "told")
-"""Query names that every page takes beside its own."""
+COMMON_PARAMETERS = ("lang", "notice")
+"""Query parameters that every page accepts beside the filters."""
 SHOWN_BODY = 64 * 1024
-"""Bytes of a notification that its page shows; the API has all of them."""
+"""Bytes of a notification body that the page shows; the API returns all of it."""
 
 
-def blueprint(front: WebContext) -> Blueprint:
-    """The pages, guarded by the login."""
+def blueprint(context: WebContext) -> Blueprint:
+    """Create the pages, guarded by the login."""
     pages = Blueprint("pages", __name__)
-    views = Pages(front)
+    views = Pages(context)
 
     @pages.before_request
-    def let_in() -> Any:
-        wants_login = front.guard.has_tokens and "Authorization" not in request.headers
-        if wants_login and not front.guard.is_in():
-            onward = request.full_path.rstrip("?") if request.method == "GET" else None
-            return redirect(url_for("door.ask", next=onward), 303)
-        front.guard.check()
+    def require_login() -> Any:
+        wants_login = context.guard.has_tokens and "Authorization" not in request.headers
+        if wants_login and not context.guard.is_authorized():
+            next_path = request.full_path.rstrip("?") if request.method == "GET" else None
+            return redirect(url_for("login.show", next=next_path), 303)
+        context.guard.check()
         return None
 
     pages.get("/")(views.deliveries)
@@ -51,130 +51,139 @@ def blueprint(front: WebContext) -> Blueprint:
 
 
 class Pages:
-    """Every page, over the store and the desk."""
+    """The views of the pages."""
 
-    def __init__(self, front: WebContext) -> None:
-        self.front = front
+    def __init__(self, context: WebContext) -> None:
+        self.context = context
+        self.ledger = context.ledger
+        self.operations = context.operations
 
     def deliveries(self) -> Any:
-        asked = _asked(DeliveriesFilter)
-        every = asked.kind == "all"
-        wanted = asked.model_dump(exclude={"kind"})
-        query = DeliveryQuery(**wanted, kind=None if every else Kind(asked.kind))
-        found = self.front.ledger.history.deliveries(query)
+        filters = _filters(DeliveriesFilter)
+        kind = None if filters.kind == "all" else Kind(filters.kind)
+        query = DeliveryQuery(**filters.model_dump(exclude={"kind"}), kind=kind)
         return _page(
             "deliveries.html",
-            found=found,
-            asked=asked,
-            filtered=bool(asked.model_fields_set),
+            page=self.ledger.history.deliveries(query),
+            filters=filters,
+            is_filtered=bool(filters.model_fields_set),
             counts=self._counts(),
-            sources=sorted(self.front.settings.sources),
-            base=self._base(),
+            sources=sorted(self.context.settings.sources),
+            base_url=self._base_url(),
         )
 
     def delivery(self, delivery_id: str) -> Any:
-        return _page("delivery.html", **self._story(delivery_id))
+        return _page("delivery.html", **self._delivery_values(delivery_id))
 
     def retrigger(self, delivery_id: str) -> Any:
         check_form()
-        known_delivery(self.front.ledger, delivery_id)
-        chosen = _parsed(RetriggerBody, {"on_conflict": request.form.get("on_conflict") or None})
-        options = chosen.model_dump(exclude_none=True) or None
+        get_delivery(self.ledger, delivery_id)
+        form = {"on_conflict": request.form.get("on_conflict") or None}
+        options = _validate(RetriggerBody, form).model_dump(exclude_none=True) or None
         try:
-            self.front.desk.retrigger(delivery_id, options, by="page")
+            self.operations.retrigger(delivery_id, options, by="page")
         except RelayError as error:
-            story = self._story(delivery_id)
-            page = render_template("delivery.html", problem=error.problem, **story)
+            values = self._delivery_values(delivery_id)
+            page = render_template("delivery.html", problem=error.problem, **values)
             return page, status_of(error)
-        return redirect(url_for("pages.delivery", delivery_id=delivery_id, told="retriggered"), 303)
+        address = url_for("pages.delivery", delivery_id=delivery_id, notice="retriggered")
+        return redirect(address, 303)
 
     def notifications(self) -> Any:
-        asked = _asked(PageQuery)
-        found = self.front.ledger.history.notifications(asked.limit, asked.cursor)
-        return _page("notifications.html", found=found, asked=asked)
+        filters = _filters(PageQuery)
+        page = self.ledger.history.notifications(filters.limit, filters.cursor)
+        return _page("notifications.html", page=page, filters=filters)
 
     def notification(self, notification_id: str) -> Any:
-        return render_template("notification.html", **self._arrival(notification_id))
+        values = self._notification_values(notification_id)
+        return render_template("notification.html", **values)
 
     def replay(self, notification_id: str) -> Any:
         check_form()
-        known_notification(self.front.ledger, notification_id)
+        get_notification(self.ledger, notification_id)
         try:
-            receipt = self.front.desk.intake.replay(notification_id)
+            receipt = self.context.intake.replay(notification_id)
         except RelayError as error:
-            arrival = self._arrival(notification_id)
-            page = render_template("notification.html", problem=error.problem, **arrival)
+            values = self._notification_values(notification_id)
+            page = render_template("notification.html", problem=error.problem, **values)
             return page, status_of(error)
-        shown = receipt.notification or notification_id
-        address = url_for("pages.notification", notification_id=shown, told="replayed")
+        shown_id = receipt.notification or notification_id
+        address = url_for("pages.notification", notification_id=shown_id, notice="replayed")
         return redirect(address, 303)
 
     def sources(self) -> Any:
-        desk = self.front.desk
         return _page(
-            "sources.html", sources=desk.sources(), targets=desk.targets(), base=self._base()
+            "sources.html",
+            sources=self.operations.sources(),
+            targets=self.operations.targets(),
+            base_url=self._base_url(),
         )
 
     def pause(self, target: str) -> Any:
         check_form()
-        self.front.desk.pause(target)
+        self.operations.pause(target)
         return redirect(url_for("pages.sources"), 303)
 
     def resume(self, target: str) -> Any:
         check_form()
-        self.front.desk.resume(target)
+        self.operations.resume(target)
         return redirect(url_for("pages.sources"), 303)
 
-    def _story(self, delivery_id: str) -> dict[str, Any]:
-        ledger = self.front.ledger
-        delivery = known_delivery(ledger, delivery_id)
+    def _delivery_values(self, delivery_id: str) -> dict[str, Any]:
+        history = self.ledger.history
+        delivery = get_delivery(self.ledger, delivery_id)
+        event_id = delivery.event_id
         return {
             "delivery": delivery,
-            "event": ledger.history.event(delivery.event_id) if delivery.event_id else None,
-            "came": ledger.history.announcement(delivery.event_id) if delivery.event_id else None,
-            "attempts": ledger.history.attempts(delivery.id),
-            "messages": ledger.history.messages(delivery.id),
-            "waits": _waits(delivery),
+            "event": history.event(event_id) if event_id else None,
+            "notification": history.announcement(event_id) if event_id else None,
+            "attempts": history.attempts(delivery.id),
+            "messages": history.messages(delivery.id),
         }
 
-    def _arrival(self, notification_id: str) -> dict[str, Any]:
-        found = known_notification(self.front.ledger, notification_id)
-        shown = found.body[:SHOWN_BODY]
-        cut = len(found.body) > SHOWN_BODY
-        text = text_of(shown) if not cut else shown.decode("utf-8", "replace")
-        return {"notification": found, "text": text, "cut": cut, "bytes": shown[:1024].hex(" ")}
+    def _notification_values(self, notification_id: str) -> dict[str, Any]:
+        notification = get_notification(self.ledger, notification_id)
+        shown = notification.body[:SHOWN_BODY]
+        is_cut = len(notification.body) > SHOWN_BODY
+        return {
+            "notification": notification,
+            # The cut may split a character.
+            "text": shown.decode("utf-8", "replace") if is_cut else decode_utf8(shown),
+            "is_cut": is_cut,
+            "hex_dump": shown[:1024].hex(" "),
+        }
 
     def _counts(self) -> dict[State, int]:
-        counts = self.front.ledger.statistics.counts()
+        counts = self.ledger.statistics.counts()
         return {state: counts.get((Kind.IMPORT, state), 0) for state in State}
 
-    def _base(self) -> str:
-        return (self.front.settings.public_url or request.url_root).rstrip("/")
-
-
-def _waits(delivery: Delivery) -> bool:
-    return delivery.state == State.PENDING and delivery.due is not None
+    def _base_url(self) -> str:
+        return (self.context.settings.public_url or request.url_root).rstrip("/")
 
 
 def _page(template: str, **values: Any) -> Response:
-    """A page that a poll gets anew only when it changed."""
+    """Render a page with an ETag, so that polling transfers it only after a change."""
     response = make_response(render_template(template, **values))
     response.add_etag()
     return cast(Response, response.make_conditional(request))
 
 
-def _asked(model: type[M]) -> M:
-    given = {name: value for name, value in request.args.items() if value and name not in OURS}
-    return _parsed(model, given)
+def _filters(model: type[M]) -> M:
+    values = {
+        name: value
+        for name, value in request.args.items()
+        if value and name not in COMMON_PARAMETERS
+    }
+    return _validate(model, values)
 
 
-def _parsed(model: type[M], values: dict[str, Any]) -> M:
+def _validate(model: type[M], values: dict[str, Any]) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        names = ", ".join(str(one["loc"][0]) for one in error.errors(include_input=False))
+        names = ", ".join(str(detail["loc"][0]) for detail in error.errors(include_input=False))
         raise Rejected(
             "page.filter",
-            Localized(f"This filter cannot be used: {names}", f"无法使用此筛选条件：{names}"),
+            Localized(f"Invalid value: {names}", f"无效的值：{names}"),
             Localized("Go back and choose again.", "请返回重新选择。"),
         ) from error

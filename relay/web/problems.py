@@ -1,4 +1,4 @@
-"""Every error becomes an answer: problem+json (RFC 9457) for programs, a page for people."""
+"""Error responses: problem+json (RFC 9457) for programs, an HTML page for people."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ STATUSES: tuple[tuple[type[RelayError], int], ...] = (
     (ConfigError, 500),
     (RelayError, 422),
 )
-"""First match wins; whatever is left is permanent: the request cannot be done as it stands."""
+"""The first match applies. Any other RelayError is permanent: the request cannot succeed."""
 
 MACHINE_PATHS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
 RETRY_AFTER = 10
-"""Seconds we ask a sender to wait when nothing better is known."""
+"""Seconds in the Retry-After header of a 503 if the error names no delay."""
 
 
 class Refused(Rejected):
-    """A request this floor refuses by itself, with the HTTP status to say so."""
+    """A request that the web layer refuses with a given HTTP status."""
 
     def __init__(self, status: int, code: str, message: Words, hint: Words = "") -> None:
         super().__init__(code, message, hint)
@@ -53,60 +53,61 @@ class Refused(Rejected):
 
 
 def status_of(error: RelayError) -> int:
-    """The HTTP status that tells a caller whose fault it is and whether waiting helps."""
+    """Return the HTTP status: it shows whose fault the error is and whether a retry may help."""
     if isinstance(error, Refused):
         return error.status
     return next(status for branch, status in STATUSES if isinstance(error, branch))
 
 
 def register(app: Flask) -> None:
-    """Lets the app answer every error, its own and Flask's, in one form."""
-    app.register_error_handler(RelayError, _relay_error)
-    app.register_error_handler(HTTPException, _http_error)
+    """Install the error handlers, for our errors and for those of Flask."""
+    app.register_error_handler(RelayError, _handle_relay_error)
+    app.register_error_handler(HTTPException, _handle_http_error)
 
 
-def problem(status: int, trouble: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for a program: application/problem+json as RFC 9457 describes it."""
-    tongue = language()
+def problem_response(
+    status: int, problem: Problem, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Create an application/problem+json response (RFC 9457)."""
     document = {
-        "type": f"urn:relay:problem:{trouble.code}",
+        "type": f"urn:relay:problem:{problem.code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": trouble.message.in_(tongue),
-        "code": trouble.code,
-        "hint": trouble.hint.in_(tongue) or None,
+        "detail": problem.message.in_(language()),
+        "code": problem.code,
+        "hint": problem.hint.in_(language()) or None,
         "request_id": g.get("request_id"),
     }
     body = json.dumps(document)
     return Response(body, status, headers, content_type="application/problem+json")
 
 
-def _relay_error(error: RelayError) -> Response:
+def _handle_relay_error(error: RelayError) -> Response:
     status = status_of(error)
     headers = {}
     if status == 401:
-        headers["WWW-Authenticate"] = _challenges()
+        headers["WWW-Authenticate"] = _authentication_schemes()
     if status == 503:
-        headers["Retry-After"] = str(_seconds(error))
-    return _answer(status, error.problem, headers)
+        headers["Retry-After"] = str(_retry_after(error))
+    return _respond(status, error.problem, headers)
 
 
-def _challenges() -> str:
-    """How a token may be shown. Oracle's notifications show theirs once Basic is asked for."""
+def _authentication_schemes() -> str:
+    # Oracle sends the token of a notification only in reply to a Basic challenge.
     basic = 'Basic realm="relay", ' if request.path.startswith("/hooks/") else ""
     return f'{basic}Bearer realm="relay"'
 
 
-def _http_error(error: HTTPException) -> Response | HTTPException:
+def _handle_http_error(error: HTTPException) -> Response | HTTPException:
     status = error.code or 500
     if status < 400 or error.response is not None:
         return error
-    kept = {
+    headers = {
         name: value
         for name, value in error.get_response().headers.items()
         if name not in ("Content-Type", "Content-Length")
     }
-    return _answer(status, _http_problem(status, error), kept)
+    return _respond(status, _http_problem(status, error), headers)
 
 
 def _http_problem(status: int, error: HTTPException) -> Problem:
@@ -115,30 +116,31 @@ def _http_problem(status: int, error: HTTPException) -> Problem:
     if status == 500:
         return Problem(
             code,
-            Localized("Relay itself failed", "Relay 自身出错"),
+            Localized("Internal error", "内部错误"),
             Localized(
-                "The log has the traceback under this request id.", "日志中有此请求号的堆栈。"
+                "The log has a traceback with this request ID.",
+                "日志中有此请求 ID 的堆栈信息。",
             ),
         )
     if status == 404:
         return Problem(
             code,
-            Localized("There is nothing at this address", "此地址没有内容"),
+            Localized("This address does not exist", "此地址不存在"),
             Localized(
-                "The API is described at /api/v1/openapi.json.", "API 说明见 /api/v1/openapi.json。"
+                "/api/v1/openapi.json describes the API.", "API 说明见 /api/v1/openapi.json。"
             ),
         )
-    words = error.description or name
-    return Problem(code, Localized(words, words), Localized("", ""))
+    description = error.description or name
+    return Problem(code, Localized(description, description), Localized("", ""))
 
 
-def _answer(status: int, trouble: Problem, headers: Mapping[str, str]) -> Response:
+def _respond(status: int, problem: Problem, headers: Mapping[str, str]) -> Response:
     if request.path.startswith(MACHINE_PATHS):
-        return problem(status, trouble, headers)
-    page = render_template("error.html", status=status, problem=trouble)
+        return problem_response(status, problem, headers)
+    page = render_template("error.html", status=status, problem=problem)
     return Response(page, status, headers, content_type="text/html; charset=utf-8")
 
 
-def _seconds(error: RelayError) -> int:
-    asked = error.retry_after if isinstance(error, TemporaryFailure) else None
-    return max(1, math.ceil(asked.total_seconds())) if asked else RETRY_AFTER
+def _retry_after(error: RelayError) -> int:
+    delay = error.retry_after if isinstance(error, TemporaryFailure) else None
+    return max(1, math.ceil(delay.total_seconds())) if delay else RETRY_AFTER

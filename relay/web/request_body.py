@@ -1,4 +1,4 @@
-"""Reads a request's body with a bound, however it was framed."""
+"""Reads a request body up to a limit, with or without Content-Length."""
 
 from __future__ import annotations
 
@@ -13,45 +13,41 @@ UNBOUNDED = 2**62
 
 
 def read_body(limit: int) -> bytes:
-    """The raw body. Raises TooLarge over `limit` bytes, Refused (400) when it breaks off.
+    """Return the raw body. Raises TooLarge over `limit` bytes, Refused (400) if it is incomplete.
 
-    Counted here and not left to MAX_CONTENT_LENGTH: werkzeug 3.1 silently cuts a chunked body at
-    that limit and lets the view run on the rest.
+    MAX_CONTENT_LENGTH is not enough: werkzeug 3.1 silently truncates a chunked body at that limit
+    and still calls the view.
     """
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
-    # None would mean MAX_CONTENT_LENGTH again, which is for forms.
+    # None would apply MAX_CONTENT_LENGTH, which is meant for forms.
     request.max_content_length = UNBOUNDED
-    parts: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
-    while size <= limit and (part := _read(min(CHUNK, limit + 1 - size))):
-        parts.append(part)
-        size += len(part)
+    while size <= limit and (chunk := _read(min(CHUNK, limit + 1 - size))):
+        chunks.append(chunk)
+        size += len(chunk)
     if size > limit:
         raise _too_large(limit)
-    return b"".join(parts)
+    return b"".join(chunks)
 
 
 def _read(size: int) -> bytes:
     try:
         return request.stream.read(size)
     except Exception as error:
-        # Each server has its own exceptions for bad chunks; none of them is a fault of ours.
-        raise _broken() from error
-
-
-def _broken() -> Refused:
-    return Refused(
-        400,
-        "request.broken",
-        Localized("The body ended early or is badly framed", "请求体不完整或格式错误"),
-    )
+        # Each WSGI server raises its own exceptions for malformed chunks.
+        raise Refused(
+            400,
+            "request.broken",
+            Localized("The request body is incomplete or malformed", "请求体不完整或格式错误"),
+        ) from error
 
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(
         "request.too_large",
-        Localized(f"The body is larger than {limit} bytes", f"请求体超过 {limit} 字节"),
+        Localized(f"The request body is larger than {limit} bytes", f"请求体超过 {limit} 字节"),
         Localized(
             "hooks.max_body sets the limit for notifications.", "通知的上限由 hooks.max_body 设置。"
         ),

@@ -1,4 +1,4 @@
-"""What the API takes, as pydantic models: what they do not know is refused."""
+"""The parameters and bodies that the API and the pages accept; unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -8,56 +8,56 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from relay.model import Kind, State
 
-Clean = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
+ShortText = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
 Policy = Literal["skip", "fail", "update", "rename"]
 
 
-class Asked(BaseModel):
-    """What a caller sends: what we do not know, we refuse."""
+class RequestModel(BaseModel):
+    """Base of all request models; refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class PageQuery(Asked):
-    """Where in a list to go on, and how far."""
+class PageQuery(RequestModel):
+    """The position in a list (`cursor`) and the number of items."""
 
     limit: int = Field(50, ge=1, le=200)
-    cursor: Clean | None = None
+    cursor: ShortText | None = None
 
 
 class DeliveriesQuery(PageQuery):
-    """The filters of the list of deliveries; `key` is a glob, `since` and `until` mean creation."""
+    """Filters of the API list. `key` is a glob; `since` and `until` refer to the creation time."""
 
     state: State | None = None
     kind: Kind | None = None
-    source: Clean | None = None
-    route: Clean | None = None
-    bucket: Clean | None = None
-    key: Clean | None = None
+    source: ShortText | None = None
+    route: ShortText | None = None
+    bucket: ShortText | None = None
+    key: ShortText | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
 
 
 class DeliveriesFilter(PageQuery):
-    """The filters of the page of deliveries. Messages are told in their delivery's story."""
+    """Filters of the page. By default it lists imports only; an import page shows its messages."""
 
     state: State | None = None
     kind: Literal["import", "message", "all"] = "import"
-    source: Clean | None = None
-    key: Clean | None = None
+    source: ShortText | None = None
+    key: ShortText | None = None
 
 
-class RetriggerBody(Asked):
-    """How the new run differs from the last; nothing: not at all."""
+class RetriggerBody(RequestModel):
+    """Options that replace those of the previous run."""
 
     on_conflict: Policy | None = None
 
 
-class SubmissionBody(Asked):
-    """An object that nobody announced."""
+class SubmissionBody(RequestModel):
+    """An object to import without a notification from its storage."""
 
-    source: Clean = Field(min_length=1)
-    bucket: Clean = Field(min_length=1)
-    key: Clean = Field(min_length=1)
-    version: Clean | None = None
+    source: ShortText = Field(min_length=1)
+    bucket: ShortText = Field(min_length=1)
+    key: ShortText = Field(min_length=1)
+    version: ShortText | None = None
     dry_run: bool = False

@@ -1,27 +1,26 @@
-"""What the API answers, as pydantic models made from the values of the house."""
+"""The responses of the API as pydantic models; their class names are the OpenAPI schema names."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, overload
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from relay.ledger import Attempt, Notification
 from relay.ledger.batching_rules import summarize_message
 from relay.model import Delivery, Event, Json, Kind, Origin, Problem, State, Trigger, Verdict
-from relay.web.text import clean, cleaned, text_of
 
 
-class Given(BaseModel):
-    """What we answer."""
+class ResponseModel(BaseModel):
+    """Base of all response models."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class ProblemShape(Given):
-    """application/problem+json, RFC 9457."""
+class ProblemShape(ResponseModel):
+    """An application/problem+json document (RFC 9457)."""
 
     type: str
     title: str
@@ -32,8 +31,8 @@ class ProblemShape(Given):
     request_id: str | None
 
 
-class ErrorShape(Given):
-    """Why something failed, in the caller's language."""
+class ErrorShape(ResponseModel):
+    """The reason of a failure, in the language of the request."""
 
     code: str
     message: str
@@ -47,8 +46,8 @@ class ErrorShape(Given):
         return cls(code=problem.code, message=clean(message), hint=clean(hint))
 
 
-class AttemptShape(Given):
-    """One try. `by`: who asked for it, where somebody did."""
+class AttemptShape(ResponseModel):
+    """One attempt. `by` names the origin of a manual retrigger."""
 
     number: int
     trigger: Trigger
@@ -73,8 +72,8 @@ class AttemptShape(Given):
         )
 
 
-class EventShape(Given):
-    """The object version that came into being. `size` in bytes."""
+class EventShape(ResponseModel):
+    """The object version that was created. `size` is in bytes."""
 
     id: str
     type: str
@@ -100,15 +99,15 @@ class EventShape(Given):
         )
 
 
-class MessageShape(Given):
-    """What a message is about; `count`: of how many imports a digest tells, else null."""
+class MessageShape(ResponseModel):
+    """The type of a message. `count` is the number of imports in a digest, else null."""
 
     type: str
     count: int | None
 
 
-class DeliveryBase(Given):
-    """What a delivery looks like in a list and alone; `message` is null for imports."""
+class DeliveryBase(ResponseModel):
+    """The fields of a delivery in lists and details. `message` is null for imports."""
 
     id: str
     kind: Kind
@@ -129,17 +128,17 @@ class DeliveryBase(Given):
 
 
 class DeliveryShape(DeliveryBase):
-    """A delivery in a list; `attempts` counts them."""
+    """A delivery in a list. `attempts` is the number of attempts."""
 
     attempts: int
 
     @classmethod
     def of(cls, delivery: Delivery, language: str) -> DeliveryShape:
-        return cls(attempts=delivery.attempts, **fields_of(delivery, language))
+        return cls(attempts=delivery.attempts, **delivery_fields(delivery, language))
 
 
 class DeliveryStory(DeliveryBase):
-    """A delivery alone, with all its attempts, its event, its plan and the messages about it."""
+    """The details of a delivery: attempts, event, plan and messages."""
 
     attempts: list[AttemptShape]
     trigger: Trigger
@@ -150,21 +149,21 @@ class DeliveryStory(DeliveryBase):
     messages: list[DeliveryShape]
 
 
-class DeliveryPage(Given):
-    """A page of deliveries, newest first. `next_cursor` is null on the last."""
+class DeliveryPage(ResponseModel):
+    """A page of deliveries, newest first. `next_cursor` is null on the last page."""
 
     items: list[DeliveryShape]
     next_cursor: str | None
 
 
-class SubmissionShape(Given):
-    """The deliveries that bring the submitted object to its destinations."""
+class SubmissionShape(ResponseModel):
+    """The deliveries of a submitted object."""
 
     deliveries: list[DeliveryShape]
 
 
-class PlanShape(Given):
-    """What lies in the archive and what would happen to it."""
+class PlanShape(ResponseModel):
+    """The content of the archive and the action that an import would take."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -176,15 +175,15 @@ class PlanShape(Given):
     would: dict[str, Any] | None = None
 
 
-class ReceiptShape(Given):
-    """What became of a notification."""
+class ReceiptShape(ResponseModel):
+    """The result of reading a notification: the number of new events."""
 
     notification: str | None
     events: int
 
 
-class NotificationShape(Given):
-    """What came in, in a list."""
+class NotificationShape(ResponseModel):
+    """A notification in a list."""
 
     id: str
     source: str
@@ -199,11 +198,11 @@ class NotificationShape(Given):
 
     @classmethod
     def of(cls, notification: Notification) -> NotificationShape:
-        return cls(**_arrived(notification))
+        return cls(**_notification_fields(notification))
 
 
 class NotificationWhole(NotificationShape):
-    """What came in, byte for byte. `body` is base64; `text` is it as UTF-8, when it is that."""
+    """A notification with headers and body. `body` is base64; `text` is null if not UTF-8."""
 
     headers: dict[str, str]
     body: str
@@ -212,26 +211,100 @@ class NotificationWhole(NotificationShape):
     @classmethod
     def of(cls, notification: Notification) -> NotificationWhole:
         return cls(
-            headers=cleaned(dict(notification.headers)),
+            headers=clean_json(dict(notification.headers)),
             body=base64.b64encode(notification.body).decode(),
-            text=text_of(notification.body),
-            **_arrived(notification),
+            text=decode_utf8(notification.body),
+            **_notification_fields(notification),
         )
 
 
-class NotificationPage(Given):
+class NotificationPage(ResponseModel):
     """A page of notifications, newest first."""
 
     items: list[NotificationShape]
     next_cursor: str | None
 
 
-def deliveries(found: Iterable[Delivery], language: str) -> list[DeliveryShape]:
-    """Deliveries as a list shows them."""
-    return [DeliveryShape.of(one, language) for one in found]
+class SourceShape(ResponseModel):
+    """A source. `silent_since` is the time of the first object without a notification."""
+
+    name: str
+    kind: str
+    last_notification: AwareDatetime | None = None
+    last_event: AwareDatetime | None = None
+    lag_seconds: float | None = None
+    errors: list[Any] = Field(default_factory=list)
+    silent_since: AwareDatetime | None = None
+    silent: ErrorShape | None = None
+
+    @classmethod
+    def of(cls, source: Json, language: str) -> SourceShape:
+        return cls(**{**source, "silent": ErrorShape.of(source.get("silent"), language)})
 
 
-def fields_of(delivery: Delivery, language: str) -> Json:
+class SourceList(ResponseModel):
+    """All configured sources."""
+
+    items: list[SourceShape]
+
+
+class TargetShape(ResponseModel):
+    """A target: `state` is open, paused, down or waiting, `since` or `until` the given time."""
+
+    name: str
+    kind: str
+    state: str
+    since: AwareDatetime | None
+    until: AwareDatetime | None
+
+
+class TargetList(ResponseModel):
+    """All configured targets."""
+
+    items: list[TargetShape]
+
+
+class ScanShape(ResponseModel):
+    """The result of a scan.
+
+    `first`: a first scan marks existing objects as seen and enqueues nothing. `resumed`: the scan
+    continued an interrupted one. `finished`: the scan reached the end of the listing.
+    """
+
+    listed: int
+    found: int
+    first: bool
+    resumed: bool = False
+    finished: bool = True
+
+
+@overload
+def clean(text: str) -> str: ...
+@overload
+def clean(text: str | None) -> str | None: ...
+def clean(text: str | None) -> str | None:
+    """Replace lone surrogates, which UTF-8 cannot encode."""
+    return text if text is None else text.encode("utf-8", "replace").decode()
+
+
+def clean_json(value: Json) -> Json:
+    """Clean all names and texts of a JSON object."""
+    return {clean(name): _clean_value(item) for name, item in value.items()}
+
+
+def decode_utf8(body: bytes) -> str | None:
+    """Decode the body, or return None if it is not UTF-8."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def delivery_list(deliveries: Iterable[Delivery], language: str) -> list[DeliveryShape]:
+    return [DeliveryShape.of(delivery, language) for delivery in deliveries]
+
+
+def delivery_fields(delivery: Delivery, language: str) -> Json:
     return {
         "id": delivery.id,
         "kind": delivery.kind,
@@ -246,13 +319,13 @@ def fields_of(delivery: Delivery, language: str) -> Json:
         "due": delivery.due,
         "created": delivery.created,
         "finished": delivery.finished,
-        "result": delivery.result and cleaned(delivery.result),
+        "result": delivery.result and clean_json(delivery.result),
         "error": ErrorShape.of(delivery.error, language),
         "message": summarize_message(delivery.message),
     }
 
 
-def _arrived(notification: Notification) -> Json:
+def _notification_fields(notification: Notification) -> Json:
     return {
         "id": notification.id,
         "source": notification.source,
@@ -265,3 +338,15 @@ def _arrived(notification: Notification) -> Json:
         "envelopes": list(notification.envelopes),
         "events": notification.events,
     }
+
+
+def _clean_value(value: Any) -> Any:
+    match value:
+        case str():
+            return clean(value)
+        case dict():
+            return clean_json(value)
+        case list():
+            return [_clean_value(item) for item in value]
+        case _:
+            return value

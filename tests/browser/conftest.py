@@ -1,31 +1,27 @@
-"""The pages in a real browser: the distribution's Chromium over a loopback server."""
+"""Fixtures: the Chromium of the system and a web application on a loopback port."""
 
 import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
-
-from web_server import Web, serving
+from tests.web.web_server import Web, serving
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="session")
 def chromium():
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
         reason = "no Chromium here: apt-get install chromium"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
 
@@ -41,24 +37,26 @@ def context(chromium):
 
 @pytest.fixture
 def page(context):
-    """A page on which every complaint of the browser fails the test, CSP violations among them."""
+    """A page on which any console message, script error or failed request fails the test."""
     page = context.new_page()
-    complaints = []
-    page.on("console", lambda told: complaints.append(f"{told.type}: {told.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    # A page that is left takes its polls with it: that is no complaint.
-    page.on(
-        "requestfailed",
-        lambda one: one.failure == "net::ERR_ABORTED" or complaints.append(f"failed: {one.url}"),
-    )
-    page.complaints = complaints
+    errors = []
+    page.on("console", lambda message: errors.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def log_failed_request(request):
+        # Leaving a page aborts the running poll.
+        if request.failure != "net::ERR_ABORTED":
+            errors.append(f"failed: {request.url}")
+
+    page.on("requestfailed", log_failed_request)
+    page.errors = errors
     yield page
-    assert complaints == []
+    assert errors == []
 
 
 @pytest.fixture
 def open_web(tmp_path):
-    """open_web(**tables) -> a relay's web floor, served; its address is `web.url`."""
+    """open_web(**tables of relay.toml) -> Web, served at `web.url`"""
     opened = []
 
     def open_(**tables):

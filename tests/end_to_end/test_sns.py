@@ -80,7 +80,7 @@ def relay(world, amazon):
 @pytest.fixture
 def hook(world, relay):
     """The address of the hook of a real server."""
-    app = create_app(relay.settings, relay.ledger, relay.operations)
+    app = create_app(relay.intake, relay.operations)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -1,25 +1,21 @@
-"""The web floor over a real ledger: a client for answers, a loopback server for the wire."""
-
-import sys
-from pathlib import Path
+"""Fixtures: a web application over a real ledger."""
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from web_server import Web, serving
+from tests.web.web_server import Web
 
 
 @pytest.fixture
 def make_web(tmp_path):
-    made = []
+    """make_web(**tables of relay.toml) -> Web"""
+    webs = []
 
     def make(**tables):
-        made.append(Web(tmp_path, **tables))
-        return made[-1]
+        webs.append(Web(tmp_path, **tables))
+        return webs[-1]
 
     yield make
-    for web in made:
+    for web in webs:
         web.ledger.close()
 
 
@@ -29,10 +25,5 @@ def web(make_web):
 
 
 @pytest.fixture
-def hand(web):
-    return web.hand
-
-
-@pytest.fixture
-def serve():
-    return serving
+def driver(web):
+    return web.driver

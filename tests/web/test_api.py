@@ -4,9 +4,9 @@ import base64
 from datetime import timedelta
 
 import pytest
-from web_ledger import HOOK, NOON, REFUSED, SLOW
 
 from relay.model import Failed, Kind, Retry
+from tests.web.web_ledger import HOOK, NAME_TAKEN, NOON, UNREACHABLE
 
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 
@@ -15,10 +15,10 @@ def ids(answer):
     return [one["id"] for one in answer.get_json()["items"]]
 
 
-def test_the_list_is_newest_first_with_the_promised_fields(web, hand):
-    first = hand.announce("prod/a.zip", etag="a")
-    hand.clock.forward(seconds=1)
-    second = hand.announce("prod/b.zip", etag="b", version="v7")
+def test_the_list_is_newest_first_with_the_promised_fields(web, driver):
+    first = driver.announce("prod/a.zip", etag="a")
+    driver.clock.forward(seconds=1)
+    second = driver.announce("prod/b.zip", etag="b", version="v7")
     answer = web.get("/api/v1/deliveries")
     assert ids(answer) == [second, first]
     one = answer.get_json()["items"][0]
@@ -60,25 +60,25 @@ def test_the_list_is_newest_first_with_the_promised_fields(web, hand):
         ("limit=1", ["message"]),
     ],
 )
-def test_filters(web, hand, query, names):
-    known = {"other": hand.announce("else/o.zip", source="archive", etag="o")}
-    hand.clock.forward(seconds=20)
-    known["done"] = hand.announce("prod/d.zip", etag="d")
-    known["failed"] = hand.announce("prod/f.zip", etag="f")
-    hand.clock.forward(seconds=1)
-    hand.succeed(known["done"], "d")
-    known["message"] = hand.message_of(known["done"])
-    claim = hand.claim(known["failed"])
-    hand.ledger.outcomes.finish(claim, Failed(REFUSED), hand.clock())
+def test_filters(web, driver, query, names):
+    known = {"other": driver.announce("else/o.zip", source="archive", etag="o")}
+    driver.clock.forward(seconds=20)
+    known["done"] = driver.announce("prod/d.zip", etag="d")
+    known["failed"] = driver.announce("prod/f.zip", etag="f")
+    driver.clock.forward(seconds=1)
+    driver.succeed(known["done"], "d")
+    known["message"] = driver.message_of(known["done"])
+    claim = driver.claim(known["failed"])
+    driver.ledger.outcomes.finish(claim, Failed(NAME_TAKEN), driver.clock())
     found = ids(web.get(f"/api/v1/deliveries?{query}"))
     assert sorted(found) == sorted(known[name] for name in names)
 
 
-def test_pages_follow_each_other_without_gaps_or_repeats(web, hand):
+def test_pages_follow_each_other_without_gaps_or_repeats(web, driver):
     made = []
     for number in range(7):
-        made.append(hand.announce(f"prod/{number}.zip", etag=str(number)))
-        hand.clock.forward(milliseconds=5)
+        made.append(driver.announce(f"prod/{number}.zip", etag=str(number)))
+        driver.clock.forward(milliseconds=5)
     seen, cursor = [], ""
     for _ in range(4):
         answer = web.get(f"/api/v1/deliveries?limit=3{cursor}").get_json()
@@ -116,15 +116,15 @@ def test_an_unknown_filter_is_told_what_is_allowed(web):
     assert all(name in hint for name in allowed)
 
 
-def test_addresses_without_filters_refuse_any(web, hand):
-    assert web.get(f"/api/v1/deliveries/{hand.announce()}?verbose=1").status_code == 422
+def test_addresses_without_filters_refuse_any(web, driver):
+    assert web.get(f"/api/v1/deliveries/{driver.announce()}?verbose=1").status_code == 422
 
 
-def test_one_delivery_tells_its_whole_story(web, hand):
-    made = hand.announce("prod/hello.zip", etag="e9", version="v1", size=2048)
-    hand.retry(made)
-    hand.clock.forward(minutes=1)
-    hand.succeed(made, digest="ab" * 64)
+def test_one_delivery_tells_its_whole_story(web, driver):
+    made = driver.announce("prod/hello.zip", etag="e9", version="v1", size=2048)
+    driver.retry(made)
+    driver.clock.forward(minutes=1)
+    driver.succeed(made, digest="ab" * 64)
     story = web.get(f"/api/v1/deliveries/{made}").get_json()
     assert story["state"] == "succeeded"
     assert story["result"]["func_urn"].endswith(":function:default:hello:latest")
@@ -132,8 +132,8 @@ def test_one_delivery_tells_its_whole_story(web, hand):
     assert (first["number"], first["outcome"]) == (1, "retry")
     assert first["error"] == {
         "code": "target.unreachable",
-        "message": "The target did not answer in time",
-        "hint": "Relay tries again by itself.",
+        "message": "The target did not respond in time",
+        "hint": "Relay retries automatically.",
     }
     assert (second["number"], second["outcome"]) == (2, "succeeded")
     assert second["trigger"] == "automatic"
@@ -145,16 +145,16 @@ def test_one_delivery_tells_its_whole_story(web, hand):
     assert message["attempts"] == 0
 
 
-def test_a_message_names_the_import_it_tells_of(web, hand):
-    made = hand.announce()
-    hand.succeed(made)
-    story = web.get(f"/api/v1/deliveries/{hand.message_of(made)}").get_json()
+def test_a_message_names_the_import_it_tells_of(web, driver):
+    made = driver.announce()
+    driver.succeed(made)
+    story = web.get(f"/api/v1/deliveries/{driver.message_of(made)}").get_json()
     assert (story["kind"], story["parent"]) == ("message", made)
 
 
-def test_errors_are_told_in_the_callers_language(web, hand):
-    made = hand.announce()
-    hand.fail(made)
+def test_errors_are_told_in_the_callers_language(web, driver):
+    made = driver.announce()
+    driver.fail(made)
     english = web.get(f"/api/v1/deliveries/{made}").get_json()["error"]
     chinese = web.get(f"/api/v1/deliveries/{made}", headers=CHINESE).get_json()["error"]
     assert english["message"] == "The function name is taken"
@@ -172,20 +172,20 @@ def test_what_is_not_there_is_not_found(web, path):
     assert answer.get_json()["code"].endswith(".unknown")
 
 
-def test_retrigger_makes_a_failed_delivery_due_again(web, hand):
-    made = hand.announce()
-    hand.fail(made)
-    hand.clock.forward(hours=1)
+def test_retrigger_makes_a_failed_delivery_due_again(web, driver):
+    made = driver.announce()
+    driver.fail(made)
+    driver.clock.forward(hours=1)
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger")
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/api/v1/deliveries/{made}"
     again = web.ledger.history.delivery(made)
-    assert (again.state, again.trigger, again.due) == ("pending", "manual", hand.clock())
+    assert (again.state, again.trigger, again.due) == ("pending", "manual", driver.clock())
 
 
-def test_retrigger_may_change_what_a_conflict_means(web, hand):
-    made = hand.announce()
-    hand.fail(made)
+def test_retrigger_may_change_what_a_conflict_means(web, driver):
+    made = driver.announce()
+    driver.fail(made)
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger", json={"on_conflict": "update"})
     assert answer.status_code == 202
     assert web.ledger.history.delivery(made).options["on_conflict"] == "update"
@@ -193,17 +193,17 @@ def test_retrigger_may_change_what_a_conflict_means(web, hand):
 
 
 @pytest.mark.parametrize("body", [{"on_conflict": "overwrite"}, {"onconflict": "update"}, [], "x"])
-def test_retrigger_refuses_what_it_does_not_know(web, hand, body):
-    made = hand.announce()
-    hand.fail(made)
+def test_retrigger_refuses_what_it_does_not_know(web, driver, body):
+    made = driver.announce()
+    driver.fail(made)
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger", json=body)
     assert answer.status_code == 422
     assert web.ledger.history.delivery(made).state == "failed"
 
 
-def test_a_running_delivery_is_not_retriggered(web, hand):
-    made = hand.announce()
-    hand.claim(made)
+def test_a_running_delivery_is_not_retriggered(web, driver):
+    made = driver.announce()
+    driver.claim(made)
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger")
     assert answer.status_code == 409
     assert answer.mimetype == "application/problem+json"
@@ -214,30 +214,30 @@ def test_an_unknown_delivery_is_not_retriggered(web):
     assert web.post("/api/v1/deliveries/01nope/retrigger").status_code == 404
 
 
-def test_the_same_idempotency_key_does_nothing_again(web, hand):
-    made = hand.announce()
-    hand.fail(made)
+def test_the_same_idempotency_key_does_nothing_again(web, driver):
+    made = driver.announce()
+    driver.fail(made)
     key = {"Idempotency-Key": "8d5c-one"}
     assert web.post(f"/api/v1/deliveries/{made}/retrigger", headers=key).status_code == 202
-    hand.fail(made)
+    driver.fail(made)
     assert web.post(f"/api/v1/deliveries/{made}/retrigger", headers=key).status_code == 202
     assert web.ledger.history.delivery(made).state == "failed"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space"])
-def test_an_unusable_idempotency_key_is_refused(web, hand, key):
-    made = hand.announce()
-    hand.fail(made)
+def test_an_unusable_idempotency_key_is_refused(web, driver, key):
+    made = driver.announce()
+    driver.fail(made)
     headers = {"Idempotency-Key": key}
     answer = web.post(f"/api/v1/deliveries/{made}/retrigger", headers=headers)
     assert answer.status_code == 422
     assert web.ledger.history.delivery(made).state == "failed"
 
 
-def test_a_message_has_no_conflict_to_decide(web, hand):
-    made = hand.announce()
-    hand.fail(made)
-    message = hand.message_of(made)
+def test_a_message_has_no_conflict_to_decide(web, driver):
+    made = driver.announce()
+    driver.fail(made)
+    message = driver.message_of(made)
     answer = web.post(f"/api/v1/deliveries/{message}/retrigger", json={"on_conflict": "update"})
     assert answer.status_code == 422
 
@@ -278,7 +278,7 @@ def test_a_dry_run_tells_the_plan_and_changes_nothing(web):
     ],
 )
 def test_why_a_submission_is_not_taken(web, change, status, code, dry_run):
-    web.desk.missing.add("gone.zip")
+    web.intake.handler.missing.add("gone.zip")
     body = {**WANTED, "dry_run": dry_run, **change}
     answer = web.post("/api/v1/submissions", json=body)
     assert (answer.status_code, answer.get_json()["code"]) == (status, code)
@@ -303,9 +303,9 @@ def test_a_body_that_is_no_submission_is_refused(web, body, kind, status):
     assert answer.status_code == status
 
 
-def test_notifications_are_listed_and_shown_byte_for_byte(web, hand):
-    hand.announce()
-    hand.clock.forward(seconds=1)
+def test_notifications_are_listed_and_shown_byte_for_byte(web, driver):
+    driver.announce()
+    driver.clock.forward(seconds=1)
     headers = {"Authorization": HOOK}
     web.client.post("/hooks/exports", data=b"\xff\xfe", headers=headers)
     listed = web.get("/api/v1/notifications?limit=2").get_json()
@@ -320,9 +320,9 @@ def test_notifications_are_listed_and_shown_byte_for_byte(web, hand):
     assert whole["headers"]["authorization"] == "[redacted]"
 
 
-def test_notifications_come_in_pages(web, hand):
+def test_notifications_come_in_pages(web, driver):
     for number in range(3):
-        hand.announce(f"{number}.zip", etag=str(number))
+        driver.announce(f"{number}.zip", etag=str(number))
     first = web.get("/api/v1/notifications?limit=2").get_json()
     assert len(first["items"]) == 2
     rest = web.get(f"/api/v1/notifications?limit=2&cursor={first['next_cursor']}").get_json()
@@ -330,8 +330,8 @@ def test_notifications_come_in_pages(web, hand):
     assert rest["next_cursor"] is None
 
 
-def test_a_notification_is_replayed(web, hand):
-    hand.announce()
+def test_a_notification_is_replayed(web, driver):
+    driver.announce()
     (old,) = web.get("/api/v1/notifications").get_json()["items"]
     answer = web.post(f"/api/v1/notifications/{old['id']}/replay")
     assert answer.status_code == 200
@@ -340,15 +340,15 @@ def test_a_notification_is_replayed(web, hand):
     assert web.post("/api/v1/notifications/01nope/replay").status_code == 404
 
 
-def test_sources_are_listed(web, hand):
-    hand.announce()
+def test_sources_are_listed(web, driver):
+    driver.announce()
     named = {one["name"]: one for one in web.get("/api/v1/sources").get_json()["items"]}
     assert named["exports"]["last_event"] == NOON.strftime("%Y-%m-%dT%H:%M:%SZ")
     assert named["archive"]["last_event"] is None
 
 
-def test_a_source_that_fell_silent_is_told_of_until_it_is_heard(web, hand):
-    since = hand.fall_silent()
+def test_a_source_that_fell_silent_is_told_of_until_it_is_heard(web, driver):
+    since = driver.fall_silent()
     for tongue, words in (("en", "nobody announced"), ("zh", "未收到通知")):
         told = web.get("/api/v1/sources", headers={"Accept-Language": tongue}).get_json()
         named = {one["name"]: one for one in told["items"]}
@@ -357,7 +357,7 @@ def test_a_source_that_fell_silent_is_told_of_until_it_is_heard(web, hand):
         assert words in named["exports"]["silent"]["message"]
         assert "relay sources setup exports" in named["exports"]["silent"]["hint"]
         assert named["archive"]["silent"] is named["archive"]["silent_since"] is None
-    hand.announce()
+    driver.announce()
     assert {one["silent"] for one in web.get("/api/v1/sources").get_json()["items"]} == {None}
 
 
@@ -366,14 +366,14 @@ def test_a_scan_says_whether_it_came_to_the_end(web):
     assert told == {"listed": 2, "found": 1, "first": False, "resumed": False, "finished": True}
 
 
-def test_half_a_surrogate_pair_in_a_key_breaks_nothing(web, hand):
-    made = hand.announce("prod/\ud800.zip", etag="\udfff")
+def test_half_a_surrogate_pair_in_a_key_breaks_nothing(web, driver):
+    made = driver.announce("prod/\ud800.zip", etag="\udfff")
     assert web.get(f"/api/v1/deliveries/{made}").get_json()["key"] == "prod/?.zip"
     assert web.get("/api/v1/deliveries").status_code == 200
 
 
-def test_the_ledger_out_of_reach_is_503(web, tmp_path, hand):
-    hand.announce()
+def test_the_ledger_out_of_reach_is_503(web, tmp_path, driver):
+    driver.announce()
     web.ledger.close()
     (tmp_path / "relay.db").rename(tmp_path / "away.db")
     (tmp_path / "relay.db").mkdir()
@@ -384,8 +384,8 @@ def test_the_ledger_out_of_reach_is_503(web, tmp_path, hand):
     assert web.get("/healthz").status_code == 200
 
 
-def test_times_with_an_offset_mean_the_same_moment(web, hand):
-    hand.announce()
+def test_times_with_an_offset_mean_the_same_moment(web, driver):
+    driver.announce()
     later = (NOON + timedelta(seconds=1)).isoformat().replace("+00:00", "Z")
     assert ids(web.get(f"/api/v1/deliveries?since={later}")) == []
     assert len(ids(web.get(f"/api/v1/deliveries?until={later}"))) == 1
@@ -406,11 +406,11 @@ def test_a_target_is_paused_and_resumed(web):
     assert unknown.get_json()["code"] == "target.unknown"
 
 
-def test_a_target_that_asked_to_wait_says_until_when(web, hand):
-    hand.announce()
+def test_a_target_that_asked_to_wait_says_until_when(web, driver):
+    driver.announce()
     claim = web.ledger.queue.claim("w1", timedelta(seconds=30), {}, web.clock(), kind=Kind.IMPORT)
     due = web.clock() + timedelta(minutes=5)
-    web.ledger.outcomes.finish(claim, Retry(SLOW, hold=True), web.clock(), due=due)
+    web.ledger.outcomes.finish(claim, Retry(UNREACHABLE, hold=True), web.clock(), due=due)
     (told,) = web.get("/api/v1/targets").get_json()["items"]
     assert told["state"] == "waiting"
     assert told["until"].startswith(due.isoformat()[:19])

@@ -5,6 +5,8 @@ import re
 import pytest
 import requests
 
+from tests.web.web_server import serving
+
 TOKEN = "token-of-the-tests-0123456789"
 SECOND = "second-token-of-the-tests-987"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -134,8 +136,8 @@ class TestLoopback:
         headers = {"X-Forwarded-For": "127.0.0.1"}
         assert web.client.get("/", headers=headers).status_code == 403
 
-    def test_over_a_real_socket(self, web, serve):
-        with serve(web.app) as url:
+    def test_over_a_real_socket(self, web):
+        with serving(web.app) as url:
             assert requests.get(f"{url}/api/v1/deliveries", timeout=10).status_code == 200
             rebound = requests.get(url, headers={"Host": "evil.example"}, timeout=10)
             assert rebound.status_code == 403
@@ -146,8 +148,8 @@ class TestChanges:
 
     @pytest.fixture
     def failed(self, web):
-        made = web.hand.announce()
-        web.hand.fail(made)
+        made = web.driver.announce()
+        web.driver.fail(made)
         return made
 
     @pytest.mark.parametrize(
@@ -173,13 +175,13 @@ class TestChanges:
         assert answer.status_code == 202
 
     def test_a_token_is_enough_from_anywhere(self, locked):
-        made = locked.hand.announce()
+        made = locked.driver.announce()
         headers = {**BEARER, "Origin": "https://console.example.com"}
         answer = locked.post(f"/api/v1/deliveries/{made}/retrigger", headers=headers)
         assert answer.status_code == 202
 
     def test_a_login_cookie_does_not_let_another_site_act(self, locked):
-        made = locked.hand.announce()
+        made = locked.driver.announce()
         log_in(locked.client)
         path = f"/api/v1/deliveries/{made}/retrigger"
         foreign = {"Origin": "https://evil.example"}
@@ -236,7 +238,7 @@ class TestLogin:
     def test_a_wrong_token_does_not(self, locked, token):
         answer = log_in(locked.client, token)
         assert answer.status_code == 401
-        assert "not one of the tokens" in answer.get_data(as_text=True)
+        assert "Invalid token" in answer.get_data(as_text=True)
         assert locked.client.get("/").status_code == 303
 
     def test_login_and_logout_forms_carry_their_token(self, locked):
@@ -307,8 +309,8 @@ class TestLogin:
         assert web.client.get("/login").headers["Location"] == "/"
 
     def test_a_form_post_without_login_is_not_done(self, locked):
-        made = locked.hand.announce()
-        locked.hand.fail(made)
+        made = locked.driver.announce()
+        locked.driver.fail(made)
         answer = locked.client.post(f"/deliveries/{made}/retrigger")
         assert answer.status_code == 303
         assert locked.ledger.history.delivery(made).state == "failed"

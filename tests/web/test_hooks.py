@@ -8,15 +8,17 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from web_ledger import HOOK
+
+from tests.web.web_ledger import HOOK
+from tests.web.web_server import serving
 
 BODY = json.dumps({"objects": [{"key": "prod/hello.zip", "etag": "e1"}]}).encode()
 KNOWN = {"Authorization": HOOK}
 
 
 @pytest.fixture
-def url(web, serve):
-    with serve(web.app) as url:
+def url(web):
+    with serving(web.app) as url:
         yield url
 
 
@@ -56,7 +58,7 @@ def test_the_desk_hears_the_request_as_it_was_sent(web, url):
         headers={**KNOWN, "X-Amz-Sns-Message-Type": "Notification", "Content-Type": "text/plain"},
         timeout=10,
     )
-    (heard,) = web.desk.heard
+    (heard,) = web.intake.received
     assert heard.body == body
     assert heard.method == "POST"
     assert heard.path == "/hooks/exports"
@@ -69,7 +71,7 @@ def test_the_desk_hears_the_request_as_it_was_sent(web, url):
 def test_a_form_body_is_not_parsed_away(web, url):
     headers = {**KNOWN, "Content-Type": "application/x-www-form-urlencoded"}
     requests.post(f"{url}/hooks/exports", data=BODY, headers=headers, timeout=10)
-    assert web.desk.heard[0].body == BODY
+    assert web.intake.received[0].body == BODY
 
 
 def test_what_cannot_be_understood_is_kept_and_answered_200(web, url):
@@ -83,48 +85,48 @@ def test_a_chunked_body_arrives_whole(web, url):
     status, answer = chunked(url, [BODY[:7], BODY[7:]])
     assert status == 200
     assert json.loads(answer)["events"] == 1
-    assert web.desk.heard[0].body == BODY
+    assert web.intake.received[0].body == BODY
 
 
 @pytest.mark.parametrize("extra", [0, 1])
-def test_the_limit_is_exact_for_chunked_bodies(make_web, serve, extra):
+def test_the_limit_is_exact_for_chunked_bodies(make_web, extra):
     web = make_web(hooks={"max_body": 100_000})
-    with serve(web.app) as url:
+    with serving(web.app) as url:
         status, answer = chunked(url, [b"a" * 60_000, b"b" * (40_000 + extra)])
     if not extra:
         assert status == 200
-        assert len(web.desk.heard[0].body) == 100_000
+        assert len(web.intake.received[0].body) == 100_000
     else:
         assert status == 413
         assert json.loads(answer)["code"] == "request.too_large"
-        assert web.desk.heard == []
+        assert web.intake.received == []
         assert web.ledger.history.notifications().items == ()
 
 
-def test_an_endless_chunked_body_is_refused_without_reading_it_all(make_web, serve):
+def test_an_endless_chunked_body_is_refused_without_reading_it_all(make_web):
     web = make_web(hooks={"max_body": 1000})
-    with serve(web.app) as url:
+    with serving(web.app) as url:
         status, _ = chunked(url, [b"a" * 2000], end=b"")
     assert status == 413
 
 
-def test_a_declared_length_over_the_limit_is_refused_before_the_body(make_web, serve):
+def test_a_declared_length_over_the_limit_is_refused_before_the_body(make_web):
     web = make_web(hooks={"max_body": 1000})
-    with serve(web.app) as url:
+    with serving(web.app) as url:
         place = urlsplit(url)
         with socket.create_connection((place.hostname, place.port), timeout=10) as wire:
             wire.sendall(b"POST /hooks/exports HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n")
             answer = http.client.HTTPResponse(wire)
             answer.begin()
             assert answer.status == 413
-    assert web.desk.heard == []
+    assert web.intake.received == []
 
 
 def test_a_chunked_body_that_breaks_off_is_not_taken_for_whole(web, url):
     status, answer = chunked(url, [BODY[:10]], end=b"40\r\nhalf")
     assert status == 400
     assert json.loads(answer)["code"] == "request.broken"
-    assert web.desk.heard == []
+    assert web.intake.received == []
 
 
 def test_a_body_shorter_than_declared_is_not_taken_for_whole(web, url):
@@ -135,7 +137,7 @@ def test_a_body_shorter_than_declared_is_not_taken_for_whole(web, url):
         answer = http.client.HTTPResponse(wire)
         answer.begin()
         assert answer.status == 400
-    assert web.desk.heard == []
+    assert web.intake.received == []
 
 
 def test_an_unknown_sender_leaves_no_trace(web, url):
@@ -159,7 +161,7 @@ def test_a_handshake_gets_the_desks_own_answer(web, url, method):
     assert answer.status_code == 200
     assert answer.headers["WebHook-Allowed-Origin"] == "eventgrid.azure.net"
     assert answer.content == (b"hello" if method == "OPTIONS" else b"")
-    assert web.desk.heard[0].method == method
+    assert web.intake.received[0].method == method
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
@@ -168,7 +170,7 @@ def test_other_methods_are_told_what_is_allowed(web, url, method):
     assert answer.status_code == 405
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS", "HEAD"}
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert web.desk.heard == []
+    assert web.intake.received == []
 
 
 def test_what_cannot_be_stored_is_asked_for_again(web, url, tmp_path):
@@ -185,9 +187,9 @@ def test_what_cannot_be_stored_is_asked_for_again(web, url, tmp_path):
     assert again.json()["events"] == 1
 
 
-def test_hooks_are_not_behind_the_api_tokens(make_web, serve):
+def test_hooks_are_not_behind_the_api_tokens(make_web):
     web = make_web(tokens=("api-token-of-the-tests",))
-    with serve(web.app) as url:
+    with serving(web.app) as url:
         headers = {**KNOWN, "X-Forwarded-For": "203.0.113.9", "Host": "relay.example.com"}
         answer = requests.post(f"{url}/hooks/exports", data=BODY, headers=headers, timeout=10)
     assert answer.status_code == 200

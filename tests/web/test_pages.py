@@ -2,61 +2,19 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from web_ledger import HOOK, REFUSED, SLOW
 
 import relay
 from relay.model import Kind, Localized, Origin, Problem, State, Trigger, Verdict
-from relay.web.filters import filesize, took, visible
+from relay.web.filters import duration, filesize, visible
 from relay.web.texts import PHRASES, phrase
+from tests.web.page_reader import read, story
+from tests.web.web_ledger import HOOK, NAME_TAKEN, UNREACHABLE
 
 CHINESE = {"Accept-Language": "zh-CN"}
 TEMPLATES = Path(relay.__file__).parent / "web" / "templates"
-VOID = {"meta", "link", "input", "img", "br"}
-
-
-class Reader(HTMLParser):
-    """Reads a page: its visible text, its elements, and whether every tag is closed."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.elements, self.words = [], [], []
-        self.feed(html)
-        assert self.open == [], f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open[-1:] == [tag], f"</{tag}> closes {self.open[-1:]}"
-        self.open.pop()
-
-    def handle_data(self, text):
-        self.words.append(text)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", "".join(self.words))
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.elements if name == tag]
-
-
-def read(answer):
-    assert answer.status_code == 200, answer.get_data(as_text=True)
-    return Reader(answer.get_data(as_text=True))
-
-
-def story(web, delivery_id, **options):
-    return read(web.client.get(f"/deliveries/{delivery_id}", **options))
 
 
 def retrigger(web, delivery_id, **form):
@@ -68,7 +26,7 @@ def retrigger(web, delivery_id, **form):
 class TestList:
     def test_it_says_how_to_begin_when_nothing_came_yet(self, web):
         page = read(web.client.get("/"))
-        assert "Nothing has arrived yet" in page.text
+        assert "No deliveries yet" in page.text
         assert "http://localhost/hooks/exports" in page.text
 
     def test_the_public_address_is_shown_when_there_is_one(self, make_web):
@@ -80,29 +38,29 @@ class TestList:
         assert "[sources.exports]" in read(web.client.get("/")).text
         assert "[sources.exports]" in read(web.client.get("/sources")).text
 
-    def test_a_row_tells_state_function_object_destination_and_age(self, web, hand):
-        made = hand.announce("prod/orders.zip")
-        hand.succeed(made, "orders")
-        hand.clock.forward(minutes=5)
+    def test_a_row_tells_state_function_object_destination_and_age(self, web, driver):
+        made = driver.announce("prod/orders.zip")
+        driver.succeed(made, "orders")
+        driver.clock.forward(minutes=5)
         page = read(web.client.get("/"))
         for told in ("succeeded", "orders", "exports/", "prod/orders.zip", "prod", "5 min ago"):
             assert told in page.text
         assert {"href": f"/deliveries/{made}"} in page.all("a")
 
-    def test_a_failed_attempt_that_waits_is_called_retrying(self, web, hand):
-        hand.retry(hand.announce())
+    def test_a_failed_attempt_that_waits_is_called_retrying(self, web, driver):
+        driver.retry(driver.announce())
         assert "retrying" in read(web.client.get("/")).text
 
-    def test_every_state_has_a_sign_beside_its_word_and_colour(self, web, hand):
+    def test_every_state_has_a_sign_beside_its_word_and_colour(self, web, driver):
         page = web.client.get("/").get_data(as_text=True)
         signs = re.findall(r'class="chip (\w+)"><span class="sign" aria-hidden="true">(.)</', page)
         assert {state for state, _ in signs} == {str(state) for state in State}
         assert len({sign for _, sign in signs}) == len(State)
 
-    def test_messages_are_shown_only_when_asked_for(self, web, hand):
-        made = hand.announce("prod/a.zip")
-        hand.succeed(made, "a")
-        message = hand.message_of(made)
+    def test_messages_are_shown_only_when_asked_for(self, web, driver):
+        made = driver.announce("prod/a.zip")
+        driver.succeed(made, "a")
+        message = driver.message_of(made)
         assert message not in web.client.get("/").get_data(as_text=True)
         assert message in web.client.get("/?kind=message").get_data(as_text=True)
         assert message in web.client.get("/?kind=all").get_data(as_text=True)
@@ -117,20 +75,20 @@ class TestList:
             ("state=failed&lang=zh", {"b"}),
         ],
     )
-    def test_filters(self, web, hand, query, there):
+    def test_filters(self, web, driver, query, there):
         made = {
-            "a": hand.announce("prod/a.zip", etag="a"),
-            "b": hand.announce("prod/b.zip", etag="b"),
-            "c": hand.announce("prod/c.zip", source="archive", etag="c"),
+            "a": driver.announce("prod/a.zip", etag="a"),
+            "b": driver.announce("prod/b.zip", etag="b"),
+            "c": driver.announce("prod/c.zip", source="archive", etag="c"),
         }
-        hand.fail(made["b"])
+        driver.fail(made["b"])
         page = web.client.get(f"/?{query}").get_data(as_text=True)
         assert {name for name, id_ in made.items() if f"/deliveries/{id_}" in page} == there
 
     def test_a_filter_stays_chosen(self, web):
         page = read(web.client.get("/?state=failed&key=pr%22od*"))
         assert {"value": "failed", "selected": None} in page.all("option")
-        assert "Nothing matches" in page.text
+        assert "No matching deliveries" in page.text
         assert [one["value"] for one in page.all("input") if one.get("name") == "key"] == ['pr"od*']
 
     @pytest.mark.parametrize("query", ["state=lost", "limit=900", "cursor=x", "colour=red"])
@@ -139,10 +97,10 @@ class TestList:
         assert answer.status_code == 422
         assert answer.mimetype == "text/html"
 
-    def test_pages_keep_their_filters(self, web, hand):
+    def test_pages_keep_their_filters(self, web, driver):
         for number in range(5):
-            hand.announce(f"prod/{number}.zip", etag=str(number))
-            hand.clock.forward(milliseconds=5)
+            driver.announce(f"prod/{number}.zip", etag=str(number))
+            driver.clock.forward(milliseconds=5)
         seen, address = [], "/?limit=2&source=exports"
         while address:
             page = read(web.client.get(address))
@@ -153,25 +111,25 @@ class TestList:
             assert address is None or "source=exports" in address
         assert len(seen) == len(set(seen)) == 5
 
-    def test_a_poll_gets_the_page_only_when_it_changed(self, web, hand):
-        hand.announce()
+    def test_a_poll_gets_the_page_only_when_it_changed(self, web, driver):
+        driver.announce()
         first = web.client.get("/")
         etag = {"If-None-Match": first.headers["ETag"]}
         assert web.client.get("/", headers=etag).status_code == 304
-        hand.announce("prod/b.zip", etag="b")
+        driver.announce("prod/b.zip", etag="b")
         assert web.client.get("/", headers=etag).status_code == 200
 
 
 class TestStory:
-    def test_a_success_from_the_notification_to_the_message(self, web, hand):
-        made = hand.announce("prod/hello.zip", version="v3", size=3 * 1024 * 1024)
-        hand.clock.forward(seconds=2)
-        hand.succeed(made, "hello", seconds=1.5, runtime="Python3.9", digest="cd" * 64)
+    def test_a_success_from_the_notification_to_the_message(self, web, driver):
+        made = driver.announce("prod/hello.zip", version="v3", size=3 * 1024 * 1024)
+        driver.clock.forward(seconds=2)
+        driver.succeed(made, "hello", seconds=1.5, runtime="Python3.9", digest="cd" * 64)
         page = story(web, made)
         (came,) = web.ledger.history.notifications().items
         assert {"href": f"/notifications/{came.id}"} in page.all("a")
         for told in (
-            "posted to the hook",
+            "from the hook",
             "3.0 MiB",
             "v3",
             "Attempt 1: succeeded",
@@ -185,31 +143,31 @@ class TestStory:
             assert told in page.text
         assert {"href": f"/api/v1/deliveries/{made}"} in page.all("a")
 
-    def test_each_attempt_tells_why_it_failed_and_what_to_do(self, web, hand):
-        made = hand.announce()
-        hand.retry(made, seconds=30)
-        hand.clock.forward(minutes=1)
-        hand.fail(made)
+    def test_each_attempt_tells_why_it_failed_and_what_to_do(self, web, driver):
+        made = driver.announce()
+        driver.retry(made, seconds=30)
+        driver.clock.forward(minutes=1)
+        driver.fail(made)
         page = story(web, made)
         assert page.text.index("Attempt 1") < page.text.index("Attempt 2")
-        assert "failed, will be tried again" in page.text
-        for problem in (SLOW, REFUSED):
+        assert "failed, will be retried" in page.text
+        for problem in (UNREACHABLE, NAME_TAKEN):
             assert problem.message.en in page.text
             assert problem.hint.en in page.text
             assert problem.code in page.text
         assert "409 FSS.1061" in page.text
-        assert "Given up" in page.text
+        assert "Failed permanently" in page.text
 
-    def test_what_waits_says_when(self, web, hand):
-        made = hand.announce()
+    def test_what_waits_says_when(self, web, driver):
+        made = driver.announce()
         assert "Waiting for a worker" in story(web, made).text
-        hand.retry(made, after=180)
+        driver.retry(made, after=180)
         page = story(web, made)
         assert "Next attempt in 3 min" in page.text.replace("  ", " ")
 
-    def test_a_running_delivery_cannot_be_retriggered(self, web, hand):
-        made = hand.announce()
-        hand.claim(made)
+    def test_a_running_delivery_cannot_be_retriggered(self, web, driver):
+        made = driver.announce()
+        driver.claim(made)
         page = story(web, made)
         assert "Attempt 1: running" in page.text
         assert page.all("form") == []
@@ -218,78 +176,78 @@ class TestStory:
         ("reason", "words"),
         [
             ("superseded", "superseded by a newer version"),
-            ("gone", "the object is gone"),
-            ("unchanged", "the target holds this code"),
+            ("gone", "the object no longer exists"),
+            ("unchanged", "the target already has this code"),
             ("a plug-in's own", "a plug-in's own"),
         ],
     )
-    def test_a_skip_says_why(self, web, hand, reason, words):
-        made = hand.announce()
-        hand.skip(made, reason)
+    def test_a_skip_says_why(self, web, driver, reason, words):
+        made = driver.announce()
+        driver.skip(made, reason)
         assert words in story(web, made).text
 
-    def test_what_no_route_takes_is_shown(self, web, hand):
-        made = hand.announce("readme.txt")
+    def test_what_no_route_takes_is_shown(self, web, driver):
+        made = driver.announce("readme.txt")
         page = story(web, made)
-        assert "no route takes it" in page.text
-        assert "nowhere" in page.text
+        assert "no route matches" in page.text
+        assert "no destination" in page.text
 
-    def test_a_messages_story_leads_to_its_import(self, web, hand):
-        made = hand.announce()
-        hand.succeed(made)
-        page = story(web, hand.message_of(made))
+    def test_a_messages_story_leads_to_its_import(self, web, driver):
+        made = driver.announce()
+        driver.succeed(made)
+        page = story(web, driver.message_of(made))
         assert {"href": f"/deliveries/{made}"} in page.all("a")
 
     def test_what_a_submission_made_says_so(self, web):
-        (made,) = web.desk.submit("exports", "exports", "prod/x.zip")
-        assert "submitted by hand" in story(web, made.id).text
+        (made,) = web.operations.submit("exports", "exports", "prod/x.zip")
+        assert "from a manual submission" in story(web, made.id).text
 
-    def test_what_a_plug_in_answers_cannot_break_the_page(self, web, hand):
-        made = hand.announce()
+    def test_what_a_plug_in_answers_cannot_break_the_page(self, web, driver):
+        made = driver.announce()
         odd = {"warnings": [{"message": "<b>", "where": None}], "code_size": "big", "runtime": 3}
-        hand.succeed(made, **odd)
+        driver.succeed(made, **odd)
         assert "<b>" in story(web, made).text
 
 
 class TestRetrigger:
-    def test_the_button_makes_it_due_again(self, web, hand):
-        made = hand.announce()
-        hand.fail(made)
+    def test_the_button_makes_it_due_again(self, web, driver):
+        made = driver.announce()
+        driver.fail(made)
         answer = retrigger(web, made)
         assert answer.status_code == 303
         delivery = web.ledger.history.delivery(made)
         assert (delivery.state, delivery.trigger) == (State.PENDING, Trigger.MANUAL)
         assert "Retriggered" in read(web.client.get(answer.headers["Location"])).text
 
-    def test_it_may_choose_what_a_conflict_means(self, web, hand):
-        made = hand.announce()
-        hand.fail(made)
+    def test_it_may_choose_what_a_conflict_means(self, web, driver):
+        made = driver.announce()
+        driver.fail(made)
         retrigger(web, made, on_conflict="rename")
         assert web.ledger.history.delivery(made).options["on_conflict"] == "rename"
 
-    def test_as_before_changes_nothing(self, web, hand):
-        made = hand.announce()
-        hand.fail(made)
+    def test_as_before_changes_nothing(self, web, driver):
+        made = driver.announce()
+        driver.fail(made)
         retrigger(web, made, on_conflict="")
         assert web.ledger.history.delivery(made).options["on_conflict"] == "skip"
 
-    def test_an_unknown_choice_is_refused(self, web, hand):
-        made = hand.announce()
-        hand.fail(made)
+    def test_an_unknown_choice_is_refused(self, web, driver):
+        made = driver.announce()
+        driver.fail(made)
         assert retrigger(web, made, on_conflict="burn").status_code == 422
         assert web.ledger.history.delivery(made).state == State.FAILED
 
-    def test_one_that_began_to_run_meanwhile_is_told_on_its_page(self, web, hand):
-        made = hand.announce()
+    def test_one_that_began_to_run_meanwhile_is_told_on_its_page(self, web, driver):
+        made = driver.announce()
         page = web.client.get(f"/deliveries/{made}").get_data(as_text=True)
         csrf = re.search(r'name="csrf" value="([^"]+)"', page)[1]
-        hand.claim(made)
+        driver.claim(made)
         answer = web.client.post(f"/deliveries/{made}/retrigger", data={"csrf": csrf})
         assert answer.status_code == 409
         assert 'role="alert"' in answer.get_data(as_text=True)
 
-    def test_an_unknown_delivery_is_not_found(self, web, hand):
-        made = hand.announce()
+    def test_an_unknown_delivery_is_not_found(self, web, driver):
+        made = driver.announce()
         page = web.client.get(f"/deliveries/{made}").get_data(as_text=True)
         csrf = re.search(r'name="csrf" value="([^"]+)"', page)[1]
         answer = web.client.post("/deliveries/01nope/retrigger", data={"csrf": csrf})
@@ -297,19 +255,19 @@ class TestRetrigger:
 
 
 class TestNotifications:
-    def test_the_list_tells_each_verdict(self, web, hand):
-        hand.announce()
-        hand.clock.forward(seconds=1)
+    def test_the_list_tells_each_verdict(self, web, driver):
+        driver.announce()
+        driver.clock.forward(seconds=1)
         web.client.post("/hooks/exports", data=b"\xff", headers={"Authorization": HOOK})
         page = read(web.client.get("/notifications"))
         for told in ("accepted", "unreadable", "it is not JSON", "hook"):
             assert told in page.text
 
     def test_it_is_empty_in_words(self, web):
-        assert "No notification has come yet" in read(web.client.get("/notifications")).text
+        assert "No notifications yet" in read(web.client.get("/notifications")).text
 
-    def test_one_is_shown_as_it_came(self, web, hand):
-        hand.announce("prod/<b>.zip")
+    def test_one_is_shown_as_it_came(self, web, driver):
+        driver.announce("prod/<b>.zip")
         (came,) = web.ledger.history.notifications().items
         page = read(web.client.get(f"/notifications/{came.id}"))
         assert came.body.decode() in page.text
@@ -333,8 +291,8 @@ class TestNotifications:
         id_ = answer.get_json()["notification"]
         assert told in read(web.client.get(f"/notifications/{id_}")).text
 
-    def test_one_is_read_again_by_a_button(self, web, hand):
-        hand.announce()
+    def test_one_is_read_again_by_a_button(self, web, driver):
+        driver.announce()
         (came,) = web.ledger.history.notifications().items
         page = web.client.get(f"/notifications/{came.id}").get_data(as_text=True)
         csrf = re.search(r'name="csrf" value="([^"]+)"', page)[1]
@@ -346,9 +304,9 @@ class TestNotifications:
         assert len(web.ledger.history.notifications().items) == 2
 
 
-def test_sources_are_shown_with_their_hooks_and_last_events(web, hand):
-    hand.announce()
-    hand.clock.forward(hours=3)
+def test_sources_are_shown_with_their_hooks_and_last_events(web, driver):
+    driver.announce()
+    driver.clock.forward(hours=3)
     page = read(web.client.get("/sources"))
     assert "http://localhost/hooks/archive" in page.text
     assert "3 h ago" in page.text
@@ -356,15 +314,16 @@ def test_sources_are_shown_with_their_hooks_and_last_events(web, hand):
 
 
 @pytest.mark.parametrize(
-    ("tongue", "words"), [("en", "Silent since 11 min ago: Objects came"), ("zh", "无通知，始于")]
+    ("language", "words"),
+    [("en", "No notifications since 11 min ago: Objects came"), ("zh", "未收到通知，始于")],
 )
-def test_a_source_that_fell_silent_is_marked_until_it_is_heard(web, hand, tongue, words):
-    hand.fall_silent()
-    address = f"/sources?lang={tongue}"
+def test_a_silent_source_is_marked_until_its_next_notification(web, driver, language, words):
+    driver.fall_silent()
+    address = f"/sources?lang={language}"
     page = read(web.client.get(address))
     assert words in " ".join(page.text.split())
     assert "relay sources setup exports" in page.text
-    hand.announce()
+    driver.announce()
     assert "relay sources setup" not in read(web.client.get(address)).text
 
 
@@ -382,10 +341,10 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("key", HOSTILE)
-def test_a_hostile_key_is_shown_harmlessly(web, hand, key):
-    made = hand.announce(key, etag=key[:20])
+def test_a_hostile_key_is_shown_harmlessly(web, driver, key):
+    made = driver.announce(key, etag=key[:20])
     problem = Problem("x.y", Localized(f"bad {key}", "坏"), Localized(key, "坏"))
-    hand.fail(made, problem, answer=key)
+    driver.fail(made, problem, response=key)
     (came,) = web.ledger.history.notifications().items
     for path in ("/", "/?kind=all", f"/deliveries/{made}", f"/notifications/{came.id}"):
         page = read(web.client.get(path))
@@ -407,15 +366,15 @@ def test_what_cannot_be_seen_is_made_visible():
 
 
 class TestLanguages:
-    def test_the_browsers_language_is_spoken(self, web, hand):
-        made = hand.announce()
-        hand.fail(made)
+    def test_the_browsers_language_is_spoken(self, web, driver):
+        made = driver.announce()
+        driver.fail(made)
         page = web.client.get(f"/deliveries/{made}", headers=CHINESE)
         html = page.get_data(as_text=True)
         assert '<html lang="zh-CN">' in html
         assert "失败" in html
-        assert REFUSED.message.zh in html
-        assert REFUSED.message.en not in html
+        assert NAME_TAKEN.message.zh in html
+        assert NAME_TAKEN.message.en not in html
 
     def test_a_choice_wins_and_is_remembered(self, web):
         assert '<html lang="zh-CN">' in web.client.get("/?lang=zh").get_data(as_text=True)
@@ -444,8 +403,8 @@ class TestLanguages:
             ("state", [*State, "retrying"]),
             ("reason", ["superseded", "gone", "unchanged", "no route"]),
             ("kind", [*Kind, "all"]),
-            ("story.road", Origin),
-            ("road", Origin),
+            ("story.transport", Origin),
+            ("transport", Origin),
             ("verdict", Verdict),
             (
                 "outcome",
@@ -502,7 +461,7 @@ def family(key):
     ],
 )
 def test_spans_are_told_in_a_unit_that_says_enough(seconds, words):
-    assert took(seconds, "en") == words
+    assert duration(seconds, "en") == words
 
 
 @pytest.mark.parametrize(
@@ -523,29 +482,29 @@ def test_a_word_without_a_phrase_stands_for_itself():
     assert phrase("reason.of my own", "zh") == "of my own"
 
 
-def test_the_pages_ask_nobody_else_for_anything(web, hand):
-    hand.succeed(hand.announce())
+def test_the_pages_ask_nobody_else_for_anything(web, driver):
+    driver.succeed(driver.announce())
     for path in ("/", "/notifications", "/sources", "/login"):
         html = web.client.get(path).get_data(as_text=True)
         assert not re.search(r'(?:src|href|action)="(?:https?:)?//', html)
         assert "style=" not in html
 
 
-def test_the_data_of_a_page_is_the_ledgers(web, hand):
-    made = hand.announce()
-    hand.succeed(made)
+def test_the_data_of_a_page_is_the_ledgers(web, driver):
+    made = driver.announce()
+    driver.succeed(made)
     as_json = json.loads(web.client.get(f"/api/v1/deliveries/{made}").get_data())
     assert as_json["result"]["func_urn"] in story(web, made).text
 
 
 def test_a_target_is_paused_and_resumed_by_its_buttons(web):
     page = read(web.client.get("/sources"))
-    assert "takes deliveries" in page.text
+    assert "Open" in page.text
     html = web.client.get("/sources").get_data(as_text=True)
     form = {"csrf": re.search(r'name="csrf" value="([^"]+)"', html)[1]}
     assert web.client.post("/targets/prod/pause", data=form).status_code == 303
-    assert "paused by hand since" in read(web.client.get("/sources")).text
+    assert "Paused manually since" in read(web.client.get("/sources")).text
     assert web.client.post("/targets/prod/resume", data=form).status_code == 303
-    assert "takes deliveries" in read(web.client.get("/sources")).text
+    assert "Open" in read(web.client.get("/sources")).text
     assert web.client.post("/targets/prod/pause").status_code == 403
-    assert "takes deliveries" in read(web.client.get("/sources")).text
+    assert "Open" in read(web.client.get("/sources")).text

@@ -25,7 +25,6 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from web_server import serving
 
 from relay.model import utc_now
 from tests.every_kind import KINDS, kept, open_house
@@ -57,6 +56,7 @@ from tests.producers import (
 from tests.senders import B2_EVENT, OWN, b2, encoded, signed
 from tests.signers import ARN, TOPIC, URN, Push
 from tests.sources.envelopes.tokens import ENTRA, OIDC, bearer
+from tests.web.web_server import serving
 
 TOKEN = "hook-token"
 OK = range(200, 300)

@@ -45,7 +45,7 @@ def test_any_other_request_id_is_replaced(web, given):
 
 def test_lines_logged_meanwhile_have_the_request_id(web):
     seen = []
-    web.desk.sources = lambda: seen.append(request_id.get()) or []
+    web.operations.sources = lambda: seen.append(request_id.get()) or []
     web.client.get("/api/v1/sources", headers={"X-Request-Id": "r-1"})
     assert seen == ["r-1"]
     assert request_id.get() is None
@@ -75,7 +75,7 @@ def test_flasks_own_errors_are_problems_too(web, method, path, status):
 
 def test_problems_are_told_in_chinese_when_asked(web):
     answer = web.client.get("/api/v1/nope", headers=CHINESE)
-    assert answer.get_json()["detail"] == "此地址没有内容"
+    assert answer.get_json()["detail"] == "此地址不存在"
 
 
 @pytest.mark.parametrize("path", ["/nope", "/deliveries/nope", "/notifications/nope"])
@@ -90,7 +90,7 @@ def test_a_bug_is_logged_with_its_traceback_and_told_without_it(web, caplog):
     def broken():
         raise ZeroDivisionError("secret detail")
 
-    web.desk.sources = broken
+    web.operations.sources = broken
     with caplog.at_level(logging.ERROR):
         api = web.client.get("/api/v1/sources")
         page = web.client.get("/sources")
@@ -102,8 +102,8 @@ def test_a_bug_is_logged_with_its_traceback_and_told_without_it(web, caplog):
 
 
 def test_metrics_show_the_ledger(web):
-    made = web.hand.announce()
-    web.hand.succeed(made)
+    made = web.driver.announce()
+    web.driver.succeed(made)
     text = web.client.get("/metrics").get_data(as_text=True)
     assert 'relay_deliveries{kind="import",state="succeeded"} 1.0' in text
     assert 'relay_notifications_total{source="exports",verdict="accepted"} 1.0' in text

@@ -1,13 +1,13 @@
-"""The link in a message: it asks, it acts once, it tells nobody else anything."""
+"""The retrigger link in a message: it asks for confirmation, works once and stays secret."""
 
 import threading
 
 import pytest
-from web_ledger import REFUSED
 from werkzeug.test import Client
 
 from relay.channels.retrigger_links import add_signed_link
 from relay.model import Kind, State
+from tests.web.web_ledger import NAME_TAKEN
 
 TOKEN = "token-of-the-links-tests"
 ADDRESS = "https://relay.example.com"
@@ -20,15 +20,15 @@ def web(make_web):
 
 @pytest.fixture
 def failed(web):
-    made = web.hand.announce()
-    web.hand.fail(made)
+    made = web.driver.announce()
+    web.driver.fail(made)
     return made
 
 
 def link_to(web, delivery_id):
     """The path of the link that the delivery's message is posted with."""
     delivery = web.ledger.history.delivery(delivery_id)
-    message = web.ledger.history.delivery(web.hand.message_of(delivery_id))
+    message = web.ledger.history.delivery(web.driver.message_of(delivery_id))
     body = {
         "delivery": delivery_id,
         "attempts": delivery.attempts,
@@ -55,7 +55,7 @@ def test_it_asks_and_changes_nothing(web, failed):
         answer = ask(link, headers={"User-Agent": "Slackbot-LinkExpanding 1.0"})
         assert answer.status_code == 200
     page = answer.get_data(as_text=True)
-    for told in ("hello", "prod/hello.zip", REFUSED.message.en, REFUSED.hint.en, "ops"):
+    for told in ("hello", "prod/hello.zip", NAME_TAKEN.message.en, NAME_TAKEN.hint.en, "ops"):
         assert told in page
     assert state(web, failed) == before
 
@@ -63,17 +63,17 @@ def test_it_asks_and_changes_nothing(web, failed):
 def test_it_asks_in_the_readers_language(web, failed):
     answer = web.client.get(link_to(web, failed), headers={"Accept-Language": "zh-CN"})
     page = answer.get_data(as_text=True)
-    assert "要重新触发此投递吗" in page
-    assert REFUSED.message.zh in page
+    assert "要重新触发此投递吗？" in page
+    assert NAME_TAKEN.message.zh in page
 
 
 def test_a_yes_tries_exactly_that_delivery_once_and_is_audited(web, failed):
-    other = web.hand.announce("prod/other.zip", etag="e2")
-    web.hand.fail(other)
+    other = web.driver.announce("prod/other.zip", etag="e2")
+    web.driver.fail(other)
     link, untouched = link_to(web, failed), state(web, other)
     answer = web.client.post(link, environ_base={"REMOTE_ADDR": "203.0.113.7"})
     assert answer.status_code == 200
-    assert "Retriggered: it is due now." in answer.get_data(as_text=True)
+    assert "Retriggered. The next attempt starts shortly." in answer.get_data(as_text=True)
     again = web.ledger.history.delivery(failed)
     assert (again.state, again.run, again.by) == (
         State.PENDING,
@@ -84,19 +84,19 @@ def test_a_yes_tries_exactly_that_delivery_once_and_is_audited(web, failed):
 
     assert web.client.post(link).status_code == 409
     assert state(web, failed)[2] == 2
-    web.hand.succeed(failed)
+    web.driver.succeed(failed)
     assert web.client.post(link).status_code == 409
     assert web.ledger.history.attempts(failed)[-1].by == "link in ops from 203.0.113.7"
 
 
 def test_once_it_was_tried_again_by_anybody_the_link_says_by_whom_and_how_it_stands(web, failed):
     link = link_to(web, failed)
-    web.desk.retrigger(failed, by="page")
-    web.hand.succeed(failed)
+    web.operations.retrigger(failed, by="page")
+    web.driver.succeed(failed)
     for answer in (web.client.get(link), web.client.post(link)):
         assert answer.status_code == 409
         page = answer.get_data(as_text=True)
-        assert "It has been tried again since" in page
+        assert "This delivery has already been retriggered" in page
         assert "on its page" in page
         assert "succeeded" in page
         assert "<form" not in page
@@ -104,8 +104,8 @@ def test_once_it_was_tried_again_by_anybody_the_link_says_by_whom_and_how_it_sta
 
 
 def test_the_next_failure_has_a_link_of_its_own(web, failed):
-    web.desk.retrigger(failed)
-    web.hand.fail(failed)
+    web.operations.retrigger(failed)
+    web.driver.fail(failed)
     assert web.client.post(link_to(web, failed)).status_code == 200
 
 
@@ -131,14 +131,14 @@ def test_it_ends(web, failed):
     web.clock.forward(hours=2)
     for answer in (web.client.get(link), web.client.post(link)):
         assert answer.status_code == 410
-        assert "This link has ended" in answer.get_data(as_text=True)
+        assert "This link has expired" in answer.get_data(as_text=True)
     assert state(web, failed)[2] == 1
 
 
 def test_a_running_delivery_is_left_alone(web, failed):
     link = link_to(web, failed)
-    web.desk.retrigger(failed)
-    web.hand.claim(failed)
+    web.operations.retrigger(failed)
+    web.driver.claim(failed)
     assert web.client.post(link).status_code == 409
 
 
@@ -162,7 +162,7 @@ def test_what_we_did_not_sign_is_answered_alike_whatever_it_names(web, failed, w
         answer = ask(f"/links/{token}")
         assert answer.status_code == 404
         page = answer.get_data(as_text=True)
-        assert "This link is not one of ours" in page
+        assert "This link is invalid or incomplete" in page
         assert "hello" not in page
     assert state(web, failed)[2] == 1
 
@@ -179,12 +179,12 @@ def test_a_link_whose_delivery_is_not_kept_any_more_says_so(web, failed):
         "attempts": 1,
         "links": {"retrigger": "there"},
     }
-    message = web.ledger.history.delivery(web.hand.message_of(failed))
+    message = web.ledger.history.delivery(web.driver.message_of(failed))
     told = {**fields(message), "message": {"type": "import.failed", "body": body}}
     link = add_signed_link(web.settings, type(message)(**told))["links"]["retrigger"]
     answer = web.client.get(link.removeprefix(ADDRESS))
     assert answer.status_code == 410
-    assert "not kept any more" in answer.get_data(as_text=True)
+    assert "has been deleted" in answer.get_data(as_text=True)
 
 
 def test_without_tokens_there_are_no_links(make_web):
@@ -250,7 +250,7 @@ def test_a_server_that_logs_after_the_answer_finds_no_link(web, failed):
 
 
 def test_a_message_delivery_is_no_link_of_its_own(web, failed):
-    message = web.hand.message_of(failed)
+    message = web.driver.message_of(failed)
     assert web.ledger.history.delivery(message).kind == Kind.MESSAGE
     assert web.client.post(link_to(web, failed)).status_code == 200
     assert web.ledger.history.delivery(message).run == 1
@@ -261,7 +261,7 @@ def test_the_api_and_the_story_tell_who_asked(web, failed):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     told = web.get(f"/api/v1/deliveries/{failed}", headers=headers).get_json()
     assert told["by"] == "link in ops from 203.0.113.7"
-    web.hand.fail(failed)
+    web.driver.fail(failed)
     told = web.get(f"/api/v1/deliveries/{failed}", headers=headers).get_json()
     assert [one["by"] for one in told["attempts"]] == [None, "link in ops from 203.0.113.7"]
     page = web.get(f"/deliveries/{failed}", headers=headers).get_data(as_text=True)

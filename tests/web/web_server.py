@@ -1,4 +1,4 @@
-"""One relay's web floor with everything behind it, and a loopback server to put it on."""
+"""The web application of one relay, and a loopback server for it."""
 
 import json
 import threading
@@ -6,16 +6,24 @@ from contextlib import contextmanager
 
 import jsonschema
 from jinja2 import BytecodeCache
-from web_ledger import Clock, Desk, Hand, settings_for
 from werkzeug.serving import make_server
 
 from relay.ledger import Ledger
 from relay.web.app import create_app
+from relay.web.operations import Operations
 from tests.ledgers import new_ledger
+from tests.web.web_ledger import (
+    Clock,
+    FakeIntake,
+    FakePlanner,
+    FakeScanner,
+    LedgerDriver,
+    settings_for,
+)
 
 
-class Compiled(BytecodeCache):
-    """The templates, compiled once for all apps of this process."""
+class TemplateCache(BytecodeCache):
+    """Compiled templates, shared by all apps of this process."""
 
     def __init__(self):
         self.code = {}
@@ -28,11 +36,11 @@ class Compiled(BytecodeCache):
         self.code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
 
 
-COMPILED = Compiled()
+TEMPLATE_CACHE = TemplateCache()
 
 
 class Web:
-    """One relay's web floor with everything behind it."""
+    """The application with a client, a clock and a ledger driver."""
 
     def __init__(self, folder, **tables):
         self.settings = settings_for(folder, **tables)
@@ -40,10 +48,11 @@ class Web:
         if not (folder / "relay.db").exists():
             new_ledger(folder / "relay.db")
         self.ledger = Ledger.open(self.settings.database.url)
-        self.desk = Desk(self.settings, self.ledger, self.clock)
-        self.hand = Hand(self.desk)
-        self.app = create_app(self.settings, self.ledger, self.desk, clock=self.clock)
-        self.app.jinja_env.bytecode_cache = COMPILED
+        self.intake = FakeIntake(self.settings, self.ledger, self.clock)
+        self.operations = Operations(self.intake, FakeScanner(), FakePlanner())
+        self.driver = LedgerDriver(self.intake)
+        self.app = create_app(self.intake, self.operations)
+        self.app.jinja_env.bytecode_cache = TEMPLATE_CACHE
         self.client = self.app.test_client()
 
     def get(self, path, **options):
@@ -52,63 +61,62 @@ class Web:
     def post(self, path, **options):
         return self._checked("post", path, self.client.post(path, **options))
 
-    def _checked(self, method, path, answer):
-        """Every answer of the API keeps what the OpenAPI document promises."""
+    def _checked(self, method, path, response):
+        """Check every response of the API against the OpenAPI document."""
         if path.startswith("/api/v1/") and not path.endswith("openapi.json"):
-            keep_promise(self.document(), method, path.partition("?")[0], answer)
-        return answer
+            check_response(self.document(), method, path.partition("?")[0], response)
+        return response
 
     def document(self):
-        for rule in self.app.url_map.iter_rules():
-            if rule.endpoint == "api.openapi":
-                with self.app.test_request_context():
-                    return json.loads(self.app.view_functions[rule.endpoint]().get_data())
-        raise AssertionError("no OpenAPI document")
+        with self.app.test_request_context():
+            return json.loads(self.app.view_functions["api.openapi"]().get_data())
 
 
-def keep_promise(document, method, path, answer):
-    described = next(
+def check_response(document, method, path, response):
+    operation = next(
         (
             operations[method]
             for template, operations in document["paths"].items()
-            if method in operations and same_address(template, path)
+            if method in operations and matches(template, path)
         ),
         None,
     )
-    if described is None:
-        assert answer.status_code in (404, 405)
+    if operation is None:
+        assert response.status_code in (404, 405)
         return
-    promised = described["responses"][str(answer.status_code)]["content"]
-    ((kind, content),) = promised.items()
-    assert answer.mimetype == kind
+    documented = operation["responses"][str(response.status_code)]["content"]
+    ((media_type, content),) = documented.items()
+    assert response.mimetype == media_type
     schema = {**content["schema"], "components": document["components"]}
-    jsonschema.Draft202012Validator(schema).validate(answer.get_json())
+    jsonschema.Draft202012Validator(schema).validate(response.get_json())
 
 
-def same_address(template, path):
-    parts, asked = template.split("/"), path.split("/")
-    return len(parts) == len(asked) and all(
-        part == one or part.startswith("{") for part, one in zip(parts, asked, strict=True)
+def matches(template, path):
+    pairs = list(zip(template.split("/"), path.split("/"), strict=False))
+    return template.count("/") == path.count("/") and all(
+        pattern == part or pattern.startswith("{") for pattern, part in pairs
     )
 
 
 def _closing(app):
-    """The app, each of whose answers is closed once it is read: werkzeug's server does not close
-    that of a browser which has gone away in between."""
+    """Close each response after reading it.
+
+    The server of werkzeug does not close a response if the browser has disconnected.
+    """
 
     def served(environ, start_response):
-        answer = app(environ, start_response)
+        response = app(environ, start_response)
         try:
-            yield from answer
+            yield from response
         finally:
-            getattr(answer, "close", lambda: None)()
+            getattr(response, "close", lambda: None)()
 
     return served
 
 
 @contextmanager
 def serving(app):
-    """The app on a loopback port, as a server serves it."""
+    """Serve the app on a loopback port; yields the URL."""
     server = make_server("127.0.0.1", 0, _closing(app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,26 +1,26 @@
-// Keeps the parts marked data-live fresh. The pages work without it.
+// Polls the page and replaces the elements marked data-live. The pages also work without it.
 "use strict";
 (() => {
-  // Messages link to #retrigger: show what is asked there, not only where.
-  const ask = () => {
+  // Links in messages lead to #retrigger: open the form there.
+  const openForm = () => {
     const target = location.hash === "#retrigger" && document.getElementById("retrigger");
     if (target) target.open = true;
   };
-  addEventListener("hashchange", ask);
-  ask();
+  addEventListener("hashchange", openForm);
+  openForm();
 
   const timer = document.querySelector("[data-every]");
   if (!timer) return;
   let etag = null;
 
-  const busy = () => {
+  const isBusy = () => {
     const chosen = document.getSelection();
     const inside = document.activeElement?.closest("[data-live]");
     return document.hidden || Boolean(inside) || Boolean(chosen && chosen.toString());
   };
 
-  const renew = (text) => {
-    const fresh = new DOMParser().parseFromString(text, "text/html");
+  const replaceLiveParts = (html) => {
+    const fresh = new DOMParser().parseFromString(html, "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
       const next = fresh.getElementById(part.id);
       if (!next) continue;
@@ -32,14 +32,14 @@
     }
   };
 
-  const look = async () => {
-    if (busy()) return;
+  const poll = async () => {
+    if (isBusy()) return;
     const headers = etag ? { "If-None-Match": etag } : {};
-    const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "error" });
-    if (answer.status !== 200) return;
-    etag = answer.headers.get("ETag");
-    renew(await answer.text());
+    const response = await fetch(location.href, { headers, cache: "no-store", redirect: "error" });
+    if (response.status !== 200) return;
+    etag = response.headers.get("ETag");
+    replaceLiveParts(await response.text());
   };
 
-  setInterval(() => look().catch(() => {}), Number(timer.dataset.every));
+  setInterval(() => poll().catch(() => {}), Number(timer.dataset.every));
 })();

@@ -146,8 +146,10 @@ def test_the_digest_of_the_body_is_known_in_all_its_spellings(door, alibaba, nam
 @pytest.mark.parametrize("query", ["", "?token=hook-token", "?a=%2f%20+&b&token=hook%2Dtoken"])
 def test_over_http_the_query_is_what_it_was_on_the_wire(make_door, keys, alibaba, forger, query):
     door = make_door(**keys, **TOKEN)
-    desk = SimpleNamespace(accept=door.accept)
-    client = create_app(Settings(), door.ledger, desk, clock=lambda: NOW).test_client()
+    intake = SimpleNamespace(
+        settings=Settings(), ledger=door.ledger, clock=lambda: NOW, accept=door.accept
+    )
+    client = create_app(intake, SimpleNamespace()).test_client()
     push = Push(NOW, target=f"/hooks/exports{query}")
 
     def answered(target, signer):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +37,29 @@ def with_tables(text: str) -> str:
 
 
 def tables() -> str:
-    told = schema()
-    definitions = told["$defs"]
+    """Return the tables: a row that every kind of a group has stands in the table of the group."""
+    document = schema()
+    definitions = document["$defs"]
     top: Node = {"properties": {}, "required": ()}
     parts = []
-    for name, node in told["properties"].items():
+    for name, node in document["properties"].items():
         if "$ref" in node:
-            parts += table(f"`[{name}]`", resolved(node, definitions))
+            parts += table(f"`[{name}]`", rows(resolved(node, definitions)))
         elif name not in PLUG_INS and name != "routes":
             top["properties"][name] = node
     for group in PLUG_INS:
-        for kind in kinds(definitions, group):
-            title = f'`[{group}.NAME]` with `kind = "{kind}"`'
-            parts += table(title, definitions[f"{group}.{kind}"])
-    parts += table("`[[routes]]`: first match wins", definitions["Route"])
-    return "\n".join([*table("At the top", top), *parts]).strip()
+        of_kind = {
+            kind: rows(definitions[f"{group}.{kind}"]) for kind in kinds(definitions, group)
+        }
+        first, *others = of_kind.values()
+        shared = [row for row in first if all(row in other for other in others)]
+        parts += table(f"`[{group}.NAME]` of every kind", shared)
+        for kind, found in of_kind.items():
+            own = [row for row in found if row not in shared]
+            if own:
+                parts += table(f'`[{group}.NAME]` with `kind = "{kind}"`', own)
+    parts += table("`[[routes]]`: first match wins", rows(definitions["Route"]))
+    return "\n".join([*table("At the top", rows(top)), *parts]).strip()
 
 
 def kinds(definitions: Node, group: str) -> Iterator[str]:
@@ -60,14 +68,20 @@ def kinds(definitions: Node, group: str) -> Iterator[str]:
             yield name.removeprefix(f"{group}.")
 
 
-def table(title: str, node: Node) -> Iterator[str]:
-    yield from ("", f"**{title}**", "", "| key | default | what |", "|---|---|---|")
+def table(title: str, found: Sequence[str]) -> Iterator[str]:
+    yield from ("", f"**{title}**", "", "| key | default | what |", "|---|---|---|", *found)
+
+
+def rows(node: Node) -> list[str]:
+    """Return a row for each key of a table."""
+    found = []
     for key, field in node["properties"].items():
         if key == "kind":
             continue
         default = "required" if key in node.get("required", ()) else shown(field.get("default"))
         what = field.get("description", "").replace("|", r"\|")
-        yield f"| `{key}` | {default} | {what} |"
+        found.append(f"| `{key}` | {default} | {what} |")
+    return found
 
 
 def shown(default: Any) -> str:

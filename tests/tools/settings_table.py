@@ -48,9 +48,7 @@ def tables() -> str:
         elif name not in PLUG_INS and name != "routes":
             top["properties"][name] = node
     for group in PLUG_INS:
-        of_kind = {
-            kind: rows(definitions[f"{group}.{kind}"]) for kind in kinds(definitions, group)
-        }
+        of_kind = {kind: rows(definitions[f"{group}.{kind}"]) for kind in kinds(definitions, group)}
         first, *others = of_kind.values()
         shared = [row for row in first if all(row in other for other in others)]
         parts += table(f"`[{group}.NAME]` of every kind", shared)

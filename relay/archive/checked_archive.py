@@ -1,35 +1,35 @@
-"""The one pass: an archive's bytes on their way to the target, checked beside the sending."""
+"""Streams an inspected archive to a target and verifies the bytes on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
 
-from relay.archive.digest import CodeDigest
-from relay.archive.inflate import CHUNK, unpacked
+from relay.archive.content import CHUNK, CodeDigest, unpack
 from relay.archive.inspect import ArchiveReport
-from relay.archive.resume import Open, ResumingReader
+from relay.archive.readers import OpenStream, ResumingReader
 from relay.archive.stream_check import StreamVerifier
 from relay.errors import PermanentFailure
 from relay.model import Localized
 
 DIGEST_UP_TO = 50 * 1024 * 1024
-"""Bytes up to which an archive (SHA-256) and its code file (SHA-512) are digested in every pass,
-beside the sending. Above that, which no real export is, digests would take longer than all the rest
-of the pass: the code's is computed when asked for, by reading the code again, which only a lost
-answer or a name that is taken make needful."""
+"""Size in bytes up to which every pass digests the archive (SHA-256) and the code file (SHA-512).
+
+Real exports are smaller. For larger files the digests would take longer than the rest of the pass.
+The digest of their code is computed on request, which only a lost response or a taken name causes.
+"""
 
 
 class CheckedArchive:
-    """An archive that was looked at (`report`) and is read through `open` as often as needed.
+    """An inspected archive that is streamed through `open_` any number of times.
 
-    Implements `relay.targets.contract.Archive`. Memory is bounded by a few chunks. `sha256` (hex,
-    of the whole) is known after a pass.
+    Implements `relay.targets.contract.Archive`. Holds only a few chunks in memory. `sha256` is the
+    hex digest of the archive after a complete pass.
     """
 
     digest_up_to = DIGEST_UP_TO
 
-    def __init__(self, name: str, size: int, report: ArchiveReport, open_: Open) -> None:
+    def __init__(self, name: str, size: int, report: ArchiveReport, open_: OpenStream) -> None:
         self.name = name
         self.size = size
         self.report = report
@@ -39,47 +39,51 @@ class CheckedArchive:
 
     @property
     def code_size(self) -> int | None:
-        """Bytes of the code file, unpacked; None: the archive is no export."""
+        """Size of the unpacked code file, or None if the archive is not an export."""
         code = self.report.export and self.report.export.code
         return code.size if code else None
 
     def chunks(self) -> Iterator[bytes]:
-        """All bytes, in chunks of CHUNK; the last one only after every check has passed.
+        """Yield all bytes in chunks of CHUNK; the last chunk only after every check passed.
 
-        Raises PermanentFailure (damaged), TemporaryFailure (the store broke off, and resuming did
-        not help), Superseded or Gone (not the bytes that were looked at).
+        Raises PermanentFailure if the archive is damaged, TemporaryFailure if the storage fails,
+        and Superseded or Gone if the object changed since the inspection.
         """
-        self._refuse()
-        summed = self.size <= self.digest_up_to
-        digested = (self.code_size or 0) <= self.digest_up_to
-        with closing(StreamVerifier(self.report, summed=summed, digested=digested)) as check:
+        self._raise_errors()
+        verifier = StreamVerifier(
+            self.report,
+            hash_archive=self.size <= self.digest_up_to,
+            hash_code=(self.code_size or 0) <= self.digest_up_to,
+        )
+        with closing(verifier):
             for chunk in ResumingReader(self._open, self.size, 0, self.size).chunks(CHUNK):
-                check.feed(chunk)
-                if check.complete:
-                    self._conclude(check)
+                verifier.feed(chunk)
+                if verifier.complete:
+                    self.sha256 = verifier.sha256
+                    self._code_digest = verifier.code_digest or self._code_digest
                 yield chunk
 
     def code(self) -> Iterator[bytes]:
-        """The code file's bytes, unpacked; the last piece only after its check has passed.
+        """Yield the unpacked code file; the last piece only after the content was verified.
 
-        Raises as `chunks` does, and PermanentFailure when the archive has no code file.
+        Raises the errors of `chunks`, and PermanentFailure if the archive has no code file.
         """
-        self._refuse()
+        self._raise_errors()
         export = self.report.export
         code = export.code if export else None
         if code is None or code.data is None:
-            raise _no_code()
+            raise _missing_code()
         source = ResumingReader(self._open, self.size, code.data, code.data + code.compressed)
         with closing(CodeDigest(code.size)) as digest:
-            for piece in unpacked(code, source.chunks(CHUNK)):
+            for piece in unpack(code, source.chunks(CHUNK)):
                 digest.update(piece)
                 yield piece
             self._code_digest = digest.hexdigest()
 
     def code_digest(self) -> str:
-        """SHA-512 (hex) of the code file; "" when the archive has none.
+        """Return the SHA-512 (hex) of the code file, or "" if there is none.
 
-        Reads it when no earlier pass did; raises as `code` does.
+        Reads the code file if no earlier pass did, and raises the errors of `code`.
         """
         if self.code_size is None:
             return ""
@@ -90,26 +94,20 @@ class CheckedArchive:
 
     @property
     def known_digest(self) -> str | None:
-        """The SHA-512 (hex) of the code file if some pass computed it; reads nothing."""
+        """The SHA-512 (hex) of the code file if an earlier pass computed it."""
         return self._code_digest
 
-    def _conclude(self, check: StreamVerifier) -> None:
-        self.sha256 = check.sha256
-        self._code_digest = check.code_digest or self._code_digest
-
-    def _refuse(self) -> None:
+    def _raise_errors(self) -> None:
         for finding in self.report.errors:
             raise finding.failure
 
 
-def _no_code() -> PermanentFailure:
+def _missing_code() -> PermanentFailure:
     return PermanentFailure(
         "export.no_code",
+        Localized("The archive has no code file for an update", "压缩包中没有可用于更新的代码文件"),
         Localized(
-            "The archive has no code file to update with", "压缩包中没有可用于更新的代码文件"
-        ),
-        Localized(
-            "Only an exported function can replace one. Upload an export, or choose another name.",
+            "Only an exported function can replace a function. Upload an export, or rename it.",
             "只有导出的函数包才能用于覆盖更新。请上传导出包，或使用其他函数名。",
         ),
     )

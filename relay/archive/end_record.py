@@ -1,4 +1,4 @@
-"""The end of a zip: finds its last record, with ZIP64, and where its directory lies.
+"""Finds the end record of a zip, including ZIP64, and the position of the directory.
 
 Format: PKWARE APPNOTE.TXT 6.3.10, sections 4.3.14 to 4.3.16.
 """
@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from relay.archive.findings import Findings
-from relay.archive.range_reader import RangeReader
+from relay.archive.readers import RangeReader
 from relay.model import Localized
 
 END = struct.Struct("<4s4H2LH")
@@ -23,16 +23,16 @@ CENTRAL_SIGNATURE = b"PK\x01\x02"
 LOCAL_SIGNATURE = b"PK\x03\x04"
 SPLIT_SIGNATURE = b"PK\x07\x08"
 
-FIRST_LOOK = 16 * 1024
-LONGEST_END = END.size + 0xFFFF
-HEAD = 512
+FIRST_READ = 16 * 1024
+MAX_END_SIZE = END.size + 0xFFFF
+HEAD_SIZE = 512
 
 
 @dataclass(frozen=True, slots=True)
 class EndRecord:
-    """What the end says. `directory` is where the directory really begins.
+    """The contents of the end record. `directory` is the actual start of the directory.
 
-    `base` is added to all offsets: how many bytes lie before the archive.
+    `base` is the number of bytes before the archive; it is added to all offsets.
     """
 
     entries: int
@@ -43,7 +43,7 @@ class EndRecord:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """The numbers of an end record. `start`: the first byte of all end records together."""
+    """The numbers in an end record. `start` is the first byte of all end records."""
 
     start: int
     disk: int
@@ -54,52 +54,52 @@ class _Record:
     offset: int
 
 
-def find_end(window: RangeReader, found: Findings) -> EndRecord | None:
-    """The end, or None when there is none to work with; what is wrong goes to `found`."""
-    at, exact = _position(window)
+def find_end(reader: RangeReader, findings: Findings) -> EndRecord | None:
+    """Return the end record, or None if there is no usable record; adds to `findings`."""
+    at, exact = _locate(reader)
     if at is None:
-        _tell_what_it_is(window, found)
+        _identify(reader, findings)
         return None
-    fields = END.unpack(window.at(at, at + END.size))
+    fields = END.unpack(reader.read(at, at + END.size))
     record = _Record(at, *fields[1:7])
-    record = _with_zip64(window, record, found) if _maybe_zip64(window, record) else record
+    record = _with_zip64(reader, record, findings) if _may_be_zip64(reader, record) else record
     if record.disk or record.directory_disk or record.entries_here != record.entries:
-        found.add("archive.multi_disk")
+        findings.add("archive.multi_disk")
         return None
-    end = _placed(window, record, found, exact)
+    end = _resolve_base(reader, record, findings, exact)
     if end is None:
         return None
-    _check_after(window, at + END.size + fields[7], found)
-    if window.count(END_SIGNATURE, end.directory + end.directory_size) > 1:
-        found.add("archive.two_ends")
+    _check_trailing(reader, at + END.size + fields[7], findings)
+    if reader.count(END_SIGNATURE, end.directory + end.directory_size) > 1:
+        findings.add("archive.two_ends")
     return end
 
 
-def _position(window: RangeReader) -> tuple[int | None, bool]:
-    """Where the end record is, and whether its comment reaches exactly to the last byte."""
+def _locate(reader: RangeReader) -> tuple[int | None, bool]:
+    """Return the offset of the end record and whether the comment ends at the last byte."""
     last = None
-    for look in (FIRST_LOOK, LONGEST_END):
-        start = max(0, window.size - look)
-        tail = window.at(start, window.size)
+    for length in (FIRST_READ, MAX_END_SIZE):
+        start = max(0, reader.size - length)
+        tail = reader.read(start, reader.size)
         last = None
         at = tail.rfind(END_SIGNATURE, 0, len(tail) - END.size + len(END_SIGNATURE))
         while at >= 0:
             comment = END.unpack_from(tail, at)[7]
-            if start + at + END.size + comment == window.size:
+            if start + at + END.size + comment == reader.size:
                 return start + at, True
             last = start + at if last is None else last
             at = tail.rfind(END_SIGNATURE, 0, at)
     return last, False
 
 
-def _tell_what_it_is(window: RangeReader, found: Findings) -> None:
-    head = window.at(0, min(HEAD, window.size))
+def _identify(reader: RangeReader, findings: Findings) -> None:
+    head = reader.read(0, min(HEAD_SIZE, reader.size))
     if head.startswith(LOCAL_SIGNATURE):
-        found.add("archive.truncated")
+        findings.add("archive.truncated")
     elif head.startswith(SPLIT_SIGNATURE):
-        found.add("archive.multi_disk")
+        findings.add("archive.multi_disk")
     else:
-        found.add("archive.not_a_zip", kind=_kind(head))
+        findings.add("archive.not_a_zip", kind=_kind(head))
 
 
 _KINDS = (
@@ -112,7 +112,10 @@ _KINDS = (
     (b"%PDF", Localized("a PDF", "PDF 文件")),
     (b"\x7fELF", Localized("a program", "可执行程序")),
     (b"MZ", Localized("a Windows program", "Windows 程序")),
-    (b"<?xml", Localized("XML, perhaps a store's error answer", "XML，可能是存储返回的错误信息")),
+    (
+        b"<?xml",
+        Localized("XML, perhaps an error response of the storage", "XML，可能是存储返回的错误信息"),
+    ),
     (b"<", Localized("a web page", "网页")),
     (b"{", Localized("JSON", "JSON 文本")),
 )
@@ -131,41 +134,41 @@ def _kind(head: bytes) -> Localized:
     return Localized("other binary content", "其他二进制内容")
 
 
-def _maybe_zip64(window: RangeReader, record: _Record) -> bool:
+def _may_be_zip64(reader: RangeReader, record: _Record) -> bool:
     at = record.start - LOCATOR.size
-    located = at >= 0 and window.at(at, at + 4) == LOCATOR_SIGNATURE
-    return located or 0xFFFFFFFF in (record.size, record.offset) or record.entries == 0xFFFF
+    has_locator = at >= 0 and reader.read(at, at + 4) == LOCATOR_SIGNATURE
+    return has_locator or 0xFFFFFFFF in (record.size, record.offset) or record.entries == 0xFFFF
 
 
-def _with_zip64(window: RangeReader, short: _Record, found: Findings) -> _Record:
+def _with_zip64(reader: RangeReader, short: _Record, findings: Findings) -> _Record:
     locator = short.start - LOCATOR.size
-    if locator < 0 or window.at(locator, locator + 4) != LOCATOR_SIGNATURE:
+    if locator < 0 or reader.read(locator, locator + 4) != LOCATOR_SIGNATURE:
         if 0xFFFFFFFF in (short.size, short.offset):
-            _zip64(found, "the locator is missing", "缺少定位记录")
+            _zip64(findings, "the locator is missing", "缺少定位记录")
         return short
-    _, disk, offset, disks = LOCATOR.unpack(window.at(locator, locator + LOCATOR.size))
+    _, disk, offset, disks = LOCATOR.unpack(reader.read(locator, locator + LOCATOR.size))
     if disk or disks > 1:
-        found.add("archive.multi_disk")
-    record = _end64(window, locator, offset)
+        findings.add("archive.multi_disk")
+    record = _end64(reader, locator, offset)
     if record is None:
-        _zip64(found, "the record is not where the locator says", "定位记录所指的位置没有该记录")
+        _zip64(findings, "the record is not where the locator says", "定位记录所指的位置没有该记录")
         return short
-    _compare(short, record, found)
+    _compare(short, record, findings)
     return record
 
 
-def _end64(window: RangeReader, locator: int, offset: int) -> _Record | None:
-    """The record at `offset`, or right before the locator when `offset` does not count a prefix."""
+def _end64(reader: RangeReader, locator: int, offset: int) -> _Record | None:
+    """Return the record at `offset`, or before the locator if `offset` ignores a prefix."""
     for at in (offset, locator - END64.size):
         if not 0 <= at <= locator - END64.size:
             continue
-        signature, size, _, _, *numbers = END64.unpack(window.at(at, at + END64.size))
+        signature, size, _, _, *numbers = END64.unpack(reader.read(at, at + END64.size))
         if signature == END64_SIGNATURE and at + 12 + size == locator:
             return _Record(at, *numbers)
     return None
 
 
-def _compare(short: _Record, record: _Record, found: Findings) -> None:
+def _compare(short: _Record, record: _Record, findings: Findings) -> None:
     pairs = (
         (short.disk, record.disk, 0xFFFF),
         (short.directory_disk, record.directory_disk, 0xFFFF),
@@ -175,35 +178,39 @@ def _compare(short: _Record, record: _Record, found: Findings) -> None:
         (short.offset, record.offset, 0xFFFFFFFF),
     )
     if any(small not in (large, blank) for small, large, blank in pairs):
-        _zip64(found, "the two ends name different numbers", "两个结尾记录的数值不同")
+        _zip64(findings, "the two end records have different numbers", "两个结尾记录的数值不同")
 
 
-def _placed(window: RangeReader, record: _Record, found: Findings, exact: bool) -> EndRecord | None:
+def _resolve_base(
+    reader: RangeReader, record: _Record, findings: Findings, exact: bool
+) -> EndRecord | None:
     base = record.start - record.size - record.offset
     if base < 0:
-        found.add(
+        findings.add(
             "archive.directory",
-            detail=Localized("it would lie behind the archive's end", "其位置超出压缩包结尾"),
+            detail=Localized(
+                "its position is after the end of the archive", "其位置超出压缩包结尾"
+            ),
         )
         return None
-    if base and window.at(record.offset, record.offset + 4) == CENTRAL_SIGNATURE:
-        found.add("archive.gap", count=base, before=Localized("the end", "结尾"))
+    if base and reader.read(record.offset, record.offset + 4) == CENTRAL_SIGNATURE:
+        findings.add("archive.gap", count=base, before=Localized("the end", "结尾"))
         base = 0
-    if base and not exact and window.at(0, 4) == LOCAL_SIGNATURE:
-        # The end found belongs to a zip stored inside: the upload was cut after that.
-        found.add("archive.truncated")
+    if base and not exact and reader.read(0, 4) == LOCAL_SIGNATURE:
+        # The end record belongs to a zip stored inside: the upload was truncated after it.
+        findings.add("archive.truncated")
         return None
     if base:
-        found.add("archive.prefix", count=base)
+        findings.add("archive.prefix", count=base)
     return EndRecord(record.entries, record.offset + base, record.size, base)
 
 
-def _check_after(window: RangeReader, stop: int, found: Findings) -> None:
-    if stop < window.size:
-        found.add("archive.trailing", count=window.size - stop)
-    elif stop > window.size:
-        found.add("archive.truncated")
+def _check_trailing(reader: RangeReader, stop: int, findings: Findings) -> None:
+    if stop < reader.size:
+        findings.add("archive.trailing", count=reader.size - stop)
+    elif stop > reader.size:
+        findings.add("archive.truncated")
 
 
-def _zip64(found: Findings, en: str, zh: str) -> None:
-    found.add("archive.zip64", detail=Localized(en, zh))
+def _zip64(findings: Findings, en: str, zh: str) -> None:
+    findings.add("archive.zip64", detail=Localized(en, zh))

@@ -1,4 +1,4 @@
-"""Findings: what was seen in an archive, collected with bounds and told to a person."""
+"""Collects what the inspection finds in an archive, in limited number and as readable texts."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.archive.texts import SAYINGS, FindingText, Level
+from relay.archive.texts import TEXTS, Level
 from relay.errors import PermanentFailure
 from relay.model import Localized
 
-MOST_OF_A_KIND = 10
-"""How many findings of one code are told one by one; the rest are counted."""
+MAX_PER_CODE = 10
+"""Findings of a code that are listed individually; the rest are counted."""
 
-LONGEST_SHOWN = 120
+MAX_SHOWN = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing seen in an archive. `error` refuses it; `where` is the entry meant, as text.
+    """A fact about an archive. Level `error` refuses the archive.
 
-    `where` is made fit for people (see `shown`); the message names it already.
+    `where` is the name of the entry, made printable. The message contains it already.
     """
 
     code: str
@@ -36,60 +36,64 @@ class Finding:
 
 
 class Findings:
-    """Collects findings; a hostile archive cannot make many of them."""
+    """Collects findings; their number is limited, however hostile the archive is."""
 
-    def __init__(self, sayings: Mapping[str, FindingText] = SAYINGS) -> None:
-        self._sayings = sayings
-        self._told: list[Finding] = []
-        self._count: Counter[str] = Counter()
+    def __init__(self) -> None:
+        self._findings: list[Finding] = []
+        self._counts: Counter[str] = Counter()
 
-    def add(self, code: str, name: str | None = None, **facts: object) -> None:
-        """One more finding. `name`: the entry; `facts` fill the words, a Text in each language."""
-        self._count[code] += 1
-        if self._count[code] <= MOST_OF_A_KIND:
-            self._told.append(_finding(code, self._sayings[code], name, facts))
+    def add(self, code: str, name: str | None = None, **values: object) -> None:
+        """Add a finding. `name` is the entry; `values` fill the text and may be Localized."""
+        self._counts[code] += 1
+        if self._counts[code] <= MAX_PER_CODE:
+            self._findings.append(_finding(code, name, values))
 
     def add_failure(self, failure: PermanentFailure, name: str) -> None:
-        """A failure that refuses the archive, as a finding on the entry `name`."""
-        told = Finding(failure.code, "error", failure.message, failure.hint, shown(name))
-        self._told.append(told)
+        """Add an error about the entry `name`."""
+        self._findings.append(
+            Finding(failure.code, "error", failure.message, failure.hint, printable(name))
+        )
 
-    def told(self) -> tuple[Finding, ...]:
-        """All findings, in the order they were made; of a code seen too often, a sum."""
-        return (*self._told, *map(self._rest, self._overflowing()))
-
-    def _overflowing(self) -> list[str]:
-        return [code for code, count in self._count.items() if count > MOST_OF_A_KIND]
-
-    def _rest(self, code: str) -> Finding:
-        more = self._count[code] - MOST_OF_A_KIND
-        said = self._sayings[code]
-        message = Localized(f"... and {more} more entries like these", f"……另有 {more} 个同类条目")
-        return Finding(code, said.level, message, said.hint)
+    def collect(self) -> tuple[Finding, ...]:
+        """Return all findings in order, then a summary for each code with too many."""
+        summaries = (
+            _summary(code, count - MAX_PER_CODE)
+            for code, count in self._counts.items()
+            if count > MAX_PER_CODE
+        )
+        return (*self._findings, *summaries)
 
 
-def refusal(code: str, name: str | None = None, **facts: object) -> PermanentFailure:
-    """The finding `code` of an archive, as an error to raise."""
-    return _finding(code, SAYINGS[code], name, facts).failure
+def finding_error(code: str, name: str | None = None, **values: object) -> PermanentFailure:
+    """Return the finding `code` as an error to raise."""
+    return _finding(code, name, values).failure
 
 
-def _finding(
-    code: str, said: FindingText, name: str | None, facts: Mapping[str, object]
-) -> Finding:
-    where = None if name is None else shown(name)
+def _finding(code: str, name: str | None, values: Mapping[str, object]) -> Finding:
+    text = TEXTS[code]
+    where = None if name is None else printable(name)
 
-    def told(language: int) -> str:
-        chosen = {k: v[language] if isinstance(v, Localized) else v for k, v in facts.items()}
-        return said.message[language].format(name=f'"{where}"', **chosen)
+    def render(language: int) -> str:
+        localized = {
+            key: value[language] if isinstance(value, Localized) else value
+            for key, value in values.items()
+        }
+        return text.message[language].format(name=f'"{where}"', **localized)
 
-    return Finding(code, said.level, Localized(told(0), told(1)), said.hint, where)
+    return Finding(code, text.level, Localized(render(0), render(1)), text.hint, where)
 
 
-def shown(text: str, most: int = LONGEST_SHOWN) -> str:
-    """A foreign text that cannot break a line, hide characters or run long where it is shown."""
+def _summary(code: str, more: int) -> Finding:
+    text = TEXTS[code]
+    message = Localized(f"... and {more} more entries like these", f"……另有 {more} 个同类条目")
+    return Finding(code, text.level, message, text.hint)
+
+
+def printable(text: str, most: int = MAX_SHOWN) -> str:
+    """Return foreign text without line breaks or hidden characters, cut to `most` characters."""
     kept = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(char if _visible(char) else f"\\u{{{ord(char):x}}}" for char in kept)
+    return "".join(char if _is_visible(char) else f"\\u{{{ord(char):x}}}" for char in kept)
 
 
-def _visible(char: str) -> bool:
+def _is_visible(char: str) -> bool:
     return char == " " or unicodedata.category(char)[0] not in "CZ"

@@ -1,7 +1,7 @@
-"""What lies in this zip, and may it be imported? Decided from a few KB, before it is loaded.
+"""Inspects a zip with a few range reads, before it is downloaded: is it safe, is it an export?
 
-An own reader, because Python's and the ordinary unzip accept hostile archives silently: this one
-follows the records that all programs read, and refuses what two programs could read differently.
+zipfile and unzip accept hostile archives silently, so this is a separate zip reader. It uses the
+records that all programs read, and refuses archives that two programs could read differently.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
+from relay.archive.content import unpack
 from relay.archive.directory import (
     ENCRYPTED,
     LOCAL,
     ZipEntry,
     differences,
-    local_rest,
     read_directory,
+    variable_length,
 )
 from relay.archive.end_record import EndRecord, find_end
 from relay.archive.export import Export, read_export, yaml_entries
 from relay.archive.findings import Finding, Findings
-from relay.archive.inflate import unpacked
-from relay.archive.range_reader import RangeReader, ReadRange
+from relay.archive.readers import RangeReader, ReadRange
 from relay.archive.rules import ArchiveLimits, check_entries
 
 __all__ = [
@@ -36,20 +36,20 @@ __all__ = [
 
 DEFAULT_LIMITS = ArchiveLimits()
 
-HEADER_READS = 8
-HEADER_BYTES = 512 * 1024
-"""What is spent on local headers; the one pass sees all of them anyway, before its last byte."""
+MAX_HEADER_READS = 8
+MAX_HEADER_BYTES = 512 * 1024
+"""Limits for reading local headers. The stream check verifies all of them later."""
 
 FEW_ENTRIES = 64
-"""Up to so many entries all local headers are looked at, as far as the above allows."""
+"""Number of entries up to which all local headers are read, within the limits above."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """All findings, not the first; entries in the order of the directory.
+    """All findings about an archive, and the entries in the order of the directory.
 
-    `directory` is where the directory begins and `directory_digest` the SHA-256 (hex) of all from
-    there to the end: the one pass compares it, so that what is sent is what was looked at.
+    `directory` is the offset of the directory. `directory_digest` is the SHA-256 (hex) of the bytes
+    from there to the end; the stream check compares it, so that the inspected archive is sent.
     """
 
     size: int
@@ -64,114 +64,121 @@ class ArchiveReport:
         return tuple(finding for finding in self.findings if finding.level == "error")
 
     def relaxed(self) -> ArchiveReport:
-        """The same, with the errors about the export's shape as warnings (export_shape "warn")."""
-        return replace(self, findings=tuple(map(_relaxed, self.findings)))
+        """Return a copy with errors about the export as warnings (export_shape = "warn")."""
+        return replace(self, findings=tuple(map(_relax, self.findings)))
 
 
-def _relaxed(finding: Finding) -> Finding:
-    about_shape = finding.level == "error" and finding.code.startswith("export.")
-    return replace(finding, level="warning") if about_shape else finding
+def _relax(finding: Finding) -> Finding:
+    is_export_error = finding.level == "error" and finding.code.startswith("export.")
+    return replace(finding, level="warning") if is_export_error else finding
 
 
 def inspect(size: int, read: ReadRange, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveReport:
-    """Looks at an archive of `size` bytes through range reads: its end, directory and YAML.
+    """Inspect the end, directory and YAML of an archive of `size` bytes through range reads.
 
-    Never reads the bodies, and at most a few hundred KB unless the directory itself is larger.
-    Raises what `read` raises; what is wrong with the archive is in the report.
+    Reads at most a few hundred KB unless the directory is larger. Problems of the archive are in
+    the report; only errors of `read` are raised.
     """
-    found = Findings()
+    findings = Findings()
     if size > limits.size:
-        found.add("archive.too_large", size=size, limit=limits.size)
+        findings.add("archive.too_large", size=size, limit=limits.size)
     elif size > limits.usual_size:
-        found.add("archive.large", size=size, limit=limits.usual_size)
+        findings.add("archive.large", size=size, limit=limits.usual_size)
     if size == 0:
-        found.add("archive.empty_object")
-        return ArchiveReport(0, (), found.told(), None)
-    window = RangeReader(size, read)
-    end = find_end(window, found)
-    if end is None or not _within(window, end, limits, found):
-        return ArchiveReport(size, (), found.told(), None)
-    return _report(window, end, limits, found)
+        findings.add("archive.empty_object")
+        return ArchiveReport(0, (), findings.collect(), None)
+    reader = RangeReader(size, read)
+    end = find_end(reader, findings)
+    if end is None or not _is_within_limits(reader, end, limits, findings):
+        return ArchiveReport(size, (), findings.collect(), None)
+    return _report(reader, end, limits, findings)
 
 
-def _within(window: RangeReader, end: EndRecord, limits: ArchiveLimits, found: Findings) -> bool:
-    span = window.size - end.directory
+def _is_within_limits(
+    reader: RangeReader, end: EndRecord, limits: ArchiveLimits, findings: Findings
+) -> bool:
+    length = reader.size - end.directory
     if end.entries > limits.entries:
-        found.add("archive.too_many", count=end.entries, limit=limits.entries)
-    if span > limits.directory:
-        found.add("archive.directory_size", size=span, limit=limits.directory)
-    return end.entries <= limits.entries and span <= limits.directory
+        findings.add("archive.too_many", count=end.entries, limit=limits.entries)
+    if length > limits.directory:
+        findings.add("archive.directory_size", size=length, limit=limits.directory)
+    return end.entries <= limits.entries and length <= limits.directory
 
 
 def _report(
-    window: RangeReader, end: EndRecord, limits: ArchiveLimits, found: Findings
+    reader: RangeReader, end: EndRecord, limits: ArchiveLimits, findings: Findings
 ) -> ArchiveReport:
-    tail = window.at(end.directory, window.size)
-    look = _Look(window, end, found)
-    entries = look.at_some(read_directory(tail[: end.directory_size], end, found))
-    export, shape = _export(entries, look, limits)
+    tail = reader.read(end.directory, reader.size)
+    headers = _LocalHeaders(reader, end, findings)
+    entries = headers.locate_some(read_directory(tail[: end.directory_size], end, findings))
+    export, export_findings = _export(entries, headers, limits)
     if export and export.code and export.code.data is None:
-        code = look.at(export.code)
+        code = headers.locate(export.code)
         entries = tuple(code if entry is export.code else entry for entry in entries)
         export = replace(export, code=code)
-    check_entries(entries, end, limits, found)
+    check_entries(entries, end, limits, findings)
     digest = hashlib.sha256(tail).hexdigest()
-    return ArchiveReport(window.size, entries, found.told() + shape, export, end.directory, digest)
+    return ArchiveReport(
+        reader.size, entries, findings.collect() + export_findings, export, end.directory, digest
+    )
 
 
 def _export(
-    entries: tuple[ZipEntry, ...], look: _Look, limits: ArchiveLimits
+    entries: tuple[ZipEntry, ...], headers: _LocalHeaders, limits: ArchiveLimits
 ) -> tuple[Export | None, tuple[Finding, ...]]:
     candidates = yaml_entries(entries)
-    if len(candidates) == 1 and not _readable(candidates[0]):
+    if len(candidates) == 1 and not _is_readable(candidates[0]):
         return None, ()
-    return read_export(entries, look.content, limits.yaml)
+    return read_export(entries, headers.content, limits.yaml)
 
 
-def _readable(entry: ZipEntry) -> bool:
-    """Whether its content can be read at all; why not is among the findings already."""
+def _is_readable(entry: ZipEntry) -> bool:
+    # If it is not readable, the findings already contain the reason.
     return entry.data is not None and not entry.flags & ENCRYPTED and entry.method in (0, 8)
 
 
-class _Look:
-    """Looks at local headers, and at the content of small entries."""
+class _LocalHeaders:
+    """Reads local headers and the content of small entries."""
 
-    def __init__(self, window: RangeReader, end: EndRecord, found: Findings) -> None:
-        self._window = window
+    def __init__(self, reader: RangeReader, end: EndRecord, findings: Findings) -> None:
+        self._reader = reader
         self._directory = end.directory
-        self._found = found
-        self._seen: dict[int, ZipEntry] = {}
+        self._findings = findings
+        self._located: dict[int, ZipEntry] = {}
 
-    def at_some(self, entries: tuple[ZipEntry, ...]) -> tuple[ZipEntry, ...]:
-        """The entries, with their `data` where the local header was looked at."""
-        first = yaml_entries(entries)[:1]
-        rest = sorted(entries, key=lambda entry: entry.offset)[:FEW_ENTRIES]
-        reads, fetched = self._window.reads + HEADER_READS, self._window.fetched + HEADER_BYTES
-        for entry in (*first, *(rest if len(entries) <= FEW_ENTRIES else ())):
-            if self._window.reads >= reads or self._window.fetched >= fetched:
+    def locate_some(self, entries: tuple[ZipEntry, ...]) -> tuple[ZipEntry, ...]:
+        """Return the entries, with `data` set where the limits allow to read the local header."""
+        priority = yaml_entries(entries)[:1]
+        by_offset = sorted(entries, key=lambda entry: entry.offset)[:FEW_ENTRIES]
+        max_reads, max_bytes = (
+            self._reader.reads + MAX_HEADER_READS,
+            self._reader.fetched + MAX_HEADER_BYTES,
+        )
+        for entry in (*priority, *(by_offset if len(entries) <= FEW_ENTRIES else ())):
+            if self._reader.reads >= max_reads or self._reader.fetched >= max_bytes:
                 break
-            self.at(entry)
-        return tuple(self._seen.get(id(entry), entry) for entry in entries)
+            self.locate(entry)
+        return tuple(self._located.get(id(entry), entry) for entry in entries)
 
-    def at(self, entry: ZipEntry) -> ZipEntry:
-        """The entry with its `data`; unchanged when it is not where the directory says."""
-        if id(entry) not in self._seen:
-            self._seen[id(entry)] = self._at(entry)
-        return self._seen[id(entry)]
+    def locate(self, entry: ZipEntry) -> ZipEntry:
+        """Return the entry with `data` set, or unchanged if the local header is missing."""
+        if id(entry) not in self._located:
+            self._located[id(entry)] = self._locate(entry)
+        return self._located[id(entry)]
 
-    def _at(self, entry: ZipEntry) -> ZipEntry:
+    def _locate(self, entry: ZipEntry) -> ZipEntry:
         start = entry.offset + LOCAL.size
-        header = self._window.at(entry.offset, start) if start <= self._directory else b""
-        length = local_rest(header) if len(header) == LOCAL.size else None
+        header = self._reader.read(entry.offset, start) if start <= self._directory else b""
+        length = variable_length(header) if len(header) == LOCAL.size else None
         if length is None or start + length > self._directory:
-            self._found.add("archive.local_missing", entry.name)
+            self._findings.add("archive.local_missing", entry.name)
             return entry
-        differ = differences(entry, header, self._window.at(start, start + length))
+        differ = differences(entry, header, self._reader.read(start, start + length))
         if differ is not None:
-            self._found.add("archive.headers_differ", entry.name, fields=differ)
+            self._findings.add("archive.headers_differ", entry.name, fields=differ)
         return replace(entry, data=start + length)
 
     def content(self, entry: ZipEntry) -> bytes:
-        """A small entry's whole content; PermanentFailure when it is damaged."""
+        """Return the content of a small entry. Raises PermanentFailure if it is damaged."""
         start = entry.data or 0
-        return b"".join(unpacked(entry, [self._window.at(start, start + entry.compressed)]))
+        return b"".join(unpack(entry, [self._reader.read(start, start + entry.compressed)]))

@@ -1,4 +1,4 @@
-"""The rules that entries must keep, one by one and together: names, kinds, sizes, places."""
+"""Checks the entries of an archive: names, file types, sizes and positions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from relay.archive.directory import DESCRIPTOR, DESCRIPTOR_SIZES, ENCRYPTED, PATCH, ZipEntry
 from relay.archive.end_record import EndRecord
-from relay.archive.findings import Findings, shown
+from relay.archive.findings import Findings, printable
 from relay.model import Localized
 
 MIB = 1024 * 1024
@@ -29,24 +29,25 @@ _METHODS = {
     98: "PPMd",
     99: "AES",
 }
-_DEFLATE_BEST = 1032
-"""Deflate cannot pack better than 1:1032 (258 bytes in two bits)."""
+_DEFLATE_MAX_RATIO = 1032
+"""The maximum compression ratio of Deflate: 258 bytes in two bits."""
 
 _SPECIAL = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
-"""Kinds that exist; Maven's packer writes others, which mean nothing to anybody."""
+"""Special file types. Other values are ignored: the packer of Maven writes meaningless ones."""
 
-_LONGEST_PATH = 1024
-_LONGEST_PART = 255
+_MAX_PATH = 1024
+_MAX_SEGMENT = 255
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _DIRECTION = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\u061c]")
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """How much an archive may be; sizes in bytes.
+    """Limits for archives; sizes in bytes.
 
-    `entries` is FunctionGraph's own limit for dependency packages, `unpacked` its limit for code.
-    `ratio` counts from `ratio_from` unpacked bytes on: small files may repeat as they like.
+    `entries` is the limit of FunctionGraph for dependency packages, `unpacked` that for code.
+    `ratio` applies to entries of more than `ratio_from` unpacked bytes: small files may compress
+    better.
     """
 
     size: int = 300 * MIB
@@ -60,27 +61,27 @@ class ArchiveLimits:
 
 
 def check_entries(
-    entries: Sequence[ZipEntry], end: EndRecord, limits: ArchiveLimits, found: Findings
+    entries: Sequence[ZipEntry], end: EndRecord, limits: ArchiveLimits, findings: Findings
 ) -> None:
-    """Everything that the directory and the local headers seen so far tell."""
+    """Add everything that is wrong according to the directory and the local headers read so far."""
     if not entries:
-        found.add("archive.empty")
+        findings.add("archive.empty")
     for entry in entries:
-        _check_name(entry.name, found)
-        _check_kind(entry, found)
-        _check_packing(entry, limits, found)
+        _check_name(entry.name, findings)
+        _check_type(entry, findings)
+        _check_compression(entry, limits, findings)
     total = sum(entry.size for entry in entries)
     if total > limits.unpacked:
-        found.add("archive.bomb_sum", size=total, limit=limits.unpacked)
-    _check_names_together([entry.name for entry in entries], found)
-    _check_places(entries, end, found)
+        findings.add("archive.bomb_sum", size=total, limit=limits.unpacked)
+    _check_collisions([entry.name for entry in entries], findings)
+    _check_positions(entries, end, findings)
 
 
-def _check_name(name: str, found: Findings) -> None:
+def _check_name(name: str, findings: Findings) -> None:
     parts = name.split("/")
     wrong = {
         "archive.name_empty": not name.strip("/"),
-        "archive.name_long": len(name) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_PART,
+        "archive.name_long": len(name) > _MAX_PATH or max(map(len, parts)) > _MAX_SEGMENT,
         "archive.name_absolute": name.startswith("/") and bool(name.strip("/")),
         "archive.name_parent": ".." in re.split(r"[/\\]", name),
         "archive.name_drive": bool(_DRIVE.match(name)),
@@ -88,102 +89,104 @@ def _check_name(name: str, found: Findings) -> None:
         "archive.name_control": any(unicodedata.category(char) == "Cc" for char in name),
         "archive.name_direction": bool(_DIRECTION.search(name)),
     }
-    for code, is_so in wrong.items():
-        if is_so:
-            found.add(code, name)
+    for code, applies in wrong.items():
+        if applies:
+            findings.add(code, name)
 
 
-def _check_kind(entry: ZipEntry, found: Findings) -> None:
-    kind = stat.S_IFMT(entry.mode)
-    if kind == stat.S_IFLNK:
-        found.add("archive.link", entry.name)
-    elif kind in _SPECIAL:
-        found.add("archive.device", entry.name)
-    if entry.folder and entry.size:
-        found.add("archive.folder_content", entry.name)
-    if kind == stat.S_IFDIR and not entry.folder:
-        found.add("archive.file_and_folder", entry.name)
+def _check_type(entry: ZipEntry, findings: Findings) -> None:
+    file_type = stat.S_IFMT(entry.mode)
+    if file_type == stat.S_IFLNK:
+        findings.add("archive.link", entry.name)
+    elif file_type in _SPECIAL:
+        findings.add("archive.device", entry.name)
+    if entry.is_folder and entry.size:
+        findings.add("archive.folder_content", entry.name)
+    if file_type == stat.S_IFDIR and not entry.is_folder:
+        findings.add("archive.file_and_folder", entry.name)
 
 
-def _check_packing(entry: ZipEntry, limits: ArchiveLimits, found: Findings) -> None:
+def _check_compression(entry: ZipEntry, limits: ArchiveLimits, findings: Findings) -> None:
     if entry.flags & ENCRYPTED or entry.method == 99:
-        found.add("archive.encrypted", entry.name)
+        findings.add("archive.encrypted", entry.name)
     elif entry.method not in (STORED, DEFLATED) or entry.flags & PATCH:
-        found.add("archive.method", entry.name, method=_method(entry))
-    elif not _possible(entry):
-        found.add("archive.sizes", entry.name, size=entry.size, compressed=entry.compressed)
+        findings.add("archive.method", entry.name, method=_method_name(entry))
+    elif not _is_possible_size(entry):
+        findings.add("archive.sizes", entry.name, size=entry.size, compressed=entry.compressed)
     elif entry.size > limits.ratio_from and entry.size > limits.ratio * entry.compressed:
-        found.add("archive.bomb_ratio", entry.name, ratio=entry.size // entry.compressed)
+        findings.add("archive.bomb_ratio", entry.name, ratio=entry.size // entry.compressed)
 
 
-def _method(entry: ZipEntry) -> Localized | str:
+def _method_name(entry: ZipEntry) -> Localized | str:
     if entry.flags & PATCH:
         return Localized("a patch", "补丁")
     return _METHODS.get(entry.method, Localized(f"method {entry.method}", f"方法 {entry.method}"))
 
 
-def _possible(entry: ZipEntry) -> bool:
+def _is_possible_size(entry: ZipEntry) -> bool:
     if entry.method == STORED:
         return entry.size == entry.compressed
-    return entry.size <= _DEFLATE_BEST * entry.compressed
+    return entry.size <= _DEFLATE_MAX_RATIO * entry.compressed
 
 
-def _check_names_together(names: Sequence[str], found: Findings) -> None:
+def _check_collisions(names: Sequence[str], findings: Findings) -> None:
     exact: set[str] = set()
     same: dict[str, str] = {}
-    alike: dict[str, str] = {}
+    same_folded: dict[str, str] = {}
     for name in names:
         if name in exact:
-            found.add("archive.duplicate", name)
+            findings.add("archive.duplicate", name)
             continue
         exact.add(name)
-        path = _path(name)
+        path = _normalize(name)
         other = same.setdefault(path, name)
         if other.rstrip("/") == name.rstrip("/") and other != name:
-            found.add("archive.file_and_folder", name.rstrip("/"))
+            findings.add("archive.file_and_folder", name.rstrip("/"))
         elif other != name:
-            found.add("archive.collision", name, other=f'"{shown(other)}"')
-        elif (other := alike.setdefault(path.casefold(), name)) != name:
-            found.add("archive.case", name, other=f'"{shown(other)}"')
-    _check_folders(names, found)
+            findings.add("archive.collision", name, other=f'"{printable(other)}"')
+        elif (other := same_folded.setdefault(path.casefold(), name)) != name:
+            findings.add("archive.case", name, other=f'"{printable(other)}"')
+    _check_folders(names, findings)
 
 
-def _check_folders(names: Sequence[str], found: Findings) -> None:
-    short = [name for name in names if len(name) <= _LONGEST_PATH]
-    files = {_path(name): name for name in short if not name.endswith("/")}
+def _check_folders(names: Sequence[str], findings: Findings) -> None:
+    short = [name for name in names if len(name) <= _MAX_PATH]
+    files = {_normalize(name): name for name in short if not name.endswith("/")}
     seen: set[str] = set()
     for name in short:
-        parent = posixpath.dirname(_path(name))
+        parent = posixpath.dirname(_normalize(name))
         while parent and parent != "/" and parent not in seen:
             seen.add(parent)
             if parent in files:
-                found.add("archive.file_and_folder", files[parent])
+                findings.add("archive.file_and_folder", files[parent])
             parent = posixpath.dirname(parent)
 
 
-def _path(name: str) -> str:
+def _normalize(name: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(name))
 
 
-def _check_places(entries: Sequence[ZipEntry], end: EndRecord, found: Findings) -> None:
-    """Whether the entries lie one after the other, with nothing shared and nothing between."""
-    placed = sorted(entries, key=lambda entry: entry.offset)
-    if placed and placed[0].offset > end.base:
-        found.add("archive.prefix", count=placed[0].offset - end.base)
-    for entry, after in pairwise(placed):
-        _check_place(entry, after.offset, after.name, found)
-    if placed:
-        _check_place(placed[-1], end.directory, None, found)
+def _check_positions(entries: Sequence[ZipEntry], end: EndRecord, findings: Findings) -> None:
+    """Check that the entries follow each other without overlaps and gaps."""
+    ordered = sorted(entries, key=lambda entry: entry.offset)
+    if ordered and ordered[0].offset > end.base:
+        findings.add("archive.prefix", count=ordered[0].offset - end.base)
+    for entry, after in pairwise(ordered):
+        _check_position(entry, after.offset, after.name, findings)
+    if ordered:
+        _check_position(ordered[-1], end.directory, None, findings)
 
 
-def _check_place(entry: ZipEntry, limit: int, before: str | None, found: Findings) -> None:
-    if entry.least_end > limit:
-        found.add("archive.overlap", entry.name)
+def _check_position(entry: ZipEntry, limit: int, before: str | None, findings: Findings) -> None:
+    if entry.earliest_end > limit:
+        findings.add("archive.overlap", entry.name)
     elif entry.data is None:
         return
     elif entry.flags & DESCRIPTOR:
-        if limit - entry.least_end not in DESCRIPTOR_SIZES:
-            found.add("archive.descriptor", entry.name)
-    elif limit > entry.least_end:
-        place = Localized("the directory", "目录") if before is None else f'"{shown(before)}"'
-        found.add("archive.gap", entry.name, count=limit - entry.least_end, before=place)
+        if limit - entry.earliest_end not in DESCRIPTOR_SIZES:
+            findings.add("archive.descriptor", entry.name)
+    elif limit > entry.earliest_end:
+        following = (
+            Localized("the directory", "目录") if before is None else f'"{printable(before)}"'
+        )
+        findings.add("archive.gap", entry.name, count=limit - entry.earliest_end, before=following)

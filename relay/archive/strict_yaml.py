@@ -1,4 +1,4 @@
-"""Reads a foreign YAML as plain JSON values, within bounds: no aliases, no tags, no surprises."""
+"""Parses untrusted YAML into plain JSON values: limited in size, without aliases and tags."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import Any
 
 import yaml
 
-from relay.archive.findings import shown
+from relay.archive.findings import printable
 from relay.errors import PermanentFailure
 from relay.model import Localized
 
 try:
     from yaml import CSafeLoader as _SafeLoader
-except ImportError:  # PyYAML built without libyaml: slower, the same values
+except ImportError:  # PyYAML was built without libyaml: slower, with the same results
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
-DEEPEST = 32
-MOST_NODES = 50_000
+MAX_DEPTH = 32
+MAX_NODES = 50_000
 
 _DATE = "tag:yaml.org,2002:timestamp"
-_PLAINER = Localized(
-    "Write the YAML plainly, as the export wrote it.", "请使用普通写法，与导出的 YAML 保持一致。"
+_HINT = Localized(
+    "Use plain YAML as in the original export.", "请使用普通写法，与导出的 YAML 保持一致。"
 )
 
 
 class _Loader(_SafeLoader):
-    """A safe loader that leaves dates as text and refuses a key that stands twice."""
+    """A safe loader that keeps dates as text and rejects duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value} stands twice", problem_mark=key.start_mark
+                    problem=f"the key {key.value} is duplicated", problem_mark=key.start_mark
                 )
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
         return super().construct_mapping(node, deep)
@@ -46,64 +46,62 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load(text: str) -> Any:
-    """The one document as dicts with text keys, lists, text, numbers, booleans and None.
+    """Return the single document as dicts with text keys, lists, text, numbers, bools and None.
 
-    Raises PermanentFailure `export.yaml_alias`, `_tag`, `_deep`, `_long` or `_syntax`; no other.
+    Raises only PermanentFailure `export.yaml_alias`, `_tag`, `_deep`, `_long` or `_syntax`.
     """
     try:
         _check_events(text)
-        return _plain(yaml.load(text, _Loader))  # noqa: S506 - a SafeLoader, made stricter
+        return _to_json(yaml.load(text, _Loader))  # noqa: S506 - a stricter SafeLoader
     except yaml.MarkedYAMLError as error:
-        raise _syntax(_where(error)) from None
+        raise _syntax_error(_describe(error)) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise _syntax(Localized(shown(str(error)), shown(str(error)))) from None
+        raise _syntax_error(Localized(printable(str(error)), printable(str(error)))) from None
 
 
 def _check_events(text: str) -> None:
     depth = 0
     for nodes, event in enumerate(yaml.parse(text, _SafeLoader)):
-        depth += _step(event)
-        if depth > DEEPEST:
-            raise _refused("deep", f"is nested deeper than {DEEPEST}", f"嵌套超过 {DEEPEST} 层")
-        if nodes > MOST_NODES:
-            raise _refused("long", f"has over {MOST_NODES} values", f"超过 {MOST_NODES} 个值")
+        depth += _depth_change(event)
+        if depth > MAX_DEPTH:
+            raise _error("deep", f"is nested deeper than {MAX_DEPTH}", f"嵌套超过 {MAX_DEPTH} 层")
+        if nodes > MAX_NODES:
+            raise _error("long", f"has over {MAX_NODES} values", f"超过 {MAX_NODES} 个值")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _refused(
-                "alias", "uses anchors or aliases (& and *)", "使用了锚点或别名（& 和 *）"
-            )
+            raise _error("alias", "uses anchors or aliases (& and *)", "使用了锚点或别名（& 和 *）")
         if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None):
-            raise _refused("tag", "uses tags (!)", "使用了标签（!）")
+            raise _error("tag", "uses tags (!)", "使用了标签（!）")
 
 
-def _step(event: yaml.Event) -> int:
+def _depth_change(event: yaml.Event) -> int:
     if isinstance(event, yaml.CollectionStartEvent):
         return 1
     return -1 if isinstance(event, yaml.CollectionEndEvent) else 0
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): _to_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return [_to_json(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
 
 
-def _where(error: yaml.MarkedYAMLError) -> Localized:
-    problem = shown(error.problem or "not YAML")
+def _describe(error: yaml.MarkedYAMLError) -> Localized:
+    problem = printable(error.problem or "not YAML")
     if error.problem_mark is None:
         return Localized(problem, problem)
     line = error.problem_mark.line + 1
     return Localized(f"line {line}: {problem}", f"第 {line} 行：{problem}")
 
 
-def _syntax(detail: Localized) -> PermanentFailure:
-    return _refused("syntax", f"cannot be read: {detail.en}", f"无法解析：{detail.zh}")
+def _syntax_error(detail: Localized) -> PermanentFailure:
+    return _error("syntax", f"cannot be read: {detail.en}", f"无法解析：{detail.zh}")
 
 
-def _refused(kind: str, en: str, zh: str) -> PermanentFailure:
+def _error(kind: str, en: str, zh: str) -> PermanentFailure:
     return PermanentFailure(
-        f"export.yaml_{kind}", Localized(f"The YAML {en}", f"YAML 文件{zh}"), _PLAINER
+        f"export.yaml_{kind}", Localized(f"The YAML {en}", f"YAML 文件{zh}"), _HINT
     )

@@ -1,4 +1,4 @@
-"""A maker of zips that can lie in every field, and a store that counts what is read from it."""
+"""Builds zips with arbitrary header fields, and a stored object that counts reads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-
-import pytest
 
 from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import inspect
@@ -30,14 +27,14 @@ Resources:
 """
 
 
-def deflated(content, level=9):
+def deflate(content, level=9):
     packer = zlib.compressobj(level, zlib.DEFLATED, -15)
     return packer.compress(content) + packer.flush()
 
 
 @dataclass
 class File:
-    """One entry. `local` and `central` override fields of the two headers, `packed` the data."""
+    """An entry. `local` and `central` override header fields, `packed` the compressed data."""
 
     name: str | bytes = "a.txt"
     content: bytes = b"content"
@@ -60,7 +57,7 @@ class File:
     def data(self):
         if self.packed is not None:
             return self.packed
-        return deflated(self.content) if self.method == 8 else self.content
+        return deflate(self.content) if self.method == 8 else self.content
 
     @property
     def fields(self):
@@ -80,17 +77,17 @@ class File:
         header = struct.pack(
             "<4s5H3L2H", b"PK\3\4", *numbers, len(f["name"]), len(self.local_extra)
         )
-        return header + f["name"] + self.local_extra + self.data + self.closing()
+        return header + f["name"] + self.local_extra + self.data + self.data_descriptor()
 
-    def closing(self):
+    def data_descriptor(self):
         if isinstance(self.descriptor, bytes):
             return self.descriptor
         if not self.flags & 8:
             return b""
         f = self.fields
-        form = {"plain": "<3L", "wide": "<L2Q"}.get(self.descriptor, "<3L")
+        layout = {"plain": "<3L", "wide": "<L2Q"}.get(self.descriptor, "<3L")
         signature = b"" if self.descriptor in ("plain", "wide") else b"PK\7\x08"
-        return signature + struct.pack(form, f["crc"], f["compressed"], f["size"])
+        return signature + struct.pack(layout, f["crc"], f["compressed"], f["size"])
 
     def central_part(self, offset):
         f = {
@@ -110,7 +107,7 @@ class File:
 
 @dataclass
 class Zip:
-    """A whole archive. `end` overrides fields of its last record, `zip64` of the larger one."""
+    """An archive. `end` overrides fields of the end record, `zip64` those of the ZIP64 records."""
 
     files: list[File]
     before_directory: bytes = b""
@@ -135,11 +132,11 @@ class Zip:
             "offset": len(body),
             "comment": len(self.comment),
         }
-        larger = self.larger(numbers, len(body) + len(directory) + len(self.after_directory))
-        last = struct.pack("<4s4H2LH", b"PK\5\6", *{**numbers, **self.end}.values())
-        return body + directory + self.after_directory + larger + last + self.comment
+        zip64 = self.zip64_records(numbers, len(body) + len(directory) + len(self.after_directory))
+        end = struct.pack("<4s4H2LH", b"PK\5\6", *{**numbers, **self.end}.values())
+        return body + directory + self.after_directory + zip64 + end + self.comment
 
-    def larger(self, numbers, start):
+    def zip64_records(self, numbers, start):
         if self.zip64 is None:
             return b""
         f = {**numbers, "record": 44, "at": start, "located_disk": 0, "disks": 1, **self.zip64}
@@ -150,7 +147,7 @@ class Zip:
 
 
 class StoredObject:
-    """An object as a store gives it, counting; `cuts` are offsets where a stream breaks, once."""
+    """A stored object that counts reads. At each offset in `cuts` a stream disconnects, once."""
 
     def __init__(self, content: bytes, size: int | None = None) -> None:
         self.content = content
@@ -207,16 +204,3 @@ class Stream:
 def good_files(**changes):
     code = File("index.zip", b"code" * 1000)
     return [code, File("hello.yaml", YAML, **changes)]
-
-
-@pytest.fixture(scope="session")
-def zips():
-    """What tests build archives with."""
-    return SimpleNamespace(
-        File=File,
-        Zip=Zip,
-        StoredObject=StoredObject,
-        YAML=YAML,
-        deflated=deflated,
-        good_files=good_files,
-    )

@@ -1,4 +1,4 @@
-"""The export's shape: one YAML, read within bounds, and the code that it names."""
+"""Exports: a single YAML file of limited size, and the code file that it names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 
 from relay.archive.inspect import inspect
 from relay.archive.strict_yaml import load
+from tests.archive.conftest import File, StoredObject, Zip
 
 
 def document(**changes):
-    """The YAML with lines replaced (a value) or left out (None)."""
+    """Return the YAML with lines replaced (a value) or omitted (None)."""
     lines = {
         "version": "HcCrmTemplateVersion: v1",
         "resources": "Resources:",
@@ -29,10 +30,10 @@ def document(**changes):
     return "\n".join(line for line in lines.values() if line is not None).encode()
 
 
-def report_of(zips, yaml, name="hello.yaml"):
-    files = [zips.File("index.zip", b"code"), zips.File(name, yaml, method=8)]
-    store = zips.StoredObject(zips.Zip(files).bytes())
-    return inspect(store.size, store.read)
+def report_of(yaml, name="hello.yaml"):
+    files = [File("index.zip", b"code"), File(name, yaml, method=8)]
+    stored = StoredObject(Zip(files).bytes())
+    return inspect(stored.size, stored.read)
 
 
 BAD = {
@@ -49,7 +50,7 @@ BAD = {
     "no name": ("export.function_name", document(function='  "":')),
     "another type": ("export.type", document(type="    Type: HC::Serverless::Trigger")),
     "no type": ("export.type", document(type=None)),
-    "a resource of nothing": (
+    "an empty resource": (
         "export.properties",
         b"HcCrmTemplateVersion: v1\nResources:\n  hello:\n",
     ),
@@ -59,7 +60,10 @@ BAD = {
     ),
     "no code name": ("export.code_name", document(code=None)),
     "a number as code name": ("export.code_name", document(code="      CodeFileName: 3")),
-    "code that is not there": ("export.code_missing", document(code="      CodeFileName: b.zip")),
+    "a code file that does not exist": (
+        "export.code_missing",
+        document(code="      CodeFileName: b.zip"),
+    ),
     "the YAML as code": ("export.code_missing", document(code="      CodeFileName: hello.yaml")),
     "not UTF-8": (
         "export.yaml_encoding",
@@ -68,9 +72,9 @@ BAD = {
     "a tab": ("export.yaml_syntax", document(more="\tx: 1")),
     "not closed": ("export.yaml_syntax", document(more="      Description: 'open")),
     "two documents": ("export.yaml_syntax", document(more="---\na: 1")),
-    "a key twice": ("export.yaml_syntax", document(more="      Timeout: 5")),
+    "a duplicate key": ("export.yaml_syntax", document(more="      Timeout: 5")),
     "a control character": ("export.yaml_syntax", document(more='      Description: "\x01"')),
-    "a number too long": ("export.yaml_syntax", document(more="      Big: " + "9" * 5000)),
+    "a number that is too long": ("export.yaml_syntax", document(more="      Big: " + "9" * 5000)),
     "a list as key": ("export.yaml_syntax", document(more="      ? [a]\n      : b")),
     "an alias": ("export.yaml_alias", document(more="      A: &a x\n      B: *a")),
     "an anchor": ("export.yaml_alias", document(more="      A: &a x")),
@@ -91,9 +95,9 @@ BAD = {
 
 
 @pytest.mark.parametrize(("code", "yaml"), BAD.values(), ids=BAD)
-def test_a_wrong_yaml_is_refused_in_words(zips, code, yaml):
+def test_an_invalid_yaml_is_refused_with_a_readable_message(code, yaml):
     began = time.monotonic()
-    report = report_of(zips, yaml)
+    report = report_of(yaml)
     assert time.monotonic() - began < 2
     assert code in [finding.code for finding in report.errors]
     for finding in report.errors:
@@ -103,22 +107,22 @@ def test_a_wrong_yaml_is_refused_in_words(zips, code, yaml):
         assert len(finding.message.en) < 400
 
 
-def test_a_syntax_error_says_the_line(zips):
-    report = report_of(zips, document(more="\tx: 1"))
+def test_a_syntax_error_names_the_line():
+    report = report_of(document(more="\tx: 1"))
     assert "line 11" in report.errors[0].message.en
     assert "第 11 行" in report.errors[0].message.zh
 
 
 @pytest.mark.parametrize("names", [["a.yaml", "b.yml"], ["a.YAML", "deep/b.yaml"]])
-def test_two_yaml_files_are_one_too_many(zips, names):
-    files = [zips.File("index.zip"), *[zips.File(name, document()) for name in names]]
-    store = zips.StoredObject(zips.Zip(files).bytes())
-    report = inspect(store.size, store.read)
+def test_two_yaml_files_are_an_error(names):
+    files = [File("index.zip"), *[File(name, document()) for name in names]]
+    stored = StoredObject(Zip(files).bytes())
+    report = inspect(stored.size, stored.read)
     assert [finding.code for finding in report.errors] == ["export.many_yaml"]
     assert report.export is None
 
 
-ODD = {
+UNDOCUMENTED = {
     "runtime": ("export.runtime", document(runtime="      Runtime: Cobol60")),
     "runtime as number": ("export.runtime", document(runtime="      Runtime: 3.9")),
     "memory": ("export.memory", document(memory="      MemorySize: 129")),
@@ -128,37 +132,37 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize(("code", "yaml"), ODD.values(), ids=ODD)
-def test_values_outside_of_the_documents_are_only_noted(zips, code, yaml):
-    report = report_of(zips, yaml)
+@pytest.mark.parametrize(("code", "yaml"), UNDOCUMENTED.values(), ids=UNDOCUMENTED)
+def test_undocumented_values_are_only_notes(code, yaml):
+    report = report_of(yaml)
     assert [(finding.code, finding.level) for finding in report.findings] == [(code, "note")]
     assert report.export.code.name == "index.zip"
 
 
 @pytest.mark.parametrize("runtime", ["Java21", "Custom", "Custom Image", "C#(.NET Core 6.0)"])
-def test_documented_values_are_not_worth_a_note(zips, runtime):
+def test_documented_values_add_no_note(runtime):
     yaml = document(runtime=f"      Runtime: {runtime}", handler='      Handler: "-"')
-    assert report_of(zips, yaml).findings == ()
+    assert report_of(yaml).findings == ()
 
 
-def test_another_template_version_is_warned_of(zips):
-    report = report_of(zips, document(version="HcCrmTemplateVersion: v2"))
+def test_another_template_version_is_a_warning():
+    report = report_of(document(version="HcCrmTemplateVersion: v2"))
     assert [finding.code for finding in report.findings] == ["export.template_version"]
     assert report.errors == ()
 
 
-def test_unknown_keys_are_no_finding(zips):
+def test_unknown_keys_are_accepted():
     yaml = document(more="      FuncVpc: {vpc_id: abc}\n      Strategy: [1, 2]")
-    report = report_of(zips, yaml)
+    report = report_of(yaml)
     assert report.findings == ()
     assert report.export.properties["FuncVpc"] == {"vpc_id": "abc"}
 
 
 def test_properties_are_plain_json_values():
-    read = load("a: 2021-01-01\nb: .inf\nc: yes\n1: [1.5, null]\nd: 0x1F\n")
-    assert read == {"a": "2021-01-01", "b": "inf", "c": True, "1": [1.5, None], "d": 31}
+    values = load("a: 2021-01-01\nb: .inf\nc: yes\n1: [1.5, null]\nd: 0x1F\n")
+    assert values == {"a": "2021-01-01", "b": "inf", "c": True, "1": [1.5, None], "d": 31}
 
 
-def test_a_mark_in_front_and_crlf_are_no_trouble(zips):
+def test_a_byte_order_mark_and_crlf_are_accepted():
     yaml = b"\xef\xbb\xbf" + document().replace(b"\n", b"\r\n")
-    assert report_of(zips, yaml, "hello.YML").findings == ()
+    assert report_of(yaml, "hello.YML").findings == ()

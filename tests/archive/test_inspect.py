@@ -1,4 +1,4 @@
-"""Looking before loading: few reads, all findings, fit to be shown."""
+"""Inspection: few reads, all findings, printable texts."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ import zipfile
 
 import pytest
 
-from relay.archive.findings import MOST_OF_A_KIND, shown
+from relay.archive.findings import MAX_PER_CODE, printable
 from relay.archive.inspect import ArchiveLimits, inspect
 from relay.errors import TemporaryFailure
 from relay.testing.sandbox.exports import make_export
+from tests.archive.conftest import File, StoredObject, Zip, good_files
 
 MIB = 1024 * 1024
 BIG = 300 * MIB
 
 
 class Sparse:
-    """An object of any size: a few written places, zeros between; counts what is read."""
+    """An object of zeros with some bytes set; records the reads."""
 
-    def __init__(self, size, **places):
+    def __init__(self, size, **contents):
         self.size = size
-        self.places = {int(at[1:]): content for at, content in places.items()}
+        self.contents = {int(at[1:]): content for at, content in contents.items()}
         self.reads = []
 
     def read(self, start, end):
         assert 0 <= start < end <= self.size
         self.reads.append(end - start)
         piece = bytearray(end - start)
-        for at, content in self.places.items():
+        for at, content in self.contents.items():
             for index in range(max(start, at), min(end, at + len(content))):
                 piece[index - start] = content[index - at]
         return bytes(piece)
 
 
-def test_a_genuine_export_costs_two_reads(zips):
-    store = zips.StoredObject(make_export("hello", code_size=3_000_000))
-    report = inspect(store.size, store.read)
+def test_an_export_needs_two_reads():
+    stored = StoredObject(make_export("hello", code_size=3_000_000))
+    report = inspect(stored.size, stored.read)
     assert report.findings == ()
     assert report.export.function == "hello"
     assert report.export.code.name == "index.zip"
-    assert len(store.reads) == 2
-    assert store.bytes_read <= 32 * 1024
+    assert len(stored.reads) == 2
+    assert stored.bytes_read <= 32 * 1024
 
 
-def test_a_small_export_costs_one_read(zips):
-    store = zips.StoredObject(make_export("hello"))
-    assert inspect(store.size, store.read).findings == ()
-    assert len(store.reads) == 1
+def test_a_small_export_needs_a_single_read():
+    stored = StoredObject(make_export("hello"))
+    assert inspect(stored.size, stored.read).findings == ()
+    assert len(stored.reads) == 1
 
 
 def end_of(size, entries=1, directory=60):
@@ -67,37 +68,37 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("store", BAD.values(), ids=BAD)
-def test_refusing_a_bad_archive_of_300_mb_reads_less_than_1_mib(store):
-    report = inspect(store.size, store.read)
+@pytest.mark.parametrize("stored", BAD.values(), ids=BAD)
+def test_refusing_a_bad_archive_of_300_mb_reads_less_than_1_mib(stored):
+    report = inspect(stored.size, stored.read)
     assert report.errors
-    assert sum(store.reads) <= MIB
-    assert len(store.reads) <= 4
+    assert sum(stored.reads) <= MIB
+    assert len(stored.reads) <= 4
 
 
-def test_refusing_a_300_mb_archive_with_thousands_of_bad_entries_is_quick(zips):
-    files = [zips.File(f"../{number}", b"", flags=1) for number in range(3000)]
-    tail = zips.Zip(files).bytes()
-    store = zips.StoredObject(tail)
+def test_refusing_a_300_mb_archive_with_thousands_of_bad_entries_is_quick():
+    files = [File(f"../{number}", b"", flags=1) for number in range(3000)]
+    tail = Zip(files).bytes()
+    stored = StoredObject(tail)
     began = time.monotonic()
-    report = inspect(store.size, store.read)
+    report = inspect(stored.size, stored.read)
     assert time.monotonic() - began < 2
-    assert store.bytes_read <= MIB
-    assert len(store.reads) <= 12
-    of_a_kind = [finding for finding in report.errors if finding.code == "archive.encrypted"]
-    assert len(of_a_kind) == MOST_OF_A_KIND + 1
-    assert "2990 more" in of_a_kind[-1].message.en
+    assert stored.bytes_read <= MIB
+    assert len(stored.reads) <= 12
+    encrypted = [finding for finding in report.errors if finding.code == "archive.encrypted"]
+    assert len(encrypted) == MAX_PER_CODE + 1
+    assert "2990 more" in encrypted[-1].message.en
 
 
-def test_all_findings_are_told_not_the_first(zips):
+def test_all_findings_are_reported():
     files = [
-        zips.File("../a"),
-        zips.File("b", flags=1),
-        zips.File("c", method=12),
-        zips.File("d", mode=0o120777),
+        File("../a"),
+        File("b", flags=1),
+        File("c", method=12),
+        File("d", mode=0o120777),
     ]
-    store = zips.StoredObject(zips.Zip(files).bytes() + b"junk")
-    codes = {finding.code for finding in inspect(store.size, store.read).errors}
+    stored = StoredObject(Zip(files).bytes() + b"junk")
+    codes = {finding.code for finding in inspect(stored.size, stored.read).errors}
     assert codes == {
         "archive.name_parent",
         "archive.encrypted",
@@ -108,25 +109,25 @@ def test_all_findings_are_told_not_the_first(zips):
     }
 
 
-def test_a_real_zip_of_many_files_needs_few_reads(zips):
+def test_a_real_zip_of_many_files_needs_few_reads():
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for number in range(20_000):
-            made.writestr(f"folder/{number}.txt", b"x")
-    store = zips.StoredObject(file.getvalue())
-    report = inspect(store.size, store.read)
+            archive.writestr(f"folder/{number}.txt", b"x")
+    stored = StoredObject(file.getvalue())
+    report = inspect(stored.size, stored.read)
     assert [finding.code for finding in report.findings] == ["export.no_yaml"]
     assert len(report.entries) == 20_000
-    assert len(store.reads) <= 4
+    assert len(stored.reads) <= 4
 
 
-def test_limits_are_settings(zips):
-    store = zips.StoredObject(make_export("hello"))
+def test_the_limits_are_parameters():
+    stored = StoredObject(make_export("hello"))
     tight = ArchiveLimits(size=100, entries=1, unpacked=10, yaml=10)
-    codes = [finding.code for finding in inspect(store.size, store.read, limits=tight).errors]
+    codes = [finding.code for finding in inspect(stored.size, stored.read, limits=tight).errors]
     assert codes == ["archive.too_large", "archive.too_many"]
     tight = ArchiveLimits(unpacked=10, yaml=10, usual_size=100)
-    findings = inspect(store.size, store.read, limits=tight).findings
+    findings = inspect(stored.size, stored.read, limits=tight).findings
     assert [(finding.code, finding.level) for finding in findings] == [
         ("archive.large", "warning"),
         ("archive.bomb_sum", "error"),
@@ -134,22 +135,22 @@ def test_limits_are_settings(zips):
     ]
 
 
-def test_an_export_over_50_mib_is_warned_of_and_one_over_300_refused(zips):
+def test_over_50_mib_is_a_warning_and_over_300_mib_an_error():
     for size, level in ((51 * MIB, "warning"), (301 * MIB, "error")):
-        found = inspect(size, Sparse(size).read).findings[0]
-        assert found.level == level
-        assert f"{size:,}" in found.message.en
+        finding = inspect(size, Sparse(size).read).findings[0]
+        assert finding.level == level
+        assert f"{size:,}" in finding.message.en
 
 
-def test_a_store_that_gives_less_than_asked_for_is_no_verdict(zips):
-    store = zips.StoredObject(make_export("hello")[:-100], size=len(make_export("hello")))
+def test_a_storage_that_returns_too_few_bytes_is_a_temporary_failure():
+    stored = StoredObject(make_export("hello")[:-100], size=len(make_export("hello")))
     with pytest.raises(TemporaryFailure):
-        inspect(store.size, store.read)
+        inspect(stored.size, stored.read)
 
 
-def test_errors_of_shape_can_be_warnings_and_others_cannot(zips):
-    store = zips.StoredObject(zips.Zip([zips.File("../a")]).bytes())
-    report = inspect(store.size, store.read)
+def test_only_errors_about_the_export_can_be_relaxed_to_warnings():
+    stored = StoredObject(Zip([File("../a")]).bytes())
+    report = inspect(stored.size, stored.read)
     assert {finding.code for finding in report.errors} == {"archive.name_parent", "export.no_yaml"}
     relaxed = report.relaxed()
     assert [finding.code for finding in relaxed.errors] == ["archive.name_parent"]
@@ -168,14 +169,12 @@ def test_errors_of_shape_can_be_warnings_and_others_cannot(zips):
         ("\ud800", "\\u{d800}"),
     ],
 )
-def test_a_foreign_name_is_shown_so_that_it_cannot_deceive(name, safe):
-    assert shown(name) == safe
+def test_hidden_characters_in_a_name_are_made_visible(name, safe):
+    assert printable(name) == safe
 
 
-def test_a_long_name_is_cut_where_it_is_shown(zips):
-    store = zips.StoredObject(
-        zips.Zip([*zips.good_files(), zips.File("../" + "a" * 60_000)]).bytes()
-    )
-    for finding in inspect(store.size, store.read).errors:
+def test_a_long_name_is_shortened_in_messages():
+    stored = StoredObject(Zip([*good_files(), File("../" + "a" * 60_000)]).bytes())
+    for finding in inspect(stored.size, stored.read).errors:
         assert len(finding.message.en) < 300
         assert len(finding.where) <= 120

@@ -116,9 +116,8 @@ def _from_file() -> CredentialSource:
     except OSError as error:
         return replace(source, problem=f"{path} cannot be read: {error.strerror}")
     except (configparser.Error, UnicodeDecodeError):
-        return replace(
-            source, problem=f"{path} is not an INI file"
-        )  # the error text would quote lines
+        # The text of the error is omitted because it quotes lines of the file.
+        return replace(source, problem=f"{path} is not an INI file")
     if len(text) > MAX_FILE or not parser.has_section("basic"):
         return replace(source, problem=f"{path} has no section [basic]")
     basic = {name: value.strip() for name, value in parser.items("basic")}

@@ -9,13 +9,14 @@ import zipfile
 import yaml
 
 from relay.testing.sandbox.exports import export_name, make_export, write_export
+from tests.archive.conftest import StoredObject
 
 
 def opened(export):
     return zipfile.ZipFile(io.BytesIO(export))
 
 
-def test_an_export_is_a_code_zip_beside_its_yaml(zips):
+def test_an_export_is_a_code_zip_beside_its_yaml():
     with opened(make_export("hello")) as export:
         assert export.namelist() == ["index.zip", "hello.yaml"]
         document = yaml.safe_load(export.read("hello.yaml"))
@@ -25,7 +26,7 @@ def test_an_export_is_a_code_zip_beside_its_yaml(zips):
         with opened(export.read("index.zip")) as code:
             assert b"def handler" in code.read("index.py")
             assert code.testzip() is None
-    assert zips.StoredObject(make_export("hello")).archive().report.findings == ()
+    assert StoredObject(make_export("hello")).archive().report.findings == ()
 
 
 def test_an_export_is_what_was_asked_for():

@@ -1,4 +1,4 @@
-"""What every test runs with."""
+"""Fixtures and settings of all tests."""
 
 import hypothesis
 import pytest

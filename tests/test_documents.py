@@ -59,7 +59,7 @@ def targets():
 
 
 def check_relay(arguments):
-    """That the command is one of relay's, with options that it has."""
+    """Check that the command and the options exist."""
     name = arguments[0] if arguments else ""
     assert name in COMMANDS, f"relay has no command {name!r}"
     command = cli.get_command(click.Context(cli), name)
@@ -149,7 +149,7 @@ def test_the_configuration_of_the_readme_loads(name, tmp_path):
 
 
 class Torture:
-    """latest.md: its rows by scenario, on whatever engine."""
+    """The rows of latest.md by scenario, on both engines."""
 
     def __init__(self):
         self.text = (ROOT / "tests/torture/latest.md").read_text()
@@ -160,7 +160,7 @@ class Torture:
         return sum(runs for id_, runs, _ in self.rows if id_.split()[0] in scenarios)
 
     def all(self, scenario, figure):
-        """What the rows of that scenario say behind these words."""
+        """Return the numbers that follow `figure` in the rows of a scenario."""
         said = " ".join(said for id_, _, said in self.rows if id_.split()[0] == scenario)
         found = re.findall(rf"{figure} ([\d.]+)", said)
         assert found, f"latest.md tells no {figure!r} of {scenario}"
@@ -208,7 +208,7 @@ def test_every_setting_stands_in_the_page_of_deploy():
     assert not empty, f"a setting without a sentence (Field(description=...)): {empty}"
 
 
-def test_every_command_is_told_of_somewhere():
+def test_every_command_is_documented():
     text = "".join(page.read_text() for page in PAGES)
     missing = [name for name in COMMANDS if f"relay {name}" not in text]
     assert not missing
@@ -240,7 +240,7 @@ def test_the_changelog_begins_with_what_is_not_released():
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
-def test_the_backup_that_is_told_of_is_one(tmp_path):
+def test_the_documented_backup_works(tmp_path):
     import sqlite3
     from contextlib import closing
 

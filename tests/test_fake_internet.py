@@ -53,14 +53,14 @@ def test_without_leave_the_guard_refuses_before_anything_is_said(internet):
     assert internet.requests == []
 
 
-def test_a_name_that_nobody_serves_does_not_exist(internet, fetcher):
+def test_an_unknown_host_name_does_not_resolve(internet, fetcher):
     with pytest.raises(TemporaryFailure) as raised:
         fetcher("https://example.org/")
     assert raised.value.code == "outbound.unreachable"
     assert internet.names == ["example.org"]
 
 
-def test_a_strangers_certificate_is_not_trusted(internet, fetcher):
+def test_an_unknown_certificate_is_not_trusted(internet, fetcher):
     internet.serve("example.org", lambda request: b"never")
     internet.trusted = False
     with pytest.raises(TemporaryFailure) as raised:

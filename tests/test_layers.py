@@ -1,4 +1,4 @@
-"""The import rules of the packages: one table, no cycles, no hidden imports."""
+"""The import rules of the packages: a table, no cycles, no hidden imports."""
 
 import ast
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ LAYERS = {
     " intake delivery web app testing",
     "relay.__main__": "cli",
 }
-"""What each package may import beside itself; every package may import `relay`."""
+"""The packages that each package may import; every package may import `relay`."""
 
 LATE = ("relay.cli.*", "relay.ledger.administration")
 """Modules that import ours inside functions, so that `relay --help` and starts are fast."""

@@ -119,18 +119,18 @@ def test_modules_that_plug_ins_share_are_no_kinds() -> None:
 
 
 @pytest.mark.usefixtures("entry_points")
-def test_strangers_are_found_by_entry_point() -> None:
+def test_foreign_plug_ins_are_found_by_entry_point() -> None:
     assert issubclass(find("handlers", "shelf"), StorageHandler)
     assert "shelf" in known("handlers")
     assert "bell" in known("channels")
 
 
 @pytest.mark.usefixtures("entry_points")
-def test_a_stranger_cannot_take_the_place_of_one_of_ours() -> None:
+def test_a_foreign_plug_in_cannot_replace_a_built_in_kind() -> None:
     assert find("handlers", "s3").__module__ == "relay.handlers.s3"
 
 
-def test_strangers_are_found_by_dots() -> None:
+def test_foreign_plug_ins_are_found_by_dotted_path() -> None:
     assert find("handlers", "stranger:Shelf").__name__ == "Shelf"
     assert settings_class("handlers", "stranger:Shelf").__name__ == "Settings"
 
@@ -204,7 +204,7 @@ def test_everything_configured_is_made(tmp_path: Path) -> None:
     plugins.close()
 
 
-def test_one_that_breaks_does_not_keep_the_others_from_being_made(
+def test_a_plug_in_that_fails_does_not_prevent_the_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plugins = made(
@@ -241,7 +241,7 @@ def test_closing_reaches_all_of_them(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert caplog.records[0].plug_in == "a"
 
 
-def test_a_plug_in_that_is_gone_since_the_settings_were_read_is_told(tmp_path: Path) -> None:
+def test_a_plug_in_that_disappeared_after_loading_is_reported(tmp_path: Path) -> None:
     read = settings('[sources.s]\nkind = "stranger:Shelf"\n', tmp_path)
     gone = read.model_copy(update={"sources": {"s": SimpleNamespace(kind="nosuch")}})
     plugins = build(gone, HttpClientFactory())

@@ -1,4 +1,4 @@
-"""How code looks here, as far as a program can tell (CONTRIBUTING.md says the rest)."""
+"""Rules of style that a program can check; CONTRIBUTING.md has the others."""
 
 import ast
 import re
@@ -106,7 +106,7 @@ def test_no_file_knows_the_machine_it_was_written_on():
 
 
 def test_no_file_names_where_packages_come_from():
-    """Whoever installs says so, in the configuration of the client."""
+    """The package registry belongs into the configuration of pip, apt and npm."""
     installing = [ROOT / name for name in ("Makefile", ".ci/run", "deploy/Dockerfile")]
     for path in [*ROOT.glob("requirements*.txt"), *installing]:
         found = re.findall(
@@ -115,7 +115,7 @@ def test_no_file_names_where_packages_come_from():
         assert not found, f"{name_of(path)} says {found}"
 
 
-def test_nothing_is_left_to_nobody():
+def test_every_todo_has_a_name():
     found = [
         name_of(path)
         for path in TEXTS

@@ -1,4 +1,4 @@
-"""The wheel: one top-level package, with everything that it needs, and nothing of the demo's."""
+"""The wheel: a single top-level package that is complete and does not need the demo's packages."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A file on disk, and plug-ins whose settings hold one of everything."""
+"""A configuration file, and plug-ins with settings of every type."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def resolve(group: str, kind: str) -> type[Table]:
 
 
 Loader = Callable[..., Settings]
-Told = Callable[..., dict[str, str]]
+ConfigErrorsOf = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def loaded(file: Path) -> Loader:
 
 
 @pytest.fixture
-def wrong(loaded: Loader) -> Told:
+def wrong(loaded: Loader) -> ConfigErrorsOf:
     """wrong(text, NAME=value, ...) -> what is wrong with it: path -> words and hint."""
 
     def wrong(text: str = "", **environ: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which addresses a database may have; a wrong one is told without any part of it."""
+"""Valid database URLs; errors about wrong URLs quote no part of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from relay.config.load import secrets
 from relay.ledger import Ledger
 
-from .conftest import Loader, Told
+from .conftest import ConfigErrorsOf, Loader
 
 POSTGRESQL = [
     "postgresql://",
@@ -87,7 +87,9 @@ def test_several_hosts_with_ports_are_written_as_sqlalchemy_reads_them(
         ("postgresql://u:p@s3,cret:1@db/x", "in a password write @ as %40"),
     ],
 )
-def test_what_cannot_be_opened_is_refused_in_words(wrong: Told, url: str, words: str) -> None:
+def test_a_url_that_cannot_be_opened_is_rejected_with_the_reason(
+    wrong: ConfigErrorsOf, url: str, words: str
+) -> None:
     told = wrong(RELAY_DATABASE__URL=url)["database.url"]
     assert words in told
     assert "s3" not in told

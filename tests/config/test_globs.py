@@ -1,4 +1,4 @@
-"""What globs match, and what their wildcards remember."""
+"""Matches of globs, and the groups of their wildcards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of the plug-ins there are: what is said of a wrong one, in words and without it."""
+"""Settings of the built-in plug-ins: errors explain a wrong value without quoting it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from relay.errors import ConfigErrors
 from relay.plugins import known, settings_class
 from relay.sources.envelopes import ENVELOPES
 
-Told = Callable[..., dict[str, str]]
+ConfigErrorsOf = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
-def wrong(file: Path) -> Told:
+def wrong(file: Path) -> ConfigErrorsOf:
     """wrong("sources", "s3", 'region = "x"') -> what is wrong with it: path -> words and hint."""
 
     def wrong(group: str, kind: str, lines: str, **environ: str) -> dict[str, str]:
@@ -38,14 +38,14 @@ def patterned() -> Iterator[tuple[str, str, str, str]]:
 
 
 @pytest.mark.parametrize(("group", "kind", "name", "described"), list(patterned()))
-def test_a_text_of_the_wrong_form_is_told_with_what_it_should_be(
-    wrong: Told, group: str, kind: str, name: str, described: str
+def test_an_error_about_a_malformed_text_shows_the_correct_form(
+    wrong: ConfigErrorsOf, group: str, kind: str, name: str, described: str
 ) -> None:
     told = wrong(group, kind, f'{name} = "s3cret !"')[f"{group}.x.{name}"]
     assert told == f"is not of the right form. {described[0].upper()}{described[1:]}."
 
 
-def test_where_it_comes_from_is_told_too(wrong: Told) -> None:
+def test_an_error_names_the_origin_of_the_value(wrong: ConfigErrorsOf) -> None:
     told = wrong("sources", "s3", "", RELAY_SOURCES__X__REGION="!")
     assert told["sources.x.region"] == (
         "is not of the right form. Such as us-east-1; default from the host's name, if AWS's. "
@@ -74,15 +74,15 @@ def test_where_it_comes_from_is_told_too(wrong: Told) -> None:
         "https://S3CRET:0",
     ],
 )
-def test_an_address_that_is_none_is_told_with_one_that_is(
-    wrong: Told, group: str, kind: str, name: str, example: str, url: str
+def test_an_error_about_an_invalid_address_shows_a_valid_one(
+    wrong: ConfigErrorsOf, group: str, kind: str, name: str, example: str, url: str
 ) -> None:
     told = wrong(group, kind, f'{name} = "{url}"')[f"{group}.x.{name}"]
     assert example in told
     assert "S3CRET" not in told
 
 
-def test_an_envelope_that_does_not_exist_is_an_error(wrong: Told) -> None:
+def test_an_envelope_that_does_not_exist_is_an_error(wrong: ConfigErrorsOf) -> None:
     assert wrong("sources", "s3", 'accept = ["sns", "bares"]') == {
         "sources.x.accept[1]": "no envelope has this name. Did you mean `bare`?"
     }
@@ -94,7 +94,7 @@ def test_the_settings_know_every_envelope() -> None:
     assert set(ENVELOPE_NAMES) == set(ENVELOPES)
 
 
-def test_a_topic_of_sns_is_one_of_sns(wrong: Told, file: Path) -> None:
+def test_an_sns_topic_must_be_an_sns_arn(wrong: ConfigErrorsOf, file: Path) -> None:
     told = wrong("sources", "s3", 'sns_topic_arns = ["arn:aws:sqs:x"]')
     assert "arn:aws:sns:REGION:ACCOUNT:TOPIC" in told["sources.x.sns_topic_arns[0]"]
     for partition in ("aws", "aws-cn", "aws-us-gov"):

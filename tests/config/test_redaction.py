@@ -1,4 +1,4 @@
-"""What a log line looks like, and what is never in it."""
+"""Log lines: the format, and secrets that are never in them."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_secret_is_in_no_part_of_a_line(lines: Callable[[], list[dict[str, Any
     assert "ss%20word" not in str(lines())
 
 
-def test_a_secret_too_short_to_be_one_does_not_garble_the_rest(
+def test_a_very_short_secret_does_not_garble_other_text(
     lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
     log.info("about tables")
@@ -146,7 +146,7 @@ def test_a_secret_too_short_to_be_one_does_not_garble_the_rest(
         ("postgresql://relay:hunter22@db/relay", "hunter22"),
     ],
 )
-def test_what_authorises_is_hidden_even_when_nobody_registered_it(text: str, gone: str) -> None:
+def test_unregistered_credentials_are_hidden_too(text: str, gone: str) -> None:
     redacted = Redactor().text(text)
     assert gone not in redacted
     assert HIDDEN in redacted

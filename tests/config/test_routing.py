@@ -1,4 +1,4 @@
-"""Which route takes an event, and what the function will be called."""
+"""The route that matches an event, and the resulting function name."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.config.load import load
 from relay.errors import ConfigErrors
 
-from .conftest import Told, resolve
+from .conftest import ConfigErrorsOf, resolve
 
 BASE = {
     "sources": {"exports": {"kind": "bucket"}},
@@ -87,7 +87,7 @@ def _told(file: Path, environ: dict[str, str]) -> str:
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: [s], lambda s: {"key": s}])
 @given(secret=SECRETS)
 @rules(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_secret_in_the_wrong_place_of_the_file_is_not_told(
+def test_an_error_does_not_quote_a_secret_in_the_wrong_place_of_the_file(
     file: Path, place: tuple[str | int, ...], wrap: object, secret: str
 ) -> None:
     tree = _with(place, wrap(secret))  # type: ignore[operator]
@@ -98,23 +98,23 @@ def test_a_secret_in_the_wrong_place_of_the_file_is_not_told(
 @pytest.mark.parametrize("place", [one for one in PLACES if one[0] != "routes"])
 @given(secret=SECRETS)
 @rules(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_secret_in_the_wrong_variable_is_not_told(
+def test_an_error_does_not_quote_a_secret_in_the_wrong_variable(
     file: Path, place: tuple[str, ...], secret: str
 ) -> None:
     file.write_text("\n".join(f"{key} = {_toml(value)}" for key, value in BASE.items()))
     assert secret not in _told(file, {"RELAY_" + "__".join(place).upper(): secret})
 
 
-def test_a_secret_that_breaks_the_file_itself_is_not_told(wrong: Told) -> None:
+def test_an_error_does_not_quote_a_secret_that_breaks_the_file(wrong: ConfigErrorsOf) -> None:
     told = wrong('[sources.x]\ntoken = "s3cr3t-t0ken\n')
     assert told.popitem()[1].endswith("is not TOML. Look at line 2, column 22.")
 
 
-def test_the_words_of_a_careless_plug_in_lose_their_values(wrong: Told) -> None:
+def test_values_are_removed_from_the_messages_of_a_careless_plug_in(wrong: ConfigErrorsOf) -> None:
     told = wrong('[channels.x]\nkind = "chat"\nurl = "u"\nsigning = "s3cr3t"\n')
     assert told == {"channels.x.signing": "'…' does not start with whsec_. "}
 
 
-def test_choices_stay_readable_in_a_plug_ins_words(wrong: Told) -> None:
+def test_choices_stay_readable_in_the_messages_of_a_plug_in(wrong: ConfigErrorsOf) -> None:
     text = '[targets.x]\nkind = "cloud"\nregion = "r"\nauth = "aksk"\nproject_id = "0123abcd"\n'
     assert wrong(text) == {"targets.x": "auth = aksk needs secret_key for …. "}

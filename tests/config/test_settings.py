@@ -1,4 +1,4 @@
-"""What can be set, what it is by default, and what is wrong with a wrong value."""
+"""Settings, their defaults, and the errors for wrong values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from relay.config.load import (
 )
 from relay.config.settings import settings_table
 
-from .conftest import Loader, Told
+from .conftest import ConfigErrorsOf, Loader
 
 DEFAULTS = {
     "public_url": None,
@@ -141,12 +141,12 @@ def test_every_secret_is_known_to_the_logs(loaded: Loader) -> None:
     assert "p%40ss" not in repr(settings)
 
 
-def test_a_stranger_may_be_known_by_dots(wrong: Told) -> None:
+def test_a_foreign_plug_in_may_be_given_as_a_dotted_path(wrong: ConfigErrorsOf) -> None:
     told = wrong('[sources.x]\nkind = "nosuch"\n')
     assert told == {"sources.x.kind": "no plug-in has this name. Known: bucket."}
 
 
-def test_all_that_is_wrong_is_told_at_once(wrong: Told) -> None:
+def test_all_errors_are_reported_at_once(wrong: ConfigErrorsOf) -> None:
     told = wrong(
         """
         nonsense = 1
@@ -217,7 +217,7 @@ def test_all_that_is_wrong_is_told_at_once(wrong: Told) -> None:
     ],
 )
 def test_a_wrong_value_says_where_it_is_and_what_would_be_right(
-    wrong: Told, text: str, path: str, words: str
+    wrong: ConfigErrorsOf, text: str, path: str, words: str
 ) -> None:
     assert words in wrong(text)[path]
 
@@ -238,7 +238,7 @@ def test_a_wrong_value_says_where_it_is_and_what_would_be_right(
     ],
 )
 def test_a_wrong_route_says_what_would_be_right(
-    wrong: Told, line: str, path: str, words: str
+    wrong: ConfigErrorsOf, line: str, path: str, words: str
 ) -> None:
     assert words in wrong(f"{ROUTE}{line}\n")[path]
 
@@ -248,16 +248,16 @@ def test_as_many_wildcards_as_the_key_has_can_be_named(loaded: Loader) -> None:
     assert loaded(ROUTE + line).routes[0].func_name == "{1}_{2}_{3}"
 
 
-def test_a_key_that_is_wrong_itself_is_told_alone(wrong: Told) -> None:
+def test_an_invalid_key_is_the_only_error_of_a_route(wrong: ConfigErrorsOf) -> None:
     assert set(wrong(f"{ROUTE}key = 'a[b'\nfunc_name = '{{1}}'\n")) == {"routes[0].key"}
 
 
-def test_two_routes_cannot_have_one_name(wrong: Told) -> None:
+def test_two_routes_cannot_have_the_same_name(wrong: ConfigErrorsOf) -> None:
     route = '[[routes]]\nname = "a"\nsource = "exports"\ntarget = "prod"\n'
     told = wrong(PLUMBING + route + route)
     assert told == {"routes[1].name": "another route has this name already. "}
 
 
-def test_a_source_that_is_wrong_itself_can_still_be_referred_to(wrong: Told) -> None:
+def test_a_route_may_refer_to_an_invalid_source(wrong: ConfigErrorsOf) -> None:
     text = ROUTE.replace('kind = "bucket"', 'kind = "bucket"\nbuckets = 3')
     assert set(wrong(text)) == {"sources.exports.buckets"}

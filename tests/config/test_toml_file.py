@@ -11,7 +11,7 @@ from relay.config.load import config_path, load, secrets
 from relay.config.toml_file import expand
 from relay.errors import ConfigErrors
 
-from .conftest import Loader, Told, resolve
+from .conftest import ConfigErrorsOf, Loader, resolve
 
 SOURCE = '[sources.exports]\nkind = "bucket"\n'
 TARGET = '[targets.prod]\nkind = "cloud"\nregion = "cn-north-4"\n'
@@ -131,37 +131,45 @@ class TestEnvironment:
             ("RELAY_CONFIG_FILE", "RELAY_CONFIG"),
         ],
     )
-    def test_an_unknown_variable_is_an_error_that_names_the_one_meant(
-        self, wrong: Told, variable: str, meant: str
+    def test_an_error_about_an_unknown_variable_suggests_a_known_variable(
+        self, wrong: ConfigErrorsOf, variable: str, meant: str
     ) -> None:
         assert wrong(SOURCE, **{variable: "x"}) == {
             variable: f"no setting has this name. Did you mean `{meant}`?"
         }
 
-    def test_one_that_is_like_no_other_is_told_what_there_is(self, wrong: Told) -> None:
+    def test_an_error_about_a_strange_variable_explains_the_format(
+        self, wrong: ConfigErrorsOf
+    ) -> None:
         told = wrong(RELAY_WWWWWW="x")["RELAY_WWWWWW"]
         assert "such as RELAY_DATABASE__URL; RELAY_CONFIG names the file" in told
 
     @pytest.mark.parametrize("variable", ["RELAY_ROUTES__0__TARGET", "RELAY_ROUTES__KEY"])
     @pytest.mark.parametrize("text", ["", '[[routes]]\nsource = "exports"\ntarget = "prod"\n'])
-    def test_a_single_route_cannot_be_set(self, wrong: Told, text: str, variable: str) -> None:
+    def test_a_single_route_cannot_be_set(
+        self, wrong: ConfigErrorsOf, text: str, variable: str
+    ) -> None:
         told = wrong(SOURCE + TARGET + text, **{variable: "x"})
         assert set(told) == {variable}
         assert (
             "a single route cannot be set by a variable. Write it as [[routes]]" in told[variable]
         )
 
-    def test_a_wrong_value_says_that_it_came_from_the_environment(self, wrong: Told) -> None:
+    def test_a_wrong_value_says_that_it_came_from_the_environment(
+        self, wrong: ConfigErrorsOf
+    ) -> None:
         told = wrong(RELAY_DELIVERY__ATTEMPTS="many")
         assert told["delivery.attempts"] == (
             "should be a whole number. It comes from the environment: RELAY_DELIVERY__ATTEMPTS."
         )
 
     @pytest.mark.parametrize("variable", ["RELAY_", "RELAY_DATABASE__", "RELAY___URL"])
-    def test_a_name_with_nothing_in_it_is_no_setting(self, wrong: Told, variable: str) -> None:
+    def test_a_name_with_nothing_in_it_is_no_setting(
+        self, wrong: ConfigErrorsOf, variable: str
+    ) -> None:
         assert variable in wrong(**{variable: "x"})
 
-    def test_a_table_cannot_be_both_a_value_and_a_table(self, wrong: Told) -> None:
+    def test_a_table_cannot_be_both_a_value_and_a_table(self, wrong: ConfigErrorsOf) -> None:
         told = wrong(RELAY_DATABASE="x", RELAY_DATABASE__URL="sqlite:///x")
         assert "inside a value that is not a table" in told["RELAY_DATABASE__URL"]
 
@@ -202,8 +210,8 @@ class TestReferences:
             ("${a-b}", "not ${NAME}, ${NAME:-default} or ${file:/path}"),
         ],
     )
-    def test_one_that_cannot_be_replaced_is_an_error_at_its_place(
-        self, wrong: Told, reference: str, words: str
+    def test_a_reference_that_cannot_be_replaced_is_an_error_at_that_path(
+        self, wrong: ConfigErrorsOf, reference: str, words: str
     ) -> None:
         told = wrong(f"[sources.exports]\nkind = 'bucket'\ntoken = '{reference}'\n")
         assert words in told.pop("sources.exports.token")
@@ -232,6 +240,8 @@ class TestReferences:
         text = SOURCE + 'token = "${GONE}"\n'
         assert list(secrets(loaded(text, RELAY_SOURCES__EXPORTS__TOKEN="here"))) == ["here"]
 
-    def test_a_value_in_the_environment_is_not_told_even_in_part(self, wrong: Told) -> None:
+    def test_errors_quote_no_part_of_a_value_in_the_environment(
+        self, wrong: ConfigErrorsOf
+    ) -> None:
         told = wrong(SOURCE, RELAY_SOURCES__EXPORTS__TOKEN="pass${WORD}")
         assert told == {"RELAY_SOURCES__EXPORTS__TOKEN": "has a ${...} that cannot be replaced. "}

@@ -1,7 +1,7 @@
-"""Pins what the direct requirements pull in, below them in the same file: `make lock`.
+"""Pins the transitive requirements below the direct ones, in the same file: `make lock`.
 
-One resolution for every Python and platform that Relay runs on. `--check` writes nothing and
-ends with 1 when a file would change.
+A single resolution serves every Python and platform that Relay supports. `--check` writes
+nothing and exits with 1 if a file would change.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST_PYTHON = "3.11"
-MARK = "# What these pull in (`make lock` writes it):"
+MARK = "# Transitive requirements (written by `make lock`):"
 
 
 def main(arguments: list[str]) -> int:
     run = (ROOT / "requirements.txt").read_text()
     dev = (ROOT / "requirements-dev.txt").read_text()
     new = {"requirements.txt": locked(run, over="")}
-    # What Relay runs on decides; its tests take what fits.
+    # The production set decides; the test requirements must fit it.
     new["requirements-dev.txt"] = locked(dev, over=new["requirements.txt"])
     changed = [name for name, text in new.items() if (ROOT / name).read_text() != text]
     if "--check" in arguments:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
 
 def locked(text: str, over: str) -> str:
-    """The requirements with every pin below the mark that is neither direct nor in `over`."""
+    """Return the requirements with all pins below the mark but direct ones and those in `over`."""
     direct = text.partition(f"\n{MARK}")[0].rstrip("\n")
     own = "\n".join(line for line in direct.splitlines() if not line.startswith("-r "))
     skipped = names(own) | names(over)
@@ -42,7 +42,7 @@ def locked(text: str, over: str) -> str:
 
 
 def resolved(requirements: str) -> list[str]:
-    """`name==version ; marker` of everything that these need."""
+    """Return `name==version ; marker` of all that these requirements need."""
     command = ["uv", "pip", "compile", "--universal", f"--python-version={OLDEST_PYTHON}"]
     command += ["--no-header", "--no-annotate", "--quiet", "-"]
     done = subprocess.run(
@@ -54,7 +54,7 @@ def resolved(requirements: str) -> list[str]:
 
 
 def names(text: str) -> set[str]:
-    """The names of the distributions in requirements, as they compare: lower-case, with hyphens."""
+    """Return the normalised names of the distributions: lower-case, with hyphens."""
     found = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", text, re.MULTILINE)
     return {re.sub(r"[-_.]+", "-", name).lower() for name in found}
 

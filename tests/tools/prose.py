@@ -1,7 +1,7 @@
 """Counts the words that make prose hard to read, in docstrings, comments and documents.
 
 Run from the project's root: `python tests/tools/prose.py [--files] [PATH ...]`. It prints each
-count per 10,000 words and ends with 1 where a count is above the highest one measured in the model
+count per 10,000 words and ends with 1 where a count exceeds the highest measured in the model
 codebases (healthchecks, dramatiq, smart_open).
 """
 
@@ -24,7 +24,7 @@ PER = 10_000
 
 @dataclass(frozen=True)
 class Rule:
-    """What is counted. `limit`: per 10,000 words; 0 allows none at all."""
+    """A word to count. `limit`: per 10,000 words; 0 allows none."""
 
     name: str
     pattern: re.Pattern[str]

@@ -1,4 +1,4 @@
-"""What the requirements pull in is pinned in the same files."""
+"""Requirements are pinned, transitive ones too, and agree with pyproject.toml."""
 
 import importlib.util
 import re

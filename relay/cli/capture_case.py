@@ -1,6 +1,6 @@
-"""A stored notification becomes a test case: `case.http` and `case.json`, without its secrets.
+"""Converts a stored notification to a test case without secrets: `case.http` and `case.json`.
 
-The form is that of tests/notifications: what Relay makes of it stands beside it.
+The format is that of tests/notifications: the request, and the expected result of parsing it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from relay.sources.contract import StorageHandler
 from relay.sources.envelope import Envelope
 from relay.sources.envelopes import ENVELOPES
 
-TOKEN = "hook-token"  # noqa: S105 - what every case shows in place of the real one
+TOKEN = "hook-token"  # noqa: S105 - replaces the real token in every case
 HOST = "relay.example.com"
-_SHORTEST = 4
-_SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+_SHORTEST_SECRET = 4
+_RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 
-_LEFT_OUT = re.compile(
+_OMITTED_HEADERS = re.compile(
     r"host|content-length|transfer-encoding|connection|cookie|forwarded|via|x-real-ip"
     r"|x-forwarded-.*|cf-.*|x-envoy-.*|true-client-ip|relay-replay-of"
 )
-"""Headers of proxies and of people's networks: no case depends on them."""
+"""Headers of proxies and networks. No case depends on them."""
 
-_IN_ADDRESSES = re.compile(
+_URL_SECRETS = re.compile(
     rb"((?:[?&]|\\u0026)(?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|Signature|sig"
     rb'|token|access_token|OSSAccessKeyId|q-signature|security-token)=)[^&"\\\s]+',
     re.IGNORECASE,
 )
-_ACCOUNTS = (
+_ACCOUNT_IDS = (
     (re.compile(rb"(arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:)[0-9]{12}"), rb"\g<1>123456789012"),
     (
         re.compile(
@@ -55,34 +55,36 @@ _ACCOUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The two files of a case, and whether it reads as the notification did."""
+    """The two files of a case. `is_faithful`: it has the same result as the notification."""
 
     http: bytes
     json: bytes
-    is_true: bool
+    is_faithful: bool
 
 
-def case_of(notification: Notification, handler: StorageHandler, *, hide: bool = False) -> Case:
-    """The case of a notification of the handler's source. `hide`: account ids are replaced too."""
+def build_case(notification: Notification, handler: StorageHandler, *, hide: bool = False) -> Case:
+    """Build the case of a notification. `handler`: that of its source. `hide`: hide account ids."""
     settings = handler.settings
-    reading = _first_reading(notification, handler)
-    body = _redacted(notification.body, settings, hide=hide)
-    whole = _request(notification, settings, body)
-    for raw in (whole, *_unwrapped(notification, settings, hide=hide)):
-        found = as_a_test_reads(handler, raw)
-        if found is not None and _same(found, reading, hide=hide):
-            return Case(raw, _answer(notification, settings, found), is_true=True)
-    found = as_a_test_reads(handler, whole)
-    return Case(whole, _answer(notification, settings, found), is_true=False)
+    original = _parse_original(notification, handler)
+    body = _redact(notification.body, settings, hide=hide)
+    full_request = _request(notification, settings, body)
+    for raw in (full_request, *_bare_requests(notification, settings, hide=hide)):
+        parsed = parse_as_test(handler, raw)
+        if parsed is not None and _same_result(parsed, original, hide=hide):
+            return Case(raw, _expected(notification, settings, parsed), is_faithful=True)
+    parsed = parse_as_test(handler, full_request)
+    return Case(full_request, _expected(notification, settings, parsed), is_faithful=False)
 
 
-def as_a_test_reads(handler: StorageHandler, raw: bytes) -> ParsedNotification | None:
-    """What a source of this kind makes of the request when it has a token and nothing else; None:
-    it does not know the sender."""
-    settings = _as_in_tests(handler.settings)
-    incoming = _parsed(handler.name, raw)
-    offered = [one for one in envelopes(settings) if not one.missing_setting()]
-    envelope = next((one for one in offered if one.recognises(incoming)), None)
+def parse_as_test(handler: StorageHandler, raw: bytes) -> ParsedNotification | None:
+    """Parse the request with the settings of a test: a token and no other credential.
+
+    Returns None if the sender cannot be verified.
+    """
+    settings = _test_settings(handler.settings)
+    incoming = _parse_request(handler.name, raw)
+    accepted = [envelope for envelope in envelopes(settings) if not envelope.missing_setting()]
+    envelope = next((item for item in accepted if item.recognises(incoming)), None)
     if envelope is None:
         return None
     try:
@@ -92,13 +94,13 @@ def as_a_test_reads(handler: StorageHandler, raw: bytes) -> ParsedNotification |
     return read(handler, envelope, incoming)
 
 
-def _first_reading(notification: Notification, handler: StorageHandler) -> ParsedNotification:
+def _parse_original(notification: Notification, handler: StorageHandler) -> ParsedNotification:
     envelope = _envelope(notification, handler.settings)
     return read(handler, envelope, _incoming(notification))
 
 
 def _envelope(notification: Notification, settings: SourceSettings) -> Envelope:
-    name = next((one for one in notification.envelopes if one in ENVELOPES), "bare")
+    name = next((name for name in notification.envelopes if name in ENVELOPES), "bare")
     return ENVELOPES[name](settings)
 
 
@@ -114,81 +116,84 @@ def _incoming(notification: Notification) -> Incoming:
     )
 
 
-def _unwrapped(
+def _bare_requests(
     notification: Notification, settings: SourceSettings, *, hide: bool
 ) -> Iterator[bytes]:
-    """The records alone, for a wrapping whose sender cannot be shown to a test (it was signed)."""
+    """Yield a request with the unwrapped records, for an envelope whose signature a test lacks."""
     envelope = _envelope(notification, settings)
     try:
         records = list(envelope.unwrap(_incoming(notification)))
     except Unreadable:
         return
     body = json.dumps(records, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    yield _request(notification, settings, _redacted(body, settings, hide=hide), alone=True)
+    redacted = _redact(body, settings, hide=hide)
+    yield _request(notification, settings, redacted, keep_headers=False)
 
 
 def _request(
-    notification: Notification, settings: SourceSettings, body: bytes, *, alone: bool = False
+    notification: Notification, settings: SourceSettings, body: bytes, *, keep_headers: bool = True
 ) -> bytes:
-    """The request as HTTP/1.1, sent by somebody who knows the token `hook-token`."""
-    kept = {} if alone else _headers(notification.headers, settings)
-    own = (settings.token_header or "").lower()
+    """Return the request as HTTP/1.1, authenticated with the token `hook-token`."""
+    headers = _redact_headers(notification.headers, settings) if keep_headers else {}
+    token_header = (settings.token_header or "").lower()
     target = f"/hooks/{notification.source}"
-    if "authorization" not in kept and own not in kept:
-        if notification.headers and not alone:
+    if "authorization" not in headers and token_header not in headers:
+        if notification.headers and keep_headers:
             target += f"?token={TOKEN}"
         else:
-            kept["authorization"] = f"Bearer {TOKEN}"
-            kept.setdefault("content-type", "application/json")
+            headers["authorization"] = f"Bearer {TOKEN}"
+            headers.setdefault("content-type", "application/json")
     lines = [f"{notification.method} {target} HTTP/1.1", f"host: {HOST}"]
-    lines += [f"{name}: {value}" for name, value in kept.items()]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     lines.append(f"content-length: {len(body)}")
     head = "\r\n".join([*lines, "", ""])
     return head.encode("latin-1", "replace") + body
 
 
-def _headers(stored: Mapping[str, str], settings: SourceSettings) -> dict[str, str]:
-    hidden = _hidden(settings)
-    kept = {}
+def _redact_headers(stored: Mapping[str, str], settings: SourceSettings) -> dict[str, str]:
+    known_secrets = _known_secrets(settings)
+    headers = {}
     for name, value in stored.items():
         lower = name.lower()
-        if _LEFT_OUT.fullmatch(lower):
+        if _OMITTED_HEADERS.fullmatch(lower):
             continue
         if lower == "authorization":
-            kept[lower] = f"Bearer {TOKEN}"
+            headers[lower] = f"Bearer {TOKEN}"
         elif lower == (settings.token_header or "").lower():
-            kept[lower] = TOKEN
+            headers[lower] = TOKEN
         else:
             line = re.sub(r"[\r\n]+", " ", value)
-            clean = _IN_ADDRESSES.sub(rb"\1redacted", line.encode("latin-1", "replace"))
+            clean = _URL_SECRETS.sub(rb"\1redacted", line.encode("latin-1", "replace"))
             text = clean.decode("latin-1")
-            for secret in hidden:
+            for secret in known_secrets:
                 text = text.replace(secret, "redacted")
-            kept[lower] = text
-    return kept
+            headers[lower] = text
+    return headers
 
 
-def _redacted(body: bytes, settings: SourceSettings, *, hide: bool) -> bytes:
+def _redact(body: bytes, settings: SourceSettings, *, hide: bool) -> bytes:
     token = settings.token.get_secret_value() if settings.token else ""
-    for secret in _hidden(settings):
+    for secret in _known_secrets(settings):
         replacement = TOKEN if secret == token else "redacted"
         for form in (secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()):
             body = body.replace(form.encode(), replacement.encode())
-    body = _IN_ADDRESSES.sub(rb"\1redacted", body)
-    for pattern, instead in _ACCOUNTS if hide else ():
-        body = pattern.sub(instead, body)
+    body = _URL_SECRETS.sub(rb"\1redacted", body)
+    for pattern, replacement_bytes in _ACCOUNT_IDS if hide else ():
+        body = pattern.sub(replacement_bytes, body)
     return body
 
 
-def _hidden(settings: SourceSettings) -> list[str]:
-    """The source's secrets, the longest first. Shorter ones would tear everything apart."""
-    found = (one for one in secrets(settings) if len(one) >= _SHORTEST)
+def _known_secrets(settings: SourceSettings) -> list[str]:
+    """Return the secrets of the source, longest first. Very short ones would match everywhere."""
+    found = (secret for secret in secrets(settings) if len(secret) >= _SHORTEST_SECRET)
     return sorted(found, key=len, reverse=True)
 
 
-def _as_in_tests(settings: SourceSettings) -> SourceSettings:
-    """The source with the token of all cases, and without everything else that knows senders. What
-    was signed is bare in a case."""
+def _test_settings(settings: SourceSettings) -> SourceSettings:
+    """Return the settings with the token of all cases and no other credential.
+
+    A case of a signed notification is bare, so `bare` is accepted.
+    """
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in SenderSettings.model_fields.items()
@@ -198,45 +203,46 @@ def _as_in_tests(settings: SourceSettings) -> SourceSettings:
     return settings.model_copy(update={**defaults, "accept": accept, "token": SecretStr(TOKEN)})
 
 
-def _parsed(source: str, raw: bytes) -> Incoming:
+def _parse_request(source: str, raw: bytes) -> Incoming:
     head, _, body = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ")
     headers = {name: value for name, _, value in (line.partition(": ") for line in lines)}
     path, _, query = target.partition("?")
-    shown = {"token": TOKEN} if query else {}
+    parameters = {"token": TOKEN} if query else {}
     return Incoming(
-        source, body, _SOME_TIME, method=method, path=path, query=shown, headers=headers
+        source, body, _RECEIVED, method=method, path=path, query=parameters, headers=headers
     )
 
 
-def _same(found: ParsedNotification, first: ParsedNotification, *, hide: bool) -> bool:
-    if found.verdict != first.verdict:
+def _same_result(parsed: ParsedNotification, original: ParsedNotification, *, hide: bool) -> bool:
+    if parsed.verdict != original.verdict:
         return False
-    if hide:  # what was replaced may be part of an identity
-        return len(found.events) == len(first.events)
-    return found.events == first.events
+    if hide:  # A hidden account id may be part of an event's identity.
+        return len(parsed.events) == len(original.events)
+    return parsed.events == original.events
 
 
-def _answer(
-    notification: Notification, settings: SourceSettings, found: ParsedNotification | None
+def _expected(
+    notification: Notification, settings: SourceSettings, parsed: ParsedNotification | None
 ) -> bytes:
-    wrapped = ", ".join(notification.envelopes) or "bare"
-    told: Json = {
+    wrapping = ", ".join(notification.envelopes) or "bare"
+    expected: Json = {
         "why": f"captured {notification.received:%Y-%m-%d} from a source of kind {settings.kind}: "
-        f"{wrapped}, {notification.verdict}",
-        "verdict": found.verdict.value if found else "unverified",
-        "events": [_event(event) for event in found.events] if found else [],
+        f"{wrapping}, {notification.verdict}",
+        "verdict": parsed.verdict.value if parsed else "unverified",
+        "events": [_event(event) for event in parsed.events] if parsed else [],
     }
-    if found and found.verdict == "unreadable" and found.reason:
-        told["reason"] = found.reason
-    keys = ("key_encoding", "token_header")
-    own = {key: getattr(settings, key) for key in keys if key in settings.model_fields_set}
-    accept = _as_in_tests(settings).accept
+    if parsed and parsed.verdict == "unreadable" and parsed.reason:
+        expected["reason"] = parsed.reason
+    names = ("key_encoding", "token_header")
+    changed = {name: getattr(settings, name) for name in names if name in settings.model_fields_set}
+    accept = _test_settings(settings).accept
     if accept != type(settings).model_fields["accept"].default:
-        own["accept"] = accept
-    told |= {"settings": own} if own else {}
-    return (json.dumps(told, indent=2, ensure_ascii=True) + "\n").encode()
+        changed["accept"] = accept
+    if changed:
+        expected["settings"] = changed
+    return (json.dumps(expected, indent=2, ensure_ascii=True) + "\n").encode()
 
 
 def _event(event: Event) -> Json:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from relay.cli.channels_test import post
-from relay.cli.context import configured
-from relay.cli.output import json_option, print_json, table, visible
+from relay.cli.context import load_settings
+from relay.cli.output import json_option, print_json, print_table, visible
 from relay.config.load import ChannelSettings, Settings
 from relay.config.units import rate_words
 from relay.config.validators import hours_words
@@ -25,13 +25,13 @@ def command(ctx: click.Context) -> None:
 @json_option
 def listing(as_json: bool) -> None:
     """Every channel: what it is told, how often, in which language, by which routes."""
-    settings = configured()
+    settings = load_settings()
     told = [describe(name, channel, settings) for name, channel in settings.channels.items()]
     if as_json:
         print_json({"channels": told})
     elif told:
         head = ("channel", "kind", "language", "on", "rate", "burst", "quiet hours", "routes")
-        table(head, [_row(one) for one in told])
+        print_table(head, [_row(one) for one in told])
     else:
         click.echo("There is no [channels.NAME] table yet.")
 

@@ -14,9 +14,9 @@ from relay.channels.preview import render_page
 from relay.channels.retrigger_links import PATH
 from relay.cli.channels_samples import TYPES, sample
 from relay.cli.channels_screenshot import draw
-from relay.cli.context import configured
-from relay.cli.exit_codes import FAILED
-from relay.cli.output import json_option, print_json, style, told, visible
+from relay.cli.context import load_settings
+from relay.cli.main import FAILED
+from relay.cli.output import error_as_json, json_option, print_json, style, visible
 from relay.config.load import Settings
 from relay.errors import ConfigErrors, RelayError
 from relay.ledger import NotFound
@@ -46,7 +46,7 @@ def post(name: str, word: str, preview: bool, picture: Path | None, as_json: boo
     """Post a message to channel NAME that says it is a test; exit code 1: it did not arrive."""
     if picture and not preview:
         raise click.UsageError("--picture goes with --preview.")
-    settings = configured()
+    settings = load_settings()
     plugins, channel = _made(settings, name)
     try:
         message = sample(word, utc_now(), _links(settings))
@@ -83,7 +83,7 @@ def _post(channel: Channel, message: Message, as_json: bool) -> None:
     try:
         posted = channel.post(message)
     except RelayError as error:
-        failed = {**about, "posted": False, "error": told(error), "answer": error.answer}
+        failed = {**about, "posted": False, "error": error_as_json(error), "answer": error.answer}
         _tell(failed, as_json)
         raise SystemExit(FAILED) from None
     _tell({**about, "posted": True, "answer": posted.answer, "thread": posted.thread}, as_json)

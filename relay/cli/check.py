@@ -1,4 +1,4 @@
-"""`relay check`: every error in the configuration, what may surprise, and whether all answer."""
+"""`relay check`: configuration errors, advice, and connection tests."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from dataclasses import asdict, dataclass
 import click
 
 from relay.cli.check_advice import Advice, advise
-from relay.cli.context import configuration, configured
-from relay.cli.exit_codes import FAILED, MISCONFIGURED
-from relay.cli.output import json_option, print_json, style, told, visible
+from relay.cli.context import config_file, load_settings, open_ledger
+from relay.cli.main import FAILED, MISCONFIGURED
+from relay.cli.output import error_as_json, json_option, print_json, style, visible
 from relay.config.load import Settings
 from relay.errors import ConfigErrors, RelayError
-from relay.ledger import Ledger
 from relay.plugins import Plugins, build, outbound
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What came of trying one thing. `outcome` is ok, failed or "not tried"."""
+    """The result of one connection test. `outcome` is ok, failed or "not tried"."""
 
     what: str
     outcome: str
@@ -28,95 +27,92 @@ class CheckResult:
 
 
 @click.command("check")
-@click.option("--connect", is_flag=True, help="Also try the database and every plug-in.")
+@click.option("--connect", is_flag=True, help="Also test the database and every plug-in.")
 @json_option
 def command(connect: bool, as_json: bool) -> None:
-    """Find every error in the configuration; with --connect, also try what it names."""
+    """Report every error in the configuration. With --connect, also test the connections."""
     try:
-        settings = configured()
+        settings = load_settings()
     except ConfigErrors as error:
         if not as_json:
             raise
-        print_json({"ok": False, "errors": [told(one) for one in error.errors]})
+        print_json({"ok": False, "errors": [error_as_json(part) for part in error.errors]})
         raise SystemExit(MISCONFIGURED) from None
     advice = list(advise(settings))
-    answers = list(try_all(settings)) if connect else []
-    failed = any(answer.outcome == "failed" for answer in answers)
+    results = list(check_connections(settings)) if connect else []
+    failed = any(result.outcome == "failed" for result in results)
     if as_json:
-        told_answers = {"connections": [asdict(answer) for answer in answers]} if connect else {}
-        warnings = [asdict(one) for one in advice]
-        print_json({"ok": not failed, "errors": [], "warnings": warnings, **told_answers})
+        warnings = [asdict(item) for item in advice]
+        report = {"ok": not failed, "errors": [], "warnings": warnings}
+        if connect:
+            report["connections"] = [asdict(result) for result in results]
+        print_json(report)
     else:
-        _print(settings, advice, answers)
+        _print(settings, advice, results)
     raise SystemExit(FAILED if failed else 0)
 
 
-def try_all(settings: Settings) -> Iterator[CheckResult]:
-    """Tries the database, then each source, target and channel; none keeps the others from it."""
-    yield _tried("database", lambda: _ledger(settings))
+def check_connections(settings: Settings) -> Iterator[CheckResult]:
+    """Test the database, then each source, target and channel. A failure does not stop the rest."""
+    yield _check("database", lambda: _database_status(settings))
     plugins = build(settings, outbound(settings))
     try:
         for error in plugins.errors:
             yield CheckResult(error.path, "failed", error.message.en, error.hint.en)
-        yield from _plug_ins(plugins)
+        yield from _check_plug_ins(plugins)
     finally:
         plugins.close()
 
 
-def _plug_ins(plugins: Plugins) -> Iterator[CheckResult]:
+def _check_plug_ins(plugins: Plugins) -> Iterator[CheckResult]:
     for name, source in plugins.sources.items():
-        yield _tried(f"sources.{name}", source.ready)
+        yield _check(f"sources.{name}", source.ready)
     for name, target in plugins.targets.items():
-        yield _tried(f"targets.{name}", target.ready)
+        yield _check(f"targets.{name}", target.ready)
     for name, channel in plugins.channels.items():
-        by_hand = f"not without posting: `relay channels test {name}` posts a test"
-        yield _tried(f"channels.{name}", channel.ready, by_hand)
+        manual = f"needs a post: `relay channels test {name}` posts a test message"
+        yield _check(f"channels.{name}", channel.ready, manual)
 
 
-def _tried(
+def _check(
     what: str,
     ready: Callable[[], str | None],
-    otherwise: str = "its plug-in has no way to try without acting",
+    not_testable: str = "the plug-in has no test without side effects",
 ) -> CheckResult:
     try:
-        words = ready()
+        status = ready()
     except RelayError as error:
         return CheckResult(what, "failed", error.message.en, error.hint.en)
-    except Exception as bug:  # noqa: BLE001 - a stranger's plug-in must not end the check
-        # Only its type: a stranger's words may quote a secret.
-        return CheckResult(what, "failed", f"its plug-in has a bug: {type(bug).__name__}")
-    if words is None:
-        return CheckResult(what, "not tried", otherwise)
-    return CheckResult(what, "ok", words)
+    except Exception as bug:  # noqa: BLE001 - a bug in a plug-in must not end the check
+        # Show the type only: the text of a foreign exception may quote a secret.
+        return CheckResult(what, "failed", f"bug in the plug-in: {type(bug).__name__}")
+    if status is None:
+        return CheckResult(what, "not tried", not_testable)
+    return CheckResult(what, "ok", status)
 
 
-def _ledger(settings: Settings) -> str:
-    ledger = Ledger.open(settings.database.url)
-    try:
-        ledger.administration.migrate()
+def _database_status(settings: Settings) -> str:
+    with open_ledger(settings) as ledger:
         ledger.administration.ping()
-    finally:
-        ledger.close()
-    return "can be written, and is at the newest version"
+    return "writable, with the current schema"
 
 
-def _print(settings: Settings, advice: Sequence[Advice], answers: Sequence[CheckResult]) -> None:
-    for one in advice:
-        words = f"{one.path}: {one.words}. {one.hint}".rstrip()
-        click.echo(f"{style('warning', fg='yellow')} {visible(words)}")
-    for answer in answers:
-        colour = {"ok": "green", "failed": "red"}.get(answer.outcome, "yellow")
-        words = f"{answer.what}: {answer.words}. {answer.hint}".rstrip()
-        click.echo(f"{style(answer.outcome, fg=colour)} {visible(words)}")
+def _print(settings: Settings, advice: Sequence[Advice], results: Sequence[CheckResult]) -> None:
+    for item in advice:
+        text = f"{item.path}: {item.words}. {item.hint}".rstrip()
+        click.echo(f"{style('warning', fg='yellow')} {visible(text)}")
+    for result in results:
+        colour = {"ok": "green", "failed": "red"}.get(result.outcome, "yellow")
+        text = f"{result.what}: {result.words}. {result.hint}".rstrip()
+        click.echo(f"{style(result.outcome, fg=colour)} {visible(text)}")
     counts = ", ".join(
-        f"{len(named)} {word if len(named) == 1 else word + 's'}"
-        for word, named in (
+        f"{len(tables)} {noun if len(tables) == 1 else noun + 's'}"
+        for noun, tables in (
             ("source", settings.sources),
             ("target", settings.targets),
             ("channel", settings.channels),
             ("route", settings.routes),
         )
     )
-    path = configuration()
-    where = str(path) if path else "no file: defaults and environment"
-    click.echo(f"{style('ok', fg='green')} configuration ({where}): {counts}")
+    file = config_file() or "no file: defaults and environment"
+    click.echo(f"{style('ok', fg='green')} configuration ({file}): {counts}")

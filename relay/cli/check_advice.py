@@ -1,4 +1,4 @@
-"""What is allowed in a configuration and may yet surprise; pure."""
+"""Advice of `relay check`: valid settings that may surprise. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from relay.sources.envelopes import ENVELOPES
 
 _SHORT_TOKEN = 16
 _QUEUES = ("sqs_queue_url", "subscription", "queue_url", "queue_id")
-"""What kinds call the queue that they pull from, where a source may do without one."""
+"""Settings that name a queue, in kinds where a queue is optional."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One thing worth knowing. `path` is its place in relay.toml."""
+    """A warning about the setting at `path` in relay.toml."""
 
     path: str
     words: str
@@ -27,7 +27,7 @@ class Advice:
 
 
 def advise(settings: Settings) -> Iterator[Advice]:
-    """Everything worth knowing about settings that are right as such."""
+    """Yield every warning about valid settings."""
     yield from _access(settings)
     for name, source in settings.sources.items():
         yield from _source(name, source)
@@ -42,65 +42,62 @@ def advise(settings: Settings) -> Iterator[Advice]:
     yield from _unused(settings)
     yield from _shadowed(settings)
     if settings.channels and not settings.public_url:
-        yield Advice("public_url", "is not set: messages hold no links to their deliveries")
+        yield Advice("public_url", "is not set: messages have no links to their deliveries")
 
 
 def _access(settings: Settings) -> Iterator[Advice]:
     if not settings.api.tokens:
         yield Advice(
             "api.tokens",
-            "there is none: the API and the pages answer on loopback only",
-            "Set one, at least 16 characters long, to reach them from elsewhere.",
+            "is empty: the API and the pages respond on loopback only",
+            "Set a token of at least 16 characters to use them from other hosts.",
         )
     for number, token in enumerate(settings.api.tokens):
         if len(token.get_secret_value()) < _SHORT_TOKEN:
             yield Advice(f"api.tokens[{number}]", f"is shorter than {_SHORT_TOKEN} characters")
     url = urlsplit(settings.public_url or "")
     if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1", "::1"):
-        yield Advice("public_url", "is http: tokens and notifications travel readable by others")
+        yield Advice("public_url", "is http: tokens and notifications are sent unencrypted")
 
 
 def _source(name: str, source: SourceSettings) -> Iterator[Advice]:
     path = f"sources.{name}"
     missing = [ENVELOPES[kind](source).missing_setting() for kind in source.accept]
-    if all(missing) and not pulls(source):
+    if all(missing) and not pulls_queue(source):
         yield Advice(
             path,
-            "nothing can be posted to it: no envelope has what it verifies senders with",
+            "rejects every POST: no envelope has the setting that it verifies senders with",
             f"Set {' or '.join(dict.fromkeys(map(str, missing)))}." if missing else "",
         )
     if source.token and len(source.token.get_secret_value()) < _SHORT_TOKEN:
         yield Advice(f"{path}.token", f"is shorter than {_SHORT_TOKEN} characters")
 
 
-def pulls(source: SourceSettings) -> bool:
-    """Whether it also gets its notifications without anybody posting them."""
-    named = [getattr(source, key) for key in _QUEUES if hasattr(source, key)]
-    if named:
-        return any(named)
+def pulls_queue(source: SourceSettings) -> bool:
+    """Return True if the source polls a queue for notifications."""
+    queues = [getattr(source, key) for key in _QUEUES if hasattr(source, key)]
+    if queues:
+        return any(queues)
     return bool(find("handlers", source.kind).queue is not StorageHandler.queue)
 
 
 def _unused(settings: Settings) -> Iterator[Advice]:
-    told = {channel for route in settings.routes for channel in route.channels}
-    for group, tables, used, words in (
-        (
-            "sources",
-            settings.sources,
-            {route.source for route in settings.routes},
-            "no route takes",
-        ),
-        ("targets", settings.targets, {route.target for route in settings.routes}, "no route uses"),
-        ("channels", settings.channels, told, "no route tells"),
+    notified = {channel for route in settings.routes for channel in route.channels}
+    routed = {route.source for route in settings.routes}
+    imported_to = {route.target for route in settings.routes}
+    for group, tables, used in (
+        ("sources", settings.sources, routed),
+        ("targets", settings.targets, imported_to),
+        ("channels", settings.channels, notified),
     ):
         for name in tables.keys() - used:
-            yield Advice(f"{group}.{name}", f"{words} it")
+            yield Advice(f"{group}.{name}", "is not used by any route")
 
 
 def _shadowed(settings: Settings) -> Iterator[Advice]:
-    greedy: dict[str, str] = {}
+    catch_all: dict[str, str] = {}
     for number, (label, route) in enumerate(labelled(settings.routes)):
-        if earlier := greedy.get(route.source):
-            yield Advice(f"routes[{number}]", f"never matches: route {earlier} takes everything")
+        if earlier := catch_all.get(route.source):
+            yield Advice(f"routes[{number}]", f"never matches: route {earlier} matches everything")
         if route.bucket.strip("*") == route.key.strip("*") == "":
-            greedy.setdefault(route.source, label)
+            catch_all.setdefault(route.source, label)

@@ -1,35 +1,36 @@
-"""What commands begin with: the settings asked for, and the ledger they name."""
+"""What every command needs first: the settings and the open ledger."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from relay import plugins as loader
-from relay.app import logging as logs
+from relay.app.logging import configure
 from relay.config.load import Settings, config_path, load, secrets
+from relay.errors import ConfigError
 from relay.ledger import Ledger
+from relay.plugins import settings_class
 
 
-def configuration() -> Path | None:
-    """The file that `--config`, RELAY_CONFIG or the working directory names, or None."""
+def config_file() -> Path | None:
+    """Return the file named by `--config` or RELAY_CONFIG, else ./relay.toml if it exists."""
     explicit: Path | None = click.get_current_context().find_root().params.get("config")
     return config_path(explicit, os.environ)
 
 
-def configured() -> Settings:
-    """The settings. ConfigErrors ends the command with 78 and every error told.
+def load_settings() -> Settings:
+    """Load the settings and log warnings to stderr, with the secrets of the settings redacted.
 
-    From here on warnings are logged on stderr, without the settings' secrets.
+    ConfigErrors ends the command with exit code 78 and lists every error.
     """
-    settings = load(configuration(), os.environ, loader.settings_class)
-    handler = logs.configure(sys.stderr, secrets=secrets(settings), level=logging.WARNING)
+    settings = load(config_file(), os.environ, settings_class)
+    handler = configure(sys.stderr, secrets=secrets(settings), level=logging.WARNING)
     click.get_current_context().find_root().call_on_close(
         lambda: logging.getLogger().removeHandler(handler)
     )
@@ -37,11 +38,17 @@ def configured() -> Settings:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Ledger]:
-    """The ledger, brought to the newest version, closed at the end."""
+def open_ledger(settings: Settings) -> Iterator[Ledger]:
+    """Open the ledger, migrate it to the current schema, and close it at the end."""
     ledger = Ledger.open(settings.database.url)
     try:
         ledger.administration.migrate()
         yield ledger
     finally:
         ledger.close()
+
+
+def unknown_source(name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error for a source that the configuration lacks."""
+    names = ", ".join(known) or "none"
+    return ConfigError("sources", f"there is no source {name}", f"Known: {names}.")

@@ -11,11 +11,10 @@ import click
 
 from relay.app.relay import Relay
 from relay.cli.archive_file import archive_in, as_what, event_of, refuse_unknown
-from relay.cli.context import configured
-from relay.cli.output import json_option, plain, print_json, style, visible
-from relay.cli.progress import Bar, shown
-from relay.cli.retry import ForegroundRetry
-from relay.cli.wait_reason import Wait, why
+from relay.cli.context import load_settings
+from relay.cli.foreground import ForegroundRetry, WaitReason, wait_reason
+from relay.cli.output import json_option, print_json, style, to_json, visible
+from relay.cli.progress import ProgressBar, progress_bar
 from relay.config import routing as routes
 from relay.delivery.conflict import ImportRequest, bring
 from relay.delivery.deliver import refuse
@@ -37,7 +36,7 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
     Ends with 0 when it was imported or needs no import, with 1 when it failed, or when it waits
     for a target that is paused or down.
     """
-    with closing(Relay.open(configured())) as relay:
+    with closing(Relay.open(load_settings())) as relay:
         if len(what) == 3:
             result = import_object(relay, *what, version=version)
         elif len(what) == 1 and options["target"]:
@@ -56,7 +55,7 @@ def import_object(relay: Relay, source: str, bucket: str, key: str, version: str
     deliveries = relay.operations.submit(source, bucket, key, version)
     imports = [one for one in deliveries if one.kind == Kind.IMPORT]
     for delivery in imports:
-        with shown(delivery.key, _size(relay, delivery)) as bar:
+        with progress_bar(delivery.key, _size(relay, delivery)) as bar:
             work_off(relay, delivery, bar)
     while claim := relay.worker.claim(Kind.MESSAGE):
         relay.worker.run(claim)
@@ -64,7 +63,7 @@ def import_object(relay: Relay, source: str, bucket: str, key: str, version: str
     return _told(ended[0]) if ended else {"state": State.SKIPPED, "reason": "no route"}
 
 
-def work_off(relay: Relay, delivery: Delivery, bar: Bar) -> None:
+def work_off(relay: Relay, delivery: Delivery, bar: ProgressBar) -> None:
     """Tries the delivery until it ended, by this process or by another; says why it waits.
 
     It is left where it waits for what only a person or the target itself can end.
@@ -75,21 +74,21 @@ def work_off(relay: Relay, delivery: Delivery, bar: Bar) -> None:
             relay.worker.run(claim, bar.update)
             continue
         wait = _wait(relay, delivery)
-        if wait and wait.about != told:
-            told = wait.about
-            bar.say(wait.words)
-        if wait is None or wait.idle:
+        if wait and wait.key != told:
+            told = wait.key
+            bar.say(wait.text)
+        if wait is None or wait.is_blocked:
             return
         time.sleep(PATIENCE)
 
 
-def _wait(relay: Relay, delivery: Delivery) -> Wait | None:
+def _wait(relay: Relay, delivery: Delivery) -> WaitReason | None:
     """Why it could not be claimed; None: it ended."""
     now = relay.ledger.history.delivery(delivery.id)
     if now is None or now.state.finished:
         return None
     states = {one["name"]: one for one in relay.operations.targets()}
-    return why(now, states.get(now.destination), utc_now())
+    return wait_reason(now, states.get(now.destination), utc_now())
 
 
 def import_file(relay: Relay, path: Path, options: dict[str, str]) -> Json:
@@ -103,7 +102,7 @@ def import_file(relay: Relay, path: Path, options: dict[str, str]) -> Json:
         return {"state": State.FAILED, "error": error.problem.to_json()}
     state = State.SKIPPED if isinstance(outcome, Skipped) else State.SUCCEEDED
     reason = outcome.reason if isinstance(outcome, Skipped) else None
-    return {"state": state, "reason": reason, "result": plain(outcome.result)}
+    return {"state": state, "reason": reason, "result": to_json(outcome.result)}
 
 
 def _bring_file(relay: Relay, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
@@ -117,8 +116,8 @@ def _bring_file(relay: Relay, path: Path, options: dict[str, str]) -> Succeeded 
     target.check(order, archive.report)
     learned = partial(relay.ledger.digests.find, name)
     wish = ImportRequest(order, options["on_conflict"], utc_now(), learned=learned)
-    with shown(path.name, archive.size) as bar:
-        return ForegroundRetry(bar.say).bring(
+    with progress_bar(path.name, archive.size) as bar:
+        return ForegroundRetry(bar.say).run(
             wish, lambda now: bring(target, now, archive, bar.update)
         )
 

@@ -1,4 +1,4 @@
-"""`relay`: the command line. Knows its commands by name; imports one only when it is called."""
+"""`relay`: the command line, its list of commands and its exit codes."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from typing import Any
 import click
 
 from relay import __version__
-from relay.cli.exit_codes import FAILED, MISCONFIGURED
 from relay.errors import ConfigError, ConfigErrors, RelayError
 
+FAILED = 1
+MISCONFIGURED = 78
+"""EX_CONFIG of sysexits.h. It lets a supervisor see that a restart does not help."""
+
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("demo.command", "Show all of it at work, without account or configuration."),
-    "serve": ("serve", "Take notifications, show the pages, and deliver."),
-    "work": ("work", "Deliver only."),
-    "check": ("check", "Find every error in the configuration."),
-    "plan": ("plan", "Say what would happen to an object or a file; change nothing."),
-    "import": ("import_", "Import an object or a file now."),
-    "deliveries": ("deliveries", "List deliveries, newest first."),
-    "show": ("show", "Tell one delivery's story."),
-    "retrigger": ("retrigger", "Try deliveries again."),
-    "scan": ("scan", "Enqueue what no event announced."),
-    "sources": ("sources", "List sources; set up their storages; capture notifications."),
-    "targets": ("targets", "Say how each target is doing."),
-    "channels": ("channels", "List channels; post a test message, or see how it would look."),
-    "pause": ("pause", "Deliver nothing to a target until it is resumed."),
-    "resume": ("resume", "Deliver to a target again, whatever held it back."),
-    "migrate": ("migrate", "Bring the database to the newest version."),
-    "sandbox": ("sandbox", "Run the FunctionGraph sandbox alone."),
-    "config": ("config", "About the configuration itself."),
+    "demo": ("demo.command:command", "Run a complete demo without an account or configuration."),
+    "serve": ("serve:command", "Receive notifications, serve the pages and run deliveries."),
+    "work": ("work:command", "Run deliveries only."),
+    "check": ("check:command", "Report every error in the configuration."),
+    "plan": ("plan:command", "Show what an import would do, without changing anything."),
+    "import": ("import_:command", "Import an object or a file now."),
+    "deliveries": ("deliveries:command", "List deliveries, newest first."),
+    "show": ("show:command", "Show one delivery: its attempts, messages and event."),
+    "retrigger": ("retrigger:command", "Make finished deliveries due again."),
+    "scan": ("scan:command", "List a source and enqueue objects without a notification."),
+    "sources": ("sources:command", "List sources, set up storages, capture notifications."),
+    "targets": ("targets:command", "Show the state of each target."),
+    "channels": ("channels:command", "List channels, post test messages, render samples."),
+    "pause": ("targets:pause", "Stop deliveries to a target until it is resumed."),
+    "resume": ("targets:resume", "Deliver to a paused or unavailable target again."),
+    "migrate": ("migrate:command", "Upgrade the database schema to the current version."),
+    "sandbox": ("sandbox:command", "Run the FunctionGraph sandbox as a server."),
+    "config": ("config:command", "Describe the configuration file."),
 }
-"""name -> (module in relay.cli.main whose `command` it is, what it does)."""
+"""Command name -> (module in relay.cli and attribute, summary)."""
 
 
 class Commands(click.Group):
-    """A group that imports a command when it is needed, and ends in the right exit code."""
+    """Imports a command only when it is called, and maps errors to exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -49,30 +52,30 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"relay.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"relay.cli.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            _complain(error)
+            _print_error(error)
             ctx.exit(MISCONFIGURED)
         except RelayError as error:
-            _complain(error)
+            _print_error(error)
             ctx.exit(FAILED)
 
 
-def _complain(error: RelayError) -> None:
-    sign = click.style("error", fg=None if os.environ.get("NO_COLOR") else "red")
-    for one in error.errors if isinstance(error, ConfigErrors) else (error,):
-        words = str(one) if isinstance(one, ConfigError) else f"{one.message.en}. {one.hint.en}"
-        click.echo(f"{sign} {words.rstrip()}", err=True)
+def _print_error(error: RelayError) -> None:
+    label = click.style("error", fg=None if os.environ.get("NO_COLOR") else "red")
+    for part in error.errors if isinstance(error, ConfigErrors) else (error,):
+        text = str(part) if isinstance(part, ConfigError) else f"{part.message.en}. {part.hint.en}"
+        click.echo(f"{label} {text.rstrip()}", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,21 +83,20 @@ def _complain(error: RelayError) -> None:
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The configuration; else RELAY_CONFIG, else ./relay.toml.",
+    help="The configuration file. Default: $RELAY_CONFIG, then ./relay.toml.",
 )
 @click.version_option(__version__, prog_name="relay")
 def cli(config: Path | None) -> None:
-    """A zip lands in a bucket, the function is imported, the team is told."""
-    # Not handed on: commands.context asks click for it.
-    del config
+    """Import function zips from object storage into FunctionGraph and notify the team."""
+    del config  # context.config_file() reads it from the click context.
 
 
 def main() -> None:
-    """The console script `relay`, and `python -m relay`."""
-    # What is imported stays: to look through it again and again took a fifth of a start.
+    """Run the console script `relay` or `python -m relay`."""
+    # Imported modules are never freed. Frequent collections took a fifth of the start-up time.
     gc.set_threshold(20_000, 20, 50)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a character (GBK has no check mark) is shown its number.
+            # Print an escape for a character that the terminal's encoding lacks (GBK has no ✓).
             stream.reconfigure(errors="backslashreplace")
     cli(prog_name="relay")

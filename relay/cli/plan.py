@@ -1,4 +1,4 @@
-"""`relay plan`: the dry run, for an object of a source or for a file."""
+"""`relay plan`: the dry run of an import, for an object of a source or for a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import click
 
 from relay.app.relay import Relay
 from relay.cli.archive_file import archive_in, as_what, event_of, look, refuse_unknown
-from relay.cli.context import configured
+from relay.cli.context import load_settings
+from relay.cli.main import FAILED
 from relay.cli.output import json_option, print_json, style, visible
 from relay.delivery.plan import describe
 from relay.model import Json, NewDelivery
@@ -19,48 +20,47 @@ SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", Non
 
 @click.command("plan")
 @click.argument("what", nargs=-1, required=True, metavar="FILE.zip | SOURCE BUCKET KEY")
-@click.option("--version", help="Which version of the object.")
+@click.option("--version", help="The version of the object.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @as_what
 @json_option
 def command(
     what: tuple[str, ...], version: str | None, language: str, as_json: bool, **options: str
 ) -> None:
-    """Says what lies in an archive and what would happen to it; changes nothing anywhere.
+    """Show what an archive contains and what an import would do, without changing anything.
 
-    A FILE.zip is checked as the archive it is (needs no configuration); with --target that is
-    asked what it holds, as for an object. SOURCE BUCKET KEY names an object: its route and target
-    are asked as well. Ends with 1 when it would fail.
+    For a FILE.zip, only the archive is checked, and no configuration is needed. With --target, the
+    existing function in the target is compared as well. SOURCE BUCKET KEY names an object; its
+    route and target are used. Exits with 1 if the import would fail.
     """
     if len(what) == 1:
         plan = plan_file(Path(what[0]), options)
     elif len(what) == 3 and not options["target"]:
-        with closing(Relay.open(configured())) as relay:
+        with closing(Relay.open(load_settings())) as relay:
             plan = relay.operations.plan(*what, version=version)
     else:
         raise click.UsageError("give a FILE.zip, with or without --target, or SOURCE BUCKET KEY")
     if as_json:
         print_json(plan)
     else:
-        show(plan, language)
-    failing = plan.get("would", {}).get("action") == "fail"
-    raise SystemExit(1 if failing or not plan["archive"]["importable"] else 0)
+        _print(plan, language)
+    would_fail = plan.get("would", {}).get("action") == "fail"
+    raise SystemExit(FAILED if would_fail or not plan["archive"]["importable"] else 0)
 
 
 def plan_file(path: Path, options: dict[str, str]) -> Json:
-    """The plan for a file; without a target only what lies in it."""
+    """Plan the import of a file. Without a target, only describe the archive."""
     if not options["target"]:
         return {"archive": describe(look(path))}
     archive, name = archive_in(path), options["target"]
-    with closing(Relay.open(configured())) as relay:
+    with closing(Relay.open(load_settings())) as relay:
         refuse_unknown(relay, name)
         return relay.operations.planner.plan_archive(
             archive, event_of(path), NewDelivery("", name, dict(options))
         )
 
 
-def show(plan: Json, language: str) -> None:
-    """The plan as a good linter would say it."""
+def _print(plan: Json, language: str) -> None:
     archive = plan["archive"]
     click.echo(f"{archive['size']:,} bytes, {len(archive['entries'])} entries")
     if export := archive["export"]:
@@ -68,8 +68,8 @@ def show(plan: Json, language: str) -> None:
         click.echo(f"function {visible(export['function'])}, runtime {visible(runtime)}")
     for finding in archive["findings"]:
         sign, colour = SIGNS[finding["level"]]
-        words = visible(finding["message"][language])
-        click.echo(f"{style(sign, fg=colour)} {finding['code']}: {words}")
+        message = visible(finding["message"][language])
+        click.echo(f"{style(sign, fg=colour)} {finding['code']}: {message}")
         if finding["hint"][language]:
             click.echo(f"    {visible(finding['hint'][language])}")
     for name in ("route", "target", "order", "held", "would"):
@@ -82,4 +82,4 @@ def show(plan: Json, language: str) -> None:
 def _line(value: Json | str) -> str:
     if isinstance(value, str):
         return value
-    return ", ".join(f"{name} {one}" for name, one in value.items() if one is not None)
+    return ", ".join(f"{name} {item}" for name, item in value.items() if item is not None)

@@ -1,4 +1,4 @@
-"""The bar of `relay import`: how much of an archive went out, and room for words beside it."""
+"""The progress bar of `relay import`, which makes room for log lines and messages."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from relay.cli.output import visible
 LONGEST_LABEL = 40
 
 
-class Bar:
-    """A bar on stderr, on a terminal only. Each try has its own, drawn from its first byte on."""
+class ProgressBar:
+    """A bar on stderr, shown on a terminal only. Each attempt draws a new bar."""
 
     def __init__(self, label: str, size: int | None) -> None:
         self._label = visible(label)[:LONGEST_LABEL]
         self._size = size or 0
-        self._lines = ExitStack()
-        self._draw: Callable[[int], None] | None = None
+        self._bar = ExitStack()
+        self._advance: Callable[[int], None] | None = None
 
     def update(self, sent: int) -> None:
-        """So many more bytes went out: a relay.targets.contract.Progress."""
-        if self._draw is None:
-            drawn = click.progressbar(
+        """Advance by `sent` bytes. Implements relay.targets.contract.Progress."""
+        if self._advance is None:
+            bar = click.progressbar(
                 length=self._size,
                 label=self._label,
                 file=sys.stderr,
-                # Elsewhere click would hide the bar, and print its label all the same.
+                # Without a terminal, click would hide the bar but still print the label.
                 hidden=not sys.stderr.isatty(),
             )
-            self._draw = self._lines.enter_context(drawn).update
-        self._draw(sent)
+            self._advance = self._bar.enter_context(bar).update
+        self._advance(sent)
 
-    def leave(self) -> None:
-        """Ends the line; what comes next begins a new one."""
-        self._draw = None
-        self._lines.close()
+    def finish_line(self) -> None:
+        """End the line of the current bar, so that other output begins on a new line."""
+        self._advance = None
+        self._bar.close()
 
-    def say(self, words: str) -> None:
-        """Words on stderr, on a line of their own."""
-        self.leave()
-        click.echo(visible(words), err=True)
+    def say(self, text: str) -> None:
+        """Print a line on stderr."""
+        self.finish_line()
+        click.echo(visible(text), err=True)
 
-    def make_room(self, _: logging.LogRecord) -> bool:
-        """A filter of log handlers, for what it does: the line that is logged is not glued on."""
-        self.leave()
+    def before_log_record(self, _: logging.LogRecord) -> bool:
+        """Finish the bar's line before a log record is written. Used as a logging filter."""
+        self.finish_line()
         return True
 
 
 @contextmanager
-def shown(label: str, size: int | None) -> Iterator[Bar]:
-    """A bar that what is logged meanwhile gets out of the way of."""
-    bar = Bar(label, size)
+def progress_bar(label: str, size: int | None) -> Iterator[ProgressBar]:
+    """Create a bar that finishes its line before any log record."""
+    bar = ProgressBar(label, size)
     handlers = list(logging.getLogger().handlers)
     for handler in handlers:
-        handler.addFilter(bar.make_room)
+        handler.addFilter(bar.before_log_record)
     try:
         yield bar
     finally:
         for handler in handlers:
-            handler.removeFilter(bar.make_room)
-        bar.leave()
+            handler.removeFilter(bar.before_log_record)
+        bar.finish_line()

@@ -1,4 +1,4 @@
-"""`relay retrigger ID...`: deliveries again, by hand."""
+"""`relay retrigger ID...`: makes finished deliveries due again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from relay.cli.context import configured, opened
-from relay.cli.exit_codes import FAILED
-from relay.cli.output import json_option, print_json, style, told
+from relay.cli.context import load_settings, open_ledger
+from relay.cli.main import FAILED
+from relay.cli.output import error_as_json, json_option, print_json, style
 from relay.errors import RelayError
 from relay.ledger import DeliveryQuery, Ledger
 from relay.model import Kind, State, utc_now
@@ -19,28 +19,28 @@ FINISHED = [state.value for state in State if state.finished]
 
 @click.command("retrigger")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--state", type=click.Choice(FINISHED), help="All that are in this state.")
-@click.option("--source", help="With --state: only of this source.")
-@click.option("--route", help="With --state: only of this route.")
+@click.option("--state", type=click.Choice(FINISHED), help="All deliveries in this state.")
+@click.option("--source", help="With --state: only deliveries of this source.")
+@click.option("--route", help="With --state: only deliveries of this route.")
 @click.option(
     "--kind",
-    type=click.Choice([one.value for one in Kind]),
-    help="With --state: only of this kind.",
+    type=click.Choice([kind.value for kind in Kind]),
+    help="With --state: only deliveries of this kind.",
 )
 @click.option(
     "--on-conflict",
     type=click.Choice(["skip", "fail", "update", "rename"]),
-    help="Instead of what the route says.",
+    help="Overrides the setting of the route.",
 )
 @json_option
 def command(ids: tuple[str, ...], on_conflict: str | None, as_json: bool, **filters: Any) -> None:
-    """Try deliveries again: those named, or all in a state. A worker does the trying."""
+    """Make deliveries due again: those named, or all in a state. A worker then runs them."""
     if bool(ids) == (filters["state"] is not None):
-        raise click.UsageError("Name deliveries by their ids, or say --state; not both.")
+        raise click.UsageError("Give either delivery ids or --state, not both.")
     options = {"on_conflict": on_conflict} if on_conflict else None
-    with opened(configured()) as ledger:
-        chosen = ids or tuple(_matching(ledger, filters))
-        results = [_again(ledger, one, options) for one in chosen]
+    with open_ledger(load_settings()) as ledger:
+        delivery_ids = ids or tuple(_matching(ledger, filters))
+        results = [_retrigger(ledger, delivery_id, options) for delivery_id in delivery_ids]
     if as_json:
         print_json(results)
     else:
@@ -68,13 +68,13 @@ def _matching(ledger: Ledger, filters: dict[str, Any]) -> Iterator[str]:
             return
 
 
-def _again(ledger: Ledger, delivery_id: str, options: dict[str, str] | None) -> dict[str, Any]:
+def _retrigger(ledger: Ledger, delivery_id: str, options: dict[str, str] | None) -> dict[str, Any]:
     try:
         delivery = ledger.retriggers.retrigger(
             delivery_id, utc_now(), options=options, by="command"
         )
     except RelayError as error:
-        return {"id": delivery_id, "error": told(error)}
+        return {"id": delivery_id, "error": error_as_json(error)}
     return {"id": delivery.id, "state": delivery.state}
 
 
@@ -82,8 +82,8 @@ def _print(results: list[dict[str, Any]]) -> None:
     for result in results:
         if "error" in result:
             error = result["error"]
-            words = f"{error['message']}. {error['hint']}".rstrip()
-            click.echo(f"{result['id']}  {style('not', fg='red')}  {words}")
+            text = f"{error['message']}. {error['hint']}".rstrip()
+            click.echo(f"{result['id']}  {style('not', fg='red')}  {text}")
         else:
             click.echo(f"{result['id']}  {style('due now', fg='green')}")
     if not results:

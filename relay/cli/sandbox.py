@@ -1,8 +1,9 @@
-"""`relay sandbox`: the FunctionGraph sandbox alone, for a relay in another process to talk to."""
+"""`relay sandbox`: the FunctionGraph sandbox as a server, for a relay in another process."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from relay.testing.sandbox.state import RecordedCall
 
 
 class FaultSpec(click.ParamType[FaultFields]):
-    """`OPERATION:NAME=VALUE,...`"""
+    """A fault of the sandbox: `OPERATION:NAME=VALUE,...`."""
 
     name = "spec"
 
@@ -23,7 +24,7 @@ class FaultSpec(click.ParamType[FaultFields]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> FaultFields:
         if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]  # click hands converted values in again
+            return value  # type: ignore[no-any-return]  # click converts a default twice
         try:
             return parse_fault(value)
         except ConfigError as error:
@@ -37,51 +38,51 @@ class FaultSpec(click.ParamType[FaultFields]):
     type=click.IntRange(0, 65535),
     default=8090,
     show_default=True,
-    help="0: any free one.",
+    help="The port; 0: any free port.",
 )
-@click.option("--project-id", metavar="ID", help="Made up when not given.")
+@click.option("--project-id", metavar="ID", help="Default: generated.")
 @click.option("--region", default="cn-north-4", show_default=True)
-@click.option("--access-key", envvar="SANDBOX_ACCESS_KEY", help="Made up when not given.")
-@click.option("--secret-key", envvar="SANDBOX_SECRET_KEY", help="Made up when not given.")
+@click.option("--access-key", envvar="SANDBOX_ACCESS_KEY", help="Default: generated.")
+@click.option("--secret-key", envvar="SANDBOX_SECRET_KEY", help="Default: generated.")
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     type=FaultSpec(),
     metavar="SPEC",
-    help="What goes wrong, in this order; may be given often.",
+    help="A fault to inject; can be repeated, and is applied in this order.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of words.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line.")
 def command(as_json: bool, faults: tuple[FaultFields, ...], **options: Any) -> None:
-    """A stand-in for FunctionGraph's import API and IAM, until Ctrl-C.
+    """Emulate the import API of FunctionGraph and IAM until Ctrl-C.
 
     \b
     SPEC is OPERATION:NAME=VALUE,... with the operations import list config code
     update_code update_config delete export download quotas token or *, and
-      status=500        answer so, with code=, message= and retry_after=
-      delay=2.5         seconds before the answer
-      commit            act on the call first, then answer wrongly
-      drop              reset the connection instead of answering
-      cut_after=65536   stop reading after so many bytes
-      trickle=100000    read so many bytes a second
-      times=3           how often (always: never ends)
+      status=500        respond with this status; also code=, message=, retry_after=
+      delay=2.5         seconds before the response
+      commit            apply the call, then respond with the error
+      drop              reset the connection instead of responding
+      cut_after=65536   stop reading after this number of bytes
+      trickle=100000    read this number of bytes per second
+      times=3           how many calls fail (always: every call)
     For example: --fault import:status=500,times=2 --fault import:commit,drop
     """
     given = {name: value for name, value in options.items() if value is not None}
-    # An address typed here is the express permission that the sandbox asks for.
-    sandbox = SandboxServer(**given, allow_remote=True, on_call=_say_call(as_json))
+    # --host is explicit, so an address other than loopback is allowed.
+    sandbox = SandboxServer(**given, allow_remote=True, on_call=_call_printer(as_json))
     for fault in faults:
         sandbox.fault(**fault)
     try:
         with stop_signal() as stop, sandbox:
-            _introduce(sandbox, as_json)
+            _print_settings(sandbox, as_json)
             stop.wait()
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error.strerror or error}") from None
 
 
-def _introduce(sandbox: SandboxServer, as_json: bool) -> None:
-    told = {
+def _print_settings(sandbox: SandboxServer, as_json: bool) -> None:
+    settings = {
         "endpoint": sandbox.url,
         "iam_endpoint": sandbox.url,
         "region": sandbox.region,
@@ -93,23 +94,23 @@ def _introduce(sandbox: SandboxServer, as_json: bool) -> None:
         "iam_domain": sandbox.iam_domain,
     }
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(settings))
         return
-    click.echo("# The sandbox stands in for FunctionGraph; in relay.toml:\n[targets.sandbox]")
+    click.echo("# The sandbox emulates FunctionGraph. In relay.toml:\n[targets.sandbox]")
     click.echo('kind = "functiongraph"')
-    for name, value in told.items():
+    for name, value in settings.items():
         click.echo(f"{name} = {json.dumps(value)}")
     click.echo(f"# See {sandbox.url}/sandbox/functions, /sandbox/calls, /sandbox/faults")
 
 
-def _say_call(as_json: bool) -> Any:
-    def say(call: RecordedCall) -> None:
+def _call_printer(as_json: bool) -> Callable[[RecordedCall], None]:
+    def print_call(call: RecordedCall) -> None:
         if as_json:
             click.echo(json.dumps(call.to_json()))
             return
-        answered = call.status if call.status is not None else "reset"
+        status = call.status if call.status is not None else "reset"
         name = f" {call.function}" if call.function else ""
-        applied = ", done" if call.applied else ""
-        click.echo(f"{call.operation}{name}: {answered} ({call.received} bytes{applied})", err=True)
+        applied = ", applied" if call.applied else ""
+        click.echo(f"{call.operation}{name}: {status} ({call.received} bytes{applied})", err=True)
 
-    return say
+    return print_call

@@ -1,17 +1,17 @@
-"""`relay scan SOURCE`: enqueue what no event announced."""
+"""`relay scan SOURCE`: enqueues objects for which no notification arrived."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from datetime import datetime
 from itertools import islice
 
 import click
 
 from relay.app.relay import Relay
-from relay.cli.context import configured
-from relay.cli.output import Moment, json_option, print_json, visible
-from relay.errors import ConfigError
+from relay.cli.context import load_settings, unknown_source
+from relay.cli.output import PointInTime, json_option, print_json, visible
 from relay.intake.scanner import Watch
 from relay.model import Json
 from relay.sources.contract import StorageHandler
@@ -21,50 +21,47 @@ SHOWN = 20
 
 @click.command("scan")
 @click.argument("source")
-@click.option("--since", type=Moment(), help='Only objects modified since then, such as "2d".')
-@click.option("--everything", is_flag=True, help="Import what is there, in a first scan too.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be enqueued.")
+@click.option("--since", type=PointInTime(), help='Only objects modified since, such as "2d".')
+@click.option("--everything", is_flag=True, help="Import existing objects in a first scan, too.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be enqueued.")
 @json_option
 def command(
     source: str, since: datetime | None, everything: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Lists SOURCE and enqueues the objects that no event announced.
+    """List SOURCE and enqueue the objects for which no notification arrived.
 
-    The first scan of a source marks what is there as seen, unless --everything is given. One run
-    looks at scan_limit objects at most; the next goes on where it stopped.
+    The first scan of a source marks the existing objects as seen, unless --everything is given. A
+    run lists at most scan_limit objects; the next run continues there.
     """
-    relay = Relay.open(configured())
-    try:
+    with closing(Relay.open(load_settings())) as relay:
         handler = _handler(relay, source)
         if dry_run:
-            told = _would(relay, handler, since)
+            result = _dry_run(relay, handler, since)
         else:
-            scanner, watch = relay.queue_poller.scanner, _counter()
-            told = scanner.scan_once(handler, since, everything=everything, watch=watch)
-    finally:
-        relay.close()
+            result = relay.queue_poller.scanner.scan_once(
+                handler, since, everything=everything, watch=_progress()
+            )
     if as_json:
-        print_json(told)
+        print_json(result)
     elif dry_run:
-        _say_what_would(told["would_enqueue"])
+        _print_dry_run(result["would_enqueue"])
     else:
-        _say(told)
+        _print(result)
 
 
 def _handler(relay: Relay, source: str) -> StorageHandler:
     if source not in relay.plugins.sources:
-        known = ", ".join(relay.plugins.sources) or "none"
-        raise ConfigError("sources", f"there is no source {source}", f"Known: {known}.")
+        raise unknown_source(source, relay.plugins.sources)
     return relay.plugins.sources[source]
 
 
-def _would(relay: Relay, handler: StorageHandler, since: datetime | None) -> Json:
-    unknown = relay.queue_poller.scanner.unknown(handler, since)
-    return {"would_enqueue": [f"{e.object.bucket}/{e.object.key}" for e in islice(unknown, 1000)]}
+def _dry_run(relay: Relay, handler: StorageHandler, since: datetime | None) -> Json:
+    events = islice(relay.queue_poller.scanner.unknown(handler, since), 1000)
+    return {"would_enqueue": [f"{event.object.bucket}/{event.object.key}" for event in events]}
 
 
-def _counter() -> Watch:
-    """Counts on a terminal, on one line that is written over."""
+def _progress() -> Watch:
+    """Return a callback that updates a counter line, on a terminal only."""
     if not sys.stderr.isatty():
         return lambda _listed, _found: None
     return lambda listed, found: click.echo(
@@ -72,20 +69,20 @@ def _counter() -> Watch:
     )
 
 
-def _say(told: Json) -> None:
+def _print(result: Json) -> None:
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
-    did = "marked as seen" if told["first"] else "enqueued"
-    click.echo(f"{told['listed']} objects looked at, {told['found']} {did}")
-    if told["first"]:
-        click.echo("It was the first scan: what was there before counts as seen (--everything).")
-    if told["resumed"]:
-        click.echo("It went on where the last run was cut off.")
-    if not told["finished"]:
-        click.echo("There are more (scan_limit): the next run goes on here.")
+    action = "marked as seen" if result["first"] else "enqueued"
+    click.echo(f"{result['listed']} objects listed, {result['found']} {action}")
+    if result["first"]:
+        click.echo("First scan: existing objects count as seen (to import them: --everything).")
+    if result["resumed"]:
+        click.echo("Continued where the last run stopped.")
+    if not result["finished"]:
+        click.echo("There are more objects (scan_limit): the next run continues here.")
 
 
-def _say_what_would(keys: list[str]) -> None:
+def _print_dry_run(keys: list[str]) -> None:
     click.echo(f"{len(keys)} would be enqueued")
     for key in keys[:SHOWN]:
         click.echo(f"  {visible(key)}")

@@ -8,7 +8,7 @@ import sys
 import click
 from gunicorn.app.wsgiapp import WSGIApplication
 
-from relay.cli.context import configuration, configured, opened
+from relay.cli.context import config_file, load_settings, open_ledger
 
 
 @click.command("serve")
@@ -18,27 +18,28 @@ from relay.cli.context import configuration, configured, opened
     type=click.IntRange(0, 65535),
     envvar="PORT",
     default=8080,
-    help="The port; else $PORT, else 8080.",
+    help="The port. Default: $PORT, then 8080.",
 )
 @click.option(
     "--processes",
     type=click.IntRange(1),
     envvar="WEB_CONCURRENCY",
     default=1,
-    help="How many, over PostgreSQL; else $WEB_CONCURRENCY, else 1.",
+    help="Number of processes; more than 1 needs PostgreSQL. Default: $WEB_CONCURRENCY, then 1.",
 )
-@click.option("--no-worker", is_flag=True, help="Web alone; `relay work` delivers.")
+@click.option("--no-worker", is_flag=True, help="Web only; `relay work` runs the deliveries.")
 def command(host: str, port: int, processes: int, no_worker: bool) -> None:
-    """Takes notifications, shows the pages, and delivers.
+    """Receive notifications, serve the pages and run deliveries.
 
-    A wrong configuration, or a database that cannot be opened, ends it before anything is started.
+    Checks the configuration and the database first, and exits before gunicorn starts if either is
+    unusable.
     """
-    with opened(configured()):
-        pass  # gunicorn would tell of it with a traceback; its processes open the ledger themselves
-    if path := configuration():
+    with open_ledger(load_settings()):
+        pass  # gunicorn would report a failure with a traceback; its processes open their own.
+    if path := config_file():
         os.environ["RELAY_CONFIG"] = str(path)
     if no_worker:
         os.environ["RELAY_SERVER__WORKER"] = "false"
-    where, many = ["--bind", f"{host}:{port}"], ["--workers", str(processes)]
-    sys.argv = ["relay", "--config", "python:relay.app.gunicorn_config", *many, *where]
+    sys.argv = ["relay", "--config", "python:relay.app.gunicorn_config"]
+    sys.argv += ["--workers", str(processes), "--bind", f"{host}:{port}"]
     WSGIApplication("%(prog)s [OPTIONS]", prog="relay serve").run()

@@ -1,4 +1,4 @@
-"""`relay show ID`: one delivery's story."""
+"""`relay show ID`: shows one delivery in full."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import datetime
 
 import click
 
-from relay.cli.context import configured, opened
-from relay.cli.deliveries import as_json_row, in_english
+from relay.cli.context import load_settings, open_ledger
+from relay.cli.deliveries import delivery_as_json, problem_as_json
 from relay.cli.output import (
+    coloured_state,
+    format_duration,
+    format_time,
     json_option,
-    plain,
     print_json,
-    span,
-    state_word,
+    print_table,
     style,
-    table,
+    to_json,
     visible,
-    when,
 )
 from relay.ledger import Attempt, Ledger, NotFound
 from relay.ledger.batching_rules import summarize_message
@@ -29,8 +29,8 @@ from relay.model import Delivery, Json, Problem, utc_now
 @click.argument("delivery_id", metavar="ID")
 @json_option
 def command(delivery_id: str, as_json: bool) -> None:
-    """Tell one delivery's story: its event, its attempts, its result, whom it told."""
-    with opened(configured()) as ledger:
+    """Show one delivery: its attempts, messages and event."""
+    with open_ledger(load_settings()) as ledger:
         delivery = ledger.history.delivery(delivery_id)
         if delivery is None:
             raise NotFound(
@@ -44,67 +44,76 @@ def command(delivery_id: str, as_json: bool) -> None:
             print_json(_as_json(ledger, delivery, attempts, messages))
             return
     now = utc_now()
-    for name, words in _story(delivery, now):
-        click.echo(f"{style(f'{name:12}', bold=True)} {words}")
+    for name, value in _fields(delivery, now):
+        click.echo(f"{style(f'{name:12}', bold=True)} {value}")
     if attempts:
         click.echo()
-        table(("TRY", "BY", "STARTED", "TOOK", "OUTCOME", "WHY"), [_row(a, now) for a in attempts])
+        rows = [_attempt_row(attempt, now) for attempt in attempts]
+        print_table(("TRY", "BY", "STARTED", "TOOK", "OUTCOME", "REASON"), rows)
     if messages:
         click.echo()
-        rows = [(m.id, state_word(m), str(m.attempts), visible(m.destination)) for m in messages]
-        table(("MESSAGE", "STATE", "TRIES", "TO"), rows)
+        print_table(("MESSAGE", "STATE", "TRIES", "TO"), list(map(_message_row, messages)))
 
 
 def _as_json(
     ledger: Ledger, delivery: Delivery, attempts: list[Attempt], messages: list[Delivery]
 ) -> Json:
-    shown = as_json_row(delivery)
-    shown["attempts"] = [{**plain(a), "error": in_english(a.error)} for a in attempts]
-    shown["event"] = plain(ledger.history.event(delivery.event_id)) if delivery.event_id else None
-    shown["messages"] = [as_json_row(message) for message in messages]
-    return shown
+    event = ledger.history.event(delivery.event_id) if delivery.event_id else None
+    return {
+        **delivery_as_json(delivery),
+        "attempts": [{**to_json(a), "error": problem_as_json(a.error)} for a in attempts],
+        "event": to_json(event),
+        "messages": [delivery_as_json(message) for message in messages],
+    }
 
 
-def _story(delivery: Delivery, now: datetime) -> Iterator[tuple[str, str]]:
-    yield "delivery", f"{delivery.id}  {state_word(delivery)}"
+def _fields(delivery: Delivery, now: datetime) -> Iterator[tuple[str, str]]:
+    yield "delivery", f"{delivery.id}  {coloured_state(delivery)}"
     if delivery.reason:
         yield "reason", visible(delivery.reason)
-    yield from _about(delivery)
+    yield from _subject(delivery)
     yield "source", f"{delivery.source}, route {delivery.route or '-'}"
     yield delivery.kind.value, f"to {visible(delivery.destination) or '-'}"
-    yield "made", when(delivery.created, now)
+    yield "created", format_time(delivery.created, now)
     if delivery.due and not delivery.state.finished:
-        yield "due", when(delivery.due, now)
+        yield "due", format_time(delivery.due, now)
     if delivery.finished:
-        yield "finished", when(delivery.finished, now)
+        yield "finished", format_time(delivery.finished, now)
     for name, value in (delivery.result or {}).items():
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             yield name, visible(value)
     if delivery.error:
-        yield "error", _problem(delivery.error)
+        yield "error", _problem_text(delivery.error)
 
 
-def _about(delivery: Delivery) -> Iterator[tuple[str, str]]:
-    if told := summarize_message(delivery.message):
-        many = f" of {told['count']}" if told["count"] else ""
-        yield "message", visible(told["type"] + many)
+def _subject(delivery: Delivery) -> Iterator[tuple[str, str]]:
+    if message := summarize_message(delivery.message):
+        count = f" of {message['count']}" if message["count"] else ""
+        yield "message", visible(message["type"] + count)
     if delivery.key:
         yield "object", visible(f"{delivery.bucket}/{delivery.key}")
     if delivery.version:
         yield "version", visible(delivery.version)
 
 
-def _problem(problem: Problem) -> str:
+def _problem_text(problem: Problem) -> str:
     return visible(f"{problem.code}: {problem.message.en}. {problem.hint.en}".rstrip())
 
 
-def _row(attempt: Attempt, now: datetime) -> tuple[str, ...]:
-    took = attempt.finished and span((attempt.finished - attempt.started).total_seconds())
+def _attempt_row(attempt: Attempt, now: datetime) -> tuple[str, ...]:
+    duration = ""
+    if attempt.finished:
+        duration = format_duration((attempt.finished - attempt.started).total_seconds())
     return (
         str(attempt.number),
         attempt.by or attempt.trigger.value,
-        when(attempt.started, now),
-        took or "",
+        format_time(attempt.started, now),
+        duration,
         attempt.outcome or "running",
-        _problem(attempt.error) if attempt.error else "",
+        _problem_text(attempt.error) if attempt.error else "",
     )
+
+
+def _message_row(message: Delivery) -> tuple[str, ...]:
+    destination = visible(message.destination)
+    return message.id, coloured_state(message), str(message.attempts), destination

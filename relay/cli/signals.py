@@ -1,4 +1,4 @@
-"""Stop: what a command that goes on by itself waits for: SIGTERM, Ctrl-C, its terminal's end."""
+"""Stop signals of long-running commands: SIGTERM, Ctrl-C and the end of the terminal."""
 
 from __future__ import annotations
 
@@ -7,46 +7,47 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOOK = 0.5
-"""Seconds between two looks whether it came."""
+POLL_INTERVAL = 0.5
+"""Seconds between two checks in `StopSignal.wait`."""
 
 
-class Stop:
-    """The first of them, as it was heard."""
+class StopSignal:
+    """Set by the first stop signal."""
 
     def __init__(self) -> None:
-        self._heard = threading.Event()
+        self._received = threading.Event()
 
-    def hear(self, *_: object) -> None:
-        self._heard.set()
+    def set(self, *_: object) -> None:
+        """Handle a signal."""
+        self._received.set()
 
     def wait(self) -> None:
-        """Until it comes."""
-        # The kernel may hand a signal to any thread, and Python acts on it in this one alone,
-        # once it runs: it would not hear of it in a wait without end.
-        while not self.came_within(LOOK):
+        """Block until a stop signal arrives."""
+        # The kernel may deliver a signal to any thread, but Python runs the handler only in the
+        # main thread, between two bytecodes. A wait without a timeout would never return to it.
+        while not self.wait_for(POLL_INTERVAL):
             pass
 
-    def came_within(self, seconds: float) -> bool:
-        """Waits no longer than that; True when it has come."""
-        return self._heard.wait(seconds)
+    def wait_for(self, seconds: float) -> bool:
+        """Wait at most `seconds`; return True if a stop signal has arrived."""
+        return self._received.wait(seconds)
 
 
 @contextmanager
-def stop_signal() -> Iterator[Stop]:
-    """From here on they do not end the process: what is yielded waits for the first of them.
+def stop_signal() -> Iterator[StopSignal]:
+    """Catch the stop signals instead of ending the process.
 
-    SIGTERM and Ctrl-C are heard even where they were ignored, as Ctrl-C is by all that a shell's
-    script starts in the background. SIGHUP is not: who ignored it wants the process to go on when
-    the terminal is closed (nohup).
+    SIGTERM and SIGINT are caught even where they were ignored: a shell script ignores SIGINT for
+    the processes that it starts in the background. An ignored SIGHUP stays ignored, because `nohup`
+    means that the process must outlive the terminal.
     """
-    stop = Stop()
+    stop = StopSignal()
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         numbers.append(signal.SIGHUP)
-    before = [signal.signal(number, stop.hear) for number in numbers]
+    previous = [signal.signal(number, stop.set) for number in numbers]
     try:
         yield stop
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""`relay sources`: what there is, how its storages are set up, what they really sent."""
+"""`relay sources`: lists the sources with their transports and missing settings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from relay.cli.check_advice import pulls
-from relay.cli.context import configured
-from relay.cli.output import json_option, print_json, span, style, visible
+from relay.cli.check_advice import pulls_queue
+from relay.cli.context import load_settings
+from relay.cli.output import format_duration, json_option, print_json, style, visible
 from relay.cli.sources_capture import capture
 from relay.cli.sources_setup import setup
 from relay.config.load import Settings, SourceSettings
@@ -19,30 +19,28 @@ from relay.plugins import find
 from relay.sources.contract import StorageHandler
 from relay.sources.envelopes import ENVELOPES
 
-NOWHERE = "public_url is not set"
-
 
 @click.group("sources", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List sources; set up their storages; capture notifications."""
+    """List sources, set up their storages, or capture notifications."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(listing, as_json=False)
+        ctx.invoke(list_sources, as_json=False)
 
 
 @command.command("list")
 @json_option
-def listing(as_json: bool) -> None:
-    """Every source: by which roads its news comes, and what is missing for it."""
-    settings = configured()
-    told = [describe(name, source, settings) for name, source in settings.sources.items()]
+def list_sources(as_json: bool) -> None:
+    """List every source with its hook, envelopes, queue and scan, and what each lacks."""
+    settings = load_settings()
+    sources = [describe(name, source, settings) for name, source in settings.sources.items()]
     if as_json:
-        print_json({"sources": told})
+        print_json({"sources": sources})
         return
-    if not told:
+    if not sources:
         click.echo("There is no [sources.NAME] table yet.")
-    for one in told:
-        for line in _lines(one):
+    for source in sources:
+        for line in _lines(source):
             click.echo(line)
 
 
@@ -51,7 +49,7 @@ command.add_command(capture)
 
 
 def describe(name: str, source: SourceSettings, settings: Settings) -> Json:
-    """One source as JSON tells of it. `missing`: None where the envelope is offered."""
+    """Return a source as JSON. `missing` is None for an envelope that is accepted."""
     base = settings.public_url
     return {
         "name": name,
@@ -59,43 +57,39 @@ def describe(name: str, source: SourceSettings, settings: Settings) -> Json:
         "hook": f"{base.rstrip('/')}/hooks/{name}" if base else None,
         "path": f"/hooks/{name}",
         "envelopes": [
-            {"name": envelope, "missing": _missing(envelope, source)} for envelope in source.accept
+            {"name": envelope, "missing": ENVELOPES[envelope](source).missing_setting()}
+            for envelope in source.accept
         ],
-        "queue": pulls(source),
-        "scan_seconds": _scan(source),
+        "queue": pulls_queue(source),
+        "scan_seconds": _scan_interval(source),
     }
 
 
-def _missing(name: str, source: SourceSettings) -> str | None:
-    return ENVELOPES[name](source).missing_setting()
-
-
-def _scan(source: SourceSettings) -> float | None:
-    """How often it is scanned; 0: when somebody asks for it; None: it cannot be."""
+def _scan_interval(source: SourceSettings) -> float | None:
+    """Seconds between scans; 0 if only `relay scan` scans it; None if it cannot be listed."""
     try:
         handler: type[StorageHandler] = find("handlers", source.kind)
     except ConfigError:
         return None
-    own = (handler.scan, handler.scan_pages)
-    if own == (StorageHandler.scan, StorageHandler.scan_pages):
+    if (handler.scan, handler.scan_pages) == (StorageHandler.scan, StorageHandler.scan_pages):
         return None
-    every = getattr(source, "scan_every", None)
-    return float(every.total_seconds()) if every else 0.0
+    interval = getattr(source, "scan_every", None)
+    return float(interval.total_seconds()) if interval else 0.0
 
 
-def _lines(one: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{style(one['name'], bold=True)}  kind {visible(one['kind'])}"
-    hook = one["hook"] or f"{one['path']}  ({NOWHERE})"
+def _lines(source: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{style(source['name'], bold=True)}  kind {visible(source['kind'])}"
+    hook = source["hook"] or f"{source['path']}  (public_url is not set)"
     yield f"  hook   {hook}"
-    for envelope in one["envelopes"]:
+    for envelope in source["envelopes"]:
         missing = envelope["missing"]
-        state = style("offered", fg="green") if missing is None else f"missing: {missing}"
+        state = style("accepted", fg="green") if missing is None else f"missing: {missing}"
         yield f"         {visible(envelope['name']):12} {state}"
-    yield f"  queue  {'pulled' if one['queue'] else 'none'}"
-    yield f"  scan   {_scanned(one['scan_seconds'])}"
+    yield f"  queue  {'polled' if source['queue'] else 'none'}"
+    yield f"  scan   {_scan_text(source['scan_seconds'])}"
 
 
-def _scanned(seconds: float | None) -> str:
+def _scan_text(seconds: float | None) -> str:
     if seconds is None:
-        return "this kind cannot be listed"
-    return f"every {span(seconds)}" if seconds else "by hand only: relay scan"
+        return "not supported by this kind"
+    return f"every {format_duration(seconds)}" if seconds else "manual only: relay scan"

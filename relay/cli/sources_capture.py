@@ -1,4 +1,4 @@
-"""`relay sources capture NAME`: the next notification becomes a test case."""
+"""`relay sources capture NAME`: writes a received notification as a test case."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from typing import Any
 
 import click
 
-from relay.cli.capture_case import Case, case_of
-from relay.cli.context import configured, opened
-from relay.cli.exit_codes import FAILED
+from relay.cli.capture_case import Case, build_case
+from relay.cli.context import load_settings, open_ledger, unknown_source
+from relay.cli.main import FAILED
 from relay.cli.output import visible
 from relay.config.units import parse_duration
-from relay.errors import ConfigError
 from relay.ledger import Ledger, Notification
 from relay.model import Origin
 from relay.plugins import find
 from relay.sources.contract import StorageHandler
 
-PAUSE = 0.25
-"""Seconds between two looks into the ledger."""
+POLL_INTERVAL = 0.25
+"""Seconds between two queries of the ledger."""
 
-_SENT = (Origin.HOOK, Origin.QUEUE)
+_FROM_STORAGE = (Origin.HOOK, Origin.QUEUE)
 
 
-class Span(click.ParamType[timedelta]):
-    """How long: "5m"."""
+class Duration(click.ParamType[timedelta]):
+    """A duration such as "5m"."""
 
     name = "span"
 
@@ -42,89 +41,90 @@ class Span(click.ParamType[timedelta]):
 
 @click.command("capture")
 @click.argument("name")
-@click.option("--last", is_flag=True, help="The last one that came, instead of the next.")
+@click.option("--last", is_flag=True, help="The last notification received, instead of the next.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("captured"),
     show_default=True,
-    help="Where KIND/NAME.http and .json are put.",
+    help="The folder for KIND/NAME.http and KIND/NAME.json.",
 )
-@click.option("--timeout", type=Span(), default="5m", show_default=True, help="How long to wait.")
-@click.option("--hide-accounts", is_flag=True, help="Replace account ids and addresses too.")
+@click.option(
+    "--timeout", type=Duration(), default="5m", show_default=True, help="How long to wait."
+)
+@click.option("--hide-accounts", is_flag=True, help="Also replace account ids and addresses.")
 def capture(name: str, last: bool, out: Path, timeout: timedelta, hide_accounts: bool) -> None:
-    """Writes the next notification of source NAME as a test case, without its secrets.
+    """Write the next notification of source NAME as a test case, without its secrets.
 
-    Relay itself must run: this only reads its ledger. The two files are what tests/notifications
-    is made of, and what a report of an unknown wire format needs.
+    Relay must be running: this command only reads its ledger. The two files have the format of
+    tests/notifications. Attach them to a report about an unknown wire format.
     """
-    settings = configured()
+    settings = load_settings()
     if name not in settings.sources:
-        known = ", ".join(settings.sources) or "none"
-        raise ConfigError("sources", f"there is no source {name}", f"Known: {known}.")
-    with opened(settings) as ledger:
-        found = newest(ledger, name) if last else _awaited(ledger, name, timeout)
-    if found is None:
-        click.echo(_nothing(name, last=last, timeout=timeout), err=True)
+        raise unknown_source(name, settings.sources)
+    with open_ledger(settings) as ledger:
+        notification = newest(ledger, name) if last else _wait_for_next(ledger, name, timeout)
+    if notification is None:
+        click.echo(_not_found_text(name, last=last, timeout=timeout), err=True)
         raise SystemExit(FAILED)
     source = settings.sources[name]
     handler: StorageHandler = find("handlers", source.kind)(name, source)
     try:
-        case = case_of(found, handler, hide=hide_accounts)
+        case = build_case(notification, handler, hide=hide_accounts)
     finally:
         handler.close()
-    _write(case, found, out / source.kind.replace(":", "."))
+    _write(case, notification, out / source.kind.replace(":", "."))
 
 
 def newest(ledger: Ledger, source: str, after: str = "") -> Notification | None:
-    """The newest notification that was sent to the source and whose id is behind `after`."""
+    """Return the newest notification from the storage of a source whose id is above `after`."""
     cursor: str | None = None
     while True:
         page = ledger.history.notifications(200, cursor)
-        for one in page.items:
-            if one.id <= after:
+        for notification in page.items:
+            if notification.id <= after:
                 return None
-            if one.source == source and one.road in _SENT:
-                return one
+            if notification.source == source and notification.road in _FROM_STORAGE:
+                return notification
         if page.next_cursor is None:
             return None
         cursor = page.next_cursor
 
 
-def _awaited(ledger: Ledger, source: str, timeout: timedelta) -> Notification | None:
+def _wait_for_next(ledger: Ledger, source: str, timeout: timedelta) -> Notification | None:
     before = newest(ledger, source)
     after = before.id if before else ""
     until = time.monotonic() + timeout.total_seconds()
     click.echo(f"waiting for a notification of {source} ...", err=True)
     while (found := newest(ledger, source, after)) is None and time.monotonic() < until:
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
     return found
 
 
-def _nothing(source: str, *, last: bool, timeout: timedelta) -> str:
-    came = "ever came" if last else f"came within {timeout}"
+def _not_found_text(source: str, *, last: bool, timeout: timedelta) -> str:
+    period = "so far" if last else f"within {timeout}"
     return (
-        f"No notification of {source} {came}. Is Relay running, with this database? What cannot "
-        "show who sent it is answered 401 and leaves nothing here: look into Relay's log, and "
-        f"at: relay sources setup {source}"
+        f"No notification of {source} arrived {period}. Is Relay running with this database? A "
+        "request from a sender that cannot be verified gets 401 and is not stored: see Relay's "
+        f"log, and: relay sources setup {source}"
     )
 
 
 def _write(case: Case, notification: Notification, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = f"captured-{notification.received:%Y%m%d-%H%M%S}-{notification.id[-6:]}"
-    for ending, content in (("http", case.http), ("json", case.json)):
-        path = folder / f"{name}.{ending}"
+    for extension, content in (("http", case.http), ("json", case.json)):
+        path = folder / f"{name}.{extension}"
         path.write_bytes(content)
         click.echo(str(path))
     if notification.reason:
         click.echo(f"{notification.verdict}: {visible(notification.reason)}")
-    if not case.is_true:
+    if not case.is_faithful:
         click.echo(
-            "Outside of its envelope it reads otherwise: the .json says what a test would see."
+            "The case reads differently without the envelope: the .json has the result of the case."
         )
     click.echo(
-        "Before you share them, look for what is nobody's business: keys, bucket names, user "
-        "names, addresses (account ids: --hide-accounts). Then put both into "
-        "tests/notifications/KIND, correct the .json to what should be, or attach them to a report."
+        "Before you share the files, check them for private data: keys, bucket names, user names, "
+        "addresses (account ids: --hide-accounts). Then add both to tests/notifications/KIND, with "
+        "the .json corrected to the expected result, or attach them to a report."
     )

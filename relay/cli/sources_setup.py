@@ -1,4 +1,4 @@
-"""`relay sources setup NAME`: what to do at the storage, or `--apply`: doing it."""
+"""`relay sources setup NAME`: shows how to configure the storage, or configures it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from relay.cli.context import configuration, configured
+from relay.cli.context import config_file, load_settings, unknown_source
 from relay.cli.output import json_option, print_json, style, visible
 from relay.config.load import Settings
 from relay.config.toml_file import read_file
@@ -23,94 +23,93 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
 @click.command("setup")
 @click.argument("name")
-@click.option("--apply", "do_it", is_flag=True, help="Do what can be done from here.")
-@click.option("--yes", is_flag=True, help="Do not ask before doing it.")
-@click.option("--arn", metavar="ARN", help="The destination that the store already has for Relay.")
+@click.option("--apply", "do_apply", is_flag=True, help="Apply the changes that Relay can make.")
+@click.option("--yes", is_flag=True, help="Apply without a confirmation prompt.")
+@click.option("--arn", metavar="ARN", help="The notification target that the storage already has.")
 @json_option
-def setup(name: str, do_it: bool, yes: bool, arn: str | None, as_json: bool) -> None:
-    """What to configure at the storage so that its notifications reach source NAME.
+def setup(name: str, do_apply: bool, yes: bool, arn: str | None, as_json: bool) -> None:
+    """Show how to configure the storage so that it sends notifications to source NAME.
 
-    With --apply, S3-compatible stores, SQS and SNS are configured from here, with the source's own
-    keys: what others configured is kept, and a second run changes nothing.
+    With --apply, configures S3-compatible storages, SQS and SNS with the credentials of the source.
+    Existing configuration is kept, and a second run changes nothing.
     """
-    settings = configured()
-    if as_json and do_it and not yes:
-        raise click.UsageError("--apply --json cannot ask: add --yes.")
-    door = door_of(name, settings, arn)
-    handler: StorageHandler = find("handlers", door.settings.kind)(name, door.settings)
+    settings = load_settings()
+    if as_json and do_apply and not yes:
+        raise click.UsageError("--apply --json has no prompt: add --yes.")
+    context = setup_context(name, settings, arn)
+    handler: StorageHandler = find("handlers", context.settings.kind)(name, context.settings)
     try:
-        if do_it:
-            _apply(handler, door, yes=yes, as_json=as_json)
+        if do_apply:
+            _apply(handler, context, yes=yes, as_json=as_json)
         else:
-            _show(door, list(handler.setup(door)), as_json=as_json)
+            _show(context, list(handler.setup(context)), as_json=as_json)
     finally:
         handler.close()
 
 
-def door_of(name: str, settings: Settings, arn: str | None = None) -> SetupContext:
-    """Where the source's notifications come in. ConfigError: there is no such source."""
+def setup_context(name: str, settings: Settings, arn: str | None = None) -> SetupContext:
+    """Return where the notifications of the source must be sent. Raises ConfigError."""
     if name not in settings.sources:
-        known = ", ".join(settings.sources) or "none"
-        raise ConfigError("sources", f"there is no source {name}", f"Known: {known}.")
+        raise unknown_source(name, settings.sources)
     source = settings.sources[name]
     variables = _variables(name, os.environ)
     return SetupContext(name, source, settings.routes, settings.public_url, arn, variables)
 
 
 def _variables(name: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Which environment variable each setting of a source comes from, as far as one does."""
-    path = configuration()
+    """Map each setting of a source to the environment variable that holds it, if there is any."""
+    path = config_file()
     table = read_file(path).get("sources", {}).get(name, {}) if path else {}
-    found = {}
+    variables = {}
     for key, value in table.items():
         if isinstance(value, str) and (reference := _REFERENCE.search(value)):
-            found[key] = reference[1]
+            variables[key] = reference[1]
     prefix = f"RELAY_SOURCES__{name.upper().replace('-', '_')}__"
     for variable in environ:
         if variable.startswith(prefix):
-            found[variable.removeprefix(prefix).lower()] = variable
-    return found
+            variables[variable.removeprefix(prefix).lower()] = variable
+    return variables
 
 
-def _secrets(door: SetupContext, steps: list[Step]) -> list[Json]:
-    """The secrets that the steps name: the variable of each, and whether the source has it."""
+def _secrets(context: SetupContext, steps: list[Step]) -> list[Json]:
+    """Return the secrets that the steps refer to: the variable, and whether it is set."""
     text = "\n".join(f"{step.title.en}\n{step.text}" for step in steps)
     return [
-        {"setting": key, "variable": door.variable(key), "is_set": door.has(key)}
+        {"setting": key, "variable": context.variable(key), "is_set": context.has(key)}
         for key in ("token", "secret")
-        if re.search(rf"\$\{{?{door.variable(key)}\b", text) or f"var.hook_{key}" in text
+        if re.search(rf"\$\{{?{context.variable(key)}\b", text) or f"var.hook_{key}" in text
     ]
 
 
-def _show(door: SetupContext, steps: list[Step], *, as_json: bool) -> None:
-    secrets = _secrets(door, steps)
+def _show(context: SetupContext, steps: list[Step], *, as_json: bool) -> None:
+    secrets = _secrets(context, steps)
     if as_json:
         print_json(
             {
-                "source": door.source,
-                "kind": door.settings.kind,
-                "hook": door.url if door.public_url else None,
-                "path": door.path,
+                "source": context.source,
+                "kind": context.settings.kind,
+                "hook": context.url if context.public_url else None,
+                "path": context.path,
                 "secrets": secrets,
-                "steps": [_told(step) for step in steps],
+                "steps": [_step_as_json(step) for step in steps],
             }
         )
         return
-    click.echo(f"{style('hook', bold=True)}    {door.url}")
-    if not door.public_url:
+    click.echo(f"{style('hook', bold=True)}    {context.url}")
+    if not context.public_url:
         click.echo(
-            f"{style('warning', fg='yellow')} public_url is not set: put Relay's own address in "
-            "place of the one shown, or set it in relay.toml"
+            f"{style('warning', fg='yellow')} public_url is not set: set it in relay.toml, or "
+            "replace the host above with Relay's own address"
         )
-    for one in secrets:
-        state = "" if one["is_set"] else style("  (it is not set yet)", fg="yellow")
-        where = f"{one['setting']} of [sources.{door.source}]"
-        click.echo(f"{style('secret', bold=True)}  ${one['variable']}: {where}{state}")
+    for secret in secrets:
+        state = "" if secret["is_set"] else style("  (it is not set yet)", fg="yellow")
+        setting = f"{secret['setting']} of [sources.{context.source}]"
+        click.echo(f"{style('secret', bold=True)}  ${secret['variable']}: {setting}{state}")
     for number, step in enumerate(steps, 1):
-        _print(number, step)
+        _print_step(number, step)
 
 
-def _print(number: int, step: Step) -> None:
+def _print_step(number: int, step: Step) -> None:
     click.echo()
     click.echo(style(f"{number}. {visible(step.title.en)}", bold=True))
     if step.file:
@@ -119,7 +118,7 @@ def _print(number: int, step: Step) -> None:
         click.echo(f"   {visible(line)}".rstrip())
 
 
-def _told(step: Step) -> Json:
+def _step_as_json(step: Step) -> Json:
     return {
         "title": step.title.en,
         "kind": step.kind,
@@ -128,37 +127,37 @@ def _told(step: Step) -> Json:
     }
 
 
-def _apply(handler: StorageHandler, door: SetupContext, *, yes: bool, as_json: bool) -> None:
-    planned = [(change.what.en, change.is_so()) for change in handler.changes(door)]
-    if not planned:
+def _apply(handler: StorageHandler, context: SetupContext, *, yes: bool, as_json: bool) -> None:
+    changes = [(change.what.en, change.is_so()) for change in handler.changes(context)]
+    if not changes:
         raise ConfigError(
-            f"sources.{door.source}",
-            f"kind {door.settings.kind} cannot be set up from here",
-            f"Follow the steps of: relay sources setup {door.source}",
+            f"sources.{context.source}",
+            f"Relay cannot configure storages of kind {context.settings.kind}",
+            f"Follow the steps of: relay sources setup {context.source}",
         )
     if not as_json:
-        for what, is_so in planned:
-            mark = style("is so", fg="green") if is_so else style("to do", fg="yellow")
-            click.echo(f"{mark}  {visible(what)}")
-    missing = [what for what, is_so in planned if not is_so]
-    if missing and not yes:
-        click.confirm("Do it?", abort=True)
-    done = _make(handler, door, say=not as_json) if missing else []
+        for what, is_applied in changes:
+            label = style("in place", fg="green") if is_applied else style("to do", fg="yellow")
+            click.echo(f"{label}  {visible(what)}")
+    pending = [what for what, is_applied in changes if not is_applied]
+    if pending and not yes:
+        click.confirm("Apply these changes?", abort=True)
+    done = _apply_changes(handler, context, verbose=not as_json) if pending else []
     if as_json:
-        told = [{"what": what, "changed": what in done} for what, _ in planned]
-        print_json({"source": door.source, "changes": told})
-    elif not missing:
+        results = [{"what": what, "changed": what in done} for what, _ in changes]
+        print_json({"source": context.source, "changes": results})
+    elif not pending:
         click.echo("Nothing to change.")
 
 
-def _make(handler: StorageHandler, door: SetupContext, *, say: bool) -> list[str]:
-    """Looks again before each: between the plan and the consent somebody else may have been."""
+def _apply_changes(handler: StorageHandler, context: SetupContext, *, verbose: bool) -> list[str]:
+    """Apply the pending changes. Each is checked again: it may have been made meanwhile."""
     done = []
-    for change in handler.changes(door):
+    for change in handler.changes(context):
         if change.is_so():
             continue
         change.make()
         done.append(change.what.en)
-        if say:
+        if verbose:
             click.echo(f"{style('done', fg='green')}   {visible(change.what.en)}")
     return done

@@ -1,43 +1,70 @@
-"""`relay targets`: how each target is doing."""
+"""`relay targets`, `relay pause TARGET` and `relay resume TARGET`."""
 
 from __future__ import annotations
 
 import click
 
-from relay.cli.context import configured, opened
-from relay.cli.output import ago, json_option, plain, print_json, table
+from relay.cli.context import load_settings, open_ledger
+from relay.cli.output import format_age, json_option, print_json, print_table
 from relay.config.load import Settings
 from relay.ledger import Ledger
-from relay.model import Json, utc_now
-from relay.web.operations import target_states
+from relay.model import Json, Kind, utc_now
+from relay.web.operations import check_target, target_states
 
 
 @click.command("targets")
 @json_option
 def command(as_json: bool) -> None:
-    """Say how each target is doing: open, paused, down, or waiting because it asked for it."""
-    settings = configured()
-    with opened(settings) as ledger:
-        show(settings, ledger, as_json)
+    """Show the state of each target: open, paused, down, or waiting because it asked to wait."""
+    settings = load_settings()
+    with open_ledger(settings) as ledger:
+        _print_states(settings, ledger, as_json)
 
 
-def show(settings: Settings, ledger: Ledger, as_json: bool, only: str | None = None) -> None:
-    """Prints how every target, or only that one, is doing."""
-    told = target_states(settings, ledger.destinations.all(), utc_now())
-    chosen = [one for one in told if only in (None, one["name"])]
+@click.command("pause")
+@click.argument("target")
+@json_option
+def pause(target: str, as_json: bool) -> None:
+    """Stop deliveries to TARGET until `relay resume`. Deliveries that are running finish."""
+    settings = load_settings()
+    check_target(settings, target)
+    with open_ledger(settings) as ledger:
+        ledger.destinations.pause(Kind.IMPORT, target, utc_now())
+        _print_states(settings, ledger, as_json, only=target)
+
+
+@click.command("resume")
+@click.argument("target")
+@json_option
+def resume(target: str, as_json: bool) -> None:
+    """Deliver to TARGET again. Ends a pause, an outage and a wait that the target asked for."""
+    settings = load_settings()
+    check_target(settings, target)
+    with open_ledger(settings) as ledger:
+        ledger.destinations.resume(Kind.IMPORT, target)
+        _print_states(settings, ledger, as_json, only=target)
+
+
+def _print_states(
+    settings: Settings, ledger: Ledger, as_json: bool, only: str | None = None
+) -> None:
+    targets = [
+        target
+        for target in target_states(settings, ledger.destinations.all(), utc_now())
+        if only in (None, target["name"])
+    ]
     if as_json:
-        print_json([plain(one) for one in chosen])
-    elif chosen:
-        table(
-            ("target", "kind", "state"), [(one["name"], one["kind"], _words(one)) for one in chosen]
-        )
+        print_json(targets)
+    elif targets:
+        rows = [(target["name"], target["kind"], _state_text(target)) for target in targets]
+        print_table(("target", "kind", "state"), rows)
     else:
         click.echo("no targets")
 
 
-def _words(target: Json) -> str:
+def _state_text(target: Json) -> str:
     if target["since"]:
-        return f"{target['state']} since {ago(target['since'], utc_now())}"
+        return f"{target['state']} since {format_age(target['since'], utc_now())}"
     if target["until"]:
         return f"{target['state']} until {target['until'].isoformat(timespec='seconds')}"
     return str(target["state"])

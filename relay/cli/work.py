@@ -1,4 +1,4 @@
-"""`relay work`: the worker alone; any number of them beside each other."""
+"""`relay work`: a worker without the web part. Several workers can share a database."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import sys
 
 import click
 
-from relay.app import logging as logs
 from relay.app.gunicorn_config import GRACE, collect_seldom
+from relay.app.logging import configure
 from relay.app.relay import Relay
-from relay.cli.context import configured
+from relay.cli.context import load_settings
 from relay.cli.signals import stop_signal
-from relay.config import load as settings
+from relay.config.load import secrets
 
 
 @click.command("work")
-@click.option("--grace", default=GRACE, show_default=True, help="Seconds to end in after SIGTERM.")
+@click.option(
+    "--grace", default=GRACE, show_default=True, help="Seconds to finish in after SIGTERM."
+)
 def command(grace: int) -> None:
-    """Delivers, pulls queues and scans, until SIGTERM or Ctrl-C; then drains."""
-    chosen = configured()
-    logs.configure(sys.stderr, secrets=settings.secrets(chosen))
-    relay = Relay.open(chosen)
+    """Run deliveries, poll queues and scan until SIGTERM or Ctrl-C, then drain."""
+    settings = load_settings()
+    configure(sys.stderr, secrets=secrets(settings))
+    relay = Relay.open(settings)
     with stop_signal() as stop:
         collect_seldom()
         relay.start_worker()

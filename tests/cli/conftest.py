@@ -1,4 +1,4 @@
-"""Commands run in this process, in a directory of their own."""
+"""Fixtures that run commands in this process, in a temporary working directory."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ channels = ["ops"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory; no RELAY_* variable of the outside is set in it."""
+    """The working directory, without RELAY_* variables in the environment."""
     for name in [name for name in os.environ if name.startswith("RELAY_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -53,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(folder: Path) -> Run:
-    """run("check", "--json", NAME=value) -> how the command ended and what it said."""
+    """run("check", "--json", NAME=value) -> exit code and output of the command."""
 
     def run(*arguments: str, **environ: str) -> Result:
         result = CliRunner().invoke(cli, arguments, prog_name="relay", env=environ)
@@ -66,7 +66,7 @@ def run(folder: Path) -> Run:
 
 @pytest.fixture
 def configured(folder: Path) -> Path:
-    """A relay.toml that is right."""
+    """A valid relay.toml."""
     file = folder / "relay.toml"
     file.write_text(CONFIGURATION)
     return file

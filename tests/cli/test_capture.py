@@ -1,4 +1,4 @@
-"""`relay sources capture`: what came is a test case, and nobody's secret is in it."""
+"""`relay sources capture`: a received notification becomes a test case without secrets."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ from typing import Any
 
 import pytest
 
-from relay import plugins as loader
 from relay.app.relay import Relay
 from relay.config.load import load
 from relay.model import Incoming, Origin, utc_now
-from relay.plugins import find
+from relay.plugins import find, settings_class
 
 from .conftest import CONFIGURATION, Run
 
 TOKEN = "a-hook-token-that-is-long"
 NOTIFICATIONS = Path(__file__).parents[1] / "notifications"
-ODD = NOTIFICATIONS / "s3" / "minio-put.http"
+MINIO_PUT = NOTIFICATIONS / "s3" / "minio-put.http"
 
 
 @pytest.fixture(scope="module")
-def runner() -> Any:
-    """The functions that run the cases of tests/notifications."""
+def case_runner() -> Any:
+    """The module that runs the cases of tests/notifications."""
     path = NOTIFICATIONS / "test_notifications.py"
-    spec = importlib.util.spec_from_file_location("the_runner", path)
+    spec = importlib.util.spec_from_file_location("case_runner", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -45,9 +44,9 @@ def runner() -> Any:
 def relay(configured: Path) -> Iterator[Relay]:
     text = CONFIGURATION.replace('buckets = ["exports"]', 'buckets = ["exports", "images"]')
     configured.write_text(f'{text}[database]\nurl = "sqlite:///{configured.parent}/r.db"')
-    made = Relay.open(load(configured, {}, loader.settings_class))
-    yield made
-    made.close()
+    relay = Relay.open(load(configured, {}, settings_class))
+    yield relay
+    relay.close()
 
 
 Send = Callable[..., None]
@@ -55,11 +54,11 @@ Send = Callable[..., None]
 
 @pytest.fixture
 def send(relay: Relay) -> Send:
-    """Hands a notification in as the hook or the queue does."""
+    """Return a function that passes in a notification as the hook or the queue does."""
 
     def send(body: bytes, *, query: bool = False, queue: bool = False, **headers: str) -> None:
-        shown = {"authorization": f"Bearer {TOKEN}"}
-        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        token = {"authorization": f"Bearer {TOKEN}"}
+        extra = {name.replace("_", "-"): value for name, value in headers.items()}
         incoming = Incoming(
             "exports",
             body,
@@ -67,7 +66,7 @@ def send(relay: Relay) -> Send:
             Origin.QUEUE if queue else Origin.HOOK,
             path="/hooks/exports",
             query={"token": TOKEN} if query else {},
-            headers={} if queue else told if query else {**shown, **told},
+            headers={} if queue else extra if query else {**token, **extra},
         )
         (relay.intake.pull if queue else relay.intake.accept)(incoming)
 
@@ -81,93 +80,93 @@ def body_of(case: Path) -> bytes:
 def captured(run: Run, *options: str) -> tuple[Path, Path]:
     result = run("sources", "capture", "exports", "--last", "--out", "out", *options)
     assert result.exit_code == 0, result.output
-    http, answer = (Path(line) for line in result.stdout.splitlines()[:2])
-    assert (http.parent, answer.parent) == (Path("out/s3"), Path("out/s3"))
-    assert http.stem == answer.stem
-    return http, answer
+    http, expected = (Path(line) for line in result.stdout.splitlines()[:2])
+    assert (http.parent, expected.parent) == (Path("out/s3"), Path("out/s3"))
+    assert http.stem == expected.stem
+    return http, expected
 
 
-def passes(runner: Any, http: Path, answer: Path) -> Any:
-    """As test_notifications does with every case; returns what the .json says."""
-    expected = json.loads(answer.read_text())
+def passes(case_runner: Any, http: Path, json_file: Path) -> Any:
+    """Run the case as test_notifications does; return the content of the .json file."""
+    expected = json.loads(json_file.read_text())
     cls = find("handlers", "s3")
-    table = {"kind": "s3", "token": "hook-token", **runner.DEFAULTS["s3"]}
+    table = {"kind": "s3", "token": "hook-token", **case_runner.DEFAULTS["s3"]}
     settings = cls.Settings.model_validate({**table, **expected.get("settings", {})})
     handler = cls("exports", settings)
     try:
-        reading = runner.received(handler, http.read_bytes())
-        assert reading.verdict == expected["verdict"]
-        assert [runner.told(event) for event in reading.events] == expected["events"]
-        assert expected.get("reason", "") in (reading.reason or "")
+        parsed = case_runner.received(handler, http.read_bytes())
+        assert parsed.verdict == expected["verdict"]
+        assert [case_runner.told(event) for event in parsed.events] == expected["events"]
+        assert expected.get("reason", "") in (parsed.reason or "")
     finally:
         handler.close()
     return expected
 
 
-def test_a_notification_becomes_a_case_that_passes(run: Run, send: Send, runner: Any) -> None:
-    send(body_of(ODD), content_type="application/json", user_agent="MinIO (linux; amd64)")
-    http, answer = captured(run)
-    expected = passes(runner, http, answer)
+def test_a_notification_becomes_a_case_that_passes(run: Run, send: Send, case_runner: Any) -> None:
+    send(body_of(MINIO_PUT), content_type="application/json", user_agent="MinIO (linux; amd64)")
+    http, json_file = captured(run)
+    expected = passes(case_runner, http, json_file)
     assert expected["verdict"] == "accepted"
     assert len(expected["events"]) == 1
     assert expected["why"].startswith("captured ")
-    assert http.read_bytes().endswith(body_of(ODD))
+    assert http.read_bytes().endswith(body_of(MINIO_PUT))
     assert b"user-agent: MinIO (linux; amd64)" in http.read_bytes()
 
 
-def test_no_secret_is_in_it(run: Run, send: Send, runner: Any) -> None:
-    told = json.loads(body_of(ODD))
-    told["echo"] = f"Bearer {TOKEN}"
-    told["upload"] = "https://b.example/a?X-Amz-Signature=0badc0de&x=1&sig=5eed"
-    told["headers"] = {"Authorization": "AWS4 s3cr3t"}
+def test_the_case_has_no_secret(run: Run, send: Send, case_runner: Any) -> None:
+    document = json.loads(body_of(MINIO_PUT))
+    document["echo"] = f"Bearer {TOKEN}"
+    document["upload"] = "https://b.example/a?X-Amz-Signature=0badc0de&x=1&sig=5eed"
+    document["headers"] = {"Authorization": "AWS4 s3cr3t"}
     send(
-        json.dumps(told).encode(),
+        json.dumps(document).encode(),
         cookie="session=s3cr3t",
         x_forwarded_for="192.0.2.7",
         x_api_key="s3cr3t",
         host="internal.example",
         referer=f"https://relay.example.com/?token={TOKEN}",
     )
-    http, answer = captured(run)
-    passes(runner, http, answer)
-    text = http.read_bytes().decode() + answer.read_text()
+    http, json_file = captured(run)
+    passes(case_runner, http, json_file)
+    text = http.read_bytes().decode() + json_file.read_text()
     for secret in (TOKEN, "s3cr3t", "0badc0de", "5eed", "192.0.2.7", "internal.example"):
         assert secret not in text
     assert '"echo": "Bearer hook-token"' in text
     assert "authorization: Bearer hook-token" in text
 
 
-def test_a_token_in_the_address_stays_there(run: Run, send: Send, runner: Any) -> None:
-    send(body_of(ODD), query=True, content_type="application/json")
-    http, answer = captured(run)
-    passes(runner, http, answer)
+def test_a_token_in_the_url_stays_in_the_url(run: Run, send: Send, case_runner: Any) -> None:
+    send(body_of(MINIO_PUT), query=True, content_type="application/json")
+    http, json_file = captured(run)
+    passes(case_runner, http, json_file)
     assert http.read_bytes().startswith(b"POST /hooks/exports?token=hook-token HTTP/1.1\r\n")
 
 
-def test_what_a_queue_gave_is_a_case_too(run: Run, send: Send, runner: Any) -> None:
+def test_a_notification_from_a_queue_becomes_a_case(run: Run, send: Send, case_runner: Any) -> None:
     message = {
         "Type": "Notification",
-        "TopicArn": "arn:aws:sns:us-east-1:210987654321:news",
-        "Message": body_of(ODD).decode(),
+        "TopicArn": "arn:aws:sns:us-east-1:210987654321:uploads",
+        "Message": body_of(MINIO_PUT).decode(),
         "UnsubscribeURL": "https://sns.example/?Token=s3cr3t",
     }
     send(json.dumps(message).encode(), queue=True)
-    http, answer = captured(run)
-    assert len(passes(runner, http, answer)["events"]) == 1
+    http, json_file = captured(run)
+    assert len(passes(case_runner, http, json_file)["events"]) == 1
     assert b"s3cr3t" not in http.read_bytes()
     assert b"210987654321" in http.read_bytes()
-    hidden, answer = captured(run, "--hide-accounts")
-    passes(runner, hidden, answer)
+    hidden, json_file = captured(run, "--hide-accounts")
+    passes(case_runner, hidden, json_file)
     assert b"210987654321" not in hidden.read_bytes()
 
 
-def test_what_was_signed_is_a_case_without_its_signature(
-    run: Run, configured: Path, runner: Any
+def test_a_signed_notification_becomes_a_case_without_the_signature(
+    run: Run, configured: Path, case_runner: Any
 ) -> None:
-    """No test can sign for others: the records alone are kept, with what the wrapping gave them."""
+    """A test has no signing key, so the case has the unwrapped records only."""
     text = CONFIGURATION.replace("token =", 'accept = ["signed"]\nsecret =')
     configured.write_text(f'{text}[database]\nurl = "sqlite:///{configured.parent}/r.db"')
-    relay = Relay.open(load(configured, {}, loader.settings_class))
+    relay = Relay.open(load(configured, {}, settings_class))
     body = b'{"bucket": "exports", "key": "prod/hello.zip"}'
     now = str(int(utc_now().timestamp()))
     digest = hmac.digest(TOKEN.encode(), f"upload-7.{now}.".encode() + body, hashlib.sha256)
@@ -178,45 +177,47 @@ def test_what_was_signed_is_a_case_without_its_signature(
     }
     relay.intake.accept(Incoming("exports", body, utc_now(), headers=headers))
     relay.close()
-    http, answer = captured(run)
-    (event,) = passes(runner, http, answer)["events"]
+    http, json_file = captured(run)
+    (event,) = passes(case_runner, http, json_file)["events"]
     assert event["identity"] == "id:upload-7"
     assert b"signature" not in http.read_bytes()
 
 
-def test_what_cannot_be_read_tells_why(run: Run, send: Send, runner: Any) -> None:
+def test_an_unreadable_notification_becomes_a_case_with_the_reason(
+    run: Run, send: Send, case_runner: Any
+) -> None:
     send(b'{"Records": [{"eventName": "ObjectCreated:Put", "s3": 7}]}')
-    http, answer = captured(run)
-    expected = passes(runner, http, answer)
+    http, json_file = captured(run)
+    expected = passes(case_runner, http, json_file)
     assert expected["verdict"] == "unreadable"
     assert expected["reason"]
 
 
-def test_a_duplicate_is_a_case_of_what_it_says(run: Run, send: Send, runner: Any) -> None:
-    send(body_of(ODD))
-    send(body_of(ODD))
-    http, answer = captured(run)
-    assert passes(runner, http, answer)["verdict"] == "accepted"
-    assert "duplicate" in json.loads(answer.read_text())["why"]
+def test_a_duplicate_becomes_a_case_of_its_content(run: Run, send: Send, case_runner: Any) -> None:
+    send(body_of(MINIO_PUT))
+    send(body_of(MINIO_PUT))
+    http, json_file = captured(run)
+    assert passes(case_runner, http, json_file)["verdict"] == "accepted"
+    assert "duplicate" in json.loads(json_file.read_text())["why"]
 
 
-def test_bytes_that_are_no_text_stay_as_they_are(run: Run, send: Send, runner: Any) -> None:
+def test_a_binary_body_is_unchanged(run: Run, send: Send, case_runner: Any) -> None:
     body = b'\xff\xfe{"Records": \x00\r\n\r\n'
     send(body)
-    http, answer = captured(run)
-    passes(runner, http, answer)
+    http, json_file = captured(run)
+    passes(case_runner, http, json_file)
     assert http.read_bytes().endswith(b"\r\n\r\n" + body)
 
 
-def test_without_any_notification_it_says_what_to_look_at(run: Run, relay: Relay) -> None:
-    said = run("sources", "capture", "exports", "--last")
-    assert said.exit_code == 1
-    assert "401" in said.stderr
+def test_without_a_notification_the_error_names_possible_causes(run: Run, relay: Relay) -> None:
+    result = run("sources", "capture", "exports", "--last")
+    assert result.exit_code == 1
+    assert "401" in result.stderr
     assert run("sources", "capture", "exports", "--timeout", "soon").exit_code == 2
     assert run("sources", "capture", "exports", "--timeout", "1s").exit_code == 1
 
 
-def test_it_waits_for_the_next(configured: Path, send: Send, runner: Any) -> None:
+def test_it_waits_for_the_next_notification(configured: Path, send: Send, case_runner: Any) -> None:
     send(b'{"Records": []}')
     command = [sys.executable, "-m", "relay", "--config", str(configured)]
     command += ["sources", "capture", "exports", "--timeout", "60s", "--out", "out"]
@@ -230,8 +231,8 @@ def test_it_waits_for_the_next(configured: Path, send: Send, runner: Any) -> Non
     ) as process:
         assert process.stderr is not None
         assert "waiting" in process.stderr.readline()
-        send(body_of(ODD))
-        said, _ = process.communicate(timeout=60)
+        send(body_of(MINIO_PUT))
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    http, answer = (configured.parent / line for line in said.splitlines()[:2])
-    assert len(passes(runner, http, answer)["events"]) == 1
+    http, json_file = (configured.parent / line for line in output.splitlines()[:2])
+    assert len(passes(case_runner, http, json_file)["events"]) == 1

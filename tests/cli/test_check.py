@@ -1,4 +1,4 @@
-"""`relay check`: errors, advice, and trying what is named."""
+"""`relay check`: errors, advice and connection tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as rules
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
@@ -21,7 +21,7 @@ from .conftest import CONFIGURATION, Run
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[str]:
+def storage() -> Iterator[str]:
     """An S3 server with the bucket of the configuration."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -41,33 +41,35 @@ def store() -> Iterator[str]:
 
 def advice(run: Run, text: str) -> dict[str, str]:
     Path("relay.toml").write_text(text)
-    told = json.loads(run("check", "--json").stdout)
-    return {one["path"]: f"{one['words']}. {one['hint']}" for one in told["warnings"]}
+    warnings = json.loads(run("check", "--json").stdout)["warnings"]
+    return {item["path"]: f"{item['words']}. {item['hint']}" for item in warnings}
 
 
-def outcomes(run: Run) -> dict[str, tuple[str, str]]:
-    told = json.loads(run("check", "--connect", "--json").stdout)
-    return {one["what"]: (one["outcome"], one["words"]) for one in told["connections"]}
+def outcomes(run: Run, **environ: str) -> dict[str, str]:
+    report = json.loads(run("check", "--connect", "--json", **environ).stdout)
+    return {result["what"]: result["outcome"] for result in report["connections"]}
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_good_configuration_is_ok_without_a_warning(run: Run) -> None:
+def test_a_valid_configuration_is_ok_without_a_warning(run: Run) -> None:
     result = run("check")
     assert result.exit_code == 0
     expected = "ok configuration (relay.toml): 1 source, 1 target, 1 channel, 1 route\n"
     assert result.stdout == expected
 
 
-def test_the_file_can_be_named(run: Run, configured: Path) -> None:
+def test_the_file_can_be_set_by_option_or_environment(run: Run, configured: Path) -> None:
     configured.rename("other.toml")
     assert "(other.toml): 1 source" in run("--config", "other.toml", "check").stdout
     assert "(other.toml): 1 source" in run("check", RELAY_CONFIG="other.toml").stdout
     assert "no file: defaults and environment" in run("check").stdout
 
 
-def test_every_error_is_told_with_its_path_and_ends_with_78(run: Run, configured: Path) -> None:
-    wrong = CONFIGURATION.replace("region", "regoin").replace('source = "exports"', 'source = "x"')
-    configured.write_text(wrong)
+def test_every_error_has_its_path_and_the_exit_code_is_78(run: Run, configured: Path) -> None:
+    invalid = CONFIGURATION.replace("region", "regoin").replace(
+        'source = "exports"', 'source = "x"'
+    )
+    configured.write_text(invalid)
     result = run("check")
     assert result.exit_code == 78
     assert (
@@ -77,7 +79,7 @@ def test_every_error_is_told_with_its_path_and_ends_with_78(run: Run, configured
     assert "routes[0].source: no [sources.NAME] table has this name" in result.stderr
 
 
-def test_an_envelope_that_does_not_exist_ends_with_78(run: Run, configured: Path) -> None:
+def test_an_unknown_envelope_ends_with_78(run: Run, configured: Path) -> None:
     configured.write_text(CONFIGURATION.replace('kind = "s3"', 'kind = "s3"\naccept = ["bares"]'))
     result = run("check")
     assert result.exit_code == 78
@@ -85,7 +87,7 @@ def test_an_envelope_that_does_not_exist_ends_with_78(run: Run, configured: Path
 
 
 @pytest.mark.parametrize("password", ["p[DBS3CRET", "p℀DBS3CRET", "p@DBS3CRET"])
-def test_no_password_of_the_database_is_shown(run: Run, password: str) -> None:
+def test_the_database_password_is_never_printed(run: Run, password: str) -> None:
     url = f"postgresql://u:{password}@127.0.0.1:1/db"
     for arguments in (["check"], ["check", "--connect"], ["deliveries"], ["work"]):
         result = run(*arguments, RELAY_DATABASE__URL=url)
@@ -93,17 +95,17 @@ def test_no_password_of_the_database_is_shown(run: Run, password: str) -> None:
         assert result.exit_code in ((78,) if "@" in password else (0, 1))
 
 
-def test_errors_come_as_json_too(run: Run) -> None:
+def test_errors_as_json(run: Run) -> None:
     result = run("check", "--json", RELAY_DELIVERY__ATTEMPTS="x")
     assert result.exit_code == 78
-    told = json.loads(result.stdout)
-    assert told["ok"] is False
-    assert told["errors"][0]["path"] == "delivery.attempts"
-    assert told["errors"][0]["message"] == "should be a whole number"
+    report = json.loads(result.stdout)
+    assert report["ok"] is False
+    assert report["errors"][0]["path"] == "delivery.attempts"
+    assert report["errors"][0]["message"] == "should be a whole number"
 
 
 @given(secret=st.from_regex(r"[A-Za-z0-9/+=]{12,40}", fullmatch=True))
-@rules(
+@hypothesis_settings(
     max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -111,7 +113,7 @@ def test_errors_come_as_json_too(run: Run) -> None:
 @pytest.mark.parametrize(
     "setting", ["kind", "region", "addressing_style", "buckets", "endpoint_url", "scan_every"]
 )
-def test_no_output_holds_a_secret(run: Run, configured: Path, setting: str, secret: str) -> None:
+def test_no_output_contains_a_secret(run: Run, configured: Path, setting: str, secret: str) -> None:
     line = f'{setting} = "{secret}"\n'
     text, found = re.subn(
         rf"(\[sources\.exports\]\n(?:.+\n)*?){setting} = .+\n", rf"\1{line}", CONFIGURATION
@@ -124,27 +126,27 @@ def test_no_output_holds_a_secret(run: Run, configured: Path, setting: str, secr
 
 
 class TestAdvice:
-    def test_without_tokens_only_loopback_is_answered(self, run: Run) -> None:
+    def test_without_tokens_the_api_responds_on_loopback_only(self, run: Run) -> None:
         text = CONFIGURATION.replace('["a-token-that-is-long-enough"]', "[]")
-        assert "answer on loopback only" in advice(run, text)["api.tokens"]
+        assert "respond on loopback only" in advice(run, text)["api.tokens"]
 
-    def test_short_tokens_are_told(self, run: Run) -> None:
+    def test_short_tokens_are_reported(self, run: Run) -> None:
         text = CONFIGURATION.replace("a-token-that-is-long-enough", "short")
         text = text.replace("a-hook-token-that-is-long", "short")
         assert set(advice(run, text)) == {"api.tokens[0]", "sources.exports.token"}
 
-    def test_a_source_that_cannot_verify_anybody_is_told(self, run: Run) -> None:
+    def test_a_source_that_cannot_verify_a_sender_is_reported(self, run: Run) -> None:
         text = CONFIGURATION.replace('token = "a-hook-token-that-is-long"\n', "")
-        told = advice(run, text)["sources.exports"]
-        assert "nothing can be posted to it" in told
-        assert "Set sns_topic_arns or token or secret." in told
+        warning = advice(run, text)["sources.exports"]
+        assert "rejects every POST" in warning
+        assert "Set sns_topic_arns or token or secret." in warning
 
-    def test_unless_it_pulls_a_queue(self, run: Run) -> None:
+    def test_a_source_that_polls_a_queue_needs_no_token(self, run: Run) -> None:
         queue = 'sqs_queue_url = "https://sqs.us-east-1.amazonaws.com/1/q"\n'
         text = CONFIGURATION.replace('token = "a-hook-token-that-is-long"\n', queue)
         assert advice(run, text) == {}
 
-    def test_a_target_without_credentials_is_told(
+    def test_a_target_without_credentials_is_reported(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -154,24 +156,24 @@ class TestAdvice:
         assert "no credentials here: HUAWEICLOUD_SDK_AK" in run("check").stdout
         monkeypatch.setenv("HUAWEICLOUD_SDK_AK", "ak")
         monkeypatch.setenv("HUAWEICLOUD_SDK_SK", "sk-secret")
-        told = run("check").stdout
-        assert "credentials" not in told
-        assert "sk-secret" not in told
+        output = run("check").stdout
+        assert "credentials" not in output
+        assert "sk-secret" not in output
 
-    def test_what_no_route_uses_is_told(self, run: Run) -> None:
+    def test_unused_tables_are_reported(self, run: Run) -> None:
         text = CONFIGURATION.partition("[[routes]]")[0]
         assert advice(run, text) == {
-            "sources.exports": "no route takes it. ",
-            "targets.prod": "no route uses it. ",
-            "channels.ops": "no route tells it. ",
+            "sources.exports": "is not used by any route. ",
+            "targets.prod": "is not used by any route. ",
+            "channels.ops": "is not used by any route. ",
         }
 
-    def test_a_route_behind_one_that_takes_everything_is_told(self, run: Run) -> None:
+    def test_a_route_after_a_catch_all_is_reported(self, run: Run) -> None:
         route = '[[routes]]\nsource = "exports"\ntarget = "prod"\n'
         text = CONFIGURATION + 'key = "*"\nname = "all"\n' + route
-        assert advice(run, text) == {"routes[1]": "never matches: route all takes everything. "}
+        assert advice(run, text) == {"routes[1]": "never matches: route all matches everything. "}
 
-    def test_links_are_missed_and_plain_http_is_warned_of(self, run: Run) -> None:
+    def test_a_missing_public_url_and_plain_http_are_reported(self, run: Run) -> None:
         line = 'public_url = "https://relay.example.com"\n'
         assert "no links" in advice(run, CONFIGURATION.replace(line, ""))["public_url"]
         text = CONFIGURATION.replace("https://relay", "http://relay")
@@ -180,7 +182,7 @@ class TestAdvice:
 
 class TestConnect:
     @pytest.mark.usefixtures("configured")
-    def test_what_does_not_answer_is_told_one_by_one(self, run: Run) -> None:
+    def test_every_failed_connection_is_reported(self, run: Run) -> None:
         result = run("check", "--connect")
         assert result.exit_code == 1
         assert re.search(r"^ok database: ", result.stdout, re.MULTILINE)
@@ -189,33 +191,31 @@ class TestConnect:
         assert re.search(r"^not tried channels\.ops: ", result.stdout, re.MULTILINE)
         assert "s3cr3t" not in result.output
 
-    def test_what_answers_is_ok(self, run: Run, configured: Path, store: str) -> None:
+    def test_working_connections_are_ok(self, run: Run, configured: Path, storage: str) -> None:
         with SandboxServer() as sandbox:
-            text = CONFIGURATION.replace("http://127.0.0.1:9", store, 1)
+            text = CONFIGURATION.replace("http://127.0.0.1:9", storage, 1)
             text = text.replace("http://127.0.0.1:9", sandbox.url)
             text = text.replace("0123456789abcdef0123456789abcdef", sandbox.project_id)
             text = text.replace('"ak"', f'"{sandbox.access_key}"')
             text = text.replace("s3cr3t-secret-key", sandbox.secret_key)
             configured.write_text(text)
-            told = outcomes(run)
-        assert told["sources.exports"][0] == "ok"
-        assert told["targets.prod"][0] == "ok"
-        assert told["channels.ops"][0] == "not tried"
+            results = outcomes(run)
+        assert results["sources.exports"] == "ok"
+        assert results["targets.prod"] == "ok"
+        assert results["channels.ops"] == "not tried"
 
-    def test_a_missing_bucket_fails(self, run: Run, configured: Path, store: str) -> None:
-        text = CONFIGURATION.replace("http://127.0.0.1:9", store, 1)
+    def test_a_missing_bucket_fails(self, run: Run, configured: Path, storage: str) -> None:
+        text = CONFIGURATION.replace("http://127.0.0.1:9", storage, 1)
         configured.write_text(text.replace('["exports"]', '["exprots"]'))
-        assert outcomes(run)["sources.exports"][0] == "failed"
+        assert outcomes(run)["sources.exports"] == "failed"
 
     @pytest.mark.parametrize(("status", "outcome"), [(200, "ok"), (404, "failed")])
-    def test_a_channel_that_can_be_asked_is_asked_and_nothing_is_posted(
+    def test_a_channel_with_a_read_only_test_is_tested_without_a_post(
         self, run: Run, internet: Internet, status: int, outcome: str
     ) -> None:
-        answer = (
-            {"name": "Relay", "type": 1, "channel_id": "1"} if status == 200 else {"code": 10015}
-        )
-        internet.serve("discord.com", lambda _: Reply(status, json.dumps(answer).encode()))
-        allowed = json.dumps([str(one) for one in internet.allowed])
+        body = {"name": "Relay", "type": 1, "channel_id": "1"} if status == 200 else {"code": 10015}
+        internet.serve("discord.com", lambda _: Reply(status, json.dumps(body).encode()))
+        allowed = json.dumps([str(network) for network in internet.allowed])
         Path("relay.toml").write_text(
             f"[outbound]\nallow_private = {allowed}\n"
             '[channels.ops]\nkind = "discord"\n'
@@ -225,14 +225,9 @@ class TestConnect:
         assert re.search(rf"^{outcome} channels\.ops: ", result.stdout, re.MULTILINE)
         assert result.exit_code == (outcome == "failed")
         assert "5ecret" not in result.output
-        assert [one.method for one in internet.requests] == ["GET"]
+        assert [request.method for request in internet.requests] == ["GET"]
 
     def test_a_database_that_cannot_be_opened_fails(self, run: Run, configured: Path) -> None:
         Path("taken").write_text("no directory")
-        told = outcomes_with(run, RELAY_DATABASE__URL="sqlite:///taken/relay.db")
-        assert told["database"] == "failed"
-
-
-def outcomes_with(run: Run, **environ: str) -> dict[str, str]:
-    told = json.loads(run("check", "--connect", "--json", **environ).stdout)
-    return {one["what"]: one["outcome"] for one in told["connections"]}
+        results = outcomes(run, RELAY_DATABASE__URL="sqlite:///taken/relay.db")
+        assert results["database"] == "failed"

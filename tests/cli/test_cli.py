@@ -1,4 +1,4 @@
-"""The command line itself: what it loads, how it ends."""
+"""The command line: its help, its imports and its exit codes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ HEAVY = ("flask", "boto3", "sqlalchemy", "pydantic", "requests", "alembic", "gun
 def test_help_names_every_command(run: Run) -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for name, (_, words) in COMMANDS.items():
+    for name, (_, summary) in COMMANDS.items():
         assert name in result.stdout
-        assert words[:30] in result.stdout
+        assert summary[:30] in result.stdout
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -40,8 +40,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_there_and_has_help(name: str, run: Run) -> None:
-    command = importlib.import_module(f"relay.cli.{COMMANDS[name][0]}").command
+def test_every_command_exists_and_has_help(name: str, run: Run) -> None:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    command = getattr(importlib.import_module(f"relay.cli.{module}"), attribute)
     assert isinstance(command, click.Command)
     assert command.name == name
     assert run(name, "--help").exit_code == 0
@@ -54,10 +55,11 @@ def test_every_module_with_a_command_is_registered() -> None:
         for path in folder.rglob("*.py")
         if "\ndef command(" in path.read_text()
     }
-    assert with_command == {module for module, _ in COMMANDS.values()}
+    registered = {entry.partition(":")[0] for entry, _ in COMMANDS.values()}
+    assert with_command == registered
 
 
-def test_the_version_is_told(run: Run) -> None:
+def test_the_version_is_printed(run: Run) -> None:
     assert __version__ in run("--version").stdout
 
 
@@ -65,7 +67,7 @@ def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
     assert run("chekc").exit_code == 2
 
 
-def test_a_wrong_configuration_ends_any_command_with_78(run: Run) -> None:
+def test_an_invalid_configuration_ends_any_command_with_78(run: Run) -> None:
     result = run("deliveries", RELAY_DATABSE__URL="x", RELAY_DELIVERY__ATTEMPTS="x")
     assert result.exit_code == 78
     assert "Did you mean `RELAY_DATABASE__URL`?" in result.stderr
@@ -73,9 +75,9 @@ def test_a_wrong_configuration_ends_any_command_with_78(run: Run) -> None:
     assert result.stdout == ""
 
 
-def test_it_is_a_module_too(folder: Path) -> None:
+def test_relay_runs_as_a_module(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "relay", "--config", "nowhere.toml", "check"],
+        [sys.executable, "-m", "relay", "--config", "missing.toml", "check"],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -83,4 +85,21 @@ def test_it_is_a_module_too(folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 78
-    assert done.stderr == "error nowhere.toml cannot be read: No such file or directory.\n"
+    assert done.stderr == "error missing.toml cannot be read: No such file or directory.\n"
+
+
+def test_the_demo_without_its_extra_prints_the_install_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "moto", None)
+    monkeypatch.setitem(sys.modules, "moto.server", None)
+    monkeypatch.delitem(sys.modules, "relay.cli.demo.environment", raising=False)
+    result = run("demo", "--once")
+    assert result.exit_code == 2
+    assert 'pip install "ziprelay[demo]"' in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_demo_has_help_without_its_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "moto", None)
+    assert run("demo", "--help").exit_code == 0

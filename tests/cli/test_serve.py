@@ -1,4 +1,4 @@
-"""`relay serve` before gunicorn: what keeps it from starting is told in a line, not a traceback."""
+"""`relay serve` before gunicorn starts: errors are a line on stderr, not a traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conftest import Run
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The command lines that gunicorn was started with; it does not run."""
+    """The command lines passed to gunicorn, which does not run."""
     lines: list[list[str]] = []
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setattr(serve.WSGIApplication, "__init__", lambda *_, **__: None)
@@ -22,7 +22,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return lines
 
 
-def test_a_database_whose_folder_cannot_be_made_ends_it_with_78(
+def test_a_database_folder_that_cannot_be_created_ends_serve_with_78(
     run: Run, folder: Path, started: list[list[str]]
 ) -> None:
     (folder / "taken").write_text("no directory")
@@ -33,7 +33,7 @@ def test_a_database_whose_folder_cannot_be_made_ends_it_with_78(
     assert not started
 
 
-def test_a_database_that_does_not_open_ends_it_as_it_ends_work(
+def test_an_unusable_database_ends_serve_and_work_in_the_same_way(
     run: Run, folder: Path, started: list[list[str]]
 ) -> None:
     (folder / "relay.db").mkdir()
@@ -46,39 +46,37 @@ def test_a_database_that_does_not_open_ends_it_as_it_ends_work(
 
 
 @pytest.mark.parametrize("port", ["abc", "99999", "-1"])
-def test_a_port_that_is_none_is_a_usage_error(
-    run: Run, started: list[list[str]], port: str
-) -> None:
+def test_an_invalid_port_is_a_usage_error(run: Run, started: list[list[str]], port: str) -> None:
     for result in (run("serve", PORT=port), run("serve", "--port", port)):
         assert result.exit_code == 2
         assert "Invalid value for '--port'" in result.stderr
     assert not started
 
 
-@pytest.mark.parametrize("many", ["abc", "0", "-1", "1.5"])
-def test_a_number_of_processes_that_is_none_is_a_usage_error(
-    run: Run, started: list[list[str]], many: str
+@pytest.mark.parametrize("processes", ["abc", "0", "-1", "1.5"])
+def test_an_invalid_number_of_processes_is_a_usage_error(
+    run: Run, started: list[list[str]], processes: str
 ) -> None:
-    for result in (run("serve", WEB_CONCURRENCY=many), run("serve", "--processes", many)):
+    for result in (run("serve", WEB_CONCURRENCY=processes), run("serve", "--processes", processes)):
         assert result.exit_code == 2
         assert "Invalid value for '--processes'" in result.stderr
     assert not started
 
 
-@pytest.mark.parametrize(("many", "started_with"), [("", "1"), ("3", "3")])
-def test_the_processes_are_as_many_as_the_environment_says(
-    run: Run, started: list[list[str]], many: str, started_with: str
+@pytest.mark.parametrize(("variable", "expected"), [("", "1"), ("3", "3")])
+def test_the_number_of_processes_comes_from_the_environment(
+    run: Run, started: list[list[str]], variable: str, expected: str
 ) -> None:
-    assert run("serve", WEB_CONCURRENCY=many).exit_code == 0
+    assert run("serve", WEB_CONCURRENCY=variable).exit_code == 0
     line = started[0]
-    assert line[line.index("--workers") + 1] == started_with
+    assert line[line.index("--workers") + 1] == expected
 
 
 @pytest.mark.parametrize(
     ("arguments", "port", "bound"),
     [((), "", "8080"), ((), "1234", "1234"), (("--port", "0"), "1234", "0")],
 )
-def test_the_port_is_the_one_asked_for_else_that_of_the_environment(
+def test_the_port_comes_from_the_option_then_from_the_environment(
     run: Run, started: list[list[str]], arguments: tuple[str, ...], port: str, bound: str
 ) -> None:
     assert run("serve", *arguments, PORT=port).exit_code == 0

@@ -217,7 +217,7 @@ def test_the_schema_of_the_settings_takes_the_example(examples):
 
     import jsonschema
 
-    from relay.cli.config_schema import schema
+    from relay.cli.config import schema
 
     text = (DEPLOY / "relay.toml").read_text()
     for name, value in examples.items():

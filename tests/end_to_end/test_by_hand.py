@@ -174,11 +174,11 @@ def test_a_scan_finds_what_nobody_announced(world, relay):
 
 def test_a_scan_says_in_words_what_it_did(world, relay):
     world.upload()
-    assert "1 objects looked at, 1 marked as seen" in relay("scan", "exports")
+    assert "1 objects listed, 1 marked as seen" in relay("scan", "exports")
     world.upload("prod/\x1b[31mnew.zip")
     dry = relay("scan", "exports", "--dry-run")
     assert "1 would be enqueued\n  exports/prod/\\x1b[31mnew.zip" in dry
-    assert "2 objects looked at, 1 enqueued" in relay("scan", "exports", "--since", "1h")
+    assert "2 objects listed, 1 enqueued" in relay("scan", "exports", "--since", "1h")
 
 
 def test_a_scan_in_runs_says_that_there_is_more(world, relay):
@@ -187,7 +187,7 @@ def test_a_scan_in_runs_says_that_there_is_more(world, relay):
         world.upload(f"prod/{name}.zip", body=name.encode())
     assert "There are more" in relay("scan", "exports", "--everything")
     told = relay("scan", "exports", "--everything")
-    assert "went on where the last run was cut off" in told
+    assert "Continued where the last run stopped" in told
     assert "There are more" not in told
     assert len(world.imports()) == 3
 
@@ -215,7 +215,7 @@ def test_a_scan_counts_on_a_terminal(world):
     printed, shown = on_a_terminal(world, "scan", "exports")
     assert "1 listed, 1 found" in shown
     assert shown.endswith("\r\x1b[K"), "the line is left empty"
-    assert printed.startswith("1 objects looked at")
+    assert printed.startswith("1 objects listed")
 
 
 def test_an_import_has_a_bar_on_a_terminal_and_a_line_for_all_else(world):

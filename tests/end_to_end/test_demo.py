@@ -59,7 +59,7 @@ def test_a_refusal_is_told_truly_and_ends_with_one(arguments, words):
     assert "import failed" in done.stdout
     assert done.stderr == ""
     assert words in done.stdout
-    assert "imported and told" not in done.stdout
+    assert "imported and notified" not in done.stdout
     assert "message to slack: posted" in done.stdout
 
 
@@ -97,7 +97,7 @@ def test_a_passing_trouble_is_survived_and_told_on_a_terminal_that_lacks_its_mar
     )
     assert done.returncode == 0, done.stderr
     assert b"attempt 1 failed" in done.stdout
-    assert b"imported and told: urn:fss:" in done.stdout
+    assert b"imported and notified: urn:fss:" in done.stdout
 
 
 def test_a_fault_that_is_none_is_a_usage_error_before_anything_is_started():
@@ -109,10 +109,10 @@ def test_a_fault_that_is_none_is_a_usage_error_before_anything_is_started():
 def test_it_has_no_colour_where_none_is_wanted(monkeypatch, capsys):
     with click.Context(command) as context:
         context.color = True
-        DemoOutput(False).say("ok", "done")
+        DemoOutput(False).print_line("ok", "done")
         assert "\x1b[32m" in capsys.readouterr().out
         monkeypatch.setenv("NO_COLOR", "1")
-        DemoOutput(False).say("ok", "done")
+        DemoOutput(False).print_line("ok", "done")
     assert "\x1b" not in capsys.readouterr().out
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from relay.cli.config_schema import schema
+from relay.cli.config import schema
 from relay.config.load import PLUG_INS
 from relay.config.units import size_words
 

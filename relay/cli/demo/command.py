@@ -1,150 +1,172 @@
-"""`relay demo`: everything embedded, no account, no configuration; tells the story."""
+"""`relay demo`: a complete relay with embedded servers, without an account or configuration."""
 
 from __future__ import annotations
 
 import json
 import time
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.demo.stage import BUCKET, DemoEnvironment, alone, set_up
-from relay.cli.demo.story import DeliveryLog
+from relay.cli.demo.delivery_log import DeliveryLog
+from relay.cli.main import FAILED
 from relay.cli.output import style
 from relay.cli.sandbox import FaultSpec
-from relay.cli.signals import Stop, stop_signal
+from relay.cli.signals import StopSignal, stop_signal
 from relay.model import Kind, State, utc_now
 from relay.testing.sandbox.exports import export_name, make_export
 from relay.testing.sandbox.faults import FaultFields
 
+if TYPE_CHECKING:
+    from relay.cli.demo.environment import DemoEnvironment
+
 DEADLINE = 30.0
-"""Seconds after which `--once` gives up waiting and says what is still open."""
+"""Seconds after which the demo no longer waits for the import and its messages."""
+
+INSTALL = 'pip install "ziprelay[demo]"'
+
 MARKS = {"": ("·", None), "ok": ("✓", "green"), "bad": ("✗", "red"), "wait": ("↻", "yellow")}
 
 
 @click.command("demo")
-@click.option("--once", is_flag=True, help="End when the import and its messages are done.")
-@click.option("--port", default=0, help="The relay's port; any free one when not given.")
+@click.option("--once", is_flag=True, help="Exit when the import and its messages are finished.")
+@click.option("--port", default=0, help="The port of the relay. Default: any free port.")
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     type=FaultSpec(),
     metavar="SPEC",
-    help="What the sandbox does wrong, e.g. import:status=500,times=2 (see relay sandbox --help).",
+    help="A fault of the sandbox, e.g. import:status=500,times=2 (see relay sandbox --help).",
 )
-@click.option("--taken", is_flag=True, help="The function is there already, with other code.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of words.")
+@click.option("--taken", is_flag=True, help="The function already exists with different code.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line.")
 def command(
     once: bool, port: int, faults: tuple[FaultFields, ...], taken: bool, as_json: bool
 ) -> None:
-    """A zip lands in a bucket, the function is imported, the team is told: watch it happen."""
-    teller = DemoOutput(as_json)
-    # Heard from the first to the last moment: what is set up is always taken down again.
-    with stop_signal() as stop, alone(), ExitStack() as stack:
-        stage = set_up(stack, port=port)
-        teller.introduce(stage)
+    """Run a complete demo: upload a zip, import the function, notify the team.
+
+    All servers run in this process, on loopback. Needs the extra "demo":
+    pip install "ziprelay[demo]"
+    """
+    try:
+        # The extra is optional, so a missing package must not break the import of this module.
+        from relay.cli.demo.environment import (  # noqa: PLC0415
+            isolated_environment,
+            start_demo,
+        )
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"the demo needs {error.name}. Install it: {INSTALL}") from None
+
+    output = DemoOutput(as_json)
+    # Catch signals from the first to the last moment: everything that starts is also stopped.
+    with stop_signal() as stop, isolated_environment(), ExitStack() as stack:
+        demo = start_demo(stack, port=port)
+        output.print_addresses(demo)
         if taken:
-            stage.sandbox.hold("hello", code=b"somebody else's code")
+            demo.sandbox.hold("hello", code=b"different code")
         for fault in faults:
-            stage.sandbox.fault(**fault)
-        story = DeliveryLog(stage.relay.ledger, utc_now(), teller.say)
-        upload(stage, teller)
-        done = follow(story, DEADLINE, stop)
-        if stop.came_within(0):
-            teller.say("wait", "stopped before the end of the story")
-            raise SystemExit(1 if once else 0)
-        good = teller.conclude(story, stage, done=done)
+            demo.sandbox.fault(**fault)
+        log = DeliveryLog(demo.relay.ledger, utc_now(), output.print_line)
+        upload(demo, output)
+        finished = follow(log, DEADLINE, stop)
+        if stop.wait_for(0):
+            output.print_line("wait", "stopped before the end of the demo")
+            raise SystemExit(FAILED if once else 0)
+        succeeded = output.print_result(log, demo, finished=finished)
         if once:
-            raise SystemExit(0 if good else 1)
-        teller.invite(stage)
-        stay(story, stop)
+            raise SystemExit(0 if succeeded else FAILED)
+        output.print_next_steps(demo)
+        follow_until_stopped(log, stop)
 
 
-def upload(stage: DemoEnvironment, teller: DemoOutput) -> None:
-    """Makes an export as FunctionGraph does, and puts it into the bucket like anybody would."""
+def upload(demo: DemoEnvironment, output: DemoOutput) -> None:
+    """Create an export as FunctionGraph does, and upload it to the bucket."""
     archive = make_export("hello")
     key = f"prod/{export_name('hello', archive)}"
-    teller.say("", f"made an export of function hello ({len(archive)} bytes): YAML and code zip")
-    stage.s3.put_object(Bucket=BUCKET, Key=key, Body=archive)
-    teller.say("", f"uploaded to s3://{BUCKET}/{key}")
+    text = f"created an export of function hello ({len(archive)} bytes): YAML and code zip"
+    output.print_line("", text)
+    demo.s3.put_object(Bucket=demo.bucket, Key=key, Body=archive)
+    output.print_line("", f"uploaded to s3://{demo.bucket}/{key}")
 
 
-def follow(story: DeliveryLog, seconds: float, stop: Stop) -> bool:
-    """Tells the story until everything in it ended; False when time ran out first, or at a stop."""
+def follow(log: DeliveryLog, seconds: float, stop: StopSignal) -> bool:
+    """Print changes until every delivery has finished. Returns False on a timeout or a stop."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not stop.came_within(0.05):
-        story.tell()
-        deliveries = story.deliveries()
+    while time.monotonic() < end and not stop.wait_for(0.05):
+        log.print_changes()
+        deliveries = log.deliveries()
         if deliveries and all(delivery.state.finished for delivery in deliveries):
-            story.tell()  # what ended since it was last told
+            log.print_changes()  # Changes between the two queries above.
             return True
     return False
 
 
-def stay(story: DeliveryLog, stop: Stop) -> None:
-    """Goes on telling until Ctrl-C or SIGTERM."""
-    while not stop.came_within(0.1):
-        story.tell()
+def follow_until_stopped(log: DeliveryLog, stop: StopSignal) -> None:
+    """Print changes until Ctrl-C or SIGTERM."""
+    while not stop.wait_for(0.1):
+        log.print_changes()
     click.echo()
 
 
 class DemoOutput:
-    """Says things on the terminal, with the seconds since the demo began."""
+    """Prints lines with the seconds since the start of the demo."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.began = time.monotonic()
+        self.started = time.monotonic()
 
-    def say(self, mark: str, words: str) -> None:
-        seconds = time.monotonic() - self.began
+    def print_line(self, mark: str, text: str) -> None:
+        seconds = time.monotonic() - self.started
         if self.as_json:
-            told = {"seconds": round(seconds, 3), "mark": mark or "note", "words": words}
-            click.echo(json.dumps(told))
+            line = {"seconds": round(seconds, 3), "mark": mark or "note", "words": text}
+            click.echo(json.dumps(line))
             return
         sign, colour = MARKS[mark]
-        click.echo(f"{seconds:7.2f} s  {style(sign, fg=colour)} {words}")
+        click.echo(f"{seconds:7.2f} s  {style(sign, fg=colour)} {text}")
 
-    def introduce(self, stage: DemoEnvironment) -> None:
+    def print_addresses(self, demo: DemoEnvironment) -> None:
         if self.as_json:
             return
-        title = "Relay demo: all of it runs here, nothing leaves this machine."
+        title = "Relay demo: everything runs in this process; nothing leaves this machine."
         click.echo(f"{style(title, bold=True)}\n")
-        for name, url, words in (
-            ("relay", stage.relay_url, "pages, API and worker"),
-            ("store", stage.store_url, f'S3 and SQS; bucket "{BUCKET}" announces its uploads'),
-            ("sandbox", stage.sandbox.url, "stands in for FunctionGraph"),
-            ("inbox", stage.inbox.url, "shows what the team is told"),
+        for name, url, description in (
+            ("relay", demo.relay_url, "pages, API and worker"),
+            ("store", demo.store_url, "S3 and SQS, with a bucket that sends notifications"),
+            ("sandbox", demo.sandbox.url, "emulates FunctionGraph"),
+            ("inbox", demo.inbox.url, "shows the messages that the team gets"),
         ):
-            click.echo(f"  {name:8} {style(url, underline=True)}  {words}")
-        click.echo(f"  {'settings':8} {stage.configuration}\n")
+            click.echo(f"  {name:8} {style(url, underline=True)}  {description}")
+        click.echo(f"  {'settings':8} {demo.configuration}\n")
 
-    def conclude(self, story: DeliveryLog, stage: DemoEnvironment, *, done: bool) -> bool:
-        """The last line; True when the import succeeded and every message was posted."""
-        deliveries = story.deliveries()
-        imports = [one for one in deliveries if one.kind == Kind.IMPORT]
-        messages = [one for one in deliveries if one.kind == Kind.MESSAGE]
-        states = {one.state for one in imports}
-        posted = all(one.state == State.SUCCEEDED for one in messages)
-        good = done and posted and states == {State.SUCCEEDED} and bool(messages)
-        if not done:
-            open_ = sum(not one.state.finished for one in deliveries)
-            self.say("bad", f"{open_} deliveries have not ended after {DEADLINE:.0f} s")
-        verified = sum(1 for one in stage.inbox.messages if one.verified)
-        self.say("", f"the inbox holds {len(stage.inbox.messages)} messages ({verified} signed)")
-        urns = [(one.result or {}).get("func_urn") for one in imports]
-        self.say(
-            "ok" if good else "bad",
-            f"imported and told: {urns[0]}" if good else "the import did not succeed; see above",
-        )
-        return good
+    def print_result(self, log: DeliveryLog, demo: DemoEnvironment, *, finished: bool) -> bool:
+        """Print the result. Return True if the import succeeded and every message was posted."""
+        deliveries = log.deliveries()
+        imports = [delivery for delivery in deliveries if delivery.kind == Kind.IMPORT]
+        messages = [delivery for delivery in deliveries if delivery.kind == Kind.MESSAGE]
+        imported = {delivery.state for delivery in imports} == {State.SUCCEEDED}
+        posted = all(message.state == State.SUCCEEDED for message in messages)
+        succeeded = finished and imported and posted and bool(messages)
+        if not finished:
+            unfinished = sum(not delivery.state.finished for delivery in deliveries)
+            self.print_line("bad", f"{unfinished} deliveries not finished after {DEADLINE:.0f} s")
+        received = demo.inbox.messages
+        verified = sum(bool(message.verified) for message in received)
+        self.print_line("", f"the inbox received {len(received)} messages ({verified} signed)")
+        if succeeded:
+            urn = (imports[0].result or {}).get("func_urn")
+            self.print_line("ok", f"imported and notified: {urn}")
+        else:
+            self.print_line("bad", "the import did not succeed; see above")
+        return succeeded
 
-    def invite(self, stage: DemoEnvironment) -> None:
+    def print_next_steps(self, demo: DemoEnvironment) -> None:
         if self.as_json:
             return
         click.echo(
-            f"\nStill up. Put another zip into the bucket and watch (any S3 client, keys demo / "
-            f"demo-secret):\n  aws --endpoint-url {stage.store_url} s3 cp FILE.zip "
-            f"s3://{BUCKET}/prod/\nPages: {stage.relay_url}   Inbox: {stage.inbox.url}   "
-            "Ctrl-C ends it all.\n"
+            "\nThe demo is still running. Upload another zip with any S3 client (keys demo / "
+            f"demo-secret):\n  aws --endpoint-url {demo.store_url} s3 cp FILE.zip "
+            f"s3://{demo.bucket}/prod/\nPages: {demo.relay_url}   Inbox: {demo.inbox.url}   "
+            "Ctrl-C stops it.\n"
         )

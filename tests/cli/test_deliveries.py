@@ -1,4 +1,4 @@
-"""`relay deliveries`, `show`, `retrigger`, `migrate`: reading the ledger, and acting on it."""
+"""`relay deliveries`, `show`, `retrigger`, `migrate`, `pause` and `resume`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ledger(folder: object) -> Iterator[Ledger]:
     ledger.close()
 
 
-def arrive(ledger: Ledger, key: str, now: datetime | None = None) -> str:
+def accept(ledger: Ledger, key: str, now: datetime | None = None) -> str:
     now = now or utc_now()
     event = Event(ObjectRef("exports", key, "v1"), f"etag:{key}", "created", now)
     delivery = NewDelivery("exports#1", "prod", {"func_name": "{function}"}, ("ops",))
@@ -51,7 +51,7 @@ def arrive(ledger: Ledger, key: str, now: datetime | None = None) -> str:
     return ledger.intake.accept(new, [RoutedEvent(event, (delivery,))], now).deliveries[0]
 
 
-def end(ledger: Ledger, outcome: Succeeded | Failed) -> None:
+def finish(ledger: Ledger, outcome: Succeeded | Failed) -> None:
     now = utc_now()
     claim = ledger.queue.claim("worker", timedelta(seconds=30), {}, now)
     assert claim
@@ -61,32 +61,34 @@ def end(ledger: Ledger, outcome: Succeeded | Failed) -> None:
 
 @pytest.fixture
 def failed(ledger: Ledger) -> str:
-    delivery_id = arrive(ledger, "prod/hello.zip")
-    end(ledger, Failed(PROBLEM))
+    delivery_id = accept(ledger, "prod/hello.zip")
+    finish(ledger, Failed(PROBLEM))
     return delivery_id
 
 
-def test_migrate_makes_the_database_and_says_so(run: Run) -> None:
+def test_migrate_creates_the_database(run: Run) -> None:
     assert run("migrate").stdout == "the database is at the newest version\n"
     assert json.loads(run("migrate", "--json").stdout) == {"migrated": True}
 
 
 class TestDeliveries:
-    def test_an_empty_ledger_says_so(self, run: Run) -> None:
+    def test_an_empty_ledger_prints_a_message(self, run: Run) -> None:
         assert run("deliveries").stdout == "no deliveries\n"
         assert json.loads(run("deliveries", "--json").stdout) == {"items": [], "next_cursor": None}
 
-    def test_the_newest_come_first_in_aligned_columns(self, run: Run, ledger: Ledger) -> None:
+    def test_the_newest_delivery_comes_first_in_aligned_columns(
+        self, run: Run, ledger: Ledger
+    ) -> None:
         now = utc_now()
-        older = arrive(ledger, "a.zip", now - timedelta(hours=2))
-        newer = arrive(ledger, "日本/語.zip", now)
+        older = accept(ledger, "a.zip", now - timedelta(hours=2))
+        newer = accept(ledger, "日本/語.zip", now)
         head, first, second = run("deliveries").stdout.splitlines()
-        assert head.split() == ["ID", "STATE", "KIND", "OBJECT", "TO", "TRIES", "MADE", "WHY"]
+        assert head.split() == ["ID", "STATE", "KIND", "OBJECT", "TO", "TRIES", "CREATED", "REASON"]
         assert first.startswith(f"{newer}  pending  import  exports/日本/語.zip  prod")
         assert second.startswith(f"{older}  pending  import  exports/a.zip")
         assert "2 h ago" in second
 
-    def test_what_failed_says_why(self, run: Run, failed: str) -> None:
+    def test_a_failed_delivery_has_its_error_code(self, run: Run, failed: str) -> None:
         (line,) = run("deliveries", "--kind", "import").stdout.splitlines()[1:]
         assert line.endswith("archive.encrypted")
         (row,) = json.loads(run("deliveries", "--state", "failed", "--json").stdout)["items"]
@@ -101,8 +103,8 @@ class TestDeliveries:
     def test_filters_and_pages(self, run: Run, ledger: Ledger) -> None:
         now = utc_now()
         for number in range(3):
-            arrive(ledger, f"prod/{number}.zip", now - timedelta(days=number))
-        arrive(ledger, "dev/x.zip", now)
+            accept(ledger, f"prod/{number}.zip", now - timedelta(days=number))
+        accept(ledger, "dev/x.zip", now)
         query = ("deliveries", "--json", "--key", "prod/*", "--limit", "2")
         page = json.loads(run(*query).stdout)
         assert [row["key"] for row in page["items"]] == ["prod/0.zip", "prod/1.zip"]
@@ -114,8 +116,8 @@ class TestDeliveries:
         until = json.loads(run(*query, "--until", day).stdout)
         assert [row["key"] for row in until["items"]] == ["prod/2.zip"]
 
-    def test_a_hostile_key_stays_on_its_line(self, run: Run, ledger: Ledger) -> None:
-        arrive(ledger, "a\n\x1b[31m\u202e\udcff.zip")
+    def test_a_hostile_key_stays_on_one_line(self, run: Run, ledger: Ledger) -> None:
+        accept(ledger, "a\n\x1b[31m\u202e\udcff.zip")
         assert len(run("deliveries").stdout.splitlines()) == 2
         assert r"a\n\x1b[31m\u202e\udcff.zip" in run("deliveries").stdout
         assert json.loads(run("deliveries", "--json").stdout)["items"][0]["key"].startswith("a\n")
@@ -123,19 +125,19 @@ class TestDeliveries:
     @pytest.mark.parametrize(
         "option", [("--state", "retrying"), ("--limit", "0"), ("--since", "x")]
     )
-    def test_a_wrong_option_is_a_usage_error(self, run: Run, option: tuple[str, str]) -> None:
+    def test_an_invalid_option_is_a_usage_error(self, run: Run, option: tuple[str, str]) -> None:
         assert run("deliveries", *option).exit_code == 2
 
-    def test_a_wrong_cursor_is_told_in_words(self, run: Run) -> None:
+    def test_an_invalid_cursor_is_an_error(self, run: Run) -> None:
         result = run("deliveries", "--cursor", "nonsense")
         assert result.exit_code == 1
         assert "cursor" in result.stderr
 
 
 class TestShow:
-    def test_it_tells_the_story(self, run: Run, failed: str) -> None:
-        told = run("show", failed).stdout
-        for words in (
+    def test_the_output_has_every_part(self, run: Run, failed: str) -> None:
+        output = run("show", failed).stdout
+        for text in (
             f"delivery     {failed}  failed",
             "object       exports/prod/hello.zip",
             "version      v1",
@@ -145,27 +147,27 @@ class TestShow:
             "2 s",
             "ops",
         ):
-            assert words in told
+            assert text in output
 
-    def test_it_tells_it_as_json(self, run: Run, failed: str) -> None:
-        told = json.loads(run("show", failed, "--json").stdout)
-        assert told["state"] == "failed"
-        (attempt,) = told["attempts"]
+    def test_the_output_as_json(self, run: Run, failed: str) -> None:
+        shown = json.loads(run("show", failed, "--json").stdout)
+        assert shown["state"] == "failed"
+        (attempt,) = shown["attempts"]
         assert (attempt["outcome"], attempt["error"]["hint"]) == ("failed", "Decrypt it")
-        assert told["event"]["object"]["key"] == "prod/hello.zip"
-        assert told["messages"][0]["destination"] == "ops"
+        assert shown["event"]["object"]["key"] == "prod/hello.zip"
+        assert shown["messages"][0]["destination"] == "ops"
 
     def test_a_success_shows_its_result(self, run: Run, ledger: Ledger) -> None:
-        delivery_id = arrive(ledger, "x.zip")
-        end(ledger, Succeeded({"func_urn": "urn:fss:x"}))
+        delivery_id = accept(ledger, "x.zip")
+        finish(ledger, Succeeded({"func_urn": "urn:fss:x"}))
         assert "func_urn     urn:fss:x" in run("show", delivery_id).stdout
 
-    def test_a_digest_says_how_many_it_tells_and_each_of_them_where_it_is_told(
+    def test_a_digest_has_its_count_and_a_batched_message_refers_to_the_digest(
         self, run: Run, ledger: Ledger
     ) -> None:
         for number in range(2):
-            arrive(ledger, f"{number}.zip")
-            end(ledger, Succeeded({}))
+            accept(ledger, f"{number}.zip")
+            finish(ledger, Succeeded({}))
         now = utc_now() + timedelta(seconds=5)
         claim = ledger.queue.claim("worker", timedelta(seconds=30), {}, now, kind=Kind.MESSAGE)
         assert claim
@@ -173,22 +175,22 @@ class TestShow:
         assert (
             ledger.batching.decide_post(claim, channel, partial(digest_body, None), now) == "digest"
         )
-        told = ledger.history.delivery(claim.delivery.id)
-        assert told
-        assert told.result
-        assert "message      digest of 2" in run("show", told.result["digest"]).stdout
-        assert f"digest       {told.result['digest']}" in run("show", told.id).stdout
-        shown = json.loads(run("show", told.id, "--json").stdout)
+        message = ledger.history.delivery(claim.delivery.id)
+        assert message
+        assert message.result
+        assert "message      digest of 2" in run("show", message.result["digest"]).stdout
+        assert f"digest       {message.result['digest']}" in run("show", message.id).stdout
+        shown = json.loads(run("show", message.id, "--json").stdout)
         assert shown["message"] == {"type": "import.failed", "count": None}
 
-    def test_an_unknown_id_is_told_in_words(self, run: Run) -> None:
+    def test_an_unknown_id_is_an_error(self, run: Run) -> None:
         result = run("show", "nosuch")
         assert result.exit_code == 1
         assert "There is no delivery with this id" in result.stderr
 
 
 class TestRetrigger:
-    def test_a_failed_one_is_due_again(self, run: Run, ledger: Ledger, failed: str) -> None:
+    def test_a_failed_delivery_is_due_again(self, run: Run, ledger: Ledger, failed: str) -> None:
         result = run("retrigger", failed, "--on-conflict", "update")
         assert result.exit_code == 0
         assert result.stdout == f"{failed}  due now\n"
@@ -197,9 +199,9 @@ class TestRetrigger:
         assert (delivery.state, delivery.trigger) == (State.PENDING, "manual")
         assert delivery.options["on_conflict"] == "update"
 
-    def test_all_in_a_state_are_due_again_and_nothing_else(self, run: Run, ledger: Ledger) -> None:
+    def test_only_the_deliveries_in_the_state_are_due_again(self, run: Run, ledger: Ledger) -> None:
         now = utc_now()
-        arrivals = [
+        events = [
             RoutedEvent(
                 Event(ObjectRef("exports", f"{number}.zip"), f"etag:{number}", "created", now),
                 (NewDelivery("exports#1", "prod", {}, (), State.SKIPPED, "gone"),),
@@ -207,44 +209,44 @@ class TestRetrigger:
             for number in range(205)  # more than a page
         ]
         new = NewNotification(Incoming("exports", b"{}", now), Verdict.ACCEPTED)
-        skipped = ledger.intake.accept(new, arrivals, now).deliveries
-        done = arrive(ledger, "done.zip")
-        end(ledger, Succeeded({}))
-        told = json.loads(
+        skipped = ledger.intake.accept(new, events, now).deliveries
+        done = accept(ledger, "done.zip")
+        finish(ledger, Succeeded({}))
+        results = json.loads(
             run("retrigger", "--state", "skipped", "--kind", "import", "--json").stdout
         )
-        assert {one["id"] for one in told} == set(skipped)
+        assert {result["id"] for result in results} == set(skipped)
         assert ledger.statistics.counts()[Kind.IMPORT, State.PENDING] == 205
         delivery = ledger.history.delivery(done)
         assert delivery
         assert delivery.state == State.SUCCEEDED
 
-    def test_one_that_cannot_be_is_told_and_the_others_are(self, run: Run, failed: str) -> None:
+    def test_an_unknown_id_does_not_stop_the_others(self, run: Run, failed: str) -> None:
         result = run("retrigger", "nosuch", failed, "--json")
         assert result.exit_code == 1
-        wrong, right = json.loads(result.stdout)
-        assert "no delivery" in wrong["error"]["message"].lower()
-        assert right == {"id": failed, "state": "pending"}
+        unknown, retriggered = json.loads(result.stdout)
+        assert "no delivery" in unknown["error"]["message"].lower()
+        assert retriggered == {"id": failed, "state": "pending"}
 
     @pytest.mark.parametrize("arguments", [(), ("some-id", "--state", "failed")])
-    def test_ids_or_a_state_must_be_said(self, run: Run, arguments: tuple[str, ...]) -> None:
+    def test_either_ids_or_a_state_is_required(self, run: Run, arguments: tuple[str, ...]) -> None:
         assert run("retrigger", *arguments).exit_code == 2
 
-    def test_when_none_matches_it_says_so(self, run: Run) -> None:
+    def test_no_match_prints_a_message(self, run: Run) -> None:
         assert run("retrigger", "--state", "failed").stdout == "no such deliveries\n"
 
 
-def test_moments_are_dates_or_how_long_ago() -> None:
-    from relay.cli.output import Moment
+def test_a_point_in_time_is_a_date_or_an_age() -> None:
+    from relay.cli.output import PointInTime
 
-    parsed = Moment().convert("2026-11-24T08:30+08:00", None, None)
+    parsed = PointInTime().convert("2026-11-24T08:30+08:00", None, None)
     assert parsed == datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
-    assert Moment().convert("2026-11-24", None, None).tzinfo == UTC
+    assert PointInTime().convert("2026-11-24", None, None).tzinfo == UTC
     before = utc_now()
-    assert before <= Moment().convert("2d", None, None) + timedelta(days=2) <= utc_now()
+    assert before <= PointInTime().convert("2d", None, None) + timedelta(days=2) <= utc_now()
 
 
-def test_colour_is_only_for_a_terminal_that_wants_it(
+def test_colour_needs_a_terminal_and_no_no_color(
     run: Run, failed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from relay.cli.output import style
@@ -261,7 +263,7 @@ def test_a_target_is_paused_and_resumed(run: Run, ledger: Ledger) -> None:
     assert "open" in run("targets").stdout
     assert "paused" in run("pause", "prod").stdout
     assert json.loads(run("targets", "--json").stdout)[0]["state"] == "paused"
-    arrive(ledger, "a.zip")
+    accept(ledger, "a.zip")
     assert ledger.queue.claim("w1", timedelta(seconds=30), {}, utc_now()) is None
     assert "open" in run("resume", "prod").stdout
     assert ledger.queue.claim("w1", timedelta(seconds=30), {}, utc_now()) is not None

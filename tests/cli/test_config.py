@@ -1,4 +1,4 @@
-"""`relay config schema`: valid, and of one mind with the loader."""
+"""`relay config schema`: a valid JSON Schema that agrees with the loader."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .conftest import CONFIGURATION, Run
 def schema(run: Run) -> dict[str, Any]:
     result = run("config", "schema")
     assert result.exit_code == 0
-    told: dict[str, Any] = json.loads(result.stdout)
-    return told
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
 
 
 def errors(schema: dict[str, Any], text: str) -> list[str]:
@@ -28,20 +28,20 @@ def errors(schema: dict[str, Any], text: str) -> list[str]:
     return sorted({error.json_path for error in found})
 
 
-def test_it_is_json_whether_that_is_asked_for_or_not(run: Run) -> None:
+def test_the_output_is_json_with_and_without_the_option(run: Run) -> None:
     assert run("config", "schema", "--json").stdout == run("config", "schema").stdout
 
 
-def test_it_is_a_valid_schema(schema: dict[str, Any]) -> None:
+def test_the_schema_is_valid(schema: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"].endswith("2020-12/schema")
 
 
-def test_a_good_file_is_good(schema: dict[str, Any]) -> None:
+def test_a_valid_file_has_no_errors(schema: dict[str, Any]) -> None:
     assert errors(schema, CONFIGURATION) == []
 
 
-def test_every_setting_and_every_plug_ins_setting_is_in_it(schema: dict[str, Any]) -> None:
+def test_every_setting_of_relay_and_its_plug_ins_is_described(schema: dict[str, Any]) -> None:
     assert set(schema["properties"]) == set(Settings.model_fields)
     for table, group in (("sources", "handlers"), ("targets", "targets"), ("channels", "channels")):
         for kind in known(group):
@@ -49,12 +49,13 @@ def test_every_setting_and_every_plug_ins_setting_is_in_it(schema: dict[str, Any
             assert set(described) == set(settings_class(group, kind).model_fields)
 
 
-def test_every_default_in_it_is_one_that_it_takes(schema: dict[str, Any]) -> None:
+def test_every_default_is_valid(schema: dict[str, Any]) -> None:
     tables = [schema, *schema["$defs"].values()]
-    told = [one for table in tables for one in table["properties"].values() if "default" in one]
-    assert len(told) > 40
-    for one in told:
-        Draft202012Validator({**one, "$defs": schema["$defs"]}).validate(one["default"])
+    nodes = [node for table in tables for node in table["properties"].values()]
+    with_default = [node for node in nodes if "default" in node]
+    assert len(with_default) > 40
+    for node in with_default:
+        Draft202012Validator({**node, "$defs": schema["$defs"]}).validate(node["default"])
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_every_default_in_it_is_one_that_it_takes(schema: dict[str, Any]) -> Non
         ('kind = "s3"\n', "", "$.sources.exports"),
     ],
 )
-def test_a_wrong_file_is_wrong_at_its_place(
+def test_an_error_has_the_path_of_the_setting(
     schema: dict[str, Any], old: str, new: str, where: str
 ) -> None:
     assert where in errors(schema, CONFIGURATION.replace(old, new, 1))
@@ -81,7 +82,7 @@ def test_numbers_and_choices_may_be_references(schema: dict[str, Any]) -> None:
     assert errors(schema, text) == []
 
 
-def test_a_strangers_plug_in_may_have_keys_of_its_own(schema: dict[str, Any]) -> None:
+def test_a_foreign_plug_in_can_have_other_keys(schema: dict[str, Any]) -> None:
     text = CONFIGURATION.replace('kind = "slack"', 'kind = "my.chat:Channel"\nroom = 7')
     assert errors(schema, text) == []
     assert errors(schema, text.replace("room = 7", 'language = "fr"')) == [

@@ -1,6 +1,6 @@
-"""The demo's stage: an S3 server with a queue, a FunctionGraph sandbox, an inbox, and a relay.
+"""The servers of the demo: S3 with a queue, the FunctionGraph sandbox, an inbox, and a relay.
 
-Everything is real and runs in this process on loopback; nothing leaves the machine.
+All of them run in this process on loopback; nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
-from relay import plugins as loader
 from relay.app.relay import Relay
-from relay.config import load as settings
+from relay.config.load import load
+from relay.plugins import settings_class
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.inbox import InboxServer
 from relay.web.app import create_app
@@ -81,7 +81,7 @@ channels = ["slack", "webhook"]
 
 @dataclass(frozen=True, slots=True)
 class DemoEnvironment:
-    """The addresses of what runs, and the means to act on it."""
+    """The running servers, their addresses, and an S3 client."""
 
     relay: Relay
     sandbox: SandboxServer
@@ -90,19 +90,20 @@ class DemoEnvironment:
     relay_url: str
     configuration: Path
     s3: Any
+    bucket: str = BUCKET
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Meanwhile the environment leads nowhere: no proxy before loopback, no setting of AWS's."""
+def isolated_environment() -> Iterator[None]:
+    """Hide proxies for loopback addresses and all AWS settings from the demo."""
     before = dict(os.environ)
     for name in [name for name in before if name.startswith("AWS_")]:
         del os.environ[name]
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         os.environ[name] = os.devnull
-    direct = before.get("no_proxy") or before.get("NO_PROXY")
+    no_proxy = before.get("no_proxy") or before.get("NO_PROXY")
     for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join(filter(None, (direct, "127.0.0.1", "localhost")))
+        os.environ[name] = ",".join(filter(None, (no_proxy, "127.0.0.1", "localhost")))
     try:
         yield
     finally:
@@ -110,15 +111,15 @@ def alone() -> Iterator[None]:
         os.environ.update(before)
 
 
-def quoted(text: str) -> str:
-    """The text as relay.toml says it, whatever the folder for temporary files is called."""
+def toml_string(text: str) -> str:
+    """Quote a text for relay.toml, whatever characters the temporary folder has in its path."""
     return json.dumps(text).replace("${", "$${")
 
 
-def set_up(stack: ExitStack, *, port: int = 0) -> DemoEnvironment:
-    """Starts everything; leaving `stack` stops it and removes what it wrote."""
+def start_demo(stack: ExitStack, *, port: int = 0) -> DemoEnvironment:
+    """Start all servers. Leaving `stack` stops them and removes their files."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    # The story tells what fails; bugs still show.
+    # The demo prints failed deliveries itself; errors are bugs.
     logging.getLogger("relay").setLevel(logging.ERROR)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-demo-")))
     store = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -131,7 +132,7 @@ def set_up(stack: ExitStack, *, port: int = 0) -> DemoEnvironment:
     configuration = folder / "relay.toml"
     configuration.write_text(
         CONFIGURATION.format(
-            ledger=quoted(f"sqlite:///{folder}/relay.db"),
+            ledger=toml_string(f"sqlite:///{folder}/relay.db"),
             store=store_url,
             bucket=BUCKET,
             queue=queue,
@@ -144,10 +145,10 @@ def set_up(stack: ExitStack, *, port: int = 0) -> DemoEnvironment:
             webhook_secret=WEBHOOK_SECRET,
         )
     )
-    relay = Relay.open(settings.load(configuration, {}, loader.settings_class))
+    relay = Relay.open(load(configuration, {}, settings_class))
     stack.callback(relay.close)
     relay_url = _serve(stack, relay, port)
-    relay.queue_poller.wait = 0.5  # it shall end soon after Ctrl-C
+    relay.queue_poller.wait = 0.5  # Short polls, so that the demo stops soon after Ctrl-C.
     relay.start_worker()
     stack.callback(relay.stop_worker, 5)
     return DemoEnvironment(relay, sandbox, inbox, store_url, relay_url, configuration, s3)
@@ -169,8 +170,8 @@ def _bucket_with_queue(stack: ExitStack, store_url: str) -> tuple[Any, str]:
     stack.callback(sqs.close)
     s3.create_bucket(Bucket=BUCKET)
     queue = sqs.create_queue(QueueName="uploads")["QueueUrl"]
-    told = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-    rule = {"QueueArn": told["Attributes"]["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
+    response = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    rule = {"QueueArn": response["Attributes"]["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
     s3.put_bucket_notification_configuration(
         Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [rule]}
     )

@@ -210,7 +210,7 @@ def get_notification(ledger: Ledger, notification_id: str) -> Notification:
 
 
 def delivery_details(ledger: Ledger, delivery: Delivery, language: str) -> responses.DeliveryStory:
-    """Collect everything that the ledger stores about one delivery."""
+    """Collect everything that the ledger stores about a delivery."""
     history = ledger.history
     event = history.event(delivery.event_id) if delivery.event_id else None
     return responses.DeliveryStory(

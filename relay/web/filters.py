@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ from markupsafe import Markup, escape
 from pydantic import BaseModel
 
 from relay.config.routing import stem
+from relay.config.text import format_size, is_invisible
 from relay.model import Delivery, Json, Problem, State
 from relay.web.auth import form_token
 from relay.web.language import language
@@ -29,13 +29,10 @@ SIGNS = {
 }
 """Signs of the states, so that colour is not the only difference."""
 
-INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode categories of characters that are invisible or reorder the text around them."""
-
 BY_LINK = re.compile(r"link in (?P<channel>\S+) from (?P<address>\S+)")
 
 UNITS = ((86400 * 2, 86400, "days"), (3600 * 2, 3600, "hours"), (100, 60, "minutes"))
-"""The shortest duration that a unit is used for, the seconds of the unit, and its name."""
+"""Per unit: the shortest duration it is used for, the length in seconds, and the name."""
 
 
 def register(app: Flask, clock: Callable[[], datetime]) -> None:
@@ -48,7 +45,7 @@ def register(app: Flask, clock: Callable[[], datetime]) -> None:
         shown_state=shown_state,
         function_of=function_of,
         localized=localized,
-        filesize=filesize,
+        filesize=format_size,
         link=list_address,
         trigger_origin=trigger_origin,
     )
@@ -79,10 +76,7 @@ def visible(text: str, kept: str = "") -> Markup:
 
 def plain(text: str) -> str:
     """Replace invisible characters of foreign text, for places without markup such as <title>."""
-    return "".join(
-        "\ufffd" if unicodedata.category(character) in INVISIBLE else character
-        for character in text
-    )
+    return "".join("\ufffd" if is_invisible(character) else character for character in text)
 
 
 def time_element(moment: datetime, now: datetime, language: str) -> Markup:
@@ -115,16 +109,6 @@ def duration(seconds: float, language: str) -> str:
     return phrase("time.milliseconds", language, count=round(seconds * 1000))
 
 
-def filesize(size: int) -> str:
-    """Format bytes in binary units, as relay.toml writes them."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-
-
 def shown_state(delivery: Delivery) -> str:
     """Return the state; a delivery pending after a failed attempt is shown as retrying."""
     if delivery.state == State.PENDING and delivery.attempts > 0:
@@ -135,7 +119,7 @@ def shown_state(delivery: Delivery) -> str:
 def function_of(delivery: Delivery) -> tuple[str, bool]:
     """Return the function name, and whether it is certain or guessed from the key.
 
-    A message that is not about a single function is named after its subject.
+    A message that is not about a single function is named after the digest or the target.
     """
     if delivery.message and not delivery.key:
         return _message_subject(delivery.message), True
@@ -177,6 +161,6 @@ def address_in(language: str) -> str:
 
 
 def _visible_character(character: str) -> str:
-    if unicodedata.category(character) in INVISIBLE:
+    if is_invisible(character):
         return f'<span class="odd">U+{ord(character):04X}</span>'
     return str(escape(character))

@@ -36,7 +36,7 @@ class Operations:
     def submit(
         self, source: str, bucket: str, key: str, version: str | None = None
     ) -> list[Delivery]:
-        """Import an object without a notification; retrigger it if its event is known.
+        """Import an object without a notification; retrigger it if the event is known.
 
         Returns the deliveries of the object. Raises NotFound (source), Gone, and any error of
         opening the object.

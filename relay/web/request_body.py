@@ -36,7 +36,7 @@ def _read(size: int) -> bytes:
     try:
         return request.stream.read(size)
     except Exception as error:
-        # Each WSGI server raises its own exceptions for malformed chunks.
+        # The exception for a malformed chunk depends on the WSGI server.
         raise Refused(
             400,
             "request.broken",

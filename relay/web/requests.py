@@ -39,7 +39,7 @@ class DeliveriesQuery(PageQuery):
 
 
 class DeliveriesFilter(PageQuery):
-    """Filters of the page. By default it lists imports only; an import page shows its messages."""
+    """Filters of the page, which lists only imports by default."""
 
     state: State | None = None
     kind: Literal["import", "message", "all"] = "import"
@@ -54,7 +54,7 @@ class RetriggerBody(RequestModel):
 
 
 class SubmissionBody(RequestModel):
-    """An object to import without a notification from its storage."""
+    """An object to import without a notification."""
 
     source: ShortText = Field(min_length=1)
     bucket: ShortText = Field(min_length=1)

@@ -268,7 +268,7 @@ class ScanShape(ResponseModel):
     """The result of a scan.
 
     `first`: a first scan marks existing objects as seen and enqueues nothing. `resumed`: the scan
-    continued an interrupted one. `finished`: the scan reached the end of the listing.
+    continued after an interruption. `finished`: the scan reached the end of the listing.
     """
 
     listed: int

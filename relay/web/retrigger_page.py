@@ -78,7 +78,7 @@ class RetriggerPage:
     def _check_origin(self) -> None:
         """Raise Refused for a form on another web site.
 
-        Our page sends `Origin: null` because of its Referrer-Policy.
+        Our own page sends `Origin: null`, an effect of `Referrer-Policy: no-referrer`.
         """
         public = urlsplit(self.context.settings.public_url or "")
         allowed = {"null", f"{public.scheme}://{public.netloc}", request.host_url.rstrip("/")}
@@ -91,7 +91,7 @@ class RetriggerPage:
 def _page(
     delivery: Delivery, *, channel: str = "", problem: Problem | None = None, is_done: bool = False
 ) -> str:
-    # base.html shows a problem if one is defined.
+    # base.html shows `problem` if it is defined.
     values = {"problem": problem} if problem else {}
     return render_template(
         "link.html", delivery=delivery, channel=channel, is_done=is_done, **values
@@ -106,7 +106,7 @@ def _protect_link(response: Response) -> Response:
 
 
 def _hide_link(environ: Any) -> None:
-    """Replace the link in the values that a server writes to its access log after the response."""
+    """Replace the link in the values that a server logs after the response."""
     paths = dict.fromkeys(("PATH_INFO", "RAW_URI", "REQUEST_URI"), PATH + HIDDEN)
     replacements = {**paths, "HTTP_REFERER": "", "QUERY_STRING": ""}
     environ.update({name: value for name, value in replacements.items() if name in environ})

@@ -6,14 +6,14 @@ from html.parser import HTMLParser
 VOID = {"meta", "link", "input", "img", "br"}
 
 
-class Reader(HTMLParser):
-    """Reads a page: its visible text, its elements, and whether every tag is closed."""
+class PageReader(HTMLParser):
+    """Collects the elements and the visible text of a page; fails if a tag is not closed."""
 
     def __init__(self, html):
         super().__init__()
-        self.open, self.elements, self.words = [], [], []
+        self.open, self.elements, self.texts = [], [], []
         self.feed(html)
-        assert self.open == [], f"never closed: {self.open}"
+        assert self.open == [], f"not closed: {self.open}"
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
@@ -28,20 +28,20 @@ class Reader(HTMLParser):
         self.open.pop()
 
     def handle_data(self, text):
-        self.words.append(text)
+        self.texts.append(text)
 
     @property
     def text(self):
-        return re.sub(r"\s+", " ", "".join(self.words))
+        return re.sub(r"\s+", " ", "".join(self.texts))
 
     def all(self, tag):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
-def read(answer):
-    assert answer.status_code == 200, answer.get_data(as_text=True)
-    return Reader(answer.get_data(as_text=True))
+def read(response):
+    assert response.status_code == 200, response.get_data(as_text=True)
+    return PageReader(response.get_data(as_text=True))
 
 
-def story(web, delivery_id, **options):
+def delivery_page(web, delivery_id, **options):
     return read(web.client.get(f"/deliveries/{delivery_id}", **options))

@@ -1,4 +1,4 @@
-"""The API: what it lists, shows and does. Every answer is checked against the OpenAPI document."""
+"""The API. Every response is checked against the OpenAPI document."""
 
 import base64
 from datetime import timedelta
@@ -11,18 +11,17 @@ from tests.web.web_ledger import HOOK, NAME_TAKEN, NOON, UNREACHABLE
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 
 
-def ids(answer):
-    return [one["id"] for one in answer.get_json()["items"]]
+def ids(response):
+    return [item["id"] for item in response.get_json()["items"]]
 
 
 def test_the_list_is_newest_first_with_the_promised_fields(web, driver):
     first = driver.announce("prod/a.zip", etag="a")
     driver.clock.forward(seconds=1)
     second = driver.announce("prod/b.zip", etag="b", version="v7")
-    answer = web.get("/api/v1/deliveries")
-    assert ids(answer) == [second, first]
-    one = answer.get_json()["items"][0]
-    assert one == {
+    response = web.get("/api/v1/deliveries")
+    assert ids(response) == [second, first]
+    assert response.get_json()["items"][0] == {
         "id": second,
         "kind": "import",
         "state": "pending",
@@ -61,36 +60,36 @@ def test_the_list_is_newest_first_with_the_promised_fields(web, driver):
     ],
 )
 def test_filters(web, driver, query, names):
-    known = {"other": driver.announce("else/o.zip", source="archive", etag="o")}
+    ids_by_name = {"other": driver.announce("else/o.zip", source="archive", etag="o")}
     driver.clock.forward(seconds=20)
-    known["done"] = driver.announce("prod/d.zip", etag="d")
-    known["failed"] = driver.announce("prod/f.zip", etag="f")
+    ids_by_name["done"] = driver.announce("prod/d.zip", etag="d")
+    ids_by_name["failed"] = driver.announce("prod/f.zip", etag="f")
     driver.clock.forward(seconds=1)
-    driver.succeed(known["done"], "d")
-    known["message"] = driver.message_of(known["done"])
-    claim = driver.claim(known["failed"])
+    driver.succeed(ids_by_name["done"], "d")
+    ids_by_name["message"] = driver.message_of(ids_by_name["done"])
+    claim = driver.claim(ids_by_name["failed"])
     driver.ledger.outcomes.finish(claim, Failed(NAME_TAKEN), driver.clock())
-    found = ids(web.get(f"/api/v1/deliveries?{query}"))
-    assert sorted(found) == sorted(known[name] for name in names)
+    listed = ids(web.get(f"/api/v1/deliveries?{query}"))
+    assert sorted(listed) == sorted(ids_by_name[name] for name in names)
 
 
-def test_pages_follow_each_other_without_gaps_or_repeats(web, driver):
-    made = []
+def test_pages_have_no_gaps_and_no_repeats(web, driver):
+    created = []
     for number in range(7):
-        made.append(driver.announce(f"prod/{number}.zip", etag=str(number)))
+        created.append(driver.announce(f"prod/{number}.zip", etag=str(number)))
         driver.clock.forward(milliseconds=5)
     seen, cursor = [], ""
     for _ in range(4):
-        answer = web.get(f"/api/v1/deliveries?limit=3{cursor}").get_json()
-        seen += [one["id"] for one in answer["items"]]
-        if answer["next_cursor"] is None:
+        response = web.get(f"/api/v1/deliveries?limit=3{cursor}").get_json()
+        seen += [item["id"] for item in response["items"]]
+        if response["next_cursor"] is None:
             break
-        cursor = f"&cursor={answer['next_cursor']}"
-    assert seen == made[::-1]
+        cursor = f"&cursor={response['next_cursor']}"
+    assert seen == created[::-1]
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "name"),
     [
         ("stat=failed", "stat"),
         ("state=lost", "state"),
@@ -104,28 +103,28 @@ def test_pages_follow_each_other_without_gaps_or_repeats(web, driver):
         ("state=failed&state=pending", "state"),
     ],
 )
-def test_a_wrong_filter_is_refused_in_words(web, query, told):
-    answer = web.get(f"/api/v1/deliveries?{query}")
-    assert answer.status_code == 422
-    assert told in answer.get_json()["detail"] + answer.get_json()["code"]
+def test_an_invalid_filter_is_named(web, query, name):
+    response = web.get(f"/api/v1/deliveries?{query}")
+    assert response.status_code == 422
+    assert name in response.get_json()["detail"] + response.get_json()["code"]
 
 
-def test_an_unknown_filter_is_told_what_is_allowed(web):
+def test_the_hint_lists_the_allowed_filters(web):
     hint = web.get("/api/v1/deliveries?stat=failed").get_json()["hint"]
     allowed = ("state", "kind", "source", "route", "bucket", "key", "since", "until", "cursor")
     assert all(name in hint for name in allowed)
 
 
-def test_addresses_without_filters_refuse_any(web, driver):
+def test_a_query_parameter_is_refused_where_none_is_defined(web, driver):
     assert web.get(f"/api/v1/deliveries/{driver.announce()}?verbose=1").status_code == 422
 
 
-def test_one_delivery_tells_its_whole_story(web, driver):
-    made = driver.announce("prod/hello.zip", etag="e9", version="v1", size=2048)
-    driver.retry(made)
+def test_a_delivery_is_shown_with_attempts_event_plan_and_messages(web, driver):
+    delivery_id = driver.announce("prod/hello.zip", etag="e9", version="v1", size=2048)
+    driver.retry(delivery_id)
     driver.clock.forward(minutes=1)
-    driver.succeed(made, digest="ab" * 64)
-    story = web.get(f"/api/v1/deliveries/{made}").get_json()
+    driver.succeed(delivery_id, digest="ab" * 64)
+    story = web.get(f"/api/v1/deliveries/{delivery_id}").get_json()
     assert story["state"] == "succeeded"
     assert story["result"]["func_urn"].endswith(":function:default:hello:latest")
     first, second = story["attempts"]
@@ -145,18 +144,18 @@ def test_one_delivery_tells_its_whole_story(web, driver):
     assert message["attempts"] == 0
 
 
-def test_a_message_names_the_import_it_tells_of(web, driver):
-    made = driver.announce()
-    driver.succeed(made)
-    story = web.get(f"/api/v1/deliveries/{driver.message_of(made)}").get_json()
-    assert (story["kind"], story["parent"]) == ("message", made)
+def test_a_message_names_its_import(web, driver):
+    delivery_id = driver.announce()
+    driver.succeed(delivery_id)
+    story = web.get(f"/api/v1/deliveries/{driver.message_of(delivery_id)}").get_json()
+    assert (story["kind"], story["parent"]) == ("message", delivery_id)
 
 
-def test_errors_are_told_in_the_callers_language(web, driver):
-    made = driver.announce()
-    driver.fail(made)
-    english = web.get(f"/api/v1/deliveries/{made}").get_json()["error"]
-    chinese = web.get(f"/api/v1/deliveries/{made}", headers=CHINESE).get_json()["error"]
+def test_errors_are_in_the_language_of_the_request(web, driver):
+    delivery_id = driver.announce()
+    driver.fail(delivery_id)
+    english = web.get(f"/api/v1/deliveries/{delivery_id}").get_json()["error"]
+    chinese = web.get(f"/api/v1/deliveries/{delivery_id}", headers=CHINESE).get_json()["error"]
     assert english["message"] == "The function name is taken"
     assert chinese["message"] == "函数名已被占用"
     assert english["code"] == chinese["code"] == "FSS.1061"
@@ -166,98 +165,100 @@ def test_errors_are_told_in_the_callers_language(web, driver):
     "path",
     ["/api/v1/deliveries/01nope", "/api/v1/notifications/01nope", "/api/v1/deliveries/%ED%A0%80"],
 )
-def test_what_is_not_there_is_not_found(web, path):
-    answer = web.get(path)
-    assert answer.status_code == 404
-    assert answer.get_json()["code"].endswith(".unknown")
+def test_an_unknown_id_is_not_found(web, path):
+    response = web.get(path)
+    assert response.status_code == 404
+    assert response.get_json()["code"].endswith(".unknown")
 
 
 def test_retrigger_makes_a_failed_delivery_due_again(web, driver):
-    made = driver.announce()
-    driver.fail(made)
+    delivery_id = driver.announce()
+    driver.fail(delivery_id)
     driver.clock.forward(hours=1)
-    answer = web.post(f"/api/v1/deliveries/{made}/retrigger")
-    assert answer.status_code == 202
-    assert answer.headers["Location"] == f"/api/v1/deliveries/{made}"
-    again = web.ledger.history.delivery(made)
+    response = web.post(f"/api/v1/deliveries/{delivery_id}/retrigger")
+    assert response.status_code == 202
+    assert response.headers["Location"] == f"/api/v1/deliveries/{delivery_id}"
+    again = web.ledger.history.delivery(delivery_id)
     assert (again.state, again.trigger, again.due) == ("pending", "manual", driver.clock())
 
 
-def test_retrigger_may_change_what_a_conflict_means(web, driver):
-    made = driver.announce()
-    driver.fail(made)
-    answer = web.post(f"/api/v1/deliveries/{made}/retrigger", json={"on_conflict": "update"})
-    assert answer.status_code == 202
-    assert web.ledger.history.delivery(made).options["on_conflict"] == "update"
-    assert web.ledger.history.delivery(made).options["func_name"] == "{function}"
+def test_retrigger_can_change_the_conflict_policy(web, driver):
+    delivery_id = driver.announce()
+    driver.fail(delivery_id)
+    response = web.post(
+        f"/api/v1/deliveries/{delivery_id}/retrigger", json={"on_conflict": "update"}
+    )
+    assert response.status_code == 202
+    assert web.ledger.history.delivery(delivery_id).options["on_conflict"] == "update"
+    assert web.ledger.history.delivery(delivery_id).options["func_name"] == "{function}"
 
 
 @pytest.mark.parametrize("body", [{"on_conflict": "overwrite"}, {"onconflict": "update"}, [], "x"])
-def test_retrigger_refuses_what_it_does_not_know(web, driver, body):
-    made = driver.announce()
-    driver.fail(made)
-    answer = web.post(f"/api/v1/deliveries/{made}/retrigger", json=body)
-    assert answer.status_code == 422
-    assert web.ledger.history.delivery(made).state == "failed"
+def test_retrigger_refuses_unknown_options(web, driver, body):
+    delivery_id = driver.announce()
+    driver.fail(delivery_id)
+    response = web.post(f"/api/v1/deliveries/{delivery_id}/retrigger", json=body)
+    assert response.status_code == 422
+    assert web.ledger.history.delivery(delivery_id).state == "failed"
 
 
 def test_a_running_delivery_is_not_retriggered(web, driver):
-    made = driver.announce()
-    driver.claim(made)
-    answer = web.post(f"/api/v1/deliveries/{made}/retrigger")
-    assert answer.status_code == 409
-    assert answer.mimetype == "application/problem+json"
-    assert web.ledger.history.delivery(made).state == "running"
+    delivery_id = driver.announce()
+    driver.claim(delivery_id)
+    response = web.post(f"/api/v1/deliveries/{delivery_id}/retrigger")
+    assert response.status_code == 409
+    assert response.mimetype == "application/problem+json"
+    assert web.ledger.history.delivery(delivery_id).state == "running"
 
 
 def test_an_unknown_delivery_is_not_retriggered(web):
     assert web.post("/api/v1/deliveries/01nope/retrigger").status_code == 404
 
 
-def test_the_same_idempotency_key_does_nothing_again(web, driver):
-    made = driver.announce()
-    driver.fail(made)
+def test_a_repeated_idempotency_key_has_no_effect(web, driver):
+    delivery_id = driver.announce()
+    driver.fail(delivery_id)
     key = {"Idempotency-Key": "8d5c-one"}
-    assert web.post(f"/api/v1/deliveries/{made}/retrigger", headers=key).status_code == 202
-    driver.fail(made)
-    assert web.post(f"/api/v1/deliveries/{made}/retrigger", headers=key).status_code == 202
-    assert web.ledger.history.delivery(made).state == "failed"
+    assert web.post(f"/api/v1/deliveries/{delivery_id}/retrigger", headers=key).status_code == 202
+    driver.fail(delivery_id)
+    assert web.post(f"/api/v1/deliveries/{delivery_id}/retrigger", headers=key).status_code == 202
+    assert web.ledger.history.delivery(delivery_id).state == "failed"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space"])
-def test_an_unusable_idempotency_key_is_refused(web, driver, key):
-    made = driver.announce()
-    driver.fail(made)
+def test_an_invalid_idempotency_key_is_refused(web, driver, key):
+    delivery_id = driver.announce()
+    driver.fail(delivery_id)
     headers = {"Idempotency-Key": key}
-    answer = web.post(f"/api/v1/deliveries/{made}/retrigger", headers=headers)
-    assert answer.status_code == 422
-    assert web.ledger.history.delivery(made).state == "failed"
+    response = web.post(f"/api/v1/deliveries/{delivery_id}/retrigger", headers=headers)
+    assert response.status_code == 422
+    assert web.ledger.history.delivery(delivery_id).state == "failed"
 
 
-def test_a_message_has_no_conflict_to_decide(web, driver):
-    made = driver.announce()
-    driver.fail(made)
-    message = driver.message_of(made)
-    answer = web.post(f"/api/v1/deliveries/{message}/retrigger", json={"on_conflict": "update"})
-    assert answer.status_code == 422
+def test_a_message_takes_no_conflict_policy(web, driver):
+    delivery_id = driver.announce()
+    driver.fail(delivery_id)
+    message = driver.message_of(delivery_id)
+    response = web.post(f"/api/v1/deliveries/{message}/retrigger", json={"on_conflict": "update"})
+    assert response.status_code == 422
 
 
-WANTED = {"source": "exports", "bucket": "exports", "key": "prod/late.zip"}
+SUBMISSION = {"source": "exports", "bucket": "exports", "key": "prod/late.zip"}
 
 
 def test_a_submission_makes_deliveries(web):
-    answer = web.post("/api/v1/submissions", json=WANTED)
-    assert answer.status_code == 202
-    (made,) = answer.get_json()["deliveries"]
-    assert made["state"] == "pending"
-    assert web.ledger.history.delivery(made["id"]).key == "prod/late.zip"
+    response = web.post("/api/v1/submissions", json=SUBMISSION)
+    assert response.status_code == 202
+    (delivery,) = response.get_json()["deliveries"]
+    assert delivery["state"] == "pending"
+    assert web.ledger.history.delivery(delivery["id"]).key == "prod/late.zip"
 
 
-def test_a_dry_run_tells_the_plan_and_changes_nothing(web):
-    answer = web.post("/api/v1/submissions", json={**WANTED, "dry_run": True})
-    assert answer.status_code == 200
-    assert answer.get_json()["would"] == {"action": "create", "func_name": "late"}
-    assert answer.get_json()["archive"]["importable"] is True
+def test_a_dry_run_returns_the_plan_and_changes_nothing(web):
+    response = web.post("/api/v1/submissions", json={**SUBMISSION, "dry_run": True})
+    assert response.status_code == 200
+    assert response.get_json()["would"] == {"action": "create", "func_name": "late"}
+    assert response.get_json()["archive"]["importable"] is True
     assert web.get("/api/v1/deliveries").get_json()["items"] == []
     assert web.get("/api/v1/notifications").get_json()["items"] == []
 
@@ -277,13 +278,13 @@ def test_a_dry_run_tells_the_plan_and_changes_nothing(web):
         ({"version": "v" * 2000}, 422, "request.invalid"),
     ],
 )
-def test_why_a_submission_is_not_taken(web, change, status, code, dry_run):
+def test_a_refused_submission_has_status_and_code(web, change, status, code, dry_run):
     web.intake.handler.missing.add("gone.zip")
-    body = {**WANTED, "dry_run": dry_run, **change}
-    answer = web.post("/api/v1/submissions", json=body)
-    assert (answer.status_code, answer.get_json()["code"]) == (status, code)
+    body = {**SUBMISSION, "dry_run": dry_run, **change}
+    response = web.post("/api/v1/submissions", json=body)
+    assert (response.status_code, response.get_json()["code"]) == (status, code)
     if status == 503:
-        assert answer.headers["Retry-After"] == "42"
+        assert response.headers["Retry-After"] == "42"
 
 
 @pytest.mark.parametrize(
@@ -298,9 +299,9 @@ def test_why_a_submission_is_not_taken(web, change, status, code, dry_run):
         (b" " * 70_000, "application/json", 413),
     ],
 )
-def test_a_body_that_is_no_submission_is_refused(web, body, kind, status):
-    answer = web.post("/api/v1/submissions", data=body, content_type=kind)
-    assert answer.status_code == status
+def test_an_invalid_body_is_refused(web, body, kind, status):
+    response = web.post("/api/v1/submissions", data=body, content_type=kind)
+    assert response.status_code == status
 
 
 def test_notifications_are_listed_and_shown_byte_for_byte(web, driver):
@@ -312,15 +313,15 @@ def test_notifications_are_listed_and_shown_byte_for_byte(web, driver):
     newest, oldest = listed["items"]
     assert (newest["verdict"], newest["reason"]) == ("unreadable", "it is not JSON")
     assert (oldest["verdict"], oldest["road"], oldest["events"]) == ("accepted", "hook", 1)
-    whole = web.get(f"/api/v1/notifications/{newest['id']}").get_json()
-    assert base64.b64decode(whole["body"]) == b"\xff\xfe"
-    assert whole["text"] is None
-    whole = web.get(f"/api/v1/notifications/{oldest['id']}").get_json()
-    assert '"key": "prod/hello.zip"' in whole["text"]
-    assert whole["headers"]["authorization"] == "[redacted]"
+    notification = web.get(f"/api/v1/notifications/{newest['id']}").get_json()
+    assert base64.b64decode(notification["body"]) == b"\xff\xfe"
+    assert notification["text"] is None
+    notification = web.get(f"/api/v1/notifications/{oldest['id']}").get_json()
+    assert '"key": "prod/hello.zip"' in notification["text"]
+    assert notification["headers"]["authorization"] == "[redacted]"
 
 
-def test_notifications_come_in_pages(web, driver):
+def test_notifications_are_paginated(web, driver):
     for number in range(3):
         driver.announce(f"{number}.zip", etag=str(number))
     first = web.get("/api/v1/notifications?limit=2").get_json()
@@ -332,59 +333,60 @@ def test_notifications_come_in_pages(web, driver):
 
 def test_a_notification_is_replayed(web, driver):
     driver.announce()
-    (old,) = web.get("/api/v1/notifications").get_json()["items"]
-    answer = web.post(f"/api/v1/notifications/{old['id']}/replay")
-    assert answer.status_code == 200
-    assert answer.get_json()["events"] == 0
-    assert answer.get_json()["notification"] != old["id"]
+    (stored,) = web.get("/api/v1/notifications").get_json()["items"]
+    response = web.post(f"/api/v1/notifications/{stored['id']}/replay")
+    assert response.status_code == 200
+    assert response.get_json()["events"] == 0
+    assert response.get_json()["notification"] != stored["id"]
     assert web.post("/api/v1/notifications/01nope/replay").status_code == 404
 
 
 def test_sources_are_listed(web, driver):
     driver.announce()
-    named = {one["name"]: one for one in web.get("/api/v1/sources").get_json()["items"]}
+    named = {source["name"]: source for source in web.get("/api/v1/sources").get_json()["items"]}
     assert named["exports"]["last_event"] == NOON.strftime("%Y-%m-%dT%H:%M:%SZ")
     assert named["archive"]["last_event"] is None
 
 
-def test_a_source_that_fell_silent_is_told_of_until_it_is_heard(web, driver):
+def test_a_silent_source_is_reported_until_its_next_notification(web, driver):
     since = driver.fall_silent()
-    for tongue, words in (("en", "nobody announced"), ("zh", "未收到通知")):
-        told = web.get("/api/v1/sources", headers={"Accept-Language": tongue}).get_json()
-        named = {one["name"]: one for one in told["items"]}
+    for language, words in (("en", "nobody announced"), ("zh", "未收到通知")):
+        listed = web.get("/api/v1/sources", headers={"Accept-Language": language}).get_json()
+        named = {source["name"]: source for source in listed["items"]}
         assert named["exports"]["silent_since"] == since.strftime("%Y-%m-%dT%H:%M:%SZ")
         assert named["exports"]["silent"]["code"] == "source.silent"
         assert words in named["exports"]["silent"]["message"]
         assert "relay sources setup exports" in named["exports"]["silent"]["hint"]
         assert named["archive"]["silent"] is named["archive"]["silent_since"] is None
     driver.announce()
-    assert {one["silent"] for one in web.get("/api/v1/sources").get_json()["items"]} == {None}
+    items = web.get("/api/v1/sources").get_json()["items"]
+    assert {source["silent"] for source in items} == {None}
 
 
-def test_a_scan_says_whether_it_came_to_the_end(web):
-    told = web.post("/api/v1/sources/exports/scan").get_json()
-    assert told == {"listed": 2, "found": 1, "first": False, "resumed": False, "finished": True}
+def test_a_scan_reports_whether_it_finished(web):
+    result = web.post("/api/v1/sources/exports/scan").get_json()
+    assert result == {"listed": 2, "found": 1, "first": False, "resumed": False, "finished": True}
 
 
-def test_half_a_surrogate_pair_in_a_key_breaks_nothing(web, driver):
-    made = driver.announce("prod/\ud800.zip", etag="\udfff")
-    assert web.get(f"/api/v1/deliveries/{made}").get_json()["key"] == "prod/?.zip"
+def test_a_lone_surrogate_in_a_key_is_replaced(web, driver):
+    delivery_id = driver.announce("prod/\ud800.zip", etag="\udfff")
+    assert web.get(f"/api/v1/deliveries/{delivery_id}").get_json()["key"] == "prod/?.zip"
     assert web.get("/api/v1/deliveries").status_code == 200
 
 
-def test_the_ledger_out_of_reach_is_503(web, tmp_path, driver):
+def test_an_unavailable_database_is_503(web, tmp_path, driver):
     driver.announce()
     web.ledger.close()
     (tmp_path / "relay.db").rename(tmp_path / "away.db")
     (tmp_path / "relay.db").mkdir()
-    answer = web.get("/api/v1/deliveries")
-    assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) > 0
+    response = web.get("/api/v1/deliveries")
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
     assert web.get("/readyz").status_code == 503
     assert web.get("/healthz").status_code == 200
 
 
-def test_times_with_an_offset_mean_the_same_moment(web, driver):
+def test_since_and_until_are_compared_with_the_creation_time(web, driver):
     driver.announce()
     later = (NOON + timedelta(seconds=1)).isoformat().replace("+00:00", "Z")
     assert ids(web.get(f"/api/v1/deliveries?since={later}")) == []
@@ -406,11 +408,11 @@ def test_a_target_is_paused_and_resumed(web):
     assert unknown.get_json()["code"] == "target.unknown"
 
 
-def test_a_target_that_asked_to_wait_says_until_when(web, driver):
+def test_a_throttled_target_shows_the_end_of_the_wait(web, driver):
     driver.announce()
     claim = web.ledger.queue.claim("w1", timedelta(seconds=30), {}, web.clock(), kind=Kind.IMPORT)
     due = web.clock() + timedelta(minutes=5)
     web.ledger.outcomes.finish(claim, Retry(UNREACHABLE, hold=True), web.clock(), due=due)
-    (told,) = web.get("/api/v1/targets").get_json()["items"]
-    assert told["state"] == "waiting"
-    assert told["until"].startswith(due.isoformat()[:19])
+    (target,) = web.get("/api/v1/targets").get_json()["items"]
+    assert target["state"] == "waiting"
+    assert target["until"].startswith(due.isoformat()[:19])

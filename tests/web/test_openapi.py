@@ -1,4 +1,4 @@
-"""The OpenAPI document is true and complete."""
+"""The OpenAPI document is correct and complete."""
 
 import jsonschema
 import pytest
@@ -6,12 +6,12 @@ import pytest
 
 @pytest.fixture
 def document(web):
-    answer = web.client.get("/api/v1/openapi.json")
-    assert answer.status_code == 200
-    return answer.get_json()
+    response = web.client.get("/api/v1/openapi.json")
+    assert response.status_code == 200
+    return response.get_json()
 
 
-def test_it_describes_every_address_of_the_api_and_no_other(web, document):
+def test_it_describes_exactly_the_operations_of_the_api(web, document):
     served = set()
     for rule in web.app.url_map.iter_rules():
         if rule.endpoint.startswith("api.") and rule.endpoint != "api.openapi":
@@ -26,41 +26,43 @@ def test_it_describes_every_address_of_the_api_and_no_other(web, document):
     assert ("POST", "/api/v1/submissions") in served
 
 
-def test_every_reference_leads_somewhere(document):
+def test_every_reference_resolves(document):
     def references(value):
         if isinstance(value, dict):
             if "$ref" in value:
                 yield value["$ref"]
-            for one in value.values():
-                yield from references(one)
+            for item in value.values():
+                yield from references(item)
         elif isinstance(value, list):
-            for one in value:
-                yield from references(one)
+            for item in value:
+                yield from references(item)
 
-    found = set(references(document))
-    assert found
-    for reference in found:
+    all_references = set(references(document))
+    assert all_references
+    for reference in all_references:
         name = reference.removeprefix("#/components/schemas/")
         assert name in document["components"]["schemas"]
 
 
-def test_its_schemas_are_schemas(document):
+def test_the_schemas_are_valid(document):
     assert document["openapi"].startswith("3.1.")
     for schema in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_it_names_the_filters_and_the_path(document):
+def test_it_describes_query_path_and_header_parameters(document):
     listed = document["paths"]["/api/v1/deliveries"]["get"]["parameters"]
-    named = {one["name"] for one in listed if one["in"] == "query"}
-    assert {"state", "kind", "key", "since", "until", "limit", "cursor"} <= named
+    names = {parameter["name"] for parameter in listed if parameter["in"] == "query"}
+    assert {"state", "kind", "key", "since", "until", "limit", "cursor"} <= names
     shown = document["paths"]["/api/v1/deliveries/{delivery_id}"]["get"]["parameters"]
-    assert [(one["name"], one["in"]) for one in shown] == [("delivery_id", "path")]
-    again = document["paths"]["/api/v1/deliveries/{delivery_id}/retrigger"]["post"]
-    assert "Idempotency-Key" in [one["name"] for one in again["parameters"]]
-    assert again["requestBody"]["required"] is False
+    assert [(parameter["name"], parameter["in"]) for parameter in shown] == [
+        ("delivery_id", "path")
+    ]
+    retrigger = document["paths"]["/api/v1/deliveries/{delivery_id}/retrigger"]["post"]
+    assert "Idempotency-Key" in [parameter["name"] for parameter in retrigger["parameters"]]
+    assert retrigger["requestBody"]["required"] is False
 
 
-def test_it_is_behind_the_tokens(make_web):
+def test_it_requires_a_token(make_web):
     web = make_web(tokens=("token-of-the-tests",))
     assert web.client.get("/api/v1/openapi.json").status_code == 401

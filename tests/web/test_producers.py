@@ -1,9 +1,9 @@
-"""What each storage makes of our answers: the table of who waits how long for what.
+"""Every producer gets a response that it accepts, within the time that it waits.
 
-Every row is sent over a real socket as that producer sends it: to the app itself, and to the
-processes that `relay serve` starts, where no certificate has to be had. The answers are 200,
-whether the notification is understood or not: 202 fails Azure's handshake and Tigris, 204 and 429
-are final somewhere, a 4xx blocks MinIO's queue for ever.
+Each request goes over a real socket, in the form of that producer, to the app and, where no
+certificate is fetched, to the processes of `relay serve`. The status is 200 even for an unreadable
+notification: Tigris and the handshake of Azure reject 202, some producers treat 204 and 429 as
+final, and a 4xx blocks the queue of MinIO forever.
 """
 
 import base64
@@ -64,11 +64,12 @@ ANY = range(200, 500)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One producer. `send(world, now, body)`: the request that brings the body as it would.
+class Producer:
+    """A producer. `send(world, now, body)` builds the request for a notification body.
 
-    `body`: what it says of an object; None: it is a handshake, whose reply's body is `reply`.
-    `timeout`: seconds after which it has given up. `success`: the statuses that it takes for one.
+    `body` is a notification, or None for a handshake with the expected `reply`. `timeout` is in
+    seconds. `success` are the statuses that the producer accepts. `fetches` marks producers whose
+    requests need a certificate or a confirmation request.
     """
 
     name: str
@@ -91,19 +92,19 @@ class Row:
 
 
 def unsigned(headers, query=None):
-    """A sender that shows a token, and sends the body as it is."""
+    """Send the body unsigned; the headers or the query carry the token."""
     return lambda _world, now, body: incoming(body, headers, now, query)
 
 
-def answered(headers, query=None):
+def empty(headers, query=None):
     return lambda _world, now, _body: incoming(b"", headers, now, query)
 
 
-def s3_record(source, name, key, **more):
-    thing = {"bucket": {"name": "exports"}, "object": {"key": key, "size": 1024, "eTag": "37b5"}}
-    thing["object"] |= {"sequencer": "159FB6B233B08AF0"}
-    record = {"eventVersion": "2.1", "eventSource": source, "eventName": name, "s3": thing}
-    return {**record, "eventTime": "2026-11-24T03:00:00.000Z", **more}
+def s3_record(source, name, key, **fields):
+    entity = {"bucket": {"name": "exports"}, "object": {"key": key, "size": 1024, "eTag": "37b5"}}
+    entity["object"] |= {"sequencer": "159FB6B233B08AF0"}
+    record = {"eventVersion": "2.1", "eventSource": source, "eventName": name, "s3": entity}
+    return {**record, "eventTime": "2026-11-24T03:00:00.000Z", **fields}
 
 
 def in_sns(world, now, body):
@@ -128,7 +129,7 @@ def in_pubsub(world, now, body):
     return by_google({**PUSHED, "message": message}, headers)(world, now)
 
 
-def by_script(_world, now, body):
+def signed_request(_world, now, body):
     return incoming(body, signed(SECRET.encode(), body, now), now)
 
 
@@ -136,18 +137,18 @@ def by_b2(_world, now, body):
     return incoming(body, b2(SECRET, body), now)
 
 
-def published(_world, now, body):
+def sns_publish(_world, now, body):
     form = {"Action": "Publish", "Message": body, "TopicArn": ARN, "Version": "2010-03-31"}
     headers = {**bearer(TOKEN), "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
     return incoming(urlencode(form).encode(), headers, now)
 
 
-def asking(_world, now, _body):
+def validation_options(_world, now, _body):
     headers = {"webhook-request-origin": "eventgrid.azure.net", "webhook-request-rate": "120"}
     return replace(incoming(b"", headers, now, {"token": TOKEN}), method="OPTIONS")
 
 
-def looking(_world, now, _body):
+def health_check(_world, now, _body):
     return replace(incoming(b"", {}, now), method="HEAD", path="/")
 
 
@@ -253,17 +254,17 @@ COS = {
         }
     ]
 }
-SHOWN = {"token": TOKEN}
-TOKEN_ALONE = {"token": TOKEN}
+TOKEN_QUERY = {"token": TOKEN}
+TOKEN_ONLY = {"token": TOKEN}
 BY_BEARER = {**JSON, **bearer(TOKEN)}
 BY_BASIC = {**JSON, **basic(TOKEN)}
 SNS = {"accept": ["sns"], "sns_topic_arns": [ARN]}
 BRIDGE = {"accept": ["eventbridge", "bare"], "token": TOKEN, "token_header": "X-Api-Key"}
 GRID = {"accept": ["azure"], **ENTRA}
 
-ROWS = [
-    Row("SNS", "s3", SNS, in_sns, S3_RECORDS, 15, fetches=True),
-    Row(
+PRODUCERS = [
+    Producer("SNS", "s3", SNS, in_sns, S3_RECORDS, 15, fetches=True),
+    Producer(
         "SNS raw",
         "s3",
         {"accept": ["sns", "bare"], "token": TOKEN, "sns_topic_arns": [ARN]},
@@ -274,12 +275,12 @@ ROWS = [
                 "x-amz-sns-rawdelivery": "true",
                 "x-amz-sns-topic-arn": ARN,
             },
-            SHOWN,
+            TOKEN_QUERY,
         ),
         S3_RECORDS,
         15,
     ),
-    Row(
+    Producer(
         "SNS handshake",
         "s3",
         SNS,
@@ -288,7 +289,7 @@ ROWS = [
         15,
         fetches=True,
     ),
-    Row(
+    Producer(
         "EventBridge",
         "s3",
         BRIDGE,
@@ -304,14 +305,16 @@ ROWS = [
         BRIDGED,
         5,
     ),
-    Row("MinIO", "minio", TOKEN_ALONE, unsigned(BY_BEARER), MINIO, 60),
-    Row("RustFS", "rustfs", TOKEN_ALONE, unsigned(BY_BEARER), RUSTFS, 30),
-    Row("RustFS health", "rustfs", TOKEN_ALONE, looking, None, 30, success=ANY),
-    Row("Ceph", "ceph", TOKEN_ALONE, unsigned({**BY_BASIC, "expect": "100-continue"}), CEPH, 10),
-    Row(
+    Producer("MinIO", "minio", TOKEN_ONLY, unsigned(BY_BEARER), MINIO, 60),
+    Producer("RustFS", "rustfs", TOKEN_ONLY, unsigned(BY_BEARER), RUSTFS, 30),
+    Producer("RustFS health", "rustfs", TOKEN_ONLY, health_check, None, 30, success=ANY),
+    Producer(
+        "Ceph", "ceph", TOKEN_ONLY, unsigned({**BY_BASIC, "expect": "100-continue"}), CEPH, 10
+    ),
+    Producer(
         "Ceph CloudEvents",
         "ceph",
-        TOKEN_ALONE,
+        TOKEN_ONLY,
         unsigned(
             {
                 **BY_BASIC,
@@ -325,9 +328,11 @@ ROWS = [
         CEPH,
         10,
     ),
-    Row("SeaweedFS", "seaweedfs", TOKEN_ALONE, unsigned(BY_BEARER), SEAWEED, 10),
-    Row("PubSub", "gcs", OIDC, in_pubsub, RESOURCE, 10, {102, 200, 201, 202, 204}, fetches=True),
-    Row(
+    Producer("SeaweedFS", "seaweedfs", TOKEN_ONLY, unsigned(BY_BEARER), SEAWEED, 10),
+    Producer(
+        "PubSub", "gcs", OIDC, in_pubsub, RESOURCE, 10, {102, 200, 201, 202, 204}, fetches=True
+    ),
+    Producer(
         "Eventarc",
         "gcs",
         OIDC,
@@ -337,7 +342,7 @@ ROWS = [
         {102, 200, 201, 202, 204},
         fetches=True,
     ),
-    Row(
+    Producer(
         "Event Grid",
         "azure",
         GRID,
@@ -347,7 +352,7 @@ ROWS = [
         range(200, 205),
         fetches=True,
     ),
-    Row(
+    Producer(
         "Event Grid handshake",
         "azure",
         GRID,
@@ -359,11 +364,11 @@ ROWS = [
         reply_headers={"content-type": "application/json"},
         fetches=True,
     ),
-    Row(
+    Producer(
         "Event Grid question",
         "azure",
         {"accept": ["azure"], "token": TOKEN},
-        asking,
+        validation_options,
         None,
         30,
         {200},
@@ -373,11 +378,11 @@ ROWS = [
             "allow": "POST",
         },
     ),
-    Row("MNS", "oss", {"mns_topics": [TOPIC]}, in_mns("mns"), OSS, 5, fetches=True),
-    Row("B2", "b2", {"secret": SECRET}, by_b2, {"events": [B2_EVENT]}, 3, {200}),
-    Row("Tigris", "tigris", TOKEN_ALONE, unsigned(BY_BEARER), TIGRIS, 10, {200}),
-    Row("SMN", "obs", {"smn_topic_urns": [URN]}, in_smn, S3_RECORDS, 5, fetches=True),
-    Row(
+    Producer("MNS", "oss", {"mns_topics": [TOPIC]}, in_mns("mns"), OSS, 5, fetches=True),
+    Producer("B2", "b2", {"secret": SECRET}, by_b2, {"events": [B2_EVENT]}, 3, {200}),
+    Producer("Tigris", "tigris", TOKEN_ONLY, unsigned(BY_BEARER), TIGRIS, 10, {200}),
+    Producer("SMN", "obs", {"smn_topic_urns": [URN]}, in_smn, S3_RECORDS, 5, fetches=True),
+    Producer(
         "SMN handshake",
         "obs",
         {"smn_topic_urns": [URN]},
@@ -386,29 +391,34 @@ ROWS = [
         5,
         fetches=True,
     ),
-    Row("EventGrid", "obs", TOKEN_ALONE, unsigned(JSON, SHOWN), HUAWEI, 5),
-    Row("OCI", "oci", TOKEN_ALONE, unsigned({**ORACLE_SAID, **basic(TOKEN)}), ORACLE_EVENT, 10),
-    Row(
+    Producer("EventGrid", "obs", TOKEN_ONLY, unsigned(JSON, TOKEN_QUERY), HUAWEI, 5),
+    Producer("OCI", "oci", TOKEN_ONLY, unsigned({**ORACLE_SAID, **basic(TOKEN)}), ORACLE_EVENT, 10),
+    Producer(
         "OCI handshake",
         "oci",
-        TOKEN_ALONE,
-        answered({**ORACLE_ASKS, **basic(TOKEN)}),
+        TOKEN_ONLY,
+        empty({**ORACLE_ASKS, **basic(TOKEN)}),
         None,
         10,
         fetches=True,
     ),
-    Row("IBM", "ibm", {**TOKEN_ALONE, "token_header": "ce-relaytoken"}, unsigned(IBM_SAID), IBM, 9),
-    Row("StorageGRID", "s3", TOKEN_ALONE, published, S3_RECORDS, 10),
-    Row("COS", "cos", {"secret": SECRET}, by_script, COS, 10),
-    Row("Script", "s3", {"accept": ["signed"], "secret": SECRET}, by_script, OWN, 10),
+    Producer(
+        "IBM", "ibm", {**TOKEN_ONLY, "token_header": "ce-relaytoken"}, unsigned(IBM_SAID), IBM, 9
+    ),
+    Producer("StorageGRID", "s3", TOKEN_ONLY, sns_publish, S3_RECORDS, 10),
+    Producer("COS", "cos", {"secret": SECRET}, signed_request, COS, 10),
+    Producer("Script", "s3", {"accept": ["signed"], "secret": SECRET}, signed_request, OWN, 10),
 ]
-NEWS = [row for row in ROWS if row.body is not None]
-ALONE = [row for row in ROWS if not row.fetches]
-SOURCES = {row.source: {"kind": row.kind, **KINDS[row.kind], **row.keys} for row in ROWS}
+NOTIFIERS = [producer for producer in PRODUCERS if producer.body is not None]
+WITHOUT_FETCH = [producer for producer in PRODUCERS if not producer.fetches]
+SOURCES = {
+    producer.source: {"kind": producer.kind, **KINDS[producer.kind], **producer.keys}
+    for producer in PRODUCERS
+}
 
 
-class Ticking:
-    """The time, with no two notifications at once: their ids say which came last."""
+class MonotonicClock:
+    """The time, at least a millisecond later at each call: ids of notifications sort by it."""
 
     def __init__(self):
         self.last = utc_now()
@@ -420,11 +430,11 @@ class Ticking:
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory):
-    """The app on a loopback port, and what stands behind it."""
+    """The app on a loopback port, with the ledger and the fake cloud services."""
     folder = tmp_path_factory.mktemp("relay")
     world = World(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     with (
-        open_house(folder, SOURCES, world, Ticking()) as (relay, app),
+        open_house(folder, SOURCES, world, MonotonicClock()) as (relay, app),
         serving(app) as url,
     ):
         yield SimpleNamespace(url=url, ledger=relay.ledger, world=world, folder=folder)
@@ -432,168 +442,180 @@ def relay(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, relay):
-    """The processes that `relay serve` starts, with the rows that need nobody else."""
+    """The processes of `relay serve`, for the producers that fetch nothing."""
     folder = tmp_path_factory.mktemp("served")
     lines = [f'[database]\nurl = "sqlite:///{folder}/relay.db"']
-    for row in ALONE:
-        pairs = [f"{name} = {json.dumps(one)}" for name, one in SOURCES[row.source].items()]
-        lines.append("\n".join([f"[sources.{row.source}]", *pairs]))
+    for producer in WITHOUT_FETCH:
+        pairs = [
+            f"{name} = {json.dumps(value)}" for name, value in SOURCES[producer.source].items()
+        ]
+        lines.append("\n".join([f"[sources.{producer.source}]", *pairs]))
     (folder / "relay.toml").write_text("\n\n".join(lines))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "relay", "serve", "--no-worker", "--port", str(port)]
-    ours = {name: one for name, one in os.environ.items() if not name.startswith("RELAY_")}
-    environment = {**ours, "RELAY_CONFIG": str(folder / "relay.toml")}
+    inherited = {key: text for key, text in os.environ.items() if not key.startswith("RELAY_")}
+    environment = {**inherited, "RELAY_CONFIG": str(folder / "relay.toml")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
-            until(lambda: answers(port), process, folder / "log")
+            wait_until(lambda: is_healthy(port), process, folder / "log")
             yield SimpleNamespace(url=f"http://127.0.0.1:{port}", world=relay.world)
         finally:
             process.terminate()
             process.wait(60)
 
 
-def until(happened, process, log, seconds=60):
+def wait_until(condition, process, log, seconds=60):
     end = time.monotonic() + seconds
-    while not happened():
+    while not condition():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.05)
 
 
-def answers(port):
+def is_healthy(port):
     try:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as asked:
-            asked.request("GET", "/healthz")
-            return asked.getresponse().status == 200
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
     except OSError:
         return False
 
 
-def sent(url, row, request):
-    """What the producer hears: (status, headers, body), within the time it waits."""
-    place = urlsplit(url)
-    target = f"/hooks/{row.source}" if request.path != "/" else "/"
+def post(url, producer, request):
+    """Send the request. Returns (status, headers, body); fails after the producer's timeout."""
+    address = urlsplit(url)
+    target = f"/hooks/{producer.source}" if request.path != "/" else "/"
     target += f"?{request.raw_query}" if request.raw_query else ""
-    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {place.netloc}"]
-    lines += [f"{name.title()}: {one}" for name, one in request.headers.items()]
+    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {address.netloc}"]
+    lines += [f"{name.title()}: {value}" for name, value in request.headers.items()]
     lines += [f"Content-Length: {len(request.body)}", "", ""]
     begin = time.monotonic()
-    with socket.create_connection((place.hostname, place.port), timeout=row.timeout) as wire:
-        wire.sendall("\r\n".join(lines).encode("latin-1"))
+    with socket.create_connection(
+        (address.hostname, address.port), timeout=producer.timeout
+    ) as connection:
+        connection.sendall("\r\n".join(lines).encode("latin-1"))
         if "expect" in request.headers:
-            assert wire.recv(4096).startswith(b"HTTP/1.1 100"), "curl would wait a second here"
-        wire.sendall(request.body)
-        answer = http.client.HTTPResponse(wire, method=request.method)
-        answer.begin()
-        body = answer.read()
-    assert time.monotonic() - begin < row.timeout
-    return answer.status, {name.lower(): one for name, one in answer.getheaders()}, body
+            assert connection.recv(4096).startswith(b"HTTP/1.1 100"), (
+                "curl would wait a second here"
+            )
+        connection.sendall(request.body)
+        response = http.client.HTTPResponse(connection, method=request.method)
+        response.begin()
+        body = response.read()
+    assert time.monotonic() - begin < producer.timeout
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, body
 
 
-def news(row, relay, body=None):
-    """What it sends: of an object, or of something that cannot be understood."""
-    body = encoded(row.body) if body is None else body
-    return row.send(relay.world, utc_now(), body)
+def build_request(producer, relay, body=None):
+    """Build the request of a producer, with the usual notification or another body."""
+    body = encoded(producer.body) if body is None else body
+    return producer.send(relay.world, utc_now(), body)
 
 
-def check(row, answer):
-    """The answer is one that the producer takes for a success, and that none takes for else."""
-    status, headers, body = answer
-    assert status in row.success
-    if row.success == ANY:
+def check(producer, response):
+    """Check that the producer takes the response for a success."""
+    status, headers, body = response
+    assert status in producer.success
+    if producer.success == ANY:
         return
     assert status == 200
-    if row.body is None:
-        assert body == row.reply
-        for name, one in row.reply_headers.items():
-            assert headers[name] == one
+    if producer.body is None:
+        assert body == producer.reply
+        for name, value in producer.reply_headers.items():
+            assert headers[name] == value
     else:
         assert headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_the_producer_is_content(relay, row):
-    answer = sent(relay.url, row, news(row, relay))
-    check(row, answer)
-    if row.body is not None:
-        told = json.loads(answer[2])
-        assert told["events"] == 1, relay.ledger.history.notification(told["notification"]).reason
+@pytest.mark.parametrize("producer", PRODUCERS, ids=str)
+def test_the_producer_accepts_the_response(relay, producer):
+    response = post(relay.url, producer, build_request(producer, relay))
+    check(producer, response)
+    if producer.body is not None:
+        receipt = json.loads(response[2])
+        reason = relay.ledger.history.notification(receipt["notification"]).reason
+        assert receipt["events"] == 1, reason
 
 
-@pytest.mark.parametrize("row", ALONE, ids=str)
-def test_so_it_is_with_what_relay_serve_starts(served, row):
-    answer = sent(served.url, row, news(row, served))
-    check(row, answer)
-    if row.body is not None:
-        assert json.loads(answer[2])["events"] == 1
+@pytest.mark.parametrize("producer", WITHOUT_FETCH, ids=str)
+def test_the_producer_accepts_the_response_of_relay_serve(served, producer):
+    response = post(served.url, producer, build_request(producer, served))
+    check(producer, response)
+    if producer.body is not None:
+        assert json.loads(response[2])["events"] == 1
 
 
-@pytest.mark.parametrize("row", NEWS, ids=str)
-def test_what_it_sends_twice_is_known(relay, row):
-    """At least once is what all of them promise; none is told of that."""
-    request = news(row, relay)
-    check(row, sent(relay.url, row, request))
-    again = sent(relay.url, row, request)
-    check(row, again)
+@pytest.mark.parametrize("producer", NOTIFIERS, ids=str)
+def test_a_repeated_notification_is_recognised(relay, producer):
+    """All producers deliver at least once."""
+    request = build_request(producer, relay)
+    check(producer, post(relay.url, producer, request))
+    again = post(relay.url, producer, request)
+    check(producer, again)
     assert json.loads(again[2])["events"] == 0
 
 
-@pytest.mark.parametrize("row", NEWS, ids=str)
+@pytest.mark.parametrize("producer", NOTIFIERS, ids=str)
 @pytest.mark.parametrize("body", [b"not json", b"{", b"", b"\xff\xfe", b'{"Records": [{}]}', b"[]"])
-def test_what_cannot_be_understood_is_its_success_all_the_same(relay, row, body):
-    """Any other answer would lose it (SNS, EventBridge) or block what comes after it (MinIO)."""
-    # Pub/Sub tells of the object in headers too, whatever the body: known before, it is no news.
-    sent(relay.url, row, news(row, relay))
-    request = news(row, relay, body)
-    status, _, told = sent(relay.url, row, request)
+def test_an_unreadable_notification_gets_200_too(relay, producer, body):
+    """Other statuses would lose it (SNS, EventBridge) or block the queue behind it (MinIO)."""
+    # Pub/Sub names the object in headers too: send it before, so that the event is known.
+    post(relay.url, producer, build_request(producer, relay))
+    request = build_request(producer, relay, body)
+    status, _, receipt = post(relay.url, producer, request)
     assert status == 200
-    assert json.loads(told)["events"] == 0
-    stored = relay.ledger.history.notification(json.loads(told)["notification"])
+    assert json.loads(receipt)["events"] == 0
+    stored = relay.ledger.history.notification(json.loads(receipt)["notification"])
     assert stored.body == kept(request.body)
 
 
-def test_what_cannot_be_stored_is_asked_for_again_by_all(relay):
-    """503, which every producer repeats; never 429, which is final for SNS, and never a 4xx."""
-    requests = [(row, news(row, relay)) for row in NEWS]
-    patient = [(replace(row, timeout=60), request) for row, request in requests]
+def test_a_locked_database_gives_503(relay):
+    """Every producer retries after 503. 429 is final for SNS, and so is a 4xx."""
+    requests = [(producer, build_request(producer, relay)) for producer in NOTIFIERS]
+    patient = [(replace(producer, timeout=60), request) for producer, request in requests]
     lock = sqlite3.connect(relay.folder / "relay.db")
     lock.execute("BEGIN EXCLUSIVE")
     try:
         with ThreadPoolExecutor(len(patient)) as pool:
-            heard = list(pool.map(lambda one: sent(relay.url, *one), patient))
+            responses = list(pool.map(lambda pair: post(relay.url, *pair), patient))
     finally:
         lock.rollback()
         lock.close()
-    assert {status for status, _, _ in heard} == {503}
-    assert all(int(headers["retry-after"]) > 0 for _, headers, _ in heard)
-    for row, request in requests:
-        check(row, sent(relay.url, row, request))
+    assert {status for status, _, _ in responses} == {503}
+    assert all(int(headers["retry-after"]) > 0 for _, headers, _ in responses)
+    for producer, request in requests:
+        check(producer, post(relay.url, producer, request))
 
 
-@pytest.mark.parametrize("row", NEWS, ids=str)
-def test_who_shows_nothing_is_refused_and_told_how_to(relay, row):
-    request = incoming(encoded(row.body), JSON)
-    status, headers, _ = sent(relay.url, row, request)
+@pytest.mark.parametrize("producer", NOTIFIERS, ids=str)
+def test_a_request_without_credentials_gets_a_challenge(relay, producer):
+    request = incoming(encoded(producer.body), JSON)
+    status, headers, _ = post(relay.url, producer, request)
     assert status == 401
     assert headers["www-authenticate"].startswith("Basic ")
 
 
-def test_no_storage_is_asked_before_the_answer(tmp_path, internet):
-    """Nor after it, where no worker runs: its endpoint takes connections, and never answers."""
+def test_no_storage_is_contacted_for_a_response(tmp_path, internet):
+    """The endpoint of the storage accepts connections but never responds."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        sources = {row.source: {**SOURCES[row.source], "endpoint_url": endpoint} for row in NEWS}
+        sources = {
+            producer.source: {**SOURCES[producer.source], "endpoint_url": endpoint}
+            for producer in NOTIFIERS
+        }
         world = World(rsa.generate_private_key(public_exponent=65537, key_size=2048))
         with (
-            open_house(tmp_path, sources, world, Ticking()) as (_, app),
+            open_house(tmp_path, sources, world, MonotonicClock()) as (_, app),
             serving(app) as url,
         ):
-            for row in NEWS:
-                answer = sent(url, row, news(row, SimpleNamespace(world=world)))
-                check(row, answer)
-                assert json.loads(answer[2])["events"] == 1
+            for producer in NOTIFIERS:
+                response = post(
+                    url, producer, build_request(producer, SimpleNamespace(world=world))
+                )
+                check(producer, response)
+                assert json.loads(response[2])["events"] == 1
         silent.setblocking(False)
         with pytest.raises(BlockingIOError):
             silent.accept()

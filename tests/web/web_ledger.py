@@ -98,7 +98,7 @@ class FakeHandler:
 
 
 class FakeIntake:
-    """An intake without envelopes: it accepts one token and one JSON format."""
+    """An intake without envelopes, with a fixed token and a JSON format for tests."""
 
     def __init__(self, settings: Settings, ledger: Ledger, clock: Clock) -> None:
         self.settings = settings
@@ -166,7 +166,7 @@ class FakeIntake:
 
 
 class FakeScanner:
-    """A scanner that finds one new object among two."""
+    """A scanner that lists two objects, of which the second is new."""
 
     def scan_once(self, _handler):
         return {"listed": 2, "found": 1, "first": False}
@@ -194,7 +194,7 @@ class LedgerDriver:
         self.clock = intake.clock
 
     def announce(self, key="prod/hello.zip", source="exports", etag="e1", **fields) -> str:
-        """Accept a notification of one object; return the id of the delivery."""
+        """Accept a notification of an object; return the id of the delivery."""
         body = json.dumps({"objects": [{"key": key, "etag": etag, **fields}]}).encode()
         headers = {"authorization": HOOK, "content-type": "application/json"}
         path = f"/hooks/{source}"

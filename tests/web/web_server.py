@@ -1,4 +1,4 @@
-"""The web application of one relay, and a loopback server for it."""
+"""A web application over a real ledger, and a loopback server."""
 
 import json
 import threading

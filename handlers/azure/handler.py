@@ -21,7 +21,7 @@ from relay.handlers.azure.errors import on_its_way, refusal
 from relay.handlers.azure.queue import StorageQueue
 from relay.handlers.azure.records import events, unquoted
 from relay.handlers.azure.settings import AzureSettings, credential
-from relay.handlers.azure.setup import azure
+from relay.handlers.azure.setup import setup_steps
 from relay.handlers.azure.xml import read_xml, text_in
 from relay.model import Event, Localized, ObjectInfo, ObjectRef
 from relay.sources import range_stream as ranged
@@ -88,8 +88,8 @@ class Handler(HttpStorage):
                 raise endless_listing(bucket)
             is_old = False
 
-    def setup(self, door: SetupContext) -> Iterator[Step]:
-        return azure(door)
+    def setup(self, context: SetupContext) -> Iterator[Step]:
+        return setup_steps(context)
 
     def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
         """As an announcement without a sequencer has it."""

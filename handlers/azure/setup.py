@@ -11,29 +11,29 @@ from relay.model import Json, Localized
 from relay.sources.setup.steps import (
     SetupContext,
     Step,
-    as_json,
-    call,
     command,
-    quoted,
+    command_line,
+    json_document,
+    note,
+    quote,
     terraform,
-    with_token,
-    words,
+    url_with_token,
 )
-from relay.sources.setup.terraform import Expression, joined, resource, secret
+from relay.sources.setup.terraform import Expression, join_blocks, resource, secret_variable
 
 BLOB_CREATED = "Microsoft.Storage.BlobCreated"
 
 
-def azure(door: SetupContext) -> Iterator[Step]:
+def setup_steps(context: SetupContext) -> Iterator[Step]:
     """An Event Grid subscription on the storage account."""
-    if door.has("queue_url"):
-        yield from _queue(door)
+    if context.has("queue_url"):
+        yield from _queue(context)
         return
-    cloud = door.takes("cloudevents") and not door.takes("azure")
+    cloud = context.accepts("cloudevents") and not context.accepts("azure")
     schema = "CloudEventSchemaV1_0" if cloud else "EventGridSchema"
-    entra = _entra(door)
-    address = quoted(door.url) if entra else with_token(door)
-    for bucket in door.buckets:
+    entra = _entra(context)
+    address = quote(context.url) if entra else url_with_token(context)
+    for bucket in context.buckets:
         yield command(
             Localized(
                 f"Subscribe the hook to container {bucket}, while Relay runs and can be reached by "
@@ -42,29 +42,29 @@ def azure(door: SetupContext) -> Iterator[Step]:
                 f"在 Relay 运行且可用 HTTPS 访问时为容器 {bucket} 创建订阅：它会应答握手。"
                 "$STORAGE_ID 为存储账号的资源 id",
             ),
-            call(
+            command_line(
                 "az eventgrid event-subscription create",
-                f"--name {quoted(_azure_name(door, bucket))}",
+                f"--name {quote(_azure_name(context, bucket))}",
                 '--source-resource-id "$STORAGE_ID"',
                 f"--endpoint {address}",
                 f"--included-event-types {BLOB_CREATED}",
-                *_subject_options(door, bucket),
+                *_subject_options(context, bucket),
                 f"--event-delivery-schema {schema}",
                 "--max-delivery-attempts 30",
                 "--event-ttl 1440",
                 *entra,
             ),
         )
-    yield as_json(
+    yield json_document(
         Localized(
             "The same as the body of its REST API (first container)",
             "其 REST API 的请求体（首个容器）",
         ),
-        _azure_body(door, schema),
+        _azure_body(context, schema),
         "subscription.json",
     )
-    yield terraform(Localized("As Terraform", "使用 Terraform"), _azure_terraform(door, schema))
-    yield words(
+    yield terraform(Localized("As Terraform", "使用 Terraform"), _azure_terraform(context, schema))
+    yield note(
         Localized(
             "Event Grid tries for 24 hours, but what is answered 400 or 413 not again, and drops "
             "what it could not deliver: set a dead-letter destination, or scan_every. A token in "
@@ -76,9 +76,9 @@ def azure(door: SetupContext) -> Iterator[Step]:
     )
 
 
-def _queue(door: SetupContext) -> Iterator[Step]:
+def _queue(context: SetupContext) -> Iterator[Step]:
     """Through the Storage queue that the source pulls from: nothing needs to reach Relay."""
-    queue = door.text("queue_url").rpartition("/")[2]
+    queue = context.text("queue_url").rpartition("/")[2]
     where = f'"$STORAGE_ID/queueservices/default/queues/{queue}"'
     yield command(
         Localized(
@@ -86,77 +86,79 @@ def _queue(door: SetupContext) -> Iterator[Step]:
             "($STORAGE_ID: the account's id, az storage account show --query id)",
             "队列（$ACCOUNT 为存储账号名称）与写入队列的事件订阅（$STORAGE_ID 为存储账号资源 id）",
         ),
-        call("az storage queue create", f"--name {quoted(queue)}", '--account-name "$ACCOUNT"'),
+        command_line(
+            "az storage queue create", f"--name {quote(queue)}", '--account-name "$ACCOUNT"'
+        ),
         *(
-            call(
+            command_line(
                 "az eventgrid event-subscription create",
-                f"--name {quoted(_azure_name(door, bucket))}",
+                f"--name {quote(_azure_name(context, bucket))}",
                 '--source-resource-id "$STORAGE_ID"',
                 "--endpoint-type storagequeue",
                 f"--endpoint {where}",
                 f"--included-event-types {BLOB_CREATED}",
-                *_subject_options(door, bucket),
+                *_subject_options(context, bucket),
             )
-            for bucket in door.buckets
+            for bucket in context.buckets
         ),
     )
     blocks = ['variable "storage_account_id" {\n  type = string\n}']
     account = Expression("var.storage_account_id")
-    for number, bucket in enumerate(door.buckets):
+    for number, bucket in enumerate(context.buckets):
         body = {
-            "name": _azure_name(door, bucket),
+            "name": _azure_name(context, bucket),
             "scope": account,
             "included_event_types": [BLOB_CREATED],
             "storage_queue_endpoint": {"storage_account_id": account, "queue_name": queue},
-            "subject_filter": _subject_filter(door, bucket),
+            "subject_filter": _subject_filter(context, bucket),
         }
         blocks.append(resource("azurerm_eventgrid_event_subscription", f"relay_{number}", body))
-    yield terraform(Localized("As Terraform", "使用 Terraform"), joined(*blocks))
+    yield terraform(Localized("As Terraform", "使用 Terraform"), join_blocks(*blocks))
 
 
-def _subject_filter(door: SetupContext, bucket: str) -> Json:
-    subject = _subject(door, bucket)
+def _subject_filter(context: SetupContext, bucket: str) -> Json:
+    subject = _subject(context, bucket)
     ends = {"subject_ends_with": subject["ends"]} if subject["ends"] else {}
     return {"subject_begins_with": subject["begins"], **ends}
 
 
-def _subject(door: SetupContext, bucket: str) -> dict[str, str]:
-    wanted = door.wanted(bucket)
+def _subject(context: SetupContext, bucket: str) -> dict[str, str]:
+    wanted = context.key_filter(bucket)
     begin = f"/blobServices/default/containers/{bucket}/blobs/{wanted.prefix}"
     return {"begins": begin, "ends": wanted.suffix}
 
 
-def _subject_options(door: SetupContext, bucket: str) -> list[str]:
-    subject = _subject(door, bucket)
-    options = [f"--subject-begins-with {quoted(subject['begins'])}"]
+def _subject_options(context: SetupContext, bucket: str) -> list[str]:
+    subject = _subject(context, bucket)
+    options = [f"--subject-begins-with {quote(subject['begins'])}"]
     if subject["ends"]:
-        options.append(f"--subject-ends-with {quoted(subject['ends'])}")
+        options.append(f"--subject-ends-with {quote(subject['ends'])}")
     # Event Grid does not tell upper from lower case unless it is asked to; that only takes more.
     return options
 
 
-def _azure_name(door: SetupContext, bucket: str) -> str:
-    return f"{door.name}-{bucket}"[:64].rstrip("-")
+def _azure_name(context: SetupContext, bucket: str) -> str:
+    return f"{context.name}-{bucket}"[:64].rstrip("-")
 
 
-def _entra(door: SetupContext) -> tuple[str, ...]:
-    tenant, audience = door.settings.entra_tenant, door.settings.entra_audience
+def _entra(context: SetupContext) -> tuple[str, ...]:
+    tenant, audience = context.settings.entra_tenant, context.settings.entra_audience
     if not (tenant and audience):
         return ()
     return (
-        f"--azure-active-directory-tenant-id {quoted(tenant)}",
-        f"--azure-active-directory-application-id-or-uri {quoted(audience)}",
+        f"--azure-active-directory-tenant-id {quote(tenant)}",
+        f"--azure-active-directory-application-id-or-uri {quote(audience)}",
     )
 
 
-def _azure_body(door: SetupContext, schema: str) -> Json:
-    subject = _subject(door, door.buckets[0])
-    properties: Json = {"endpointUrl": f"{door.url}?token={door.shown('token')}"}
-    if _entra(door):
+def _azure_body(context: SetupContext, schema: str) -> Json:
+    subject = _subject(context, context.buckets[0])
+    properties: Json = {"endpointUrl": f"{context.url}?token={context.reference('token')}"}
+    if _entra(context):
         properties = {
-            "endpointUrl": door.url,
-            "azureActiveDirectoryTenantId": door.settings.entra_tenant,
-            "azureActiveDirectoryApplicationIdOrUri": door.settings.entra_audience,
+            "endpointUrl": context.url,
+            "azureActiveDirectoryTenantId": context.settings.entra_tenant,
+            "azureActiveDirectoryApplicationIdOrUri": context.settings.entra_audience,
         }
     return {
         "properties": {
@@ -172,25 +174,25 @@ def _azure_body(door: SetupContext, schema: str) -> Json:
     }
 
 
-def _azure_terraform(door: SetupContext, schema: str) -> str:
-    address: Json = {"url": Expression(f'"{door.url}?token=${{var.hook_token}}"')}
-    if _entra(door):
+def _azure_terraform(context: SetupContext, schema: str) -> str:
+    address: Json = {"url": Expression(f'"{context.url}?token=${{var.hook_token}}"')}
+    if _entra(context):
         address = {
-            "url": door.url,
-            "active_directory_tenant_id": door.settings.entra_tenant,
-            "active_directory_app_id_or_uri": door.settings.entra_audience,
+            "url": context.url,
+            "active_directory_tenant_id": context.settings.entra_tenant,
+            "active_directory_app_id_or_uri": context.settings.entra_audience,
         }
-    blocks = [] if _entra(door) else [secret("hook_token")]
+    blocks = [] if _entra(context) else [secret_variable("hook_token")]
     blocks.append('variable "storage_account_id" {\n  type = string\n}')
-    for number, bucket in enumerate(door.buckets):
+    for number, bucket in enumerate(context.buckets):
         body = {
-            "name": _azure_name(door, bucket),
+            "name": _azure_name(context, bucket),
             "scope": Expression("var.storage_account_id"),
             "event_delivery_schema": schema,
             "included_event_types": [BLOB_CREATED],
             "webhook_endpoint": address,
-            "subject_filter": _subject_filter(door, bucket),
+            "subject_filter": _subject_filter(context, bucket),
             "retry_policy": {"max_delivery_attempts": 30, "event_time_to_live": 1440},
         }
         blocks.append(resource("azurerm_eventgrid_event_subscription", f"relay_{number}", body))
-    return joined(*blocks)
+    return join_blocks(*blocks)

@@ -20,7 +20,7 @@ from relay.handlers.gcs.errors import refusal
 from relay.handlers.gcs.queue import PubSubQueue
 from relay.handlers.gcs.records import events, named
 from relay.handlers.gcs.settings import GcsSettings, credential
-from relay.handlers.gcs.setup import gcs
+from relay.handlers.gcs.setup import setup_steps
 from relay.model import Event, Localized, ObjectInfo, ObjectRef
 from relay.sources import range_stream as ranged
 from relay.sources.contract import PAGE
@@ -108,8 +108,8 @@ class Handler(HttpStorage):
                 raise endless_listing(bucket)
             where = {"pageToken": token}
 
-    def setup(self, door: SetupContext) -> Iterator[Step]:
-        return gcs(door)
+    def setup(self, context: SetupContext) -> Iterator[Step]:
+        return setup_steps(context)
 
     def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
         event = super().event_for(ref, info)

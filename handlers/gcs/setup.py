@@ -8,13 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.model import Json, Localized
-from relay.sources.setup.steps import SetupContext, Step, call, command, quoted, terraform, words
-from relay.sources.setup.terraform import Expression, joined, resource
+from relay.sources.setup.steps import (
+    SetupContext,
+    Step,
+    command,
+    command_line,
+    note,
+    quote,
+    terraform,
+)
+from relay.sources.setup.terraform import Expression, join_blocks, resource
 
 
-def gcs(door: SetupContext) -> Iterator[Step]:
+def setup_steps(context: SetupContext) -> Iterator[Step]:
     """Pub/Sub, pulled where the source names a subscription, else pushed to the hook."""
-    topic = quoted(door.name)
+    topic = quote(context.name)
     yield command(
         Localized(
             "Have the buckets tell a topic (made if it is not there; done twice it tells twice). "
@@ -22,18 +30,18 @@ def gcs(door: SetupContext) -> Iterator[Step]:
             "让存储桶通知主题（不存在时自动创建；重复执行会重复通知）。只支持前缀过滤",
         ),
         *(
-            call(
-                f"gcloud storage buckets notifications create {quoted(f'gs://{bucket}')}",
+            command_line(
+                f"gcloud storage buckets notifications create {quote(f'gs://{bucket}')}",
                 f"--topic={topic}",
                 "--event-types=OBJECT_FINALIZE",
                 "--payload-format=json",
-                *_prefix(door, bucket),
+                *_prefix(context, bucket),
             )
-            for bucket in door.buckets
+            for bucket in context.buckets
         ),
     )
-    yield from _pull(door) if door.has("subscription") else _push(door)
-    yield words(
+    yield from _pull(context) if context.has("subscription") else _push(context)
+    yield note(
         Localized(
             "Cloud Storage's service agent needs roles/pubsub.publisher on the topic: gcloud "
             "grants it, Terraform does not",
@@ -43,33 +51,33 @@ def gcs(door: SetupContext) -> Iterator[Step]:
     )
 
 
-def _pull(door: SetupContext) -> Iterator[Step]:
-    name = door.text("subscription")
+def _pull(context: SetupContext) -> Iterator[Step]:
+    name = context.text("subscription")
     yield command(
         Localized(
             "The subscription that Relay pulls. Its account needs roles/pubsub.subscriber on it "
             "($ACCOUNT: its e-mail)",
             "供 Relay 拉取的订阅。其账号需要 roles/pubsub.subscriber（$ACCOUNT 为账号邮箱）",
         ),
-        call(
-            f"gcloud pubsub subscriptions create {quoted(name)}",
-            f"--topic={quoted(door.name)}",
+        command_line(
+            f"gcloud pubsub subscriptions create {quote(name)}",
+            f"--topic={quote(context.name)}",
             "--ack-deadline=60",
             "--message-retention-duration=7d",
             "--expiration-period=never",
         ),
-        call(
-            f"gcloud pubsub subscriptions add-iam-policy-binding {quoted(name)}",
+        command_line(
+            f"gcloud pubsub subscriptions add-iam-policy-binding {quote(name)}",
             '--member="serviceAccount:$ACCOUNT"',
             "--role=roles/pubsub.subscriber",
         ),
     )
-    yield _terraform(door, {"name": name.rpartition("/")[2], "ack_deadline_seconds": 60})
+    yield _terraform(context, {"name": name.rpartition("/")[2], "ack_deadline_seconds": 60})
 
 
-def _push(door: SetupContext) -> Iterator[Step]:
-    account = door.settings.oidc_email or "relay-push@PROJECT_ID.iam.gserviceaccount.com"
-    audience = door.settings.oidc_audience or door.url
+def _push(context: SetupContext) -> Iterator[Step]:
+    account = context.settings.oidc_email or "relay-push@PROJECT_ID.iam.gserviceaccount.com"
+    audience = context.settings.oidc_audience or context.url
     yield command(
         Localized(
             "Push to the hook, with a token of the service account's that Relay checks. Pub/Sub's "
@@ -77,30 +85,30 @@ def _push(door: SetupContext) -> Iterator[Step]:
             "推送到 hook，附带由 Relay 校验的服务账号令牌。Pub/Sub 服务代理需对该账号拥有 "
             "roles/iam.serviceAccountTokenCreator",
         ),
-        call(
-            f"gcloud pubsub subscriptions create {quoted(door.name)}",
-            f"--topic={quoted(door.name)}",
-            f"--push-endpoint={quoted(door.url)}",
-            f"--push-auth-service-account={quoted(account)}",
-            f"--push-auth-token-audience={quoted(audience)}",
+        command_line(
+            f"gcloud pubsub subscriptions create {quote(context.name)}",
+            f"--topic={quote(context.name)}",
+            f"--push-endpoint={quote(context.url)}",
+            f"--push-auth-service-account={quote(account)}",
+            f"--push-auth-token-audience={quote(audience)}",
             "--ack-deadline=30",
             "--message-retention-duration=7d",
             "--expiration-period=never",
         ),
     )
     push = {
-        "push_endpoint": door.url,
+        "push_endpoint": context.url,
         "oidc_token": {"service_account_email": account, "audience": audience},
     }
-    subscription = {"name": door.name, "ack_deadline_seconds": 30, "push_config": push}
-    if not door.settings.oidc_email:
+    subscription = {"name": context.name, "ack_deadline_seconds": 30, "push_config": push}
+    if not context.settings.oidc_email:
         yield Step(
             Localized("In relay.toml, so that the token is checked", "写入 relay.toml 以校验令牌"),
             "toml",
-            f'[sources.{door.source}]\noidc_audience = "{audience}"\noidc_email = "{account}"\n',
+            f'[sources.{context.source}]\noidc_audience = "{audience}"\noidc_email = "{account}"\n',
         )
-    yield _terraform(door, subscription)
-    yield words(
+    yield _terraform(context, subscription)
+    yield note(
         Localized(
             "Where Google cannot reach Relay, set subscription instead, and Relay pulls. Eventarc "
             'with Cloud Run works too ("cloudevents" in accept)',
@@ -110,16 +118,16 @@ def _push(door: SetupContext) -> Iterator[Step]:
     )
 
 
-def _prefix(door: SetupContext, bucket: str) -> tuple[str, ...]:
-    prefix = door.wanted(bucket).prefix
-    return (f"--object-prefix={quoted(prefix)}",) if prefix else ()
+def _prefix(context: SetupContext, bucket: str) -> tuple[str, ...]:
+    prefix = context.key_filter(bucket).prefix
+    return (f"--object-prefix={quote(prefix)}",) if prefix else ()
 
 
-def _terraform(door: SetupContext, subscription: Json) -> Step:
+def _terraform(context: SetupContext, subscription: Json) -> Step:
     topic = Expression("google_pubsub_topic.relay.id")
-    blocks = [resource("google_pubsub_topic", "relay", {"name": door.name})]
-    for number, bucket in enumerate(door.buckets):
-        prefix = door.wanted(bucket).prefix
+    blocks = [resource("google_pubsub_topic", "relay", {"name": context.name})]
+    for number, bucket in enumerate(context.buckets):
+        prefix = context.key_filter(bucket).prefix
         body: Json = {
             "bucket": bucket,
             "topic": topic,
@@ -135,4 +143,4 @@ def _terraform(door: SetupContext, subscription: Json) -> Step:
         "expiration_policy": {"ttl": ""},
     }
     blocks.append(resource("google_pubsub_subscription", "relay", body))
-    return terraform(Localized("As Terraform", "使用 Terraform"), joined(*blocks))
+    return terraform(Localized("As Terraform", "使用 Terraform"), join_blocks(*blocks))

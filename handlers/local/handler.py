@@ -28,7 +28,7 @@ from relay.handlers.local.watch import FolderWatch
 from relay.model import Event, Localized, ObjectInfo, ObjectRef, ScanCursor
 from relay.sources.contract import PAGE, Queue, ScanPage, StorageHandler
 from relay.sources.fields import count, text
-from relay.sources.setup.steps import SetupContext, Step, local
+from relay.sources.setup.steps import SetupContext, Step, note
 
 
 class FolderSettings(SourceSettings):
@@ -160,8 +160,16 @@ class Handler(StorageHandler):
             self.name, self.settings.folder.resolve(), self.settings.settle.total_seconds()
         )
 
-    def setup(self, door: SetupContext) -> Iterator[Step]:
-        return local(door)
+    def setup(self, context: SetupContext) -> Iterator[Step]:
+        folder = context.text("folder")
+        yield note(
+            Localized(
+                f"No set-up needed: Relay watches {folder} and scans it every scan_every. Write "
+                "under a hidden name, or a name ending in .part or .tmp, then rename the file",
+                f"无需设置：Relay 监视 {folder} 并定期扫描。"
+                "请先以隐藏名称或 .part、.tmp 结尾写入，再改名",
+            )
+        )
 
     def ready(self) -> str:
         try:

@@ -9,29 +9,35 @@ from collections.abc import Iterator
 
 from relay.model import Json, Localized
 from relay.sources.setup.steps import (
-    Filter,
+    KeyFilter,
     SetupContext,
     Step,
-    as_json,
-    call,
     command,
-    quoted,
+    command_line,
+    json_document,
+    note,
+    quote,
     terraform,
-    words,
 )
-from relay.sources.setup.terraform import Expression, encoded, joined, resource, secret
+from relay.sources.setup.terraform import (
+    Expression,
+    join_blocks,
+    jsonencode,
+    resource,
+    secret_variable,
+)
 
 CREATED = ("PUT", "POST", "COPY", "CompleteMultipartUpload")
 
 
-def obs(door: SetupContext) -> Iterator[Step]:
+def setup_steps(context: SetupContext) -> Iterator[Step]:
     """By SMN where its topics are named, by EventGrid where only that is taken, else both ways."""
-    named = bool(door.settings.smn_topic_urns)
-    if door.takes("smn"):
-        yield from _smn(door)
-    if door.takes("eventgrid") and not named:
-        yield from _eventgrid(door)
-    yield words(
+    named = bool(context.settings.smn_topic_urns)
+    if context.accepts("smn"):
+        yield from _smn(context)
+    if context.accepts("eventgrid") and not named:
+        yield from _eventgrid(context)
+    yield note(
         Localized(
             "SMN tries six times more, then drops the message silently, and EventGrid drops too: "
             "set scan_every",
@@ -40,25 +46,25 @@ def obs(door: SetupContext) -> Iterator[Step]:
     )
 
 
-def _smn(door: SetupContext) -> Iterator[Step]:
-    urns = door.settings.smn_topic_urns
-    urn = urns[0] if urns else f"urn:smn:{_region(door)}:PROJECT_ID:{door.name}"
+def _smn(context: SetupContext) -> Iterator[Step]:
+    urns = context.settings.smn_topic_urns
+    urn = urns[0] if urns else f"urn:smn:{_region(context)}:PROJECT_ID:{context.name}"
     name = urn.rpartition(":")[2]
     yield command(
         Localized("By SMN: make the topic; the answer names its URN", "使用 SMN: 创建主题"),
-        call(
+        command_line(
             "hcloud SMN CreateTopic",
-            f"--cli-region={_region(door)}",
-            f"--name={quoted(name)}",
-            f"--display_name={quoted(name)}",
+            f"--cli-region={_region(context)}",
+            f"--name={quote(name)}",
+            f"--display_name={quote(name)}",
         ),
     )
     if not urns:
-        yield words(
+        yield note(
             Localized(
-                f"Put the URN into smn_topic_urns of [sources.{door.source}] and restart Relay: "
+                f"Put the URN into smn_topic_urns of [sources.{context.source}] and restart Relay: "
                 "topics that are not named there are refused",
-                f"将该 URN 写入 [sources.{door.source}] 的 smn_topic_urns 并重启 Relay",
+                f"将该 URN 写入 [sources.{context.source}] 的 smn_topic_urns 并重启 Relay",
             )
         )
     yield command(
@@ -67,12 +73,12 @@ def _smn(door: SetupContext) -> Iterator[Step]:
             "signs, so no token is needed",
             "在 Relay 运行且可访问时订阅：它会自动确认。SMN 自带签名，无需 token",
         ),
-        call(
+        command_line(
             "hcloud SMN AddSubscription",
-            f"--cli-region={_region(door)}",
-            f"--topic_urn={quoted(urn)}",
-            f"--protocol={door.url.partition(':')[0]}",
-            f"--endpoint={quoted(door.url)}",
+            f"--cli-region={_region(context)}",
+            f"--topic_urn={quote(urn)}",
+            f"--protocol={context.url.partition(':')[0]}",
+            f"--endpoint={quote(context.url)}",
         ),
     )
     yield terraform(
@@ -80,7 +86,7 @@ def _smn(door: SetupContext) -> Iterator[Step]:
             "Both as Terraform, with leave for OBS to publish",
             "或使用 Terraform（含 OBS 发布权限）",
         ),
-        joined(
+        join_blocks(
             resource(
                 "huaweicloud_smn_topic",
                 "relay",
@@ -91,17 +97,17 @@ def _smn(door: SetupContext) -> Iterator[Step]:
                 "relay",
                 {
                     "topic_urn": Expression("huaweicloud_smn_topic.relay.id"),
-                    "protocol": door.url.partition(":")[0],
-                    "endpoint": door.url,
+                    "protocol": context.url.partition(":")[0],
+                    "endpoint": context.url,
                 },
             ),
         ),
     )
-    for bucket in door.buckets:
-        yield words(_console(bucket, urn, door.wanted(bucket)))
+    for bucket in context.buckets:
+        yield note(_console(bucket, urn, context.key_filter(bucket)))
 
 
-def _console(bucket: str, urn: str, wanted: Filter) -> Localized:
+def _console(bucket: str, urn: str, wanted: KeyFilter) -> Localized:
     filters = f"prefix {wanted.prefix or '(none)'}, suffix {wanted.suffix or '(none)'}"
     return Localized(
         f"In OBS Console, bucket {bucket}: Event Notification > Create; topic {urn}, event "
@@ -111,8 +117,8 @@ def _console(bucket: str, urn: str, wanted: Filter) -> Localized:
     )
 
 
-def _eventgrid(door: SetupContext) -> Iterator[Step]:
-    yield as_json(
+def _eventgrid(context: SetupContext) -> Iterator[Step]:
+    yield json_document(
         Localized(
             "By EventGrid: the subscription, on the default channel, for its API's POST "
             "/v1/PROJECT_ID/subscriptions. It does not sign: the token is in the address",
@@ -120,22 +126,22 @@ def _eventgrid(door: SetupContext) -> Iterator[Step]:
             "EventGrid 不签名：token 位于地址中",
         ),
         {
-            "name": door.name,
+            "name": context.name,
             "channel_id": "CHANNEL_ID",
-            "sources": [_grid_source(door, bucket) for bucket in door.buckets],
+            "sources": [_grid_source(context, bucket) for bucket in context.buckets],
             "targets": [
                 {
                     "name": "HTTPS",
                     "provider_type": "CUSTOM",
-                    "detail": {"url": f"{door.url}?token={door.shown('token')}"},
+                    "detail": {"url": f"{context.url}?token={context.reference('token')}"},
                     "transform": {"type": "ORIGINAL"},
                 }
             ],
         },
         "subscription.json",
     )
-    yield terraform(Localized("As Terraform", "使用 Terraform"), _grid_terraform(door))
-    yield words(
+    yield terraform(Localized("As Terraform", "使用 Terraform"), _grid_terraform(context))
+    yield note(
         Localized(
             "A token in an address should be of letters and digits only; give the target a "
             "dead-letter queue",
@@ -144,16 +150,16 @@ def _eventgrid(door: SetupContext) -> Iterator[Step]:
     )
 
 
-def _grid_source(door: SetupContext, bucket: str) -> Json:
+def _grid_source(context: SetupContext, bucket: str) -> Json:
     return {
         "name": "HC.OBS.DWR",
         "provider_type": "OFFICIAL",
         "detail": {"bucket": bucket, "objectKeyEncode": True},
-        "filter": _grid_filter(bucket, door.wanted(bucket)),
+        "filter": _grid_filter(bucket, context.key_filter(bucket)),
     }
 
 
-def _grid_filter(bucket: str, wanted: Filter) -> Json:
+def _grid_filter(bucket: str, wanted: KeyFilter) -> Json:
     ends = {"StringStartsWith": wanted.prefix, "StringEndsWith": wanted.suffix}
     subject = [{"op": op, "values": [value]} for op, value in ends.items() if value]
     types = [f"OBS:DWR:ObjectCreated:{name}" for name in CREATED]
@@ -165,36 +171,36 @@ def _grid_filter(bucket: str, wanted: Filter) -> Json:
     return {**made, "subject": {"and": subject}} if subject else made
 
 
-def _grid_terraform(door: SetupContext) -> str:
+def _grid_terraform(context: SetupContext) -> str:
     sources = [
         {
             "name": "HC.OBS.DWR",
             "provider_type": "OFFICIAL",
-            "detail": encoded({"bucket": bucket, "objectKeyEncode": True}),
-            "filter_rule": encoded(_grid_filter(bucket, door.wanted(bucket))),
+            "detail": jsonencode({"bucket": bucket, "objectKeyEncode": True}),
+            "filter_rule": jsonencode(_grid_filter(bucket, context.key_filter(bucket))),
         }
-        for bucket in door.buckets
+        for bucket in context.buckets
     ]
     target = {
         "name": "HTTPS",
         "provider_type": "CUSTOM",
         "detail_name": "detail",
-        "detail": Expression(f'jsonencode({{ url = "{door.url}?token=${{var.hook_token}}" }})'),
-        "transform": encoded({"type": "ORIGINAL"}),
+        "detail": Expression(f'jsonencode({{ url = "{context.url}?token=${{var.hook_token}}" }})'),
+        "transform": jsonencode({"type": "ORIGINAL"}),
     }
     body = {
-        "name": door.name,
+        "name": context.name,
         "channel_id": Expression("var.channel_id"),
         "sources": sources,
         "targets": target,
     }
-    return joined(
-        secret("hook_token"),
+    return join_blocks(
+        secret_variable("hook_token"),
         'variable "channel_id" {\n  type = string\n}',
         resource("huaweicloud_eg_event_subscription", "relay", body),
     )
 
 
-def _region(door: SetupContext) -> str:
-    urns = door.settings.smn_topic_urns
-    return urns[0].split(":")[2] if urns else door.text("region", "cn-north-4")
+def _region(context: SetupContext) -> str:
+    urns = context.settings.smn_topic_urns
+    return urns[0].split(":")[2] if urns else context.text("region", "cn-north-4")

@@ -1,4 +1,4 @@
-"""CloudflareQueue: a source's notifications, pulled from a queue that R2 writes to.
+"""CloudflareQueue: polls a source's notifications from a queue that R2 writes to.
 
 Wire format: Cloudflare Queues, "Pull consumers"; API reference, Queues, messages.
 """
@@ -23,106 +23,104 @@ from relay.sources.errors import busy, denied, no_bucket, not_deleted, not_under
 from relay.sources.rest import HttpApi, StorageRequest, read_json
 
 BATCH = 50
-"""Messages in one call, of 100 at most: at their longest, these fit into an answer that we read."""
+"""Messages per call, of 100 at most: 50 of maximum length fit into a response that we read."""
 
-HIDDEN = 300
-"""Seconds until a message that was not acknowledged comes again. The queue gives a message up after
-so many tries as its consumer's max_retries says (3, unless more were asked for): while a ledger
-cannot be reached, tries must not be used up in a minute."""
+VISIBILITY_TIMEOUT = 300
+"""Seconds until an unacknowledged message is delivered again. The queue drops a message after
+max_retries deliveries (3 by default), so a database outage must not use them up in a minute."""
 
 PAUSE = 2.0
-"""Seconds between calls to an empty queue: it does not hold them until something comes, and the
-API allows 1,200 in five minutes."""
+"""Seconds between calls to an empty queue. The API has no long polling, and allows 1,200 calls in
+five minutes."""
 
-LONGEST = 256 * 1024
-"""Characters of one message, twice as many as the queue takes. What is longer is cut, and so kept
-as unreadable."""
+MAX_LENGTH = 256 * 1024
+"""Characters per message, twice the queue's limit. Longer messages are cut, and so unreadable."""
 
 
 class CloudflareQueue:
-    """One queue, by its whole address, with an API token that may read and write it."""
+    """A queue by URL, with an API token that may read and write it."""
 
     def __init__(self, source: str, url: str, token: str) -> None:
         self._url = url
-        self._name = f"sources.{source}.queue_id"
+        self._setting = f"sources.{source}.queue_id"
         self._api = HttpApi(Bearer(lambda: ExpiringValue(token)), _refusal)
         self._closed = threading.Event()
 
     def receive(self, wait: float) -> list[QueueMessage]:
-        """Up to 50 messages; when there are none, waits a little before it says so."""
-        wanted = {"batch_size": BATCH, "visibility_timeout_ms": HIDDEN * 1000}
-        found = self._asked(StorageRequest(f"{self._url}/messages/pull", "POST", json=wanted))
-        listed = found.get("messages") if isinstance(found, Mapping) else found
+        """Up to 50 messages; pauses briefly if there are none."""
+        options = {"batch_size": BATCH, "visibility_timeout_ms": VISIBILITY_TIMEOUT * 1000}
+        result = self._call(StorageRequest(f"{self._url}/messages/pull", "POST", json=options))
+        listed = result.get("messages") if isinstance(result, Mapping) else result
         if not isinstance(listed, list | None):
-            raise not_understood(self._name, "200")
-        messages = [_message(one) for one in listed or () if isinstance(one, Mapping)]
+            raise not_understood(self._setting, "200")
+        messages = [_message(item) for item in listed or () if isinstance(item, Mapping)]
         if not messages:
             self._closed.wait(min(wait, PAUSE))
         return messages
 
     def delete(self, messages: Iterable[QueueMessage]) -> None:
-        """Acknowledges them. TemporaryFailure when some stay: they come again."""
-        left, lost = iter(messages), 0
-        while batch := list(islice(left, BATCH)):
+        """Acknowledge the messages. TemporaryFailure if some remain: they are delivered again."""
+        remaining, failed = iter(messages), 0
+        while batch := list(islice(remaining, BATCH)):
             acks = [{"lease_id": message.receipt} for message in batch]
-            told = self._asked(
+            result = self._call(
                 StorageRequest(f"{self._url}/messages/ack", "POST", json={"acks": acks})
             )
-            count = told.get("ackCount") if isinstance(told, Mapping) else None
-            lost += max(len(batch) - count, 0) if isinstance(count, int) else 0
-        if lost:
-            raise not_deleted(lost)
+            count = result.get("ackCount") if isinstance(result, Mapping) else None
+            failed += max(len(batch) - count, 0) if isinstance(count, int) else 0
+        if failed:
+            raise not_deleted(failed)
 
     def check(self) -> str:
-        """Asks for the queue, without taking a message."""
-        self._asked(StorageRequest(self._url))
-        return "knows the queue"
+        """Read the queue's metadata, without taking a message."""
+        self._call(StorageRequest(self._url))
+        return "the queue exists"
 
     def close(self) -> None:
         self._closed.set()
         self._api.close()
 
-    def _asked(self, call: StorageRequest) -> Any:
-        """The result in an answer."""
-        found = read_json(self._api.send(call, self._name), self._name)
-        if found.get("success") is False:
-            raise not_understood(self._name, _code(200, found))
-        return found.get("result")
+    def _call(self, request: StorageRequest) -> Any:
+        """The `result` of the response."""
+        document = read_json(self._api.send(request, self._setting), self._setting)
+        if document.get("success") is False:
+            raise not_understood(self._setting, _code(200, document))
+        return document.get("result")
 
 
-def _message(found: Mapping[str, Any]) -> QueueMessage:
-    body = found.get("body")
-    # What was published as JSON or as bytes comes in base64, what was published as text as it is.
+def _message(item: Mapping[str, Any]) -> QueueMessage:
+    body = item.get("body")
+    # Messages published as JSON or bytes are in base64; text is sent as it is.
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return QueueMessage.from_text(text[:LONGEST], str(found.get("lease_id", "")))
+    return QueueMessage.from_text(text[:MAX_LENGTH], str(item.get("lease_id", "")))
 
 
-def _refusal(answer: requests.Response, thing: str) -> RelayError:
+def _refusal(response: requests.Response, resource: str) -> RelayError:
     try:
-        found = answer.json()
+        document = response.json()
     except (requests.JSONDecodeError, RecursionError):
-        found = None
-    status = answer.status_code
-    code = _code(status, found)
+        document = None
+    status = response.status_code
+    code = _code(status, document)
     if status in (408, 429) or status >= 500:
-        return busy(thing, code, retry_after(answer))
-    if status in (400, 401, 403):  # 400: a token that is none
-        return denied(thing, code, _HINT)
-    return no_bucket(thing, code) if status == 404 else refused(thing, code)
+        return busy(resource, code, retry_after(response))
+    if status in (400, 401, 403):  # 400: a malformed token
+        return denied(resource, code, _HINT)
+    return no_bucket(resource, code) if status == 404 else refused(resource, code)
 
 
-def _code(status: int, found: Any) -> str:
-    """The status, and the first of the errors: {"errors": [{"code", "message"}]}."""
+def _code(status: int, document: Any) -> str:
+    """The status and the first error: {"errors": [{"code", "message"}]}."""
     try:
-        first = found["errors"][0]
-        told = f"{first['code']} {first['message']}"
+        first = document["errors"][0]
+        error = f"{first['code']} {first['message']}"
     except (LookupError, TypeError):
-        told = ""
-    return cleaned(f"{status} {told}".strip(), 150)
+        error = ""
+    return cleaned(f"{status} {error}".strip(), 150)
 
 
 _HINT = Localized(
-    "Check account, queue_id and queue_token: the token needs the rights to read and write Queues, "
-    "and the queue an HTTP pull consumer.",
-    "请检查 account、queue_id 与 queue_token: token 需要 Queues 读写权限，队列需启用 HTTP pull。",
+    "Check account, queue_id and queue_token: the token needs the permissions Queues Read and "
+    "Write, and the queue needs an HTTP pull consumer.",
+    "请检查 account、queue_id 与 queue_token：token 需要 Queues 读写权限，队列需启用 HTTP pull。",
 )

@@ -128,7 +128,7 @@ def _step_as_json(step: Step) -> Json:
 
 
 def _apply(handler: StorageHandler, context: SetupContext, *, yes: bool, as_json: bool) -> None:
-    changes = [(change.what.en, change.is_so()) for change in handler.changes(context)]
+    changes = [(change.description.en, change.is_applied()) for change in handler.changes(context)]
     if not changes:
         raise ConfigError(
             f"sources.{context.source}",
@@ -154,10 +154,10 @@ def _apply_changes(handler: StorageHandler, context: SetupContext, *, verbose: b
     """Apply the pending changes. Each is checked again: it may have been made meanwhile."""
     done = []
     for change in handler.changes(context):
-        if change.is_so():
+        if change.is_applied():
             continue
-        change.make()
-        done.append(change.what.en)
+        change.apply()
+        done.append(change.description.en)
         if verbose:
-            click.echo(f"{style('done', fg='green')}   {visible(change.what.en)}")
+            click.echo(f"{style('done', fg='green')}   {visible(change.description.en)}")
     return done

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 from relay.config.load import SourceSettings
 from relay.model import Event, ObjectInfo, ObjectRef, ScanCursor
-from relay.sources.setup.steps import SetupChange, SetupContext, Step, generic
+from relay.sources.setup.steps import SetupChange, SetupContext, Step, generic_steps
 
 
 class ObjectStream(Protocol):
@@ -153,14 +153,14 @@ class StorageHandler(ABC):
         """
         return None
 
-    def setup(self, door: SetupContext) -> Iterable[Step]:
-        """What to do at the storage so that its notifications come in at the door.
+    def setup(self, context: SetupContext) -> Iterable[Step]:
+        """What to do at the storage so that its notifications come in at the context.
 
         For `relay sources setup`. Names secrets, never holds one. Default: what any storage needs.
         """
-        return generic(door)
+        return generic_steps(context)
 
-    def changes(self, door: SetupContext) -> Iterator[SetupChange]:
+    def changes(self, context: SetupContext) -> Iterator[SetupChange]:
         """The same as far as it can be done from here, in order, for `--apply`. Default: nothing.
 
         Each is looked at and made before the next is asked for. Raises as `open` does.

@@ -57,7 +57,7 @@ def test_setup_names_the_hook_and_the_variable_of_the_secret(run: Run, configure
     assert result.exit_code == 0
     assert "https://relay.example.com/hooks/exports" in result.stdout
     assert "$EXPORTS_TOKEN: token of [sources.exports]" in result.stdout
-    assert "It shows the token $EXPORTS_TOKEN" in result.stdout
+    assert "Authenticate with the token $EXPORTS_TOKEN" in result.stdout
     assert "a-hook-token-that-is-long" not in result.output
 
 

@@ -41,13 +41,13 @@ from relay.ledger import DeliveryQuery
 from relay.app.wsgi import create
 
 app = create()
-house = app.extensions["relay"]
-shown = {"Authorization": "Bearer a-token-of-the-attic"}
+relay = app.extensions["relay"]
+headers = {"Authorization": "Bearer a-token-of-the-attic"}
 answers = [app.test_client().post("/hooks/attic", json=json.loads(sys.argv[1]), headers=one)
-           for one in (shown, {})]
-page = house.ledger.history.deliveries(DeliveryQuery())
-event = house.ledger.event(page.items[0].event_id)
-stream = house.plugins.sources["attic"].open(event.object)
+           for one in (headers, {})]
+page = relay.ledger.history.deliveries(DeliveryQuery())
+event = relay.ledger.history.event(page.items[0].event_id)
+stream = relay.plugins.sources["attic"].open(event.object)
 told = {
     "statuses": [one.status_code for one in answers],
     "deliveries": [[one.source, one.bucket, one.key, one.destination, one.state]
@@ -55,7 +55,7 @@ told = {
     "read": stream.read(100).decode(),
 }
 stream.close()
-house.close()
+relay.close()
 print(json.dumps(told))
 """
 

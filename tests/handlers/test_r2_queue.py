@@ -341,7 +341,7 @@ class TestReady:
         self, server: CloudflareServer, handler: Handler
     ) -> None:
         server.send(told("a.zip"))
-        assert handler.ready() == "knows the queue"
+        assert handler.ready() == "the queue exists"
         assert [one.method for one in server.asked] == ["GET"]
         assert server.messages[0].attempts == 0
 

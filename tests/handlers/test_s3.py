@@ -158,7 +158,7 @@ class TestReady:
     def test_it_says_what_it_tried(self, store: str, bucket: str, queue_url: str) -> None:
         keys = {"endpoint_url": store, "buckets": [bucket], "sqs_queue_url": queue_url}
         with closing(made(**keys)) as handler:
-            assert handler.ready() == f"lists {bucket}, 0 messages wait in the queue"
+            assert handler.ready() == f"lists {bucket}, 0 messages in the queue"
 
     def test_without_bucket_and_queue_there_is_nothing_to_try(self, store: str) -> None:
         with closing(made(endpoint_url=store)) as handler:

@@ -15,7 +15,7 @@ from moto.s3.models import s3_backends
 from relay.errors import PermanentFailure
 from relay.handlers.s3 import Handler
 from relay.model import utc_now
-from relay.sources.s3.listing import listing
+from relay.sources.s3.listing import list_pages
 
 Make = Callable[..., Handler]
 
@@ -160,20 +160,20 @@ class Store:
 
 def test_a_store_that_does_not_know_start_after_is_skipped_through() -> None:
     store = Store(["a", "b"], ["c", "d"], ["e"], honours=False)
-    pages = list(listing(store, "x", "c", limit=10))
+    pages = list(list_pages(store, "x", "c", limit=10))
     assert [[one["Key"] for one in page] for page, _ in pages] == [[], ["d"], ["e"]]
     assert [asked["MaxKeys"] for asked in store.asked] == [10, 10, 9], "what is skipped costs none"
 
 
 def test_an_empty_page_is_not_the_end() -> None:
-    pages = list(listing(Store(["a"], [], ["b"]), "x"))
+    pages = list(list_pages(Store(["a"], [], ["b"]), "x"))
     assert [[one["Key"] for one in page] for page, _ in pages] == [["a"], [], ["b"]]
     assert [is_last for _, is_last in pages] == [False, False, True]
 
 
 def test_a_store_that_does_not_say_where_it_goes_on_is_told_of() -> None:
     with pytest.raises(PermanentFailure) as caught:
-        list(listing(Store(["a"], ["b"], tokens=False), "x"))
+        list(list_pages(Store(["a"], ["b"], tokens=False), "x"))
     assert caught.value.code == "storage.listing_goes_round"
 
 
@@ -183,7 +183,7 @@ def test_a_store_that_says_the_same_again_does_not_keep_us_for_ever() -> None:
             return {"Contents": [{"Key": "a"}], "IsTruncated": True, "NextContinuationToken": "t"}
 
     with pytest.raises(PermanentFailure):
-        list(listing(Stuck(), "x"))
+        list(list_pages(Stuck(), "x"))
 
 
 def test_a_long_listing_is_never_in_memory_whole() -> None:
@@ -201,7 +201,7 @@ def test_a_long_listing_is_never_in_memory_whole() -> None:
             return {"Contents": keys, **more}
 
     Listed.__hash__ = object.__hash__  # type: ignore[assignment]
-    most = max(len(alive) for _ in listing(Endless(), "x"))
+    most = max(len(alive) for _ in list_pages(Endless(), "x"))
     assert most <= 2, "pages are kept"
 
 

@@ -14,8 +14,8 @@ from relay.handlers.s3 import Handler
 from relay.model import Event, Incoming, Origin, utc_now
 from relay.sources.contract import QueueMessage
 from relay.sources.envelopes import ENVELOPES
-from relay.sources.s3.client import AwsSettings, region_of
-from relay.sources.s3.sqs import LONGEST, SqsQueue
+from relay.sources.s3.client import AwsSettings, region_of_host
+from relay.sources.s3.sqs import MAX_LENGTH, SqsQueue
 from relay.testing.handler_suite import HandlerSuite, read
 
 SETTINGS = AwsSettings(
@@ -133,9 +133,9 @@ def test_a_body_that_is_no_notification_is_still_handed_over(
 
 
 def test_a_huge_body_is_cut(queue: SqsQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = {"Messages": [{"Body": "x" * (LONGEST + 5), "ReceiptHandle": "r"}]}
+    answer = {"Messages": [{"Body": "x" * (MAX_LENGTH + 5), "ReceiptHandle": "r"}]}
     monkeypatch.setattr(queue, "_call", lambda *_, **__: answer)
-    assert len(queue.receive(0)[0].body) == LONGEST
+    assert len(queue.receive(0)[0].body) == MAX_LENGTH
 
 
 def test_a_queue_that_is_not_there_is_told(store: str) -> None:
@@ -172,4 +172,4 @@ def test_a_queue_that_does_not_answer_is_a_temporary_failure() -> None:
     ],
 )
 def test_the_region_is_the_one_in_the_host(host: str, region: str | None) -> None:
-    assert region_of(host) == region
+    assert region_of_host(host) == region

@@ -1,10 +1,9 @@
-"""What S3 and SQS share: credentials, clients, and the translation of the SDK's errors."""
+"""Credentials, clients and error translation for S3, SQS and SNS."""
 
 from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Self
 
@@ -30,7 +29,7 @@ from relay import __version__
 from relay.config.load import SourceSettings
 from relay.errors import ConfigError, PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Localized
-from relay.sources import errors as storage_words
+from relay.sources.errors import archived, busy, denied, gone, no_bucket, superseded
 
 FAILURES = (
     ClientError,
@@ -39,11 +38,11 @@ FAILURES = (
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
     OSError,
-    ValueError,  # botocore's word for an address that it cannot use
+    ValueError,  # botocore raises it for an unusable address
 )
-"""Everything that the SDK lets out; catch these and raise `translate(error, thing)`."""
+"""All exceptions of the SDK: catch these and raise `translate(error, resource)`."""
 
-_PASSING = (
+_TRANSIENT = (
     BotoConnectionError,
     HTTPClientError,
     CredentialRetrievalError,
@@ -53,53 +52,60 @@ _PASSING = (
     http.client.HTTPException,
     OSError,
 )
-_OWN_FILES = (ProfileNotFound, ConfigNotFound, ConfigParseError)
+_PROFILE_ERRORS = (ProfileNotFound, ConfigNotFound, ConfigParseError)
 _BUSY = ("SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "InternalError")
-_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
-_MISSING = ("NoSuchKey", "NoSuchVersion", "404")
-_SIGN_IN = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
-_QUEUES = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
-_AWS = re.compile(r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-[0-9])\.(?:[a-z]+\.)?amazonaws\.com(?:\.cn)?$")
-
+_OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
+_GONE = ("NoSuchKey", "NoSuchVersion", "404")
+_DENIED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
+_NO_BUCKET = ("NoSuchBucket", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
+_DENIED_HINT = Localized(
+    "Check the source's keys, their permissions to get and list objects, and this machine's "
+    "clock. Without permission to list, AWS also answers this for missing objects.",
+    "请检查来源的密钥、读取与列举权限以及本机时钟。"
+    "没有列举权限时，AWS 对不存在的对象也会返回此错误。",
+)
+_AWS_HOST = re.compile(
+    r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-[0-9])\.(?:[a-z]+\.)?amazonaws\.com(?:\.cn)?$"
+)
 
 _MODELS = create_loader()
-"""What the SDK knows of its services, read once: five sixths of the time that a client takes."""
+"""The SDK's service models, loaded once: loading takes 5/6 of a client's creation time."""
 
 
 class AwsSettings(SourceSettings):
-    """How to sign in where the AWS protocols are spoken. Without keys: the SDK's own chain."""
+    """Credentials for the AWS protocols. Without keys, the SDK's default chain applies."""
 
     region: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9-]{1,64}$",
-        description="such as us-east-1; default from the host's name, if AWS's",
+        description="such as us-east-1; for AWS hosts, the default is in the host name",
     )
     access_key_id: str | None = Field(
-        None, description="without it, the SDK's own chain: environment, files, instance role"
+        None, description="without it, the SDK's default chain: environment, files, instance role"
     )
     secret_access_key: SecretStr | None = Field(
         None, description="the secret that belongs to access_key_id"
     )
-    session_token: SecretStr | None = Field(None, description="set for temporary keys")
+    session_token: SecretStr | None = Field(None, description="for temporary keys")
 
     @model_validator(mode="after")
-    def _both_keys(self) -> Self:
+    def _check_keys(self) -> Self:
         if bool(self.access_key_id) != bool(self.secret_access_key):
             raise ValueError("access_key_id and secret_access_key belong together: set both")
         return self
 
 
-def region_of(host: str) -> str | None:
-    """The region in the name of an AWS host; None when it names none or is not of AWS."""
-    found = _AWS.search(host)
-    return found[1] if found else None
+def region_of_host(host: str) -> str | None:
+    """The region in an AWS host name; None for other hosts."""
+    match = _AWS_HOST.search(host)
+    return match[1] if match else None
 
 
-def client(service: str, source: str, settings: AwsSettings, **options: Any) -> Any:
-    """A thread-safe client of `service`. `options`: endpoint_url, region_name, s3 (addressing).
+def make_client(service: str, source: str, settings: AwsSettings, **options: Any) -> Any:
+    """Create a thread-safe client. `options`: endpoint_url, region_name, s3 (addressing).
 
-    Checksums only where the protocol demands them: other stores refuse what AWS added later.
-    ConfigError when the SDK cannot use the settings.
+    Checksums are sent only if required, because other stores reject newer AWS headers.
+    ConfigError if the SDK cannot use the settings.
     """
     config = Config(
         connect_timeout=10,
@@ -109,10 +115,10 @@ def client(service: str, source: str, settings: AwsSettings, **options: Any) -> 
         retries={"mode": "standard", "total_max_attempts": 3},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        user_agent=f"relay/{__version__}",  # making the SDK's own takes a tenth of a call
+        user_agent=f"relay/{__version__}",  # the SDK's own takes a tenth of each call to build
         s3=options.pop("s3", None),
     )
-    session = get_session()  # one for each client: it is no more to be shared than their keys
+    session = get_session()  # a session per client, like the keys
     session.register_component("data_loader", _MODELS)
     try:
         return session.create_client(
@@ -123,121 +129,102 @@ def client(service: str, source: str, settings: AwsSettings, **options: Any) -> 
             config=config,
             **options,
         )
-    except _OWN_FILES as error:
+    except _PROFILE_ERRORS as error:
         raise ConfigError(
             f"sources.{source}",
-            f"The AWS SDK cannot use its own profile or files ({type(error).__name__})",
-            "Check AWS_PROFILE and ~/.aws/config, or unset AWS_PROFILE: the SDK looks there even "
-            "where keys are set here.",
+            f"the AWS SDK cannot use its profile or files ({type(error).__name__})",
+            "Check AWS_PROFILE and ~/.aws/config, or unset AWS_PROFILE: the SDK reads them even "
+            "if keys are set here.",
         ) from error
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"sources.{source}",
-            f"The AWS SDK cannot use region or address ({type(error).__name__})",
+            f"the AWS SDK cannot use region or address ({type(error).__name__})",
             'Set region, such as "us-east-1", and for other stores endpoint_url.',
         ) from error
 
 
-def status_of(error: Exception) -> int:
-    """The HTTP status of an answer that is an error; 0: there was no answer."""
+def http_status(error: Exception) -> int:
+    """The HTTP status of an error response; 0 without a response."""
     if not isinstance(error, ClientError):
         return 0
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
 
 
-def translate(error: Exception, thing: str) -> RelayError:
-    """The SDK's error in our words. `thing` names what was asked for, such as "bucket/key"."""
+def translate(error: Exception, resource: str) -> RelayError:
+    """The SDK's error as ours. `resource` names the object or queue, such as "bucket/key"."""
     if isinstance(error, ClientError):
-        return _answered(error, thing)
-    if isinstance(error, _PASSING):
+        return _translate_response(error, resource)
+    if isinstance(error, _TRANSIENT):
         kind = type(error).__name__
         return TemporaryFailure(
             "storage.unreachable",
             Localized(
-                f"The store did not answer for {thing} ({kind})", f"存储未响应 {thing} ({kind})"
+                f"No response from the store for {resource} ({kind})",
+                f"存储未响应 {resource}（{kind}）",
             ),
             Localized(
-                "Relay tries again; check endpoint_url and the network if it lasts.",
+                "Relay retries; if the error persists, check endpoint_url and the network.",
                 "Relay 会重试；若持续出现，请检查 endpoint_url 与网络。",
             ),
         )
     return PermanentFailure(
         "storage.unusable",
         Localized(
-            f"The SDK refuses to ask for {thing} ({type(error).__name__})",
-            f"SDK 拒绝请求 {thing} ({type(error).__name__})",
+            f"The SDK cannot request {resource} ({type(error).__name__})",
+            f"SDK 无法请求 {resource}（{type(error).__name__}）",
         ),
         Localized(
-            "Check the source's keys, region and endpoint_url.",
+            "Check the keys, region and endpoint_url of the source.",
             "请检查该来源的密钥、region 与 endpoint_url。",
         ),
     )
 
 
-def _answered(error: ClientError, thing: str) -> RelayError:
-    code = str(error.response.get("Error", {}).get("Code", ""))[:100]
-    status = status_of(error)
-    if status == 412 or code == "PreconditionFailed":
-        return storage_words.superseded(thing)
-    for codes, statuses, build in _ANSWERS:
-        if code in codes or status in statuses:
-            return build(error, thing, code or str(status))
+def _translate_response(error: ClientError, resource: str) -> RelayError:
+    status = http_status(error)
+    name = str(error.response.get("Error", {}).get("Code", ""))[:100]
+    code = name or str(status)
+    if status == 412 or name == "PreconditionFailed":
+        return superseded(resource)
+    if name in _NO_BUCKET:
+        return no_bucket(resource, code)
+    if name == "InvalidObjectState":
+        return archived(resource, code)
+    if name in _BUSY or status in (429, 500, 502, 503, 504):
+        return busy(resource, code, _retry_after(error))
+    if name in _OTHER_REGION or status in (301, 307):
+        return _other_region(resource, code)
+    if name in _GONE or status in (404, 405):  # 405: the version is a delete marker
+        return gone(resource, code)
+    if name in _DENIED or status in (401, 403):
+        return denied(resource, code, _DENIED_HINT)
     return PermanentFailure(
         "storage.refused",
-        Localized(f"The store refuses {thing} ({code})", f"存储拒绝访问 {thing} ({code})"),
-        answer=f"{status} {code}",
+        Localized(
+            f"The store refused access to {resource} ({name})",
+            f"存储拒绝访问 {resource}（{name}）",
+        ),
+        answer=f"{status} {name}",
     )
 
 
-def _no_bucket(_: ClientError, thing: str, code: str) -> RelayError:
-    return storage_words.no_bucket(thing, code)
+def _retry_after(error: ClientError) -> timedelta | None:
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    seconds = str(headers.get("retry-after", ""))
+    return timedelta(seconds=int(seconds)) if re.fullmatch("[0-9]{1,5}", seconds) else None
 
 
-def _gone(_: ClientError, thing: str, code: str) -> RelayError:
-    return storage_words.gone(thing, code)
-
-
-def _archived(_: ClientError, thing: str, code: str) -> RelayError:
-    return storage_words.archived(thing, code)
-
-
-def _other_region(_: ClientError, thing: str, code: str) -> RelayError:
+def _other_region(resource: str, code: str) -> RelayError:
     return PermanentFailure(
         "storage.other_region",
-        Localized(f"{thing} lies in another region", f"{thing} 位于其他区域"),
+        Localized(f"{resource} is in another region", f"{resource} 位于其他区域"),
         Localized(
-            "Set the source's region to the bucket's.", "请将来源的 region 设为存储桶所在区域。"
+            "Set region of the source to that of the bucket.",
+            "请将来源的 region 设为存储桶所在区域。",
         ),
         answer=code,
     )
-
-
-def _busy(error: ClientError, thing: str, code: str) -> RelayError:
-    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    after = str(headers.get("retry-after", ""))
-    wait = timedelta(seconds=int(after)) if re.fullmatch("[0-9]{1,5}", after) else None
-    return storage_words.busy(thing, code, wait)
-
-
-def _denied(_: ClientError, thing: str, code: str) -> RelayError:
-    hint = Localized(
-        "Check the source's keys, their right to get and list, and this machine's clock. "
-        "Without the right to list, AWS answers so for a missing object too.",
-        "请检查来源的密钥、读取与列举权限以及本机时钟。"
-        "没有列举权限时，AWS 对不存在的对象也会如此回答。",
-    )
-    return storage_words.denied(thing, code, hint)
-
-
-_Builder = Callable[[ClientError, str, str], RelayError]
-_ANSWERS: tuple[tuple[tuple[str, ...], tuple[int, ...], _Builder], ...] = (
-    (("NoSuchBucket", *_QUEUES), (), _no_bucket),
-    (("InvalidObjectState",), (), _archived),
-    (_BUSY, (429, 500, 502, 503, 504), _busy),
-    (_REGION, (301, 307), _other_region),
-    (_MISSING, (404, 405), _gone),  # 405: the version is a delete marker
-    (_SIGN_IN, (401, 403), _denied),
-)
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The pages of a bucket's listing: one call each, from any key on."""
+"""Pages of a bucket listing, from any key on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from relay.sources.errors import endless_listing
 from relay.sources.s3.client import FAILURES, translate
 
 
-def listing(
+def list_pages(
     client: Any, bucket: str, after: str = "", limit: int | None = None
 ) -> Iterator[tuple[list[Any], bool]]:
-    """The objects whose keys come after `after`, page by page, and whether it is the last page.
+    """The objects with keys after `after`, page by page, and whether it is the last page.
 
-    The pages hold no more than `limit` objects, as far as the store honours that. Raises as
-    `relay.sources.s3.client.translate` does; PermanentFailure when the store repeats a page.
+    The pages contain at most `limit` objects, if the store honours MaxKeys. Raises as
+    `relay.sources.s3.client.translate` does; PermanentFailure if the store repeats a page.
     """
     arguments: dict[str, Any] = {"StartAfter": after} if after else {}
     token = None
@@ -26,23 +26,23 @@ def listing(
             page = client.list_objects_v2(Bucket=bucket, MaxKeys=size, **arguments)
         except FAILURES as error:
             raise translate(error, bucket) from error
-        listed = _behind(page.get("Contents") or [], after)
-        before, token = token, page.get("NextContinuationToken")
+        objects = _keys_after(page.get("Contents") or [], after)
+        previous, token = token, page.get("NextContinuationToken")
         is_last = not page.get("IsTruncated")
-        if not is_last and (token is None or token == before):
+        if not is_last and (token is None or token == previous):
             raise endless_listing(bucket)
-        limit = None if limit is None else limit - len(listed)
-        yield listed, is_last
+        limit = None if limit is None else limit - len(objects)
+        yield objects, is_last
         if is_last:
             return
         arguments = {"ContinuationToken": token}
 
 
-def _behind(listed: list[Any], after: str) -> list[Any]:
-    """Without what a store lists again that does not know StartAfter."""
-    if not after or not listed or _bytes(listed[0]["Key"]) > _bytes(after):
-        return listed
-    return [one for one in listed if _bytes(one["Key"]) > _bytes(after)]
+def _keys_after(objects: list[Any], after: str) -> list[Any]:
+    """Drop the objects that a store without support for StartAfter lists again."""
+    if not after or not objects or _bytes(objects[0]["Key"]) > _bytes(after):
+        return objects
+    return [item for item in objects if _bytes(item["Key"]) > _bytes(after)]
 
 
 def _bytes(key: str) -> bytes:

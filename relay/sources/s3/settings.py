@@ -1,4 +1,4 @@
-"""Where S3-compatible stores are: at an address of one's own, or one that follows from a region."""
+"""Settings that S3-compatible kinds share: the store's address and the fields with own defaults."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from relay.sources.s3.storage import Address, S3Settings
 Addressing = Literal["auto", "path", "virtual"]
 
 
-def accepts(*envelopes: str) -> Any:
-    """The field `accept` of a kind whose notifications come in these envelopes."""
+def accept_field(*envelopes: str) -> Any:
+    """The field `accept` with the envelopes of a kind as the default."""
     return Field(envelopes, description=SourceSettings.model_fields["accept"].description)
 
 
-def addressed(style: Addressing) -> Any:
-    """The field `addressing_style` of a kind whose stores want buckets to stand there."""
-    described = S3Settings.model_fields["addressing_style"].description
-    return Field(style, description=described)
+def addressing_field(style: Addressing) -> Any:
+    """The field `addressing_style` with the default of a kind."""
+    description = S3Settings.model_fields["addressing_style"].description
+    return Field(style, description=description)
 
 
 class OwnStoreSettings(S3Settings):
-    """A store that somebody runs: nobody but they can say where."""
+    """A self-hosted store, which always needs an address."""
 
     endpoint_url: Address = Field(description="the store's address")
-    addressing_style: Addressing = addressed("path")
+    addressing_style: Addressing = addressing_field("path")
 
 
 class CloudStoreSettings(S3Settings):
-    """A store of a provider. `place` is its address, with settings in braces; `endpoint_url`
-    leads elsewhere: to a private network, another partition, a test."""
+    """A provider's store. `endpoint_url` overrides the address, for private networks or tests."""
 
-    place: ClassVar[str]
-    needed: ClassVar[tuple[str, ...]] = ("region",)
-    """The settings that `place` is made of."""
+    url_template: ClassVar[str]
+    """The store's address, with settings in braces."""
+    url_settings: ClassVar[tuple[str, ...]] = ("region",)
+    """The settings in `url_template`."""
 
     endpoint_url: Address | None = Field(None, description="the store's address, if not the usual")
 
     @model_validator(mode="after")
-    def _is_somewhere(self) -> Self:
-        if not self.endpoint_url and not all(getattr(self, name) for name in self.needed):
-            raise ValueError(f"set {' and '.join(self.needed)}, or endpoint_url")
+    def _has_address(self) -> Self:
+        if not self.endpoint_url and not all(getattr(self, name) for name in self.url_settings):
+            raise ValueError(f"set {' and '.join(self.url_settings)}, or endpoint_url")
         return self
 
     @property
     def address(self) -> str:
-        known = {name: getattr(self, name) for name in self.needed}
-        return self.endpoint_url or self.place.format_map(known)
+        values = {name: getattr(self, name) for name in self.url_settings}
+        return self.endpoint_url or self.url_template.format_map(values)

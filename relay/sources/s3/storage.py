@@ -1,10 +1,11 @@
-"""S3Storage: what every S3-compatible storage shares: ranged pinned reads, listing, its queue."""
+"""S3Storage, the base of S3-compatible storages: pinned range reads, listing, and SQS."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,8 +22,15 @@ from relay.sources import range_stream as ranged
 from relay.sources.contract import Queue, ScanPage, StorageHandler
 from relay.sources.errors import superseded
 from relay.sources.listing import ListingPage, bucket_pages
-from relay.sources.s3.client import FAILURES, AwsSettings, client, region_of, status_of, translate
-from relay.sources.s3.listing import listing
+from relay.sources.s3.client import (
+    FAILURES,
+    AwsSettings,
+    http_status,
+    make_client,
+    region_of_host,
+    translate,
+)
+from relay.sources.s3.listing import list_pages
 from relay.sources.s3.records import KeyEncoding
 from relay.sources.s3.sqs import SqsQueue
 
@@ -42,33 +50,33 @@ QueueAddress = Annotated[
 
 
 class S3Settings(ScannedSettings, AwsSettings):
-    """The keys of a source that speaks S3."""
+    """The settings of a source with the S3 protocol."""
 
-    endpoint_url: Address | None = Field(None, description="the store's address; without it, AWS")
+    endpoint_url: Address | None = Field(None, description="the store's address; by default AWS")
     addressing_style: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="where the bucket stands in a URL; MinIO and Ceph: path, OBS: virtual"
+        "auto", description="the place of the bucket in a URL; MinIO and Ceph: path, OBS: virtual"
     )
     key_encoding: KeyEncoding = Field(
-        "auto", description="how keys stand in notifications: url-encoded, raw, by who sent it"
+        "auto", description="the encoding of keys in notifications: url, raw, or by sender"
     )
     sqs_queue_url: QueueAddress | None = Field(
-        None, description="the queue to pull notifications from, beside the hook or instead"
+        None, description="the queue to pull notifications from, beside or instead of the hook"
     )
 
     @property
     def address(self) -> str | None:
-        """Where the store is; None: it is AWS."""
+        """The store's address; None for AWS."""
         return self.endpoint_url
 
 
 class S3Stream(ranged.RangeStream):
-    """Bytes of one answer of the SDK's."""
+    """The body of a response."""
 
     failures = FAILURES
 
 
 class S3Storage(StorageHandler):
-    """A storage that speaks S3. A subclass says how its records read."""
+    """A storage with the S3 protocol. A subclass parses the records."""
 
     Settings: ClassVar[type[SourceSettings]] = S3Settings
     settings: S3Settings
@@ -76,8 +84,8 @@ class S3Storage(StorageHandler):
     def __init__(self, name: str, settings: S3Settings) -> None:
         super().__init__(name, settings)
         address = settings.address
-        region = settings.region or region_of(urlsplit(address or "").hostname or "")
-        self.client = client(
+        region = settings.region or region_of_host(urlsplit(address or "").hostname or "")
+        self.client = make_client(
             "s3",
             name,
             settings,
@@ -87,24 +95,25 @@ class S3Storage(StorageHandler):
         )
 
     def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> S3Stream:
-        """The bytes [start, end), pinned to the version, else to the etag."""
+        """The bytes [start, end), pinned to the version, or else to the ETag."""
         if end is not None and end <= start:
-            return self._nothing(ref)
-        wanted = ranged.range_header(start, end)
+            return self._empty_range(ref)
+        range_ = ranged.range_header(start, end)
+        arguments = {"Range": range_} if range_ else {}
         try:
-            answer = self.client.get_object(**_pinned(ref), **({"Range": wanted} if wanted else {}))
+            response = self.client.get_object(**_pinned(ref), **arguments)
         except FAILURES as error:
-            if status_of(error) == 416:
-                return self._nothing(ref)
+            if http_status(error) == 416:
+                return self._empty_range(ref)
             raise translate(error, _name(ref)) from error
         try:
-            return _stream(ref, answer, start, end)
+            return _stream(ref, response, start, end)
         except BaseException:
-            answer["Body"].close()
+            response["Body"].close()
             raise
 
     def scan(self, since: datetime | None = None) -> Iterator[Event]:
-        """The objects of every bucket in `buckets`, by key, a page at a time."""
+        """The objects of all `buckets`, sorted by key."""
         return (event for page in self.scan_pages(since) for event in page.events)
 
     def scan_pages(
@@ -113,7 +122,7 @@ class S3Storage(StorageHandler):
         after: ScanCursor | None = None,
         limit: int | None = None,
     ) -> Iterator[ScanPage]:
-        """The same; each page is one call, and one of a whole bucket's is never asked for twice."""
+        """The same in pages; each page is one call, and no page is requested twice."""
         return bucket_pages(self, self._list_bucket, since, after, limit)
 
     def queue(self) -> Queue | None:
@@ -122,56 +131,56 @@ class S3Storage(StorageHandler):
         return SqsQueue(self.name, url, self.settings) if url else None
 
     def ready(self) -> str | None:
-        """Lists one key of each bucket, and asks the queue for its length."""
-        tried = [f"lists {bucket}" for bucket in self.settings.buckets if self._first(bucket)]
-        if self.settings.sqs_queue_url:
-            queue = SqsQueue(self.name, self.settings.sqs_queue_url, self.settings)
-            try:
-                tried.append(f"{queue.length()} messages wait in the queue")
-            finally:
-                queue.close()
-        return ", ".join(tried) or None
+        """List a key of each bucket, and read the length of the queue."""
+        results = []
+        for bucket in self.settings.buckets:
+            self._list_first(bucket)
+            results.append(f"lists {bucket}")
+        if url := self.settings.sqs_queue_url:
+            with closing(SqsQueue(self.name, url, self.settings)) as queue:
+                results.append(f"{queue.length()} messages in the queue")
+        return ", ".join(results) or None
 
     def close(self) -> None:
         self.client.close()
 
-    def _first(self, bucket: str) -> bool:
+    def _list_first(self, bucket: str) -> None:
         try:
             self.client.list_objects_v2(Bucket=bucket, MaxKeys=1)
         except FAILURES as error:
             raise translate(error, bucket) from error
-        return True
 
     def _list_bucket(self, bucket: str, key: str, limit: int | None) -> Iterator[ListingPage]:
-        """By key; `key` is the one after which it goes on."""
-        for listed, is_last in listing(self.client, bucket, key, limit):
-            key = listed[-1]["Key"] if listed else key
+        """List by key; `key` is the last key of an earlier page."""
+        for objects, is_last in list_pages(self.client, bucket, key, limit):
+            key = objects[-1]["Key"] if objects else key
             found = [
-                (ObjectRef(bucket, one["Key"]), _info(one, int(one.get("Size", 0))))
-                for one in listed
+                (ObjectRef(bucket, item["Key"]), _info(item, int(item.get("Size", 0))))
+                for item in objects
             ]
-            yield ListingPage(found, len(listed), None if is_last else key)
+            yield ListingPage(found, len(objects), None if is_last else key)
 
-    def _nothing(self, ref: ObjectRef) -> S3Stream:
-        """An empty range: of a range request stores refuse it, so the object is only looked at."""
+    def _empty_range(self, ref: ObjectRef) -> S3Stream:
+        """Use HEAD, because stores reject GET for an empty range."""
         try:
-            answer = self.client.head_object(**_pinned(ref))
+            response = self.client.head_object(**_pinned(ref))
         except FAILURES as error:
             raise translate(error, _name(ref)) from error
-        size, _ = ranged.parse_range(answer.get("ContentLength"), None, 0, None, _name(ref))
-        info = _info(answer, size)
-        _same(ref, info)
+        size, _ = ranged.parse_range(response.get("ContentLength"), None, 0, None, _name(ref))
+        info = _info(response, size)
+        _check_pin(ref, info)
         return S3Stream(io.BytesIO(), info, 0, _name(ref))
 
 
 def _pinned(ref: ObjectRef) -> dict[str, str]:
+    """The request parameters that select exactly the announced bytes."""
     if not _BUCKET.fullmatch(ref.bucket):
-        # An ARN or a path here would lead the signed request to another host or resource.
+        # An ARN or a path would send the signed request to another host or resource.
         raise PermanentFailure(
             "storage.bad_bucket",
-            Localized("The name of the bucket is not one of S3", "存储桶名称不是有效的 S3 名称"),
+            Localized("The name of the bucket is not valid in S3", "存储桶名称不是有效的 S3 名称"),
             Localized(
-                "Letters, digits, dots, hyphens and underscores are right.",
+                "Use only letters, digits, dots, hyphens and underscores.",
                 "只允许字母、数字、点、连字符和下划线。",
             ),
         )
@@ -181,28 +190,29 @@ def _pinned(ref: ObjectRef) -> dict[str, str]:
     return {**pinned, "IfMatch": f'"{ref.etag}"'} if ref.etag else pinned
 
 
-def _stream(ref: ObjectRef, answer: Any, start: int, end: int | None) -> S3Stream:
-    said = (answer.get("ContentLength"), answer.get("ContentRange"))
-    size, wanted = ranged.parse_range(*said, start, end, _name(ref))
-    info = _info(answer, size)
-    _same(ref, info)
-    return S3Stream(answer["Body"], info, wanted, _name(ref))
+def _stream(ref: ObjectRef, response: Any, start: int, end: int | None) -> S3Stream:
+    headers = (response.get("ContentLength"), response.get("ContentRange"))
+    size, length = ranged.parse_range(*headers, start, end, _name(ref))
+    info = _info(response, size)
+    _check_pin(ref, info)
+    return S3Stream(response["Body"], info, length, _name(ref))
 
 
-def _same(ref: ObjectRef, info: ObjectInfo) -> None:
-    """Some stores ignore If-Match and versions: what they answered with is compared as well."""
+def _check_pin(ref: ObjectRef, info: ObjectInfo) -> None:
+    """Compare the response with the pin as well: some stores ignore If-Match and versions."""
     if ref.etag and info.etag and ref.etag != info.etag:
         raise superseded(_name(ref))
     if ref.version and info.version and ref.version != info.version:
         raise superseded(_name(ref))
 
 
-def _info(answer: Any, size: int) -> ObjectInfo:
-    version = answer.get("VersionId")
-    modified = answer.get("LastModified")
+def _info(item: Any, size: int) -> ObjectInfo:
+    """The metadata in a response or in an entry of a listing."""
+    version = item.get("VersionId")
+    modified = item.get("LastModified")
     return ObjectInfo(
         size=size,
-        etag=(answer.get("ETag") or "").strip('"') or None,
+        etag=(item.get("ETag") or "").strip('"') or None,
         version=None if version in (None, "", "null") else version,
         modified=modified.astimezone(UTC) if modified else None,
     )

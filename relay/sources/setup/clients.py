@@ -1,4 +1,4 @@
-"""Clients of the services that `--apply` speaks to, and what they answer in our words."""
+"""SQS and SNS clients for `--apply`, and the translation of their errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from relay.errors import ConfigError, PermanentFailure
 from relay.model import Localized
-from relay.sources.s3.client import FAILURES, AwsSettings, client, region_of, translate
+from relay.sources.s3.client import FAILURES, AwsSettings, make_client, region_of_host, translate
 from relay.sources.setup.steps import SetupContext
 
 T = TypeVar("T")
@@ -22,52 +22,51 @@ _MISSING = (
     "QueueDoesNotExist",
     "AWS.SimpleQueueService.NonExistentQueue",
 )
-_REFUSED = ("InvalidArgument", "InvalidParameter", "InvalidAttributeValue", "MalformedPolicy")
-_LONGEST = 300
+_REJECTED = ("InvalidArgument", "InvalidParameter", "InvalidAttributeValue", "MalformedPolicy")
+_MAX_MESSAGE = 300
 
 
-class Clients:
-    """Clients of the source's own services, made when they are first asked for."""
+class SetupClients:
+    """Clients of the source's services, created at first use."""
 
-    def __init__(self, door: SetupContext, s3: Any) -> None:
-        settings = door.settings
+    def __init__(self, context: SetupContext) -> None:
+        settings = context.settings
         if not isinstance(settings, AwsSettings):
-            raise ConfigError(f"sources.{door.source}", "does not speak AWS's protocols")
-        self.door = door
-        self.s3 = s3
+            raise ConfigError(f"sources.{context.source}", "does not use an AWS protocol")
+        self._context = context
         self._settings = settings
-        self._made: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}
 
     def sqs(self) -> Any:
-        parts = urlsplit(self.door.text("sqs_queue_url"))
-        region = region_of(parts.hostname or "") or self._settings.region
+        parts = urlsplit(self._context.text("sqs_queue_url"))
+        region = region_of_host(parts.hostname or "") or self._settings.region
         return self._client("sqs", f"{parts.scheme}://{parts.netloc}", region)
 
     def sns(self, region: str) -> Any:
-        """Of AWS, or of the store itself: Ceph's topics are made by the same protocol."""
-        url = self.door.text("endpoint_url")
+        """SNS of AWS, or of the store itself: Ceph's topics use the same protocol."""
+        url = self._context.text("endpoint_url")
         return self._client("sns", None if "amazonaws.com" in url else url or None, region)
 
     def close(self) -> None:
-        for one in self._made.values():
-            one.close()
+        for client in self._clients.values():
+            client.close()
 
-    def _client(self, kind: str, url: str | None, region: str | None) -> Any:
-        if kind not in self._made:
-            self._made[kind] = client(
-                kind,
-                self.door.source,
+    def _client(self, service: str, url: str | None, region: str | None) -> Any:
+        if service not in self._clients:
+            self._clients[service] = make_client(
+                service,
+                self._context.source,
                 self._settings,
                 endpoint_url=url,
                 region_name=region or "us-east-1",
             )
-        return self._made[kind]
+        return self._clients[service]
 
 
-def or_none(ask: Callable[[], T]) -> T | None:
-    """What the service answers; None: it has no such thing."""
+def none_if_missing(call: Callable[[], T]) -> T | None:
+    """The result of `call`; None if the queue or topic does not exist."""
     try:
-        return ask()
+        return call()
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in _MISSING:
             return None
@@ -75,25 +74,26 @@ def or_none(ask: Callable[[], T]) -> T | None:
 
 
 @contextmanager
-def told_of(thing: str) -> Iterator[None]:
-    """The SDK's errors inside become ours; `thing` is what was asked about."""
+def translate_errors(resource: str) -> Iterator[None]:
+    """Raise the SDK's errors as ours; `resource` is the bucket, queue or topic."""
     try:
         yield
     except FAILURES as error:
-        raise _in_words(error, thing) from error
+        raise _translate(error, resource) from error
 
 
-def _in_words(error: Exception, thing: str) -> Exception:
-    found = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
-    if found.get("Code") not in _REFUSED:
-        return translate(error, thing)
-    said = "".join(one if one.isprintable() else " " for one in str(found.get("Message", "")))
+def _translate(error: Exception, resource: str) -> Exception:
+    details = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+    if details.get("Code") not in _REJECTED:
+        return translate(error, resource)
+    text = str(details.get("Message", ""))[:_MAX_MESSAGE]
+    message = "".join(char if char.isprintable() else " " for char in text)
     return PermanentFailure(
         "setup.refused",
-        Localized(f"{thing} refuses it: {said[:_LONGEST]}", f"{thing} 拒绝：{said[:_LONGEST]}"),
+        Localized(f"{resource} rejects the change: {message}", f"{resource} 拒绝更改：{message}"),
         Localized(
-            "The destination must be there and let the store write to it, and two rules must not "
-            "tell of the same objects.",
-            "目的地必须存在且允许存储写入，两条规则不能涉及相同对象。",
+            "The destination must exist and allow the store to write to it, and two rules must "
+            "not match the same objects.",
+            "目标必须存在且允许存储写入，两条规则不能匹配相同的对象。",
         ),
     )

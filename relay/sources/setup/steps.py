@@ -1,7 +1,7 @@
-"""Setting up a storage so that its notifications reach a source: what is known here, as steps.
+"""Set-up of a storage: the context a handler receives, and the steps and changes it returns.
 
-A handler's `setup` says what to type at its storage; its `changes` can do it. No secret is in
-either: its place is taken by the variable it comes from.
+A handler's `setup` lists what an operator does at the storage; its `changes` lists what Relay can
+do there itself. Steps never contain a secret, only the environment variable that holds it.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from relay.model import Localized
 
 Kind = Literal["command", "json", "terraform", "toml", "python", "words"]
 
-SOMEWHERE = "https://YOUR-RELAY.example"
-"""Stands for `public_url` while that is not set."""
+PLACEHOLDER_URL = "https://YOUR-RELAY.example"
+"""Shown while `public_url` is not set."""
 
-SOME_BUCKET = "YOUR-BUCKET"
-"""Stands for the bucket of a source that names none."""
+PLACEHOLDER_BUCKET = "YOUR-BUCKET"
+"""Shown for a source without `buckets`."""
 
-_WILD = re.compile(r"[*?\[\]]")
+_WILDCARD = re.compile(r"[*?\[\]]")
 _PLAIN = re.compile(r"[A-Za-z0-9/_.-]*")
 _LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do. `text` is what to type, or to put into `file` where there is one."""
+    """A step for the operator. `text` is typed, or saved as `file` if that is set."""
 
     title: Localized
     kind: Kind
@@ -45,27 +45,31 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class SetupChange:
-    """One thing that can be done from here. `is_so` looks whether it is done already."""
+    """A change that Relay can make at the storage. `is_applied` reads the current state."""
 
-    what: Localized
-    is_so: Callable[[], bool]
-    make: Callable[[], None]
+    description: Localized
+    is_applied: Callable[[], bool]
+    apply: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """What every key that a route takes begins and ends with. Never narrower than the routes."""
+class KeyFilter:
+    """A prefix and a suffix of object keys. Matches at least the keys that the routes match."""
 
     prefix: str = ""
     suffix: str = ""
 
+    def pairs(self) -> dict[str, str]:
+        """The parts that are not empty, by name: "prefix", "suffix"."""
+        return {name: value for name in ("prefix", "suffix") if (value := getattr(self, name))}
+
 
 @dataclass(frozen=True, slots=True)
 class SetupContext:
-    """Where a source's notifications come in, and for which objects they are wanted.
+    """The hook of a source and the objects that its routes select.
 
-    `variables`: setting -> the environment variable that holds it. `arn`: the destination that a
-    store already has for us, where the operator said which.
+    `variables`: setting -> the environment variable that holds it. `arn`: the destination of
+    `--arn`, which already exists at the store.
     """
 
     source: str
@@ -81,29 +85,29 @@ class SetupContext:
 
     @property
     def url(self) -> str:
-        """The hook's address, with a host to replace where `public_url` is not set."""
-        return f"{(self.public_url or SOMEWHERE).rstrip('/')}{self.path}"
+        """The hook's address, with a placeholder host while `public_url` is not set."""
+        return f"{(self.public_url or PLACEHOLDER_URL).rstrip('/')}{self.path}"
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        return self.settings.buckets or (SOME_BUCKET,)
+        return self.settings.buckets or (PLACEHOLDER_BUCKET,)
 
     @property
     def name(self) -> str:
-        """What our rules are called at the storage: letters, digits and hyphens."""
+        """The name of our rules at the storage: letters, digits and hyphens."""
         plain = re.sub(r"[^A-Za-z0-9]+", "-", f"relay-{self.source}").strip("-")
         return plain[:_LONGEST_NAME]
 
     def variable(self, setting: str) -> str:
-        """The variable that stands for a secret, such as HOOK_TOKEN."""
+        """The environment variable of a secret, such as HOOK_TOKEN."""
         return self.variables.get(setting) or f"HOOK_{setting.upper()}"
 
-    def shown(self, setting: str) -> str:
-        """A secret as commands and files show it: $HOOK_TOKEN."""
+    def reference(self, setting: str) -> str:
+        """The reference to a secret in commands and files, such as $HOOK_TOKEN."""
         return f"${self.variable(setting)}"
 
     def secret(self, setting: str) -> str:
-        """The secret itself, for a change that tells the storage; "" when it is not set."""
+        """The secret itself, for a change that sends it to the storage; "" if it is not set."""
         value = getattr(self.settings, setting, None)
         return value.get_secret_value() if isinstance(value, SecretStr) else ""
 
@@ -111,72 +115,81 @@ class SetupContext:
         """Whether the setting has a value."""
         return bool(getattr(self.settings, setting, None))
 
-    def text(self, setting: str, otherwise: str = "") -> str:
-        """A plain setting, where this kind has it and it is set."""
-        return str(getattr(self.settings, setting, None) or otherwise)
+    def text(self, setting: str, default: str = "") -> str:
+        """A plain setting; `default` if it is not set or this kind does not have it."""
+        return str(getattr(self.settings, setting, None) or default)
 
-    def takes(self, envelope: str) -> bool:
+    def accepts(self, envelope: str) -> bool:
         return envelope in self.settings.accept
 
-    def wanted(self, bucket: str) -> Filter:
-        """What the keys that the routes take in this bucket have in common."""
-        keys = [route.key for route in self.routes if self._takes_from(route, bucket)]
-        if not keys:
-            return Filter()
-        prefix = _shared([_head(key) for key in keys])
-        suffix = _shared([_tail(key)[::-1] for key in keys])[::-1]
-        # Storages differ in how they read other characters in a filter; less of it takes more.
-        head = _PLAIN.match(prefix)
-        tail = _PLAIN.match(suffix[::-1])
-        return Filter(head[0] if head else "", tail[0][::-1] if tail else "")
+    def key_filter(self, bucket: str) -> KeyFilter:
+        """The common prefix and suffix of the keys that the routes select in this bucket."""
+        keys = [route.key for route in self.routes if self._selects(route, bucket)]
+        prefix = _common_prefix([_WILDCARD.split(key)[0] for key in keys])
+        suffix = _common_prefix([_WILDCARD.split(key)[-1][::-1] for key in keys])
+        return KeyFilter(_plain_part(prefix), _plain_part(suffix)[::-1])
 
-    def _takes_from(self, route: Route, bucket: str) -> bool:
+    def _selects(self, route: Route, bucket: str) -> bool:
         if route.source != self.source:
             return False
-        return bucket == SOME_BUCKET or bool(compile_glob(route.bucket).fullmatch(bucket))
+        return bucket == PLACEHOLDER_BUCKET or bool(compile_glob(route.bucket).fullmatch(bucket))
+
+
+def _common_prefix(texts: list[str]) -> str:
+    same = takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False))
+    return "".join(chars[0] for chars in same)
+
+
+def _plain_part(text: str) -> str:
+    """The beginning that all storages match in the same way; a shorter filter matches more."""
+    plain = _PLAIN.match(text)
+    return plain[0] if plain else ""
 
 
 def command(title: Localized, *lines: str) -> Step:
-    """Commands for a POSIX shell, one a line."""
+    """A step with commands for a POSIX shell, one per line."""
     return Step(title, "command", "\n".join(lines))
 
 
-def as_json(title: Localized, value: Any, file: str = "") -> Step:
-    """A JSON document."""
+def json_document(title: Localized, value: Any, file: str = "") -> Step:
+    """A step with a JSON document."""
     return Step(title, "json", json.dumps(value, indent=2, ensure_ascii=False), file)
 
 
 def terraform(title: Localized, text: str) -> Step:
-    """A Terraform snippet."""
+    """A step with a Terraform snippet."""
     return Step(title, "terraform", text.strip("\n"))
 
 
-def filter_options(door: SetupContext, bucket: str) -> list[str]:
-    """--prefix and --suffix, as several command lines call them."""
-    wanted = door.wanted(bucket)
-    pairs = {"--prefix": wanted.prefix, "--suffix": wanted.suffix}
-    return [f"{option} {quoted(value)}" for option, value in pairs.items() if value]
-
-
-def with_token(door: SetupContext) -> str:
-    """For a shell: the hook's address with the token in it."""
-    return f'{quoted(f"{door.url}?token=")}"{door.shown("token")}"'
-
-
-def with_login(door: SetupContext) -> str:
-    """For a shell: the hook's address with the token as password."""
-    scheme, _, rest = door.url.partition("://")
-    return f'{scheme}://relay:"{door.shown("token")}"{quoted(f"@{rest}")}'
-
-
-def words(title: Localized) -> Step:
-    """Something to know, or to do where nothing can be typed."""
+def note(title: Localized) -> Step:
+    """A step without text: advice, or work in a web console."""
     return Step(title, "words")
 
 
-def call(*parts: str) -> str:
-    """A command over several lines. Options keep their value on their line; parts are quoted
-    already where they must be."""
+def relay_toml(title: Localized, context: SetupContext, *lines: str) -> Step:
+    """A step with settings for the source's table in relay.toml."""
+    return Step(title, "toml", "\n".join((f"[sources.{context.source}]", *lines, "")))
+
+
+def filter_options(context: SetupContext, bucket: str) -> list[str]:
+    """The options --prefix and --suffix, which several command lines share."""
+    pairs = context.key_filter(bucket).pairs()
+    return [f"--{name} {quote(value)}" for name, value in pairs.items()]
+
+
+def url_with_token(context: SetupContext) -> str:
+    """The hook's address for a shell, with the token as a query parameter."""
+    return f'{quote(f"{context.url}?token=")}"{context.reference("token")}"'
+
+
+def url_with_login(context: SetupContext) -> str:
+    """The hook's address for a shell, with the token as the password."""
+    scheme, _, rest = context.url.partition("://")
+    return f'{scheme}://relay:"{context.reference("token")}"{quote(f"@{rest}")}'
+
+
+def command_line(*parts: str) -> str:
+    """A command over several lines, one option per line. The parts must be quoted already."""
     lines: list[str] = []
     for part in parts:
         if lines and not part.startswith("-"):
@@ -186,78 +199,52 @@ def call(*parts: str) -> str:
     return " \\\n  ".join(lines)
 
 
-def quoted(value: str) -> str:
-    """A value for a shell."""
+def quote(value: str) -> str:
+    """Quote a value for a shell."""
     return shlex.quote(value)
 
 
-def example(door: SetupContext) -> Iterator[Step]:
-    """How any script announces an object: our own record, signed with the source's secret."""
-    told = json.dumps({"bucket": door.buckets[0], "key": "prod/hello.zip"})
+def signed_example(context: SetupContext) -> Iterator[Step]:
+    """A script that announces an object: our own record, signed with the source's secret."""
+    record = json.dumps({"bucket": context.buckets[0], "key": "prod/hello.zip"})
     yield command(
         Localized(
-            'Any script can announce an object too, signed with the secret ("signed" in accept). '
-            "The id names the upload: the same one when it is sent again",
-            '任何脚本都可以通知一个对象，用 secret 签名（accept 含 "signed"）。'
-            "id 代表该次上传：重发时应相同",
+            'Any script can announce an object, signed with the secret (requires "signed" in '
+            "accept). The id identifies the upload: keep it when you send the record again",
+            '任何脚本都可以通知一个对象，用 secret 签名（accept 需包含 "signed"）。'
+            "id 标识该次上传：重发时请保持不变",
         ),
-        f"body={quoted(told)}",
+        f"body={quote(record)}",
         'id="upload-$(date +%s)-$$" now=$(date +%s)',
         'signature=$(printf \'%s.%s.%s\' "$id" "$now" "$body" |',
-        f'  openssl dgst -sha256 -hmac "{door.shown("secret")}" -binary | base64)',
-        call(
+        f'  openssl dgst -sha256 -hmac "{context.reference("secret")}" -binary | base64)',
+        command_line(
             "curl --fail-with-body",
             "--header 'Content-Type: application/json'",
             '--header "webhook-id: $id"',
             '--header "webhook-timestamp: $now"',
             '--header "webhook-signature: v1,$signature"',
             '--data "$body"',
-            f"--url {quoted(door.url)}",
+            f"--url {quote(context.url)}",
         ),
     )
 
 
-def generic(door: SetupContext) -> Iterator[Step]:
-    """For a storage that nobody wrote a recipe for: the address, and what it should show."""
-    yield words(
+def generic_steps(context: SetupContext) -> Iterator[Step]:
+    """The steps for a storage without instructions of its own."""
+    token = context.reference("token")
+    yield note(
         Localized(
-            f"Have the storage POST its notifications to {door.url}",
-            f"让存储把通知 POST 到 {door.url}",
+            f"Configure the storage to POST notifications to {context.url}",
+            f"让存储把通知 POST 到 {context.url}",
         )
     )
-    yield words(
+    yield note(
         Localized(
-            f"It shows the token {door.shown('token')}: as `Authorization: Bearer`, as user or "
+            f"Authenticate with the token {token}: as `Authorization: Bearer`, as the user or "
             "password of `Basic`, or as `?token=` in the address",
-            f"以 `Authorization: Bearer`、`Basic` 或地址中的 `?token=` 出示 {door.shown('token')}",
+            f"使用 token {token} 认证：`Authorization: Bearer`、`Basic` 的用户名或密码，"
+            "或地址中的 `?token=`",
         )
     )
-    yield from example(door)
-
-
-def local(door: SetupContext) -> Iterator[Step]:
-    folder = door.text("folder")
-    yield words(
-        Localized(
-            f"Nothing needs to be set up: Relay watches {folder} and looks again every scan_every. "
-            "Write under a hidden name, or one that ends in .part or .tmp, and rename",
-            f"无需设置：Relay 监视 {folder} 并定期扫描。"
-            "请先以隐藏名称或 .part、.tmp 结尾写入，再改名",
-        )
-    )
-
-
-def _head(glob: str) -> str:
-    """What stands before the first wildcard."""
-    return _WILD.split(glob, maxsplit=1)[0]
-
-
-def _tail(glob: str) -> str:
-    """What stands behind the last one."""
-    return _WILD.split(glob)[-1]
-
-
-def _shared(texts: list[str]) -> str:
-    """What all of them begin with."""
-    alike = takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False))
-    return "".join(chars[0] for chars in alike)
+    yield from signed_example(context)

@@ -1,4 +1,4 @@
-"""Terraform snippets made of plain values, so that they are always well-formed. Pure."""
+"""Well-formed Terraform snippets from plain values."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 
 class Expression(str):
-    """Terraform's own words, such as a reference; everything else is a quoted value."""
+    """A Terraform expression, such as a reference; all other values are quoted."""
 
     __slots__ = ()
 
 
 def block(head: str, body: Mapping[str, Any], depth: int = 0) -> str:
-    """`head { ... }`. A mapping is a block within, a list of mappings several of its name."""
+    """`head { ... }`. A mapping is a nested block, a list of mappings several of that name."""
     indent = "  " * (depth + 1)
     lines = []
     for key, value in body.items():
-        inner = value if isinstance(value, list) else [value]
-        if inner and all(isinstance(one, Mapping) for one in inner):
-            lines += [indent + block(key, one, depth + 1) for one in inner]
+        values = value if isinstance(value, list) else [value]
+        if values and all(isinstance(item, Mapping) for item in values):
+            lines += [indent + block(key, item, depth + 1) for item in values]
         else:
             lines.append(f"{indent}{key} = {_value(value)}")
     return "\n".join([f"{head} {{", *lines, "  " * depth + "}"])
@@ -30,28 +30,33 @@ def resource(kind: str, name: str, body: Mapping[str, Any]) -> str:
     return block(f'resource "{kind}" "{name}"', body)
 
 
-def secret(name: str) -> str:
-    """A variable that Terraform is given and does not show: TF_VAR_name, or a .tfvars file."""
+def variable(name: str) -> str:
+    """A variable of type string."""
+    return block(f'variable "{name}"', {"type": Expression("string")})
+
+
+def secret_variable(name: str) -> str:
+    """A variable that Terraform does not print; set by TF_VAR_name or in a .tfvars file."""
     return block(f'variable "{name}"', {"type": Expression("string"), "sensitive": True})
 
 
-def encoded(value: Any) -> Expression:
-    """A JSON document within Terraform."""
-    return Expression(f"jsonencode({_escaped(json.dumps(value))})")
+def jsonencode(value: Any) -> Expression:
+    """A JSON document in Terraform."""
+    return Expression(f"jsonencode({_escape(json.dumps(value))})")
 
 
-def joined(*parts: str) -> str:
-    """Blocks with an empty line between them."""
-    return "\n\n".join(parts)
+def join_blocks(*blocks: str) -> str:
+    """Separate blocks by an empty line."""
+    return "\n\n".join(blocks)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Expression):
         return str(value)
     if isinstance(value, list):
-        return f"[{', '.join(_value(one) for one in value)}]"
-    return _escaped(json.dumps(value, ensure_ascii=False))
+        return f"[{', '.join(_value(item) for item in value)}]"
+    return _escape(json.dumps(value, ensure_ascii=False))
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("${", "$${").replace("%{", "%%{")

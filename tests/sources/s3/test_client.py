@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import ConfigError
-from relay.sources.s3.client import AwsSettings, client
+from relay.sources.s3.client import AwsSettings, make_client
 
 SETTINGS = AwsSettings(
     kind="s3", region="us-east-1", access_key_id="test-key", secret_access_key="test-secret"
@@ -16,7 +16,7 @@ SETTINGS = AwsSettings(
 
 def refusal() -> ConfigError:
     with pytest.raises(ConfigError) as raised:
-        client("s3", "exports", SETTINGS, region_name="us-east-1")
+        make_client("s3", "exports", SETTINGS, region_name="us-east-1")
     assert raised.value.path == "sources.exports"
     return raised.value
 
@@ -24,7 +24,7 @@ def refusal() -> ConfigError:
 def test_a_profile_that_is_not_there_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nope")
     told = refusal()
-    assert "its own profile or files (ProfileNotFound)" in told.message.en
+    assert "its profile or files (ProfileNotFound)" in told.message.en
     assert "unset AWS_PROFILE" in told.hint.en
     assert "region" not in told.hint.en
 

@@ -18,7 +18,7 @@ SECRET = "s3cr3tkeyfornotifications32chars"
 URL = "https://relay.example.com/hooks/exports"
 
 
-def door(
+def setup_context(
     *,
     keys: tuple[str, ...] = ("prod/*.zip",),
     arn: str | None = None,
@@ -26,7 +26,7 @@ def door(
     source: type[SourceSettings] = S3Settings,
     **settings: Any,
 ) -> SetupContext:
-    """The door of source `exports`, with a route for each of `keys`."""
+    """The set-up context of source `exports`, with a route for each of `keys`."""
     table = {"kind": "s3", "token": TOKEN, "secret": SECRET, "buckets": ["exports"], **settings}
     routes = tuple(Route(source="exports", key=key, target="prod") for key in keys)
     made = source.model_validate(table)

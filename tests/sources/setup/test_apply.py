@@ -19,11 +19,11 @@ from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
 from relay.cli.main import cli
+from relay.handlers.ceph import topic_attributes, topic_changes
 from relay.handlers.s3 import Handler
+from relay.handlers.s3.arns import merge_statement
 from relay.sources.s3.storage import S3Settings
-from relay.sources.setup.apply import ceph_changes
-from relay.sources.setup.s3_notifications import with_rule, with_statement
-from relay.sources.setup.s3_stores import ceph_attributes
+from relay.sources.setup.bucket_rules import merge_rule
 from relay.sources.setup.steps import SetupContext
 
 KEYS = {"aws_access_key_id": "test-key", "aws_secret_access_key": "test-secret"}
@@ -272,7 +272,7 @@ def test_it_asks_first(relay: Relay, store: str, name: str, sqs: Any) -> None:
     relay.configure(queue_line(store, name))
     said = relay.setup("--apply", answer="n\n")
     assert said.exit_code == 1
-    assert f"queue {name} is there" in said.stdout
+    assert f"queue {name} exists" in said.stdout
     assert not [url for url in sqs.list_queues().get("QueueUrls", ()) if url.endswith(f"/{name}")]
     said = relay.setup("--apply", answer="y\n")
     assert said.exit_code == 0
@@ -308,8 +308,8 @@ def test_what_the_store_refuses_is_told_in_words(
     elsewhere = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}"
     said = relay.setup("--apply", "--yes", "--arn", elsewhere)
     assert said.exit_code == 1
-    assert f"{name} refuses it" in said.stderr
-    assert "The destination must be there" in said.stderr
+    assert f"{name} rejects the change" in said.stderr
+    assert "The destination must exist" in said.stderr
 
 
 def test_an_arn_that_the_store_has_gets_the_rule(
@@ -351,13 +351,13 @@ def test_a_topic_of_ceph_posts_to_the_hook_with_the_token(store: str, name: str,
 
     def make() -> list[bool]:
         changed = []
-        for change in ceph_changes(there, s3, topic):
-            changed.append(not change.is_so())
+        for change in topic_changes(there, s3, topic):
+            changed.append(not change.is_applied())
             if changed[-1]:
-                change.make()
+                change.apply()
         return changed
 
-    assert ceph_attributes(there, "x")["persistent"] == "true"
+    assert topic_attributes(there, "x")["persistent"] == "true"
     assert make() == [True, True]
     assert make() == [False, False]
     (rule,) = s3.get_bucket_notification_configuration(Bucket=name)["TopicConfigurations"]
@@ -375,7 +375,7 @@ def test_rules_of_every_sort_survive_the_merging() -> None:
         "EventBridgeConfiguration": {},
         "QueueConfigurations": [{"Id": "q", "QueueArn": "arn:o", "Events": ["s3:ObjectAcl:Put"]}],
     }
-    merged = with_rule(held, "QueueConfigurations", OURS)
+    merged = merge_rule(held, "QueueConfigurations", OURS)
     assert merged is not None
     assert "ResponseMetadata" not in merged
     assert merged["EventBridgeConfiguration"] == {}
@@ -386,7 +386,7 @@ def test_rules_of_every_sort_survive_the_merging() -> None:
 
 def test_our_rule_moves_from_a_topic_to_a_queue() -> None:
     old = {"Id": "relay-exports", "TopicArn": "arn:t", "Events": ["s3:ObjectCreated:Put"]}
-    merged = with_rule({"TopicConfigurations": [old]}, "QueueConfigurations", OURS)
+    merged = merge_rule({"TopicConfigurations": [old]}, "QueueConfigurations", OURS)
     assert merged == {"QueueConfigurations": [OURS]}
 
 
@@ -410,12 +410,12 @@ def test_a_rule_of_others_that_tells_as_much_is_enough(
         "Events": events,
         "Filter": {"Key": {"FilterRules": filters}},
     }
-    merged = with_rule({"QueueConfigurations": [theirs]}, "QueueConfigurations", ours)
+    merged = merge_rule({"QueueConfigurations": [theirs]}, "QueueConfigurations", ours)
     assert (merged is None) is enough
 
 
 def test_a_policy_of_one_statement_that_is_no_list_is_kept() -> None:
     theirs = {"Sid": "theirs", "Effect": "Allow"}
-    merged = with_statement({"Version": "2012-10-17", "Statement": theirs}, {"Sid": "ours"})
+    merged = merge_statement({"Version": "2012-10-17", "Statement": theirs}, {"Sid": "ours"})
     assert merged is not None
     assert merged["Statement"] == [theirs, {"Sid": "ours"}]

@@ -10,25 +10,22 @@ from typing import Any
 
 import pytest
 
-from relay.handlers.azure import setup as setup_azure
-from relay.handlers.gcs import setup as setup_gcs
-from relay.handlers.obs import setup as setup_huawei
+from relay.handlers import b2, ceph, cos, ibm, minio, oci, oss, rustfs, seaweedfs, tigris
+from relay.handlers.azure import setup as azure
+from relay.handlers.gcs import setup as gcs
+from relay.handlers.obs import setup as obs
+from relay.handlers.r2 import setup as r2
+from relay.handlers.s3 import setup as s3
 from relay.plugins import find, known, settings_class
-from relay.sources.setup import (
-    b2 as setup_b2,
+from relay.sources.setup.steps import (
+    PLACEHOLDER_URL,
+    KeyFilter,
+    SetupContext,
+    Step,
+    generic_steps,
 )
-from relay.sources.setup import (
-    oci as setup_oci,
-)
-from relay.sources.setup import (
-    oss as setup_oss,
-)
-from relay.sources.setup import (
-    s3_stores as setup_stores,
-)
-from relay.sources.setup.steps import SOMEWHERE, Filter, SetupContext, Step, generic, local
 
-from .conftest import URL, check, door
+from .conftest import URL, check, setup_context
 
 Recipe = Callable[[SetupContext], Iterator[Step]]
 
@@ -43,56 +40,55 @@ GCS = settings_class("handlers", "gcs")
 AZURE = settings_class("handlers", "azure")
 
 RECIPES: dict[str, tuple[Recipe, dict[str, Any]]] = {
-    "aws": (setup_stores.s3, AWS),
-    "aws-sqs": (setup_stores.s3, {**AWS, **QUEUE}),
-    "aws-sns": (setup_stores.s3, {**AWS, **TOPIC}),
-    "aws-sns-sqs": (setup_stores.s3, {**AWS, **TOPIC, **QUEUE}),
-    "aws-eventbridge": (setup_stores.s3, {**AWS, "accept": ["eventbridge"]}),
-    "aws-eventbridge-sqs": (setup_stores.s3, {**AWS, **QUEUE, "accept": ["eventbridge"]}),
-    "s3": (setup_stores.s3, STORE),
-    "s3-arn": (setup_stores.s3, {**STORE, "arn": "arn:other:sqs::relay:webhook"}),
-    "minio": (setup_stores.minio, STORE),
-    "rustfs": (setup_stores.rustfs, STORE),
-    "ceph": (setup_stores.ceph, STORE),
-    "seaweedfs": (setup_stores.seaweedfs, STORE),
-    "tigris": (setup_stores.tigris, STORE),
-    "obs-smn": (setup_huawei.obs, SMN),
-    "obs": (setup_huawei.obs, {"accept": ["smn"]}),
-    "obs-both": (setup_huawei.obs, {"accept": ["smn", "eventgrid"]}),
-    "obs-eventgrid": (setup_huawei.obs, {"accept": ["eventgrid"]}),
-    "gcs": (setup_gcs.gcs, {"accept": ["pubsub"]}),
+    "aws": (s3.setup_steps, AWS),
+    "aws-sqs": (s3.setup_steps, {**AWS, **QUEUE}),
+    "aws-sns": (s3.setup_steps, {**AWS, **TOPIC}),
+    "aws-sns-sqs": (s3.setup_steps, {**AWS, **TOPIC, **QUEUE}),
+    "aws-eventbridge": (s3.setup_steps, {**AWS, "accept": ["eventbridge"]}),
+    "aws-eventbridge-sqs": (s3.setup_steps, {**AWS, **QUEUE, "accept": ["eventbridge"]}),
+    "s3": (s3.setup_steps, STORE),
+    "s3-arn": (s3.setup_steps, {**STORE, "arn": "arn:other:sqs::relay:webhook"}),
+    "minio": (minio.setup_steps, STORE),
+    "rustfs": (rustfs.setup_steps, STORE),
+    "ceph": (ceph.setup_steps, STORE),
+    "seaweedfs": (seaweedfs.setup_steps, STORE),
+    "tigris": (tigris.setup_steps, STORE),
+    "obs-smn": (obs.setup_steps, SMN),
+    "obs": (obs.setup_steps, {"accept": ["smn"]}),
+    "obs-both": (obs.setup_steps, {"accept": ["smn", "eventgrid"]}),
+    "obs-eventgrid": (obs.setup_steps, {"accept": ["eventgrid"]}),
+    "gcs": (gcs.setup_steps, {"accept": ["pubsub"]}),
     "gcs-pull": (
-        setup_gcs.gcs,
+        gcs.setup_steps,
         {"source": GCS, "subscription": "projects/my-project/subscriptions/news"},
     ),
     "azure-queue": (
-        setup_azure.azure,
+        azure.setup_steps,
         {
             "source": AZURE,
             "account": "exports",
             "queue_url": "https://exports.queue.core.windows.net/news",
         },
     ),
-    "azure": (setup_azure.azure, {"accept": ["azure"]}),
-    "azure-cloudevents": (setup_azure.azure, {"accept": ["cloudevents"]}),
-    "azure-entra": (setup_azure.azure, ENTRA),
-    "oss": (setup_oss.oss, {"accept": ["mns"]}),
-    "oss-topic": (setup_oss.oss, {"accept": ["mns"], "mns_topics": ["123/news"]}),
-    "cos": (setup_oss.cos, {}),
-    "b2": (setup_b2.b2, {"accept": ["b2"]}),
-    "r2": (setup_b2.r2, {}),
-    "oci": (setup_oci.oci, {"accept": ["oci"]}),
-    "ibm": (setup_oci.ibm, {"accept": ["cloudevents"]}),
-    "generic": (generic, {}),
-    "local": (local, {}),
+    "azure": (azure.setup_steps, {"accept": ["azure"]}),
+    "azure-cloudevents": (azure.setup_steps, {"accept": ["cloudevents"]}),
+    "azure-entra": (azure.setup_steps, ENTRA),
+    "oss": (oss.setup_steps, {"accept": ["mns"]}),
+    "oss-topic": (oss.setup_steps, {"accept": ["mns"], "mns_topics": ["123/news"]}),
+    "cos": (cos.setup_steps, {}),
+    "b2": (b2.setup_steps, {"accept": ["b2"]}),
+    "r2": (r2.setup_steps, {}),
+    "oci": (oci.setup_steps, {"accept": ["oci"]}),
+    "ibm": (ibm.setup_steps, {"accept": ["cloudevents"]}),
+    "generic": (generic_steps, {}),
 }
-PULLED = ("aws", "aws-sqs", "aws-eventbridge-sqs", "r2", "local", "gcs-pull", "azure-queue")
+PULLED = ("aws", "aws-sqs", "aws-eventbridge-sqs", "r2", "gcs-pull", "azure-queue")
 """Recipes of sources that need no hook."""
 
 
 def made(name: str, **more: Any) -> list[Step]:
     recipe, settings = RECIPES[name]
-    return list(recipe(door(**{**settings, **more})))
+    return list(recipe(setup_context(**{**settings, **more})))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -109,7 +105,7 @@ def test_a_recipe_stands_without_a_public_url_buckets_and_routes(name: str) -> N
     text = check(made(name, public_url=None, buckets=[], keys=()))
     assert "None" not in text
     if name not in (*PULLED, "ibm", "oci", "ceph"):
-        assert SOMEWHERE in text
+        assert PLACEHOLDER_URL in text
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -120,33 +116,35 @@ def test_several_buckets_and_odd_names_stay_well_formed(name: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "wanted"),
     [
-        (("prod/*.zip",), Filter("prod/", ".zip")),
-        (("prod/*.zip", "test/*.zip"), Filter("", ".zip")),
-        (("prod/a/*.zip", "prod/b/*.zip"), Filter("prod/", ".zip")),
-        (("*.zip", "*.tar.zip"), Filter("", ".zip")),
-        (("*.zip", "*"), Filter("", "")),
-        (("exact.zip",), Filter("exact.zip", "exact.zip")),
-        (("a b/*.zip",), Filter("a", ".zip")),
-        (("导出/*导出.zip",), Filter("", ".zip")),
-        (("prod/[ab]?.zip",), Filter("prod/", ".zip")),
-        (("*.[zZ][iI][pP]",), Filter("", "")),
-        ((), Filter("", "")),
+        (("prod/*.zip",), KeyFilter("prod/", ".zip")),
+        (("prod/*.zip", "test/*.zip"), KeyFilter("", ".zip")),
+        (("prod/a/*.zip", "prod/b/*.zip"), KeyFilter("prod/", ".zip")),
+        (("*.zip", "*.tar.zip"), KeyFilter("", ".zip")),
+        (("*.zip", "*"), KeyFilter("", "")),
+        (("exact.zip",), KeyFilter("exact.zip", "exact.zip")),
+        (("a b/*.zip",), KeyFilter("a", ".zip")),
+        (("导出/*导出.zip",), KeyFilter("", ".zip")),
+        (("prod/[ab]?.zip",), KeyFilter("prod/", ".zip")),
+        (("*.[zZ][iI][pP]",), KeyFilter("", "")),
+        ((), KeyFilter("", "")),
     ],
 )
-def test_filters_are_never_narrower_than_the_routes(keys: tuple[str, ...], wanted: Filter) -> None:
-    assert door(keys=keys).wanted("exports") == wanted
+def test_filters_are_never_narrower_than_the_routes(
+    keys: tuple[str, ...], wanted: KeyFilter
+) -> None:
+    assert setup_context(keys=keys).key_filter("exports") == wanted
 
 
 def test_routes_of_other_buckets_do_not_count() -> None:
-    one = door(keys=("prod/*.zip",))
+    one = setup_context(keys=("prod/*.zip",))
     routes = (
         one.routes[0].model_copy(update={"bucket": "exp*"}),
         one.routes[0].model_copy(update={"bucket": "drafts", "key": "*.tar"}),
     )
     both = SetupContext("exports", one.settings, routes)
-    assert both.wanted("exports") == Filter("prod/", ".zip")
-    assert both.wanted("drafts") == Filter("", ".tar")
-    assert both.wanted("nowhere") == Filter()
+    assert both.key_filter("exports") == KeyFilter("prod/", ".zip")
+    assert both.key_filter("drafts") == KeyFilter("", ".tar")
+    assert both.key_filter("nowhere") == KeyFilter()
 
 
 def documents(steps: list[Step]) -> dict[str, Any]:
@@ -263,7 +261,7 @@ KINDS: dict[str, dict[str, Any]] = {
 def test_every_kind_as_it_is_by_default(kind: str) -> None:
     """Whoever sets no more than must be is told of one road at the least, and of the hook."""
     cls = find("handlers", kind)
-    there = door(source=cls.Settings, kind=kind, **KINDS[kind])
+    there = setup_context(source=cls.Settings, kind=kind, **KINDS[kind])
     with closing(cls("exports", there.settings)) as handler:
         text = check(list(handler.setup(there)))
     if kind not in ("s3", "r2", "local", "ibm"):

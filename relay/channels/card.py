@@ -1,13 +1,12 @@
-"""What a message says to a person at a glance, in one language, safe to show. Pure.
+"""Builds the card of a message: its content in one language, safe to show.
 
-Every chat channel renders the same card in its own form. The strings here hold no control
-characters and no marks that turn the direction of text, and are cut politely; escaping the
-markup of a service is the channel's own part.
+Every chat channel renders the same card in the form of its service. The strings contain no
+control characters and no direction marks, and have a limited length. Escaping the markup of a
+service is the channel's task.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from relay.channels.card_texts import (
     Tone,
 )
 from relay.channels.messages import localize
+from relay.config.text import format_size, one_line
 from relay.model import Json, Localized
 
 LONGEST_VALUE = 200
@@ -35,14 +35,16 @@ LONGEST_VALUE = 200
 LONGEST_CODE = 80
 LONGEST_SENTENCE = 500
 MOST_LINES = 12
-"""How many of a digest's deliveries are listed; failures come first."""
+"""Deliveries of a digest that are listed; failures come first."""
 
-_MOST_LOOKED_AT = 4096
+_LONGEST_SCANNED = 4096
+_LINKS = (("open", "delivery"), ("list", "deliveries"), ("retrigger", "retrigger"))
+"""Label and key in the body of each link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One labelled value. `sentence`: prose in our words; else a name to be shown as it is."""
+    """A labelled value. `sentence`: text written by Relay; else a foreign name, shown exactly."""
 
     label: str
     value: str
@@ -51,7 +53,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where to read on. The URL is made of public_url and our own ids, never of foreign text."""
+    """A link for readers. The URL consists of public_url and Relay's own ids, not foreign text."""
 
     label: str
     url: str
@@ -59,8 +61,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One delivery of a digest. `name`: a function's, or an object's; `text`: what became of it,
-    prose. `url`: its page; None: pages have no public address."""
+    """A delivery of a digest.
+
+    `name`: of the function, or of the object. `text`: the result, and the reason or error.
+    `url`: page of the delivery; None without a public_url.
+    """
 
     sign: str
     name: str
@@ -70,13 +75,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A message, ready to be laid out.
+    """A message, ready to be rendered.
 
-    `result`: succeeded, recovered, failed, skipped, down, up or digest. `sign` and `title` say it
-    (never by colour, `tone`, alone); `name` is the function, or the object's file name where the
-    function is not known. `problem` and `advice` are there on failure only, `lines` in a digest
-    only; `more` says, in words, that there are more than are listed.
-    `summary` is all of it in one line.
+    `result`: succeeded, recovered, failed, skipped, down, up or digest.
+    `sign`, `title`: the result, so that colour (`tone`) is never the only indication.
+    `name`: the function, or the file name of the object if the function is not known.
+    `problem`, `code`, `advice`: only after a failure. `lines`: only in a digest.
+    `more`: text saying that not all lines are shown; else "".
     """
 
     result: str
@@ -95,40 +100,41 @@ class Card:
 
     @property
     def summary(self) -> str:
-        told = f"{self.sign} {self.title}: {self.name}"
-        return f"{told} – {self.problem.value}" if self.problem else told
+        """The card in one line."""
+        heading = f"{self.sign} {self.title}: {self.name}"
+        return f"{heading} – {self.problem.value}" if self.problem else heading
 
 
 def build_card(type_: str, body: Mapping[str, Any], language: str) -> Card:
-    """The card of a message; `type_` is import.succeeded, import.failed or import.skipped,
-    target.down, target.up or digest.
+    """Build the card of a message.
 
-    Tolerant of bodies that an older version stored: what is missing is not shown.
+    `type_`: import.succeeded, import.failed, import.skipped, target.down, target.up or digest.
+    Missing keys are not shown: an older version may have stored the body.
     """
-    told = localize(body, language)
+    data = localize(body, language)
     if type_ == "digest":
-        return _digest(told, language)
+        return _build_digest(data, language)
     result = type_.rpartition(".")[2]
-    if result == "succeeded" and told.get("recovered"):
+    if result == "succeeded" and data.get("recovered"):
         result = "recovered"
-    error = told.get("error") or {}
+    error = data.get("error") or {}
     return Card(
         result=result,
         tone=TONES.get(result, "neutral"),
         sign=SIGNS.get(result, "•"),
         title=TITLES[result].in_(language) if result in TITLES else plain(type_),
-        name=plain(_name(told)),
-        facts=tuple(_facts(told, language)),
+        name=plain(_name(data)),
+        facts=tuple(_facts(data, language)),
         problem=_sentence("happened", error.get("message"), language),
         code=plain(error["code"], LONGEST_CODE) if error.get("code") else None,
         advice=_sentence("next", error.get("hint"), language),
-        links=tuple(_links(told.get("links") or {}, language)),
-        footer=f"{_label('delivery', language)} {plain(told.get('delivery') or '?')}",
+        links=tuple(_links(data.get("links") or {}, language)),
+        footer=f"{_label('delivery', language)} {plain(data.get('delivery') or '?')}",
     )
 
 
 def mark_as_test(card: Card, language: str) -> Card:
-    """The card of a message that was posted by hand: it says so, whoever worded it."""
+    """Mark a test message in title and footer. Templates cannot remove the mark."""
     title = f"{TEST.in_(language)} · {card.title}"
     return replace(card, title=title, footer=f"{TESTED.in_(language)} · {card.footer}")
 
@@ -147,63 +153,43 @@ def shrink_to_fit(card: Card, fits: Callable[[Card], bool]) -> Card:
 
 
 def plain(text: str, longest: int = LONGEST_VALUE) -> str:
-    """Foreign text on one line: no control or direction marks; the middle cut out when too long.
+    """Return foreign text on one line, without control and direction characters.
 
-    The middle, because a key's end is what people know it by.
+    Text that is too long loses the middle: people recognise a key by the end.
     """
-    if len(text) > 2 * _MOST_LOOKED_AT:
-        text = text[:_MOST_LOOKED_AT] + text[-_MOST_LOOKED_AT:]
-    shown = text if text.isprintable() else "".join(map(_visible, text))
-    cleaned = " ".join(shown.split())
-    if len(cleaned) <= longest:
-        return cleaned
+    if len(text) > 2 * _LONGEST_SCANNED:
+        text = text[:_LONGEST_SCANNED] + text[-_LONGEST_SCANNED:]
+    line = one_line(text)
+    if len(line) <= longest:
+        return line
     tail = longest // 2
-    return f"{cleaned[: longest - tail - 1]}…{cleaned[-tail:]}"
+    return f"{line[: longest - tail - 1]}…{line[-tail:]}"
 
 
-def size_in_words(size: int) -> str:
-    """A number of bytes for people: 812 B, 3.4 KiB, 120 MiB."""
-    amount, units = float(size), ["B", "KiB", "MiB", "GiB"]
-    while amount >= 1000 and len(units) > 1:
-        amount /= 1024
-        units.pop(0)
-    return (
-        f"{amount:.0f} {units[0]}"
-        if amount >= 10 or units[0] == "B"
-        else f"{amount:.1f} {units[0]}"
-    )
+def _name(data: Mapping[str, Any]) -> str:
+    key = data.get("key") or ""
+    file_name = key.rstrip("/").rpartition("/")[2] or key
+    return data.get("func_name") or file_name or data.get("target") or ""
 
 
-def _visible(character: str) -> str:
-    # Cc: control; Cf: direction marks, joiners and other invisible ones; Cs/Co/Cn: no characters.
-    category = unicodedata.category(character)
-    if category in ("Zl", "Zp") or character.isspace():
-        return " "
-    return "" if category.startswith("C") else character
-
-
-def _name(told: Mapping[str, Any]) -> str:
-    key = told.get("key") or ""
-    found = told.get("func_name") or key.rstrip("/").rpartition("/")[2] or key
-    return found or told.get("target") or ""
-
-
-def _facts(told: Json, language: str) -> list[Fact]:
-    reason = (told.get("reason") or {}).get("message")
-    change = CHANGES.get(told.get("how") or "")
-    sentences = {"change": change.in_(language) if change else None, "reason": reason}
+def _facts(data: Json, language: str) -> list[Fact]:
+    change = CHANGES.get(data.get("how") or "")
+    sentences = {
+        "change": change.in_(language) if change else None,
+        "reason": (data.get("reason") or {}).get("message"),
+    }
     values: dict[str, str | None] = {
-        "function": told.get("func_name"),
-        "package": told.get("package"),
-        "target": ", ".join(filter(None, (told.get("target"), told.get("region")))),
+        "function": data.get("func_name"),
+        "package": data.get("package"),
+        "target": ", ".join(filter(None, (data.get("target"), data.get("region")))),
         **sentences,
-        "failed at": _moment((told.get("recovered") or {}).get("failed_at")),
-        "object": "/".join(filter(None, (told.get("bucket"), told.get("key")))),
-        "version": told.get("version"),
-        "archive": size_in_words(told["size"]) if told.get("size") else None,
-        "code": _code(told),
-        "attempts": _attempts(told, language),
-        "urn": told.get("func_urn"),
+        "failed at": _format_time((data.get("recovered") or {}).get("failed_at")),
+        "object": "/".join(filter(None, (data.get("bucket"), data.get("key")))),
+        "version": data.get("version"),
+        "archive": format_size(data["size"]) if data.get("size") else None,
+        "code": _code(data),
+        "attempts": _attempts(data, language),
+        "urn": data.get("func_urn"),
     }
     return [
         Fact(_label(name, language), plain(value, LONGEST_SENTENCE), sentence=True)
@@ -214,53 +200,56 @@ def _facts(told: Json, language: str) -> list[Fact]:
     ]
 
 
-def _digest(told: Json, language: str) -> Card:
-    results: Mapping[str, int] = told.get("results") or {}
-    listed: list[Json] = list(told.get("deliveries") or [])
-    lines = tuple(_line(one, language) for one in listed[:MOST_LINES])
-    count = told.get("count") or len(listed)
-    counted = [COUNTED[name].in_(language).format(results[name]) for name in results]
+def _build_digest(data: Json, language: str) -> Card:
+    results: Mapping[str, int] = data.get("results") or {}
+    deliveries: list[Json] = list(data.get("deliveries") or [])
+    lines = tuple(_line(delivery, language) for delivery in deliveries[:MOST_LINES])
+    count = data.get("count") or len(deliveries)
+    counts = [COUNTED[name].in_(language).format(results[name]) for name in results]
     hidden = count - len(lines)
-    spans = (("from", _moment(told.get("since"))), ("until", _moment(told.get("until"))))
+    times = (("from", data.get("since")), ("until", data.get("until")))
     return Card(
         result="digest",
-        tone=_tone_of(results),
+        tone=_worst_tone(results),
         sign=SIGNS["digest"],
         title=DIGEST.in_(language).format(count),
-        name=Localized(", ", "，").in_(language).join(counted),
-        facts=tuple(Fact(_label(name, language), plain(at)) for name, at in spans if at),
+        name=Localized(", ", "，").in_(language).join(counts),
+        facts=tuple(
+            Fact(_label(name, language), plain(text))
+            for name, time in times
+            if (text := _format_time(time))
+        ),
         problem=None,
         code=None,
         advice=None,
-        links=tuple(_links(told.get("links") or {}, language)),
+        links=tuple(_links(data.get("links") or {}, language)),
         footer=_label("digest", language),
         lines=lines,
         more=MORE.in_(language).format(hidden) if hidden > 0 else "",
     )
 
 
-def _tone_of(results: Mapping[str, int]) -> Tone:
-    """The worst of what a digest holds; nothing but skips is neither good nor bad."""
+def _worst_tone(results: Mapping[str, int]) -> Tone:
+    """Return bad if a result is bad, good if a result is good, else neutral (all were skipped)."""
     tones = {TONES.get(name, "neutral") for name, count in results.items() if count}
     return next((tone for tone in ("bad", "good") if tone in tones), "neutral")
 
 
-def _line(told: Json, language: str) -> Line:
-    result = "recovered" if told.get("recovered") else told.get("result") or ""
-    error = told.get("error") or {}
-    reason = told.get("reason") or {}
-    words = error.get("message") or reason.get("message")
+def _line(delivery: Json, language: str) -> Line:
+    result = "recovered" if delivery.get("recovered") else delivery.get("result") or ""
+    error = delivery.get("error") or {}
+    reason = delivery.get("reason") or {}
+    explanation = error.get("message") or reason.get("message")
     title = TITLES[result].in_(language) if result in TITLES else result
     return Line(
         sign=SIGNS.get(result, "•"),
-        name=plain(_name(told)),
-        text=plain(Localized(": ", "：").in_(language).join(filter(None, (title, words)))),
-        url=(told.get("links") or {}).get("delivery"),
+        name=plain(_name(delivery)),
+        text=plain(Localized(": ", "：").in_(language).join(filter(None, (title, explanation)))),
+        url=(delivery.get("links") or {}).get("delivery"),
     )
 
 
-def _moment(text: str | None) -> str | None:
-    """A time for people, in UTC as all of Relay's are."""
+def _format_time(text: str | None) -> str | None:
     try:
         moment = datetime.fromisoformat(text) if text else None
     except ValueError:
@@ -268,34 +257,29 @@ def _moment(text: str | None) -> str | None:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else None
 
 
-def _code(told: Json) -> str:
-    digest = f"SHA-512 {told['digest']}…" if told.get("digest") else None
-    return ", ".join(filter(None, (told.get("runtime"), digest)))
+def _code(data: Json) -> str:
+    digest = f"SHA-512 {data['digest']}…" if data.get("digest") else None
+    return ", ".join(filter(None, (data.get("runtime"), digest)))
 
 
-def _attempts(told: Json, language: str) -> str | None:
-    if told.get("attempts") is None:
+def _attempts(data: Json, language: str) -> str | None:
+    attempts, seconds = data.get("attempts"), data.get("duration_seconds")
+    if attempts is None:
         return None
-    if told.get("duration_seconds") is None:
-        return str(told["attempts"])
-    lasted = f"{told['duration_seconds']:.1f}"
-    return Localized(f"{told['attempts']} ({lasted} s)", f"{told['attempts']}（{lasted} 秒）").in_(
-        language
-    )
+    if seconds is None:
+        return str(attempts)
+    text = Localized(f"{attempts} ({seconds:.1f} s)", f"{attempts}（{seconds:.1f} 秒）")
+    return text.in_(language)
 
 
-def _links(told: Mapping[str, Any], language: str) -> list[Link]:
-    places = [(name, told.get(place)) for name, place in _PLACES]
-    return [Link(_label(name, language), url) for name, url in places if url]
+def _links(urls: Mapping[str, Any], language: str) -> list[Link]:
+    return [Link(_label(label, language), url) for label, key in _LINKS if (url := urls.get(key))]
 
 
-_PLACES = (("open", "delivery"), ("list", "deliveries"), ("retrigger", "retrigger"))
-
-
-def _sentence(name: str, text: str | None, language: str) -> Fact | None:
-    return (
-        Fact(_label(name, language), plain(text, LONGEST_SENTENCE), sentence=True) if text else None
-    )
+def _sentence(label: str, text: str | None, language: str) -> Fact | None:
+    if not text:
+        return None
+    return Fact(_label(label, language), plain(text, LONGEST_SENTENCE), sentence=True)
 
 
 def _label(name: str, language: str) -> str:

@@ -1,21 +1,20 @@
-"""A team's own wording of cards. A template that fails costs nothing but itself.
+"""Applies a team's own templates to a card. A template that fails changes nothing else.
 
 The variables of every template, in the channel's language:
 
-- all of the message's body (relay/channels/messages.py): `func_name`, `package`, `target`,
-  `region`, `bucket`, `key`, `version`, `size`, `how`, `runtime`, `digest`, `attempts`,
-  `duration_seconds`, `delivery`,
-  `error.code`, `error.message`, `error.hint`, `reason.message`, `links.delivery`, ...; in a digest
-  `count`, `results`, `deliveries`; what a message does not know is none;
+- the message's body (relay/channels/messages.py): `func_name`, `package`, `target`, `region`,
+  `bucket`, `key`, `version`, `size`, `how`, `runtime`, `digest`, `attempts`, `duration_seconds`,
+  `delivery`, `error.code`, `error.message`, `error.hint`, `reason.message`, `links.delivery`, ...;
+  in a digest `count`, `results`, `deliveries`; a variable without a value is none;
 - `type` (import.failed, target.down, digest, ...) and `result` (succeeded, recovered, failed,
   skipped, down, up, digest);
-- `title`, `name`, `problem`, `advice`, `footer`: our own words, to add to.
+- `title`, `name`, `problem`, `advice`, `footer`: the default texts.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,23 +25,23 @@ from relay.config.templates import WordsSettings, template
 
 log = logging.getLogger(__name__)
 
-_KNOWN = """
+_VARIABLES = """
     func_name package target region bucket key version size how runtime digest attempts source route
     trigger duration_seconds delivery error reason links recovered func_urn since until count
     results deliveries
 """
-_NONE: Mapping[str, None] = dict.fromkeys(_KNOWN.split())
+_NO_VALUES: Mapping[str, None] = dict.fromkeys(_VARIABLES.split())
 
 
 def apply_templates(
     card: Card, words: WordsSettings, type_: str, body: Mapping[str, Any], language: str
 ) -> Card:
-    """The card in the team's words. Where a template fails ours stand, and the footer says so."""
-    own = {name: text for name, text in words.model_dump().items() if text is not None}
-    if not own:
+    """Replace texts of the card. A text whose template fails stays, and the footer says so."""
+    templates = {name: text for name, text in words.model_dump().items() if text is not None}
+    if not templates:
         return card
-    known = {
-        **_NONE,
+    variables = {
+        **_NO_VALUES,
         **localize(body, language),
         "type": type_,
         "result": card.result,
@@ -52,32 +51,33 @@ def apply_templates(
         "advice": card.advice.value if card.advice else "",
         "footer": card.footer,
     }
-    said, broken = {}, []
-    for name, text in own.items():
+    texts, failed = {}, []
+    for name, text in templates.items():
         try:
-            said[name] = plain(template(text).render(known), LONGEST_SENTENCE)
-        except Exception as error:  # noqa: BLE001 - a template may fail in any way there is
+            texts[name] = plain(template(text).render(variables), LONGEST_SENTENCE)
+        except Exception as error:  # noqa: BLE001 - a template may raise any exception
             log.warning("words failed", extra={"template": name, "error": type(error).__name__})
-            broken.append(name)
-    return _with(card, said, broken, language)
+            failed.append(name)
+    return _replace_texts(card, texts, failed, language)
 
 
-def _with(card: Card, said: Mapping[str, str], broken: list[str], language: str) -> Card:
-    footer = said.get("footer", card.footer)
-    if broken:
-        told = BROKEN.in_(language).format(", ".join(broken))
-        footer = f"{footer} · {told}"
+def _replace_texts(
+    card: Card, texts: Mapping[str, str], failed: Sequence[str], language: str
+) -> Card:
+    footer = texts.get("footer", card.footer)
+    if failed:
+        footer = f"{footer} · {BROKEN.in_(language).format(', '.join(failed))}"
     return replace(
         card,
-        title=said.get("title") or card.title,
-        name=said.get("name") or card.name,
-        problem=_fact(card.problem, said.get("problem"), "happened", language),
-        advice=_fact(card.advice, said.get("advice"), "next", language),
+        title=texts.get("title") or card.title,
+        name=texts.get("name") or card.name,
+        problem=_replace_fact(card.problem, texts.get("problem"), "happened", language),
+        advice=_replace_fact(card.advice, texts.get("advice"), "next", language),
         footer=footer,
     )
 
 
-def _fact(ours: Fact | None, said: str | None, label: str, language: str) -> Fact | None:
-    if said is None:
-        return ours
-    return Fact(LABELS[label].in_(language), said, sentence=True) if said else None
+def _replace_fact(fact: Fact | None, text: str | None, label: str, language: str) -> Fact | None:
+    if text is None:
+        return fact
+    return Fact(LABELS[label].in_(language), text, sentence=True) if text else None

@@ -1,4 +1,4 @@
-"""The words of cards, in both languages. Pure."""
+"""Texts, signs and tones of cards, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from relay.model import Localized
 
 Tone = Literal["good", "bad", "neutral", "warning"]
-"""What the colour of a card says; its sign and title say the same in other ways."""
+"""The meaning of a card's colour. Sign and title express the same without colour."""
 
 TONES: Mapping[str, Tone] = {
     "succeeded": "good",
@@ -34,8 +34,8 @@ TITLES: Mapping[str, Localized] = {
     "recovered": Localized("Recovered: imported", "已恢复：导入成功"),
     "failed": Localized("Import failed", "导入失败"),
     "skipped": Localized("Import skipped", "已跳过导入"),
-    "down": Localized("Target is down: imports wait for it", "目标端不可用，导入已暂停等待"),
-    "up": Localized("Target is up again: imports go on", "目标端已恢复，导入继续"),
+    "down": Localized("Target is down: imports are on hold", "目标端不可用，导入已暂停"),
+    "up": Localized("Target is up again: imports continue", "目标端已恢复，导入继续"),
 }
 
 CHANGES: Mapping[str, Localized] = {
@@ -45,7 +45,8 @@ CHANGES: Mapping[str, Localized] = {
         "the name was taken: imported under a new name", "名称已被占用，已改名导入"
     ),
     "already there": Localized(
-        "imported by an earlier attempt whose answer was lost", "此前一次尝试已导入，只是应答丢失"
+        "imported by an earlier attempt whose response was lost",
+        "此前一次尝试已导入，但未收到应答",
     ),
 }
 
@@ -54,7 +55,7 @@ COUNTED: Mapping[str, Localized] = {
     "failed": Localized("{} failed", "{} 个失败"),
     "skipped": Localized("{} skipped", "{} 个跳过"),
 }
-"""How a digest counts each result."""
+"""Number of imports with each result, in a digest."""
 
 LABELS: Mapping[str, Localized] = {
     "function": Localized("Function", "函数"),
@@ -77,14 +78,16 @@ LABELS: Mapping[str, Localized] = {
     "list": Localized("Open the deliveries", "查看全部投递"),
     "retrigger": Localized("Try again", "重新触发"),
     "delivery": Localized("Delivery", "投递"),
-    "digest": Localized("Messages in one, for there were many", "消息较多，已合并为一条"),
+    "digest": Localized(
+        "Combined: many messages in a short time", "短时间内消息较多，已合并为一条"
+    ),
 }
 
 DIGEST = Localized("{} imports", "{} 次导入")
 MORE = Localized("and {} more", "另有 {} 个")
 TEST = Localized("TEST", "测试")
 TESTED = Localized(
-    "A test by `relay channels test`: nothing of this happened",
+    "Test message of `relay channels test`: the events are not real",
     "由 `relay channels test` 发送的测试消息，内容均非真实事件",
 )
-BROKEN = Localized("own words that failed: {}", "自定义文案出错：{}")
+BROKEN = Localized("templates that failed: {}", "自定义文案出错：{}")

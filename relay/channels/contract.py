@@ -1,7 +1,9 @@
-"""Channel: the contract of a place where messages go. One method.
+"""The contract of a channel: a service to which Relay posts messages.
 
-`relay/channels/<kind>.py` with a class `Channel`; third parties by entry point `relay.channels`
-or dotted path.
+A channel is a class `Channel` with one method, `post(message)`. It is either in
+`relay/channels/<kind>/channel.py` or in a third-party package, found through the entry point group
+`relay.channels` or as `kind = "package.module:Channel"`. `Settings` declares the keys of its table
+[channels.NAME]. `relay.testing.ChannelSuite` tests an implementation.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from relay.outbound.session import HttpClientFactory
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a channel posts. `id` is the same at every repeat; `body` is the webhook's `data`.
+    """A message to post.
 
-    `type` is import.succeeded, import.failed, import.skipped, target.down, target.up or digest;
-    `timestamp` is when the result came to be. Sentences in the body are in both languages; the
-    channel picks its own. `thread`: the `thread` of the message that this one follows up, where
-    that one was posted and its service named it. A body with a true `test` was made by hand, and
-    tells of nothing that happened.
+    `id`: identical when the message is retried.
+    `type`: import.succeeded, import.failed, import.skipped, target.down, target.up or digest.
+    `timestamp`: when the result was recorded.
+    `body`: the `data` of the generic webhook. Sentences are {"en": ..., "zh": ...}; the channel
+    uses its language. A true `test` marks a test message: the content is not real.
+    `thread`: `Posted.thread` of the message that this message follows up; None if there is none.
     """
 
     id: str
@@ -38,19 +41,22 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What came of a post. `answer`: an excerpt, without secrets. `thread`: the service's own name
-    of the message, where a later one can be put beneath it; at most 200 characters."""
+    """The result of a successful post.
+
+    `answer`: an excerpt of the response, without secrets.
+    `thread`: the service's id of the message, at most 200 characters, if replies are possible.
+    """
 
     answer: str
     thread: str | None = None
 
 
 class Channel(ABC):
-    """One configured channel. Made once per process, used by many threads at once."""
+    """A configured channel: one instance per process, used by several threads at once."""
 
     Settings: ClassVar[type[ChannelSettings]] = ChannelSettings
     needs: ClassVar[tuple[str, ...]] = ()
-    """Packages that are imported at first use; where one is missing, the configuration is told."""
+    """Packages that `post` imports; the configuration is invalid while one is not installed."""
 
     def __init__(self, name: str, settings: Any, outbound: HttpClientFactory) -> None:
         self.name = name
@@ -59,30 +65,33 @@ class Channel(ABC):
 
     @abstractmethod
     def post(self, message: Message) -> Posted:
-        """Posts the message; what the service answered.
+        """Post the message.
 
-        Raises TemporaryFailure (with retry_after when the service says so) or PermanentFailure.
-        Success is what the service's answer says, not its status alone.
+        Raise TemporaryFailure (with `retry_after`, if the service asks for a delay) or
+        PermanentFailure. Decide success by the content of the response, not by the status alone:
+        many services return errors with status 200.
         """
 
     def build_card(self, message: Message) -> Card:
-        """What the message says, in this channel's language and words: to be laid out."""
-        language = self.settings.language
-        told = build_card(message.type, message.body, language)
-        told = apply_templates(told, self.settings.words, message.type, message.body, language)
-        return mark_as_test(told, language) if message.body.get("test") else told
+        """Return the content of the message in this channel's language, with its templates."""
+        language, words = self.settings.language, self.settings.words
+        card = build_card(message.type, message.body, language)
+        card = apply_templates(card, words, message.type, message.body, language)
+        return mark_as_test(card, language) if message.body.get("test") else card
 
     def preview(self, message: Message) -> Json | None:  # noqa: ARG002 - a default
-        """What would be posted, without what says where or proves who we are; None: it cannot be
-        shown. Posts nothing."""
+        """Return the body that `post` would send, without addresses and credentials.
+
+        None: the channel has no preview. Posts nothing.
+        """
         return None
 
     def ready(self) -> str | None:
-        """Tries the connection and says what it saw; None: there is no way to try.
+        """Test the connection and describe the result; None if the service has no such test.
 
-        Changes nothing. Raises the errors of the tree.
+        Changes nothing. Raises a RelayError if the channel cannot post.
         """
         return None
 
     def close(self) -> None:
-        """Gives connections back."""
+        """Close connections."""

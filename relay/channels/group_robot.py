@@ -1,6 +1,7 @@
-"""What the group robots of Feishu, Lark, DingTalk and WeCom share.
+"""Base of the group robots of Feishu, Lark, DingTalk and WeCom.
 
-All answer HTTP 200 with a number in the body: only that says whether the message was posted.
+All of them respond with HTTP 200 and a number in the body: only that number says whether the
+message was posted.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-import relay.channels.contract
-from relay.channels.card import Card, plain
+from relay.channels import contract
+from relay.channels.card import Card, Line, Link, plain
 from relay.channels.contract import Message, Posted
-from relay.channels.known_errors import KnownError, KnownErrors, phrase
+from relay.channels.known_errors import KnownError, strip_chinese, unexpected_response
+from relay.channels.markdown_escape import escape_markdown, markdown_link
 from relay.config.load import ChannelSettings
-from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
+from relay.errors import RelayError, TemporaryFailure
 from relay.model import Json, Localized, utc_now
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, PostUrl, WebhookResponse, refusal
@@ -27,20 +29,21 @@ from relay.outbound.webhook import Poster, PostUrl, WebhookResponse, refusal
 LONGEST_KEYWORD = 50
 
 _CONTENT_TYPE = {"content-type": "application/json; charset=utf-8"}
+_OPEN = Localized("open", "查看")
 
 
-def _one_line(keyword: str) -> str:
+def _check_keyword(keyword: str) -> str:
     if keyword != plain(keyword, LONGEST_KEYWORD):
         raise ValueError(f"is one line of at most {LONGEST_KEYWORD} characters")
     return keyword
 
 
-Keyword = Annotated[str, AfterValidator(_one_line)]
-"""A word that the robot's own settings demand in every message."""
+Keyword = Annotated[str, AfterValidator(_check_keyword)]
+"""A word that the robot's security settings demand in every message."""
 
 
 class RobotSettings(ChannelSettings):
-    """What every group robot needs."""
+    """Settings of every group robot."""
 
     HOST: ClassVar[str] = ""
 
@@ -51,19 +54,21 @@ class RobotSettings(ChannelSettings):
         if host != self.HOST:
             yield (
                 f"its url leads to {host}; robots of kind {self.kind} are at {self.HOST}",
-                "Check kind and url, if no gateway of yours stands there.",
+                "Check kind and url, unless you run a gateway at that host.",
             )
 
 
-class GroupRobot(relay.channels.contract.Channel):
-    """One robot in one group. The services know no id of ours, so a repeat is a second message
-    with the same delivery in its footer."""
+class GroupRobot(contract.Channel):
+    """A robot in a chat group.
+
+    The services do not deduplicate: a retried message may appear twice, with the same delivery id
+    in the footer.
+    """
 
     PRODUCT: ClassVar[Localized]
-    """What people call it."""
-    CODE: ClassVar[str] = "errcode"
-    """The member of the answer that is 0 on success."""
-    REFUSALS: ClassVar[KnownErrors]
+    """The name of the service in error messages."""
+    ERROR_FIELD: ClassVar[str] = "errcode"
+    """The field of the response that is 0 on success."""
 
     def __init__(
         self,
@@ -78,89 +83,96 @@ class GroupRobot(relay.channels.contract.Channel):
         self._poster = Poster(outbound, settings.url.get_secret_value(), self.secrets())
 
     @abstractmethod
-    def laid_out(self, shown: Card) -> Json:
-        """The body that shows the card, without a signature, within the service's limits."""
+    def render(self, card: Card) -> Json:
+        """Return the unsigned body that shows the card, within the service's limits."""
+
+    @abstractmethod
+    def known_error(self, code: int, response: WebhookResponse) -> KnownError | None:
+        """Look up an error code in the service's table."""
 
     def secrets(self) -> tuple[str, ...]:
-        """What is kept out of answers, beside the URL."""
+        """Return what is redacted in responses, beside the URL."""
         return ()
 
-    def signed(self, body: Json) -> tuple[Json, dict[str, str]]:
-        """The body as it is posted now, and what is added to the URL's query."""
+    def sign(self, body: Json) -> tuple[Json, dict[str, str]]:
+        """Return the body and the query parameters to post now, signed if there is a secret."""
         return body, {}
 
-    def meaning(self, code: int, answer: WebhookResponse) -> KnownError | None:  # noqa: ARG002 - a default
-        """What an error code means; None: we do not know it."""
-        return self.REFUSALS.get(code)
-
     def post(self, message: Message) -> Posted:
-        """Success is 200 and a JSON object whose code is 0, nothing else."""
-        body, query = self.signed(self.preview(message))
-        answer = self._poster.post(encode(body), _CONTENT_TYPE, query)
-        code = self.code(answer)
-        if answer.status == 200 and code == 0:
-            return Posted(answer.summary)
-        raise self._failure(answer, code)
+        """Post the message. Success is status 200 and a JSON object whose error code is 0."""
+        body, query = self.sign(self.preview(message))
+        response = self._poster.post(encode(body), _CONTENT_TYPE, query)
+        code = self.error_code(response)
+        if response.status == 200 and code == 0:
+            return Posted(response.summary)
+        raise self._to_error(response, code)
 
     def preview(self, message: Message) -> Json:
-        return self.laid_out(self.build_card(message))
+        return self.render(self.build_card(message))
 
-    def code(self, answer: WebhookResponse) -> int | None:
-        code = answer.payload.get(self.CODE)
-        return code if isinstance(code, int) and not isinstance(code, bool) else None
+    def error_code(self, response: WebhookResponse) -> int | None:
+        code = response.payload.get(self.ERROR_FIELD)
+        return code if is_error_code(code) else None
 
     def close(self) -> None:
         self._poster.close()
 
-    def _failure(self, answer: WebhookResponse, code: int | None) -> RelayError:
-        if code:
-            meaning = self.meaning(code, answer)
-            if meaning:
-                return self._told(meaning, answer)
-        if answer.status != 200:
-            return refusal(answer)
-        return self._strange(answer) if code is None else self._unknown(answer, code)
+    def _to_error(self, response: WebhookResponse, code: int | None) -> RelayError:
+        if code and (known := self.known_error(code, response)):
+            return known.to_error(self.settings.kind, response)
+        if response.status != 200:
+            return refusal(response)
+        if code is None:
+            return unexpected_response(self.settings.kind, self.PRODUCT, response)
+        return self._unknown_code(response, code)
 
-    def _told(self, meaning: KnownError, answer: WebhookResponse) -> RelayError:
-        told = (f"{self.settings.kind}.{meaning.name}", meaning.message, meaning.hint)
-        if meaning.wait is None:
-            return PermanentFailure(*told, answer=answer.summary)
-        return Throttled(
-            *told, answer=answer.summary, retry_after=answer.retry_after or meaning.wait
-        )
-
-    def _unknown(self, answer: WebhookResponse, code: int) -> RelayError:
+    def _unknown_code(self, response: WebhookResponse, code: int) -> RelayError:
         return TemporaryFailure(
             f"{self.settings.kind}.refused",
-            phrase(
-                f"{self.PRODUCT.en} did not take the message (error {code})",
+            strip_chinese(
+                f"{self.PRODUCT.en} refused the message (error {code})",
                 f"{self.PRODUCT.zh}拒绝了这条消息（错误码 {code}）",
             ),
-            phrase(
-                f"What {self.PRODUCT.en} answered is kept with the attempt; "
-                "Relay tries again meanwhile.",
+            strip_chinese(
+                "The response is stored with the attempt. Relay keeps retrying.",
                 f"{self.PRODUCT.zh}的应答保存在该次尝试中；其间 Relay 会继续重试。",
             ),
-            answer=answer.summary,
+            answer=response.summary,
         )
 
-    def _strange(self, answer: WebhookResponse) -> RelayError:
-        return TemporaryFailure(
-            f"{self.settings.kind}.not_ok",
-            Localized(
-                f"The url answers 200, but not as {self.PRODUCT.en} does: "
-                "the message was not posted",
-                f"该 url 返回了 200，但返回内容不是{self.PRODUCT.zh}的应答格式，消息并未送达",
-            ),
-            Localized(
-                f"Check that the channel's url is {self.PRODUCT.en}'s and that no proxy "
-                "answers in its place.",
-                f"请检查频道的 url 是否为{self.PRODUCT.zh}机器人的地址，以及是否有代理代为应答。",
-            ),
-            answer=answer.summary,
-        )
+
+def is_error_code(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def encode(body: Json) -> bytes:
-    """JSON in UTF-8, without escapes: WeCom refuses \\uXXXX (40033), and the limits count bytes."""
+    """Encode as UTF-8 without escapes: WeCom refuses \\uXXXX (40033), and the limits are bytes."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def heading(card: Card, language: str) -> str:
+    """Return the first line of a card as plain text."""
+    name = f"{colon(language)}{card.name}" if card.name else ""
+    return f"{card.sign} {card.title}{name}"
+
+
+def digest_row(line: Line, language: str) -> str:
+    """Return a delivery of a digest as Markdown, with its link."""
+    link = f" {markdown_link(Link(_OPEN.in_(language), line.url))}" if line.url else ""
+    return f"{line.sign} **{escape_markdown(line.name)}** {escape_markdown(line.text)}{link}"
+
+
+def add_keyword(footer: str, keyword: str, shown: str) -> str:
+    """Append the keyword to the footer, unless `shown` or the footer contains it."""
+    return footer if keyword in f"{shown}{footer}" else f"{footer} · {keyword}"
+
+
+def colon(language: str) -> str:
+    return "：" if language == "zh" else ": "
+
+
+def parenthesize(text: str | None, language: str) -> str:
+    """Return an error code in parentheses, to follow a sentence; "" if there is none."""
+    if not text:
+        return ""
+    return f"（{escape_markdown(text)}）" if language == "zh" else f" ({escape_markdown(text)})"

@@ -1,7 +1,7 @@
-"""An import's outcome becomes the messages that tell of it: delivery in, message bodies out. Pure.
+"""Builds the messages about an outcome: which channels receive one, and the body of each.
 
-The body is the `data` of the generic webhook (interface.md §5). Where it holds sentences it holds
-them in both languages; `in_language` picks one when the message is posted.
+The body is the `data` of the generic webhook. It contains every sentence in both languages;
+`localize` selects one when the message is posted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from relay.model import (
 
 REASONS: Mapping[str, Localized] = {
     "superseded": Localized(
-        "A newer version of the object was announced; that one is imported instead.",
+        "A newer version of the object was announced and will be imported instead.",
         "该对象已有更新的版本，将改为导入新版本。",
     ),
     "gone": Localized(
@@ -46,26 +46,26 @@ REASONS: Mapping[str, Localized] = {
         "目标端已有完全相同的代码。",
     ),
     "no route": Localized(
-        "No route of relay.toml takes this object.",
+        "No route in relay.toml matches this object.",
         "relay.toml 中没有匹配该对象的路由。",
     ),
 }
-"""Why a delivery was skipped, for people."""
+"""Why a delivery was skipped."""
 
 _LONGEST_SENTENCE = 2000
-_LONGEST_LISTED = 300
-"""Characters of a sentence in a digest, which may hold a thousand of them."""
+_LONGEST_IN_DIGEST = 300
+"""Characters of a sentence in a digest, which may have a thousand deliveries."""
 
 _RESULTS = ("failed", "succeeded", "skipped")
-_LISTED = (
+_DIGEST_KEYS = (
     *("delivery", "bucket", "key", "version", "target", "func_name", "package"),
     *("recovered", "links"),
 )
-_DIGEST_SHOWN = 12
+_SHA512_PREFIX = 12
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def import_messages(  # noqa: PLR0913, PLR0917 - all that a message tells
+def import_messages(  # noqa: PLR0913, PLR0917 - the values that a message reports
     settings: Settings,
     claim: Claim,
     outcome: Outcome,
@@ -73,26 +73,26 @@ def import_messages(  # noqa: PLR0913, PLR0917 - all that a message tells
     seconds: float | None = None,
     failures: Mapping[str, Json] = MappingProxyType({}),
 ) -> list[NewMessage]:
-    """The messages that an outcome makes: one for each channel of the delivery that wants it.
+    """Return the messages about an import's outcome, one for each channel that wants it.
 
-    A Retry tells nobody, and so does the outcome of a message. A channel that is not configured
-    any more still gets its message: it waits, visibly, for the channel to come back.
-    `seconds`: how long the attempt took; without it the time since the delivery was made.
-    `failures`: what each channel heard last of this object, where that was a failure, as
-    {"failed_at": time, "message": id}; who heard of it hears of the recovery, whatever its `on`.
+    A Retry causes no message. A channel that is not configured any more gets its message all the
+    same: the message waits until the channel is configured again.
+    `seconds`: duration of the attempt; None: the time since the delivery was created.
+    `failures`: the channels that posted a failure of this object last, each with
+    {"failed_at": time, "message": id}. They get the recovery as well, regardless of `on`.
     """
     result = _result(outcome)
     if result is None or claim.delivery.kind is not Kind.IMPORT:
         return []
     recovered = failures if result == "succeeded" else {}
-    wanting = [
+    names = [
         name
         for name in dict.fromkeys(claim.delivery.channels)
         if name not in settings.channels
         or name in recovered
         or result in settings.channels[name].on
     ]
-    if not wanting:
+    if not names:
         return []
     if seconds is None:
         seconds = (now - claim.delivery.created).total_seconds()
@@ -101,43 +101,43 @@ def import_messages(  # noqa: PLR0913, PLR0917 - all that a message tells
     body["region"] = getattr(target, "region", None) or body["region"]
     return [
         NewMessage(name, f"import.{result}", {**body, "recovered": recovered.get(name)})
-        for name in wanting
+        for name in names
     ]
 
 
 def destination_messages(
-    settings: Settings, delivery: Delivery, word: str, outcome: Outcome, now: datetime
+    settings: Settings, delivery: Delivery, change: str, outcome: Outcome, now: datetime
 ) -> list[NewMessage]:
-    """The messages that a target is "down", or "up" again: to every channel of its routes.
+    """Return the messages that a target is "down", or "up" again (`change`).
 
-    `delivery` is the one that showed it, by this outcome. A channel cannot tell of itself, and is
-    told where it is told of failures.
+    All channels of the target's routes that want failures get them. `delivery` and `outcome` are
+    those that revealed the change. There are no messages about a channel that is down.
     """
     if delivery.kind is not Kind.IMPORT:
         return []
-    routes = (route for route in settings.routes if route.target == delivery.destination)
     problem = None
-    if word == "down" and isinstance(outcome, Retry | Failed):
-        problem = outcome.problem.to_json()
+    if change == "down" and isinstance(outcome, Retry | Failed):
+        problem = _shorten_problem(outcome.problem.to_json())
     body: Json = _storable(
         {
             "target": delivery.destination,
             "since": now.isoformat(timespec="seconds"),
-            "error": problem and _shortened(problem),
+            "error": problem,
             "delivery": delivery.id,
             "links": page_links(settings.public_url, delivery.id),
         }
     )
-    told = dict.fromkeys(channel for route in routes for channel in route.channels)
+    routes = (route for route in settings.routes if route.target == delivery.destination)
+    names = dict.fromkeys(channel for route in routes for channel in route.channels)
     return [
-        NewMessage(name, f"target.{word}", body)
-        for name in told
+        NewMessage(name, f"target.{change}", body)
+        for name in names
         if name not in settings.channels or "failed" in settings.channels[name].on
     ]
 
 
 def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str | None) -> Json:
-    """The body of a message about a finished import; sentences are {"en": ..., "zh": ...}."""
+    """Return the body of a message about a finished import; sentences are {"en", "zh"}."""
     delivery = claim.delivery
     result = outcome.result if isinstance(outcome, Succeeded | Skipped | Failed) else {}
     func_name, package = _names(delivery, claim.event, result)
@@ -157,7 +157,7 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         "region": _region(result.get("func_urn")),
         "how": result.get("how") if isinstance(outcome, Succeeded) else None,
         "runtime": result.get("runtime"),
-        "digest": digest[:_DIGEST_SHOWN] if isinstance(digest, str) else None,
+        "digest": digest[:_SHA512_PREFIX] if isinstance(digest, str) else None,
         "attempts": delivery.attempts,
         "trigger": str(delivery.trigger),
         "duration_seconds": round(max(seconds, 0.0), 3),
@@ -170,40 +170,42 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
 
 
 def digest_body(
-    public_url: str | None, digest_id: str, told: Iterable[tuple[datetime, Json]]
+    public_url: str | None, digest_id: str, messages: Iterable[tuple[datetime, Json]]
 ) -> Json:
-    """The body of the message that tells what many would have: `told` are those, by when they were
-    made, as type and body. Failures come first, then what is mended, each by time."""
-    by_time = sorted(told, key=lambda one: one[0])
-    listed = [_briefly(message) for _, message in by_time]
-    counted = Counter(one["result"] for one in listed)
+    """Return the body of a digest that replaces `messages`: (time of creation, {"type", "body"}).
+
+    Failures come first, then recoveries, then the rest; each group is in the order of time.
+    """
+    by_time = sorted(messages, key=lambda message: message[0])
+    deliveries = [_digest_entry(message) for _, message in by_time]
+    counts = Counter(delivery["result"] for delivery in deliveries)
     return {
-        "count": len(listed),
-        "results": {name: counted[name] for name in _RESULTS if counted[name]},
+        "count": len(deliveries),
+        "results": {name: counts[name] for name in _RESULTS if counts[name]},
         "since": by_time[0][0].isoformat(timespec="seconds"),
         "until": by_time[-1][0].isoformat(timespec="seconds"),
-        "deliveries": sorted(listed, key=_weight),
+        "deliveries": sorted(deliveries, key=_digest_order),
         "links": {"deliveries": page_links(public_url, digest_id)["delivery"]},
     }
 
 
-def _briefly(message: Json) -> Json:
+def _digest_entry(message: Json) -> Json:
     body = message["body"]
     error, reason = body.get("error"), body.get("reason")
     return {
-        **{name: body.get(name) for name in _LISTED},
+        **{key: body.get(key) for key in _DIGEST_KEYS},
         "result": message["type"].rpartition(".")[2],
-        "error": error and _shortened(error, _LONGEST_LISTED),
-        "reason": reason and {**reason, "message": _cut(reason["message"], _LONGEST_LISTED)},
+        "error": error and _shorten_problem(error, _LONGEST_IN_DIGEST),
+        "reason": reason and {**reason, "message": _shorten(reason["message"], _LONGEST_IN_DIGEST)},
     }
 
 
-def _weight(told: Json) -> int:
-    return _RESULTS.index(told["result"]) * 2 + (not told["recovered"])
+def _digest_order(delivery: Json) -> int:
+    return _RESULTS.index(delivery["result"]) * 2 + (not delivery["recovered"])
 
 
 def page_links(public_url: str | None, delivery_id: str) -> Json:
-    """Where people read on and try again; null without a public_url."""
+    """Return the addresses of the delivery's page; null without a public_url."""
     if not public_url:
         return {"delivery": None, "retrigger": None}
     page = f"{str(public_url).rstrip('/')}/deliveries/{quote(delivery_id, safe='')}"
@@ -211,13 +213,13 @@ def page_links(public_url: str | None, delivery_id: str) -> Json:
 
 
 def localize(body: Mapping[str, Any], language: str) -> Json:
-    """The body with every sentence in one language: what goes over the wire."""
-    return {name: _spoken(value, language) for name, value in body.items()}
+    """Return the body with every sentence in one language, as it is sent."""
+    return {name: _localize_value(value, language) for name, value in body.items()}
 
 
-def _spoken(value: Any, language: str) -> Any:
+def _localize_value(value: Any, language: str) -> Any:
     if isinstance(value, list):
-        return [_spoken(one, language) for one in value]
+        return [_localize_value(item, language) for item in value]
     if not isinstance(value, Mapping):
         return value
     if value.keys() == {"en", "zh"}:
@@ -240,7 +242,7 @@ def _result(outcome: Outcome) -> str | None:
 def _names(
     delivery: Delivery, event: Event | None, result: Mapping[str, Any]
 ) -> tuple[str | None, str | None]:
-    """What the target answered; else what the route says, as far as it does without the archive."""
+    """Return the names that the target reported, else those that the route alone determines."""
     if result.get("func_name"):
         return result["func_name"], result.get("package")
     try:
@@ -251,7 +253,7 @@ def _names(
 
 
 def _region(func_urn: object) -> str | None:
-    """urn:fss:REGION:..."""
+    """Return the region of urn:fss:REGION:..."""
     parts = func_urn.split(":") if isinstance(func_urn, str) else []
     return parts[2] or None if len(parts) > 2 else None
 
@@ -259,24 +261,24 @@ def _region(func_urn: object) -> str | None:
 def _reason(outcome: Outcome) -> Json | None:
     if not isinstance(outcome, Skipped):
         return None
-    words = outcome.result.get("words")
-    if not isinstance(words, Mapping) or words.keys() != {"en", "zh"}:
-        words = REASONS.get(outcome.reason, Localized(outcome.reason, outcome.reason))._asdict()
-    return {"code": outcome.reason, "message": _cut(words)}
+    sentence = outcome.result.get("words")
+    if not isinstance(sentence, Mapping) or sentence.keys() != {"en", "zh"}:
+        sentence = REASONS.get(outcome.reason, Localized(outcome.reason, outcome.reason))._asdict()
+    return {"code": outcome.reason, "message": _shorten(sentence)}
 
 
 def _error(outcome: Outcome) -> Json | None:
     if not isinstance(outcome, Failed):
         return None
-    return _shortened(outcome.problem.to_json())
+    return _shorten_problem(outcome.problem.to_json())
 
 
-def _shortened(problem: Json, longest: int = _LONGEST_SENTENCE) -> Json:
-    sentences = {name: _cut(problem[name], longest) for name in ("message", "hint")}
+def _shorten_problem(problem: Json, longest: int = _LONGEST_SENTENCE) -> Json:
+    sentences = {name: _shorten(problem[name], longest) for name in ("message", "hint")}
     return {**problem, **sentences}
 
 
-def _cut(sentence: Mapping[str, str], longest: int = _LONGEST_SENTENCE) -> dict[str, str]:
+def _shorten(sentence: Mapping[str, str], longest: int = _LONGEST_SENTENCE) -> dict[str, str]:
     return {
         language: text if len(text) <= longest else f"{text[: longest - 1]}…"
         for language, text in sentence.items()
@@ -284,11 +286,11 @@ def _cut(sentence: Mapping[str, str], longest: int = _LONGEST_SENTENCE) -> dict[
 
 
 def _storable(value: Any) -> Any:
-    # A key may hold lone surrogates: strict JSON readers and PostgreSQL refuse the whole message.
+    # A key may contain lone surrogates. PostgreSQL and strict JSON parsers refuse them.
     if isinstance(value, str):
         return _LONE_SURROGATE.sub("\ufffd", value)
     if isinstance(value, Mapping):
-        return {name: _storable(held) for name, held in value.items()}
+        return {name: _storable(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_storable(held) for held in value]
+        return [_storable(item) for item in value]
     return value

@@ -1,8 +1,8 @@
-"""Links in messages by which a delivery is tried again: signed, for one use, with an end. Pure.
+"""Signed links in messages to retrigger a delivery: for one use, with an expiry.
 
-A link holds what it is for, and a signature over that with a key made of `api.tokens`; it is made
-when its message is posted and kept nowhere. It says how many attempts the message told of: once
-anybody has had the delivery tried again there are more, and the link is used up.
+The token in the link contains the grant, signed with a key derived from `api.tokens`; nothing is
+stored. The grant includes the number of attempts at the time of the message: after another attempt
+the number is higher, and the link is used up.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from relay.model import Delivery, Json
 PATH = "/links/"
 
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{20,600}")
-# What is signed is posted to chats: whoever reads there must not find a weak token by trying.
-_COST = {"n": 2**14, "r": 8, "p": 1}
+# Signatures are posted to chats: an expensive key derivation keeps readers from guessing a weak
+# API token.
+_SCRYPT = {"n": 2**14, "r": 8, "p": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class RetriggerGrant:
-    """What a link is for: to try `delivery` again, of whose `attempts` a message in `channel`
-    told, until it `ends`."""
+    """The permission in a link: to retrigger `delivery` while it has `attempts`, until `ends`.
+
+    `channel`: where the link was posted.
+    """
 
     delivery: str
     attempts: int
@@ -37,43 +40,44 @@ class RetriggerGrant:
 
 
 def add_signed_link(settings: Settings, message: Delivery) -> Json:
-    """The body of a message to be posted, with a signed link in place of the page's.
+    """Return the body of a message, with a signed link instead of the link to the page.
 
-    The same at every repeat. Without api.tokens, public_url or api.links_last, and for what tells
-    of no single import, the body as it is.
+    The link is identical when the message is retried. The body is unchanged without api.tokens,
+    public_url or api.links_last, and if the message is not about a single import.
     """
-    told: Json = message.message or {}
-    body: Json = told.get("body") or {}
-    there = (body.get("links") or {}).get("retrigger")
-    about, attempts = body.get("delivery"), body.get("attempts")
-    lasts = settings.api.links_last
-    single = str(told.get("type")).startswith("import.") and about and isinstance(attempts, int)
-    if not (single and there and lasts and settings.public_url and settings.api.tokens):
+    content: Json = message.message or {}
+    body: Json = content.get("body") or {}
+    page = (body.get("links") or {}).get("retrigger")
+    delivery, attempts = body.get("delivery"), body.get("attempts")
+    lifetime = settings.api.links_last
+    is_import = str(content.get("type")).startswith("import.")
+    single = is_import and delivery and isinstance(attempts, int)
+    if not (single and page and lifetime and settings.public_url and settings.api.tokens):
         return body
-    ends = int((message.created + lasts).timestamp())
-    token = _serializer(settings).dumps([about, attempts, message.destination, ends])
+    ends = int((message.created + lifetime).timestamp())
+    token = _serializer(settings).dumps([delivery, attempts, message.destination, ends])
     link = f"{settings.public_url}{PATH}{token}"
     return {**body, "links": {**body["links"], "retrigger": link}}
 
 
 def read_token(settings: Settings, token: str) -> RetriggerGrant | None:
-    """What a link's last part offers; None unless one of our tokens signed exactly that.
+    """Return the grant in a link's token; None unless the signature is valid.
 
-    Whether it has ended, or was used, is not looked at here.
+    The caller checks the expiry and the number of attempts.
     """
     if not settings.api.tokens or not _TOKEN.fullmatch(token):
         return None
     try:
-        about, attempts, channel, ends = _serializer(settings).loads(token)
-        return RetriggerGrant(about, attempts, channel, datetime.fromtimestamp(ends, UTC))
+        delivery, attempts, channel, ends = _serializer(settings).loads(token)
+        return RetriggerGrant(delivery, attempts, channel, datetime.fromtimestamp(ends, UTC))
     except (BadData, ValueError, TypeError):
         return None
 
 
 def _serializer(settings: Settings) -> URLSafeSerializer:
-    """The first token signs, each of them verifies: they can be changed at leisure."""
+    """Sign with the first API token, verify with all of them, so that tokens can be rotated."""
     tokens = tuple(token.get_secret_value() for token in settings.api.tokens)
-    # itsdangerous signs with the last of its keys, and compares in constant time.
+    # itsdangerous signs with the last key of the list, and compares in constant time.
     return URLSafeSerializer(
         [_key(token) for token in reversed(tokens)],
         salt="relay link 1",
@@ -83,4 +87,4 @@ def _serializer(settings: Settings) -> URLSafeSerializer:
 
 @lru_cache(maxsize=16)
 def _key(token: str) -> bytes:
-    return hashlib.scrypt(token.encode(), salt=b"relay link 1", **_COST)
+    return hashlib.scrypt(token.encode(), salt=b"relay link 1", **_SCRYPT)

@@ -1,10 +1,10 @@
-"""`relay channels`: what there is, and whether a message gets there and how it looks."""
+"""`relay channels`: lists the configured channels, or tests a channel."""
 
 from __future__ import annotations
 
 import click
 
-from relay.cli.channels_test import post
+from relay.cli.channels_test import test_channel
 from relay.cli.context import load_settings
 from relay.cli.output import json_option, print_json, print_table, visible
 from relay.config.load import ChannelSettings, Settings
@@ -12,35 +12,36 @@ from relay.config.units import rate_words
 from relay.config.validators import hours_words
 from relay.model import Json
 
+_HEAD = ("channel", "kind", "language", "on", "rate", "burst", "quiet hours", "routes")
+
 
 @click.group("channels", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List channels; post a test message to one, or see how it would look."""
+    """List channels, post a test message, or preview a message."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(listing, as_json=False)
+        ctx.invoke(list_channels, as_json=False)
 
 
 @command.command("list")
 @json_option
-def listing(as_json: bool) -> None:
-    """Every channel: what it is told, how often, in which language, by which routes."""
+def list_channels(as_json: bool) -> None:
+    """List every channel: results that are posted, rate, language, quiet hours, routes."""
     settings = load_settings()
-    told = [describe(name, channel, settings) for name, channel in settings.channels.items()]
+    channels = [describe(name, channel, settings) for name, channel in settings.channels.items()]
     if as_json:
-        print_json({"channels": told})
-    elif told:
-        head = ("channel", "kind", "language", "on", "rate", "burst", "quiet hours", "routes")
-        print_table(head, [_row(one) for one in told])
+        print_json({"channels": channels})
+    elif channels:
+        print_table(_HEAD, [_row(channel) for channel in channels])
     else:
-        click.echo("There is no [channels.NAME] table yet.")
+        click.echo("There is no [channels.NAME] table in the configuration.")
 
 
-command.add_command(post)
+command.add_command(test_channel)
 
 
 def describe(name: str, channel: ChannelSettings, settings: Settings) -> Json:
-    """One channel as JSON tells of it; nothing of its credential."""
+    """Return a channel's settings for JSON, without credentials."""
     quiet = hours_words(channel.quiet_hours)
     return {
         "name": name,
@@ -55,14 +56,14 @@ def describe(name: str, channel: ChannelSettings, settings: Settings) -> Json:
     }
 
 
-def _row(one: Json) -> tuple[str, ...]:
+def _row(channel: Json) -> tuple[str, ...]:
     return (
-        one["name"],
-        visible(one["kind"]),
-        one["language"],
-        ",".join(one["on"]),
-        one["rate"] or "-",
-        str(one["burst"]),
-        one["quiet_hours"] or "-",
-        str(one["routes"]),
+        channel["name"],
+        visible(channel["kind"]),
+        channel["language"],
+        ",".join(channel["on"]),
+        channel["rate"] or "-",
+        str(channel["burst"]),
+        channel["quiet_hours"] or "-",
+        str(channel["routes"]),
     )

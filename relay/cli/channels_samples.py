@@ -1,4 +1,4 @@
-"""Messages that tell of nothing that happened: to try a channel with, to see how its cards look."""
+"""Sample messages of every type, to test a channel and to preview cards."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _TRUNCATED = Problem(
 )
 _DOWN = Problem(
     "target.unreachable",
-    Localized("The target did not answer ten times in a row", "目标端连续十次没有应答"),
-    Localized("Relay tries it every 30 seconds.", "Relay 每 30 秒试探一次。"),
+    Localized("The target did not respond ten times in a row", "目标端连续十次没有应答"),
+    Localized("Relay checks it every 30 seconds.", "Relay 每 30 秒检查一次。"),
 )
 _URN = "urn:fss:cn-north-4:0123456789abcdef:function:default:{}:latest"
 _NAMES = (
@@ -46,23 +46,23 @@ _NAMES = (
 )
 
 
-def sample(word: str, now: datetime, links: Json, *, test: bool = True) -> Message:
-    """A message of one of TYPES, whose every link leads to `links` ({"delivery", "retrigger"})."""
-    if word == "digest":
-        type_, body = "digest", _digest(now, links)
-    elif word in ("down", "up"):
-        type_, body = f"target.{word}", _turned(word, now, links)
+def sample_message(type_: str, now: datetime, links: Json, *, test: bool = True) -> Message:
+    """Return a message of one of TYPES. All links lead to `links` ({"delivery", "retrigger"})."""
+    if type_ == "digest":
+        message_type, body = "digest", _digest(now, links)
+    elif type_ in ("down", "up"):
+        message_type, body = f"target.{type_}", _target_body(type_, now, links)
     else:
-        told = "succeeded" if word == "recovered" else word
-        type_, body = f"import.{told}", _import(_NAMES[0], told, now)
-        if word == "recovered":
+        result = "succeeded" if type_ == "recovered" else type_
+        message_type, body = f"import.{result}", _import_body(_NAMES[0], result, now)
+        if type_ == "recovered":
             failed_at = (now - timedelta(minutes=42)).isoformat(timespec="seconds")
             body["recovered"] = {"failed_at": failed_at, "message": None}
         body["links"] = links
-    return Message(new_id(now), type_, now, {**body, "test": True} if test else body)
+    return Message(new_id(now), message_type, now, {**body, "test": True} if test else body)
 
 
-def _import(name: str, word: str, now: datetime) -> Json:
+def _import_body(name: str, result: str, now: datetime) -> Json:
     outcomes: dict[str, Outcome] = {
         "succeeded": Succeeded(
             {
@@ -77,7 +77,7 @@ def _import(name: str, word: str, now: datetime) -> Json:
         "failed": Failed(_TRUNCATED),
         "skipped": Skipped("unchanged"),
     }
-    body = message_body(_claim(name, now), outcomes[word], 2.4, None)
+    body = message_body(_claim(name, now), outcomes[result], 2.4, None)
     return {**body, "region": "cn-north-4"}
 
 
@@ -97,26 +97,29 @@ def _claim(name: str, now: datetime) -> Claim:
         attempts=1,
         options={"func_name": name, "package": "default"},
     )
-    return Claim(delivery, Event(ref, "v1", "created"), "nobody", fence=1, attempt=1)
+    return Claim(delivery, Event(ref, "v1", "created"), "sample", fence=1, attempt=1)
 
 
-def _turned(word: str, now: datetime, links: Json) -> Json:
+def _target_body(change: str, now: datetime, links: Json) -> Json:
     return {
         "target": "prod",
         "since": now.isoformat(timespec="seconds"),
-        "error": _DOWN.to_json() if word == "down" else None,
+        "error": _DOWN.to_json() if change == "down" else None,
         "delivery": new_id(now),
         "links": {**links, "retrigger": None},
     }
 
 
 def _digest(now: datetime, links: Json) -> Json:
-    words = ["failed", "failed", "skipped", *["succeeded"] * (len(_NAMES) - 3)]
-    told = [
+    results = ["failed", "failed", "skipped", *["succeeded"] * (len(_NAMES) - 3)]
+    messages = [
         (
             now - timedelta(seconds=4 * number),
-            {"type": f"import.{word}", "body": {**_import(name, word, now), "links": links}},
+            {
+                "type": f"import.{result}",
+                "body": {**_import_body(name, result, now), "links": links},
+            },
         )
-        for number, (name, word) in enumerate(zip(_NAMES, words, strict=True))
+        for number, (name, result) in enumerate(zip(_NAMES, results, strict=True))
     ]
-    return {**digest_body(None, "", told), "links": {"deliveries": links["delivery"]}}
+    return {**digest_body(None, "", messages), "links": {"deliveries": links["delivery"]}}

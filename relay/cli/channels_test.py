@@ -1,19 +1,16 @@
-"""`relay channels test NAME`: a message of no import, through the real channel, or only shown."""
+"""`relay channels test NAME`: posts a test message through a configured channel, or previews it."""
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import click
 
 from relay.channels.contract import Channel, Message
-from relay.channels.preview import render_page
 from relay.channels.retrigger_links import PATH
-from relay.cli.channels_samples import TYPES, sample
-from relay.cli.channels_screenshot import draw
+from relay.cli.channels_samples import TYPES, sample_message
 from relay.cli.context import load_settings
 from relay.cli.main import FAILED
 from relay.cli.output import error_as_json, json_option, print_json, style, visible
@@ -23,43 +20,33 @@ from relay.ledger import NotFound
 from relay.model import Json, utc_now
 from relay.plugins import Plugins, build, outbound
 
-# What JSON may hold as it is, and a terminal would act on.
-_ACTED_ON = re.compile(
-    r"[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+# JSON may contain these as they are, but a terminal would interpret them.
+_UNSAFE = re.compile(r"[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @click.command("test")
 @click.argument("name")
 @click.option(
-    "--type", "word", type=click.Choice(TYPES), default="succeeded", help="What it tells of."
+    "--type", "type_", type=click.Choice(TYPES), default="succeeded", help="Type of the message."
 )
-@click.option("--preview", is_flag=True, help="Post nothing: print what would be posted, as JSON.")
-@click.option(
-    "--picture",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    metavar="FILE.png",
-    help="With --preview: also draw it, about as its service would show it.",
-)
+@click.option("--preview", is_flag=True, help="Print the message as JSON instead of posting it.")
 @json_option
-def post(name: str, word: str, preview: bool, picture: Path | None, as_json: bool) -> None:
-    """Post a message to channel NAME that says it is a test; exit code 1: it did not arrive."""
-    if picture and not preview:
-        raise click.UsageError("--picture goes with --preview.")
+def test_channel(name: str, type_: str, preview: bool, as_json: bool) -> None:
+    """Post a test message to channel NAME. Exit code 1: the message was not posted."""
     settings = load_settings()
-    plugins, channel = _made(settings, name)
+    plugins, channel = _build_channel(settings, name)
     try:
-        message = sample(word, utc_now(), _links(settings))
+        message = sample_message(type_, utc_now(), _links(settings))
         if preview:
-            _show(channel, message, picture)
+            _print_preview(channel, message)
         else:
             _post(channel, message, as_json)
     finally:
         plugins.close()
 
 
-def _made(settings: Settings, name: str) -> tuple[Plugins, Channel]:
-    """That channel alone. NotFound, or ConfigErrors."""
+def _build_channel(settings: Settings, name: str) -> tuple[Plugins, Channel]:
+    """Build this channel and no other plug-in. Raises NotFound or ConfigErrors."""
     if name not in settings.channels:
         known = ", ".join(sorted(settings.channels)) or "none"
         raise NotFound(
@@ -73,45 +60,42 @@ def _made(settings: Settings, name: str) -> tuple[Plugins, Channel]:
 
 
 def _links(settings: Settings) -> Json:
-    """Where a test's links lead: to a page that says that it was one."""
-    there = f"{settings.public_url}{PATH}test" if settings.public_url else None
-    return {"delivery": there, "retrigger": there}
+    """Return links for the test message: to a page which says that the message was a test."""
+    page = f"{settings.public_url}{PATH}test" if settings.public_url else None
+    return {"delivery": page, "retrigger": page}
 
 
 def _post(channel: Channel, message: Message, as_json: bool) -> None:
-    about = {"channel": channel.name, "kind": channel.settings.kind, "type": message.type}
+    result: Json = {"channel": channel.name, "kind": channel.settings.kind, "type": message.type}
     try:
         posted = channel.post(message)
     except RelayError as error:
-        failed = {**about, "posted": False, "error": error_as_json(error), "answer": error.answer}
-        _tell(failed, as_json)
+        result |= {"posted": False, "error": error_as_json(error), "answer": error.answer}
+        _print_result(result, as_json)
         raise SystemExit(FAILED) from None
-    _tell({**about, "posted": True, "answer": posted.answer, "thread": posted.thread}, as_json)
+    result |= {"posted": True, "answer": posted.answer, "thread": posted.thread}
+    _print_result(result, as_json)
 
 
-def _tell(outcome: dict[str, Any], as_json: bool) -> None:
+def _print_result(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(outcome)
+        print_json(result)
         return
-    named = f"{outcome['channel']} ({outcome['kind']})"
-    if outcome["posted"]:
-        click.echo(f"{style('posted', fg='green')} to {visible(named)}: {outcome['type']}")
+    channel = visible(f"{result['channel']} ({result['kind']})")
+    if result["posted"]:
+        click.echo(f"{style('posted', fg='green')} to {channel}: {result['type']}")
     else:
-        error = outcome["error"]
-        words = f"{error['message']}. {error['hint']}".rstrip()
-        click.echo(f"{style('not posted', fg='red')} to {visible(named)}: {visible(words)}")
-    if outcome["answer"]:
-        click.echo(f"it answered: {visible(outcome['answer'])}")
+        error = result["error"]
+        text = f"{error['message']}. {error['hint']}".rstrip()
+        click.echo(f"{style('not posted', fg='red')} to {channel}: {visible(text)}")
+    if result["answer"]:
+        click.echo(f"response: {visible(result['answer'])}")
 
 
-def _show(channel: Channel, message: Message, picture: Path | None) -> None:
-    shown = channel.preview(message)
-    kind = channel.settings.kind
-    if shown is None:
-        raise RelayError("channel.unseen", f"A channel of kind {kind!r} cannot show what it posts")
-    text = json.dumps(shown, indent=2, ensure_ascii=False)
-    click.echo(_ACTED_ON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
-    if picture:
-        drawn = draw(render_page([(kind, shown)], channel.settings.language), picture)
-        why = "" if drawn == picture else " (a picture needs Chromium: apt-get install chromium)"
-        click.echo(f"{style('written', fg='green')} {drawn}{why}", err=True)
+def _print_preview(channel: Channel, message: Message) -> None:
+    body = channel.preview(message)
+    if body is None:
+        kind = channel.settings.kind
+        raise RelayError("channel.unseen", f"Channels of kind {kind!r} have no preview")
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    click.echo(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))

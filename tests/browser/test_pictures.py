@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.channels.preview import render_page
-from relay.cli.channels_samples import sample
-from relay.cli.channels_screenshot import draw
+from relay.cli.channels_samples import sample_message
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
+from tests.channels.card_preview import render_page
 
 PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
 LARGEST = 400_000
@@ -41,7 +40,7 @@ def posted(kind, language, word):
     chosen = {"kind": kind, "url": "https://example.com/a/secret-path", "language": language}
     channel = channel_class("ops", channel_class.Settings(**chosen), HttpClientFactory())
     try:
-        return kind, channel.preview(sample(word, NOW, LINKS, test=False))
+        return kind, channel.preview(sample_message(word, NOW, LINKS, test=False))
     finally:
         channel.close()
 
@@ -73,12 +72,3 @@ def test_the_pictures_are_there_and_small():
     sizes = {one.stem: one.stat().st_size for one in PICTURES.glob("*")}
     assert sizes.keys() == SHEETS.keys()
     assert sum(sizes.values()) <= LARGEST
-
-
-def test_the_command_line_draws_one_as_large_as_it_is(chromium, tmp_path):
-    drawn = draw(sheet("card"), tmp_path / "card.png")
-    assert drawn == tmp_path / "card.png"
-    head = drawn.read_bytes()[:24]
-    assert head.startswith(b"\x89PNG")
-    width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-    assert (width, 300 < height < 1200) == (848, True)

@@ -20,8 +20,9 @@ import requests
 from aiosmtpd.controller import Controller
 from pydantic import ValidationError
 
-from relay.channels.apprise import channel as apprise
-from relay.channels.apprise.channel import OWN_CHANNELS, AppriseSettings, Channel, render
+from relay.channels.apprise.card import render
+from relay.channels.apprise.channel import OWN_CHANNELS, AppriseSettings, Channel
+from relay.channels.apprise.guard import Guard, guarded
 from relay.channels.card import build_card
 from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
 from relay.outbound.session import HttpClientFactory
@@ -151,12 +152,12 @@ def test_what_could_lose_a_message_unheard_or_pass_the_guard_is_refused(scheme):
     ],
 )
 def test_nothing_goes_to_a_private_address_by_any_way(host, send):
-    guard = apprise._Guard(HttpClientFactory())
+    guard = Guard(HttpClientFactory())
     kind = (socket.AF_INET, socket.SOCK_DGRAM)
     with socket.socket(*kind) as one, socket.socket(*kind) as other:
         other.bind(("127.0.0.1", 0))
         there = (host, other.getsockname()[1])
-        with apprise._guarded(guard), pytest.raises(PermissionError):
+        with guarded(guard), pytest.raises(PermissionError):
             send(one, there)
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -199,7 +200,7 @@ def test_a_scheme_that_apprise_does_not_know_is_told_when_it_is_tried(outbound):
 
 def test_ready_names_the_service_and_posts_nothing(outbound, stand_in):
     channel = made(stand_in.url.replace("http://", "json://", 1), outbound)
-    assert channel.ready() == "JSON: the url is understood (nothing was posted)"
+    assert channel.ready() == "JSON: the url is valid (nothing was posted)"
     assert stand_in.received == []
 
 

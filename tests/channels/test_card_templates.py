@@ -92,7 +92,7 @@ def test_a_template_that_fails_costs_nothing_but_itself_and_the_card_says_so(bro
     shown = said(told, title=broken, name="mine")
     assert shown.title == "Import failed"
     assert shown.name == "mine"
-    assert shown.footer.endswith("own words that failed: title")
+    assert shown.footer.endswith("templates that failed: title")
     assert "words failed" in caplog.text
     assert "自定义文案出错：title" in said(told, "zh", title=broken).footer
 

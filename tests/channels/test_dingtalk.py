@@ -14,13 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from relay.channels.card import build_card
-from relay.channels.dingtalk.channel import (
-    LONGEST_TITLE,
-    Channel,
-    DingTalkSettings,
-    render,
-    signature,
-)
+from relay.channels.dingtalk.card import LONGEST_TITLE, render
+from relay.channels.dingtalk.channel import Channel, DingTalkSettings, signature
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory

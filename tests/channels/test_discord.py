@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
 from relay.channels.card import build_card
-from relay.channels.discord import channel as discord
 from relay.channels.discord.card import length, render
 from relay.channels.discord.channel import Channel, DiscordSettings
+from relay.channels.discord.errors import ERRORS
 from relay.config.units import RateLimit
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
@@ -343,7 +343,7 @@ def test_a_limit_of_the_whole_address_is_told_as_such(channel, guild):
 
 
 def test_ready_asks_for_the_webhook_and_posts_nothing(channel, internet):
-    assert channel.ready() == "the webhook Relay is there"
+    assert channel.ready() == "the webhook Relay exists"
     assert [request.method for request in internet.requests] == ["GET"]
 
 
@@ -359,8 +359,9 @@ def test_ready_finds_that_the_webhook_was_deleted(internet, guild):
 
 
 def test_the_words_of_all_refusals_are_in_chinese_too():
-    for words in discord._REFUSALS.values():
-        assert not [text for text in words if text.zh.isascii() or not text.en.isascii()]
+    for error in ERRORS.values():
+        texts = (error.message, error.hint)
+        assert not [text for text in texts if text.zh.isascii() or not text.en.isascii()]
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,10 @@ def test_the_words_of_all_refusals_are_in_chinese_too():
         (f"{URL}?thread_id=1", None),
         (URL.replace("discord.com", "ptb.discord.com"), None),
         ("https://discord.com.evil.example/api/webhooks/1/x", "its url is not Discord's"),
-        (f"{URL}/slack", "its url ends as one for other programs' messages"),
+        (
+            f"{URL}/slack",
+            "its url ends with /slack or /github",
+        ),
     ],
 )
 def test_what_looks_wrong_is_advice_not_an_error(url, words):

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from relay.channels import feishu
 from relay.channels.card import build_card
-from relay.channels.feishu.channel import FeishuSettings, render, signature
+from relay.channels.feishu.card import render
+from relay.channels.feishu.channel import FeishuSettings, signature
 from relay.channels.lark import channel as lark
 from relay.channels.lark.channel import LarkSettings
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled

@@ -10,6 +10,8 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 
+from relay.channels.dingtalk import errors as dingtalk_errors
+from relay.channels.feishu import errors as feishu_errors
 from relay.channels.group_robot import encode
 from relay.errors import TemporaryFailure
 from relay.outbound.session import HttpClientFactory
@@ -47,7 +49,7 @@ def channel(kind, stand_in, outbound):
 def laid_out(kind, shown, **told):
     """The body that would show the card, signed where there is a secret."""
     channel = made(kind, HttpClientFactory(), language="zh", **told)
-    body, _ = channel.signed(channel.laid_out(shown))
+    body, _ = channel.sign(channel.render(shown))
     channel.close()
     return body
 
@@ -178,11 +180,14 @@ def test_a_burst_never_passes_what_the_service_takes(kind):
 
 
 def refusals(kind):
-    plug_in = importlib.import_module(f"relay.channels.{kind}.channel")
-    told = list(plug_in.Channel.REFUSALS.values())
+    if kind in ("feishu", "lark"):
+        product = importlib.import_module(f"relay.channels.{kind}").Channel.PRODUCT
+        return list(feishu_errors.error_table(product).values())
+    errors = list(importlib.import_module(f"relay.channels.{kind}.errors").ERRORS.values())
     if kind == "dingtalk":
-        told += [one for one, _ in plug_in._SAID] + [plug_in._UNSAFE]
-    return told
+        errors += [dingtalk_errors.KEYWORD, dingtalk_errors.SIGNATURE]
+        errors += [dingtalk_errors.IP_ADDRESS, dingtalk_errors.SECURITY]
+    return errors
 
 
 def test_every_refusal_is_told_in_both_languages_as_each_is_written(kind):

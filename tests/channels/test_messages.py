@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from relay.channels.card import LONGEST_VALUE, build_card, plain, size_in_words
+from relay.channels.card import LONGEST_VALUE, build_card, plain
 from relay.channels.messages import REASONS, import_messages, localize, message_body, page_links
 from relay.config.load import ChannelSettings, Settings
+from relay.config.text import format_size
 from relay.model import (
     Claim,
     Delivery,
@@ -246,11 +247,11 @@ def test_a_long_key_is_cut_in_the_middle_so_that_its_file_name_stays():
         (1000, "1.0 KiB"),
         (1_500_000, "1.4 MiB"),
         (300 * 1024**2, "300 MiB"),
-        (5 * 1024**4, "5120 GiB"),
+        (5 * 1024**4, "5.0 TiB"),
     ],
 )
 def test_sizes_are_told_in_units_that_people_read(size, words):
-    assert size_in_words(size) == words
+    assert format_size(size) == words
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

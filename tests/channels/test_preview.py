@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.channels import preview_markup as markup
-from relay.channels.preview import NAMES, render_page
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
 from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, turned
+from tests.channels import card_preview_markup as markup
+from tests.channels.card_preview import NAMES, render_page
 
 KINDS = [*NAMES, "webhook"]
 ONE_OF_EACH = [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]

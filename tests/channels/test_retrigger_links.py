@@ -12,7 +12,7 @@ from relay.app import logging as logs
 from relay.channels.retrigger_links import add_signed_link, read_token
 from relay.config.load import Settings
 from relay.model import Delivery, Kind, State
-from relay.outbound.webhook import Redaction
+from relay.outbound.webhook import redactor_for
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 FIRST, SECOND = "the-first-token-of-this-relay", "the-second-token-of-this-relay"
@@ -159,6 +159,6 @@ def test_no_log_line_shows_it(form):
 def test_an_answer_that_repeats_the_message_is_kept_without_it(slash):
     token = token_of(settings())
     answer = f'{{"error": "bad url https:{slash}relay.example.com{slash}links{slash}{token}"}}'
-    kept = Redaction("https://hooks.example.com/secret")(answer)
+    kept = redactor_for("https://hooks.example.com/secret").known(answer)
     assert token[:12] not in kept
     assert "relay.example.com" in kept

@@ -243,7 +243,7 @@ def test_ready_says_who_the_bot_is_and_what_it_sees(channel, workspace):
 
 def test_ready_says_that_the_bot_was_not_invited(channel, workspace):
     workspace.member = False
-    assert channel.ready() == "is relay in Acme; sees #ops, of which it is no member: /invite it"
+    assert channel.ready() == "is relay in Acme; sees #ops, but is not a member: /invite it"
 
 
 def test_ready_finds_that_the_channel_is_archived_or_unknown(channel, workspace, internet):
@@ -260,14 +260,17 @@ def test_ready_finds_that_the_channel_is_archived_or_unknown(channel, workspace,
 
 def test_ready_does_without_the_scope_to_look(channel, workspace):
     workspace.refuse("conversations.info", "missing_scope")
-    assert channel.ready() == "is relay in Acme; may not look at the channel (scope channels:read)"
+    assert (
+        channel.ready()
+        == "is relay in Acme; the channel was not checked (needs the scope channels:read)"
+    )
 
 
 def test_ready_cannot_look_a_name_up(workspace, internet):
     named = bot(HttpClientFactory(allow_private=internet.allowed), channel="#ops")
     words = named.ready()
     named.close()
-    assert words == "is relay in Acme; only a channel's id can be looked up, not its name"
+    assert words == "is relay in Acme; the channel was not checked (needs the id, not the name)"
 
 
 def test_ready_tells_of_a_token_that_was_revoked(channel, workspace):
@@ -302,8 +305,9 @@ def test_a_webhook_that_was_removed_is_told_as_slack_does(internet):
 
 
 def test_the_words_of_webhooks_and_bots_are_in_chinese_too():
-    for words in (*WEBHOOK.values(), *BOT.values()):
-        assert not [text for text in words if text.zh.isascii() or not text.en.isascii()]
+    for error in (*WEBHOOK.values(), *BOT.values()):
+        texts = (error.message, error.hint)
+        assert not [text for text in texts if text.zh.isascii() or not text.en.isascii()]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
 from relay.channels.card import build_card
-from relay.channels.teams import errors as _teams_words
 from relay.channels.teams.card import LARGEST, encode, render
 from relay.channels.teams.channel import Channel, TeamsSettings
+from relay.channels.teams.errors import BY_CODE, BY_STATUS
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
@@ -290,10 +290,11 @@ def test_a_connector_is_posted_to_as_well(internet):
 
 
 def test_the_words_of_refusals_are_in_chinese_too():
-    refusals = {*_teams_words._BY_WORD.values(), *_teams_words._BY_STATUS.values()}
-    assert len(refusals) == 6
-    for refusal in refusals:
-        assert not [text for text in refusal[1:] if text.zh.isascii() or not text.en.isascii()]
+    errors = {*BY_CODE.values(), *BY_STATUS.values()}
+    assert len(errors) == 6
+    for error in errors:
+        texts = (error.message, error.hint)
+        assert not [text for text in texts if text.zh.isascii() or not text.en.isascii()]
 
 
 @pytest.mark.parametrize(

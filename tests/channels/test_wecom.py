@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from relay.channels.card import build_card
-from relay.channels.wecom.channel import LONGEST_TEXT, Channel, WeComSettings, render
+from relay.channels.wecom.card import LONGEST_TEXT, render
+from relay.channels.wecom.channel import Channel, WeComSettings
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory

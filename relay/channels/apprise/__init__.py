@@ -1,4 +1,4 @@
-"""Apprise: `kind = "apprise"`."""
+"""The channel of `kind = "apprise"`."""
 
 from relay.channels.apprise.channel import Channel
 

@@ -1,4 +1,4 @@
-"""Dingtalk: `kind = "dingtalk"`."""
+"""The channel of `kind = "dingtalk"`."""
 
 from relay.channels.dingtalk.channel import Channel
 

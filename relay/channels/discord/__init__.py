@@ -1,4 +1,4 @@
-"""Discord: `kind = "discord"`."""
+"""The channel of `kind = "discord"`."""
 
 from relay.channels.discord.channel import Channel
 

@@ -1,7 +1,7 @@
-"""Lays a card out as a Discord embed.
+"""Renders a card as a Discord embed.
 
 Source: the documentation of Discord for developers, "Message Resource": embed limits, allowed
-mentions. Lengths are counted in UTF-16 units, the most that Discord could mean by characters.
+mentions. Lengths are counted in UTF-16 units, the strictest interpretation of "characters".
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.channels.card import Card, Fact, Line, Link, shrink_to_fit
-from relay.channels.markdown_escape import code_span, escape_markdown
+from relay.channels.markdown_escape import code_span, escape_markdown, markdown_link
 from relay.model import Json
 
 LONGEST_TITLE = 256
@@ -20,12 +20,11 @@ LONGEST_EMBED = 6000
 MOST_FIELDS = 25
 
 _COLOURS = {"good": 0x2EB67D, "bad": 0xE01E5A, "neutral": 0x9AA0A6, "warning": 0xECB22E}
-_IN_LINKS = str.maketrans({"(": "%28", ")": "%29", " ": "%20", "<": "%3C", ">": "%3E", "\\": "%5C"})
 
 
-def render(shown: Card) -> Json:
-    """What is posted: one embed, and that nobody is mentioned."""
-    fitting = shrink_to_fit(shown, lambda card: _fits(_embed(card)))
+def render(card: Card) -> Json:
+    """Return the message: one embed, with all mentions disabled."""
+    fitting = shrink_to_fit(card, lambda card: _fits(_embed(card)))
     return {"embeds": [_embed(fitting)], "allowed_mentions": {"parse": []}}
 
 
@@ -44,57 +43,52 @@ def _fits(embed: Json) -> bool:
     )
 
 
-def _embed(shown: Card) -> Json:
+def _embed(card: Card) -> Json:
+    title = f"{card.sign} {escape_markdown(f'{card.title}: {card.name}')}"
     embed: Json = {
-        "title": _cut(
-            f"{shown.sign} {escape_markdown(f'{shown.title}: {shown.name}')}", LONGEST_TITLE
-        ),
-        "description": "\n".join(_paragraphs(shown)),
-        "color": _COLOURS[shown.tone],
-        "fields": [_field(fact) for fact in shown.facts],
+        "title": _shorten(title, LONGEST_TITLE),
+        "description": "\n".join(_paragraphs(card)),
+        "color": _COLOURS[card.tone],
+        "fields": [_field(fact) for fact in card.facts],
     }
-    if shown.footer:
-        embed["footer"] = {"text": _cut(shown.footer, LONGEST_FOOTER)}
-    if shown.links:
-        embed["url"] = shown.links[0].url
+    if card.footer:
+        embed["footer"] = {"text": _shorten(card.footer, LONGEST_FOOTER)}
+    if card.links:
+        embed["url"] = card.links[0].url
     return embed
 
 
-def _paragraphs(shown: Card) -> Iterator[str]:
-    if shown.problem:
-        yield _paragraph(shown.problem, f" ({code_span(shown.code)})" if shown.code else "")
-    if shown.advice:
-        yield _paragraph(shown.advice)
-    yield from (_line(line) for line in shown.lines)
-    if shown.more:
-        yield escape_markdown(shown.more)
-    if shown.links:
-        yield " · ".join(_link(link) for link in shown.links)
+def _paragraphs(card: Card) -> Iterator[str]:
+    if card.problem:
+        yield _paragraph(card.problem, f" ({code_span(card.code)})" if card.code else "")
+    if card.advice:
+        yield _paragraph(card.advice)
+    yield from (_line(line) for line in card.lines)
+    if card.more:
+        yield escape_markdown(card.more)
+    if card.links:
+        yield " · ".join(markdown_link(link) for link in card.links)
 
 
-def _paragraph(fact: Fact, after: str = "") -> str:
-    return f"**{fact.label}**\n{escape_markdown(fact.value)}{after}"
+def _paragraph(fact: Fact, suffix: str = "") -> str:
+    return f"**{fact.label}**\n{escape_markdown(fact.value)}{suffix}"
 
 
 def _line(line: Line) -> str:
-    where = f" {_link(Link('→', line.url))}" if line.url else ""
-    return f"{line.sign} {code_span(line.name)} {escape_markdown(line.text)}{where}"
+    link = f" {markdown_link(Link('→', line.url))}" if line.url else ""
+    return f"{line.sign} {code_span(line.name)} {escape_markdown(line.text)}{link}"
 
 
 def _field(fact: Fact) -> Json:
     value = escape_markdown(fact.value) if fact.sentence else code_span(fact.value)
     # Discord refuses an empty value.
-    return {"name": fact.label, "value": _cut(value, LONGEST_VALUE) or "–", "inline": True}
+    return {"name": fact.label, "value": _shorten(value, LONGEST_VALUE) or "–", "inline": True}
 
 
-def _link(link: Link) -> str:
-    return f"[{link.label}]({link.url.translate(_IN_LINKS)})"
-
-
-def _cut(text: str, longest: int) -> str:
+def _shorten(text: str, longest: int) -> str:
     if length(text) <= longest:
         return text
-    short = text[: longest - 1]
-    while length(short) > longest - 1:
-        short = short[:-1]
-    return f"{short}…"
+    start = text[: longest - 1]
+    while length(start) > longest - 1:
+        start = start[:-1]
+    return f"{start}…"

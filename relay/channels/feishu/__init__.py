@@ -1,4 +1,4 @@
-"""Feishu: `kind = "feishu"`."""
+"""The channel of `kind = "feishu"`."""
 
 from relay.channels.feishu.channel import Channel
 

@@ -1,4 +1,4 @@
-"""Lark: `kind = "lark"`."""
+"""The channel of `kind = "lark"`."""
 
 from relay.channels.lark.channel import Channel
 

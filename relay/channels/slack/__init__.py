@@ -1,4 +1,4 @@
-"""Slack: `kind = "slack"`."""
+"""The channel of `kind = "slack"`."""
 
 from relay.channels.slack.channel import Channel
 

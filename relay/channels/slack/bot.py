@@ -1,4 +1,4 @@
-"""Speaks Slack's Web API as a bot: posts, replies in threads, marks what it posted before.
+"""Client of Slack's Web API for a bot: posts, replies in threads, marks earlier messages.
 
 Source: docs.slack.dev, chat.postMessage, chat.update, auth.test, conversations.info.
 """
@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 
 from relay.channels.card import plain
 from relay.channels.contract import Posted
-from relay.channels.slack.errors import not_slack, of_bot
+from relay.channels.slack.errors import api_error, bot_error
 from relay.errors import PermanentFailure, RelayError
 from relay.model import Json
 from relay.outbound.session import HttpClientFactory
-from relay.outbound.webhook import Poster, WebhookResponse, refusal
+from relay.outbound.webhook import Poster, WebhookResponse
 
 API = "https://slack.com/api"
 
@@ -26,7 +26,7 @@ _METHODS = ("chat.postMessage", "chat.update", "auth.test", "conversations.info"
 
 
 class Bot:
-    """A bot that posts to one Slack channel. Used by many threads at once."""
+    """Posts to one Slack channel as a bot. Thread-safe."""
 
     def __init__(
         self, outbound: HttpClientFactory, token: str, channel: str, api: str = API
@@ -35,85 +35,83 @@ class Bot:
         self._authorization = f"Bearer {token}"
         self._posters = {name: Poster(outbound, f"{api}/{name}", (token,)) for name in _METHODS}
 
-    def post(self, told: Json, thread: str | None = None, *, broadcast: bool = False) -> Posted:
-        """Posts `blocks` and `text`, into the thread where it is there.
+    def post(self, body: Json, thread: str | None = None, *, broadcast: bool = False) -> Posted:
+        """Post `blocks` and `text`, as a reply if the thread still exists.
 
-        `broadcast`: a reply is also shown in the channel. Its `thread` is "channel:ts" of the
-        message at the thread's top, never a reply's own: Slack has threads of one level only.
+        `broadcast`: also show the reply in the channel. The returned `thread` is "channel:ts" of
+        the first message of the thread, also for a reply: Slack does not nest threads.
         """
-        found = _THREAD.fullmatch(thread or "")
-        if found:
-            reply = {"channel": found[1], "thread_ts": found[2], "reply_broadcast": broadcast}
+        parent = _THREAD.fullmatch(thread or "")
+        if parent:
+            reply = {"channel": parent[1], "thread_ts": parent[2], "reply_broadcast": broadcast}
             try:
-                return Posted(_words(self._posted(told | reply)), thread)
+                return Posted(_summary(self._post_message(body | reply)), thread)
             except PermanentFailure:
-                # The thread, or its channel, is gone: that must not cost the message. Where it is
-                # the bot that may not post, posting to the channel says so.
+                # The thread or its channel does not exist any more: post to the channel instead.
+                # If the bot may not post at all, that call raises the same error.
                 pass
-        said = self._posted(told | {"channel": self._channel})
-        place = f"{said.get('channel')}:{said.get('ts')}"
-        return Posted(_words(said), place if _THREAD.fullmatch(place) else None)
+        created = self._post_message(body | {"channel": self._channel})
+        new_thread = f"{created.get('channel')}:{created.get('ts')}"
+        return Posted(_summary(created), new_thread if _THREAD.fullmatch(new_thread) else None)
 
     def mark(self, thread: str, attachment: Json) -> RelayError | None:
-        """Puts an attachment beneath a message that the bot posted; the error if it could not.
+        """Add an attachment to a message of the bot. Return the error if Slack refused.
 
-        Without `text` and `blocks` Slack keeps those that the message has.
+        `text` and `blocks` are absent from the request, so Slack keeps those of the message.
         """
-        found = _THREAD.fullmatch(thread)
-        if not found:
+        parent = _THREAD.fullmatch(thread)
+        if not parent:
             return None
-        told = {"channel": found[1], "ts": found[2], "attachments": [attachment]}
+        body = {"channel": parent[1], "ts": parent[2], "attachments": [attachment]}
         try:
-            self._call("chat.update", json.dumps(told), "application/json; charset=utf-8")
+            self._call("chat.update", json.dumps(body), "application/json; charset=utf-8")
         except RelayError as error:
             return error
         return None
 
     def ready(self) -> str:
-        """Who the bot is, and what it sees of the channel. Changes nothing."""
-        me = self._asked("auth.test", {})
-        who = f"is {_name(me, 'user')} in {_name(me, 'team')}"
+        """Describe the bot and its access to the channel. Changes nothing."""
+        identity = self._query("auth.test", {})
+        bot = f"is {_text(identity, 'user')} in {_text(identity, 'team')}"
         if not _CHANNEL_ID.fullmatch(self._channel):
-            return f"{who}; only a channel's id can be looked up, not its name"
+            return f"{bot}; the channel was not checked (needs the id, not the name)"
         try:
-            found = self._asked("conversations.info", {"channel": self._channel}).get("channel")
+            info = self._query("conversations.info", {"channel": self._channel}).get("channel")
         except PermanentFailure as error:
             if error.code != "slack.missing_scope":
                 raise
-            return f"{who}; may not look at the channel (scope channels:read)"
-        channel: Json = found if isinstance(found, dict) else {}
+            return f"{bot}; the channel was not checked (needs the scope channels:read)"
+        channel: Json = info if isinstance(info, dict) else {}
         if channel.get("is_archived"):
-            raise of_bot("is_archived", WebhookResponse(200, "is_archived"))
-        member = "" if channel.get("is_member") else ", of which it is no member: /invite it"
-        return f"{who}; sees #{_name(channel, 'name')}{member}"
+            raise api_error("is_archived", WebhookResponse(200, "is_archived"))
+        hint = "" if channel.get("is_member") else ", but is not a member: /invite it"
+        return f"{bot}; sees #{_text(channel, 'name')}{hint}"
 
     def close(self) -> None:
         for poster in self._posters.values():
             poster.close()
 
-    def _posted(self, told: Json) -> Json:
+    def _post_message(self, body: Json) -> Json:
         return self._call(
-            "chat.postMessage", json.dumps(told), "application/json; charset=utf-8"
+            "chat.postMessage", json.dumps(body), "application/json; charset=utf-8"
         ).payload
 
-    def _asked(self, method: str, arguments: dict[str, str]) -> Json:
-        # These take no JSON.
+    def _query(self, method: str, arguments: dict[str, str]) -> Json:
+        # These methods do not accept JSON.
         return self._call(method, urlencode(arguments), "application/x-www-form-urlencoded").payload
 
     def _call(self, method: str, body: str, content_type: str) -> WebhookResponse:
         headers = {"content-type": content_type, "authorization": self._authorization}
-        answer = self._posters[method].post(body.encode("ascii"), headers)
-        if answer.status == 200 and answer.payload.get("ok") is True:
-            return answer
-        if answer.status == 200 and answer.payload.get("ok") is False:
-            raise of_bot(str(answer.payload.get("error")), answer)
-        raise not_slack(answer) if answer.status == 200 else refusal(answer)
+        response = self._posters[method].post(body.encode("ascii"), headers)
+        if response.status == 200 and response.payload.get("ok") is True:
+            return response
+        raise bot_error(response)
 
 
-def _words(said: Json) -> str:
-    return f"200 ok, ts {plain(str(said.get('ts')), 40)}"
+def _summary(created: Json) -> str:
+    return f"200 ok, ts {plain(str(created.get('ts')), 40)}"
 
 
-def _name(said: Json, key: str) -> str:
-    value: Any = said.get(key)
+def _text(body: Json, key: str) -> str:
+    value: Any = body.get(key)
     return plain(str(value or "?"), 80)

@@ -1,4 +1,4 @@
-"""Lays a card out as Slack's Block Kit.
+"""Renders a card as Slack's Block Kit.
 
 Source: docs.slack.dev, "Block Kit" and "Formatting message text". The limit over all blocks is not
 documented: Slack refuses more than about 13,000 characters as msg_blocks_too_long (bolt-js #2509).
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from relay.channels.card import Card, Fact, Line, Link, shrink_to_fit
+from relay.channels.markdown_escape import WORD_JOINER, escape_underscores
 from relay.model import Json
 
 LONGEST_HEADER = 150
@@ -22,66 +23,64 @@ MOST_FIELDS = 10
 COLOURS = {"good": "#2eb67d", "bad": "#e01e5a", "neutral": "#9aa0a6", "warning": "#ecb22e"}
 
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_HEADING = str.maketrans({"&": "＆", "<": "‹", ">": "›"})
-_CODE = str.maketrans({"`": "ˋ"})
-_MARKUP = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ"})
-_ITALIC = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
+_IN_HEADER = str.maketrans({"&": "＆", "<": "‹", ">": "›"})
+_IN_CODE = str.maketrans({"`": "ˋ"})
+_LOOK_ALIKES = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ"})
 _EMOJI = re.compile(r":(?=[\w+'-]+:)")
 _MENTION = re.compile(r"@(?=\w)")
 _BROKEN_ESCAPE = re.compile(r"&[a-z]*$")
-_WORD_JOINER = "\u2060"
 
 
-def render(shown: Card) -> Json:
-    """The card as Block Kit: `blocks`, and `text` for previews and screen readers."""
-    fitting = shrink_to_fit(shown, _fits)
+def render(card: Card) -> Json:
+    """Return the message: `blocks`, and `text` for notifications and screen readers."""
+    fitting = shrink_to_fit(card, _fits)
     return {
-        "text": _fit(_prose(shown.summary), LONGEST_TEXT),
+        "text": _shorten(_escape(card.summary), LONGEST_TEXT),
         "blocks": list(_blocks(fitting)),
-        # A preview would fetch the links, and show a page of ours to the whole channel.
+        # An unfurled link would show a page of Relay to the whole channel.
         "unfurl_links": False,
         "unfurl_media": False,
     }
 
 
-def mark(shown: Card) -> Json:
-    """What a message that is already there gets put beneath it: an attachment with the result."""
-    told = f"{shown.sign} {_prose(shown.title)}: {_value(shown.name)}"
+def mark(card: Card) -> Json:
+    """Return an attachment for an earlier message: the result that followed."""
+    text = f"{card.sign} {_escape(card.title)}: {_code_span(card.name)}"
     return {
-        "color": COLOURS[shown.tone],
-        "fallback": _fit(_prose(shown.summary), LONGEST_TEXT),
-        "blocks": [_section(told)],
+        "color": COLOURS[card.tone],
+        "fallback": _shorten(_escape(card.summary), LONGEST_TEXT),
+        "blocks": [_section(text)],
     }
 
 
-def _fits(shown: Card) -> bool:
-    return len(json.dumps(list(_blocks(shown)), ensure_ascii=False)) <= LONGEST_BLOCKS
+def _fits(card: Card) -> bool:
+    return len(json.dumps(list(_blocks(card)), ensure_ascii=False)) <= LONGEST_BLOCKS
 
 
-def _blocks(shown: Card) -> Iterator[Json]:
-    yield _header(f"{shown.sign} {shown.title}: {shown.name}")
-    for start in range(0, len(shown.facts), MOST_FIELDS):
-        some = shown.facts[start : start + MOST_FIELDS]
-        yield {"type": "section", "fields": [_text(_fact(fact), LONGEST_FIELD) for fact in some]}
-    if shown.problem:
-        code = f" ({_value(shown.code)})" if shown.code else ""
-        yield _section(f"{_fact(shown.problem)}{code}")
-    if shown.advice:
-        yield _section(_fact(shown.advice))
-    yield from map(_section, _paragraphs(shown))
-    if shown.links:
-        yield _section(" · ".join(_link(link) for link in shown.links))
-    if shown.footer:
-        yield {"type": "context", "elements": [_text(_prose(shown.footer), LONGEST_FIELD)]}
+def _blocks(card: Card) -> Iterator[Json]:
+    yield _header(f"{card.sign} {card.title}: {card.name}")
+    for start in range(0, len(card.facts), MOST_FIELDS):
+        facts = card.facts[start : start + MOST_FIELDS]
+        yield {"type": "section", "fields": [_text(_fact(fact), LONGEST_FIELD) for fact in facts]}
+    if card.problem:
+        code = f" ({_code_span(card.code)})" if card.code else ""
+        yield _section(f"{_fact(card.problem)}{code}")
+    if card.advice:
+        yield _section(_fact(card.advice))
+    yield from map(_section, _paragraphs(card))
+    if card.links:
+        yield _section(" · ".join(_link(link) for link in card.links))
+    if card.footer:
+        yield {"type": "context", "elements": [_text(_escape(card.footer), LONGEST_FIELD)]}
 
 
-def _paragraphs(shown: Card) -> Iterator[str]:
-    """A digest's deliveries, as many in a paragraph as go in whole, so that no link is cut."""
-    told = [_line(line) for line in shown.lines]
-    if shown.more:
-        told.append(_prose(shown.more))
+def _paragraphs(card: Card) -> Iterator[str]:
+    """Group the lines of a digest into paragraphs of whole lines, so that no link is cut."""
+    lines = [_line(line) for line in card.lines]
+    if card.more:
+        lines.append(_escape(card.more))
     paragraph = ""
-    for line in told:
+    for line in lines:
         if paragraph and len(paragraph) + 1 + len(line) > LONGEST_TEXT:
             yield paragraph
             paragraph = ""
@@ -91,13 +90,13 @@ def _paragraphs(shown: Card) -> Iterator[str]:
 
 
 def _line(line: Line) -> str:
-    where = f" {_link(Link('→', line.url))}" if line.url else ""
-    return f"{line.sign} {_value(line.name)} {_prose(line.text)}{where}"
+    link = f" {_link(Link('→', line.url))}" if line.url else ""
+    return f"{line.sign} {_code_span(line.name)} {_escape(line.text)}{link}"
 
 
 def _header(text: str) -> Json:
-    # Plain text knows no escapes for sure, so what could be markup becomes its look-alike.
-    heading = text.translate(_HEADING)
+    # Slack does not document escapes for plain text, so markup characters become look-alikes.
+    heading = text.translate(_IN_HEADER)
     if len(heading) > LONGEST_HEADER:
         heading = f"{heading[: LONGEST_HEADER - 1]}…"
     return {"type": "header", "text": {"type": "plain_text", "text": heading, "emoji": False}}
@@ -108,29 +107,29 @@ def _section(text: str) -> Json:
 
 
 def _text(text: str, longest: int) -> Json:
-    # Verbatim: Slack makes no links, channels or mentions of what merely looks like one.
-    return {"type": "mrkdwn", "text": _fit(text, longest), "verbatim": True}
+    # Verbatim: Slack does not turn text into links, channels or mentions.
+    return {"type": "mrkdwn", "text": _shorten(text, longest), "verbatim": True}
 
 
-def _fit(text: str, longest: int) -> str:
+def _shorten(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     return f"{_BROKEN_ESCAPE.sub('', text[: longest - 1])}…"
 
 
 def _fact(fact: Fact) -> str:
-    return f"*{fact.label}*\n{_prose(fact.value) if fact.sentence else _value(fact.value)}"
+    return f"*{fact.label}*\n{_escape(fact.value) if fact.sentence else _code_span(fact.value)}"
 
 
-def _value(text: str) -> str:
-    # In a code span nothing is markup but a backtick and what is escaped anyway.
-    return f"`{text.translate(_CODE).translate(_ESCAPES)}`"
+def _code_span(text: str) -> str:
+    # In a code span only a backtick and the escaped characters are markup.
+    return f"`{text.translate(_IN_CODE).translate(_ESCAPES)}`"
 
 
-def _prose(text: str) -> str:
-    told = _ITALIC.sub(lambda match: "ˍ" * len(match[0]), text.translate(_MARKUP))
-    told = _EMOJI.sub(f":{_WORD_JOINER}", told)
-    return _MENTION.sub(f"@{_WORD_JOINER}", told).translate(_ESCAPES)
+def _escape(text: str) -> str:
+    escaped = escape_underscores(text.translate(_LOOK_ALIKES))
+    escaped = _EMOJI.sub(f":{WORD_JOINER}", escaped)
+    return _MENTION.sub(f"@{WORD_JOINER}", escaped).translate(_ESCAPES)
 
 
 def _link(link: Link) -> str:

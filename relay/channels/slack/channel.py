@@ -1,4 +1,4 @@
-"""Posts messages to Slack as Block Kit: by an incoming webhook, or as a bot with threads.
+"""Posts messages to Slack: through an incoming webhook, or as a bot with threads.
 
 Source: docs.slack.dev, "Sending messages using incoming webhooks" and "Rate limits".
 """
@@ -14,18 +14,18 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-import relay.channels.contract
+from relay.channels import contract
 from relay.channels.contract import Message, Posted
 from relay.channels.slack.bot import API, Bot
 from relay.channels.slack.card import mark, render
-from relay.channels.slack.errors import not_slack, of_webhook
+from relay.channels.slack.errors import webhook_error
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.config.validators import nothing_if_empty
 from relay.errors import RelayError
 from relay.model import Json
 from relay.outbound.session import HttpClientFactory
-from relay.outbound.webhook import Poster, PostUrl, refusal
+from relay.outbound.webhook import Poster, PostUrl
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 
 
 class SlackSettings(ChannelSettings):
-    """What an incoming webhook needs; or a bot, whose messages know their threads."""
+    """Settings of an incoming webhook, or of a bot, which supports threads."""
 
     url: Annotated[PostUrl | None, BeforeValidator(nothing_if_empty)] = Field(
         None,
@@ -50,7 +50,7 @@ class SlackSettings(ChannelSettings):
     )
     rate: Rate | None = Field(
         RateLimit(1, timedelta(seconds=1)),
-        description='the most messages in a time, such as "20/1m"; Slack takes one a second',
+        description='the rate limit, such as "20/1m"; Slack allows one message a second',
     )
 
     @model_validator(mode="after")
@@ -68,9 +68,12 @@ class SlackSettings(ChannelSettings):
             yield "its token is not a bot's", "A Bot User OAuth Token begins with xoxb-."
 
 
-class Channel(relay.channels.contract.Channel):
-    """One incoming webhook, or one bot. Slack shows no ids, so a repeat is a second message with
-    the same delivery in its footer."""
+class Channel(contract.Channel):
+    """An incoming webhook or a bot.
+
+    Slack does not deduplicate: a retried message may appear twice, with the same delivery id in
+    the footer.
+    """
 
     Settings: ClassVar[type[ChannelSettings]] = SlackSettings
 
@@ -78,61 +81,59 @@ class Channel(relay.channels.contract.Channel):
         self, name: str, settings: SlackSettings, outbound: HttpClientFactory, *, api: str = API
     ) -> None:
         super().__init__(name, settings, outbound)
-        self._way: Bot | Webhook
+        self._client: Bot | Webhook
         if settings.url:
-            self._way = Webhook(outbound, settings.url.get_secret_value())
+            self._client = Webhook(outbound, settings.url.get_secret_value())
         else:
             token = settings.token.get_secret_value() if settings.token else ""
-            self._way = Bot(outbound, token, settings.channel, api)
+            self._client = Bot(outbound, token, settings.channel, api)
 
     def preview(self, message: Message) -> Json:
-        """What is posted, but for where it goes."""
         return render(self.build_card(message))
 
     def post(self, message: Message) -> Posted:
-        """As a bot, a message that follows one up is a reply to it; what is over is also shown in
-        the channel, and marked at the message that told of the failure."""
-        shown = self.build_card(message)
-        over = shown.result == "recovered"
-        posted = self._way.post(render(shown), message.thread, broadcast=over)
-        if over and posted.thread and posted.thread == message.thread:
-            error = self._way.mark(posted.thread, mark(shown))
+        """Post the message; a bot replies in the thread of the message that it follows.
+
+        A recovery is also shown in the channel, and the message about the failure is marked.
+        """
+        card = self.build_card(message)
+        recovered = card.result == "recovered"
+        posted = self._client.post(render(card), message.thread, broadcast=recovered)
+        if recovered and posted.thread and posted.thread == message.thread:
+            error = self._client.mark(posted.thread, mark(card))
             if error:
-                # The team has been told: a mark that is missing is not worth telling it again.
+                # The message is posted. Raising here would post it again.
                 log.warning("message not marked", extra={"channel": self.name, "error": error.code})
         return posted
 
     def ready(self) -> str | None:
-        """A bot says who it is; a webhook cannot be tried without posting."""
-        return self._way.ready()
+        """Describe the bot; a webhook cannot be tested without posting."""
+        return self._client.ready()
 
     def close(self) -> None:
-        self._way.close()
+        self._client.close()
 
 
 class Webhook:
-    """One incoming webhook, which has the manners of a bot, and knows no threads."""
+    """An incoming webhook with the interface of `Bot`. It does not support threads."""
 
     def __init__(self, outbound: HttpClientFactory, url: str) -> None:
         self._poster = Poster(outbound, url)
 
     def post(
         self,
-        told: Json,
+        body: Json,
         thread: str | None = None,  # noqa: ARG002 - a bot's
         *,
         broadcast: bool = False,  # noqa: ARG002 - a bot's
     ) -> Posted:
-        """Success is 200 with the body `ok`, nothing else."""
-        answer = self._poster.post(
-            json.dumps(told).encode("ascii"), {"content-type": "application/json; charset=utf-8"}
+        """Post the message. Success is 200 with the body `ok`."""
+        response = self._poster.post(
+            json.dumps(body).encode("ascii"), {"content-type": "application/json; charset=utf-8"}
         )
-        if answer.status == 200 and answer.text.strip() == "ok":
-            return Posted(answer.summary)
-        refused = of_webhook(answer.text.strip(), answer)
-        if not refused:
-            refused = not_slack(answer) if answer.status == 200 else refusal(answer)
-        raise refused
+        if response.status == 200 and response.text.strip() == "ok":
+            return Posted(response.summary)
+        raise webhook_error(response)
 
     def mark(self, thread: str, attachment: Json) -> RelayError | None:  # noqa: ARG002 - a bot's
         return None

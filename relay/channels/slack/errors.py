@@ -1,4 +1,4 @@
-"""What Slack's error words mean, and what to do about them: for webhooks and for bots.
+"""Error words of Slack's incoming webhooks and of the Web API.
 
 Source: docs.slack.dev, "Sending messages using incoming webhooks", the changelog of 2016-05-17, and
 the errors of chat.postMessage, chat.update and auth.test.
@@ -6,260 +6,229 @@ the errors of chat.postMessage, chat.update and auth.test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
-from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
+from relay.channels.known_errors import REPORT_BUG, RETRIED, explain, refused, unexpected_response
+from relay.errors import RelayError, TemporaryFailure, Throttled
 from relay.model import Localized
-from relay.outbound.webhook import WebhookResponse
+from relay.outbound.webhook import WebhookResponse, refusal
 
-Words = tuple[Localized, Localized]
-
+_PRODUCT = Localized("Slack", " Slack ")
 _NEW_URL = Localized(
-    "Make a new incoming webhook in Slack and put its URL into the channel's url; "
+    "Create a new incoming webhook in Slack, copy its URL into the channel's url, "
     "then retrigger the message.",
     "请在 Slack 中新建 Incoming Webhook，将其 URL 填入频道的 url，然后重新触发该消息。",
 )
 _NEW_TOKEN = Localized(
     "Copy the Bot User OAuth Token from the app's page OAuth & Permissions into the channel's "
-    "token; then retrigger the message.",
+    "token, then retrigger the message.",
     "请在应用的 OAuth & Permissions 页面复制 Bot User OAuth Token，填入频道的 token，"
     "然后重新触发该消息。",
 )
 _ASK_ADMIN = Localized(
-    "Ask a Slack administrator to allow it, then retrigger the message.",
+    "Ask a Slack administrator for permission, then retrigger the message.",
     "请联系 Slack 管理员放行，然后重新触发该消息。",
 )
-_REPORT = Localized(
-    "This is a fault of Relay: please report it with the delivery's id.",
-    "这是 Relay 的缺陷，请附上投递编号反馈给我们。",
-)
-_UNREADABLE = (Localized("Slack could not read our message", "Slack 无法解析该消息"), _REPORT)
+_UNREADABLE = Localized("Slack could not parse the message", "Slack 无法解析该消息")
 
-WEBHOOK: Mapping[str, Words] = {
-    "no_service": (
-        Localized(
-            "Slack says that this webhook was removed or is disabled",
-            "Slack 称该 Webhook 已被删除或停用",
-        ),
+WEBHOOK = {
+    **explain(
+        "no_service",
+        Localized("The Slack webhook was removed or disabled", "该 Slack Webhook 已被删除或停用"),
         _NEW_URL,
     ),
-    "no_service_id": (
-        Localized("Slack does not know this webhook's URL", "Slack 不认识该 Webhook 的 URL"),
+    **explain(
+        "no_service_id",
+        Localized("Slack does not know the URL of this webhook", "Slack 无法识别该 Webhook 的 URL"),
         _NEW_URL,
     ),
-    "no_team": (
+    **explain(
+        "no_team",
         Localized(
             "Slack does not know the workspace in the webhook's URL",
-            "Slack 不认识 Webhook URL 中的工作区",
+            "Slack 无法识别 Webhook URL 中的工作区",
         ),
         _NEW_URL,
     ),
-    "team_disabled": (
+    **explain(
+        "team_disabled",
         Localized("The Slack workspace is disabled", "该 Slack 工作区已被停用"),
         _NEW_URL,
     ),
-    "invalid_token": (
-        Localized("Slack says that the webhook's URL is wrong", "Slack 称该 Webhook 的 URL 有误"),
+    **explain(
+        "invalid_token",
+        Localized("The URL of the Slack webhook is wrong", "该 Slack Webhook 的 URL 有误"),
         _NEW_URL,
     ),
-    "channel_not_found": (
-        Localized("The webhook's Slack channel is gone", "该 Webhook 对应的 Slack 频道已不存在"),
-        _NEW_URL,
-    ),
-    "channel_is_archived": (
-        Localized("The webhook's Slack channel is archived", "该 Webhook 对应的 Slack 频道已归档"),
+    **explain(
+        "channel_not_found",
         Localized(
-            "Unarchive the channel in Slack, or make a webhook for another one; "
+            "The Slack channel of the webhook does not exist any more",
+            "该 Webhook 对应的 Slack 频道已不存在",
+        ),
+        _NEW_URL,
+    ),
+    **explain(
+        "channel_is_archived",
+        Localized(
+            "The Slack channel of the webhook is archived", "该 Webhook 对应的 Slack 频道已归档"
+        ),
+        Localized(
+            "Unarchive the channel in Slack, or create a webhook for another channel; "
             "then retrigger the message.",
             "请在 Slack 中取消归档，或为其他频道新建 Webhook，然后重新触发该消息。",
         ),
     ),
-    "action_prohibited": (
+    **explain(
+        "action_prohibited",
         Localized(
-            "The Slack workspace forbids this webhook to post here",
+            "The Slack workspace does not allow this webhook to post here",
             "该 Slack 工作区禁止此 Webhook 在此发言",
         ),
         _ASK_ADMIN,
     ),
-    "posting_to_general_channel_denied": (
+    **explain(
+        "posting_to_general_channel_denied",
         Localized(
-            "Only some people may post to this Slack channel",
-            "该 Slack 频道仅限部分成员发言",
+            "Only some members may post to this Slack channel", "该 Slack 频道仅限部分成员发言"
         ),
         Localized(
-            "Ask a Slack administrator to allow it, or use another channel.",
+            "Ask a Slack administrator for permission, or use another channel.",
             "请联系 Slack 管理员放行，或改用其他频道。",
         ),
     ),
-    "invalid_payload": _UNREADABLE,
+    **explain("invalid_payload", _UNREADABLE, REPORT_BUG),
 }
 
-OTHER: Words = (
-    Localized("Slack refused the message", "Slack 拒绝了该消息"),
-    Localized(
-        "Its answer is kept with the attempt. Check the channel's url, then retrigger the message.",
-        "Slack 的应答保存在该次尝试中。请检查频道的 url，然后重新触发该消息。",
-    ),
-)
-
-_BOT: tuple[tuple[str, Words], ...] = (
-    (
+BOT = {
+    **explain(
         "not_in_channel",
-        (
-            Localized("The bot is no member of the Slack channel", "机器人不是该 Slack 频道的成员"),
-            Localized(
-                "Type /invite @ and the bot's name in the channel (or give the app the scope "
-                "chat:write.public for public ones); then retrigger the message.",
-                "请在频道中输入 /invite @机器人名 邀请它加入"
-                "（公开频道也可为应用添加 chat:write.public 权限），然后重新触发该消息。",
-            ),
+        Localized("The bot is not a member of the Slack channel", "机器人不是该 Slack 频道的成员"),
+        Localized(
+            "Type /invite @ and the bot's name in the channel (for public channels the scope "
+            "chat:write.public is enough), then retrigger the message.",
+            "请在频道中输入 /invite @机器人名 邀请它加入"
+            "（公开频道也可为应用添加 chat:write.public 权限），然后重新触发该消息。",
         ),
     ),
-    (
+    **explain(
         "channel_not_found",
-        (
-            Localized(
-                "Slack knows no such channel, or the bot may not see it",
-                "Slack 找不到该频道，或机器人无权看到它",
-            ),
-            Localized(
-                "Put the channel's id (C..., at the foot of its details) into `channel`; into a "
-                "private one the bot has to be invited. Then retrigger the message.",
-                "请把频道 ID（C 开头，见频道详情底部）填入 channel；"
-                "私有频道须先邀请机器人加入。然后重新触发该消息。",
-            ),
+        Localized(
+            "The Slack channel does not exist, or the bot has no access to it",
+            "Slack 找不到该频道，或机器人无权访问",
+        ),
+        Localized(
+            "Put the channel's id (C..., at the bottom of its details) into `channel`; invite the "
+            "bot if the channel is private. Then retrigger the message.",
+            "请把频道 ID（C 开头，见频道详情底部）填入 channel；"
+            "私有频道须先邀请机器人加入。然后重新触发该消息。",
         ),
     ),
-    (
+    **explain(
         "is_archived",
-        (
-            Localized("The Slack channel is archived", "该 Slack 频道已归档"),
-            Localized(
-                "Unarchive it in Slack, or set another channel; then retrigger the message.",
-                "请在 Slack 中取消归档，或改用其他频道，然后重新触发该消息。",
-            ),
+        Localized("The Slack channel is archived", "该 Slack 频道已归档"),
+        Localized(
+            "Unarchive it in Slack, or set another channel; then retrigger the message.",
+            "请在 Slack 中取消归档，或改用其他频道，然后重新触发该消息。",
         ),
     ),
-    (
+    **explain(
         "invalid_auth not_authed token_revoked token_expired account_inactive",
-        (
-            Localized(
-                "Slack does not take the token: it is wrong, was revoked or has expired",
-                "Slack 不接受该 token: 有误、已被撤销或已过期",
-            ),
-            _NEW_TOKEN,
+        Localized(
+            "Slack rejected the token: it is wrong, revoked or expired",
+            "Slack 拒绝了该 token：有误、已被撤销或已过期",
         ),
+        _NEW_TOKEN,
     ),
-    (
+    **explain(
         "not_allowed_token_type",
-        (
-            Localized("The token is of a kind that may not post", "此类 token 不能用于发送消息"),
-            _NEW_TOKEN,
-        ),
+        Localized("A token of this type may not post", "此类 token 不能用于发送消息"),
+        _NEW_TOKEN,
     ),
-    (
+    **explain(
         "missing_scope no_permission",
-        (
-            Localized("The bot lacks a permission of Slack's", "机器人缺少所需的 Slack 权限"),
-            Localized(
-                "Give the app the scope chat:write under OAuth & Permissions, install it again, "
-                "and retrigger the message.",
-                "请在应用的 OAuth & Permissions 中添加 chat:write 权限并重新安装应用，"
-                "然后重新触发该消息。",
-            ),
+        Localized("The bot lacks a Slack permission", "机器人缺少所需的 Slack 权限"),
+        Localized(
+            "Add the scope chat:write under OAuth & Permissions, reinstall the app, "
+            "then retrigger the message.",
+            "请在应用的 OAuth & Permissions 中添加 chat:write 权限并重新安装应用，"
+            "然后重新触发该消息。",
         ),
     ),
-    (
-        (
-            "restricted_action restricted_action_read_only_channel "
-            "restricted_action_thread_only_channel restricted_action_non_threadable_channel "
-            "ekm_access_denied access_denied accesslimited enterprise_is_restricted "
-            "team_access_not_granted org_login_required two_factor_setup_required"
+    **explain(
+        "restricted_action restricted_action_read_only_channel "
+        "restricted_action_thread_only_channel restricted_action_non_threadable_channel "
+        "ekm_access_denied access_denied accesslimited enterprise_is_restricted "
+        "team_access_not_granted org_login_required two_factor_setup_required",
+        Localized(
+            "The Slack workspace does not allow the bot to post here",
+            "该 Slack 工作区不允许机器人在此发言",
         ),
-        (
-            Localized(
-                "The Slack workspace does not allow the bot to post here",
-                "该 Slack 工作区不允许机器人在此发言",
-            ),
-            _ASK_ADMIN,
-        ),
+        _ASK_ADMIN,
     ),
-    (
+    **explain(
         "thread_not_found message_not_found cannot_reply_to_message thread_locked",
-        (
-            Localized("The message to reply to is gone from Slack", "Slack 中要回复的消息已不存在"),
-            Localized("Retrigger the message.", "请重新触发该消息。"),
+        Localized(
+            "The Slack message to reply to does not exist any more", "Slack 中要回复的消息已不存在"
         ),
+        Localized("Retrigger the message.", "请重新触发该消息。"),
     ),
-    (
+    **explain(
         "msg_too_long msg_blocks_too_long",
-        (Localized("The message is too long for Slack", "该消息超出 Slack 的长度限制"), _REPORT),
+        Localized("The message is too long for Slack", "该消息超出 Slack 的长度限制"),
+        REPORT_BUG,
     ),
-    (
-        (
-            "invalid_blocks invalid_blocks_format invalid_arguments invalid_json json_not_object "
-            "no_text too_many_attachments"
-        ),
+    **explain(
+        "invalid_blocks invalid_blocks_format invalid_arguments invalid_json json_not_object "
+        "no_text too_many_attachments",
         _UNREADABLE,
+        REPORT_BUG,
     ),
-)
+}
+
+_RATE_LIMITED = ("ratelimited", "rate_limited", "message_limit_exceeded")
 
 
-def _each() -> Iterator[tuple[str, Words]]:
-    for names, words in _BOT:
-        yield from ((name, words) for name in names.split())
+def webhook_error(response: WebhookResponse) -> RelayError:
+    """Return the error of an incoming webhook's response that is not a success."""
+    word = response.text.strip()
+    if word in WEBHOOK:
+        return WEBHOOK[word].to_error("slack", response)
+    if response.status in (400, 403, 404, 410):
+        return refused(_PRODUCT).to_error("slack", response)
+    return _status_error(response)
 
 
-BOT: Mapping[str, Words] = dict(_each())
-
-_SLOWER = ("ratelimited", "rate_limited", "message_limit_exceeded")
-_AGAIN = Localized("Relay posts the message again by itself.", "Relay 会自动重新发送。")
-
-
-def of_webhook(word: str, answer: WebhookResponse) -> RelayError | None:
-    """What an incoming webhook's refusal means; None: it is none that is known as one."""
-    known = WEBHOOK.get(word)
-    if not known and answer.status not in (400, 403, 404, 410):
-        return None
-    code = f"slack.{word}" if known else "slack.refused"
-    return PermanentFailure(code, *(known or OTHER), answer=answer.summary)
+def bot_error(response: WebhookResponse) -> RelayError:
+    """Return the error of a Web API response that is not a success."""
+    if response.status == 200 and response.payload.get("ok") is False:
+        return api_error(str(response.payload.get("error")), response)
+    return _status_error(response)
 
 
-def of_bot(word: str, answer: WebhookResponse) -> RelayError:
-    """What `error` in an answer of the Web API means. What is not known is tried again."""
-    if word in _SLOWER:
+def api_error(word: str, response: WebhookResponse) -> RelayError:
+    """Return the error of `error` in a Web API response. Unknown errors are retried."""
+    if word in BOT:
+        return BOT[word].to_error("slack", response)
+    if word in _RATE_LIMITED:
         return Throttled(
             "slack.busy",
-            Localized("Slack asks us to wait", "Slack 要求稍后再发"),
-            _AGAIN,
-            answer=answer.summary,
-            retry_after=answer.retry_after,
+            Localized("The rate limit of Slack is reached", "已触发 Slack 的频率限制"),
+            RETRIED,
+            answer=response.summary,
+            retry_after=response.retry_after,
         )
-    if word in BOT:
-        return PermanentFailure(f"slack.{word}", *BOT[word], answer=answer.summary)
     return TemporaryFailure(
         "slack.trouble",
         Localized("Slack did not post the message", "Slack 未能发送该消息"),
         Localized(
-            "Its answer is kept with the attempt. Relay tries again meanwhile.",
+            "The response is stored with the attempt. Relay keeps retrying.",
             "Slack 的应答保存在该次尝试中，其间 Relay 会继续重试。",
         ),
-        answer=answer.summary,
-        retry_after=answer.retry_after,
+        answer=response.summary,
+        retry_after=response.retry_after,
     )
 
 
-def not_slack(answer: WebhookResponse) -> RelayError:
-    """A 200 that is not Slack's: a proxy, a hotel's page, another product."""
-    return TemporaryFailure(
-        "slack.not_ok",
-        Localized(
-            "The answer is 200, but not Slack's `ok`: the message was not posted",
-            "返回了 200，但内容不是 Slack 的 `ok`，消息并未送达",
-        ),
-        Localized(
-            "Check that the channel's url is Slack's and that no proxy answers in its place.",
-            "请检查频道的 url 是否为 Slack 地址，以及是否有代理代为应答。",
-        ),
-        answer=answer.summary,
-    )
+def _status_error(response: WebhookResponse) -> RelayError:
+    if response.status == 200:
+        return unexpected_response("slack", _PRODUCT, response)
+    return refusal(response)

@@ -1,4 +1,4 @@
-"""Teams: `kind = "teams"`."""
+"""The channel of `kind = "teams"`."""
 
 from relay.channels.teams.channel import Channel
 

@@ -1,4 +1,4 @@
-"""Lays a card out as an Adaptive Card for Microsoft Teams.
+"""Renders a card as an Adaptive Card for Microsoft Teams.
 
 Source: adaptivecards.io, the schema 1.4; learn.microsoft.com, "Format cards in Microsoft Teams" and
 "Create an Incoming Webhook" (28 KB a message).
@@ -10,89 +10,89 @@ import json
 from collections.abc import Iterator
 
 from relay.channels.card import Card, Fact, Line, Link, shrink_to_fit
-from relay.channels.markdown_escape import escape_markdown
+from relay.channels.markdown_escape import escape_markdown, markdown_link
 from relay.model import Json
 
 LARGEST = 21_000
-"""Bytes of a message. 28 KB are documented, and others saw 21 KB (the gem msteams_hermes)."""
+"""Bytes of a message. 28 KB are documented, but others measured 21 KB (the gem msteams_hermes)."""
 
 _STYLES = {"good": "good", "bad": "attention", "neutral": "emphasis", "warning": "warning"}
-_IN_LINKS = str.maketrans({"(": "%28", ")": "%29", " ": "%20", "<": "%3C", ">": "%3E", "\\": "%5C"})
 
 
-def render(shown: Card) -> Json:
-    """The message that holds the card: what is posted."""
-    return _message(shrink_to_fit(shown, lambda card: len(encode(_message(card))) <= LARGEST))
+def render(card: Card) -> Json:
+    """Return the message with the card."""
+    return _message(shrink_to_fit(card, lambda card: len(encode(_message(card))) <= LARGEST))
 
 
-def encode(told: Json) -> bytes:
-    """UTF-8, not escaped: Chinese would else count double."""
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+def encode(body: Json) -> bytes:
+    """Encode as UTF-8 without escapes, which would double the size of Chinese text."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _message(shown: Card) -> Json:
+def _message(card: Card) -> Json:
     return {
         "type": "message",
         "attachments": [
             {
                 "contentType": "application/vnd.microsoft.card.adaptive",
                 "contentUrl": None,
-                "content": _card(shown),
+                "content": _content(card),
             }
         ],
     }
 
 
-def _card(shown: Card) -> Json:
+def _content(card: Card) -> Json:
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        # No `entities`: without them nothing that looks like a mention is one.
+        # No `entities`: without them no text is a mention.
         "msteams": {"width": "Full"},
-        "fallbackText": escape_markdown(shown.summary),
-        "body": list(_body(shown)),
-        "actions": [_action(link) for link in shown.links],
+        "fallbackText": escape_markdown(card.summary),
+        "body": list(_body(card)),
+        "actions": [_action(link) for link in card.links],
     }
 
 
-def _body(shown: Card) -> Iterator[Json]:
-    heading = f"{shown.sign} {escape_markdown(f'{shown.title}: {shown.name}')}"
+def _body(card: Card) -> Iterator[Json]:
+    heading = f"{card.sign} {escape_markdown(f'{card.title}: {card.name}')}"
     yield {
         "type": "Container",
-        "style": _STYLES[shown.tone],
+        "style": _STYLES[card.tone],
         "bleed": True,
         "items": [_text(heading, size="Large", weight="Bolder")],
     }
-    if shown.problem:
-        code = f" ({escape_markdown(shown.code)})" if shown.code else ""
-        yield from _paragraph(shown.problem, code)
-    if shown.advice:
-        yield from _paragraph(shown.advice)
-    if shown.facts:
-        facts = [
-            {"title": fact.label, "value": escape_markdown(fact.value)} for fact in shown.facts
-        ]
-        yield {"type": "FactSet", "facts": facts}
-    yield from (_text(_line(line), spacing="Small") for line in shown.lines)
-    if shown.more:
-        yield _text(escape_markdown(shown.more), spacing="Small")
-    if shown.footer:
-        yield _text(escape_markdown(shown.footer), isSubtle=True, size="Small", separator=True)
+    if card.problem:
+        code = f" ({escape_markdown(card.code)})" if card.code else ""
+        yield from _paragraph(card.problem, code)
+    if card.advice:
+        yield from _paragraph(card.advice)
+    if card.facts:
+        yield {"type": "FactSet", "facts": [_fact(fact) for fact in card.facts]}
+    yield from (_text(_line(line), spacing="Small") for line in card.lines)
+    if card.more:
+        yield _text(escape_markdown(card.more), spacing="Small")
+    if card.footer:
+        yield _text(escape_markdown(card.footer), isSubtle=True, size="Small", separator=True)
 
 
-def _paragraph(fact: Fact, after: str = "") -> Iterator[Json]:
+def _paragraph(fact: Fact, suffix: str = "") -> Iterator[Json]:
     yield _text(fact.label, weight="Bolder")
-    yield _text(f"{escape_markdown(fact.value)}{after}", spacing="None")
+    yield _text(f"{escape_markdown(fact.value)}{suffix}", spacing="None")
+
+
+def _fact(fact: Fact) -> Json:
+    return {"title": fact.label, "value": escape_markdown(fact.value)}
 
 
 def _line(line: Line) -> str:
-    where = f" [→]({line.url.translate(_IN_LINKS)})" if line.url else ""
-    return f"{line.sign} **{escape_markdown(line.name)}** {escape_markdown(line.text)}{where}"
+    link = f" {markdown_link(Link('→', line.url))}" if line.url else ""
+    return f"{line.sign} **{escape_markdown(line.name)}** {escape_markdown(line.text)}{link}"
 
 
-def _text(text: str, **looks: str | bool) -> Json:
-    return {"type": "TextBlock", "text": text, "wrap": True, **looks}
+def _text(text: str, **style: str | bool) -> Json:
+    return {"type": "TextBlock", "text": text, "wrap": True, **style}
 
 
 def _action(link: Link) -> Json:

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-import relay.channels.contract
+from relay.channels import contract
 from relay.channels.contract import Message, Posted
 from relay.channels.teams.card import encode, render
-from relay.channels.teams.errors import failure
+from relay.channels.teams.errors import to_error
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.model import Json
@@ -32,12 +32,12 @@ _CONNECTORS = re.compile(r"outlook\.office(365)?\.com|.+\.webhook\.office(365)?\
 
 
 class TeamsSettings(ChannelSettings):
-    """What a Workflows webhook needs."""
+    """Settings of a Workflows webhook."""
 
     url: PostUrl = Field(description="the Workflows webhook's URL, which is its credential")
     rate: Rate | None = Field(
         RateLimit(1, timedelta(seconds=1)),
-        description='the most messages in a time, such as "20/1m"; Teams takes four a second',
+        description='the rate limit, such as "20/1m"; Teams allows four messages a second',
     )
 
     def advise(self) -> Iterator[tuple[str, str]]:
@@ -45,7 +45,7 @@ class TeamsSettings(ChannelSettings):
         if _CONNECTORS.fullmatch(host):
             yield (
                 "its url is that of an Office 365 connector, which Microsoft retires",
-                "Make a webhook with Workflows instead.",
+                "Create a webhook with Workflows instead.",
             )
         elif not _WORKFLOWS.fullmatch(host):
             yield (
@@ -54,9 +54,11 @@ class TeamsSettings(ChannelSettings):
             )
 
 
-class Channel(relay.channels.contract.Channel):
-    """One webhook of Workflows, or an old connector. Neither shows ids, knows threads, or can be
-    tried without posting."""
+class Channel(contract.Channel):
+    """A webhook of Workflows, or an old connector.
+
+    Neither supports threads or deduplication, and neither can be tested without posting.
+    """
 
     Settings: ClassVar[type[ChannelSettings]] = TeamsSettings
 
@@ -65,18 +67,19 @@ class Channel(relay.channels.contract.Channel):
         self._poster = Poster(outbound, settings.url.get_secret_value())
 
     def preview(self, message: Message) -> Json:
-        """What is posted."""
         return render(self.build_card(message))
 
     def post(self, message: Message) -> Posted:
-        """Success is 202, which says that the workflow has begun: whether it could post, only its
-        run history tells. Of the old connectors it is 200 with the body `1`."""
-        answer = self._poster.post(
+        """Post the message. Success is 202, or 200 with the body `1` from an old connector.
+
+        202 means that the workflow has started; only its run history shows whether it posted.
+        """
+        response = self._poster.post(
             encode(self.preview(message)), {"content-type": "application/json; charset=utf-8"}
         )
-        if answer.status == 202 or (answer.status == 200 and answer.text.strip() == "1"):
-            return Posted(answer.summary)
-        raise failure(answer)
+        if response.status == 202 or (response.status == 200 and response.text.strip() == "1"):
+            return Posted(response.summary)
+        raise to_error(response)
 
     def close(self) -> None:
         self._poster.close()

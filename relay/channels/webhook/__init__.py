@@ -1,4 +1,4 @@
-"""Webhook: `kind = "webhook"`."""
+"""The channel of `kind = "webhook"`."""
 
 from relay.channels.webhook.channel import Channel
 

@@ -1,4 +1,4 @@
-"""Posts messages to any HTTP endpoint as JSON, signed by the Standard Webhooks scheme.
+"""Posts messages to any HTTP endpoint as JSON, signed as Standard Webhooks defines.
 
 Source: the Standard Webhooks specification 1.0.0 (standardwebhooks.com).
 """
@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-import relay.channels.contract
+from relay.channels import contract
 from relay.channels.contract import Message, Posted
 from relay.channels.messages import localize
 from relay.config.load import ChannelSettings
@@ -29,37 +29,36 @@ _PREFIX = "whsec_"
 
 
 class WebhookSettings(ChannelSettings):
-    """Several secrets all sign, so that a receiver can move from one to the next at leisure."""
+    """Settings of an endpoint. Each secret adds a signature, so that secrets can be rotated."""
 
     burst: int = Field(
         0,
         ge=0,
         le=1000,
-        description="as in every channel, but by default none is told in a digest: machines read "
-        "these",
+        description="as in every channel, but off by default: programs expect single messages",
     )
-    url: PostUrl = Field(description="where messages are posted; may hold credentials")
+    url: PostUrl = Field(description="where messages are posted; may contain credentials")
     secret: SecretStr | tuple[SecretStr, ...] = Field(
-        (), description="whsec_ and base64 of 24 to 64 random bytes, or several; none: unsigned"
+        (), description="whsec_ and base64 of 24 to 64 random bytes, or a list; none: unsigned"
     )
 
     @field_validator("secret")
     @classmethod
-    def _holds_keys(cls, value: SecretStr | tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        given = (value,) if isinstance(value, SecretStr) else value
-        secrets = tuple(secret for secret in given if secret.get_secret_value())
+    def _check_secrets(cls, value: SecretStr | tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        values = (value,) if isinstance(value, SecretStr) else value
+        secrets = tuple(secret for secret in values if secret.get_secret_value())
         for secret in secrets:
             parse_secret(secret.get_secret_value())
         return secrets
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        given = (self.secret,) if isinstance(self.secret, SecretStr) else self.secret
-        return tuple(secret.get_secret_value() for secret in given)
+        values = (self.secret,) if isinstance(self.secret, SecretStr) else self.secret
+        return tuple(secret.get_secret_value() for secret in values)
 
 
-class Channel(relay.channels.contract.Channel):
-    """One endpoint."""
+class Channel(contract.Channel):
+    """An HTTP endpoint."""
 
     Settings: ClassVar[type[ChannelSettings]] = WebhookSettings
 
@@ -77,53 +76,52 @@ class Channel(relay.channels.contract.Channel):
         self._poster = Poster(outbound, settings.url.get_secret_value(), settings.secrets)
 
     def preview(self, message: Message) -> Json:
-        """What is posted."""
         return build_payload(message, self.settings.language)
 
     def post(self, message: Message) -> Posted:
-        """Any 2xx is success.
+        """Post the message. Any 2xx is a success.
 
-        Only 410 is final, as the specification says: everything else may be a receiver that is
-        misconfigured or half deployed for an hour, and that must not cost the message.
+        Only 410 is permanent, as the specification says. Any other status may come from a receiver
+        that is misconfigured or being deployed, so the message is retried.
         """
         body = encode(message, self.settings.language)
         headers = {"content-type": "application/json", "webhook-id": message.id}
         if self._keys:
             headers |= signature_headers(message.id, self._clock(), body, self._keys)
-        answer = self._poster.post(body, headers)
-        if 200 <= answer.status < 300:
-            return Posted(answer.summary)
-        if answer.status == 410:
+        response = self._poster.post(body, headers)
+        if 200 <= response.status < 300:
+            return Posted(response.summary)
+        if response.status == 410:
             raise PermanentFailure(
                 "webhook.gone",
                 Localized(
-                    "The endpoint says that it wants no more messages (410 Gone)",
-                    "接收端表示不再接收消息（410 Gone）",
+                    "The endpoint does not accept messages any more (410 Gone)",
+                    "接收端不再接收消息（410 Gone）",
                 ),
                 Localized(
-                    f"Give channels.{self.name} a new url, or take it out of the routes; "
+                    f"Set a new url for channels.{self.name}, or remove it from the routes; "
                     "then retrigger the message.",
                     f"请为 channels.{self.name} 设置新的 url，或将其从路由中移除，"
                     "然后重新触发该消息。",
                 ),
-                answer=answer.summary,
+                answer=response.summary,
             )
-        raise refusal(answer)
+        raise refusal(response)
 
     def close(self) -> None:
         self._poster.close()
 
 
 def encode(message: Message, language: str) -> bytes:
-    """The body that is posted and signed: {"type", "timestamp", "data"}, compact JSON in ASCII.
+    """Encode the payload as compact JSON in ASCII.
 
-    ASCII, so that the signed bytes survive every receiver that decodes before it verifies.
+    Receivers that decode the body before they verify the signature keep ASCII bytes unchanged.
     """
     return json.dumps(build_payload(message, language), separators=(",", ":")).encode("ascii")
 
 
 def build_payload(message: Message, language: str) -> Json:
-    """What is posted: the body's `test` is true when `relay channels test` posts it."""
+    """Return what is posted. `data.test` is true in a message of `relay channels test`."""
     return {
         "type": message.type,
         "timestamp": message.timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z"),
@@ -134,25 +132,27 @@ def build_payload(message: Message, language: str) -> Json:
 def signature_headers(
     message_id: str, now: datetime, body: bytes, keys: Iterable[bytes]
 ) -> dict[str, str]:
-    """`webhook-timestamp` and `webhook-signature` over `id.timestamp.body`, one for each key."""
+    """Return the timestamp, and the signature of `id.timestamp.body` by each key."""
     timestamp = str(int(now.timestamp()))
     signed = f"{message_id}.{timestamp}.".encode() + body
     signatures = (base64.b64encode(hmac.digest(key, signed, hashlib.sha256)) for key in keys)
     return {
         "webhook-timestamp": timestamp,
-        "webhook-signature": " ".join(f"v1,{one.decode('ascii')}" for one in signatures),
+        "webhook-signature": " ".join(
+            f"v1,{signature.decode('ascii')}" for signature in signatures
+        ),
     }
 
 
 def parse_secret(secret: str) -> bytes:
-    """The key in a `whsec_` secret. ValueError says what is wrong, never what was given."""
+    """Return the key in a `whsec_` secret. A ValueError never contains the secret."""
     if not secret.startswith(_PREFIX):
         raise ValueError(f"a signing secret starts with {_PREFIX}")
     encoded = secret.removeprefix(_PREFIX)
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except binascii.Error:
-        raise ValueError(f"what follows {_PREFIX} is not base64") from None
+        raise ValueError(f"the part after {_PREFIX} is not base64") from None
     if not 24 <= len(key) <= 64:
-        raise ValueError("a signing secret holds 24 to 64 random bytes, in base64")
+        raise ValueError("a signing secret is 24 to 64 random bytes, in base64")
     return key

@@ -1,4 +1,4 @@
-"""Wecom: `kind = "wecom"`."""
+"""The channel of `kind = "wecom"`."""
 
 from relay.channels.wecom.channel import Channel
 

@@ -1,6 +1,6 @@
-"""What a channel posts, as HTML that looks about as its service shows it. Pure.
+"""Shows posted messages as HTML, similar to how their services show them.
 
-Made from the JSON that is posted, not from the card: what is wrong there is wrong here.
+The input is the JSON that is posted, not the card, so that mistakes in the JSON become visible.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
-from jinja2 import ChainableUndefined, Environment, PackageLoader
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
-from relay.channels import preview_markup as markup
 from relay.model import Json
+from tests.channels import card_preview_markup as markup
 
 NAMES = {
     "slack": "Slack",
@@ -24,7 +25,7 @@ NAMES = {
     "dingtalk": "钉钉 DingTalk",
     "wecom": "企业微信 WeCom",
 }
-"""The services whose looks we know; what is posted to another is shown as JSON."""
+"""Services with a layout of their own; messages of other kinds are shown as JSON."""
 
 _DIALECTS = {
     "slack": markup.SLACK,
@@ -41,9 +42,9 @@ _TOKEN = re.compile(
 )
 
 
-def render_page(shown: Iterable[tuple[str, Json]], language: str) -> str:
-    """A page of its own that shows each message: the kind of its channel, and what it posts."""
-    return _PAGE.render(shown=list(shown), language=language, names=NAMES)
+def render_page(messages: Iterable[tuple[str, Json]], language: str) -> str:
+    """Return a page that shows each message, given as kind of the channel and posted JSON."""
+    return _PAGE.render(messages=list(messages), language=language, names=NAMES)
 
 
 def _inline(text: object, kind: str) -> Markup:
@@ -54,18 +55,18 @@ def _blocks(text: object, kind: str) -> Markup:
     return markup.blocks(_text(text), _DIALECTS[kind])
 
 
-def _coloured(value: object) -> Markup:
-    """JSON with a colour for each sort of thing in it."""
-    text, made, end = json.dumps(value, indent=2, ensure_ascii=False), [], 0
+def _highlight(value: object) -> Markup:
+    """Return JSON with syntax highlighting."""
+    text, parts, end = json.dumps(value, indent=2, ensure_ascii=False), [], 0
     for token in _TOKEN.finditer(text):
-        made.append(escape(text[end : token.start()]))
-        made.append(Markup('<span class="{}">{}</span>').format(token.lastgroup, token[0]))
+        parts.append(escape(text[end : token.start()]))
+        parts.append(Markup('<span class="{}">{}</span>').format(token.lastgroup, token[0]))
         end = token.end()
-    return Markup("").join([*made, escape(text[end:])])
+    return Markup("").join([*parts, escape(text[end:])])
 
 
 def _colour(number: object) -> str:
-    """A colour as Discord numbers it."""
+    """Convert a colour from Discord's integer to CSS."""
     return f"#{number & 0xFFFFFF:06x}" if isinstance(number, int) else "#e3e5e8"
 
 
@@ -74,15 +75,15 @@ def _text(value: object) -> str:
 
 
 def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("relay.web"),
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(inline=_inline, blocks=_blocks, coloured=_coloured, colour=_colour)
-    return made
+    environment.filters.update(inline=_inline, blocks=_blocks, highlight=_highlight, colour=_colour)
+    return environment
 
 
-_PAGE = _environment().get_template("preview.html")
+_PAGE = _environment().get_template("card_preview.html")

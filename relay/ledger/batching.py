@@ -1,4 +1,4 @@
-"""Quiet: before a message is posted, what waits beside it decides whether it waits or is told."""
+"""Quiet hours and digests: decides whether a claimed message is posted, postponed or merged."""
 
 from __future__ import annotations
 
@@ -7,73 +7,76 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from relay.config.load import ChannelSettings
-from relay.ledger import batching_rules as quiet
+from relay.ledger import batching_rules as rules
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.ids import new_id
-from relay.ledger.outcomes import standalone_message_row
-from relay.ledger.queue import change, idle, is_ours
+from relay.ledger.outcomes import message_row
+from relay.ledger.queue import holds_claim, pending_values, undo_claim
 from relay.ledger.rows import AnyRow
-from relay.ledger.schema import PENDING, RUNNING, TELLING, attempts, deliveries
+from relay.ledger.schema import MESSAGE_ATTEMPT, PENDING, RUNNING, attempts, deliveries
 from relay.model import AttemptOutcome, Claim, Json, Kind, NewMessage, Problem, State, Trigger
 
-MOST = 1000
-"""Messages that are told in one, or moved at once."""
+MAX_MESSAGES = 1000
+"""Messages in a digest, and messages that are postponed together."""
 
 PostDecision = Literal["post", "wait", "digest", "lost"]
 
 Compose = Callable[[str, Sequence[tuple[datetime, Json]]], Json]
-"""Makes the body of a digest from its id and the messages in it: when each was made, and what it is
-as {"type", "body"}."""
+"""Composes the body of a digest from its id and the messages in it: when each was created, and the
+message as {"type", "body"}."""
 
 _IS_DIGEST = deliveries.c.message_type == "digest"
 
-_TROUBLED = (
+_FAILURES = (
     AttemptOutcome.RETRY,
     AttemptOutcome.LOST,
     AttemptOutcome.HUNG,
     AttemptOutcome.RELEASED,
 )
+"""Outcomes that suggest that the chat service has problems."""
 
 
 class MessageBatching(LedgerPart):
-    """When channels are told, and how much at once."""
+    """Limits when and how often a channel receives messages."""
 
     def decide_post(
         self, claim: Claim, channel: ChannelSettings, compose: Compose, now: datetime
     ) -> PostDecision:
-        """What to do with a claimed message; only when it is "post" the claim still holds.
+        """Decide what to do with a claimed message, in one transaction.
 
-        "wait": its channel has quiet hours, or was told `burst` messages within a minute; it is
-        pending as if it had not been claimed, and says why. "digest": it, and what waits with it
-        (1,000 at the most), are told in one new message, and have ended. "lost": it is not the
-        claim's any more. Whatever it is, it happened in one transaction.
+        "post": the claim holds, and the message may be posted. "wait": quiet hours, or `burst`
+        messages within a minute; the claim is undone, and the message says why it waits.
+        "digest": this message and up to 999 waiting ones are merged into a new message and skipped.
+        "lost": the claim no longer holds the delivery.
         """
-        manual = claim.delivery.trigger is Trigger.MANUAL
-        asleep = channel.quiet_hours and not manual
-        told = claim.delivery.message
-        if not told or not quiet.is_batchable(told["type"]):
+        message = claim.delivery.message
+        respects_quiet_hours = channel.quiet_hours and claim.delivery.trigger != Trigger.MANUAL
+        if not message or not rules.is_batchable(message["type"]):
             return "post"
-        if not channel.burst and not asleep:
+        if not channel.burst and not respects_quiet_hours:
             return "post"
 
         def write(connection: Connection) -> PostDecision:
             self._database.advisory_lock(connection, "quiet", claim.delivery.destination)
-            if not is_ours(connection, claim):
+            if not holds_claim(connection, claim):
                 return "lost"
-            ends = quiet.quiet_until(channel, now) if asleep else None
-            return _Turn(self._database, connection, claim, channel, now).say(ends, compose)
+            quiet_end = rules.quiet_until(channel, now) if respects_quiet_hours else None
+            batch = _Batch(self._database, connection, claim, channel, now)
+            return batch.decide(message, quiet_end, compose)
 
         return self._database.write_grouped(write)
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """One message's turn, in a transaction. What people retriggered is counted by itself: it is
-    held neither up nor together with what came by itself."""
+class _Batch:
+    """A claimed message and those that wait for the same channel, in a transaction.
+
+    Manual messages are counted separately: automatic ones neither delay them nor absorb them.
+    """
 
     database: Database
     connection: Connection
@@ -81,164 +84,164 @@ class _Turn:
     channel: ChannelSettings
     now: datetime
 
-    def say(self, ends: datetime | None, compose: Compose) -> PostDecision:
-        told: Json = self.claim.delivery.message or {}
-        if ends and not quiet.is_urgent(told, self.channel):
-            return self._sleep(ends)
+    def decide(self, message: Json, quiet_end: datetime | None, compose: Compose) -> PostDecision:
+        if quiet_end and not rules.is_urgent(message, self.channel):
+            return self._wait_for_quiet_end(quiet_end)
         burst = self.channel.burst
         if not burst:
             return "post"
-        lately = self._lately()
-        until = quiet.next_free_slot(lately, burst, self.now)
-        if until:
-            return self._hold(until)
-        # A digest stays what it is, so that a repeat says the same under the same id. And while
-        # the service is in trouble, one message at a time tries it: a digest could only fail too.
-        if told["type"] == "digest" or not lately.working:
+        recent = self._recent_posts()
+        free_slot = rules.next_free_slot(recent, burst, self.now)
+        if free_slot:
+            return self._wait_for_slot(free_slot)
+        # A digest is never merged, so that a repeat posts the same content under the same id. While
+        # the service has problems, single messages probe it: a digest could only fail too.
+        if message["type"] == "digest" or not recent.working:
             return "post"
-        others = self._others(ends)
-        if not quiet.should_batch(lately, burst, len(others)):
+        waiting = self._mergeable(quiet_end)
+        if not rules.should_batch(recent, burst, len(waiting)):
             return "post"
-        return self._gather(others, compose)
+        return self._merge(waiting, compose)
 
-    def _others(self, ends: datetime | None) -> Sequence[AnyRow]:
-        """What could be told with it; in quiet hours what is urgent of it."""
-        single = deliveries.c.parent.is_not(None)
-        if ends is None:
-            return self._waiting(single)
-        awake = self._waiting(single, deliveries.c.due < ends)
-        return [row for row in awake if quiet.is_urgent(row.message, self.channel)]
+    def _mergeable(self, quiet_end: datetime | None) -> Sequence[AnyRow]:
+        """Return the waiting messages for a digest; during quiet hours only the urgent ones."""
+        is_about_delivery = deliveries.c.parent.is_not(None)
+        if quiet_end is None:
+            return self._waiting(is_about_delivery)
+        rows = self._waiting(is_about_delivery, deliveries.c.due < quiet_end)
+        return [row for row in rows if rules.is_urgent(row.message, self.channel)]
 
-    def _sleep(self, ends: datetime) -> PostDecision:
-        """Moves it to the end of quiet hours, and what waits beside it too: one claim for all."""
-        problem = quiet.in_quiet_hours(self.channel, ends)
-        if not self._put_back(ends, problem):
+    def _wait_for_quiet_end(self, quiet_end: datetime) -> PostDecision:
+        """Postpone this message and the waiting ones, so that they are claimed only once."""
+        problem = rules.quiet_hours_problem(self.channel, quiet_end)
+        if not self._postpone(quiet_end, problem):
             return "lost"
-        asleep = [
+        ids = [
             row.id
-            for row in self._waiting(deliveries.c.due < ends)
-            if quiet.is_batchable(row.message["type"])
-            and not quiet.is_urgent(row.message, self.channel)
+            for row in self._waiting(deliveries.c.due < quiet_end)
+            if rules.is_batchable(row.message["type"])
+            and not rules.is_urgent(row.message, self.channel)
         ]
-        self._change(asleep, due=ends, error=problem.to_json())
+        self._update(ids, due=quiet_end, error=problem.to_json())
         return "wait"
 
-    def _hold(self, until: datetime) -> PostDecision:
-        if not self._put_back(until, quiet.among_many(self.channel, until)):
+    def _wait_for_slot(self, free_slot: datetime) -> PostDecision:
+        if not self._postpone(free_slot, rules.burst_problem(self.channel, free_slot)):
             return "lost"
-        self._gate.hold(until)
+        self._gate.hold(free_slot)
         return "wait"
 
-    def _gather(self, others: Sequence[AnyRow], compose: Compose) -> PostDecision:
-        mine = self.claim.delivery
-        id_ = new_id(self.now)
-        ended = {
+    def _merge(self, waiting: Sequence[AnyRow], compose: Compose) -> PostDecision:
+        delivery = self.claim.delivery
+        digest_id = new_id(self.now)
+        skipped = {
             "state": State.SKIPPED,
             "reason": "digest",
-            "result": {"digest": id_},
+            "result": {"digest": digest_id},
             "error": None,
             "due": None,
             "finished": self.now,
         }
-        if not self._give_up(**ended, owner=None, leased_until=None):
+        if not self._undo_claim(**skipped, owner=None, leased_until=None):
             return "lost"
-        self._change([row.id for row in others], **ended)
-        told = [(mine.created, mine.message), *((row.created, row.message) for row in others)]
-        new = NewMessage(mine.destination, "digest", compose(id_, told))
-        # Due before its first one was: it is posted before what else waits.
-        first = min(filter(None, (self.now, mine.due, *(row.due for row in others))))
-        row = standalone_message_row(new, self.now)
-        row |= {"id": id_, "due": first - timedelta.resolution, "trigger": mine.trigger}
+        self._update([row.id for row in waiting], **skipped)
+        messages = [(row.created, row.message) for row in (delivery, *waiting)]
+        new = NewMessage(delivery.destination, "digest", compose(digest_id, messages))
+        # Due before the oldest merged message, so that it is posted before other waiting ones.
+        oldest = min(filter(None, (self.now, delivery.due, *(row.due for row in waiting))))
+        row = message_row(new, self.now)
+        row |= {
+            "id": digest_id,
+            "due": oldest - timedelta.resolution,
+            "trigger": delivery.trigger,
+        }
         self.connection.execute(deliveries.insert(), row)
         self.database.notify_workers(self.connection)
         return "digest"
 
-    def _put_back(self, due: datetime, problem: Problem) -> bool:
-        return self._give_up(**idle(due), error=problem.to_json())
+    def _postpone(self, due: datetime, problem: Problem) -> bool:
+        return self._undo_claim(**pending_values(due), error=problem.to_json())
 
-    def _give_up(self, **values: object) -> bool:
-        """Ends the claim as if it had never been: no attempt is kept, and none counted."""
-        uncounted = {"attempts": deliveries.c.attempts - 1, "tries": deliveries.c.tries - 1}
-        if not change(self.connection, self.claim, **uncounted, **values):
+    def _undo_claim(self, **values: object) -> bool:
+        if not undo_claim(self.connection, self.claim, **values):
             return False
-        mine = self.claim.delivery
-        its = attempts.c.delivery_id == mine.id, attempts.c.number == mine.attempts
-        self.connection.execute(delete(attempts).where(*its))
         if self.channel.rate:
-            self._gate.give_back(self.channel.rate)
+            self._gate.refund(self.channel.rate)
         return True
 
-    def _change(self, ids: Sequence[str], **values: object) -> None:
+    def _update(self, ids: Sequence[str], **values: object) -> None:
         if ids:
-            these = deliveries.c.id.in_(ids)
-            self.connection.execute(update(deliveries).where(these).values(**values))
+            statement = update(deliveries).where(deliveries.c.id.in_(ids))
+            self.connection.execute(statement.values(**values))
 
-    def _waiting(self, *where: Any) -> Sequence[AnyRow]:
-        """Other messages that wait for the channel, those due longest first, and kept for us."""
+    def _waiting(self, *conditions: Any) -> Sequence[AnyRow]:
+        """Lock and return the other pending messages of the channel, oldest first."""
         columns = (deliveries.c[name] for name in ("id", "created", "due", "message"))
         return self.connection.execute(
             select(*columns)
-            .where(PENDING, *self._here, *where)
+            .where(PENDING, *self._of_channel, *conditions)
             .order_by(deliveries.c.due, deliveries.c.id)
-            .limit(MOST - 1)
+            .limit(MAX_MESSAGES - 1)
             .with_for_update(skip_locked=True)
         ).all()
 
-    def _lately(self) -> quiet.RecentPosts:
-        posts = self._posts()
+    def _recent_posts(self) -> rules.RecentPosts:
+        posts = self._last_minute()
         query = select(_IS_DIGEST.label("digest")).where(
             RUNNING,
-            *self._here,
+            *self._of_channel,
             deliveries.c.id != self.claim.delivery.id,
             deliveries.c.leased_until > self.now,
         )
-        under_way = self.connection.execute(query).all()
-        return quiet.RecentPosts(
+        running = self.connection.execute(query).all()
+        return rules.RecentPosts(
             posted=[row.finished for row in posts],
             digest=next((row.finished for row in posts if row.digest), None),
-            under_way=len(under_way),
-            digest_under_way=any(row.digest for row in under_way),
-            working=self._last_outcome() not in _TROUBLED,
+            under_way=len(running),
+            digest_under_way=any(row.digest for row in running),
+            working=self._last_outcome() not in _FAILURES,
         )
 
-    def _posts(self) -> Sequence[AnyRow]:
+    def _last_minute(self) -> Sequence[AnyRow]:
         query = (
             select(attempts.c.finished, _IS_DIGEST.label("digest"))
             .join(deliveries, deliveries.c.id == attempts.c.delivery_id)
             .where(
-                self._attempted,
-                attempts.c.finished > self.now - quiet.MINUTE,
+                self._is_attempt_of_channel,
+                attempts.c.finished > self.now - rules.MINUTE,
                 attempts.c.outcome == AttemptOutcome.SUCCEEDED,
                 attempts.c.trigger == self.claim.delivery.trigger,
             )
         )
-        newest_first = query.order_by(attempts.c.finished.desc()).limit(MOST)
+        newest_first = query.order_by(attempts.c.finished.desc()).limit(MAX_MESSAGES)
         return list(self.connection.execute(newest_first))
 
     def _last_outcome(self) -> AttemptOutcome | None:
-        """What came of the last attempt to post there; of those at one moment a success wins."""
-        query = select(attempts.c.outcome).where(self._attempted)
+        """Return the outcome of the last attempt; of simultaneous ones, a success wins."""
+        query = select(attempts.c.outcome).where(self._is_attempt_of_channel)
         last = query.order_by(attempts.c.finished.desc(), attempts.c.outcome.desc()).limit(1)
         return self.connection.execute(last).scalar()
 
     @property
-    def _attempted(self) -> Any:
-        """The finished attempts to post there; not what a clock that was turned back since dated
-        far ahead, or it would be lately for as long."""
-        destination = attempts.c.destination == self.claim.delivery.destination
-        return and_(TELLING, destination, attempts.c.finished <= self.now + quiet.MINUTE)
+    def _is_attempt_of_channel(self) -> Any:
+        """The condition for finished attempts at the channel.
+
+        Excludes times in the far future, which remain after the clock was set back: such attempts
+        would count as recent for all that time.
+        """
+        of_channel = attempts.c.destination == self.claim.delivery.destination
+        return and_(MESSAGE_ATTEMPT, of_channel, attempts.c.finished <= self.now + rules.MINUTE)
 
     @property
-    def _here(self) -> tuple[Any, ...]:
-        mine = self.claim.delivery
+    def _of_channel(self) -> tuple[Any, ...]:
+        delivery = self.claim.delivery
         return (
             deliveries.c.kind == Kind.MESSAGE,
-            deliveries.c.destination == mine.destination,
-            deliveries.c.trigger == mine.trigger,
+            deliveries.c.destination == delivery.destination,
+            deliveries.c.trigger == delivery.trigger,
         )
 
     @property
     def _gate(self) -> GateRow:
-        return GateRow(
-            self.database, self.connection, (Kind.MESSAGE, self.claim.delivery.destination)
-        )
+        destination = Kind.MESSAGE, self.claim.delivery.destination
+        return GateRow(self.database, self.connection, destination)

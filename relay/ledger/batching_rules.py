@@ -1,4 +1,4 @@
-"""Quiet: when a channel may be told, and when many messages become one. Pure."""
+"""Rules for quiet hours and digests: when a channel receives messages. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from relay.config.validators import Hours
 from relay.model import Json, Localized, Problem
 
 MINUTE = timedelta(minutes=1)
-"""The time within which more than `burst` messages are many."""
+"""The period that `burst` applies to."""
 
-SOON = timedelta(seconds=2)
-"""Until it is asked again whether there is room, where that hangs on posts under way."""
+RECHECK = timedelta(seconds=2)
+"""Delay until the next decision, if it depends on posts that are running."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecentPosts:
-    """What a channel was told within the last minute, and what it is being told now.
+    """The posts to a channel within the last minute, and those that are running.
 
-    `posted`: when each post was done, the newest first; `digest`: when the last digest among them
-    was; `under_way`: how many are being posted, `digest_under_way`: a digest is among those.
-    `working`: the service took what was posted last, or refused it for good.
+    `posted`: the end of each post, newest first; `digest`: the end of the last digest among them;
+    `under_way`: the number of running posts, `digest_under_way`: a digest is among them.
+    `working`: the service accepted the last post, or rejected it permanently.
     """
 
     posted: Sequence[datetime] = ()
@@ -36,16 +36,19 @@ class RecentPosts:
 
 
 def is_batchable(type_: str) -> bool:
-    """Whether these rules are for messages of that type; that a target is down is told at once."""
+    """Return whether these rules apply to a message type.
+
+    They do not apply to messages about a target that is down: these are urgent.
+    """
     return type_ == "digest" or type_.startswith("import.")
 
 
 def is_urgent(message: Mapping[str, Any], settings: ChannelSettings) -> bool:
-    """Whether a message is told in quiet hours too; a recovery is where its failure was."""
+    """Return whether a message is posted during quiet hours; a recovery counts as its failure."""
     body: Mapping[str, Any] = message["body"]
     if message["type"] == "digest":
         results = set(body["results"])
-        recovered = any(one.get("recovered") for one in body["deliveries"])
+        recovered = any(delivery.get("recovered") for delivery in body["deliveries"])
     else:
         results = {message["type"].rpartition(".")[2]}
         recovered = bool(body.get("recovered"))
@@ -53,7 +56,7 @@ def is_urgent(message: Mapping[str, Any], settings: ChannelSettings) -> bool:
 
 
 def summarize_message(message: Mapping[str, Any] | None) -> Json | None:
-    """What lists say of a message: its type, and how many a digest tells of; None: it is none."""
+    """Return the type of a message and the size of a digest, for lists."""
     if message is None:
         return None
     count = message["body"].get("count") if message["type"] == "digest" else None
@@ -61,9 +64,9 @@ def summarize_message(message: Mapping[str, Any] | None) -> Json | None:
 
 
 def quiet_until(settings: ChannelSettings, now: datetime) -> datetime | None:
-    """When the channel's quiet hours end in which `now` is; None: it is in none.
+    """Return the end of the current quiet hours, or None outside of quiet hours.
 
-    By the clock on the wall there, minute by minute, so that its changes need no thought.
+    Steps through the local time minute by minute, which handles daylight saving time.
     """
     hours = settings.quiet_hours
     if hours is None:
@@ -80,58 +83,58 @@ def _is_within(hours: Hours, clock: time) -> bool:
     return clock >= hours.start or clock < hours.end
 
 
-def next_free_slot(lately: RecentPosts, burst: int, now: datetime) -> datetime | None:
-    """From when on one more message may be posted; None: now.
+def next_free_slot(recent: RecentPosts, burst: int, now: datetime) -> datetime | None:
+    """Return when another message may be posted, or None for now.
 
-    At most `burst` within any minute, and nothing for a minute after a digest.
+    The limits are `burst` messages within any minute, and none for a minute after a digest.
     """
-    full = [lately.digest + MINUTE] if lately.digest else []
-    if len(lately.posted) >= burst:
-        full.append(lately.posted[burst - 1] + MINUTE)
-    if full:
-        return max(full)
-    if lately.digest_under_way or len(lately.posted) + lately.under_way >= burst:
-        return now + SOON
+    limits = [recent.digest + MINUTE] if recent.digest else []
+    if len(recent.posted) >= burst:
+        limits.append(recent.posted[burst - 1] + MINUTE)
+    if limits:
+        return max(limits)
+    if recent.digest_under_way or len(recent.posted) + recent.under_way >= burst:
+        return now + RECHECK
     return None
 
 
-def should_batch(lately: RecentPosts, burst: int, waiting: int) -> bool:
-    """Whether a message and the `waiting` others are told in one."""
-    return waiting > 0 and len(lately.posted) + lately.under_way + waiting + 1 > burst
+def should_batch(recent: RecentPosts, burst: int, waiting: int) -> bool:
+    """Return whether a message and `waiting` others are merged into a digest."""
+    return waiting > 0 and len(recent.posted) + recent.under_way + waiting + 1 > burst
 
 
-def in_quiet_hours(settings: ChannelSettings, until: datetime) -> Problem:
-    """Why a message waits for the end of quiet hours."""
-    when = _clock(settings, until, "%H:%M")
+def quiet_hours_problem(settings: ChannelSettings, until: datetime) -> Problem:
+    """Return why a message waits for the end of quiet hours."""
+    when = _local_time(settings, until, "%H:%M")
     return Problem(
         "message.quiet_hours",
         Localized(
-            f"The channel has quiet hours: it is told at {when}",
-            f"该频道处于免打扰时段，将于 {when} 发出",
+            f"The channel has quiet hours: the message is posted at {when}",
+            f"该频道处于免打扰时段，消息将于 {when} 发出",
         ),
         Localized(
-            "What is told at once is named in the channel's `urgent`; retrigger the message to "
-            "post it now.",
-            "频道的 urgent 决定哪些结果立即告知；重新触发该消息可立即发出。",
+            "Results in the channel's `urgent` are posted at once; retrigger the message to post "
+            "it now.",
+            "频道的 urgent 中的结果会立即发出；重新触发该消息可立即发出。",
         ),
     )
 
 
-def among_many(settings: ChannelSettings, until: datetime) -> Problem:
-    """Why a message waits after many others."""
-    when = _clock(settings, until, "%H:%M:%S")
+def burst_problem(settings: ChannelSettings, until: datetime) -> Problem:
+    """Return why a message waits after many others."""
+    when = _local_time(settings, until, "%H:%M:%S")
     return Problem(
         "message.burst",
         Localized(
-            f"Many messages came within a minute: what waits is told together at {when}",
+            f"Many messages within a minute: the waiting ones are posted together at {when}",
             f"一分钟内消息过多，等待中的消息将于 {when} 合并发出",
         ),
         Localized(
-            "The channel's `burst` is how many are told one by one; 0: all of them.",
+            "The channel's `burst` is how many are posted separately; 0: all of them.",
             "频道的 burst 决定多少条以内逐条发出；0 表示始终逐条发出。",
         ),
     )
 
 
-def _clock(settings: ChannelSettings, moment: datetime, form: str) -> str:
-    return f"{moment.astimezone(ZoneInfo(settings.timezone)):{form}} ({settings.timezone})"
+def _local_time(settings: ChannelSettings, moment: datetime, format_: str) -> str:
+    return f"{moment.astimezone(ZoneInfo(settings.timezone)):{format_}} ({settings.timezone})"

@@ -1,7 +1,7 @@
-"""Gates: what holds all deliveries to one destination back. One row for each, for all processes.
+"""Gates of destinations: one row per destination holds its deliveries back, for all processes.
 
-A destination is closed while somebody paused it, while it asked to wait (Retry-After), while its
-rate is used up, and while it is down: then one delivery at a time tries whether it is back.
+A destination is closed while it is paused, while it asked to wait (Retry-After), while its rate is
+used up, and while it is down; then one delivery at a time probes it.
 """
 
 from __future__ import annotations
@@ -30,23 +30,26 @@ from relay.ledger.schema import gates
 from relay.model import Kind
 
 Destination = tuple[Kind, str]
-"""A kind and a destination: what limits and gates apply to."""
+"""The kind of delivery and the name of the target or channel."""
 
 DOWN_AFTER = 10
-"""Failures of a destination, with no answer in between, until it counts as down."""
+"""Failures in a row after which a destination counts as down."""
 
 PROBE_EVERY = timedelta(seconds=30)
-"""How often a destination that is down is tried."""
+"""Interval between attempts at a destination that is down."""
 
-
-# Asked for at each success: built once.
-_ROW = select(gates).where(*(gates.c[name] == bindparam(name) for name in ("kind", "destination")))
+# Built once, because every success runs it.
+_SELECT = select(gates).where(
+    *(gates.c[name] == bindparam(name) for name in ("kind", "destination"))
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Why deliveries to a destination wait. None: not for that reason. `down` and `paused`: since
-    when; `until`: what it asked for; `failures`: in a row."""
+    """The state of a destination.
+
+    `until`: the end of the requested wait; `paused` and `down`: since when; `failures`: in a row.
+    """
 
     kind: Kind
     destination: str
@@ -56,19 +59,11 @@ class Gate:
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class LaneLimits:
-    """What is configured: how many at once in a lane, and how many in a time."""
-
-    concurrency: Mapping[Destination, int]
-    rates: Mapping[Destination, RateLimit]
-
-
 class Destinations(LedgerPart):
-    """What holds destinations back, and how people do it by hand."""
+    """Reads, pauses and resumes destinations."""
 
     def all(self) -> list[Gate]:
-        """Every destination that something was ever known of."""
+        """Return all destinations that ever failed, waited or were paused."""
         with self._database.read() as connection:
             rows = connection.execute(select(gates).order_by(gates.c.kind, gates.c.destination))
             return [
@@ -77,112 +72,121 @@ class Destinations(LedgerPart):
             ]
 
     def pause(self, kind: Kind, destination: str, now: datetime) -> None:
-        """Nothing is claimed for the destination until it is resumed; what runs, ends."""
+        """Stop claims for the destination until it is resumed; running deliveries continue."""
         with self._database.write() as connection:
-            # Else a claim that has looked already, and found it open, would take one afterwards.
+            # A claim that found the gate open a moment ago must finish first.
             self._database.advisory_lock(connection, "claim")
             GateRow(self._database, connection, (kind, destination)).pause(now)
 
     def resume(self, kind: Kind, destination: str) -> None:
-        """Ends a pause, and forgets that the destination asked to wait or was down."""
+        """End a pause, a requested wait and the down state."""
         with self._database.write() as connection:
             GateRow(self._database, connection, (kind, destination)).open()
 
 
-def closed(
-    connection: Connection, leased: Sequence[AnyRow], limits: LaneLimits, now: datetime
+def closed_destinations(
+    connection: Connection,
+    running: Sequence[AnyRow],
+    limits: Mapping[Destination, int],
+    rates: Mapping[Destination, RateLimit],
+    now: datetime,
 ) -> set[Destination]:
-    """The lanes from which nothing may be claimed now; `leased` are the deliveries under way."""
-    running = Counter((row.kind, row.destination) for row in leased)
-    full = {lane for lane, limit in limits.concurrency.items() if running[lane] >= limit}
-    for row in connection.execute(select(gates)):
-        here = row.kind, row.destination
-        rate = limits.rates.get(here)
+    """Return the destinations from which nothing may be claimed now.
+
+    `running` are the leased deliveries, `limits` how many may run at the same time.
+    """
+    counts = Counter((row.kind, row.destination) for row in running)
+    closed = {destination for destination, limit in limits.items() if counts[destination] >= limit}
+    for gate in connection.execute(select(gates)):
+        destination = gate.kind, gate.destination
+        rate = rates.get(destination)
         if (
-            row.paused
-            or (row.until and row.until > now)
-            or (row.down and (row.probe > now or running[here]))
-            or (rate and row.next and row.next - _burst(rate) > now)
+            gate.paused
+            or (gate.until and gate.until > now)
+            or (gate.down and (gate.probe > now or counts[destination]))
+            or (rate and gate.next and gate.next - _burst(rate) > now)
         ):
-            full.add(here)
-    return full
+            closed.add(destination)
+    return closed
 
 
 def _burst(rate: RateLimit) -> timedelta:
-    """How far ahead of an even pace the deliveries may be: a whole allowance at once."""
+    """How far deliveries may be ahead of an even pace: a full allowance at once."""
     return rate.period - rate.period / rate.count
 
 
 @dataclass(frozen=True, slots=True)
 class GateRow:
-    """The gate of one lane, in a transaction."""
+    """The gate of a destination, in a transaction."""
 
     database: Database
     connection: Connection
-    lane: Destination
+    destination: Destination
 
     def spend(self, rate: RateLimit, now: datetime) -> None:
-        """Counts one delivery against the rate (GCRA: `next` is when the one after it would be due
-        if all came evenly)."""
-        known = self.connection.execute(select(gates.c.next).where(*self._here)).scalar()
-        step = rate.period / rate.count
-        self._put({"next": max(known or now, now) + step})
+        """Count a delivery against the rate.
 
-    def give_back(self, rate: RateLimit) -> None:
-        """Takes back what `spend` counted: nothing went there."""
+        GCRA: `next` is when the following delivery would be due if all came evenly spaced.
+        """
+        current = self.connection.execute(select(gates.c.next).where(*self._this)).scalar()
+        step = rate.period / rate.count
+        self._upsert({"next": max(current or now, now) + step})
+
+    def refund(self, rate: RateLimit) -> None:
+        """Undo `spend`, because the delivery did not reach the destination."""
         step = rate.period / rate.count // timedelta(microseconds=1)
-        self._set(next=type_coerce(gates.c.next, BigInteger) - step)
+        self._update(next=type_coerce(gates.c.next, BigInteger) - step)
 
     def hold(self, until: datetime) -> None:
-        """Closes it until then, or longer if it was."""
-        asked = self._new({"until": until}).excluded.until
-        self._put({"until": until}, case((gates.c.until > asked, gates.c.until), else_=asked))
+        """Close the gate until then, or longer if it was closed for longer."""
+        new = self._insert({"until": until}).excluded.until
+        self._upsert({"until": until}, case((gates.c.until > new, gates.c.until), else_=new))
 
-    def failed(self, now: datetime) -> bool:
-        """Counts a failure of the destination; whether it counts as down from now on."""
-        self._put({"failures": 1}, gates.c.failures + 1)
-        row = self.connection.execute(select(gates).where(*self._here)).one()
+    def record_failure(self, now: datetime) -> bool:
+        """Count a failure. Returns whether the destination counts as down from now on."""
+        self._upsert({"failures": 1}, gates.c.failures + 1)
+        row = self.connection.execute(select(gates).where(*self._this)).one()
         if row.failures < DOWN_AFTER:
             return False
-        self._set(probe=now + PROBE_EVERY, down=row.down or now)
+        self._update(probe=now + PROBE_EVERY, down=row.down or now)
         return row.down is None
 
-    def answered(self) -> bool:
-        """The destination answers; whether it was down until now."""
-        kind, destination = self.lane
-        here = {"kind": kind, "destination": destination}
-        row = self.connection.execute(_ROW, here).one_or_none()
+    def record_response(self) -> bool:
+        """Reset the failures. Returns whether the destination was down until now."""
+        kind, name = self.destination
+        params = {"kind": kind, "destination": name}
+        row = self.connection.execute(_SELECT, params).one_or_none()
         if row is None or not row.failures:
             return False
-        self._set(failures=0, down=None, probe=None)
+        self._update(failures=0, down=None, probe=None)
         return row.down is not None
 
     def pause(self, now: datetime) -> None:
-        """Closes it by hand; since when it is closed, stays."""
-        asked = self._new({"paused": now}).excluded.paused
-        self._put({"paused": now}, func.coalesce(gates.c.paused, asked))
+        """Pause the destination; an earlier pause keeps its start."""
+        new = self._insert({"paused": now}).excluded.paused
+        self._upsert({"paused": now}, func.coalesce(gates.c.paused, new))
 
     def open(self) -> None:
-        """Opens it, whatever closed it."""
-        self._set(paused=None, until=None, down=None, probe=None, failures=0)
+        """Open the gate, for whatever reason it was closed."""
+        self._update(paused=None, until=None, down=None, probe=None, failures=0)
 
     @property
-    def _here(self) -> tuple[ColumnElement[bool], ...]:
-        kind, destination = self.lane
-        return gates.c.kind == kind, gates.c.destination == destination
+    def _this(self) -> tuple[ColumnElement[bool], ...]:
+        kind, name = self.destination
+        return gates.c.kind == kind, gates.c.destination == name
 
-    def _new(self, values: Mapping[str, object]) -> Insert:
-        kind, destination = self.lane
-        row = {"kind": kind, "destination": destination, "failures": 0, **values}
+    def _insert(self, values: Mapping[str, object]) -> Insert:
+        kind, name = self.destination
+        row = {"kind": kind, "destination": name, "failures": 0, **values}
         return self.database.insert(gates).values(row)
 
-    def _put(self, values: Mapping[str, object], instead: object = None) -> None:
-        """Makes the row with one value, or changes that value of it (to `instead`)."""
-        insert = self._new(values)
+    def _upsert(self, values: Mapping[str, object], update_to: object = None) -> None:
+        """Insert the row with a value, or set this column of the row (to `update_to`)."""
+        insert = self._insert(values)
         (name,) = values
-        changed = {name: insert.excluded[name] if instead is None else instead}
+        changed = {name: insert.excluded[name] if update_to is None else update_to}
         key = [gates.c.kind, gates.c.destination]
         self.connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
 
-    def _set(self, **values: object) -> None:
-        self.connection.execute(update(gates).where(*self._here).values(**values))
+    def _update(self, **values: object) -> None:
+        self.connection.execute(update(gates).where(*self._this).values(**values))

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, or_, select, true
 
 from relay.ledger.database import LedgerPart
-from relay.ledger.identity import CLOCKS, FOUND
+from relay.ledger.identity import FOUND, TOLERANCE
 from relay.ledger.pages import conditions, select_page
 from relay.ledger.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
 from relay.ledger.schema import attempts, deliveries, events, notifications
@@ -171,4 +171,4 @@ def _may_be_newer(mine: AnyRow) -> ColumnElement[bool]:
     if mine.time is None:
         return true()
     latest = case((events.c.type == FOUND, events.c.received), else_=events.c.time)
-    return or_(latest.is_(None), latest >= mine.time - CLOCKS)
+    return or_(latest.is_(None), latest >= mine.time - TOLERANCE)

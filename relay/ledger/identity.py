@@ -1,6 +1,7 @@
-"""Is this event one that we know? The same upload may be told of by a notification and by a scan.
+"""Matches an event with a stored event of the same upload.
 
-Pure: an event and what the ledger holds of its object go in, the id of the known event comes out.
+A notification and a scan may announce the same upload with different ids. These functions are pure:
+they take an event and the stored events of its object, and return the id of the match.
 """
 
 from __future__ import annotations
@@ -12,103 +13,107 @@ from relay.ledger.rows import AnyRow
 from relay.model import Event, ObjectRef
 
 FOUND = "found"
-"""The type of an event that a scan or a person came upon: `modified` of the listing is its time."""
+"""The type of an event from a scan or a submission; the listing's `modified` is the event time."""
 
-CLOCKS = timedelta(seconds=2)
-"""How far two times of one upload may lie apart: listings round to seconds, clocks differ."""
+TOLERANCE = timedelta(seconds=2)
+"""Allowed distance between two times of an upload: listings round to seconds, clocks differ."""
 
 
-def match_known_event(event: Event, event_id: str, told: Sequence[AnyRow]) -> str | None:
-    """The id of the event that told of this upload before; None: it is new.
+def match_known_event(event: Event, event_id: str, rows: Sequence[AnyRow]) -> str | None:
+    """Return the id of the stored event of this upload, or None if the upload is new.
 
-    `told`: the events of the object, newest first.
+    `rows` are the stored events of the object, newest first.
     """
-    for row in told:
-        if _same_upload(event, event_id, row) and not _again(event, row, told):
+    for row in rows:
+        if _is_same_upload(event, event_id, row) and not _is_restored(event, row, rows):
             return str(row.id)
     return None
 
 
-def _same_upload(event: Event, event_id: str, row: AnyRow) -> bool:
+def _is_same_upload(event: Event, event_id: str, row: AnyRow) -> bool:
     if row.id == event_id:
         return True
     ref = event.object
     if ref.version and row.version:
-        joined = FOUND in (event.type, row.type)
-        return joined and bool(ref.version == row.version)
-    if _nameless(ref) or _nameless(row):
-        return _same_by_time(event, row)
+        is_from_listing = FOUND in (event.type, row.type)
+        return is_from_listing and bool(ref.version == row.version)
+    if _is_unpinned(ref) or _is_unpinned(row):
+        return _is_same_by_time(event, row)
     if ref.etag is None or ref.etag != row.etag:
         return False
-    # What is found adds nothing to any event of these bytes.
-    return event.type == FOUND or (row.type == FOUND and not _younger(event, row))
+    # A listing adds nothing to a stored event of the same bytes.
+    return event.type == FOUND or (row.type == FOUND and not _was_uploaded_again(event, row))
 
 
-def _same_by_time(event: Event, row: AnyRow) -> bool:
-    """Some storages announce neither version nor etag: the times and the size must do.
+def _is_same_by_time(event: Event, row: AnyRow) -> bool:
+    """Compare times and sizes, because some storages announce neither version nor etag.
 
-    Found and modified no later than an announcement: it is what was announced. Announced no
-    later than what was found was modified: it adds nothing to that.
+    A listed object that was not modified after an announcement is the announced object, and an
+    announcement that is no later than the listed modification adds nothing.
     """
     size = event.object.size
     if None not in (size, row.size) and size != row.size:
         return False
     if event.type == FOUND:
-        return event.time is None or moment(row) >= event.time - CLOCKS
+        return event.time is None or _moment(row) >= event.time - TOLERANCE
     if row.type != FOUND or row.time is None or event.time is None:
         return False
-    return bool(row.time >= event.time - CLOCKS)
+    return bool(row.time >= event.time - TOLERANCE)
 
 
-def _younger(event: Event, row: AnyRow) -> bool:
-    """Whether these bytes were uploaded once more after they were found."""
+def _was_uploaded_again(event: Event, row: AnyRow) -> bool:
+    """Return whether the same bytes were uploaded once more after a scan listed them."""
     if event.time is None or row.time is None:
         return False
-    # A multipart upload, which "-" in the etag tells, is listed with the time of its beginning.
+    # Listings give the start time of a multipart upload, whose etag contains "-".
     last = max(row.time, row.received) if "-" in (row.etag or "") else row.time
-    return bool(last < event.time - CLOCKS)
+    return bool(last < event.time - TOLERANCE)
 
 
-def _again(event: Event, row: AnyRow, told: Sequence[AnyRow]) -> bool:
-    """Whether the bytes of a known event came back after others had taken their place."""
-    return _later(event, row) and any(
-        _between(row, other, event) and not _same_bytes(event.object, other) for other in told
+def _is_restored(event: Event, row: AnyRow, rows: Sequence[AnyRow]) -> bool:
+    """Return whether an object was overwritten and later restored to earlier content.
+
+    That is a new upload, not a duplicate.
+    """
+    return _is_later(event, row) and any(
+        _is_between(row, other, event) and not _has_same_bytes(event.object, other)
+        for other in rows
     )
 
 
-def _later(event: Event, row: AnyRow) -> bool:
-    if comparable(event.order, row.order):
+def _is_later(event: Event, row: AnyRow) -> bool:
+    if _are_comparable(event.order, row.order):
         return bool(event.order > row.order)
     if event.type != FOUND or event.time is None:
         return False
-    return bool(event.time > moment(row) + CLOCKS)
+    return bool(event.time > _moment(row) + TOLERANCE)
 
 
-def _between(row: AnyRow, other: AnyRow, event: Event) -> bool:
+def _is_between(row: AnyRow, other: AnyRow, event: Event) -> bool:
     if other.id == row.id:
         return False
-    if comparable(event.order, row.order) and comparable(event.order, other.order):
+    if _are_comparable(event.order, row.order) and _are_comparable(event.order, other.order):
         return bool(row.order < other.order < event.order)
-    end = event.time + CLOCKS if event.time else None
-    return bool(moment(row) <= moment(other) and (end is None or moment(other) <= end))
+    end = event.time + TOLERANCE if event.time else None
+    return bool(_moment(row) <= _moment(other) and (end is None or _moment(other) <= end))
 
 
-def comparable(one: str, other: str) -> bool:
-    """Whether two orders are of the same kind: they have one, and it is the same up to ':'."""
-    prefix, colon, _ = one.partition(":")
+def _are_comparable(order: str, other: str) -> bool:
+    """Return whether two orders have the same prefix up to ':'."""
+    prefix, colon, _ = order.partition(":")
     return bool(colon) and other.startswith(prefix + colon)
 
 
-def moment(row: AnyRow) -> datetime:
-    """When an event's object came into being, as far as the ledger knows."""
+def _moment(row: AnyRow) -> datetime:
+    """Return when the object was created, as far as it is known."""
     return row.time if row.time is not None else row.received  # type: ignore[no-any-return]
 
 
-def _same_bytes(ref: ObjectRef, row: AnyRow) -> bool:
+def _has_same_bytes(ref: ObjectRef, row: AnyRow) -> bool:
     if ref.version and row.version:
         return bool(ref.version == row.version)
     return ref.etag is not None and bool(ref.etag == row.etag)
 
 
-def _nameless(named: ObjectRef | AnyRow) -> bool:
-    return not named.version and not named.etag
+def _is_unpinned(ref: ObjectRef | AnyRow) -> bool:
+    return not ref.version and not ref.etag

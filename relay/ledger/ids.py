@@ -1,4 +1,4 @@
-"""Ids: 26 characters that sort by the moment at which they were made (ULID)."""
+"""Ids: 26 lower-case characters that sort by creation time (ULID: 48 bits of ms, 80 random)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def new_id(now: datetime) -> str:
-    """A new id: 26 lower-case characters that sort by time (ULID: 48 bits of ms, 80 of chance)."""
-    return _spelled(now, secrets.randbits(80))
+    """Return a new id."""
+    return _encode(now, secrets.randbits(80))
 
 
 def id_of(moment: datetime) -> str:
-    """The smallest id that `new_id` may make at that moment: what sorts before it is older."""
-    return _spelled(moment, 0)
+    """Return the smallest id of a moment: every id that sorts before it is older."""
+    return _encode(moment, 0)
 
 
-def _spelled(moment: datetime, chance: int) -> str:
-    number = (max(int((moment - _EPOCH).total_seconds() * 1000), 0) << 80) | chance
+def _encode(moment: datetime, random: int) -> str:
+    number = (max(int((moment - _EPOCH).total_seconds() * 1000), 0) << 80) | random
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))

@@ -1,8 +1,8 @@
-"""Which delivery is next: the one that is due longest, whose way is free."""
+"""Selects the next delivery to claim: the oldest due delivery of an open destination."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +18,8 @@ from sqlalchemy import (
     select,
 )
 
-from relay.ledger.destinations import Destination, LaneLimits, closed
+from relay.config.units import RateLimit
+from relay.ledger.destinations import Destination, closed_destinations
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, deliveries
 from relay.model import Kind
@@ -32,110 +33,132 @@ _SAME_OBJECT = exists().where(
         for name in ("kind", "source", "route", "bucket", "key")
     ),
 )
-_RUNS = ("kind", "destination", "leased_until", "function")
-_UNDER_WAY = UNDER_WAY.with_only_columns(*(deliveries.c[name] for name in _RUNS))
+_RUNNING_COLUMNS = ("kind", "destination", "leased_until", "function")
+_UNDER_WAY = UNDER_WAY.with_only_columns(*(deliveries.c[name] for name in _RUNNING_COLUMNS))
 
-# Built once, not for each claim: building takes longer than running.
+# Built once: building a statement takes longer than running it.
 _d = deliveries.c
 _now: BindParameter[datetime] = bindparam("now")
-_over: BindParameter[datetime] = bindparam("over")
-_FREE = (
-    # Those due longest first, whose object is not being imported by the same route.
+_lease_cutoff: BindParameter[datetime] = bindparam("lease_cutoff")
+_CLAIMABLE = (
+    # Oldest first, without imports of an object that the same route is importing.
     select(deliveries)
-    .where(or_(_d.kind != Kind.IMPORT, ~_SAME_OBJECT.where(_other.c.leased_until > _over)))
+    .where(or_(_d.kind != Kind.IMPORT, ~_SAME_OBJECT.where(_other.c.leased_until > _lease_cutoff)))
     .order_by(_d.due, _d.id)
     .with_for_update(skip_locked=True, of=deliveries)
 )
-_EXPIRED = _FREE.where(RUNNING, _d.leased_until <= _over)
-_LANE = PENDING, _d.kind == bindparam("kind")
-_HEAD = _FREE.where(*_LANE, _d.destination == bindparam("destination"), _d.due <= _now).limit(1)
-_HEAD_BESIDE = _HEAD.where(
-    or_(_d.function.is_(None), _d.function.not_in(bindparam("busy", expanding=True)))
+_EXPIRED = _CLAIMABLE.where(RUNNING, _d.leased_until <= _lease_cutoff)
+_PENDING_OF_KIND = PENDING, _d.kind == bindparam("kind")
+_FIRST = _CLAIMABLE.where(
+    *_PENDING_OF_KIND, _d.destination == bindparam("destination"), _d.due <= _now
+).limit(1)
+_FIRST_OF_OTHER_FUNCTIONS = _FIRST.where(
+    or_(_d.function.is_(None), _d.function.not_in(bindparam("busy_functions", expanding=True)))
 )
-# Each step is one look into the index, however many are pending in a lane.
-_STEP = select(func.min(_d.destination)).where(*_LANE)
-_lane = _STEP.cte("lane", recursive=True)
-_lane = _lane.union_all(
-    select(_STEP.where(_d.destination > _lane.c[0]).scalar_subquery()).where(
-        _lane.c[0].is_not(None)
+# A recursive query finds the destinations by one index lookup each, however many deliveries wait.
+_NEXT_NAME = select(func.min(_d.destination)).where(*_PENDING_OF_KIND)
+_destination = _NEXT_NAME.cte("lane", recursive=True)
+_destination = _destination.union_all(
+    select(_NEXT_NAME.where(_d.destination > _destination.c[0]).scalar_subquery()).where(
+        _destination.c[0].is_not(None)
     )
 )
-_LANES = select(_lane.c[0]).where(_lane.c[0].is_not(None))
-_IS_DUE = exists().where(*_LANE, _d.destination == _lane.c[0], _d.due <= _now)
-_IS_OVER = exists().where(RUNNING, _d.kind == bindparam("kind"), _d.leased_until <= _over)
-IS_ANY_DUE = select(or_(exists(select(_lane.c[0]).where(_IS_DUE)), _IS_OVER))
+_DESTINATIONS = select(_destination.c[0]).where(_destination.c[0].is_not(None))
+_IS_DUE = exists().where(*_PENDING_OF_KIND, _d.destination == _destination.c[0], _d.due <= _now)
+_IS_EXPIRED = exists().where(
+    RUNNING, _d.kind == bindparam("kind"), _d.leased_until <= _lease_cutoff
+)
+IS_ANY_DUE = select(or_(exists(select(_destination.c[0]).where(_IS_DUE)), _IS_EXPIRED))
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What is looked for. A lane without an entry in `limits` has none; leases count as ended that
-    ended until `over`."""
+    """The conditions of a claim.
 
-    limits: LaneLimits
+    A destination without an entry in `limits` or `rates` is unlimited. Leases that ended by
+    `lease_cutoff` are expired.
+    """
+
+    limits: Mapping[Destination, int]
+    rates: Mapping[Destination, RateLimit]
     now: datetime
-    over: datetime
+    lease_cutoff: datetime
     kind: Kind | None = None
     only: str | None = None
 
 
-def next_due(connection: Connection, wanted: ClaimRequest) -> AnyRow | None:
-    """The row of the next delivery to claim, or None.
+def next_due(connection: Connection, request: ClaimRequest) -> AnyRow | None:
+    """Return the row of the next delivery to claim, or None.
 
-    Lane by lane, so that ten thousand deliveries behind one closed lane cost as much as one.
+    Looks at one destination after the other, so that ten thousand deliveries of a closed
+    destination cost as much as one.
     """
     running = connection.execute(_UNDER_WAY).all()
-    leased = [row for row in running if row.leased_until > wanted.over]
-    shut = closed(connection, leased, wanted.limits, wanted.now)
-    expired = len(leased) < len(running)
-    best = _expired(connection, wanted, shut) if expired else None
-    for lane in _wanted_lanes(connection, wanted):
-        if lane in shut:
+    leased = [row for row in running if row.leased_until > request.lease_cutoff]
+    closed = closed_destinations(connection, leased, request.limits, request.rates, request.now)
+    has_expired = len(leased) < len(running)
+    best = _first_expired(connection, request, closed) if has_expired else None
+    for destination in _candidates(connection, request):
+        if destination in closed:
             continue
-        row = _head(connection, wanted, lane, _functions(running, lane))
+        busy = _busy_functions(running, destination)
+        row = _first_pending(connection, request, destination, busy)
         if row is not None and (best is None or (row.due, row.id) < (best.due, best.id)):
             best = row
     return best
 
 
-def _head(
-    connection: Connection, wanted: ClaimRequest, lane: Destination, busy: Sequence[str]
-) -> AnyRow | None:
-    """The first of a lane that leads to none of the functions that are being imported now."""
-    kind, destination = lane
-    query = _only(_HEAD_BESIDE if busy else _HEAD, wanted)
-    here = {"kind": kind, "destination": destination, "now": wanted.now, "over": wanted.over}
-    return connection.execute(query, {**here, "busy": busy} if busy else here).first()
+def pending_destinations(
+    connection: Connection, kinds: Iterable[Kind] = Kind
+) -> Iterator[Destination]:
+    """Yield every destination with pending deliveries."""
+    for kind in kinds:
+        for destination in connection.execute(_DESTINATIONS, {"kind": kind}).scalars().all():
+            yield kind, destination
 
 
-def _functions(running: Sequence[AnyRow], lane: Destination) -> list[str]:
-    """What is being imported in a lane, also under a lease that has ended: who takes that over
-    comes first."""
-    there = (row for row in running if (row.kind, row.destination) == lane)
-    return [row.function for row in there if row.function is not None]
-
-
-def _expired(connection: Connection, wanted: ClaimRequest, shut: set[Destination]) -> AnyRow | None:
-    """The first whose worker let its lease end. Never many: a worker has few seats."""
-    rows = connection.execute(_only(_EXPIRED, wanted), {"over": wanted.over}).all()
-    open_ = (row for row in rows if (row.kind, row.destination) not in shut)
-    return next((row for row in open_ if wanted.kind in (None, row.kind)), None)
-
-
-def _only(query: Select[tuple[object, ...]], wanted: ClaimRequest) -> Select[tuple[object, ...]]:
-    return query if wanted.only is None else query.where(deliveries.c.id == wanted.only)
-
-
-def _wanted_lanes(connection: Connection, wanted: ClaimRequest) -> Iterator[Destination]:
-    if wanted.only is None:
-        yield from lanes(connection, [wanted.kind] if wanted.kind else Kind)
+def _candidates(connection: Connection, request: ClaimRequest) -> Iterator[Destination]:
+    if request.only is None:
+        yield from pending_destinations(connection, [request.kind] if request.kind else Kind)
         return
-    only = select(deliveries.c.kind, deliveries.c.destination)
-    for row in connection.execute(only.where(deliveries.c.id == wanted.only)):
+    query = select(deliveries.c.kind, deliveries.c.destination)
+    for row in connection.execute(query.where(deliveries.c.id == request.only)):
         yield row.kind, row.destination
 
 
-def lanes(connection: Connection, kinds: Iterable[Kind] = Kind) -> Iterator[Destination]:
-    """Every lane in which something is pending."""
-    for kind in kinds:
-        for destination in connection.execute(_LANES, {"kind": kind}).scalars().all():
-            yield kind, destination
+def _first_pending(
+    connection: Connection, request: ClaimRequest, destination: Destination, busy: Sequence[str]
+) -> AnyRow | None:
+    """Return the oldest due delivery of a destination, except for busy functions."""
+    kind, name = destination
+    query = _only(_FIRST_OF_OTHER_FUNCTIONS if busy else _FIRST, request)
+    params = {
+        "kind": kind,
+        "destination": name,
+        "now": request.now,
+        "lease_cutoff": request.lease_cutoff,
+    }
+    return connection.execute(query, {**params, "busy_functions": busy} if busy else params).first()
+
+
+def _busy_functions(running: Sequence[AnyRow], destination: Destination) -> list[str]:
+    """Return the functions that are being imported.
+
+    Expired leases count too: the delivery itself is claimed again first.
+    """
+    of_destination = (row for row in running if (row.kind, row.destination) == destination)
+    return [row.function for row in of_destination if row.function is not None]
+
+
+def _first_expired(
+    connection: Connection, request: ClaimRequest, closed: set[Destination]
+) -> AnyRow | None:
+    """Return the oldest delivery with an expired lease; there are as few as worker slots."""
+    params = {"lease_cutoff": request.lease_cutoff}
+    rows = connection.execute(_only(_EXPIRED, request), params).all()
+    open_rows = (row for row in rows if (row.kind, row.destination) not in closed)
+    return next((row for row in open_rows if request.kind in (None, row.kind)), None)
+
+
+def _only(query: Select[tuple[object, ...]], request: ClaimRequest) -> Select[tuple[object, ...]]:
+    return query if request.only is None else query.where(deliveries.c.id == request.only)

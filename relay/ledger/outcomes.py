@@ -1,4 +1,4 @@
-"""Recording: an attempt's outcome, the delivery's new state and its messages, all or nothing."""
+"""Records the outcome of an attempt, the new state of the delivery and its messages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.functions import record_imported
 from relay.ledger.ids import new_id
-from relay.ledger.queue import change, close_attempt, idle
+from relay.ledger.queue import close_attempt, pending_values, update_claimed
 from relay.ledger.schema import deliveries
 from relay.model import (
     AttemptOutcome,
     Claim,
+    Delivery,
     Failed,
     Kind,
     NewMessage,
@@ -32,21 +33,23 @@ from relay.model import (
 
 DestinationChange = Literal["down", "up"]
 
-_ANSWER = 4096
-"""Bytes of an answer that are kept."""
+Row = dict[str, Any]
+
+_MAX_ANSWER = 4096
+"""Bytes of a response that are stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An outcome that was recorded. `change`: what the destination became by it, if anything."""
+    """A recorded outcome. `change`: the new state of the destination, if it changed."""
 
     change: DestinationChange | None = None
 
 
 class Outcomes(LedgerPart):
-    """How deliveries end, or go on."""
+    """Records the outcomes of attempts."""
 
-    def finish(  # noqa: PLR0913 - what is recorded together
+    def finish(  # noqa: PLR0913 - values of one transaction
         self,
         claim: Claim,
         outcome: Outcome,
@@ -56,148 +59,131 @@ class Outcomes(LedgerPart):
         messages: Sequence[NewMessage] = (),
         destination_messages: Callable[[DestinationChange], Sequence[NewMessage]] = lambda _: (),
     ) -> Recorded | None:
-        """Records an outcome, with the messages that tell of it, in one transaction.
+        """Record an outcome and the messages about it in one transaction.
 
-        A Retry needs `due`; with `hold`, its kind and destination waits until then as well.
-        `turns` gives the messages about the destination when by this outcome it counts as "down",
-        or is "up" again: once for each such change. It may be asked more than once.
-        None, and nothing is written, when the delivery is not the claim's any more.
+        A Retry needs `due`; with `hold`, the destination waits until then as well.
+        `destination_messages` returns the messages about a destination that goes "down" or comes
+        "up"; it may be called more than once. Returns None, and writes nothing, if the claim no
+        longer holds the delivery.
         """
-        values = _new_values(outcome, now, due)
+        values = _delivery_values(outcome, now, due)
+        delivery = claim.delivery
 
         def write(connection: Connection) -> Recorded | None:
-            if _holds(outcome):
-                # Before anything is locked; and none may look at the gates in this moment.
+            if _holds_destination(outcome):
+                # First of all locks: no claim may read the gates at the same time.
                 self._database.advisory_lock(connection, "claim")
-            if not change(connection, claim, **values):
+            if not update_claimed(connection, claim, **values):
                 return None
             close_attempt(
                 connection,
-                claim.delivery.id,
-                claim.delivery.attempts,
+                delivery.id,
+                delivery.attempts,
                 outcome.attempt_outcome,
                 now,
                 error=values["error"],
                 answer=_cut(None if isinstance(outcome, Skipped) else outcome.answer),
             )
-            if claim.delivery.kind == Kind.IMPORT and _is_there(outcome):
-                record_imported(self._database, connection, claim.delivery.id)
-            lane = claim.delivery.kind, claim.delivery.destination
-            turned = _turn(GateRow(self._database, connection, lane), outcome, due, now)
-            rows = [_message_row(claim, message, now) for message in messages]
-            rows += [
-                standalone_message_row(message, now)
-                for message in (destination_messages(turned) if turned else ())
-            ]
+            if delivery.kind == Kind.IMPORT and _is_at_destination(outcome):
+                record_imported(self._database, connection, delivery.id)
+            gate = GateRow(self._database, connection, (delivery.kind, delivery.destination))
+            change = _update_gate(gate, outcome, due, now)
+            rows = [message_row(message, now, delivery) for message in messages]
+            if change:
+                rows += [message_row(message, now) for message in destination_messages(change)]
             if rows:
                 connection.execute(deliveries.insert(), rows)
                 self._database.notify_workers(connection)
-            return Recorded(turned)
+            return Recorded(change)
 
         return self._database.write_grouped(write)
 
     def release_hung(self, claim: Claim, now: datetime) -> bool:
-        """Gives a delivery back whose thread has shown no sign for long: it is due now, and the try
-        counts. False: it is not the claim's any more."""
+        """Return a delivery without progress to the queue, due now; the attempt counts.
+
+        Returns False if the claim no longer holds the delivery.
+        """
         with self._database.write() as connection:
-            if not change(connection, claim, **idle(now)):
+            if not update_claimed(connection, claim, **pending_values(now)):
                 return False
-            ended = claim.delivery.id, claim.delivery.attempts, AttemptOutcome.HUNG
-            close_attempt(connection, *ended, now)
+            number = claim.delivery.attempts
+            close_attempt(connection, claim.delivery.id, number, AttemptOutcome.HUNG, now)
             return True
 
 
-def _is_there(outcome: Outcome) -> bool:
-    """Whether the destination holds what was to be brought there."""
-    unchanged = isinstance(outcome, Skipped) and outcome.reason == NotNeeded.reason
-    return isinstance(outcome, Succeeded) or unchanged
+def message_row(
+    message: NewMessage, now: datetime, about: Delivery | None = None
+) -> dict[str, Any]:
+    """Return the row of a message about a delivery; None: about several, or a destination."""
+    return {
+        "id": new_id(now),
+        "kind": Kind.MESSAGE,
+        "state": State.PENDING,
+        "source": about.source if about else "",
+        "route": about.route if about else "",
+        "bucket": about.bucket if about else "",
+        "key": about.key if about else "",
+        "version": about.version if about else None,
+        "destination": message.channel,
+        "event_id": about.event_id if about else None,
+        "parent": about.id if about else None,
+        "created": now,
+        "due": now,
+        "trigger": Trigger.AUTOMATIC,
+        "options": {},
+        "channels": [],
+        "message_type": message.type,
+        "message": {"type": message.type, "body": message.body},
+    }
 
 
-def _holds(outcome: Outcome) -> bool:
+def _is_at_destination(outcome: Outcome) -> bool:
+    """Return whether the destination holds the content of the delivery."""
+    is_unchanged = isinstance(outcome, Skipped) and outcome.reason == NotNeeded.reason
+    return isinstance(outcome, Succeeded) or is_unchanged
+
+
+def _holds_destination(outcome: Outcome) -> bool:
     return isinstance(outcome, Retry) and outcome.hold
 
 
-def _turn(
+def _update_gate(
     gate: GateRow, outcome: Outcome, due: datetime | None, now: datetime
 ) -> DestinationChange | None:
-    """Moves the gate by what came of a delivery; whether the destination went down or up by it.
+    """Update the gate by an outcome. Returns the change of the destination, if any.
 
-    What never reached the destination says nothing about it: then nothing moves.
+    An attempt that did not reach the destination changes nothing.
     """
-    if _holds(outcome) and due is not None:
+    if _holds_destination(outcome) and due is not None:
         gate.hold(due)
-    met = None if isinstance(outcome, Succeeded) else outcome
-    if met and met.unwell:
-        return "down" if gate.failed(now) else None
-    if met is None or met.reached or _holds(met) or _is_there(met):
-        return "up" if gate.answered() else None
+    if isinstance(outcome, Succeeded):
+        return "up" if gate.record_response() else None
+    if outcome.unwell:
+        return "down" if gate.record_failure(now) else None
+    if outcome.reached or _holds_destination(outcome) or _is_at_destination(outcome):
+        return "up" if gate.record_response() else None
     return None
 
 
-def _new_values(outcome: Outcome, now: datetime, due: datetime | None) -> dict[str, Any]:
+def _delivery_values(outcome: Outcome, now: datetime, due: datetime | None) -> dict[str, Any]:
     if isinstance(outcome, Retry):
         if due is None:
-            raise ValueError("a retry without a time to retry at is a failure")
-        counted = {} if outcome.counts else {"tries": deliveries.c.tries - 1}
-        return {**idle(due), **counted, "error": outcome.problem.to_json()}
-    over = {"due": None, "owner": None, "leased_until": None, "finished": now}
+            raise ValueError("a retry needs the time of the next attempt")
+        tries = {} if outcome.counts else {"tries": deliveries.c.tries - 1}
+        return {**pending_values(due), **tries, "error": outcome.problem.to_json()}
+    finished = {"due": None, "owner": None, "leased_until": None, "finished": now}
     match outcome:
         case Succeeded(result):
-            return {**over, "state": State.SUCCEEDED, "result": result, "error": None}
+            return {**finished, "state": State.SUCCEEDED, "result": result, "error": None}
         case Skipped(reason, result):
             skipped = {"state": State.SKIPPED, "reason": reason, "result": result, "error": None}
-            return {**over, **skipped}
+            return {**finished, **skipped}
         case Failed(problem, _, result):
             failed = {"state": State.FAILED, "error": problem.to_json(), "result": result or None}
-            return {**over, **failed}
+            return {**finished, **failed}
 
 
 def _cut(answer: str | None) -> str | None:
     if answer is None:
         return None
-    return answer.encode("utf-8", "surrogatepass")[:_ANSWER].decode("utf-8", "ignore")
-
-
-def _message_row(claim: Claim, message: NewMessage, now: datetime) -> dict[str, Any]:
-    told = claim.delivery
-    return {
-        "id": new_id(now),
-        "kind": Kind.MESSAGE,
-        "state": State.PENDING,
-        "source": told.source,
-        "route": told.route,
-        "bucket": told.bucket,
-        "key": told.key,
-        "version": told.version,
-        "destination": message.channel,
-        "event_id": told.event_id,
-        "parent": told.id,
-        "created": now,
-        "due": now,
-        "trigger": Trigger.AUTOMATIC,
-        "options": {},
-        "channels": [],
-        "message_type": message.type,
-        "message": {"type": message.type, "body": message.body},
-    }
-
-
-def standalone_message_row(message: NewMessage, now: datetime) -> dict[str, Any]:
-    """The row of a message that tells of no single delivery, and so of no object."""
-    return {
-        "id": new_id(now),
-        "kind": Kind.MESSAGE,
-        "state": State.PENDING,
-        **dict.fromkeys(("source", "route", "bucket", "key"), ""),
-        "version": None,
-        "destination": message.channel,
-        "event_id": None,
-        "parent": None,
-        "created": now,
-        "due": now,
-        "trigger": Trigger.AUTOMATIC,
-        "options": {},
-        "channels": [],
-        "message_type": message.type,
-        "message": {"type": message.type, "body": message.body},
-    }
+    return answer.encode("utf-8", "surrogatepass")[:_MAX_ANSWER].decode("utf-8", "ignore")

@@ -1,4 +1,4 @@
-"""Claiming: one delivery, one owner, until the lease ends."""
+"""The delivery queue: one worker claims a delivery, until the lease expires."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    delete,
     exists,
     func,
     select,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 
 from relay.config.units import RateLimit
 from relay.ledger.database import LedgerPart
-from relay.ledger.destinations import Destination, GateRow, LaneLimits
+from relay.ledger.destinations import Destination, GateRow
 from relay.ledger.next_due import IS_ANY_DUE, ClaimRequest, next_due
 from relay.ledger.rows import AnyRow, to_delivery, to_event
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, attempts, deliveries, events, gates
@@ -30,47 +31,48 @@ from relay.model import AttemptOutcome, Claim, Event, Kind, State
 
 NO_RATES: Mapping[Destination, RateLimit] = {}
 
-_UNCERTAIN = (
+CERTAIN_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
+"""Outcomes after which the state of the destination is known."""
+
+_UNCERTAIN_OUTCOMES = (
     AttemptOutcome.RETRY,
     AttemptOutcome.LOST,
     AttemptOutcome.HUNG,
     AttemptOutcome.FAILED,
     AttemptOutcome.RELEASED,
 )
-"""Outcomes after which the destination may have been reached all the same.
+"""Outcomes after which the destination may have received the request all the same.
 
-`released` too: a worker that stops gives back what it does not wait for any longer.
+`released` too: a worker that stops does not wait for the responses of running requests.
 """
 
-# Built once, not for each claim: building takes longer than running.
-_THIS = deliveries.c.id == bindparam("its_id")
-OURS = and_(_THIS, deliveries.c.fence == bindparam("its_fence"), RUNNING)
-_CHANGE, _IS_OURS = update(deliveries).where(OURS), select(deliveries.c.id).where(OURS)
-_TAKE = update(deliveries).where(_THIS)
-_BEGIN = attempts.insert()
-_CLOSE = update(attempts).where(
-    attempts.c.delivery_id == bindparam("its_id"),
-    attempts.c.number == bindparam("its_number"),
+_HARMLESS_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED, AttemptOutcome.RETRY)
+"""Outcomes of deliveries that do not crash workers. `failed` may be due to too many crashes."""
+
+_CRASH_WINDOW = timedelta(hours=1)
+_MAX_CRASHES = 1000
+"""The newest lost attempts that are examined."""
+
+# Built once: building a statement takes longer than running it.
+_THIS = deliveries.c.id == bindparam("this_id")
+CLAIMED = and_(_THIS, deliveries.c.fence == bindparam("this_fence"), RUNNING)
+"""The condition that a claim still holds its delivery; see claim_params()."""
+_UPDATE_CLAIMED = update(deliveries).where(CLAIMED)
+_SELECT_CLAIMED = select(deliveries.c.id).where(CLAIMED)
+_START = update(deliveries).where(_THIS)
+_INSERT_ATTEMPT = attempts.insert()
+_CLOSE_ATTEMPT = update(attempts).where(
+    attempts.c.delivery_id == bindparam("this_id"),
+    attempts.c.number == bindparam("this_number"),
     attempts.c.finished.is_(None),
 )
-_EVENT = select(events).where(events.c.id == bindparam("its_id"))
-
-_LATELY = timedelta(hours=1)
-_DEATHS = 1000
-"""Lost attempts that are looked at, the newest ones."""
-
-_WELL = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED, AttemptOutcome.RETRY)
-"""Outcomes of what does not kill its worker. A failure may be that it did so too often."""
-
-
-SETTLED = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
-"""Outcomes that leave no doubt about what the destination holds."""
+_SELECT_EVENT = select(events).where(events.c.id == bindparam("this_id"))
 
 
 class DeliveryQueue(LedgerPart):
-    """Who works on what."""
+    """Claims deliveries and returns them."""
 
-    def claim(  # noqa: PLR0913 - each is a question of its own to the caller
+    def claim(  # noqa: PLR0913 - independent conditions
         self,
         owner: str,
         lease: timedelta,
@@ -82,57 +84,56 @@ class DeliveryQueue(LedgerPart):
         rates: Mapping[Destination, RateLimit] = NO_RATES,
         lease_cutoff: datetime | None = None,
     ) -> Claim | None:
-        """Takes the delivery that is due longest, of one kind or exactly `only`; None: none is.
+        """Claim the oldest due delivery of `kind` (or the delivery `only`).
 
-        Due are pending ones, and running ones whose lease has ended until `over` (now, if it is not
-        said); their attempt is closed as lost. Passed over are those whose kind and destination has
-        `limits` running already, has used up its `rates`, or whose gate is closed, and imports of
-        an object that the same route is importing.
+        Pending deliveries are due, and running ones whose lease expired by `lease_cutoff`
+        (default: `now`); their attempt is closed as lost. Skips destinations that have `limits`
+        deliveries running, have used up their rate in `rates`, or whose gate is closed, and imports
+        of an object that the same route is importing. Returns None if nothing is claimable.
         """
 
         def write(connection: Connection) -> Claim | None:
             self._database.advisory_lock(connection, "claim")
-            row = next_due(
-                connection,
-                ClaimRequest(LaneLimits(limits, rates), now, lease_cutoff or now, kind, only),
-            )
+            request = ClaimRequest(limits, rates, now, lease_cutoff or now, kind, only)
+            row = next_due(connection, request)
             if row is None:
                 return None
             if row.state == State.RUNNING:
                 close_attempt(connection, row.id, row.attempts, AttemptOutcome.LOST, now)
-            lane = row.kind, row.destination
-            if lane in rates:
-                GateRow(self._database, connection, lane).spend(rates[lane], now)
-            return _take(connection, row, owner, now + lease, now)
+            destination = row.kind, row.destination
+            if destination in rates:
+                gate = GateRow(self._database, connection, destination)
+                gate.spend(rates[destination], now)
+            return _start_attempt(connection, row, owner, now + lease, now)
 
         return self._database.write_grouped(write)
 
     def is_any_due(self, kind: Kind, now: datetime, lease_cutoff: datetime | None = None) -> bool:
-        """Whether anything of a kind is due, or its lease over; not whether its way is free."""
-        asked = {"kind": kind, "now": now, "over": lease_cutoff or now}
+        """Return whether a delivery of a kind is due, regardless of limits and gates."""
+        params = {"kind": kind, "now": now, "lease_cutoff": lease_cutoff or now}
         with self._database.read() as connection:
-            return bool(connection.execute(IS_ANY_DUE, asked).scalar())
+            return bool(connection.execute(IS_ANY_DUE, params).scalar())
 
     def renew(self, claims: Iterable[Claim], lease: timedelta, now: datetime) -> set[str]:
-        """Moves the leases' end to `now + lease`; returns the ids of deliveries still ours."""
-        wanted = list(claims)
-        if not wanted:
+        """Extend the leases to `now + lease`. Returns the ids of deliveries that are still held."""
+        renewed = list(claims)
+        if not renewed:
             return set()
         with self._database.write() as connection:
             return {
                 claim.delivery.id
-                for claim in wanted
-                if change(connection, claim, leased_until=now + lease)
+                for claim in renewed
+                if update_claimed(connection, claim, leased_until=now + lease)
             }
 
     def owners(self) -> set[str]:
-        """Who has claimed something now."""
+        """Return the owners of all current claims."""
         with self._database.read() as connection:
             query = UNDER_WAY.with_only_columns(deliveries.c.owner).distinct()
             return set(connection.execute(query).scalars())
 
     def reclaim(self, owner: str, now: datetime) -> int:
-        """Makes everything due that an owner had claimed who is known to be dead; how many."""
+        """Make all deliveries of a dead owner due now. Returns their number."""
         with self._database.write() as connection:
             query = select(deliveries.c.id, deliveries.c.attempts)
             rows = connection.execute(
@@ -140,61 +141,79 @@ class DeliveryQueue(LedgerPart):
             ).all()
             for row in rows:
                 close_attempt(connection, row.id, row.attempts, AttemptOutcome.LOST, now)
-                connection.execute(
-                    update(deliveries).where(deliveries.c.id == row.id).values(**idle(now))
-                )
+                this = deliveries.c.id == row.id
+                connection.execute(update(deliveries).where(this).values(**pending_values(now)))
             return len(rows)
 
     def release(self, claim: Claim, now: datetime) -> bool:
-        """Gives a delivery back, due now and without counting the try; False: it is not ours."""
+        """Return a delivery to the queue, due now; the attempt does not count towards the limit.
+
+        Returns False if the claim no longer holds the delivery.
+        """
+        tries = deliveries.c.tries - 1
         with self._database.write() as connection:
-            back = idle(now) | {"tries": deliveries.c.tries - 1}
-            if not change(connection, claim, **back):
+            if not update_claimed(connection, claim, **pending_values(now), tries=tries):
                 return False
-            ended = claim.delivery.id, claim.delivery.attempts, AttemptOutcome.RELEASED
-            close_attempt(connection, *ended, now)
+            number = claim.delivery.attempts
+            close_attempt(connection, claim.delivery.id, number, AttemptOutcome.RELEASED, now)
             return True
 
     def shift_due_times(self, by: timedelta, now: datetime) -> None:
-        """Lets what waits wait that much less, after the clock was turned back by it.
+        """Move pending due times back by `by`, after the clock was set back by it.
 
-        Where several processes saw the same turn, it is due at once: early rather than an hour
-        late.
+        If several processes detect the same clock change, deliveries are due at once: early is
+        better than an hour late.
         """
         waits = ((deliveries, ("due",), PENDING), (gates, ("until", "next", "probe"), true()))
         with self._database.write() as connection:
-            for table, names, where in waits:
+            for table, names, condition in waits:
                 for name in names:
                     column = table.c[name]
-                    earlier = type_coerce(column, BigInteger) - by // timedelta(microseconds=1)
-                    change = update(table).where(where, column > now).values({name: earlier})
-                    connection.execute(change)
+                    shifted = type_coerce(column, BigInteger) - by // timedelta(microseconds=1)
+                    statement = update(table).where(condition, column > now)
+                    connection.execute(statement.values({name: shifted}))
 
 
-def idle(due: datetime) -> dict[str, object]:
-    """The values of a delivery that waits and belongs to nobody."""
+def pending_values(due: datetime) -> dict[str, object]:
+    """Return the values of a pending delivery without an owner."""
     return {"state": State.PENDING, "due": due, "owner": None, "leased_until": None}
 
 
-def change(connection: Connection, claim: Claim, **values: object) -> bool:
-    """Changes a claimed delivery; False, and nothing changed, when it is not the claim's any more.
+def update_claimed(connection: Connection, claim: Claim, **values: object) -> bool:
+    """Update a claimed delivery. Returns False if the claim no longer holds it.
 
-    The fence is what a worker whose lease went to another cannot get past.
+    The fence stops a worker whose lease expired and whose delivery was claimed again.
     """
-    counted = {name: one for name, one in values.items() if isinstance(one, ColumnElement)}
-    plain = {name: one for name, one in values.items() if name not in counted}
-    statement = _CHANGE.values(counted) if counted else _CHANGE
-    return connection.execute(statement, {**fence_of(claim), **plain}).rowcount == 1
+    expressions = {
+        name: value for name, value in values.items() if isinstance(value, ColumnElement)
+    }
+    plain = {name: value for name, value in values.items() if name not in expressions}
+    statement = _UPDATE_CLAIMED.values(expressions) if expressions else _UPDATE_CLAIMED
+    return connection.execute(statement, {**claim_params(claim), **plain}).rowcount == 1
 
 
-def is_ours(connection: Connection, claim: Claim) -> bool:
-    """Whether the delivery is the claim's still."""
-    return connection.execute(_IS_OURS, fence_of(claim)).first() is not None
+def undo_claim(connection: Connection, claim: Claim, **values: object) -> bool:
+    """Update a claimed delivery and delete the attempt, as if it had never been claimed.
+
+    Returns False if the claim no longer holds the delivery.
+    """
+    uncounted = {"attempts": deliveries.c.attempts - 1, "tries": deliveries.c.tries - 1}
+    if not update_claimed(connection, claim, **uncounted, **values):
+        return False
+    delivery = claim.delivery
+    attempt = attempts.c.delivery_id == delivery.id, attempts.c.number == delivery.attempts
+    connection.execute(delete(attempts).where(*attempt))
+    return True
 
 
-def fence_of(claim: Claim) -> dict[str, object]:
-    """The values that OURS asks for."""
-    return {"its_id": claim.delivery.id, "its_fence": claim.fence}
+def holds_claim(connection: Connection, claim: Claim) -> bool:
+    """Return whether the claim still holds its delivery."""
+    return connection.execute(_SELECT_CLAIMED, claim_params(claim)).first() is not None
+
+
+def claim_params(claim: Claim) -> dict[str, object]:
+    """Return the parameters of CLAIMED."""
+    return {"this_id": claim.delivery.id, "this_fence": claim.fence}
 
 
 def close_attempt(
@@ -203,89 +222,112 @@ def close_attempt(
     number: int,
     outcome: AttemptOutcome,
     now: datetime,
-    **more: object,
+    **values: object,
 ) -> None:
-    """Ends an attempt; from then on it is history."""
-    this = {"its_id": delivery_id, "its_number": number}
-    connection.execute(_CLOSE, {**this, "finished": now, "outcome": outcome, **more})
+    """Finish an attempt; a finished attempt never changes."""
+    params = {"this_id": delivery_id, "this_number": number}
+    connection.execute(_CLOSE_ATTEMPT, {**params, "finished": now, "outcome": outcome, **values})
 
 
-def _take(connection: Connection, row: AnyRow, owner: str, until: datetime, now: datetime) -> Claim:
+def _start_attempt(
+    connection: Connection, row: AnyRow, owner: str, until: datetime, now: datetime
+) -> Claim:
     number, fence = row.attempts + 1, row.fence + 1
-    taken = {"state": State.RUNNING, "owner": owner, "leased_until": until, "tries": row.tries + 1}
-    taken |= {"attempts": number, "fence": fence}
-    connection.execute(_TAKE, {"its_id": row.id, **taken})
-    copied = {
+    values = {
+        "state": State.RUNNING,
+        "owner": owner,
+        "leased_until": until,
+        "tries": row.tries + 1,
+        "attempts": number,
+        "fence": fence,
+    }
+    connection.execute(_START, {"this_id": row.id, **values})
+    attempt = {
+        "delivery_id": row.id,
+        "number": number,
+        "started": now,
         "kind": row.kind,
         "destination": row.destination,
         "trigger": row.trigger,
         "by": row.by,
     }
-    connection.execute(_BEGIN, {"delivery_id": row.id, "number": number, "started": now, **copied})
+    connection.execute(_INSERT_ATTEMPT, attempt)
     delivery = replace(to_delivery(row), state=State.RUNNING, attempts=number, fence=fence)
     claim = Claim(delivery, _event(connection, row), owner, fence, row.tries + 1)
     if not row.attempts:
         return claim
-    crashes, hangs = _bad_ends(connection, row.id, number)
-    unlucky = bool(crashes) and _unlucky(connection, row, now)
-    earlier = _earlier(connection, row.id)
-    return replace(claim, earlier=earlier, crashes=crashes, hangs=hangs, unlucky=unlucky)
+    crashes, hangs = _count_crashes_and_hangs(connection, row.id, number)
+    return replace(
+        claim,
+        earlier=_first_uncertain_attempt(connection, row.id),
+        crashes=crashes,
+        hangs=hangs,
+        unlucky=bool(crashes) and _has_unrelated_crash(connection, row, now),
+    )
 
 
 def _event(connection: Connection, row: AnyRow) -> Event | None:
     if row.kind == Kind.MESSAGE or row.event_id is None:
         return None
-    return to_event(connection.execute(_EVENT, {"its_id": row.event_id}).one())
+    return to_event(connection.execute(_SELECT_EVENT, {"this_id": row.event_id}).one())
 
 
-def _earlier(connection: Connection, delivery_id: str) -> datetime | None:
-    """When the first attempt began that may have reached the destination; see Claim.earlier."""
-    its = attempts.c.delivery_id == delivery_id
-    settled = (
+def _first_uncertain_attempt(connection: Connection, delivery_id: str) -> datetime | None:
+    """Return when the first attempt began that may have reached the destination."""
+    of_delivery = attempts.c.delivery_id == delivery_id
+    last_certain = (
         select(func.coalesce(func.max(attempts.c.number), 0))
-        .where(its, attempts.c.outcome.in_(SETTLED))
+        .where(of_delivery, attempts.c.outcome.in_(CERTAIN_OUTCOMES))
         .scalar_subquery()
     )
     query = select(func.min(attempts.c.started)).where(
-        its, attempts.c.number > settled, attempts.c.outcome.in_(_UNCERTAIN)
+        of_delivery,
+        attempts.c.number > last_certain,
+        attempts.c.outcome.in_(_UNCERTAIN_OUTCOMES),
     )
     return connection.execute(query).scalar()
 
 
-def _bad_ends(connection: Connection, delivery_id: str, number: int) -> tuple[int, int]:
-    """How many attempts right before this number were lost, and how many hung."""
+def _count_crashes_and_hangs(
+    connection: Connection, delivery_id: str, number: int
+) -> tuple[int, int]:
+    """Count the lost and the hung attempts in a row immediately before attempt `number`."""
     before = attempts.c.delivery_id == delivery_id, attempts.c.number < number
-    ended = (
+    last_other = (
         select(func.coalesce(func.max(attempts.c.number), 0))
         .where(*before, attempts.c.outcome.not_in((AttemptOutcome.LOST, AttemptOutcome.HUNG)))
         .scalar_subquery()
     )
-    query = select(attempts.c.outcome).where(*before, attempts.c.number > ended)
-    ends = connection.execute(query).scalars().all()
-    return ends.count(AttemptOutcome.LOST), ends.count(AttemptOutcome.HUNG)
+    query = select(attempts.c.outcome).where(*before, attempts.c.number > last_other)
+    outcomes = connection.execute(query).scalars().all()
+    return outcomes.count(AttemptOutcome.LOST), outcomes.count(AttemptOutcome.HUNG)
 
 
-def _unlucky(connection: Connection, row: AnyRow, now: datetime) -> bool:
-    """See Claim.unlucky. What one worker had in hand when it died was closed at one moment."""
-    ended = attempts.alias("ended")
-    ended_since = exists().where(
-        ended.c.delivery_id == attempts.c.delivery_id,
-        ended.c.number > attempts.c.number,
-        ended.c.outcome.in_(_WELL),
+def _has_unrelated_crash(connection: Connection, row: AnyRow, now: datetime) -> bool:
+    """Return whether this delivery cannot have caused a recent worker crash.
+
+    Attempts that were lost in the same crash share one `finished` time. A crash is unrelated if
+    this delivery was not among them and the others ended without a crash afterwards.
+    """
+    later = attempts.alias("ended")
+    ended_well = exists().where(
+        later.c.delivery_id == attempts.c.delivery_id,
+        later.c.number > attempts.c.number,
+        later.c.outcome.in_(_HARMLESS_OUTCOMES),
     )
-    lost = (
-        select(attempts.c.finished, attempts.c.delivery_id, ended_since.label("ended_since"))
+    lost_attempts = (
+        select(attempts.c.finished, attempts.c.delivery_id, ended_well.label("ended_well"))
         .where(
             attempts.c.kind == row.kind,
             attempts.c.destination == row.destination,
             attempts.c.outcome == AttemptOutcome.LOST,
-            attempts.c.finished > now - _LATELY,
+            attempts.c.finished > now - _CRASH_WINDOW,
         )
         .order_by(attempts.c.finished.desc())
-        .limit(_DEATHS)
+        .limit(_MAX_CRASHES)
     )
-    deaths: dict[datetime, list[bool]] = {}
-    for one in connection.execute(lost):
-        innocent = one.delivery_id != row.id and one.ended_since
-        deaths.setdefault(one.finished, []).append(innocent)
-    return any(all(innocent) for innocent in deaths.values())
+    crashes: dict[datetime, list[bool]] = {}
+    for attempt in connection.execute(lost_attempts):
+        is_harmless = attempt.delivery_id != row.id and attempt.ended_well
+        crashes.setdefault(attempt.finished, []).append(is_harmless)
+    return any(all(harmless) for harmless in crashes.values())

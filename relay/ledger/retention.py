@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, delete, exists, func, select, update
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.ids import id_of
 from relay.ledger.latest_events import is_last
-from relay.ledger.queue import SETTLED
+from relay.ledger.queue import CERTAIN_OUTCOMES
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import attempts, deliveries, digests, events, idempotency, notifications
 from relay.model import Kind, State
@@ -161,7 +161,7 @@ _its = attempts.alias("its")
 _SETTLED = (
     select(func.coalesce(func.max(_its.c.number), 0))
     .where(_its.c.delivery_id == attempts.c.delivery_id)
-    .where(_its.c.outcome.in_(SETTLED))
+    .where(_its.c.outcome.in_(CERTAIN_OUTCOMES))
     .scalar_subquery()
 )
 _LAST = select(func.max(_its.c.number)).where(_its.c.delivery_id == attempts.c.delivery_id)

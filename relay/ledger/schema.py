@@ -196,7 +196,7 @@ scans = Table(
 # Spelled out, not bound: a partial index serves only a query that says the same at planning time.
 PENDING = deliveries.c.state == literal_column("'pending'")
 RUNNING = deliveries.c.state == literal_column("'running'")
-TELLING = attempts.c.kind == literal_column("'message'")
+MESSAGE_ATTEMPT = attempts.c.kind == literal_column("'message'")
 
 # Every kind: by that the indexes begin. Without it SQLite, which takes each state for as frequent
 # as any other, would read all of the history.
@@ -217,7 +217,7 @@ _index("ix_deliveries_parent", _d.parent)
 _index("ix_deliveries_key", KeyPrefix(_d.key), _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
-_index("ix_attempts_told", attempts.c.destination, attempts.c.finished, where=TELLING)
+_index("ix_attempts_told", attempts.c.destination, attempts.c.finished, where=MESSAGE_ATTEMPT)
 _index("ix_events_object", _e.source, _e.bucket, KeyPrefix(_e.key), _e.received)
 _index("ix_events_notification", _e.notification_id)
 _index("ix_events_received", _e.source, _e.received)

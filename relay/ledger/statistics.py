@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
 
 from relay.ledger.database import LedgerPart
-from relay.ledger.next_due import lanes
+from relay.ledger.next_due import pending_destinations
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import (
     PENDING,
@@ -91,7 +91,7 @@ class Statistics(LedgerPart):
         with self._database.read() as connection:
             found = [
                 (kind, connection.execute(select(oldest).where(*_of(kind, destination))).scalar())
-                for kind, destination in lanes(connection)
+                for kind, destination in pending_destinations(connection)
             ]
             over = UNDER_WAY.with_only_columns(deliveries.c.kind, deliveries.c.leased_until)
             found += [(row.kind, row.leased_until) for row in connection.execute(over)]

@@ -16,7 +16,7 @@ from relay.channels.messages import digest_body
 from relay.config.load import ChannelSettings
 from relay.config.units import RateLimit
 from relay.ledger import DeliveryQuery, Ledger, LedgerUnavailable, RetentionPolicy
-from relay.ledger.outcomes import standalone_message_row
+from relay.ledger.outcomes import message_row
 from relay.ledger.schema import deliveries
 from relay.model import Failed, Kind, NewMessage, Retry, State, Succeeded, Trigger
 
@@ -64,7 +64,7 @@ class Team:
     def turned(self, word: str) -> None:
         """The target's state is told, by whatever import ended then."""
         new = NewMessage("ops", f"target.{word}", {"target": "prod"})
-        row = standalone_message_row(new, self.hands.now)
+        row = message_row(new, self.hands.now)
         with self.ledger._database.write() as connection:
             connection.execute(deliveries.insert(), row)
 
@@ -245,7 +245,7 @@ class TestBursts:
         assert len(team.posts) <= 13
 
     def test_more_than_a_thousand_are_several_digests_a_minute_apart(self, team, monkeypatch):
-        monkeypatch.setattr("relay.ledger.batching.MOST", 20)
+        monkeypatch.setattr("relay.ledger.batching.MAX_MESSAGES", 20)
         team.tell(47)
         team.wait(125)
         assert [len(ids) for _, _, ids in team.posts] == [20, 20, *[1] * 7]

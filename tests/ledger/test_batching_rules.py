@@ -9,7 +9,7 @@ import pytest
 from relay.config.load import ChannelSettings
 from relay.ledger.batching_rules import (
     MINUTE,
-    SOON,
+    RECHECK,
     RecentPosts,
     is_urgent,
     next_free_slot,
@@ -101,8 +101,8 @@ def ago(*seconds):
         (RecentPosts(ago(20), digest=ago(20)[0]), NOW + timedelta(seconds=40)),
         (RecentPosts(ago(1, 2, 3), digest=ago(3)[0]), NOW + timedelta(seconds=57)),
         (RecentPosts(ago(1), under_way=1), None),
-        (RecentPosts(ago(1), under_way=2), NOW + SOON),
-        (RecentPosts(under_way=1, digest_under_way=True), NOW + SOON),
+        (RecentPosts(ago(1), under_way=2), NOW + RECHECK),
+        (RecentPosts(under_way=1, digest_under_way=True), NOW + RECHECK),
     ],
 )
 def test_there_is_room_for_three_in_any_minute_and_for_none_after_a_digest(lately, room):

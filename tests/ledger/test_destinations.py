@@ -8,8 +8,7 @@ from datetime import timedelta
 import pytest
 
 from relay.config.units import RateLimit
-from relay.ledger import DeliveryQuery, Ledger
-from relay.ledger import next_due as search
+from relay.ledger import DeliveryQuery, Ledger, next_due
 from relay.model import Failed, Kind, NewMessage, Retry, Skipped, State
 
 PENDING = DeliveryQuery(state=State.PENDING)
@@ -309,7 +308,7 @@ class TestPause:
             ),
         }
         closes = threading.Thread(target=ways[way])
-        look, closed_meanwhile = search.closed, []
+        look, closed_meanwhile = next_due.closed_destinations, []
 
         def while_it_looks(*asked):
             found = look(*asked)
@@ -319,7 +318,7 @@ class TestPause:
             return found
 
         with monkeypatch.context() as patch:
-            patch.setattr(search, "closed", while_it_looks)
+            patch.setattr(next_due, "closed_destinations", while_it_looks)
             assert hands.claim()
         closes.join(10)
         other.close()

@@ -145,7 +145,8 @@ class _Batch:
         if not self._undo_claim(**skipped, owner=None, leased_until=None):
             return "lost"
         self._update([row.id for row in waiting], **skipped)
-        messages = [(row.created, row.message) for row in (delivery, *waiting)]
+        merged: list[Any] = [delivery, *waiting]
+        messages = [(source.created, source.message) for source in merged]
         new = NewMessage(delivery.destination, "digest", compose(digest_id, messages))
         # Due before the oldest merged message, so that it is posted before other waiting ones.
         oldest = min(filter(None, (self.now, delivery.due, *(row.due for row in waiting))))

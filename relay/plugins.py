@@ -13,10 +13,11 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple
 
 from relay.channels.contract import Channel
-from relay.config.load import PLUG_INS, Settings, Table
+from relay.config.load import PLUG_INS, Settings, SourceSettings, Table
 from relay.errors import ConfigError, RelayError
 from relay.outbound.session import HttpClientFactory
 from relay.sources.contract import StorageHandler
+from relay.sources.envelopes import source_settings
 from relay.targets.contract import Target
 
 log = logging.getLogger(__name__)
@@ -98,10 +99,12 @@ def known(group: Group | str) -> list[str]:
 
 def settings_class(group: Group | str, kind: str) -> type[Table]:
     """Return the `Settings` of a kind. Raises as `find`."""
-    settings = find(group, kind).Settings
+    settings: type[Table] = find(group, kind).Settings
     base = _HOMES[group].contract.Settings
     if not (isinstance(settings, type) and issubclass(settings, base)):
         raise ConfigError("", f"its Settings is no {base.__module__}.{base.__name__}")
+    if issubclass(settings, SourceSettings):
+        return source_settings(settings)
     return settings
 
 

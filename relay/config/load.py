@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from relay.config.database_url import passwords
-from relay.config.senders import ENVELOPE_NAMES
 from relay.config.settings import (
     ChannelSettings,
     DatabaseSettings,
@@ -144,13 +143,13 @@ class _Loading:
             return None
         parsed = self.parser.parse(model, table, (group, name))
         if isinstance(parsed, SourceSettings):
-            self._envelopes(parsed, path)
+            self._check_accept(parsed, path)
         return parsed
 
-    def _envelopes(self, source: SourceSettings, path: str) -> None:
+    def _check_accept(self, source: SourceSettings, path: str) -> None:
         for number, name in enumerate(source.accept):
-            if name not in ENVELOPE_NAMES:
-                hint = suggest(name, ENVELOPE_NAMES)
+            if name not in source.envelopes:
+                hint = suggest(name, source.envelopes)
                 self._error(f"{path}.accept[{number}]", "no envelope has this name", hint)
 
     def _routes(self, raw: Any, names: Mapping[str, Collection[str]]) -> tuple[Route, ...]:

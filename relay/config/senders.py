@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from relay.config import validators as rules
 from relay.config.table import Table
 from relay.config.units import Duration
-
-ENVELOPE_NAMES = (
-    "azure",
-    "b2",
-    "bare",
-    "cloudevents",
-    "eventbridge",
-    "eventgrid",
-    "mns",
-    "oci",
-    "pubsub",
-    "signed",
-    "smn",
-    "sns",
-)
-"""Those of relay/envelopes/, which stands on the settings and so cannot be asked from here."""
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
 _SNS_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:.+")
@@ -55,6 +39,9 @@ SnsTopics = Annotated[
 
 class SenderSettings(Table):
     """How senders authenticate. An envelope without its keys is disabled."""
+
+    envelopes: ClassVar[tuple[str, ...]] = ("bare",)
+    """The names that `accept` takes; relay.sources.envelopes.source_settings sets all of them."""
 
     accept: tuple[str, ...] = Field(
         ("bare",), description="the envelopes that this source accepts; no others are tried"

@@ -21,17 +21,15 @@ from relay.ledger import Accepted, Ledger, NewNotification, NotFound, RoutedEven
 from relay.model import Event, Incoming, Origin, Verdict
 from relay.sources import own_record as own_records
 from relay.sources.contract import StorageHandler
-from relay.sources.envelope import Envelope, Fetch, HandshakeReply, fetch_nothing
-from relay.sources.envelopes import ENVELOPES
+from relay.sources.envelope import Envelope, Fetch, HandshakeReply, refuse_fetch
+from relay.sources.envelopes import ENVELOPES, secret_fields
 
 log = logging.getLogger(__name__)
 
-SECRETS = re.compile(
-    rb"((?:Token|SubscribeURL|UnsubscribeURL|subscribe_url|unsubscribe_url|validationUrl"
-    rb'|validationCode|ConfirmationURL|Authorization|x-cos-security-token)\\*"\s*:\s*\\*")[^"\\]*'
-)
-"""Texts in bodies that let whoever reads them act for somebody else: a subscription's
-confirmation (SNS, SMN, Event Grid, OCI), what an uploader showed to its storage (COS)."""
+_SECRET_FIELDS = "|".join((*secret_fields(), "Authorization", "x-cos-security-token"))
+SECRETS = re.compile(rf'((?:{_SECRET_FIELDS})\\*"\s*:\s*\\*")[^"\\]*'.encode())
+"""Fields of bodies that hold credentials: confirmation URLs of envelopes, and the credentials that
+COS passes on from an upload."""
 
 SECRET_HEADERS = (
     "authorization",
@@ -81,7 +79,7 @@ class Intake:
         *,
         clock: Callable[[], datetime],
         wake: Callable[[], None] = lambda: None,
-        fetch: Fetch = fetch_nothing,
+        fetch: Fetch = refuse_fetch,
     ) -> None:
         """`wake` is called after deliveries were stored, so that a worker need not wait; `fetch`
         is what envelopes get certificates and keys with."""
@@ -219,7 +217,7 @@ class Intake:
         return RoutedEvent(event, (routes.match(self.settings.routes, source, event),))
 
 
-def envelopes(source: SourceSettings, fetch: Fetch = fetch_nothing) -> list[Envelope]:
+def envelopes(source: SourceSettings, fetch: Fetch = refuse_fetch) -> list[Envelope]:
     """A source's envelopes in the order in which they are asked: bare takes all, so it is last."""
     return [make(source, fetch) for name, make in ENVELOPES.items() if name in source.accept]
 

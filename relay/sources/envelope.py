@@ -1,7 +1,8 @@
-"""Envelope: the wrapping a notification travelled in: its sender, its handshake, its records.
+"""Envelope: the contract of a wrapping that notifications arrive in.
 
-One file per wrapping in `relay/envelopes/`. An envelope without its credentials is absent from a
-source, never permissive: a forger picks the weakest door.
+An envelope verifies the sender, answers handshakes and unwraps the storage's records. Each one is
+a module in `relay/sources/envelopes/`. An envelope without credentials is not offered at all,
+because an attacker chooses the weakest envelope that a source accepts.
 """
 
 from __future__ import annotations
@@ -16,61 +17,69 @@ from relay.errors import TemporaryFailure
 from relay.model import Incoming
 
 Fetch = Callable[[str], bytes]
-"""GETs an address that was pinned before: the answer's body when it is a 200, bounded, without
-following redirects, public addresses only. TemporaryFailure when there is no such answer."""
+"""Sends a GET to a URL that was checked before; returns the body of a 200 response.
+
+The body is bounded, redirects are not followed, and only public addresses are reached. Raises
+TemporaryFailure for any other response."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandshakeReply:
-    """The reply to a handshake."""
+    """The HTTP response to a handshake."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def fetch_nothing(url: str) -> bytes:  # noqa: ARG001 - the signature is Fetch's
-    """A Fetch that reaches nobody, for an envelope that only reads what was verified before."""
-    raise TemporaryFailure("envelope.no_way_out", "There is no way out from here")
+def refuse_fetch(url: str) -> bytes:  # noqa: ARG001 - the signature of Fetch
+    """A Fetch without a network, for envelopes that only unwrap verified notifications."""
+    raise TemporaryFailure("envelope.no_way_out", "No network access is available here")
 
 
 class Envelope(ABC):
-    """One kind of wrapping, made once for one source and used by many threads at once."""
+    """One envelope of one source; used by many threads at once."""
 
     name: ClassVar[str]
 
-    def __init__(self, settings: SourceSettings, fetch: Fetch = fetch_nothing) -> None:
-        """`fetch` gets certificates and keys, and visits confirmation addresses."""
+    Settings: ClassVar[type[SourceSettings]] = SourceSettings
+    """Declares the keys that this envelope adds to the settings of every source."""
+
+    secret_fields: ClassVar[tuple[str, ...]] = ()
+    """JSON fields with credentials, such as confirmation URLs; stored bodies leave them out."""
+
+    def __init__(self, settings: SourceSettings, fetch: Fetch = refuse_fetch) -> None:
+        """`fetch` gets certificates and keys, and visits confirmation URLs."""
         self.settings = settings
         self.fetch = fetch
 
     @abstractmethod
     def missing_setting(self) -> str | None:
-        """Which setting is missing to verify senders; None: it can be offered on a hook."""
+        """The setting without which senders cannot be verified; None if the envelope is usable."""
 
     @abstractmethod
     def recognises(self, incoming: Incoming) -> bool:
-        """Whether this looks like ours. Cheap; trusts nothing."""
+        """Whether the request looks like this envelope. Cheap, and before any verification."""
 
     @abstractmethod
     def verify(self, incoming: Incoming) -> None:
-        """Raises Unverified unless a known sender sent exactly these bytes.
+        """Raise Unverified unless a known sender sent exactly these bytes.
 
-        TemporaryFailure when that cannot be found out now, such as a certificate's host that does
-        not answer: the sender is asked to come again.
+        TemporaryFailure when this cannot be decided now, for example because a certificate cannot
+        be fetched. The sender should retry.
         """
 
     def answer(self, incoming: Incoming) -> HandshakeReply | None:
-        """The reply when this is a handshake (after `verify`), else None.
+        """The reply to a handshake, None for other requests. Called after `verify`.
 
-        TemporaryFailure when an address that confirms it does not answer.
+        TemporaryFailure when the confirmation URL does not respond.
         """
         return None
 
     @abstractmethod
     def unwrap(self, incoming: Incoming) -> Iterator[Mapping[str, Any]]:
-        """The storage's own records; Unreadable when there are none to be made out.
+        """Yield the storage's own records; Unreadable when the request contains none.
 
-        Called after `verify`, or for what was verified when it came. Headers are there too:
-        some wrappings keep in them what they say.
+        Called after `verify`, or for stored notifications that were verified on arrival. Some
+        envelopes keep fields in headers, so the whole request is passed.
         """

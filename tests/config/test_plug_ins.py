@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from relay.config.load import PLUG_INS, load
-from relay.config.senders import ENVELOPE_NAMES
 from relay.errors import ConfigErrors
 from relay.plugins import known, settings_class
 from relay.sources.envelopes import ENVELOPES
@@ -88,10 +87,6 @@ def test_an_envelope_that_does_not_exist_is_an_error(wrong: ConfigErrorsOf) -> N
     }
     told = wrong("sources", "gcs", 'accept = ["?"]')["sources.x.accept[0]"]
     assert f"Known here: {', '.join(sorted(ENVELOPES))}." in told
-
-
-def test_the_settings_know_every_envelope() -> None:
-    assert set(ENVELOPE_NAMES) == set(ENVELOPES)
 
 
 def test_an_sns_topic_must_be_an_sns_arn(wrong: ConfigErrorsOf, file: Path) -> None:

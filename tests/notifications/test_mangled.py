@@ -122,7 +122,7 @@ def check(relay: RunningRelay, source: str, sent: Incoming, envelope: str = "") 
 def first(relay: RunningRelay, source: str, sent: Incoming) -> str:
     """The envelope that takes it for its own."""
     every = envelopes(relay.relay.settings.sources[source])
-    return next(one.name for one in every if one.missing() is None and one.recognises(sent))
+    return next(one.name for one in every if one.missing_setting() is None and one.recognises(sent))
 
 
 # How a sender proves who it is, whatever it sends
@@ -402,7 +402,7 @@ def test_any_field_of_a_real_one_may_be_anything(relay: RunningRelay, kind: str)
     for case in good[:: len(good) // 3 + 1]:
         headers, body = of_case(case)
         every = envelopes(relay.relay.settings.sources[kind])
-        open_ones = [one for one in every if one.missing() is None]
+        open_ones = [one for one in every if one.missing_setting() is None]
         for changed in _changed(loads(body) or {}):
             sent = incoming(changed, headers)
             envelope = next(one for one in open_ones if one.recognises(sent))

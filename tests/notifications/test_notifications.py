@@ -84,7 +84,7 @@ def test_every_kind_has_cases_that_are_good_and_others() -> None:
 def received(handler: StorageHandler, raw: bytes) -> ParsedNotification:
     """As the intake does it: the first offered envelope that recognises it decides."""
     incoming = request(handler.name, raw)
-    offered = [one for one in envelopes(handler.settings, fetch) if one.missing() is None]
+    offered = [one for one in envelopes(handler.settings, fetch) if one.missing_setting() is None]
     envelope = next((one for one in offered if one.recognises(incoming)), None)
     if envelope is None:
         raise Unverified("hook.unverified", "no envelope is offered")

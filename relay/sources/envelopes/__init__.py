@@ -1,10 +1,12 @@
-"""The wrappings that notifications travel in, one file each."""
+"""The list of envelopes. A new envelope is one module and one entry here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
+from types import new_class
+from typing import cast
 
+from relay.config.load import SourceSettings
 from relay.sources.envelope import Envelope
 from relay.sources.envelopes.azure import Azure
 from relay.sources.envelopes.b2 import B2
@@ -17,22 +19,41 @@ from relay.sources.envelopes.oci import Oci
 from relay.sources.envelopes.pubsub import PubSub
 from relay.sources.envelopes.smn import Smn
 from relay.sources.envelopes.sns import Sns
-from relay.sources.envelopes.standard_webhooks import Signed
+from relay.sources.envelopes.standard_webhooks import StandardWebhooks
 
-_KNOWN: Iterable[type[Envelope]] = (
-    Sns,
-    Smn,
-    Mns,
-    B2,
-    Oci,
-    Signed,
-    EventBridge,
-    PubSub,
-    Azure,
-    EventGrid,
-    CloudEvents,
-    Bare,
-)
+ENVELOPES: Mapping[str, type[Envelope]] = {
+    "sns": Sns,
+    "smn": Smn,
+    "mns": Mns,
+    "b2": B2,
+    "oci": Oci,
+    "signed": StandardWebhooks,
+    "eventbridge": EventBridge,
+    "pubsub": PubSub,
+    "azure": Azure,
+    "eventgrid": EventGrid,
+    "cloudevents": CloudEvents,
+    "bare": Bare,
+}
+"""Name in `accept` -> class, in the order of trial. Bare matches everything, so it comes last."""
 
-ENVELOPES: Mapping[str, type[Envelope]] = MappingProxyType({one.name: one for one in _KNOWN})
-"""By name. Ask them in this order: bare recognises everything and comes last."""
+
+def source_settings(settings: type[SourceSettings]) -> type[SourceSettings]:
+    """Extend the settings of a storage: `accept` takes the listed envelopes, and their keys exist.
+
+    Returns a subclass, because relay.config cannot import the list of envelopes.
+    """
+    added = dict.fromkeys(envelope.Settings for envelope in ENVELOPES.values())
+    bases = (settings, *(model for model in added if not issubclass(settings, model)))
+    namespace = {
+        "__module__": settings.__module__,
+        "__doc__": settings.__doc__,
+        "envelopes": tuple(ENVELOPES),
+    }
+    extended = new_class(settings.__name__, bases, exec_body=lambda body: body.update(namespace))
+    return cast("type[SourceSettings]", extended)
+
+
+def secret_fields() -> tuple[str, ...]:
+    """The JSON fields of all envelopes that stored bodies must not contain."""
+    return tuple(field for envelope in ENVELOPES.values() for field in envelope.secret_fields)

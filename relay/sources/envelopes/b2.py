@@ -1,7 +1,7 @@
-"""Backblaze B2's event notifications, signed with the secret of their rule.
+"""B2: Backblaze B2 event notifications, signed with the secret of their rule.
 
 Wire format: Backblaze, "Event Notifications Reference Guide" and "Verify Event Notification
-Signatures"; checked against the official Java SDK's test.
+Signatures"; checked against the test of the official Java SDK.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from relay.model import Incoming
 from relay.sources.envelope import Envelope
 from relay.sources.envelopes.certificates import unverified
-from relay.sources.envelopes.unwrap import Record, decode, records
+from relay.sources.envelopes.unwrap import Record, decode_json, unwrap_records
 
 HEADER = "x-bz-event-notification-signature"
 
@@ -21,8 +21,10 @@ _VERSION = "v1="
 
 
 class B2(Envelope):
-    """Batches of events, signed as they stand. Nothing in them tells when they were sent: one that
-    is replayed announces what is known already."""
+    """Batches of events with a signature over the body.
+
+    The signature covers no time, so replays are not detected; a replayed event is already known.
+    """
 
     name = "b2"
 
@@ -30,31 +32,32 @@ class B2(Envelope):
         return None if self.settings.secret else "secret"
 
     def recognises(self, incoming: Incoming) -> bool:
-        """Its events are known even when they are not signed: a token is no way around that."""
+        """Match unsigned B2 events too, so that a token cannot replace the signature."""
         body = incoming.body
         if incoming.method != "POST":
             return False
         return HEADER in incoming.headers or (b'"eventType"' in body and b'"b2:' in body)
 
     def verify(self, incoming: Incoming) -> None:
-        """Any one of several signatures does: a secret is replaced while events go on."""
+        """Accept any of several signatures: B2 sends two while a secret is being replaced."""
         secret = self.settings.secret.get_secret_value() if self.settings.secret else ""
-        digest = hmac.digest(secret.encode(), incoming.body, hashlib.sha256).hex().encode()
-        every = [one.strip() for one in incoming.headers.get(HEADER, "").split(",")]
-        known = [
-            hmac.compare_digest(digest, one[len(_VERSION) :].lower().encode("latin-1", "replace"))
-            for one in every
-            if one.startswith(_VERSION)
+        expected = hmac.digest(secret.encode(), incoming.body, hashlib.sha256).hex().encode()
+        header = incoming.headers.get(HEADER, "")
+        signatures = [
+            signature.strip().removeprefix(_VERSION).lower().encode("latin-1", "replace")
+            for signature in header.split(",")
+            if signature.strip().startswith(_VERSION)
         ]
-        if not known:
+        if not signatures:
             raise unverified(
-                "is not signed", "Give the rule a signing secret; the source has the same one."
+                "is not signed", "Set the signing secret of the B2 rule to the source's secret."
             )
-        if not secret or not any(known):
+        matches = [hmac.compare_digest(expected, signature) for signature in signatures]
+        if not secret or not any(matches):
             raise unverified(
                 "has a wrong signature", "Compare the source's secret with that of the rule."
             )
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
-        """Its events, one by one."""
-        return records(decode(incoming.body))
+        """Yield the events."""
+        return unwrap_records(decode_json(incoming.body))

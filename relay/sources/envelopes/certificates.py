@@ -1,4 +1,4 @@
-"""Certificates that senders sign with, got from pinned addresses and kept for all threads."""
+"""Certificates that senders sign with: fetched from pinned URLs and cached for all threads."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from relay.sources.envelope import Fetch
 
 log = logging.getLogger(__name__)
 
-FRESH = timedelta(days=1)
-"""How long a certificate is taken without looking again."""
+MAX_AGE = timedelta(days=1)
+"""How long a fetched certificate is used before it is fetched again."""
 
-PAUSE = timedelta(minutes=1)
-"""The same for one that is not valid now, or that no newer one could be had for."""
+RECHECK_AFTER = timedelta(minutes=1)
+"""When to fetch again if the certificate is not valid now, or a newer one could not be fetched."""
 
-SOON = timedelta(seconds=10)
-"""How long nobody tries again after a fetch that failed: senders are told to come again."""
+RETRY_AFTER = timedelta(seconds=10)
+"""When to fetch again after a failure without a cached certificate. Senders retry meanwhile."""
 
-SHORTEST = 2048
-"""Bits of an RSA key (NIST SP 800-131A)."""
+MIN_KEY_BITS = 2048
+"""The shortest RSA key that is trusted (NIST SP 800-131A)."""
 
-MOST = 32
-"""Addresses that are remembered; a sender has one certificate for each region."""
+MAX_CACHED = 32
+"""URLs in the cache; a sender has one certificate for each region."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What we use of an X.509 certificate."""
+    """The public key of an X.509 certificate and its validity."""
 
     key: RSAPublicKey
     begins: datetime
@@ -51,11 +51,10 @@ class Certificate:
 
     @property
     def is_strong(self) -> bool:
-        """Whether nobody but its owner can sign with its key."""
-        return self.key.key_size >= SHORTEST
+        return self.key.key_size >= MIN_KEY_BITS
 
-    def signed(self, signature: bytes, text: bytes, digest: HashAlgorithm) -> bool:
-        """Whether this is the text's signature: RSASSA-PKCS1-v1_5, RFC 8017 §8.2."""
+    def verifies(self, signature: bytes, text: bytes, digest: HashAlgorithm) -> bool:
+        """Whether the signature belongs to the text (RSASSA-PKCS1-v1_5, RFC 8017 §8.2)."""
         try:
             self.key.verify(signature, text, PKCS1v15(), digest)
         except InvalidSignature:
@@ -63,110 +62,114 @@ class Certificate:
         return True
 
 
-class Certificates:
-    """The certificates of one source's senders, by address. For many threads."""
+class CertificateCache:
+    """The certificates of a source's senders, by URL. Thread-safe."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._places: OrderedDict[str, _Place] = OrderedDict()
-        self._changing = Lock()
+        self._entries: OrderedDict[str, _CacheEntry] = OrderedDict()
+        self._lock = Lock()
 
     def get(self, url: str, now: datetime) -> Certificate:
-        """What is at an address that was pinned before; whether it is valid is left to the caller.
+        """Return the certificate at a pinned URL; the caller checks its validity.
 
-        One thread fetches it; others wait for that, but not when they have a valid one. It is used
-        as long as no newer one can be had. TemporaryFailure when there is none.
+        One thread fetches; other threads wait for it only if they have no valid certificate. An
+        old certificate is used until a newer one can be fetched. TemporaryFailure without any.
         """
-        place = self._place(url)
-        usable = place.certificate is not None and place.certificate.is_valid(now)
-        if not place.is_fresh(now) and place.fetching.acquire(blocking=not usable):
+        entry = self._entry(url)
+        is_usable = entry.certificate is not None and entry.certificate.is_valid(now)
+        if not entry.is_fresh(now) and entry.fetching.acquire(blocking=not is_usable):
             try:
-                if not place.is_fresh(now):
-                    self._refresh(place, url, now)
+                if not entry.is_fresh(now):
+                    self._refresh(entry, url, now)
             finally:
-                place.fetching.release()
-        found = place.certificate
-        if found is None or (place.failed and not found.is_valid(now)):
+                entry.fetching.release()
+        certificate = entry.certificate
+        if certificate is None or (entry.failed and not certificate.is_valid(now)):
             raise TemporaryFailure(
                 "envelope.no_certificate",
                 Localized(
                     "The certificate that the message is signed with cannot be fetched now",
                     "目前无法获取验证该消息签名所需的证书",
                 ),
-                Localized("The sender should come again.", "发送方应稍后重试。"),
-                retry_after=SOON,
+                Localized("The sender should retry.", "发送方应稍后重试。"),
+                retry_after=RETRY_AFTER,
             )
-        return found
+        return certificate
 
-    def _place(self, url: str) -> _Place:
-        with self._changing:
-            place = self._places.setdefault(url, _Place())
-            self._places.move_to_end(url)
-            if len(self._places) > MOST:
-                oldest, *others = self._places
-                # Whoever makes up addresses must not push out the certificates that are in use.
-                empty = (one for one in (oldest, *others[:-1]) if not self._places[one].certificate)
-                del self._places[next(empty, oldest)]
-        return place
+    def _entry(self, url: str) -> _CacheEntry:
+        with self._lock:
+            entry = self._entries.setdefault(url, _CacheEntry())
+            self._entries.move_to_end(url)
+            if len(self._entries) > MAX_CACHED:
+                oldest, *newer = self._entries
+                # Requests with invented URLs must not evict certificates that are in use.
+                empty = (key for key in (oldest, *newer[:-1]) if not self._entries[key].certificate)
+                del self._entries[next(empty, oldest)]
+        return entry
 
-    def _refresh(self, place: _Place, url: str, now: datetime) -> None:
+    def _refresh(self, entry: _CacheEntry, url: str, now: datetime) -> None:
         try:
-            found = load(self._fetch(url))
+            certificate = load_certificate(self._fetch(url))
         except (RelayError, ValueError) as error:
             code = error.code if isinstance(error, RelayError) else "certificate.unreadable"
             log.warning("certificate not fetched", extra={"url": url, "code": code})
-            place.failed, place.until = True, now + (PAUSE if place.certificate else SOON)
+            entry.failed = True
+            entry.fetch_after = now + (RECHECK_AFTER if entry.certificate else RETRY_AFTER)
             return
-        place.certificate, place.failed = found, False
-        place.until = min(now + FRESH, found.ends) if found.is_valid(now) else now + PAUSE
-
-
-def load(body: bytes) -> Certificate:
-    """The certificate in a PEM, the first if there are several; ValueError when there is none."""
-    try:
-        found = load_pem_x509_certificate(body)
-        key = found.public_key()
-    except (UnsupportedAlgorithm, TypeError) as error:
-        raise ValueError("its key is of no kind that we know") from error
-    if not isinstance(key, RSAPublicKey):
-        raise ValueError("its key is not one of RSA")  # noqa: TRY004 - its value is wrong
-    return Certificate(key, found.not_valid_before_utc, found.not_valid_after_utc)
-
-
-def decoded(signature: str) -> bytes:
-    """The bytes of a signature; Unverified when there is none, or it is not base64."""
-    try:
-        found = base64.b64decode(signature, validate=True)
-    except (binascii.Error, ValueError):
-        found = b""
-    if not found:
-        raise unverified("is not signed", "Its signature should be there, in base64.")
-    return found
-
-
-def check_age(sent: datetime | None, received: datetime, most: timedelta) -> None:
-    """Raises Unverified unless the time that a message says is near the one that it came at."""
-    if sent is None or abs(received - sent) > most:
-        raise unverified(
-            "was signed too long ago, or in the future",
-            "Check this machine's clock; max_age of the source says how old it may be.",
+        entry.certificate, entry.failed = certificate, False
+        is_valid = certificate.is_valid(now)
+        entry.fetch_after = (
+            min(now + MAX_AGE, certificate.ends) if is_valid else now + RECHECK_AFTER
         )
 
 
-def unverified(what: str, hint: str = "") -> Unverified:
-    """The error of a message of which this is to be said."""
-    return Unverified("hook.unverified", f"The sender's message {what}", hint)
+def load_certificate(body: bytes) -> Certificate:
+    """Load the first certificate of a PEM file; ValueError when there is none with an RSA key."""
+    try:
+        certificate = load_pem_x509_certificate(body)
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, TypeError) as error:
+        raise ValueError("the type of the certificate's key is not supported") from error
+    if not isinstance(key, RSAPublicKey):
+        raise ValueError("the certificate's key is not an RSA key")  # noqa: TRY004 - a wrong value
+    return Certificate(key, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+def decode_signature(signature: str) -> bytes:
+    """Decode a base64 signature; Unverified when it is absent or not base64."""
+    try:
+        decoded = base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    if not decoded:
+        raise unverified("is not signed", "The signature should be present, in base64.")
+    return decoded
+
+
+def check_age(sent: datetime | None, received: datetime, max_age: timedelta) -> None:
+    """Raise Unverified unless the time in the message is close to the time of arrival."""
+    if sent is None or abs(received - sent) > max_age:
+        raise unverified(
+            "was signed too long ago, or in the future",
+            "Check the clock of this machine. max_age of the source sets the limit.",
+        )
+
+
+def unverified(problem: str, hint: str = "") -> Unverified:
+    """The error of a message; `problem` completes the sentence "The sender's message ..."."""
+    return Unverified("hook.unverified", f"The sender's message {problem}", hint)
 
 
 @dataclass(slots=True)
-class _Place:
-    """What is known of one address. `until`: when to look again."""
-
+class _CacheEntry:
     certificate: Certificate | None = None
     failed: bool = False
-    until: datetime | None = None
+    fetch_after: datetime | None = None
     fetching: Lock = field(default_factory=Lock)
 
     def is_fresh(self, now: datetime) -> bool:
-        # A clock that was set back must not keep an old certificate for long.
-        return self.until is not None and timedelta(0) < self.until - now <= FRESH + SOON
+        # The upper limit: after a clock was set back, an old certificate is not used for long.
+        if self.fetch_after is None:
+            return False
+        return timedelta(0) < self.fetch_after - now <= MAX_AGE + RETRY_AFTER

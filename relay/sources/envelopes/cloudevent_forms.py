@@ -1,7 +1,7 @@
-"""CloudEvents as HTTP brings them, in three forms, brought into one: the structured JSON.
+"""CloudEvents over HTTP: the binary, structured and batched forms, read as structured JSON.
 
-Wire formats: CloudEvents 1.0, HTTP protocol binding, JSON format, and HTTP 1.1 Web Hooks (its
-OPTIONS request that asks before anything is sent).
+Wire formats: CloudEvents 1.0, HTTP protocol binding, JSON format, and HTTP 1.1 Web Hooks (the
+OPTIONS request that asks for permission before anything is sent).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from relay.config.load import SourceSettings
 from relay.errors import Unreadable
 from relay.model import Incoming
 from relay.sources.envelope import HandshakeReply
-from relay.sources.envelopes.token import check
-from relay.sources.envelopes.unwrap import Record, decode, records, unreadable
+from relay.sources.envelopes.token import check_token
+from relay.sources.envelopes.unwrap import Record, decode_json, unreadable, unwrap_records
 from relay.sources.fields import text
 
-Reader = Callable[[Any], Iterator[Record]]
-"""The records in one of the things that a body lists."""
+ItemReader = Callable[[Any], Iterator[Record]]
+"""Reads the records of one item of a body."""
 
 REQUIRED = ("specversion", "type", "source", "id")
 
@@ -31,73 +31,61 @@ _JSON = re.compile(r"(application|text)/([a-z0-9.-]+\+)?json")
 _ORIGIN = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,253}")
 
 
-def looks(incoming: Incoming) -> bool:
-    """Whether these are CloudEvents, by content type, headers or shape. Trusts nothing."""
-    if _media(incoming.headers).startswith(_STRUCTURED) or _is_binary(incoming):
+def is_cloudevent(incoming: Incoming) -> bool:
+    """Whether a request has the content type, headers or JSON fields of CloudEvents."""
+    if _media_type(incoming.headers).startswith(_STRUCTURED) or _is_binary(incoming):
         return True
-    return b'"specversion"' in incoming.body and any(
-        isinstance(one, dict) and "specversion" in one for one in shape(incoming)
-    )
+    return b'"specversion"' in incoming.body and any(map(_has_specversion, list_items(incoming)))
 
 
-def shape(incoming: Incoming) -> list[Any]:
-    """What the body lists, before anybody is trusted: [] when that is not to be made out."""
+def list_items(incoming: Incoming) -> list[Any]:
+    """List the JSON items of an unverified body; empty when they cannot be read."""
     try:
-        return _listed(decode(incoming.body))
+        return _items(decode_json(incoming.body))
     except Unreadable:
         return []
 
 
-def read(incoming: Incoming, reader: Reader | None = None) -> Iterator[Record]:
-    """The events of a request, each as one object: attributes at its top, and `data`.
+def read_events(incoming: Incoming, reader: ItemReader | None = None) -> Iterator[Record]:
+    """Yield the events of a request, each an object with its attributes and `data`.
 
-    S3 records in `data` are unwrapped. Unreadable when one is no event; the others count.
-    `reader` reads each thing that a JSON body lists; by default it should be an `event`, and in an
-    object with "events" it may be a record of any kind.
+    S3 records in `data` are unwrapped. Raises Unreadable for the first invalid event, after all
+    valid ones. `reader` reads each item of a JSON body; the default is `read_event`, and also
+    accepts other records inside an object with "events".
     """
-    media = _media(incoming.headers)
-    if media.startswith(_STRUCTURED):
-        if media.removeprefix(_STRUCTURED).removeprefix("-batch") not in ("", "+json"):
-            raise unreadable("it is a CloudEvent that is not in JSON", "CloudEvent 不是 JSON 格式")
-        return each(_listed(decode(incoming.body)), reader or event)
+    media_type = _media_type(incoming.headers)
+    if media_type.startswith(_STRUCTURED):
+        if media_type.removeprefix(_STRUCTURED).removeprefix("-batch") not in ("", "+json"):
+            raise unreadable("its CloudEvent is not in JSON", "CloudEvent 不是 JSON 格式")
+        return _read_items(_items(decode_json(incoming.body)), reader or read_event)
     if _is_binary(incoming):
-        return _binary(incoming)
-    found = decode(incoming.body)
-    return each(_listed(found), reader or (_event_or_record if _is_events(found) else event))
+        return _read_binary(incoming)
+    body = decode_json(incoming.body)
+    default = _read_event_or_record if _is_event_list(body) else read_event
+    return _read_items(_items(body), reader or default)
 
 
-def each(listed: Iterable[Any], reader: Reader) -> Iterator[Record]:
-    """The records of all that are listed; then raises what was wrong with the first bad one."""
-    problem = None
-    for one in listed:
-        try:
-            yield from reader(one)
-        except Unreadable as error:
-            problem = problem or error
-    if problem:
-        raise problem
+def read_event(event: Any) -> Iterator[Record]:
+    """Yield an event of the structured form with decoded data, or the storage's records in it.
 
-
-def event(found: Any) -> Iterator[Record]:
-    """An event in the structured form, its data decoded; or the storage's records in its data.
-
-    Unreadable when an attribute that every event has is missing.
+    Unreadable when a required attribute is missing.
     """
-    if not isinstance(found, dict):
+    if not isinstance(event, dict):
         raise unreadable("a CloudEvent should be an object", "CloudEvent 应为对象")
     for name in REQUIRED:
-        text(found, name)
-    data = _data(found)
+        text(event, name)
+    data = _event_data(event)
     if isinstance(data, dict) and ("Records" in data or {"message", "subscription"} <= data.keys()):
-        yield from records(data)
+        yield from unwrap_records(data)
         return
-    yield {**{name: one for name, one in found.items() if name != "data_base64"}, "data": data}
+    attributes = {name: value for name, value in event.items() if name != "data_base64"}
+    yield {**attributes, "data": data}
 
 
-def consent(incoming: Incoming) -> HandshakeReply | None:
-    """The answer to a sender that asks whether it may send; None when this is no such question.
+def permission_reply(incoming: Incoming) -> HandshakeReply | None:
+    """The reply that allows a sender to send; None for any other request.
 
-    WebHook-Request-Callback is never visited: this answer says the same.
+    The URL in WebHook-Request-Callback is never visited: this reply already gives permission.
     """
     origin = incoming.headers.get("webhook-request-origin", "")
     if incoming.method != "OPTIONS" or not _ORIGIN.fullmatch(origin):
@@ -106,102 +94,119 @@ def consent(incoming: Incoming) -> HandshakeReply | None:
     return HandshakeReply(headers=headers)
 
 
-def asks(incoming: Incoming) -> bool:
-    """Whether it looks like such a question."""
+def is_permission_request(incoming: Incoming) -> bool:
+    """Whether a sender asks for permission to send."""
     return incoming.method == "OPTIONS" and "webhook-request-origin" in incoming.headers
 
 
-def knows_token(settings: SourceSettings, incoming: Incoming) -> bool:
-    """Whether the address that was asked at holds the source's token; Unverified: a wrong one.
+def has_url_token(settings: SourceSettings, incoming: Incoming) -> bool:
+    """Whether the URL contains the source's token; Unverified when it contains a wrong one.
 
-    Told when the hook is set up, it costs no event.
+    A wrong token is refused during set-up already, so that no event is lost later.
     """
     if not settings.token or {"token", "access_token"}.isdisjoint(incoming.query):
         return False
-    check(settings, incoming)
+    check_token(settings, incoming)
     return True
 
 
-def _binary(incoming: Incoming) -> Iterator[Record]:
-    data = _content(incoming.body, _media(incoming.headers))
+def _read_items(items: Iterable[Any], reader: ItemReader) -> Iterator[Record]:
+    first_error = None
+    for item in items:
+        try:
+            yield from reader(item)
+        except Unreadable as error:
+            first_error = first_error or error
+    if first_error:
+        raise first_error
+
+
+def _read_binary(incoming: Incoming) -> Iterator[Record]:
+    data = _content(incoming.body, _media_type(incoming.headers))
     if isinstance(data, dict) and "Records" in data:
-        # Ceph writes keys into its headers as they are; all that they say is in the records.
-        yield from records(data)
+        # Ceph does not encode keys in its headers; the records contain everything they say.
+        yield from unwrap_records(data)
         return
-    found = {
-        name.removeprefix("ce-"): _header(value, name)
+    attributes = {
+        name.removeprefix("ce-"): _attribute(value, name)
         for name, value in incoming.headers.items()
         if name.startswith("ce-")
     }
     if "content-type" in incoming.headers:
-        found["datacontenttype"] = incoming.headers["content-type"]
-    yield from event({**found, "data": data})
+        attributes["datacontenttype"] = incoming.headers["content-type"]
+    yield from read_event({**attributes, "data": data})
 
 
-def _header(value: str, name: str) -> str:
-    """An attribute: unquoted, then percent-decoded once. WSGI reads its bytes as latin-1."""
+def _attribute(value: str, header: str) -> str:
+    """Unquote a header value, then percent-decode it once. WSGI decodes headers as Latin-1."""
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
-    wrong = unreadable(
-        f"the header {name} is not percent-encoded UTF-8", f"请求头 {name} 不是百分号编码的 UTF-8"
+    invalid = unreadable(
+        f"the header {header} is not percent-encoded UTF-8",
+        f"请求头 {header} 不是百分号编码的 UTF-8",
     )
     try:
-        sent = value.encode("latin-1")
-        found = unquote_to_bytes(sent).decode()
+        encoded = value.encode("latin-1")
+        decoded = unquote_to_bytes(encoded).decode()
     except ValueError:
-        raise wrong from None
-    if b"%" in sent and not sent.isascii():
-        raise wrong  # who does not encode other letters may not encode % either
-    return found
+        raise invalid from None
+    if b"%" in encoded and not encoded.isascii():
+        raise invalid  # a sender that leaves other characters unencoded may not encode % either
+    return decoded
 
 
-def _data(found: Mapping[str, Any]) -> Any:
-    data = found.get("data")
-    encoded = found.get("data_base64")
+def _event_data(event: Mapping[str, Any]) -> Any:
+    data = event.get("data")
+    encoded = event.get("data_base64")
     if data is None and encoded is not None:
         try:
             body = base64.b64decode(encoded, validate=True)
         except (TypeError, ValueError, binascii.Error):
             raise unreadable("its data_base64 is not base64", "data_base64 不是 base64") from None
-        kind = found.get("datacontenttype")
-        return _content(body, _media({"content-type": kind} if isinstance(kind, str) else {}))
+        content_type = event.get("datacontenttype")
+        headers = {"content-type": content_type} if isinstance(content_type, str) else {}
+        return _content(body, _media_type(headers))
     if isinstance(data, str):
-        # Some put JSON into the JSON as a text.
+        # Some senders put JSON into the event as text.
         return _content(data.encode("utf-8", "surrogatepass"), "text/plain")
     return data
 
 
-def _content(body: bytes, media: str) -> Any:
-    """JSON that says so, or that looks like it, decoded; else its text; None: there is none."""
+def _content(body: bytes, media_type: str) -> Any:
+    """Decode JSON by its media type or first character; else return the text. None if empty."""
     if not body.strip():
         return None
-    if _JSON.fullmatch(media) or not media:
-        return decode(body)
+    if _JSON.fullmatch(media_type) or not media_type:
+        return decode_json(body)
     try:
         if body.lstrip()[:1] in (b"{", b"["):
-            return decode(body)
+            return decode_json(body)
     except Unreadable:
-        pass  # it only looked like JSON: a text may begin with a bracket
+        pass  # text can begin with a bracket too
     return body.decode("utf-8", "replace")
 
 
-def _event_or_record(one: Any) -> Iterator[Record]:
-    return event(one) if isinstance(one, dict) and "specversion" in one else records(one)
+def _read_event_or_record(item: Any) -> Iterator[Record]:
+    return read_event(item) if _has_specversion(item) else unwrap_records(item)
 
 
-def _is_events(found: Any) -> bool:
-    return isinstance(found, dict) and "specversion" not in found and "events" in found
+def _has_specversion(item: Any) -> bool:
+    return isinstance(item, dict) and "specversion" in item
 
 
-def _listed(found: Any) -> list[Any]:
-    if _is_events(found):
-        found = found["events"]
-    return found if isinstance(found, list) else [found]
+def _is_event_list(body: Any) -> bool:
+    return isinstance(body, dict) and "specversion" not in body and "events" in body
+
+
+def _items(body: Any) -> list[Any]:
+    if _is_event_list(body):
+        body = body["events"]
+    return body if isinstance(body, list) else [body]
 
 
 def _is_binary(incoming: Incoming) -> bool:
     return any(f"ce-{name}" in incoming.headers for name in REQUIRED)
 
 
-def _media(headers: Mapping[str, str]) -> str:
+def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,4 +1,4 @@
-"""CloudEvents over HTTP, in any of its forms: Eventarc, Ceph, IBM, and whoever else speaks it."""
+"""CloudEvents over HTTP in any form: Eventarc, Ceph, IBM and other senders."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from relay.sources.envelopes.unwrap import Record
 
 
 class CloudEvents(JwtEnvelope):
-    """Events from a sender with a token of Google's or Entra's, or with the source's own."""
+    """CloudEvents from a sender with a JWT of Google or Entra, or with the source's token."""
 
     name = "cloudevents"
     providers = (GOOGLE, ENTRA)
 
     def recognises(self, incoming: Incoming) -> bool:
-        return forms.asks(incoming) or forms.looks(incoming)
+        return forms.is_permission_request(incoming) or forms.is_cloudevent(incoming)
 
     def verify(self, incoming: Incoming) -> None:
-        """Anybody may ask whether they may send, unless the address holds a wrong token."""
-        if forms.asks(incoming):
-            forms.knows_token(self.settings, incoming)
+        """Verify events. A request for permission is refused only if its URL has a wrong token."""
+        if forms.is_permission_request(incoming):
+            forms.has_url_token(self.settings, incoming)
         else:
             super().verify(incoming)
 
     def answer(self, incoming: Incoming) -> HandshakeReply | None:
-        return forms.consent(incoming)
+        return forms.permission_reply(incoming)
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
-        """The events, each in the structured form."""
-        yield from forms.read(incoming)
+        """Yield the events, each in the structured form."""
+        yield from forms.read_events(incoming)

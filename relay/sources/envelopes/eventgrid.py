@@ -1,8 +1,8 @@
-"""Huawei Cloud EventGrid's deliveries to a webhook: CloudEvents, unsigned.
+"""EventGrid: CloudEvents from Huawei Cloud EventGrid, verified by the source's token.
 
-Wire format: EventGrid user guide, "Event structure" and "Webhook targets"; an event of OBS captured
-in 2026. EventGrid has no signature, and its webhook targets have no headers of their own: the token
-stands in the address, or in a header that an APIG target adds.
+Wire format: EventGrid user guide, "Event structure" and "Webhook targets"; an OBS event captured
+in 2026. EventGrid does not sign, and webhook targets cannot add headers: the token is part of the
+URL, or of a header that an APIG target adds.
 """
 
 from __future__ import annotations
@@ -16,33 +16,36 @@ from relay.sources.envelopes.token import TokenEnvelope
 from relay.sources.envelopes.unwrap import Record
 
 _SOURCE = "HC."
-"""How the names of Huawei Cloud's own event sources begin."""
+"""The prefix of Huawei Cloud's own event sources."""
 
 
 class EventGrid(TokenEnvelope):
-    """Events from a sender that knows the token. What it sends but an event is not documented, so
-    that all forms of CloudEvents are taken, and the question whether it may send is answered."""
+    """Events from a sender with the token.
+
+    The form of the events is not documented, so all forms of CloudEvents are accepted, and
+    requests for permission are answered.
+    """
 
     name = "eventgrid"
 
     def recognises(self, incoming: Incoming) -> bool:
-        """Where others may send CloudEvents too, only what comes from Huawei Cloud."""
+        """Match only Huawei Cloud's events if the source also accepts other CloudEvents."""
         if "cloudevents" in self.settings.accept or "azure" in self.settings.accept:
-            return _is_of_huawei(incoming)
-        return forms.looks(incoming) or forms.asks(incoming)
+            return _is_from_huawei(incoming)
+        return forms.is_cloudevent(incoming) or forms.is_permission_request(incoming)
 
     def answer(self, incoming: Incoming) -> HandshakeReply | None:
-        return forms.consent(incoming)
+        return forms.permission_reply(incoming)
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
-        """The events, each in the structured form."""
-        return forms.read(incoming)
+        """Yield the events, each in the structured form."""
+        return forms.read_events(incoming)
 
 
-def _is_of_huawei(incoming: Incoming) -> bool:
+def _is_from_huawei(incoming: Incoming) -> bool:
     if incoming.headers.get("ce-source", "").startswith(_SOURCE):
         return True
     return f'"{_SOURCE}'.encode() in incoming.body and any(
-        isinstance(one, dict) and str(one.get("source")).startswith(_SOURCE)
-        for one in forms.shape(incoming)
+        isinstance(item, dict) and str(item.get("source")).startswith(_SOURCE)
+        for item in forms.list_items(incoming)
     )

@@ -1,4 +1,4 @@
-"""A small XML document from outside: the texts of its root's children, and nothing else of XML."""
+"""Reader of a small, flat XML document from an untrusted sender."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from xml.parsers import expat
 
 
 def read_children(body: bytes, root: str) -> Mapping[str, str]:
-    """The text of each element right below the root; the last of those with the same name.
+    """Return the text of each child of the root element; the last one wins for equal names.
 
-    Nothing when it is no XML in UTF-8, has another root, nests deeper, or declares a document
-    type: entities come with it, and with them bombs and files of this machine.
+    Empty when the body is not XML in UTF-8, has another root, nests deeper, or declares a document
+    type. Document types are refused because of entities: they can expand without limit or read
+    local files.
     """
     reader = _Reader(root)
     try:
         reader.read(body)
-    except (expat.ExpatError, _Unwanted):
+    except (expat.ExpatError, _RefusedError):
         return {}
-    return reader.found
+    return reader.children
 
 
-class _Unwanted(Exception):
+class _RefusedError(Exception):
     pass
 
 
 class _Reader:
     def __init__(self, root: str) -> None:
-        self.found: dict[str, str] = {}
+        self.children: dict[str, str] = {}
         self._root = root
         self._path: list[str] = []
         self._parts: list[str] = []
@@ -42,18 +43,18 @@ class _Reader:
         parser.Parse(body, True)
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise _Unwanted
+        raise _RefusedError
 
     def _start(self, name: str, _attributes: object) -> None:
         self._path.append(name)
         self._parts.clear()
         if self._path[0] != self._root or len(self._path) > 2:
-            raise _Unwanted
+            raise _RefusedError
 
     def _text(self, text: str) -> None:
         self._parts.append(text)
 
     def _end(self, name: str) -> None:
         if len(self._path) == 2:
-            self.found[name] = "".join(self._parts)
+            self.children[name] = "".join(self._parts)
         self._path.pop()

@@ -1,6 +1,6 @@
-"""KeySet: the public keys that an issuer signs its tokens with, kept and refreshed.
+"""JwksCache: the public keys that an issuer signs tokens with, fetched and cached.
 
-Wire format: RFC 7517 (JWK Set), of which only RSA keys for signatures are taken.
+Wire format: RFC 7517 (JWK Set). Only RSA keys for signatures are accepted.
 """
 
 from __future__ import annotations
@@ -17,99 +17,98 @@ from jwt import PyJWK, PyJWTError
 from relay.errors import RelayError, TemporaryFailure
 from relay.model import Localized
 from relay.sources.envelope import Fetch
+from relay.sources.envelopes.certificates import MIN_KEY_BITS
 
-FRESH = timedelta(hours=1)
-"""How long keys are taken without looking again."""
+MAX_AGE = timedelta(hours=1)
+"""How long fetched keys are used before they are fetched again."""
 
-PAUSE = timedelta(minutes=1)
-"""The least between two fetches, however many tokens name keys that are not there."""
+MIN_INTERVAL = timedelta(minutes=1)
+"""The shortest time between two fetches, however many tokens name unknown keys."""
 
-SOON = timedelta(seconds=10)
-"""The same after a fetch that failed: senders are told to come again meanwhile."""
+RETRY_AFTER = timedelta(seconds=10)
+"""When to fetch again after a failure. Senders retry meanwhile."""
 
-SHORTEST = 2048
-"""Bits of an RSA key (NIST SP 800-131A)."""
-
-MOST = 100
-"""Keys of a set that are read; Entra has ten."""
+MAX_KEYS = 100
+"""Keys of a set that are read; Entra publishes ten."""
 
 
 class JwksCache:
-    """The keys behind one pinned address. For many threads: one of them fetches at a time."""
+    """The keys at one pinned URL. Thread-safe: one thread fetches at a time."""
 
     def __init__(self, url: str, fetch: Fetch) -> None:
         self._url = url
         self._fetch = fetch
         self._keys: Mapping[str, RSAPublicKey] = {}
-        self._got: datetime | None = None
-        self._next: datetime | None = None
+        self._fetched_at: datetime | None = None
+        self._fetch_after: datetime | None = None
         self._failed = False
         self._fetching = Lock()
 
     def key(self, kid: str, now: datetime) -> RSAPublicKey | None:
-        """The key of that id; None: the issuer has no such key.
+        """Return the key with that id, None if the issuer has none.
 
-        TemporaryFailure when its keys cannot be had now. Old keys are used as long as no newer
-        ones can be.
+        Old keys are used until newer ones can be fetched. TemporaryFailure when the key is not
+        known and the keys cannot be fetched now.
         """
-        known = kid in self._keys
-        # Who knows an old key does not wait for another thread's fetch.
-        if not (known and self._fresh(now)) and self._fetching.acquire(blocking=not known):
+        is_known = kid in self._keys
+        # A thread that has an old key does not wait while another thread fetches.
+        if not (is_known and self._is_fresh(now)) and self._fetching.acquire(blocking=not is_known):
             try:
                 self._refresh(kid, now)
             finally:
                 self._fetching.release()
-        found = self._keys.get(kid)
-        if found is None and self._failed:
+        key = self._keys.get(kid)
+        if key is None and self._failed:
             raise TemporaryFailure(
                 "envelope.no_keys",
                 Localized(
                     "The keys that the sender's token is signed with cannot be fetched now",
                     "目前无法获取验证发送方令牌所需的公钥",
                 ),
-                Localized("The sender should come again.", "发送方应稍后重试。"),
-                retry_after=SOON,
+                Localized("The sender should retry.", "发送方应稍后重试。"),
+                retry_after=RETRY_AFTER,
             )
-        return found
+        return key
 
-    def _fresh(self, now: datetime) -> bool:
-        return self._got is not None and abs(now - self._got) < FRESH
+    def _is_fresh(self, now: datetime) -> bool:
+        return self._fetched_at is not None and abs(now - self._fetched_at) < MAX_AGE
 
     def _refresh(self, kid: str, now: datetime) -> None:
-        if kid in self._keys and self._fresh(now):
-            return  # another thread fetched it while this one waited
-        # A clock that was set back must not hold the next fetch up for long.
-        if self._next is not None and timedelta(0) < self._next - now <= PAUSE:
+        if kid in self._keys and self._is_fresh(now):
+            return  # another thread fetched the key while this thread waited
+        # The upper limit: a clock that was set back must not block the next fetch for long.
+        if self._fetch_after is not None and timedelta(0) < self._fetch_after - now <= MIN_INTERVAL:
             return
         try:
-            found = dict(_keys(self._fetch(self._url)))
+            keys = dict(_read_keys(self._fetch(self._url)))
         except RelayError:
-            found = {}
-        self._failed = not found
-        self._next = now + (SOON if self._failed else PAUSE)
-        if found:
-            self._keys, self._got = found, now
+            keys = {}
+        self._failed = not keys
+        self._fetch_after = now + (RETRY_AFTER if self._failed else MIN_INTERVAL)
+        if keys:
+            self._keys, self._fetched_at = keys, now
 
 
-def _keys(body: bytes) -> Iterator[tuple[str, RSAPublicKey]]:
+def _read_keys(body: bytes) -> Iterator[tuple[str, RSAPublicKey]]:
     try:
-        found = json.loads(body)
+        key_set = json.loads(body)
     except (ValueError, RecursionError):
         return
-    every = found.get("keys") if isinstance(found, dict) else None
-    for one in every[:MOST] if isinstance(every, list) else ():
-        key = _key(one) if isinstance(one, dict) else None
+    jwks = key_set.get("keys") if isinstance(key_set, dict) else None
+    for jwk in jwks[:MAX_KEYS] if isinstance(jwks, list) else ():
+        key = _read_key(jwk) if isinstance(jwk, dict) else None
         if key is not None:
-            yield one["kid"], key
+            yield jwk["kid"], key
 
 
-def _key(one: Mapping[str, Any]) -> RSAPublicKey | None:
-    fits = one.get("kty") == "RSA" and one.get("use", "sig") == "sig"
-    if not fits or one.get("alg", "RS256") != "RS256" or not isinstance(one.get("kid"), str):
+def _read_key(jwk: Mapping[str, Any]) -> RSAPublicKey | None:
+    is_for_signatures = jwk.get("kty") == "RSA" and jwk.get("use", "sig") == "sig"
+    if not is_for_signatures or jwk.get("alg", "RS256") != "RS256":
+        return None
+    if not isinstance(jwk.get("kid"), str):
         return None
     try:
-        public = {name: one[name] for name in ("kty", "n", "e")}
-        key = PyJWK(public, "RS256").key
+        key = PyJWK({name: jwk[name] for name in ("kty", "n", "e")}, "RS256").key
     except (PyJWTError, KeyError, TypeError, ValueError):
         return None
-    return key if isinstance(key, RSAPublicKey) and key.key_size >= SHORTEST else None
+    return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_KEY_BITS else None

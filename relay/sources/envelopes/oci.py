@@ -1,8 +1,8 @@
-"""Oracle Cloud Notifications' deliveries to an HTTPS endpoint.
+"""OCI: deliveries of Oracle Cloud Notifications to an HTTPS endpoint.
 
 Wire format: OCI Notifications, "Custom HTTPS subscription"; OCI Events, "Contents of an event
-message". How they are signed is not documented: the token, as Basic in the address, proves the
-sender.
+message". Signatures are not documented; the sender shows the token as Basic, from the endpoint's
+URL.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 from relay.model import Incoming
 from relay.sources.envelope import HandshakeReply
-from relay.sources.envelopes import pinned_urls as pinned
 from relay.sources.envelopes.certificates import unverified
-from relay.sources.envelopes.cloudevent_forms import shape
+from relay.sources.envelopes.cloudevent_forms import list_items
+from relay.sources.envelopes.pinned_urls import confirm_subscription, parse_url
 from relay.sources.envelopes.token import TokenEnvelope
-from relay.sources.envelopes.unwrap import Record, decode, records
+from relay.sources.envelopes.unwrap import Record, decode_json, unwrap_records
 
 DOMAIN = ".oraclecloud.com"
 
@@ -26,48 +26,50 @@ _CONFIRMATION = f"{_PREFIX}confirmationurl"
 
 
 class Oci(TokenEnvelope):
-    """Messages of a topic whose subscription has the token in its address."""
+    """Messages of a topic whose subscription has the token in its URL."""
 
     name = "oci"
+    secret_fields = ("ConfirmationURL",)
 
     def recognises(self, incoming: Incoming) -> bool:
         if any(name.startswith(_PREFIX) for name in incoming.headers):
             return True
         return b'"cloudEventsVersion"' in incoming.body and any(
-            isinstance(one, dict) and str(one.get("eventType")).startswith("com.oraclecloud.")
-            for one in shape(incoming)
+            isinstance(item, dict) and str(item.get("eventType")).startswith("com.oraclecloud.")
+            for item in list_items(incoming)
         )
 
     def verify(self, incoming: Incoming) -> None:
-        """The token; and that a subscription is confirmed nowhere but at Oracle's."""
+        """Check the token, and that a confirmation URL leads to Oracle."""
         super().verify(incoming)
         if _is_handshake(incoming):
-            _confirmation(incoming)
+            _confirmation_url(incoming)
 
     def answer(self, incoming: Incoming) -> HandshakeReply | None:
-        """200, once the address that confirms the subscription was visited."""
+        """Return 200 after visiting the URL that confirms the subscription."""
         if not _is_handshake(incoming):
             return None
         topic = incoming.headers.get(_TOPIC, "")
-        pinned.confirm(self.fetch, _confirmation(incoming), topic)
+        confirm_subscription(self.fetch, _confirmation_url(incoming), topic)
         return HandshakeReply()
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
-        """The event, in the form of CloudEvents 0.1."""
-        return records(decode(incoming.body))
+        """Yield the event, in the form of CloudEvents 0.1."""
+        return unwrap_records(decode_json(incoming.body))
 
 
 def _is_handshake(incoming: Incoming) -> bool:
-    """Whether it asks to be confirmed, and is not what subscribers are told once they are."""
-    told = incoming.headers.get(_TYPE, "").lower() == "notification"
-    return incoming.method == "POST" and _CONFIRMATION in incoming.headers and not told
+    """Whether the request asks for confirmation. Notifications can carry the same header."""
+    is_notification = incoming.headers.get(_TYPE, "").lower() == "notification"
+    has_url = _CONFIRMATION in incoming.headers
+    return incoming.method == "POST" and has_url and not is_notification
 
 
-def _confirmation(incoming: Incoming) -> str:
-    address = pinned.read(url := incoming.headers[_CONFIRMATION])
-    if not address or not address.host.endswith(DOMAIN):
+def _confirmation_url(incoming: Incoming) -> str:
+    parts = parse_url(url := incoming.headers[_CONFIRMATION])
+    if not parts or not parts.host.endswith(DOMAIN):
         raise unverified(
-            "wants to be confirmed at an address that is not Oracle's own",
-            f"It should be of https, at a host that ends in {DOMAIN}.",
+            "asks for confirmation at a URL that is not one of Oracle",
+            f"It should use https and a host that ends in {DOMAIN}.",
         )
     return url

@@ -1,8 +1,8 @@
-"""Senders that show a JWT of an issuer: who signed it, for whom, to whom, and when.
+"""JwtEnvelope: base of envelopes whose senders show a JWT of an issuer such as Google or Entra.
 
 Wire formats: RFC 7515 and 7519; Google, "Authentication for push subscriptions"; Microsoft,
-"Deliver events to Microsoft Entra protected endpoints". A JWT says who sends, not what: that the
-body is the sender's is left to TLS.
+"Deliver events to Microsoft Entra protected endpoints". A JWT identifies the sender and does not
+cover the body; TLS protects the body.
 """
 
 from __future__ import annotations
@@ -21,26 +21,29 @@ from jwt import PyJWS, PyJWTError
 from relay.config.load import SourceSettings
 from relay.errors import Unverified
 from relay.model import Incoming
-from relay.sources.envelope import Fetch, fetch_nothing
+from relay.sources.envelope import Fetch, refuse_fetch
 from relay.sources.envelopes.jwks import JwksCache
 from relay.sources.envelopes.token import TokenEnvelope
 
-LONGEST = 8192
-"""Characters of a token that we look at; Google's and Entra's have 2000 at most."""
+MAX_LENGTH = 8192
+"""Characters of a token; tokens of Google and Entra have at most 2000."""
 
 LEEWAY = timedelta(seconds=60)
-"""How far the issuer's clock may be from ours."""
+"""The accepted difference between the clocks of the issuer and of this machine."""
 
 _ALGORITHM = "RS256"
 _JWS = PyJWS([_ALGORITHM], {"verify_signature": True, "enforce_minimum_key_length": True})
 
-_HINT = "Compare what the sender's token says with {} of this source, and both clocks."
+_HINT = "Compare the claims of the sender's token with {} of this source, and check both clocks."
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must say. `claims`: of the claims in a key, at least one is there, and each
-    that is there has the value."""
+    """The required content of a token.
+
+    `claims`: for each group of alternative names, at least one claim must be present, and each
+    that is present must have the value.
+    """
 
     keys_url: str
     issuers: frozenset[str]
@@ -50,13 +53,23 @@ class TokenRules:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Whose tokens a source may take: the settings that must all be set, and what they ask for."""
+    """An issuer of tokens: the settings that must be set, and the rules made from them."""
 
     settings: tuple[str, ...]
     rules: Callable[[SourceSettings], TokenRules]
 
     def unset(self, settings: SourceSettings) -> tuple[str, ...]:
         return tuple(name for name in self.settings if not getattr(settings, name))
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The settings without a default."""
+        fields = SourceSettings.model_fields
+        return tuple(name for name in self.settings if fields[name].default is None)
+
+    def is_configured(self, settings: SourceSettings) -> bool:
+        """Whether any of the required settings is set."""
+        return any(getattr(settings, name) for name in self.required)
 
 
 def _google(settings: SourceSettings) -> TokenRules:
@@ -87,7 +100,7 @@ GOOGLE = Provider(("oidc_audience", "oidc_email"), _google)
 ENTRA = Provider(("entra_tenant", "entra_audience", "entra_app"), _entra)
 
 
-class Verifier:
+class JwtVerifier:
     """Verifies the tokens of one provider for one source."""
 
     def __init__(self, rules: TokenRules, hint: str, fetch: Fetch) -> None:
@@ -96,16 +109,16 @@ class Verifier:
         self._keys = JwksCache(rules.keys_url, fetch)
 
     def verify(self, incoming: Incoming) -> None:
-        """Raises Unverified unless `Authorization: Bearer` holds a token that obeys the rules at
-        the time of `incoming.received`; TemporaryFailure when the keys cannot be had.
+        """Raise Unverified unless `Authorization: Bearer` holds a valid token.
 
-        All that can be known without the keys is checked before they are fetched.
+        Times are compared with `incoming.received`. Everything that does not need the keys is
+        checked before they are fetched. TemporaryFailure when they cannot be fetched.
         """
-        token = _bearer(incoming)
-        kid, claims = _read(token)
-        wrong = _wrong(claims, self._rules) or _untimely(claims, incoming.received)
-        if wrong:
-            raise _unverified(wrong, self._hint)
+        token = _bearer_token(incoming)
+        kid, claims = _read_unverified(token)
+        problem = _claims_problem(claims, self._rules) or _time_problem(claims, incoming.received)
+        if problem:
+            raise _unverified(problem, self._hint)
         key = self._keys.key(kid, incoming.received)
         if key is None:
             raise _unverified("is signed with a key that its issuer does not have", self._hint)
@@ -116,32 +129,36 @@ class Verifier:
 
 
 class JwtEnvelope(TokenEnvelope):
-    """An envelope whose senders show a JWT where one is configured, else the source's token.
+    """An envelope that verifies a JWT if a provider is configured, else the source's token.
 
-    As soon as any setting of a provider is set, the token alone is not enough.
+    As soon as any setting of a provider is set, the source's token alone is not accepted.
     """
 
     providers: ClassVar[Sequence[Provider]]
 
-    def __init__(self, settings: SourceSettings, fetch: Fetch = fetch_nothing) -> None:
+    def __init__(self, settings: SourceSettings, fetch: Fetch = refuse_fetch) -> None:
         super().__init__(settings, fetch)
-        self._wanted = [one for one in self.providers if _is_meant(one, settings)]
+        self._configured = [
+            provider for provider in self.providers if provider.is_configured(settings)
+        ]
         self._verifiers = [
-            Verifier(one.rules(settings), _HINT.format(" and ".join(one.settings)), fetch)
-            for one in self._wanted
+            JwtVerifier(
+                provider.rules(settings), _HINT.format(" and ".join(provider.settings)), fetch
+            )
+            for provider in self._configured
         ]
 
     def missing_setting(self) -> str | None:
-        """A provider that is half configured; or everything that would do."""
-        unset = [name for one in self._wanted for name in one.unset(self.settings)]
+        """The unset settings of a configured provider; all alternatives if there is none."""
+        unset = [name for provider in self._configured for name in provider.unset(self.settings)]
         if unset:
             return " and ".join(unset)
-        if self._wanted or self.settings.token:
+        if self._configured or self.settings.token:
             return None
-        return ", or ".join([*(" and ".join(_own(one)) for one in self.providers), "token"])
+        return ", or ".join([*(" and ".join(item.required) for item in self.providers), "token"])
 
     def verify(self, incoming: Incoming) -> None:
-        """The token of any of the configured providers; without any of them, the token."""
+        """Accept a JWT of any configured provider; without providers, the source's token."""
         if not self._verifiers:
             super().verify(incoming)
             return
@@ -153,60 +170,49 @@ class JwtEnvelope(TokenEnvelope):
         last.verify(incoming)
 
 
-def _own(provider: Provider) -> tuple[str, ...]:
-    """The settings of a provider that have no default."""
-    fields = SourceSettings.model_fields
-    return tuple(name for name in provider.settings if fields[name].default is None)
-
-
-def _is_meant(provider: Provider, settings: SourceSettings) -> bool:
-    return any(getattr(settings, name) for name in _own(provider))
-
-
-def _bearer(incoming: Incoming) -> str:
+def _bearer_token(incoming: Incoming) -> str:
     scheme, _, token = incoming.headers.get("authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise _unverified("should stand in `Authorization: Bearer`", "It is not there.")
-    if len(token) > LONGEST or not token.isascii() or token.count(".") != 2:
-        raise _unverified("is no JWT", "It should be three parts of base64url.")
+        raise _unverified("is missing", "It should be in the header `Authorization: Bearer`.")
+    if len(token) > MAX_LENGTH or not token.isascii() or token.count(".") != 2:
+        raise _unverified("is not a JWT", "It should consist of three parts in base64url.")
     return token
 
 
-def _read(token: str) -> tuple[str, Mapping[str, Any]]:
-    """The key's id and the claims. Nobody vouches for them yet."""
+def _read_unverified(token: str) -> tuple[str, Mapping[str, Any]]:
+    """The id of the key and the claims, before the signature is verified."""
     try:
-        found = _JWS.decode_complete(token, options={"verify_signature": False})
-        claims = json.loads(found["payload"])
+        decoded = _JWS.decode_complete(token, options={"verify_signature": False})
+        claims = json.loads(decoded["payload"])
     except (PyJWTError, ValueError, TypeError, RecursionError):
-        raise _unverified("is no JWT", "Its parts should be JSON objects.") from None
-    head = found["header"]
-    if head.get("alg") != _ALGORITHM:
-        raise _unverified(f"is not signed with {_ALGORITHM}", "No other algorithm is taken.")
-    if not isinstance(head.get("kid"), str) or "crit" in head or "b64" in head:
-        raise _unverified("has a strange header", "It should name the key that signed it.")
+        raise _unverified("is not a JWT", "Its parts should be JSON objects.") from None
+    header = decoded["header"]
+    if header.get("alg") != _ALGORITHM:
+        raise _unverified(f"is not signed with {_ALGORITHM}", "No other algorithm is accepted.")
+    if not isinstance(header.get("kid"), str) or "crit" in header or "b64" in header:
+        raise _unverified("has an invalid header", "It should name the key that signed it.")
     if not isinstance(claims, dict):
-        raise _unverified("is no JWT", "Its parts should be JSON objects.")
-    return head["kid"], claims
+        raise _unverified("is not a JWT", "Its parts should be JSON objects.")
+    return header["kid"], claims
 
 
-def _wrong(claims: Mapping[str, Any], rules: TokenRules) -> str | None:
-    """What is said by the claims that should not be."""
+def _claims_problem(claims: Mapping[str, Any], rules: TokenRules) -> str | None:
     issuer, audience = claims.get("iss"), claims.get("aud")
     if not isinstance(issuer, str) or issuer not in rules.issuers:
         return "is of another issuer"
-    every = audience if isinstance(audience, list) else [audience]
-    if not rules.audience or not any(_same(one, rules.audience) for one in every):
+    audiences = audience if isinstance(audience, list) else [audience]
+    if not rules.audience or not any(_is_equal(item, rules.audience) for item in audiences):
         return "is for another audience (aud)"
-    for names, value in rules.claims.items():
-        found = [claims[name] for name in names if name in claims]
-        if value == "" or not found or not all(_same(one, value) for one in found):
+    for names, expected in rules.claims.items():
+        values = [claims[name] for name in names if name in claims]
+        if expected == "" or not values or not all(_is_equal(item, expected) for item in values):
             return f"is of another sender ({' or '.join(names)})"
     return None
 
 
-def _untimely(claims: Mapping[str, Any], now: datetime) -> str | None:
-    """What is wrong with its times, RFC 7519 §4.1.4-6; PyJWT would ask its own clock."""
+def _time_problem(claims: Mapping[str, Any], now: datetime) -> str | None:
+    """Check the times of RFC 7519 §4.1.4-6. PyJWT would compare them with the system clock."""
     latest, earliest = (now + LEEWAY).timestamp(), (now - LEEWAY).timestamp()
     if not _time(claims, "exp") > earliest:
         return "has expired (exp)"
@@ -218,15 +224,15 @@ def _untimely(claims: Mapping[str, Any], now: datetime) -> str | None:
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:
-    """Seconds since 1970; what is no number is neither before nor after anything."""
-    found = claims.get(name)
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else math.nan
+    """Seconds since 1970; NaN for anything but a number, so that every comparison fails."""
+    value = claims.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
-def _same(one: object, other: str | bool) -> bool:
-    """Equal and of the same type: 1 is not True."""
-    return type(one) is type(other) and one == other
+def _is_equal(value: object, expected: str | bool) -> bool:
+    """Whether both are equal and of the same type: 1 is not True."""
+    return type(value) is type(expected) and value == expected
 
 
-def _unverified(what: str, hint: str) -> Unverified:
-    return Unverified("hook.unverified", f"The sender's token {what}", hint)
+def _unverified(problem: str, hint: str) -> Unverified:
+    return Unverified("hook.unverified", f"The sender's token {problem}", hint)

@@ -1,7 +1,7 @@
-"""Addresses that a sender names, taken only when they lead where we already know.
+"""Parsing of URLs that a sender names, so that they can be compared with known hosts.
 
-The grammar is far narrower than that of RFC 3986: nothing that two parsers could read in two ways
-comes through it. No port, user, fragment, capital in the host, backslash or escape in the path.
+The grammar is much narrower than RFC 3986, so that no two parsers read a URL differently: no port,
+user or fragment, no capital letters in the host, no backslashes or escapes in the path.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from relay.sources.envelope import Fetch
 
 log = logging.getLogger(__name__)
 
-LONGEST = 4096
-"""Characters of an address; confirmations of SNS and SMN have 600."""
+MAX_LENGTH = 4096
+"""Characters of a URL; confirmation URLs of SNS and SMN have about 600."""
 
-_ADDRESS = re.compile(
+_URL = re.compile(
     r"https://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(/[\w.~/-]*)(?:\?([\w.~:/?@!$&'()*+,;=%-]*))?", re.ASCII
 )
 _REGION = "[a-z0-9-]{3,40}"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """The parts of an address; `query` is None when there is no question mark."""
+class PinnedUrl:
+    """The parts of a URL; `query` is None without a question mark."""
 
     host: str
     path: str
     query: str | None
 
-    def is_at(self, hosts: Sequence[str]) -> bool:
-        """Whether its host is one of these; `*` in them is a region."""
-        return any(_pattern(one).fullmatch(self.host) for one in hosts)
+    def has_host(self, patterns: Sequence[str]) -> bool:
+        """Whether the host matches a pattern; `*` in a pattern stands for a region."""
+        return any(_compile(pattern).fullmatch(self.host) for pattern in patterns)
 
-    def asks(self, name: str) -> str | None:
-        """The value of a name in the query; None when it is not there, or there twice."""
-        found = [value for key, value in parse_qsl(self.query or "") if key == name]
-        return found[0] if len(found) == 1 else None
+    def query_value(self, name: str) -> str | None:
+        """The value of a query parameter; None when it is absent or repeated."""
+        values = [value for key, value in parse_qsl(self.query or "") if key == name]
+        return values[0] if len(values) == 1 else None
 
 
-def read(url: Any) -> Address | None:
-    """The address; None when it is not one of https that everybody would read alike."""
-    if not isinstance(url, str) or len(url) > LONGEST:
+def parse_url(url: Any) -> PinnedUrl | None:
+    """Parse an https URL; None when it does not match the grammar."""
+    if not isinstance(url, str) or len(url) > MAX_LENGTH:
         return None
-    found = _ADDRESS.fullmatch(url)
-    return Address(*found.groups()) if found and ".." not in found[2] else None
+    match = _URL.fullmatch(url)
+    return PinnedUrl(*match.groups()) if match and ".." not in match[2] else None
 
 
-def confirm(fetch: Fetch, url: str, topic: str) -> None:
-    """Visits a pinned address that confirms a subscription.
+def confirm_subscription(fetch: Fetch, url: str, topic: str) -> None:
+    """Visit the confirmation URL of a subscription, which the caller has checked.
 
-    TemporaryFailure when it does not answer with 200.
+    TemporaryFailure when the response is not a 200.
     """
     try:
         fetch(url)
@@ -65,18 +65,18 @@ def confirm(fetch: Fetch, url: str, topic: str) -> None:
         raise TemporaryFailure(
             "envelope.not_confirmed",
             Localized(
-                "The address that confirms the subscription does not answer as it should",
-                "订阅确认地址未正常应答",
+                "The URL that confirms the subscription did not respond as expected",
+                "订阅确认地址未正常响应",
             ),
-            Localized("The sender should come again.", "发送方应稍后重试。"),
+            Localized("The sender should retry.", "发送方应稍后重试。"),
         ) from error
     log.info("subscription confirmed", extra={"topic": topic})
 
 
 def is_region(text: str) -> bool:
-    """Whether it may be the name of a cloud's region, such as cn-north-4."""
+    """Whether the text has the form of a cloud region, such as cn-north-4."""
     return re.fullmatch(_REGION, text) is not None
 
 
-def _pattern(host: str) -> re.Pattern[str]:
-    return re.compile(_REGION.join(map(re.escape, host.split("*"))))
+def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(_REGION.join(map(re.escape, pattern.split("*"))))

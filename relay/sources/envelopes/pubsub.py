@@ -1,4 +1,4 @@
-"""Google Cloud Pub/Sub's push deliveries, wrapped or with the wrapping's fields in headers.
+"""PubSub: push deliveries of Google Cloud Pub/Sub, wrapped or with payload unwrapping.
 
 Wire formats: Pub/Sub, "Push subscriptions" and "Payload unwrapping"; Cloud Storage, "Pub/Sub
 notifications" (the attributes).
@@ -13,7 +13,13 @@ from typing import Any
 from relay.errors import Unreadable
 from relay.model import Incoming, Localized
 from relay.sources.envelopes.oidc import GOOGLE, JwtEnvelope
-from relay.sources.envelopes.unwrap import Record, decode, records, unreadable
+from relay.sources.envelopes.unwrap import (
+    Record,
+    decode_json,
+    is_pubsub,
+    unreadable,
+    unwrap_records,
+)
 
 ATTRIBUTES = (
     "eventType",
@@ -26,10 +32,10 @@ ATTRIBUTES = (
     "payloadFormat",
     "notificationConfig",
 )
-"""What Cloud Storage says in a message's attributes."""
+"""The message attributes of a Cloud Storage notification."""
 
-_SAME = {"bucketId": "bucket", "objectId": "name", "objectGeneration": "generation"}
-"""Attributes that the object's resource holds too, under these names."""
+_RESOURCE_FIELDS = {"bucketId": "bucket", "objectId": "name", "objectGeneration": "generation"}
+"""Attributes that the object's resource contains too, under these names."""
 
 _METADATA = "x-goog-pubsub-"
 _PREFIX = re.compile(rf"{_METADATA}(attributes?-|attr-)?|[-_]")
@@ -38,7 +44,7 @@ _RESOURCE = b'"storage#object"'
 
 
 class PubSub(JwtEnvelope):
-    """Messages from a sender with Google's token, or with the source's own."""
+    """Messages from a sender with a JWT of Google, or with the source's token."""
 
     name = "pubsub"
     providers = (GOOGLE,)
@@ -50,69 +56,66 @@ class PubSub(JwtEnvelope):
         if any(name.startswith(_METADATA) for name in headers):
             return True
         agent = headers.get("user-agent", "").lower()
-        return agent.startswith(_AGENTS) or _is_ours(incoming.body)
+        return agent.startswith(_AGENTS) or _is_notification(incoming.body)
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
-        """The message, `data` decoded, as `{"pubsub": ...}`; or the S3 records in it."""
-        found = decode(incoming.body) if incoming.body.strip() else None
-        if _is_wrapped(found) or (isinstance(found, dict) and "Records" in found):
-            yield from records(found)
+        """Yield the message with decoded data as `{"pubsub": ...}`, or the S3 records in it."""
+        body = decode_json(incoming.body) if incoming.body.strip() else None
+        if isinstance(body, dict) and (is_pubsub(body) or "Records" in body):
+            yield from unwrap_records(body)
         else:
-            yield {"pubsub": _message(incoming.headers, found)}
+            yield {"pubsub": _unwrapped_message(incoming.headers, body)}
 
 
-def _message(headers: Mapping[str, str], data: Any) -> Record:
-    """The message that was unwrapped before it was sent.
+def _unwrapped_message(headers: Mapping[str, str], data: Any) -> Record:
+    """Rebuild a message that Pub/Sub unwrapped before sending.
 
-    Attributes are headers of their own, as documented; a prefix and hyphens do no harm.
+    Attributes are headers with their own names, as documented. A prefix or hyphens are accepted
+    too.
     """
-    found = {_PREFIX.sub("", name): (name, value) for name, value in headers.items()}
-    attributes = {name: _text(*found[name.lower()]) for name in ATTRIBUTES if name.lower() in found}
+    fields = {_PREFIX.sub("", name): (name, value) for name, value in headers.items()}
+    attributes = {
+        name: _header_text(*fields[name.lower()]) for name in ATTRIBUTES if name.lower() in fields
+    }
     if "eventType" not in attributes:
         raise Unreadable(
             "pubsub.no_attributes",
             Localized(
-                "The message came unwrapped and without its attributes, so it does not say what "
-                "happened to the object: turn payload unwrapping off, or `write metadata` on",
+                "The message is unwrapped and has no attributes, so the event is unknown: turn "
+                "payload unwrapping off, or `write metadata` on",
                 "消息已解包且不含属性，无法得知对象发生了什么：请关闭 payload unwrapping，"
                 "或开启 write metadata",
             ),
         )
     if isinstance(data, dict):
-        # A header may not hold every key; the resource does.
-        said = {name: data.get(same) for name, same in _SAME.items()}
-        attributes |= {name: str(one) for name, one in said.items() if type(one) in (str, int)}
+        # A header cannot contain every key; the resource can.
+        values = {name: data.get(field) for name, field in _RESOURCE_FIELDS.items()}
+        attributes |= {
+            name: str(value) for name, value in values.items() if type(value) in (str, int)
+        }
     ids = {"messageId": "messageid", "publishTime": "publishtime"}
     return {
         "attributes": attributes,
-        **{name: found[same][1] for name, same in ids.items() if same in found},
+        **{name: fields[header][1] for name, header in ids.items() if header in fields},
         "data": data,
     }
 
 
-def _text(name: str, value: str) -> str:
-    """A header's text: UTF-8 that WSGI read as latin-1."""
+def _header_text(name: str, value: str) -> str:
+    """Decode a header as UTF-8. WSGI decodes headers as Latin-1."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:
         raise unreadable(f"the header {name} is not UTF-8", f"请求头 {name} 不是 UTF-8") from None
 
 
-def _is_ours(body: bytes) -> bool:
+def _is_notification(body: bytes) -> bool:
     if b'"subscription"' not in body and _RESOURCE not in body:
         return False
     try:
-        found = decode(body)
+        decoded = decode_json(body)
     except Unreadable:
         return False
-    if _is_wrapped(found):
-        return True
-    return isinstance(found, dict) and found.get("kind") == "storage#object"
-
-
-def _is_wrapped(found: Any) -> bool:
-    return (
-        isinstance(found, dict)
-        and isinstance(found.get("message"), dict)
-        and "subscription" in found
+    return isinstance(decoded, dict) and (
+        is_pubsub(decoded) or decoded.get("kind") == "storage#object"
     )

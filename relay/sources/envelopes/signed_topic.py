@@ -1,7 +1,7 @@
-"""TopicEnvelope: messages of a topic as SNS and SMN send them: signed JSON, with handshakes.
+"""TopicEnvelope: base of SNS and SMN, which send signed JSON messages of a topic.
 
-A signature proves the service, not the sender: anybody may own a topic there. So whose topic it is,
-how old the message is and where its addresses lead is known before anything is fetched.
+A signature proves the service, not the sender: anyone can own a topic there. So the topic, the age
+of the message and all its URLs are checked before anything is fetched.
 """
 
 from __future__ import annotations
@@ -16,24 +16,32 @@ from cryptography.hazmat.primitives.hashes import HashAlgorithm
 from relay.config.load import SourceSettings
 from relay.errors import Unreadable
 from relay.model import Incoming
-from relay.sources.envelope import Envelope, Fetch, HandshakeReply, fetch_nothing
-from relay.sources.envelopes import pinned_urls as pinned
-from relay.sources.envelopes.certificates import Certificates, check_age, decoded, unverified
-from relay.sources.envelopes.unwrap import Record, decode, records
+from relay.sources.envelope import Envelope, Fetch, HandshakeReply, refuse_fetch
+from relay.sources.envelopes.certificates import (
+    CertificateCache,
+    check_age,
+    decode_signature,
+    unverified,
+)
+from relay.sources.envelopes.pinned_urls import confirm_subscription
+from relay.sources.envelopes.unwrap import Record, decode_json, unwrap_records
 from relay.sources.fields import time_or_none
 
 SUBSCRIBED = "SubscriptionConfirmation"
 UNSUBSCRIBED = "UnsubscribeConfirmation"
 NOTIFICATION = "Notification"
 
-Said = Mapping[str, Any]
-"""A message before anybody vouches for it."""
+TopicMessage = Mapping[str, Any]
+"""A message that is not verified yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """How a service names the parts of a message. `signed`: for each type, in the order in which
-    they are signed; those in `optional` only when they are there."""
+class TopicFormat:
+    """The field names of a service's messages.
+
+    `signed`: for each message type, the signed fields in order. The field `optional` is signed
+    only if it is present.
+    """
 
     header: str
     type: str
@@ -45,114 +53,117 @@ class Form:
 
 
 class TopicEnvelope(Envelope):
-    """Notifications of the topics that a source names."""
+    """Messages of the topics that a source lists."""
 
-    form: ClassVar[Form]
+    format: ClassVar[TopicFormat]
     topics_key: ClassVar[str]
 
-    def __init__(self, settings: SourceSettings, fetch: Fetch = fetch_nothing) -> None:
+    def __init__(self, settings: SourceSettings, fetch: Fetch = refuse_fetch) -> None:
         super().__init__(settings, fetch)
-        self._certificates = Certificates(fetch)
+        self._certificates = CertificateCache(fetch)
 
     def missing_setting(self) -> str | None:
         return None if self.topics else self.topics_key
 
     @property
     def topics(self) -> tuple[str, ...]:
-        found: tuple[str, ...] = getattr(self.settings, self.topics_key)
-        return found
+        topics: tuple[str, ...] = getattr(self.settings, self.topics_key)
+        return topics
 
     def recognises(self, incoming: Incoming) -> bool:
-        form = self.form
         if incoming.method != "POST":
             return False
-        names = (form.type, form.topic, form.signature)
-        if form.header in incoming.headers:
+        if self.format.header in incoming.headers:
             return True
+        names = (self.format.type, self.format.topic, self.format.signature)
         if not all(f'"{name}"'.encode() in incoming.body for name in names):
             return False
-        said = _read(incoming.body)
-        return said is not None and all(name in said for name in names)
+        message = _read(incoming.body)
+        return message is not None and all(name in message for name in names)
 
     def verify(self, incoming: Incoming) -> None:
-        """The topic, the age and all addresses first; then the certificate, then the signature."""
-        said = self._said(incoming)
-        kind, topic = said[self.form.type], said[self.form.topic]
-        if topic not in self.topics:
+        """Check topic, age and URLs; then fetch the certificate and verify the signature."""
+        message = self._message(incoming)
+        if message[self.format.topic] not in self.topics:
             raise unverified(
-                "is of a topic that this source does not name",
+                "is of a topic that this source does not list",
                 f"If the topic is yours, add it to {self.topics_key}.",
             )
-        check_age(time_or_none(said, self.form.time), incoming.received, self.settings.max_age)
-        url = self.certificate_url(said)
-        digest = self.digest(said)
-        signature = decoded(said[self.form.signature])
-        if kind == SUBSCRIBED:
-            self.confirmation(said)
+        sent = time_or_none(message, self.format.time)
+        check_age(sent, incoming.received, self.settings.max_age)
+        url = self.certificate_url(message)
+        digest = self.digest(message)
+        signature = decode_signature(message[self.format.signature])
+        if message[self.format.type] == SUBSCRIBED:
+            self.confirmation_url(message)
         self.check_more(incoming)
         certificate = self._certificates.get(url, incoming.received)
         if not certificate.is_valid(incoming.received) or not certificate.is_strong:
             raise unverified("is signed with a certificate that has expired or is too weak")
-        if not any(certificate.signed(signature, text, digest) for text in self.texts(said)):
-            raise unverified("has a wrong signature", "It was changed on its way, or is forged.")
+        texts = self.signed_texts(message)
+        if not any(certificate.verifies(signature, text, digest) for text in texts):
+            raise unverified("has a wrong signature", "It was changed in transit, or it is forged.")
 
     def answer(self, incoming: Incoming) -> HandshakeReply | None:
-        """200 to both handshakes. The address that confirms a subscription is visited first; that
-        in the news of an end never is: it would subscribe again."""
-        said = self._said(incoming)
-        kind = said[self.form.type]
+        """Return 200 to both handshakes, after visiting the URL that confirms a subscription.
+
+        The URL in an UnsubscribeConfirmation is never visited: it would subscribe again.
+        """
+        message = self._message(incoming)
+        kind = message[self.format.type]
         if kind == SUBSCRIBED:
-            pinned.confirm(self.fetch, self.confirmation(said), said[self.form.topic])
+            topic = message[self.format.topic]
+            confirm_subscription(self.fetch, self.confirmation_url(message), topic)
         return None if kind == NOTIFICATION else HandshakeReply()
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
-        """The records in the message."""
-        return records(decode(incoming.body))
+        """Yield the records in the message."""
+        return unwrap_records(decode_json(incoming.body))
 
-    def texts(self, said: Said) -> Iterable[bytes]:
-        """What may have been signed: `name\\nvalue\\n` of each part."""
-        absent = () if said.get(self.form.optional) is not None else (self.form.optional,)
-        yield self.text(said, absent)
+    def signed_texts(self, message: TopicMessage) -> Iterable[bytes]:
+        """The texts that the signature may belong to."""
+        optional = self.format.optional
+        yield self.signed_text(message, () if message.get(optional) is not None else (optional,))
 
-    def text(self, said: Said, absent: Sequence[str]) -> bytes:
-        names = self.form.signed[said[self.form.type]]
-        lines = (f"{name}\n{said[name]}\n" for name in names if name not in absent)
+    def signed_text(self, message: TopicMessage, absent: Sequence[str]) -> bytes:
+        """The lines `name\\nvalue\\n` of the signed fields, without those in `absent`."""
+        names = self.format.signed[message[self.format.type]]
+        lines = (f"{name}\n{message[name]}\n" for name in names if name not in absent)
         return "".join(lines).encode("utf-8", "surrogatepass")
 
     @abstractmethod
-    def certificate_url(self, said: Said) -> str:
-        """Where the certificate is; Unverified when that is not where it should be."""
+    def certificate_url(self, message: TopicMessage) -> str:
+        """The URL of the certificate; Unverified when it is not one of the service."""
 
     @abstractmethod
-    def confirmation(self, said: Said) -> str:
-        """The address that confirms the subscription; Unverified when it leads elsewhere."""
+    def confirmation_url(self, message: TopicMessage) -> str:
+        """The URL that confirms the subscription; Unverified when it is not one of the service."""
 
     @abstractmethod
-    def digest(self, said: Said) -> HashAlgorithm:
-        """What the signature's version stands for; Unverified when it is not known."""
+    def digest(self, message: TopicMessage) -> HashAlgorithm:
+        """The digest of the signature's version; Unverified for an unknown version."""
 
     def check_more(self, incoming: Incoming) -> None:
-        """Whatever else a sender must show; Unverified when it does not."""
+        """Check requirements of one service only; Unverified when they are not met."""
 
-    def _said(self, incoming: Incoming) -> Said:
-        """The message, when it is of a known type and all its parts are texts."""
-        said = _read(incoming.body)
-        if said is None:
-            raise unverified("is not an object of JSON")
-        kind = said.get(self.form.type)
-        if not isinstance(kind, str) or kind not in self.form.signed:
-            raise unverified("is of a type that its service does not have")
-        needed = {*self.form.signed[kind], self.form.signature} - {self.form.optional}
-        optional = said.get(self.form.optional)
-        texts = all(isinstance(said.get(name), str) for name in needed)
-        if not texts or not isinstance(optional, str | None):
-            raise unverified("lacks what its service signs, or the signature")
-        return said
+    def _message(self, incoming: Incoming) -> TopicMessage:
+        """The message, if its type is known and all signed fields are text."""
+        message = _read(incoming.body)
+        if message is None:
+            raise unverified("is not a JSON object")
+        kind = message.get(self.format.type)
+        if not isinstance(kind, str) or kind not in self.format.signed:
+            raise unverified("is of an unknown type")
+        required = {*self.format.signed[kind], self.format.signature} - {self.format.optional}
+        has_required = all(isinstance(message.get(name), str) for name in required)
+        if not has_required or not isinstance(message.get(self.format.optional), str | None):
+            raise unverified("lacks a signed field, or the signature")
+        return message
 
 
-def _read(body: bytes) -> Said | None:
+def _read(body: bytes) -> TopicMessage | None:
     try:
-        found = decode(body)
+        message = decode_json(body)
     except Unreadable:
         return None
-    return found if isinstance(found, dict) else None
+    return message if isinstance(message, dict) else None

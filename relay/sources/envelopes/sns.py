@@ -1,4 +1,4 @@
-"""Amazon SNS's messages to an HTTP(S) endpoint.
+"""SNS: Amazon SNS's messages to an HTTP(S) endpoint.
 
 Wire format: Amazon SNS developer guide, "Parsing message formats" and "Verifying the signatures of
 Amazon SNS messages".
@@ -11,32 +11,33 @@ import re
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
 from relay.model import Incoming
-from relay.sources.envelopes import pinned_urls as pinned
 from relay.sources.envelopes.certificates import unverified
+from relay.sources.envelopes.pinned_urls import parse_url
 from relay.sources.envelopes.signed_topic import (
     NOTIFICATION,
     SUBSCRIBED,
     UNSUBSCRIBED,
-    Form,
-    Said,
     TopicEnvelope,
+    TopicFormat,
+    TopicMessage,
 )
 
 _HANDSHAKE = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-_DIGESTS: dict[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - SNS's own rule
+_DIGESTS: dict[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - defined by SNS
 _CERTIFICATE = re.compile(r"/[\w-]+\.pem", re.ASCII)
-_HINT = "If it is right, add its host to sns_hosts of the source."
+_HINT = "If the URL is right, add its host to sns_hosts of the source."
 
 
 class Sns(TopicEnvelope):
-    """Messages of the SNS topics that a source names.
+    """Messages of the SNS topics that a source lists.
 
-    What is delivered raw is not signed: that is bare, and needs the token.
+    Raw deliveries are not signed; the envelope `bare` accepts them with the token.
     """
 
     name = "sns"
+    secret_fields = ("Token", "SubscribeURL", "UnsubscribeURL")
     topics_key = "sns_topic_arns"
-    form = Form(
+    format = TopicFormat(
         header="x-amz-sns-message-type",
         type="Type",
         topic="TopicArn",
@@ -51,31 +52,36 @@ class Sns(TopicEnvelope):
     )
 
     def recognises(self, incoming: Incoming) -> bool:
-        """The handshakes of a subscription are wrapped even when its messages come raw."""
-        raw = incoming.headers.get("x-amz-sns-rawdelivery", "").strip().lower() == "true"
-        handshake = incoming.headers.get(self.form.header) in (SUBSCRIBED, UNSUBSCRIBED)
-        return super().recognises(incoming) and (handshake or not raw)
+        """Match handshakes of raw subscriptions too: only their notifications are raw."""
+        is_raw = incoming.headers.get("x-amz-sns-rawdelivery", "").strip().lower() == "true"
+        message_type = incoming.headers.get(self.format.header)
+        is_handshake = message_type in (SUBSCRIBED, UNSUBSCRIBED)
+        return super().recognises(incoming) and (is_handshake or not is_raw)
 
-    def certificate_url(self, said: Said) -> str:
-        address = pinned.read(url := said.get("SigningCertURL"))
-        fits = address and address.is_at(self.settings.sns_hosts) and address.query is None
-        if not address or not fits or not _CERTIFICATE.fullmatch(address.path):
+    def certificate_url(self, message: TopicMessage) -> str:
+        parts = parse_url(url := message.get("SigningCertURL"))
+        if (
+            not parts
+            or not parts.has_host(self.settings.sns_hosts)
+            or parts.query is not None
+            or not _CERTIFICATE.fullmatch(parts.path)
+        ):
             raise unverified("names a certificate that is not one of SNS", _HINT)
         return str(url)
 
-    def confirmation(self, said: Said) -> str:
-        address = pinned.read(url := said["SubscribeURL"])
+    def confirmation_url(self, message: TopicMessage) -> str:
+        parts = parse_url(url := message["SubscribeURL"])
         if (
-            not address
-            or not address.is_at(self.settings.sns_hosts)
-            or address.asks("Action") != "ConfirmSubscription"
-            or address.asks("TopicArn") != said["TopicArn"]
+            not parts
+            or not parts.has_host(self.settings.sns_hosts)
+            or parts.query_value("Action") != "ConfirmSubscription"
+            or parts.query_value("TopicArn") != message["TopicArn"]
         ):
-            raise unverified("wants to be confirmed at an address that is not SNS's own", _HINT)
+            raise unverified("asks for confirmation at a URL that is not one of SNS", _HINT)
         return str(url)
 
-    def digest(self, said: Said) -> HashAlgorithm:
-        version = said.get("SignatureVersion")
+    def digest(self, message: TopicMessage) -> HashAlgorithm:
+        version = message.get("SignatureVersion")
         if not isinstance(version, str) or version not in _DIGESTS:
-            raise unverified("has a signature of a version that is not known")
+            raise unverified("has a signature of an unknown version")
         return _DIGESTS[version]

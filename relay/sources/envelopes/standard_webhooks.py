@@ -1,7 +1,7 @@
-"""Records that a script of anybody's signs with the source's secret.
+"""Standard Webhooks: records that a script signs with the source's secret.
 
-Wire format: Standard Webhooks 1.0.0, symmetric signatures. A secret that does not begin with
-`whsec_` is the key as it stands.
+Wire format: Standard Webhooks 1.0.0, symmetric signatures. A secret without the prefix `whsec_` is
+used as the key directly.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import SecretStr
 
 from relay.config.load import SourceSettings
 from relay.model import Incoming
-from relay.sources.envelope import Envelope, Fetch, fetch_nothing
+from relay.sources.envelope import Envelope, Fetch, refuse_fetch
 from relay.sources.envelopes.certificates import check_age, unverified
-from relay.sources.envelopes.unwrap import Record, decode, records
+from relay.sources.envelopes.unwrap import Record, decode_json, unwrap_records
 from relay.sources.own_record import is_own_record
 
 ID = "webhook-id"
@@ -32,14 +32,14 @@ _VERSION = "v1,"
 _SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
 
 
-class Signed(Envelope):
-    """Relay's own records, or a storage's that a script hands on."""
+class StandardWebhooks(Envelope):
+    """Relay's own records, or records of a storage that a script forwards."""
 
     name = "signed"
 
-    def __init__(self, settings: SourceSettings, fetch: Fetch = fetch_nothing) -> None:
+    def __init__(self, settings: SourceSettings, fetch: Fetch = refuse_fetch) -> None:
         super().__init__(settings, fetch)
-        self._key = _key_of(settings.secret)
+        self._key = _decode_key(settings.secret)
 
     def missing_setting(self) -> str | None:
         if self._key:
@@ -47,39 +47,42 @@ class Signed(Envelope):
         return "a secret with base64 after whsec_" if self.settings.secret else "secret"
 
     def recognises(self, incoming: Incoming) -> bool:
-        named = any(name in incoming.headers for name in (ID, TIME, SIGNATURE))
-        return incoming.method == "POST" and named
+        has_header = any(name in incoming.headers for name in (ID, TIME, SIGNATURE))
+        return incoming.method == "POST" and has_header
 
     def verify(self, incoming: Incoming) -> None:
-        """Age, then signature: one of several does, so that a secret can be replaced."""
+        """Check the age, then any of several signatures, so that a secret can be replaced."""
         headers = incoming.headers
-        name, sent = headers.get(ID, ""), headers.get(TIME, "")
-        offered = [one for one in headers.get(SIGNATURE, "").split() if one.startswith(_VERSION)]
-        if not name or not sent or not offered:
-            raise unverified(f"is not signed: it should have {ID}, {TIME} and {SIGNATURE} v1,...")
-        moment = datetime.fromtimestamp(int(sent), UTC) if _SECONDS.fullmatch(sent) else None
-        check_age(moment, incoming.received, self.settings.max_age)
-        # WSGI reads the bytes of headers as Latin-1.
-        signed = f"{name}.{sent}.".encode("latin-1", "replace") + incoming.body
-        digest = base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256))
-        known = [
-            hmac.compare_digest(digest, one[len(_VERSION) :].encode("latin-1", "replace"))
-            for one in offered
+        message_id, timestamp = headers.get(ID, ""), headers.get(TIME, "")
+        signatures = [
+            signature.removeprefix(_VERSION).encode("latin-1", "replace")
+            for signature in headers.get(SIGNATURE, "").split()
+            if signature.startswith(_VERSION)
         ]
-        if not self._key or not any(known):
+        if not message_id or not timestamp or not signatures:
+            raise unverified(f"is not signed: it should have {ID}, {TIME} and {SIGNATURE} v1,...")
+        is_number = _SECONDS.fullmatch(timestamp)
+        sent = datetime.fromtimestamp(int(timestamp), UTC) if is_number else None
+        check_age(sent, incoming.received, self.settings.max_age)
+        # WSGI decodes headers as Latin-1.
+        signed = f"{message_id}.{timestamp}.".encode("latin-1", "replace") + incoming.body
+        expected = base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256))
+        matches = [hmac.compare_digest(expected, signature) for signature in signatures]
+        if not self._key or not any(matches):
             raise unverified(
                 "has a wrong signature", "Sign id.timestamp.body, the body byte for byte as sent."
             )
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
-        """The records; ours are named by the message where they do not name themselves."""
-        sent = incoming.headers.get(ID, "")
-        for record in records(decode(incoming.body)):
-            yield {**record, "id": record.get("id") or sent} if is_own_record(record) else record
+        """Yield the records. Relay's own records without an id get the id of the message."""
+        message_id = incoming.headers.get(ID, "")
+        for record in unwrap_records(decode_json(incoming.body)):
+            is_own = is_own_record(record)
+            yield {**record, "id": record.get("id") or message_id} if is_own else record
 
 
-def _key_of(secret: SecretStr | None) -> bytes:
-    """The key; nothing when there is none to be had."""
+def _decode_key(secret: SecretStr | None) -> bytes:
+    """The signing key; empty when there is no secret or its base64 is invalid."""
     text = secret.get_secret_value() if secret else ""
     if not text.startswith(_PREFIX):
         return text.encode()

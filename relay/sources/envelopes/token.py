@@ -1,4 +1,4 @@
-"""TokenEnvelope: what is common to wrappings that are not signed: the sender shows a token."""
+"""TokenEnvelope: base of envelopes without signatures; the sender shows the source's token."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from relay.sources.envelope import Envelope
 
 
 class TokenEnvelope(Envelope):
-    """An envelope whose senders are known by the source's `token`."""
+    """An envelope whose senders show the `token` of the source."""
 
     def missing_setting(self) -> str | None:
         return None if self.settings.token else "token"
 
     def verify(self, incoming: Incoming) -> None:
-        """See `check`."""
-        check(self.settings, incoming)
+        check_token(self.settings, incoming)
 
 
-def check(settings: SourceSettings, incoming: Incoming) -> None:
-    """Raises Unverified unless the sender showed the source's token.
+def check_token(settings: SourceSettings, incoming: Incoming) -> None:
+    """Raise Unverified unless the request contains the source's token.
 
-    It is taken as `Authorization: Bearer`, as user or password of `Basic`, as the header's whole
-    value (MinIO's rule for tokens of two words), as the value of `token_header`, as `?token=`, and
-    as `?access_token=` (CloudEvents' rule).
+    Accepted are `Authorization: Bearer`, user or password of `Basic`, the whole value of
+    `Authorization` (MinIO sends tokens of two words that way), the value of `token_header`,
+    `?token=`, and `?access_token=` (CloudEvents).
     """
     token = settings.token.get_secret_value().encode() if settings.token else b""
-    offered = list(_credentials(incoming, (settings.token_header or "").lower()))
-    known = [hmac.compare_digest(token, one) for one in offered]
-    if not token or not any(known):
+    candidates = list(_credentials(incoming, (settings.token_header or "").lower()))
+    matches = [hmac.compare_digest(token, candidate) for candidate in candidates]
+    if not token or not any(matches):
         raise Unverified(
             "hook.unverified",
             "The sender did not show the source's token",
@@ -43,16 +42,16 @@ def check(settings: SourceSettings, incoming: Incoming) -> None:
         )
 
 
-def _credentials(incoming: Incoming, own_header: str) -> Iterator[bytes]:
-    header = incoming.headers.get("authorization", "").encode("latin-1", "replace")
-    scheme, _, rest = header.partition(b" ")
-    yield header
+def _credentials(incoming: Incoming, token_header: str) -> Iterator[bytes]:
+    authorization = incoming.headers.get("authorization", "").encode("latin-1", "replace")
+    scheme, _, credentials = authorization.partition(b" ")
+    yield authorization
     if scheme.lower() == b"bearer":
-        yield rest.strip()
+        yield credentials.strip()
     if scheme.lower() == b"basic":
         with contextlib.suppress(binascii.Error):
-            yield from base64.b64decode(rest, validate=True).split(b":", 1)
-    if own_header:
-        yield incoming.headers.get(own_header, "").encode("latin-1", "replace")
+            yield from base64.b64decode(credentials, validate=True).split(b":", 1)
+    if token_header:
+        yield incoming.headers.get(token_header, "").encode("latin-1", "replace")
     for name in ("token", "access_token"):
         yield incoming.query.get(name, "").encode("utf-8", "surrogatepass")

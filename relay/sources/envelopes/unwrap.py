@@ -1,8 +1,8 @@
-"""What lies inside a body whose sender is known: JSON, unwrapped down to the storage's own records.
+"""Decoding of a verified body: JSON, unwrapped down to the storage's own records.
 
-One storage's record comes bare, in SNS, in a queue, in Pub/Sub and in several of them at once; so
-wrappings are told apart here by their shape, whatever envelope was outermost. Only that one was
-verified: those inside are as good as the sender who put them there.
+The record of a storage can arrive bare, in SNS, in a queue, in Pub/Sub, or in several of them at
+once. So wrappings are recognised by their fields, whatever envelope was outermost. Only the
+outermost envelope is verified; inner wrappings are trusted as much as its sender.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from typing import Any, NoReturn
 from relay.errors import Unreadable
 from relay.model import Localized
 
-DEEPEST = 64
-"""Levels of nesting that we read; no storage's record has ten."""
+MAX_DEPTH = 64
+"""Levels of nested JSON that are accepted; records of storages have fewer than ten."""
 
-WRAPPINGS = 6
-"""Wrappings within wrappings; real ones have three at most: Lambda's list, SQS, SNS."""
+MAX_WRAPPINGS = 6
+"""Wrappings inside each other that are removed; Lambda, SQS and SNS together make three."""
 
 Record = Mapping[str, Any]
 
 
-def decode(body: bytes) -> Any:
-    """The JSON in a body from outside; Unreadable when it is none, or too deep to be honest."""
+def decode_json(body: bytes) -> Any:
+    """Decode JSON; Unreadable when it is invalid or nested deeper than MAX_DEPTH."""
     try:
-        found = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+        decoded = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise unreadable("it is not UTF-8", "不是 UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise unreadable("it is not JSON", "不是 JSON") from error
-    level = [found]
-    for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer)]
+    level = [decoded]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent)]
         if not level:
-            return found
-    raise unreadable(f"it is nested deeper than {DEEPEST} levels", f"嵌套超过 {DEEPEST} 层")
+            return decoded
+    raise unreadable(f"it is nested deeper than {MAX_DEPTH} levels", f"嵌套超过 {MAX_DEPTH} 层")
 
 
-def decode_text(text: object) -> Any:
-    """The JSON in a text that a wrapping holds: as it stands, or in base64."""
+def decode_json_text(text: object) -> Any:
+    """Decode the JSON that a wrapping holds as text, plain or in base64."""
     if not isinstance(text, str):
         raise unreadable("the wrapping holds no text", "封装中没有文本")
     body = text.encode("utf-8", "surrogatepass")
@@ -50,30 +50,30 @@ def decode_text(text: object) -> Any:
         try:
             body = base64.b64decode(body, validate=True)
         except binascii.Error:
-            raise unreadable("what it wraps is not JSON", "封装的内容不是 JSON") from None
-    return decode(body)
+            raise unreadable("the wrapped content is not JSON", "封装的内容不是 JSON") from None
+    return decode_json(body)
 
 
-def records(found: Any, depth: int = 0) -> Iterator[Record]:
-    """The storage's own records in decoded JSON, each an object.
+def unwrap_records(decoded: Any, depth: int = 0) -> Iterator[Record]:
+    """Yield the storage's own records, each an object.
 
-    Unreadable when there is none, or when one is no object; those before it were yielded.
+    Unreadable when there is none, or when one is not an object; records before it are yielded.
     """
-    if depth > WRAPPINGS:
-        raise unreadable("it is wrapped too often", "封装层数过多")
-    if isinstance(found, list):
-        if not found:
-            raise unreadable("there is no record in it", "其中没有记录")
-        for one in found:
-            yield from records(one, depth + 1)
+    if depth > MAX_WRAPPINGS:
+        raise unreadable("it has too many wrappings", "封装层数过多")
+    if isinstance(decoded, list):
+        if not decoded:
+            raise unreadable("it contains no record", "其中没有记录")
+        for item in decoded:
+            yield from unwrap_records(item, depth + 1)
         return
-    if not isinstance(found, dict):
+    if not isinstance(decoded, dict):
         raise unreadable("a record should be an object", "记录应为对象")
-    for fits, inner in _WRAPPINGS:
-        if fits(found):
-            yield from records(inner(found), depth + 1)
+    for matches, content in _WRAPPINGS:
+        if matches(decoded):
+            yield from unwrap_records(content(decoded), depth + 1)
             return
-    yield found
+    yield decoded
 
 
 def unreadable(en: str, zh: str) -> Unreadable:
@@ -85,47 +85,48 @@ def unreadable(en: str, zh: str) -> Unreadable:
 
 
 def _has(*names: str) -> Callable[[Record], bool]:
-    return lambda found: all(name in found for name in names)
+    return lambda record: all(name in record for name in names)
 
 
-def _lambda_sqs(found: Record) -> bool:
-    return found.get("eventSource") == "aws:sqs" and "body" in found
+def _is_lambda_sqs(record: Record) -> bool:
+    return record.get("eventSource") == "aws:sqs" and "body" in record
 
 
-def _pubsub(found: Record) -> bool:
-    return isinstance(found.get("message"), dict) and "subscription" in found
+def is_pubsub(record: Record) -> bool:
+    """Whether the object is a message as Pub/Sub wraps it."""
+    return isinstance(record.get("message"), dict) and "subscription" in record
 
 
-def _pubsub_message(found: Record) -> Any:
-    """S3 records that a store put into Pub/Sub, else the message with its `data` decoded."""
-    message = dict(found["message"])
+def _pubsub_content(record: Record) -> Any:
+    """S3 records that a storage published to Pub/Sub, else the message with decoded `data`."""
+    message = dict(record["message"])
     data = message.get("data")
-    message["data"] = decode_text(data) if data else None
-    inner = message["data"]
-    return inner if isinstance(inner, dict) and "Records" in inner else {"pubsub": message}
+    message["data"] = decode_json_text(data) if data else None
+    content = message["data"]
+    return content if isinstance(content, dict) and "Records" in content else {"pubsub": message}
 
 
 _WRAPPINGS: tuple[tuple[Callable[[Record], bool], Callable[[Record], Any]], ...] = (
-    (_has("Records"), lambda found: found["Records"]),
-    (_has("record"), lambda found: found["record"]),
-    (_has("events"), lambda found: found["events"]),
-    # Amazon SNS, as itself and as Lambda hands it on; Huawei SMN likewise.
-    (_has("TopicArn", "Message"), lambda found: decode_text(found["Message"])),
-    (_has("Sns"), lambda found: found["Sns"]),
-    (_has("topic_urn", "message"), lambda found: decode_text(found["message"])),
-    (_has("smn"), lambda found: found["smn"]),
-    (_lambda_sqs, lambda found: decode_text(found["body"])),
-    (_has("TopicName", "Message"), lambda found: decode_text(found["Message"])),
-    (_pubsub, _pubsub_message),
+    (_has("Records"), lambda record: record["Records"]),
+    (_has("record"), lambda record: record["record"]),
+    (_has("events"), lambda record: record["events"]),
+    # Amazon SNS, directly and as Lambda passes it on; Huawei SMN likewise.
+    (_has("TopicArn", "Message"), lambda record: decode_json_text(record["Message"])),
+    (_has("Sns"), lambda record: record["Sns"]),
+    (_has("topic_urn", "message"), lambda record: decode_json_text(record["message"])),
+    (_has("smn"), lambda record: record["smn"]),
+    (_is_lambda_sqs, lambda record: decode_json_text(record["body"])),
+    (_has("TopicName", "Message"), lambda record: decode_json_text(record["Message"])),
+    (is_pubsub, _pubsub_content),
 )
-"""How each wrapping looks, and what it wraps. First match wins."""
+"""For each wrapping: does an object match it, and what does it contain? The first match wins."""
 
 
-def _inside(value: Any) -> list[Any]:
+def _children(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-"""Certificates: fetched once, kept for a while, waited for when they cannot be had."""
+"""CertificateCache: fetched once, kept for a while, waited for when they cannot be had."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +16,14 @@ from tokens import NOW, new_key
 from relay.errors import PermanentFailure, TemporaryFailure, Unverified
 from relay.sources.envelopes import pinned_urls as pinned
 from relay.sources.envelopes.certificates import (
-    FRESH,
-    MOST,
-    PAUSE,
-    SOON,
-    Certificates,
+    MAX_AGE,
+    MAX_CACHED,
+    RECHECK_AFTER,
+    RETRY_AFTER,
+    CertificateCache,
     check_age,
-    decoded,
-    load,
+    decode_signature,
+    load_certificate,
 )
 from tests.signers import BEGINS, ENDS, Signer
 
@@ -63,7 +63,7 @@ def host(signer):
 
 @pytest.fixture
 def certificates(host):
-    return Certificates(host.fetch)
+    return CertificateCache(host.fetch)
 
 
 def down():
@@ -72,9 +72,9 @@ def down():
 
 def test_a_certificate_is_fetched_once_and_looked_at_again_after_a_day(certificates, host):
     first = certificates.get(URL, NOW)
-    assert certificates.get(URL, NOW + FRESH - SECOND) is first
+    assert certificates.get(URL, NOW + MAX_AGE - SECOND) is first
     assert len(host.asked) == 1
-    certificates.get(URL, NOW + FRESH + SECOND)
+    certificates.get(URL, NOW + MAX_AGE + SECOND)
     assert len(host.asked) == 2
 
 
@@ -95,7 +95,7 @@ def test_many_threads_that_need_it_at_once_fetch_it_once(signer):
         assert go_on.wait(10)
         return signer.pem
 
-    certificates = Certificates(fetch)
+    certificates = CertificateCache(fetch)
     with ThreadPoolExecutor(8) as pool:
         # Their messages came in at different times, the first of them last.
         times = [NOW - timedelta(milliseconds=number) for number in range(8)]
@@ -117,7 +117,7 @@ def test_threads_that_find_it_is_not_to_be_had_do_not_ask_one_after_the_other():
         assert go_on.wait(10)
         raise down()
 
-    certificates = Certificates(fetch)
+    certificates = CertificateCache(fetch)
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(certificates.get, URL, NOW) for _ in range(8)]
         while not asked:
@@ -137,10 +137,10 @@ def test_who_has_a_valid_one_does_not_wait_for_a_newer(signer):
             assert go_on.wait(10)
         return signer.pem
 
-    certificates = Certificates(fetch)
+    certificates = CertificateCache(fetch)
     first = certificates.get(URL, NOW)
     slow = True
-    later = NOW + FRESH + SECOND
+    later = NOW + MAX_AGE + SECOND
     with ThreadPoolExecutor(1) as pool:
         fetching = pool.submit(certificates.get, URL, later)
         assert asked.wait(10)
@@ -159,7 +159,7 @@ def test_another_address_does_not_wait_for_a_slow_one(signer):
             assert go_on.wait(10)
         return signer.pem
 
-    certificates = Certificates(fetch)
+    certificates = CertificateCache(fetch)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(certificates.get, "https://a.example.com/slow.pem", NOW)
         assert asked.wait(10)
@@ -178,29 +178,29 @@ FAILURES = {
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_a_failure_is_told_as_waiting_and_remembered_for_some_seconds(certificates, host, failure):
     host.down = failure
-    for now in (NOW, NOW + SOON - SECOND):
+    for now in (NOW, NOW + RETRY_AFTER - SECOND):
         with pytest.raises(TemporaryFailure) as raised:
             certificates.get(URL, now)
-        assert raised.value.retry_after == SOON
+        assert raised.value.retry_after == RETRY_AFTER
     assert len(host.asked) == 1
     host.down = None
-    certificates.get(URL, NOW + SOON + SECOND)
+    certificates.get(URL, NOW + RETRY_AFTER + SECOND)
     assert len(host.asked) == 2
 
 
 def test_an_old_one_is_used_while_no_newer_one_can_be_had(certificates, host):
     first = certificates.get(URL, NOW)
     host.down = down()
-    later = NOW + FRESH + SECOND
+    later = NOW + MAX_AGE + SECOND
     assert certificates.get(URL, later) is first
-    assert certificates.get(URL, later + PAUSE - SECOND) is first
+    assert certificates.get(URL, later + RECHECK_AFTER - SECOND) is first
     assert len(host.asked) == 2, "it is not asked for with every message"
 
 
 def test_one_that_has_expired_meanwhile_is_waited_for(host, issuer_key):
     ends = NOW + timedelta(hours=1)
     host.pem = Signer(issuer_key, ends=ends).pem
-    certificates = Certificates(host.fetch)
+    certificates = CertificateCache(host.fetch)
     certificates.get(URL, NOW)
     host.down = down()
     with pytest.raises(TemporaryFailure):
@@ -210,7 +210,7 @@ def test_one_that_has_expired_meanwhile_is_waited_for(host, issuer_key):
 def test_one_that_expires_is_looked_at_again_at_once(host, issuer_key, signer):
     ends = NOW + timedelta(hours=1)
     host.pem = Signer(issuer_key, ends=ends).pem
-    certificates = Certificates(host.fetch)
+    certificates = CertificateCache(host.fetch)
     certificates.get(URL, NOW)
     host.pem = signer.pem
     renewed = certificates.get(URL, ends + SECOND)
@@ -220,12 +220,12 @@ def test_one_that_expires_is_looked_at_again_at_once(host, issuer_key, signer):
 
 def test_one_that_is_not_valid_is_not_fetched_with_every_message(host, issuer_key):
     host.pem = Signer(issuer_key, ends=NOW - SECOND).pem
-    certificates = Certificates(host.fetch)
+    certificates = CertificateCache(host.fetch)
     for number in range(5):
         found = certificates.get(URL, NOW + number * SECOND)
         assert not found.is_valid(NOW + number * SECOND)
     assert len(host.asked) == 1
-    certificates.get(URL, NOW + PAUSE + SECOND)
+    certificates.get(URL, NOW + RECHECK_AFTER + SECOND)
     assert len(host.asked) == 2
 
 
@@ -238,7 +238,7 @@ def test_a_clock_that_was_set_back_does_not_keep_it_for_ever(certificates, host)
 def test_made_up_addresses_do_not_push_out_the_one_in_use(certificates, host):
     first = certificates.get(URL, NOW)
     host.down = down()
-    for number in range(MOST * 3):
+    for number in range(MAX_CACHED * 3):
         with pytest.raises(TemporaryFailure):
             certificates.get(f"{URL}?{number}", NOW)
     assert certificates.get(URL, NOW) is first
@@ -246,7 +246,7 @@ def test_made_up_addresses_do_not_push_out_the_one_in_use(certificates, host):
 
 
 def test_only_so_many_are_kept_and_the_longest_unused_goes_first(certificates, host):
-    for number in range(MOST):
+    for number in range(MAX_CACHED):
         certificates.get(f"{URL}?{number}", NOW)
     certificates.get(f"{URL}?0", NOW)
     certificates.get(URL, NOW)
@@ -276,28 +276,28 @@ def test_what_is_no_certificate_is_waited_for(host, signer):
     ):
         host.pem = body
         with pytest.raises(TemporaryFailure):
-            Certificates(host.fetch).get(f"{URL}?{number}", NOW)
+            CertificateCache(host.fetch).get(f"{URL}?{number}", NOW)
 
 
 def test_the_first_of_a_chain_is_the_one_that_signs(signer, stranger):
-    assert load(signer.pem + stranger.pem).key == signer.key.public_key()
+    assert load_certificate(signer.pem + stranger.pem).key == signer.key.public_key()
 
 
 @pytest.mark.parametrize("digest", [hashes.SHA1(), hashes.SHA256()])
 def test_a_signature_belongs_to_one_text_one_key_and_one_digest(signer, stranger, digest):
-    certificate = load(signer.pem)
-    signature = decoded(signer.sign(b"text", digest))
+    certificate = load_certificate(signer.pem)
+    signature = decode_signature(signer.sign(b"text", digest))
     other = hashes.SHA256() if digest.name == "sha1" else hashes.SHA1()
-    assert certificate.signed(signature, b"text", digest)
-    assert not certificate.signed(signature, b"texts", digest)
-    assert not certificate.signed(signature, b"text", other)
-    assert not certificate.signed(signature[:-1], b"text", digest)
-    assert not certificate.signed(b"", b"text", digest)
-    assert not load(stranger.pem).signed(signature, b"text", digest)
+    assert certificate.verifies(signature, b"text", digest)
+    assert not certificate.verifies(signature, b"texts", digest)
+    assert not certificate.verifies(signature, b"text", other)
+    assert not certificate.verifies(signature[:-1], b"text", digest)
+    assert not certificate.verifies(b"", b"text", digest)
+    assert not load_certificate(stranger.pem).verifies(signature, b"text", digest)
 
 
 def test_a_period_has_both_ends(signer):
-    certificate = load(signer.pem)
+    certificate = load_certificate(signer.pem)
     assert certificate.is_valid(BEGINS)
     assert certificate.is_valid(ENDS)
     assert not certificate.is_valid(BEGINS - SECOND)
@@ -305,14 +305,14 @@ def test_a_period_has_both_ends(signer):
 
 
 def test_a_short_key_is_weak(signer):
-    assert load(signer.pem).is_strong
-    assert not load(Signer(new_key(1024)).pem).is_strong
+    assert load_certificate(signer.pem).is_strong
+    assert not load_certificate(Signer(new_key(1024)).pem).is_strong
 
 
 @pytest.mark.parametrize("text", ["", "====", "not base64!", "AA=A", "签名", "AAAA\n", " AAAA"])
 def test_what_is_no_base64_is_no_signature(text):
     with pytest.raises(Unverified):
-        decoded(text)
+        decode_signature(text)
 
 
 def test_an_age_is_measured_both_ways():
@@ -327,22 +327,22 @@ def test_an_age_is_measured_both_ways():
 
 @given(st.text() | st.builds("https://{}/{}".format, st.text(), st.text()))
 def test_an_address_that_is_read_is_the_one_that_requests_would_ask(url):
-    address = pinned.read(url)
+    address = pinned.parse_url(url)
     if address is not None:
         query = "" if address.query is None else f"?{address.query}"
         assert f"https://{address.host}{address.path}{query}" == url
         assert url.isascii()
 
 
-@pytest.mark.parametrize("path", ["/../a.pem", "/a/..", "/" + "a" * pinned.LONGEST])
+@pytest.mark.parametrize("path", ["/../a.pem", "/a/..", "/" + "a" * pinned.MAX_LENGTH])
 def test_an_address_goes_nowhere_up_and_has_an_end(path):
-    assert pinned.read(f"https://example.com{path}") is None
+    assert pinned.parse_url(f"https://example.com{path}") is None
 
 
 def test_a_pattern_of_a_host_has_one_region():
-    address = pinned.read("https://sns.us-east-1.amazonaws.com/")
-    assert address.is_at(["sns.*.amazonaws.com"])
-    assert address.is_at(["other", "sns.us-east-1.amazonaws.com"])
+    address = pinned.parse_url("https://sns.us-east-1.amazonaws.com/")
+    assert address.has_host(["sns.*.amazonaws.com"])
+    assert address.has_host(["other", "sns.us-east-1.amazonaws.com"])
     for pattern in (
         "sns.*.amazonaws.co",
         "*.amazonaws.com",
@@ -350,5 +350,5 @@ def test_a_pattern_of_a_host_has_one_region():
         "*",
         "sns.us-east-.amazonaws.com",
     ):
-        assert not address.is_at([pattern])
-    assert not address.is_at([])
+        assert not address.has_host([pattern])
+    assert not address.has_host([])

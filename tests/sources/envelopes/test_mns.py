@@ -19,7 +19,7 @@ from relay.config.load import Settings, SourceSettings
 from relay.errors import TemporaryFailure, Unreadable, Unverified
 from relay.model import Incoming, Verdict
 from relay.outbound.fetch import Fetcher
-from relay.sources.envelopes.certificates import load
+from relay.sources.envelopes.certificates import load_certificate
 from relay.sources.envelopes.mns import Mns, signed_texts
 from relay.web.app import create_app
 from tests.fake_internet import Reply
@@ -228,9 +228,9 @@ def test_what_mns_really_signed_is_what_we_verify():
     signature = base64.b64decode(
         "LP3cxoTCbhsiLJi0KQdEiRaufaxMfWUdLH064yoVoKl8xNcY+299itGmGsirVMY8vDpuZ1VwS0Uw7R5dNduSXg=="
     )
-    certificate = load(REAL)
+    certificate = load_certificate(REAL)
     incoming = Incoming("exports", b"", NOW, path="/notifications", headers=headers)
-    assert any(certificate.signed(signature, text, SHA1()) for text in signed_texts(incoming))
+    assert any(certificate.verifies(signature, text, SHA1()) for text in signed_texts(incoming))
     assert not certificate.is_strong
     assert not certificate.is_valid(NOW)
 
@@ -275,7 +275,7 @@ def test_a_published_text_that_looks_like_a_message_names_no_topic(door, world, 
 def test_a_key_that_others_can_break_needs_the_token(make_door, keys, world, feeble, form):
     world.serve(MNS, lambda request: feeble.pem)
     push = Push(NOW, form, target=WITH_TOKEN)
-    refused(make_door(**keys), push.signed(feeble), "others can break", "no token")
+    refused(make_door(**keys), push.signed(feeble), "a key that is too short", "no token")
     door = make_door(**keys, **TOKEN)
     refused(door, replace(push, target="/hooks/exports").signed(feeble), "token")
     assert door.accept(push.signed(feeble)).events == 1

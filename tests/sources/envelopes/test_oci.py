@@ -165,7 +165,7 @@ def test_where_no_token_is_set_nobody_is_known(make_door, fetcher, world):
     ],
 )
 def test_no_other_address_is_visited(door, world, url):
-    refused(door, handshake(url), "Oracle's own")
+    refused(door, handshake(url), "not one of Oracle")
     assert untouched(world)
 
 

@@ -32,14 +32,14 @@ from relay.config.load import SourceSettings
 from relay.errors import TemporaryFailure, Unverified
 from relay.outbound.fetch import Fetcher
 from relay.sources.envelopes import oidc
-from relay.sources.envelopes.oidc import JwtEnvelope, Verifier
+from relay.sources.envelopes.oidc import JwtEnvelope, JwtVerifier
 
 MINUTE = timedelta(minutes=1)
 
 
 def verifier_of(provider, issuer, **keys):
     source = SourceSettings(kind="s3", **keys)
-    return Verifier(provider.rules(source), "hint", issuer.fetch)
+    return JwtVerifier(provider.rules(source), "hint", issuer.fetch)
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_who_has_an_old_key_does_not_wait_for_a_slow_fetch(issuer):
         return issuer.fetch(url)
 
     source = SourceSettings(kind="s3", **OIDC)
-    verifier = Verifier(oidc.GOOGLE.rules(source), "hint", fetch)
+    verifier = JwtVerifier(oidc.GOOGLE.rules(source), "hint", fetch)
     token = issuer.token(google(exp=at(NOW + 9 * HOUR)))
     show(verifier, token)
     with ThreadPoolExecutor(1) as pool:
@@ -391,7 +391,7 @@ def test_keys_come_over_http_by_the_guarded_way_out(issuer):
             return fetcher(f"http://127.0.0.1:{server.server_port}/oauth2/v3/certs")
 
         rules = oidc.GOOGLE.rules(SourceSettings(kind="s3", **OIDC))
-        show(Verifier(rules, "hint", fetch), issuer.token(google()))
+        show(JwtVerifier(rules, "hint", fetch), issuer.token(google()))
     finally:
         fetcher.close()
         server.shutdown()

@@ -188,7 +188,7 @@ CONFIRMATIONS = {
 @pytest.mark.parametrize("url", CONFIRMATIONS.values(), ids=CONFIRMATIONS)
 def test_only_sns_itself_is_visited_and_only_to_confirm_this_topic(door, world, amazon, url):
     message = sns(amazon, NOW, Type="SubscriptionConfirmation", SubscribeURL=url)
-    refused(door, arrives(message), "confirmed at an address")
+    refused(door, arrives(message), "asks for confirmation")
     assert untouched(world)
 
 

@@ -13,7 +13,7 @@ from relay.config.load import SourceSettings
 from relay.errors import Unverified
 from relay.ledger import DeliveryQuery
 from relay.model import Verdict
-from relay.sources.envelopes.standard_webhooks import Signed
+from relay.sources.envelopes.standard_webhooks import StandardWebhooks
 from tests.senders import OWN, encoded, signed
 
 KEY = bytes(range(32))
@@ -234,7 +234,7 @@ def test_id_and_time_cannot_be_shifted_into_the_body(door):
 
 @pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_!!!", "whsec_A"])
 def test_without_a_key_it_is_absent_and_lets_nobody_in(secret):
-    one = Signed(SourceSettings(kind="s3", secret=secret))
+    one = StandardWebhooks(SourceSettings(kind="s3", secret=secret))
     assert "secret" in one.missing_setting()
     with pytest.raises(Unverified):
         one.verify(request(BODY, sign(key=b"")))

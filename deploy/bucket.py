@@ -1,7 +1,7 @@
-"""Makes a bucket, if it is not there, and has the store announce every new object in it.
+"""Creates a bucket, unless it exists, and configures notifications for new objects.
 
-For any store with S3's API. Called with the ARN of the store's notification target; reads
-S3_ENDPOINT, S3_KEY, S3_SECRET and BUCKET from the environment. May run any number of times.
+Works with every S3-compatible storage. The argument is the ARN of the notification target at the
+storage. Reads S3_ENDPOINT, S3_KEY, S3_SECRET and BUCKET from the environment. Idempotent.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-THERE = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
-CREATED = ("Put", "Post", "Copy", "CompleteMultipartUpload")
-"""The events after which an object is complete; `s3:ObjectCreated:*` would bring others."""
+EXISTS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+EVENTS = ("Put", "Post", "Copy", "CompleteMultipartUpload")
+"""The events of complete objects; `s3:ObjectCreated:*` would include others."""
 
 
 def main(arn: str) -> None:
@@ -33,21 +33,21 @@ def main(arn: str) -> None:
             response_checksum_validation="when_required",
         ),
     )
-    make(s3, bucket)
-    announce(s3, bucket, arn)
-    sys.stdout.write(f"bucket {bucket} announces new objects to {arn}\n")
+    create_bucket(s3, bucket)
+    configure_notifications(s3, bucket, arn)
+    sys.stdout.write(f"bucket {bucket} sends notifications of new objects to {arn}\n")
 
 
-def make(s3: Any, bucket: str) -> None:
+def create_bucket(s3: Any, bucket: str) -> None:
     try:
         s3.create_bucket(Bucket=bucket)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in THERE:
+        if error.response["Error"]["Code"] not in EXISTS:
             raise
 
 
-def announce(s3: Any, bucket: str, arn: str) -> None:
-    events = [f"s3:ObjectCreated:{name}" for name in CREATED]
+def configure_notifications(s3: Any, bucket: str, arn: str) -> None:
+    events = [f"s3:ObjectCreated:{name}" for name in EVENTS]
     rule = {"Id": "relay", "QueueArn": arn, "Events": events}
     s3.put_bucket_notification_configuration(
         Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]}

@@ -1,22 +1,22 @@
-"""For those who start gunicorn themselves: `gunicorn -c deploy/gunicorn.conf.py`.
+"""Configuration for starting gunicorn directly: `gunicorn -c deploy/gunicorn.conf.py`.
 
-It does what `relay serve` does: the settings and the hooks that start and stop the worker come
-with Relay. Below them stands what a deployment may want otherwise.
+It behaves like `relay serve`: the settings and the hooks that start and stop the worker are part of
+Relay. The settings below are those that a deployment may change.
 """
 
 import os
 
-# gunicorn reads its settings from the names in this file.
+# gunicorn reads the settings from the names in this module.
 from relay.app.gunicorn_config import *  # noqa: F403
 
-# Everywhere: a platform that gives $PORT asks from outside. `relay serve` alone stays on loopback.
+# All addresses: a platform that sets $PORT connects from outside. `relay serve` binds to loopback.
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8080'}"
 
-# One process while the ledger is SQLite, which has one writer; over PostgreSQL one for each core.
+# A single process with SQLite, which allows a single writer; with PostgreSQL one process per core.
 workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
 
-# Set to "-" for a line on stdout for each request, with the id that the answer's X-Request-Id has.
+# "-" writes a line per request to stdout, with the request ID of the X-Request-Id header.
 accesslog = None
 
-# gunicorn's sign of life, touched each second: in memory, never on a slow or read-only disk.
+# gunicorn touches this heartbeat file every second: keep it in memory.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108

@@ -1,4 +1,4 @@
-"""The files of deploy/, read as their own tools read them."""
+"""Fixtures: the parsed files of deploy/, free ports, and processes."""
 
 import json
 import re
@@ -27,21 +27,21 @@ def examples():
 
 @pytest.fixture(scope="session")
 def dockerfile():
-    """The instructions of the last stage: [(name, arguments)]; ["..."] is read as a list."""
+    """The instructions of the last stage as (name, arguments)."""
     text = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text())
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     last = max(number for number, line in enumerate(lines) if line.startswith("FROM "))
-    found = []
+    instructions = []
     for line in lines[last:]:
-        name, _, rest = line.partition(" ")
-        exec_form = re.search(r"\[.*\]$", rest)
-        found.append((name, json.loads(exec_form[0]) if exec_form else rest.split()))
-    return found
+        name, _, text = line.partition(" ")
+        exec_form = re.search(r"\[.*\]$", text)
+        instructions.append((name, json.loads(exec_form[0]) if exec_form else text.split()))
+    return instructions
 
 
 @pytest.fixture
 def free_ports():
-    """Two ports of loopback that nobody listens on."""
+    """Two free loopback ports."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [probe.getsockname()[1] for probe in probes]
     for probe in probes:
@@ -51,16 +51,16 @@ def free_ports():
 
 @pytest.fixture
 def start():
-    """start(arguments, **Popen's options): a process that is ended, and was quiet, at the end."""
+    """start(arguments, **options of Popen) -> a process; it must exit with 0 after SIGTERM."""
     running = []
 
-    def started(arguments, **options):
+    def start_process(arguments, **options):
         process = subprocess.Popen(arguments, **options)
         running.append(process)
         return process
 
-    yield started
+    yield start_process
     for process in running:
         process.terminate()
     for process in running:
-        assert process.wait(30) == 0, f"{process.args} did not end well"
+        assert process.wait(30) == 0, f"{process.args} did not exit with 0"

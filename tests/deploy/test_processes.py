@@ -1,4 +1,4 @@
-"""What deploy/ starts really runs: gunicorn's file, the image's content, the composed processes."""
+"""The gunicorn file, the content of the image and the composed processes really run."""
 
 import json
 import os
@@ -24,26 +24,26 @@ BIN = Path(sys.executable).parent
 KEYS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
 
 
-def until(happened, seconds=30.0):
-    """The first true answer of `happened`; the test fails when there is none in time."""
+def wait_until(condition, seconds=30.0):
+    """Wait for a true value of `condition` and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if answer := happened():
-            return answer
+        if value := condition():
+            return value
         time.sleep(0.05)
-    pytest.fail("it did not happen in time")
+    pytest.fail("the condition was not met in time")
 
 
-def answers(url):
+def responds(url):
     try:
         return requests.get(url, timeout=5).status_code == 200
     except requests.ConnectionError:
         return False
 
 
-def environment(**more):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-    return kept | {name: str(value) for name, value in more.items()}
+def environment(**variables):
+    inherited = {key: text for key, text in os.environ.items() if not key.startswith("RELAY_")}
+    return inherited | {name: str(value) for name, value in variables.items()}
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def s3():
     server.stop()
 
 
-def test_gunicorn_takes_the_file(tmp_path):
+def test_gunicorn_accepts_the_file(tmp_path):
     command = [BIN / "gunicorn", "--check-config", "--config", DEPLOY / "gunicorn.conf.py"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
@@ -70,23 +70,23 @@ def test_gunicorn_takes_the_file(tmp_path):
         text=True,
         check=True,
     ).stdout
-    told = dict(re.findall(r"(?m)^(\w+)\s+= (.*)$", shown))
-    assert told["worker_class"] == "relay.app.gunicorn_worker.Worker"
-    assert (told["threads"], told["workers"]) == ("32", "3")
-    assert told["bind"] == "['0.0.0.0:1234']"
-    assert told["control_socket_disable"] == "True"
-    assert told["max_requests"] == "0"
-    assert "post_worker_init" in told["post_worker_init"]
-    # A hook's query may hold its token: a log of whole requests would keep it.
-    assert "%(r)s" not in told["access_log_format"]
-    assert "x-request-id" in told["access_log_format"]
+    config = dict(re.findall(r"(?m)^(\w+)\s+= (.*)$", shown))
+    assert config["worker_class"] == "relay.app.gunicorn_worker.Worker"
+    assert (config["threads"], config["workers"]) == ("32", "3")
+    assert config["bind"] == "['0.0.0.0:1234']"
+    assert config["control_socket_disable"] == "True"
+    assert config["max_requests"] == "0"
+    assert "post_worker_init" in config["post_worker_init"]
+    # The query of a hook may contain a token: the log must not have the whole request line.
+    assert "%(r)s" not in config["access_log_format"]
+    assert "x-request-id" in config["access_log_format"]
 
 
-def test_gunicorn_with_the_file_serves_delivers_and_ends(tmp_path, free_ports, start):
+def test_gunicorn_with_the_file_serves_delivers_and_stops(tmp_path, free_ports, start):
     inbox = tmp_path / "folder"
     inbox.mkdir()
     config = tmp_path / "relay.toml"
-    # Without scans: the first one would mark the file as seen, if it came before the watch.
+    # Without scans: a first scan before the watch would mark the file as seen.
     keys = f'folder = "{inbox}"\nsettle = "0"\nscan_every = "0"\n'
     config.write_text(f'[sources.here]\nkind = "local"\n{keys}')
     arguments = [BIN / "gunicorn", "--config", DEPLOY / "gunicorn.conf.py"]
@@ -95,85 +95,88 @@ def test_gunicorn_with_the_file_serves_delivers_and_ends(tmp_path, free_ports, s
     with (tmp_path / "log").open("w") as log:
         start(arguments, cwd=tmp_path, env=environment(), stdout=log, stderr=log)
     url = f"http://127.0.0.1:{free_ports[0]}"
-    until(lambda: answers(f"{url}/readyz"))
-    # The hook of the file started the worker: it watches the folder.
+    wait_until(lambda: responds(f"{url}/readyz"))
+    # The post_worker_init hook has started the worker, which watches the folder.
     (inbox / "a.zip").write_bytes(b"not a zip")
-    found = until(lambda: requests.get(f"{url}/api/v1/deliveries", timeout=5).json()["items"])
-    assert found[0]["key"] == "a.zip"
-    told = requests.get(f"{url}/healthz?token=hush", headers={"X-Request-Id": "r-1"}, timeout=5)
-    assert told.headers["X-Request-Id"] == "r-1"
-    line = until(
-        lambda: [one for one in (tmp_path / "access").read_text().splitlines() if "r-1" in one]
+    deliveries = wait_until(
+        lambda: requests.get(f"{url}/api/v1/deliveries", timeout=5).json()["items"]
     )
+    assert deliveries[0]["key"] == "a.zip"
+    response = requests.get(f"{url}/healthz?token=hush", headers={"X-Request-Id": "r-1"}, timeout=5)
+    assert response.headers["X-Request-Id"] == "r-1"
+    access = tmp_path / "access"
+    line = wait_until(lambda: [row for row in access.read_text().splitlines() if "r-1" in row])
     assert "/healthz" in line[0]
     assert "hush" not in line[0]
 
 
-def test_senders_that_send_nothing_keep_nobody_out(tmp_path, free_ports, start):
+def test_idle_connections_do_not_block_other_clients(tmp_path, free_ports, start):
     serve = ["serve", "--no-worker", "--port", str(free_ports[0])]
     arguments = [sys.executable, "-m", "relay", *serve]
     (tmp_path / "relay.toml").write_text("")
     (tmp_path / "var").mkdir()
     with (tmp_path / "log").open("w") as log:
-        more = {"PYTHONPATH": ROOT, "RELAY_CONFIG": tmp_path / "relay.toml"}
-        start(arguments, cwd=tmp_path, env=environment(**more), stdout=log, stderr=log)
-    until(lambda: answers(f"http://127.0.0.1:{free_ports[0]}/readyz"))
+        variables = {"PYTHONPATH": ROOT, "RELAY_CONFIG": tmp_path / "relay.toml"}
+        start(arguments, cwd=tmp_path, env=environment(**variables), stdout=log, stderr=log)
+    wait_until(lambda: responds(f"http://127.0.0.1:{free_ports[0]}/readyz"))
     with ExitStack() as stack:
         for _ in range(100):  # three for each thread
             stack.enter_context(socket.create_connection(("127.0.0.1", free_ports[0])))
-        # Each thread that waited for one would do so for five seconds.
-        answer = requests.get(f"http://127.0.0.1:{free_ports[0]}/readyz", timeout=4)
-    assert answer.status_code == 200
+        # A thread that waited for an idle connection would be blocked for five seconds.
+        response = requests.get(f"http://127.0.0.1:{free_ports[0]}/readyz", timeout=4)
+    assert response.status_code == 200
 
 
 @pytest.fixture
 def image(tmp_path, dockerfile):
-    """What the Dockerfile copies, where it copies it."""
+    """A folder with the files that the Dockerfile copies."""
     folder = tmp_path / "image"
     for name, arguments in dockerfile:
         if name != "COPY" or arguments[0].startswith("--"):
             continue
         *sources, target = arguments
         for source in sources:
-            at = folder / target / (source.rpartition("/")[2] if target.endswith("/") else "")
-            at.parent.mkdir(parents=True, exist_ok=True)
+            path = folder / target / (source.rpartition("/")[2] if target.endswith("/") else "")
+            path.parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, at)
+                shutil.copytree(ROOT / source, path)
             else:
-                shutil.copy(ROOT / source, at)
+                shutil.copy(ROOT / source, path)
     (folder / "var").mkdir()
     return folder
 
 
-def test_the_image_holds_all_that_serving_needs(image, dockerfile, free_ports, start):
+def test_the_image_has_everything_that_serving_needs(image, dockerfile, free_ports, start):
     instructions = dict(dockerfile)
     inside = environment(PYTHONPATH=image, PYTHONDONTWRITEBYTECODE=1, PORT=free_ports[0])
-    where = [sys.executable, "-c", "import relay, handlers; print(relay.__file__)"]
-    found = subprocess.run(where, cwd=image, env=inside, capture_output=True, text=True, check=True)
-    assert found.stdout.startswith(str(image))
+    command = [sys.executable, "-c", "import relay, handlers; print(relay.__file__)"]
+    result = subprocess.run(
+        command, cwd=image, env=inside, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith(str(image))
     health = [sys.executable, *instructions["HEALTHCHECK"][1:]]
 
-    def healthy():
+    def is_healthy():
         return subprocess.run(health, env=inside, capture_output=True, check=False).returncode == 0
 
-    assert not healthy()
+    assert not is_healthy()
     command = [sys.executable, *instructions["ENTRYPOINT"][1:], *instructions["CMD"]]
     with (image / "var/log").open("w") as log:
         start(command, cwd=image, env=inside, stdout=log, stderr=log)
-    until(healthy)
+    wait_until(is_healthy)
     page = requests.get(f"http://127.0.0.1:{free_ports[0]}/", timeout=5)
     assert page.status_code == 200
     assert "text/html" in page.headers["Content-Type"]
 
 
-def test_the_bucket_is_made_and_announces_as_often_as_it_is_asked_to(s3):
+def test_the_bucket_script_is_idempotent_and_configures_notifications(s3):
     with closing(boto3.client("sqs", endpoint_url=s3.meta.endpoint_url, **KEYS)) as sqs:
         queue = sqs.create_queue(QueueName="uploads")["QueueUrl"]
-        asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
         inside = environment(
             S3_ENDPOINT=s3.meta.endpoint_url, S3_KEY="key", S3_SECRET="secret", BUCKET="exports"
         )
-        command = [sys.executable, DEPLOY / "bucket.py", asked["Attributes"]["QueueArn"]]
+        command = [sys.executable, DEPLOY / "bucket.py", attributes["Attributes"]["QueueArn"]]
         for _ in range(2):
             subprocess.run(command, env=inside, check=True, capture_output=True)
         s3.put_object(Bucket="exports", Key="a.zip", Body=b"zip")
@@ -183,12 +186,12 @@ def test_the_bucket_is_made_and_announces_as_often_as_it_is_asked_to(s3):
                 QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1
             )["Messages"]
         ]
-    names = [one["eventName"] for told in received for one in told.get("Records", ())]
+    names = [item["eventName"] for message in received for item in message.get("Records", ())]
     assert names == ["ObjectCreated:Put"]
 
 
-def announcement(bucket, key, size, etag):
-    """What RustFS posts for an upload."""
+def rustfs_notification(bucket, key, size, etag):
+    """The body that RustFS posts for an upload."""
     return {
         "EventName": "s3:ObjectCreated:Put",
         "Key": f"{bucket}/{key}",
@@ -209,8 +212,8 @@ def announcement(bucket, key, size, etag):
 
 
 def run_as_composed(start, folder, service, environ, port=None):
-    """Starts the service's own command on loopback, on `port` in place of the composed one."""
-    arguments = ["127.0.0.1" if one == "0.0.0.0" else one for one in service["command"]]
+    """Start the command of a service on loopback, on another port if `port` is given."""
+    arguments = [word.replace("0.0.0.0", "127.0.0.1") for word in service["command"]]
     if port:
         arguments[arguments.index("--port") + 1] = str(port)
     with (folder / f"log of {arguments[0]}").open("w") as log:
@@ -221,7 +224,7 @@ def run_as_composed(start, folder, service, environ, port=None):
 def test_the_composed_processes_import_an_upload(
     tmp_path, compose, examples, s3, free_ports, start
 ):
-    """compose.yaml's own commands and secrets, with ports of loopback in place of names."""
+    """With the commands and secrets of compose.yaml; loopback ports replace the host names."""
     web, sandbox = (f"http://127.0.0.1:{port}" for port in free_ports)
     config = (DEPLOY / "relay.toml").read_text()
     config = config.replace("http://store:9000", s3.meta.endpoint_url)
@@ -230,25 +233,26 @@ def test_the_composed_processes_import_an_upload(
     services, secrets = compose["services"], environment(**examples)
     run_as_composed(start, tmp_path, services["sandbox"], secrets, free_ports[1])
     run_as_composed(start, tmp_path, services["web"], secrets, free_ports[0])
-    until(lambda: answers(f"{web}/readyz") and answers(f"{sandbox}/sandbox/functions"))
+    wait_until(lambda: responds(f"{web}/readyz") and responds(f"{sandbox}/sandbox/functions"))
     run_as_composed(start, tmp_path, services["worker"], secrets)
 
     s3.create_bucket(Bucket="exports")
     body = make_export("hello")
     etag = s3.put_object(Bucket="exports", Key="hello.zip", Body=body)["ETag"].strip('"')
-    told = requests.post(
+    response = requests.post(
         f"{web}/hooks/exports",
-        json=announcement("exports", "hello.zip", len(body), etag),
+        json=rustfs_notification("exports", "hello.zip", len(body), etag),
         headers={"Authorization": f"Bearer {examples['HOOK_TOKEN']}"},
         timeout=10,
     )
-    assert told.json().get("events") == 1, told.text
+    assert response.json().get("events") == 1, response.text
 
-    def ended():
+    def finished_delivery():
         token = {"Authorization": f"Bearer {examples['RELAY_API_TOKEN']}"}
-        (one,) = requests.get(f"{web}/api/v1/deliveries", headers=token, timeout=5).json()["items"]
-        return one if one["state"] not in ("pending", "running") else None
+        listed = requests.get(f"{web}/api/v1/deliveries", headers=token, timeout=5).json()
+        (delivery,) = listed["items"]
+        return delivery if delivery["state"] not in ("pending", "running") else None
 
-    delivery = until(ended)
+    delivery = wait_until(finished_delivery)
     assert delivery["state"] == "succeeded", delivery
     assert "hello" in requests.get(f"{sandbox}/sandbox/functions", timeout=5).text

@@ -1,4 +1,4 @@
-"""Big archives, and servers of their own processes that take and give them."""
+"""Fixtures: big archives, and the benchmark modules that serve and import them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 @pytest.fixture(scope="session")
 def benchmarks():
-    """The benchmarks' own modules, which are not a package: archives, servers, ways."""
+    """The modules of tests/benchmarks, which is not a package: archives, servers, ways."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
         from types import SimpleNamespace
@@ -27,7 +27,7 @@ def benchmarks():
 
 @pytest.fixture(scope="session")
 def folder(benchmarks, tmp_path_factory):
-    """big.zip and packed.zip of 300 MiB, the second deflated, and small.zip."""
+    """A folder with big.zip (300 MiB, stored), packed.zip (300 MiB, deflated) and small.zip."""
     folder = tmp_path_factory.mktemp("archives")
     benchmarks.archives.write_stored(folder / "big.zip", 300 * 2**20)
     benchmarks.archives.write_deflated(folder / "packed.zip", 300 * 2**20)

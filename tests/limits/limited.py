@@ -1,10 +1,10 @@
-"""Imports as many times at once as asked, inside limits that the kernel holds it to.
+"""Runs concurrent imports under memory and file limits that the kernel enforces.
 
     python limited.py WAY FILE WARM PORTS TIMES BYTES
 
-Small imports go first, as many at once. From then on the process may take BYTES more of memory for
-its data (RLIMIT_DATA) and may not write to any file (RLIMIT_FSIZE). Prints by how many bytes its
-resident set grew; says what failed otherwise, and ends with 1.
+Imports the small file WARM first. Then it limits the growth of the data segment to BYTES
+(RLIMIT_DATA), forbids writing to files (RLIMIT_FSIZE) and imports FILE, TIMES in parallel. Prints
+the growth of the resident set in bytes; exits with 1 if an import fails.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import ways
 
 
-def said(name):
-    """A number of /proc/self/status, in bytes."""
+def process_status(name):
+    """Return a value of /proc/self/status in bytes."""
     text = Path("/proc/self/status").read_text()
     return int(re.search(rf"{name}:\s+(\d+)", text)[1]) * 1024
 
 
-def limit(name, most):
-    resource.setrlimit(name, (most, resource.getrlimit(name)[1]))
+def set_limit(name, value):
+    resource.setrlimit(name, (value, resource.getrlimit(name)[1]))
 
 
-def main(name, big, small, ports, times, most):
+def main(name, big, small, ports, times, limit):
     os.environ["no_proxy"] = "*"
-    bring = ways.WAYS[name](json.loads(ports), Path(big).parent)
+    import_file = ways.WAYS[name](json.loads(ports), Path(big).parent)
     with ThreadPoolExecutor(int(times)) as pool:
 
-        def all_bring(path):
-            started = [pool.submit(bring, Path(path)) for _ in range(int(times))]
-            for one in started:
-                one.result()
+        def import_all(path):
+            futures = [pool.submit(import_file, Path(path)) for _ in range(int(times))]
+            for future in futures:
+                future.result()
 
         for _ in range(3):
-            all_bring(small)
+            import_all(small)
         gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")  # the highest resident set counts from here
-        before = said("VmRSS")
-        limit(resource.RLIMIT_FSIZE, 0)
-        limit(resource.RLIMIT_DATA, said("VmData") + int(most))
-        all_bring(big)
-        limit(resource.RLIMIT_DATA, resource.RLIM_INFINITY)
-    sys.stdout.write(str(said("VmHWM") - before))
+        Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM
+        before = process_status("VmRSS")
+        set_limit(resource.RLIMIT_FSIZE, 0)
+        set_limit(resource.RLIMIT_DATA, process_status("VmData") + int(limit))
+        import_all(big)
+        set_limit(resource.RLIMIT_DATA, resource.RLIM_INFINITY)
+    sys.stdout.write(str(process_status("VmHWM") - before))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Imports of 300 MiB in the memory of a few chunks: the kernel would stop them otherwise."""
+"""Imports of 300 MiB under memory limits that the kernel enforces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMITED = Path(__file__).with_name("limited.py")
 
 @pytest.fixture
 def limited(benchmarks, folder, tmp_path):
-    """limited(way, file, times, most) -> the finished process, which saw an empty TMPDIR."""
+    """limited(way, file, times, limit) -> the finished process; TMPDIR must stay empty."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     files = sorted(folder.iterdir())
@@ -24,11 +24,11 @@ def limited(benchmarks, folder, tmp_path):
         benchmarks.servers.running("store", 0, *files) as store,
     ):
 
-        def limited(way, file, times, most):
+        def limited(way, file, times, limit):
             ports = json.dumps({"sink": sink, "store": store})
-            told = (way, folder / file, folder / "small.zip", ports, times, most)
+            arguments = (way, folder / file, folder / "small.zip", ports, times, limit)
             done = subprocess.run(
-                [sys.executable, str(LIMITED), *map(str, told)],
+                [sys.executable, str(LIMITED), *map(str, arguments)],
                 capture_output=True,
                 text=True,
                 timeout=120,
@@ -43,20 +43,20 @@ def limited(benchmarks, folder, tmp_path):
 
 @pytest.mark.parametrize("way", ["relay_store", "relay_file"])
 @pytest.mark.parametrize("file", ["big.zip", "packed.zip"])
-def test_an_import_takes_eight_mib_and_no_file(limited, way, file):
+def test_an_import_needs_eight_mib_and_no_file(limited, way, file):
     done = limited(way, file, 1, 8 * MIB)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) <= 8 * MIB
 
 
-def test_four_imports_at_once_take_sixteen_mib_each(limited):
+def test_four_concurrent_imports_need_sixteen_mib_each(limited):
     done = limited("relay_store", "big.zip", 4, 4 * 16 * MIB)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) <= 4 * 16 * MIB
 
 
-def test_what_holds_the_archive_does_not_fit_into_these_limits(limited):
-    """The limits are real: a script that reads the file whole ends in them."""
+def test_an_import_that_holds_the_archive_in_memory_exceeds_the_limits(limited):
+    """Proves that the limits work."""
     done = limited("naive", "big.zip", 1, 64 * MIB)
     assert done.returncode != 0
     assert "MemoryError" in done.stderr

@@ -51,6 +51,7 @@ class Relay:
         )
         self.worker = Worker(
             settings,
+            ledger,
             Deliverer(ledger, plugins, partial(add_signed_link, settings)),
             clock=clock,
             wake_signal=self.wake_signal,
@@ -58,7 +59,7 @@ class Relay:
         )
         self.queue_poller = QueuePoller(self.intake, clock=clock)
         self.retention_loop = RetentionLoop(settings, ledger, clock=clock)
-        planner = Planner(settings, plugins, ledger, clock=clock)
+        planner = Planner(settings, plugins, ledger.digests, clock=clock)
         self.operations = Operations(self.intake, self.queue_poller.scanner, planner)
 
     @classmethod

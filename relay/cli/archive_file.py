@@ -1,4 +1,4 @@
-"""A file on this machine, as the archive that it is, and as what it would be imported."""
+"""A local zip file as an archive, and the options that a route would give an object."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import click
 
 from relay.app.relay import Relay
 from relay.archive.checked_archive import CheckedArchive
-from relay.archive.inspect import ArchiveReport, inspect
+from relay.delivery.import_steps import inspect_archive
 from relay.errors import ConfigError
 from relay.model import Event, ObjectInfo, ObjectRef
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-AS_WHAT = (
-    click.option("--target", help="Where a FILE.zip goes: the name of a [targets.NAME] table."),
+TARGET_OPTIONS = (
+    click.option("--target", help="For a FILE.zip: the name of a [targets.NAME] table."),
     click.option("--func-name", default="{function}", show_default=True, help="For a FILE.zip."),
     click.option("--package", default="default", show_default=True, help="For a FILE.zip."),
     click.option(
@@ -30,15 +30,15 @@ AS_WHAT = (
 )
 
 
-def as_what(command: Command) -> Command:
-    """The options that say where a file goes, which a route says for an object."""
-    for option in reversed(AS_WHAT):
+def target_options(command: Command) -> Command:
+    """Adds the options that a route provides for an object, and a file needs."""
+    for option in reversed(TARGET_OPTIONS):
         command = option(command)
     return command
 
 
 class FileStream:
-    """The bytes [start, end) of a file, as handler.ObjectStream promises."""
+    """The bytes [start, end) of a file, as an ObjectStream."""
 
     def __init__(self, path: Path, start: int, end: int | None) -> None:
         self.info = ObjectInfo(path.stat().st_size)
@@ -47,43 +47,32 @@ class FileStream:
         self._file.seek(start)
 
     def read(self, size: int, /) -> bytes:
+        """See ObjectStream.read."""
         part = self._file.read(min(size, self._left))
         self._left -= len(part)
         return part
 
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()
 
 
-def look(path: Path) -> ArchiveReport:
-    """The report on a file; click's UsageError when it cannot be read."""
+def open_file(path: Path) -> CheckedArchive:
+    """Inspects the file as an archive; click's UsageError if it cannot be read."""
     try:
-        with path.open("rb") as file:
-
-            def read(start: int, end: int) -> bytes:
-                file.seek(start)
-                return file.read(end - start)
-
-            return inspect(path.stat().st_size, read)
+        size = path.stat().st_size
+        return inspect_archive(path.name, size, lambda start, end: FileStream(path, start, end))
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from None
 
 
-def archive_in(path: Path) -> CheckedArchive:
-    """The file as an archive that was looked at; errors as of `look`."""
-    report = look(path)
-    return CheckedArchive(
-        path.name, report.size, report, lambda start, end: FileStream(path, start, end)
-    )
-
-
-def event_of(path: Path) -> Event:
-    """An event as its upload would have been, for the names that are made of it; never recorded."""
+def file_event(path: Path) -> Event:
+    """The event that an upload of the file would be; only names are derived from it."""
     return Event(ObjectRef("", path.name), "", "file")
 
 
-def refuse_unknown(relay: Relay, target: str) -> None:
-    """Raises ConfigError unless the configuration has that target."""
+def check_target(relay: Relay, target: str) -> None:
+    """Raises ConfigError unless the target is configured."""
     if target not in relay.plugins.targets:
         known = ", ".join(relay.plugins.targets) or "none"
         raise ConfigError("targets", f"there is no {target}", f"Known: {known}.")

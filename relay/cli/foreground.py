@@ -49,7 +49,7 @@ class ForegroundRetry:
                 self._announce(attempt, failure, wait)
             self.sleep(wait.total_seconds())
             # The failed attempt may have been applied although its response was lost.
-            request, attempt = replace(request, earlier=True), attempt + 1
+            request, attempt = replace(request, uncertain=True), attempt + 1
 
     def _next_wait(self, attempt: int, failure: TemporaryFailure) -> timedelta | None:
         now = self.clock()

@@ -1,4 +1,4 @@
-"""`relay import`: now, in the foreground, with a progress bar; the exit code tells the outcome."""
+"""`relay import`: imports in the foreground, with a progress bar and an exit code."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from pathlib import Path
 import click
 
 from relay.app.relay import Relay
-from relay.cli.archive_file import archive_in, as_what, event_of, refuse_unknown
+from relay.cli.archive_file import check_target, file_event, open_file, target_options
 from relay.cli.context import load_settings
 from relay.cli.foreground import ForegroundRetry, WaitReason, wait_reason
 from relay.cli.output import json_option, print_json, style, to_json, visible
 from relay.cli.progress import ProgressBar, progress_bar
-from relay.config import routing as routes
-from relay.delivery.conflict import ImportRequest, bring
-from relay.delivery.deliver import refuse
+from relay.delivery.conflict import import_archive
+from relay.delivery.import_steps import prepare_import
 from relay.errors import NotNeeded, RelayError
 from relay.model import Delivery, Json, Kind, Skipped, State, Succeeded, utc_now
-from relay.targets.contract import FunctionName
 
-PATIENCE = 0.2
+POLL = 0.2
+"""Seconds between attempts to claim a delivery that waits."""
 
 
 @click.command("import")
 @click.argument("what", nargs=-1, required=True, metavar="FILE.zip | SOURCE BUCKET KEY")
-@click.option("--version", help="Which version of the object.")
-@as_what
+@click.option("--version", help="The version of the object.")
+@target_options
 @json_option
 def command(what: tuple[str, ...], version: str | None, as_json: bool, **options: str) -> None:
-    """Imports an object of a source (as a delivery, recorded and told) or a file, now.
+    """Imports an object of a source, or a file, now.
 
-    Ends with 0 when it was imported or needs no import, with 1 when it failed, or when it waits
-    for a target that is paused or down.
+    An object becomes a delivery: it is recorded, and channels are notified. A file is not recorded.
+
+    Exits with 0 if the function was imported or needs no import, with 1 if the import failed or
+    waits for a target that is paused or down.
     """
     with closing(Relay.open(load_settings())) as relay:
         if len(what) == 3:
@@ -46,58 +47,59 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
     if as_json:
         print_json(result)
     else:
-        say(result)
+        show(result)
     raise SystemExit(0 if result["state"] in (State.SUCCEEDED, State.SKIPPED) else 1)
 
 
 def import_object(relay: Relay, source: str, bucket: str, key: str, version: str | None) -> Json:
-    """Submits the object and works its deliveries off here; a worker that is faster is watched."""
+    """Submits the object and runs its deliveries here; another worker may run them first."""
     deliveries = relay.operations.submit(source, bucket, key, version)
-    imports = [one for one in deliveries if one.kind == Kind.IMPORT]
+    imports = [delivery for delivery in deliveries if delivery.kind == Kind.IMPORT]
     for delivery in imports:
         with progress_bar(delivery.key, _size(relay, delivery)) as bar:
-            work_off(relay, delivery, bar)
+            run_delivery(relay, delivery, bar)
     while claim := relay.worker.claim(Kind.MESSAGE):
         relay.worker.run(claim)
-    ended = [relay.ledger.history.delivery(one.id) or one for one in imports]
-    return _told(ended[0]) if ended else {"state": State.SKIPPED, "reason": "no route"}
+    if not imports:
+        return {"state": State.SKIPPED, "reason": "no route"}
+    return _summary(relay.ledger.history.delivery(imports[0].id) or imports[0])
 
 
-def work_off(relay: Relay, delivery: Delivery, bar: ProgressBar) -> None:
-    """Tries the delivery until it ended, by this process or by another; says why it waits.
+def run_delivery(relay: Relay, delivery: Delivery, bar: ProgressBar) -> None:
+    """Runs the delivery until it has ended, here or in another worker; says why it waits.
 
-    It is left where it waits for what only a person or the target itself can end.
+    Returns early if the target is paused or down: waiting here would not help.
     """
-    told = None
+    announced = None
     while True:
         if claim := relay.worker.claim(Kind.IMPORT, only=delivery.id):
             relay.worker.run(claim, bar.update)
             continue
-        wait = _wait(relay, delivery)
-        if wait and wait.key != told:
-            told = wait.key
+        wait = _why_waiting(relay, delivery)
+        if wait and wait.key != announced:
+            announced = wait.key
             bar.say(wait.text)
         if wait is None or wait.is_blocked:
             return
-        time.sleep(PATIENCE)
+        time.sleep(POLL)
 
 
-def _wait(relay: Relay, delivery: Delivery) -> WaitReason | None:
-    """Why it could not be claimed; None: it ended."""
-    now = relay.ledger.history.delivery(delivery.id)
-    if now is None or now.state.finished:
+def _why_waiting(relay: Relay, delivery: Delivery) -> WaitReason | None:
+    """Why the delivery cannot be claimed; None if it has ended."""
+    current = relay.ledger.history.delivery(delivery.id)
+    if current is None or current.state.finished:
         return None
-    states = {one["name"]: one for one in relay.operations.targets()}
-    return wait_reason(now, states.get(now.destination), utc_now())
+    targets = {target["name"]: target for target in relay.operations.targets()}
+    return wait_reason(current, targets.get(current.destination), utc_now())
 
 
 def import_file(relay: Relay, path: Path, options: dict[str, str]) -> Json:
-    """Imports a file straight into a target; not recorded, since no event came into being."""
-    refuse_unknown(relay, options["target"])
+    """Imports a file directly into a target; nothing is recorded."""
+    check_target(relay, options["target"])
     try:
-        outcome = _bring_file(relay, path, options)
-    except NotNeeded as nothing:
-        return {"state": State.SKIPPED, "reason": nothing.reason}
+        outcome = _import_file(relay, path, options)
+    except NotNeeded as skipped:
+        return {"state": State.SKIPPED, "reason": skipped.reason}
     except RelayError as error:
         return {"state": State.FAILED, "error": error.problem.to_json()}
     state = State.SKIPPED if isinstance(outcome, Skipped) else State.SUCCEEDED
@@ -105,35 +107,35 @@ def import_file(relay: Relay, path: Path, options: dict[str, str]) -> Json:
     return {"state": state, "reason": reason, "result": to_json(outcome.result)}
 
 
-def _bring_file(relay: Relay, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
+def _import_file(relay: Relay, path: Path, options: dict[str, str]) -> Succeeded | Skipped:
     name = options["target"]
-    target, archive = relay.plugins.targets[name], archive_in(path)
-    refuse(archive.report)
-    export = archive.report.export
-    order = FunctionName(
-        *routes.names(options, event_of(path), export.function if export else None)
+    target, archive = relay.plugins.targets[name], open_file(path)
+    request = prepare_import(
+        target,
+        archive,
+        file_event(path),
+        options,
+        created=utc_now(),
+        known_digest=partial(relay.ledger.digests.find, name),
     )
-    target.check(order, archive.report)
-    learned = partial(relay.ledger.digests.find, name)
-    wish = ImportRequest(order, options["on_conflict"], utc_now(), learned=learned)
     with progress_bar(path.name, archive.size) as bar:
         return ForegroundRetry(bar.say).run(
-            wish, lambda now: bring(target, now, archive, bar.update)
+            request, lambda attempt: import_archive(target, attempt, archive, bar.update)
         )
 
 
-def say(result: Json) -> None:
-    """One line for the outcome, one for what to do next."""
-    state, told = result["state"], result.get("result") or {}
+def show(result: Json) -> None:
+    """Prints the outcome, and for a failure what to do next."""
+    state, details = result["state"], result.get("result") or {}
     colour = {State.SUCCEEDED: "green", State.FAILED: "red"}.get(State(state), "yellow")
-    words = told.get("func_urn") or result.get("reason") or ""
+    words = details.get("func_urn") or result.get("reason") or ""
     click.echo(f"{style(str(state), fg=colour)} {visible(words)}")
     if error := result.get("error"):
         click.echo(f"  {error['code']}: {visible(error['message']['en'])}")
         click.echo(f"  {visible(error['hint']['en'])}")
 
 
-def _told(delivery: Delivery) -> Json:
+def _summary(delivery: Delivery) -> Json:
     return {
         "delivery": delivery.id,
         "state": delivery.state,

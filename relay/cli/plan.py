@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from relay.app.relay import Relay
-from relay.cli.archive_file import archive_in, as_what, event_of, look, refuse_unknown
+from relay.cli.archive_file import check_target, file_event, open_file, target_options
 from relay.cli.context import load_settings
 from relay.cli.main import FAILED
 from relay.cli.output import json_option, print_json, style, visible
@@ -22,7 +22,7 @@ SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", Non
 @click.argument("what", nargs=-1, required=True, metavar="FILE.zip | SOURCE BUCKET KEY")
 @click.option("--version", help="The version of the object.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
-@as_what
+@target_options
 @json_option
 def command(
     what: tuple[str, ...], version: str | None, language: str, as_json: bool, **options: str
@@ -51,12 +51,12 @@ def command(
 def plan_file(path: Path, options: dict[str, str]) -> Json:
     """Plan the import of a file. Without a target, only describe the archive."""
     if not options["target"]:
-        return {"archive": describe(look(path))}
-    archive, name = archive_in(path), options["target"]
+        return {"archive": describe(open_file(path).report)}
+    archive, name = open_file(path), options["target"]
     with closing(Relay.open(load_settings())) as relay:
-        refuse_unknown(relay, name)
+        check_target(relay, name)
         return relay.operations.planner.plan_archive(
-            archive, event_of(path), NewDelivery("", name, dict(options))
+            archive, file_event(path), NewDelivery("", name, dict(options))
         )
 
 

@@ -1,4 +1,4 @@
-"""Sees that this machine's clock was turned, and sets right what the ledger waits for."""
+"""Detects wall-clock jumps and shifts due times in the database accordingly."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from relay.ledger.queue import DeliveryQueue
 
 log = logging.getLogger(__name__)
 
-SLACK = timedelta(seconds=2)
-"""By so much may the clock be off before anything is done about it."""
+TOLERANCE = timedelta(seconds=2)
+"""Tolerated drift between wall clock and monotonic clock."""
 
 
 class ClockWatch:
-    """Compares the clock with one that nobody can turn. Used by many threads."""
+    """Compares the wall clock with the monotonic clock. Used by many threads."""
 
     def __init__(self, queue: DeliveryQueue, clock: Callable[[], datetime]) -> None:
         self._queue = queue
         self._clock = clock
         self._lock = threading.Lock()
-        self._zero = _zero(clock())
+        self._epoch = _monotonic_epoch(clock())
 
-    def mind(self, renew: Callable[[], None]) -> datetime:
-        """The time, looked at. After a turn `renew` is called first, for our leases seem to have
-        ended or to last for ever; and after one back what waits is due so much earlier, else it
-        would wait for as long again.
+    def check(self, on_jump: Callable[[], None]) -> datetime:
+        """Returns the current time; after a clock jump, calls `on_jump` first.
 
-        Raises StoreUnavailable, and then the turn is seen again.
+        A jump makes leases look expired or never-ending. After a jump back, pending due times
+        move back too, because deliveries would otherwise wait that much longer. Raises
+        LedgerUnavailable; the next call then detects the same jump.
         """
         with self._lock:
             now = self._clock()
-            by = _zero(now) - self._zero
-            if abs(by) < SLACK:
+            jump = _monotonic_epoch(now) - self._epoch
+            if abs(jump) < TOLERANCE:
                 return now
-            if by < timedelta(0):
-                log.warning("clock turned back", extra={"seconds": -by.total_seconds()})
-                self._queue.shift_due_times(-by, now)
-            renew()
-            self._zero += by
+            if jump < timedelta(0):
+                log.warning("clock turned back", extra={"seconds": -jump.total_seconds()})
+                self._queue.shift_due_times(-jump, now)
+            on_jump()
+            self._epoch += jump
             return now
 
 
-def _zero(now: datetime) -> datetime:
-    """What the clock showed when the steady one began."""
+def _monotonic_epoch(now: datetime) -> datetime:
+    """The wall-clock time at which the monotonic clock was zero."""
     return now - timedelta(seconds=monotonic())

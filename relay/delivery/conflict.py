@@ -1,14 +1,15 @@
-"""Bring one archive to a target under a conflict policy; a lost answer is no outcome.
+"""Imports one archive into a target under a conflict policy.
 
-A call whose answer was lost, and a name that is taken, lead to the same question: what does the
-target hold now? Equal code after an earlier attempt of ours means that it happened.
+A lost response and a taken name raise the same question: what does the target hold now? If an
+earlier attempt may have reached the target and the code is equal, the import has happened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from relay.errors import NameTaken, NotNeeded, OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.model import Json, Localized, Skipped, Succeeded
@@ -21,203 +22,273 @@ from relay.targets.contract import (
     Target,
 )
 
-LONGEST_NAME = 60
-"""Characters of a function name (ImportFunction, func_name)."""
+MAX_NAME_LENGTH = 60
+"""Characters in a function name (ImportFunction, func_name)."""
+
+
+class Action(StrEnum):
+    """What an import does at the target."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    RENAME = "rename"
+    """Create the function under a name with a time stamp."""
+    SKIP = "skip"
+    """The target already holds the same code."""
+    CONFIRM = "confirm"
+    """An earlier attempt of the same delivery has imported the code."""
+    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What is to be imported as what, and what to do when the name is taken.
+    """The function to import to, and what to do when the name is taken.
 
-    `earlier`: an attempt of this delivery began before and may have reached the target.
-    `created`: when the delivery was made; `rename` takes its stamp from it, so that every attempt
-    means the same name. `learned`: what digest the target is known to keep for a code file of this
-    SHA-512, where it does not keep the SHA-512 itself. `free`: the name was, just before the call.
+    `created`: when the delivery was made. `rename` derives the time stamp from it, so that every
+    attempt uses the same name. `uncertain`: an earlier attempt of the delivery may have reached
+    the target. `known_digest` maps the SHA-512 of a code file to the digest that the target is
+    known to report for it, where the target does not report the SHA-512 itself.
     """
 
-    order: FunctionName
+    function: FunctionName
     on_conflict: str
     created: datetime
-    earlier: bool = False
-    learned: Callable[[str], str | None] = lambda _: None
-    free: bool = False
+    uncertain: bool = False
+    known_digest: Callable[[str], str | None] = lambda _: None
 
-    def same(self, held: ExistingFunction, archive: Archive) -> bool:
-        """Whether what is held is the archive's code."""
-        if held.digest is None:
+    def is_same_code(self, existing: ExistingFunction, archive: Archive) -> bool:
+        """Whether the existing function has the archive's code. May read the archive."""
+        if existing.digest is None:
             return False
-        ours = archive.code_digest().lower()
-        return bool(ours) and held.digest.lower() in (ours, self.learned(ours))
+        digest = archive.code_digest().lower()
+        return bool(digest) and existing.digest.lower() in (digest, self.known_digest(digest))
 
 
-def bring(
-    target: Target, wish: ImportRequest, archive: Archive, progress: Progress
-) -> Succeeded | Skipped:
-    """Imports the archive; the outcome is what the target really holds afterwards.
+def decide(
+    existing: ExistingFunction | None,
+    policy: str,
+    is_same_code: Callable[[], bool],
+    *,
+    uncertain: bool = False,
+) -> Action:
+    """Decide what an import does, given the function that exists under the name. Pure.
 
-    Asks before it loads: a name that is taken costs no upload, and after a lost answer it is known
-    whether the name was free. Raises PermanentFailure and TemporaryFailure (Ambiguous: only when
-    the target, asked again, does not hold it).
+    `is_same_code` is called only where the answer matters: it may read the whole archive.
     """
-    held = _look(target, wish)
-    if isinstance(held, ExistingFunction):
-        return _resolve(target, wish, archive, held, progress)
-    wish = replace(wish, free=held is None)
-    try:
-        return _landed("created", target.create(wish.order, archive, progress), archive)
-    except NameTaken:
-        return _name_taken(target, wish, archive, progress)
-    except OutcomeUnknown as lost:
-        return _ask(target, wish, archive, lost, progress)
+    if existing is None:
+        return Action.CREATE
+    if policy in (Action.UPDATE, Action.RENAME):
+        return Action(policy)
+    if not is_same_code():
+        return Action.FAIL
+    if uncertain:
+        return Action.CONFIRM
+    return Action.SKIP if policy == "skip" else Action.FAIL
 
 
-def renamed(order: FunctionName, created: datetime) -> FunctionName:
-    """The order under `{function}-YYYYmmdd-HHMMSS`, at most 60 characters long."""
-    stamp = created.strftime("-%Y%m%d-%H%M%S")
-    return FunctionName(order.func_name[: LONGEST_NAME - len(stamp)] + stamp, order.package)
-
-
-def forecast(
-    held: ExistingFunction | None, order: FunctionName, policy: str, created: datetime, same: bool
-) -> Json:
-    """What an import would do now, in words: the plan's answer to "what would happen?"."""
-    if held is None:
-        return {"action": "create", "func_name": order.func_name}
-    match policy:
-        case "update":
-            return {"action": "update", "func_name": held.func_name, "func_urn": held.urn}
-        case "rename":
-            return {"action": "create", "func_name": renamed(order, created).func_name}
-        case "skip" if same:
-            return {"action": "skip", "reason": "unchanged", "func_urn": held.urn}
+def predict(existing: ExistingFunction | None, request: ImportRequest, *, is_same: bool) -> Json:
+    """What an import would do now, as the plan shows it."""
+    policy = request.on_conflict
+    action = decide(existing, policy, lambda: is_same)
+    if existing is None:
+        return {"action": action, "func_name": request.function.func_name}
+    match action:
+        case Action.RENAME:
+            name = renamed(request.function, request.created).func_name
+            return {"action": Action.CREATE, "func_name": name}
+        case Action.UPDATE:
+            details = {"func_name": existing.func_name}
+        case Action.SKIP:
+            details = {"reason": NotNeeded.reason}
         case _:
-            return {"action": "fail", "code": _taken(held, policy).code, "func_urn": held.urn}
+            details = {"code": _name_conflict(existing, policy).code}
+    return {"action": action, **details, "func_urn": existing.urn}
 
 
-def _look(target: Target, wish: ImportRequest) -> ExistingFunction | PermanentFailure | None:
-    """What is held now; None: the name is free; a PermanentFailure: the target refuses to say.
+def renamed(function: FunctionName, created: datetime) -> FunctionName:
+    """The name for `rename`: `{function}-YYYYmmdd-HHMMSS`, at most 60 characters long."""
+    stamp = created.strftime("-%Y%m%d-%H%M%S")
+    shortened = function.func_name[: MAX_NAME_LENGTH - len(stamp)]
+    return FunctionName(shortened + stamp, function.package)
 
-    That is no obstacle to a first attempt (a key may import and not list), but after an earlier one
-    only the answer decides.
+
+def import_archive(
+    target: Target, request: ImportRequest, archive: Archive, progress: Progress
+) -> Succeeded | Skipped:
+    """Imports the archive; the outcome is what the target holds afterwards.
+
+    Looks the name up before uploading: a taken name costs no upload, and after a lost response it
+    is known whether the name was free. Raises PermanentFailure and TemporaryFailure;
+    OutcomeUnknown only if the target does not hold the archive's code after the call.
     """
-    try:
-        return _asked(target, wish.order) if wish.earlier else target.held(wish.order)
-    except PermanentFailure as refused:
-        return refused
+    return _Import(target, request, archive, progress).run()
 
 
-def _name_taken(
-    target: Target, wish: ImportRequest, archive: Archive, progress: Progress
-) -> Succeeded | Skipped:
-    held = target.held(wish.order)
-    if held is not None:
-        return _resolve(target, wish, archive, held, progress)
-    raise TemporaryFailure(
-        "conflict.unclear",
-        Localized(
-            f"The target says that {wish.order.func_name} exists, but does not show it",
-            f"目标端称函数 {wish.order.func_name} 已存在，却查询不到它",
-        ),
-        Localized(
-            "It may be in the middle of a change; Relay asks again later.",
-            "该函数可能正在变更，Relay 稍后会再次查询。",
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """One import call with everything it needs."""
 
+    target: Target
+    request: ImportRequest
+    archive: Archive
+    progress: Progress
 
-def _resolve(
-    target: Target,
-    wish: ImportRequest,
-    archive: Archive,
-    held: ExistingFunction,
-    progress: Progress,
-) -> Succeeded | Skipped:
-    """The name is taken: by an earlier attempt of ours, or the policy says what to do."""
-    if wish.on_conflict == "update":
-        return _landed("updated", target.replace(held, archive, progress), archive)
-    if wish.on_conflict == "rename":
-        return _rename(target, wish, archive, held, progress)
-    same = wish.same(held, archive)
-    if same and wish.earlier:
-        return _already(held)
-    if same and wish.on_conflict == "skip":
-        return Skipped(NotNeeded.reason, _held(held))
-    raise _taken(held, wish.on_conflict)
+    def run(self) -> Succeeded | Skipped:
+        function = self.request.function
+        is_free = False
+        try:
+            # After an earlier attempt, only the target's response decides. Before the first, a
+            # refused lookup is no obstacle: a key may be allowed to import and not to list.
+            look_up = self._look_up if self.request.uncertain else self.target.held
+            existing = look_up(function)
+            is_free = existing is None
+        except PermanentFailure:
+            existing = None
+        if existing is not None:
+            return self._apply_policy(existing)
+        try:
+            return self._imported("created", self._create(function))
+        except NameTaken:
+            return self._resolve_taken_name()
+        except OutcomeUnknown as lost:
+            return self._resolve_lost_response(function, lost, was_free=is_free)
 
+    def _apply_policy(self, existing: ExistingFunction) -> Succeeded | Skipped:
+        request = self.request
+        action = decide(
+            existing,
+            request.on_conflict,
+            lambda: self._has_our_code(existing),
+            uncertain=request.uncertain,
+        )
+        match action:
+            case Action.UPDATE:
+                return self._replace(existing)
+            case Action.RENAME:
+                return self._rename(existing)
+            case Action.CONFIRM:
+                return _already_imported(existing)
+            case Action.SKIP:
+                return Skipped(NotNeeded.reason, _described(existing))
+            case _:
+                raise _name_conflict(existing, request.on_conflict)
 
-def _rename(
-    target: Target,
-    wish: ImportRequest,
-    archive: Archive,
-    held: ExistingFunction,
-    progress: Progress,
-) -> Succeeded:
-    if not wish.earlier:
-        return _create_renamed(target, wish, archive, progress)
-    # The copy first: the name itself may have been taken, with the same code, by somebody else.
-    copy = _asked(target, renamed(wish.order, wish.created))
-    for mine in (copy, held):
-        if mine is not None and wish.same(mine, archive):
-            return _already(mine)
-    return _create_renamed(target, wish, archive, progress)
+    def _rename(self, existing: ExistingFunction) -> Succeeded:
+        function = renamed(self.request.function, self.request.created)
+        if self.request.uncertain:
+            # The copy is checked first: another sender may have created the original name with
+            # the same code.
+            for candidate in (self._look_up(function), existing):
+                if candidate is not None and self._has_our_code(candidate):
+                    return _already_imported(candidate)
+        try:
+            return self._imported("renamed", self._create(function))
+        except NameTaken:
+            copy = self.target.held(function)
+            if copy is not None and self._has_our_code(copy):
+                return _already_imported(copy)
+            raise
+        except OutcomeUnknown as lost:
+            return self._resolve_lost_response(function, lost, was_free=False)
 
-
-def _create_renamed(
-    target: Target, wish: ImportRequest, archive: Archive, progress: Progress
-) -> Succeeded:
-    order = renamed(wish.order, wish.created)
-    try:
-        return _landed("renamed", target.create(order, archive, progress), archive)
-    except NameTaken:
-        held = target.held(order)
-        if held is not None and wish.same(held, archive):
-            return _already(held)
-        raise
-    except OutcomeUnknown as lost:
-        return _ask(target, replace(wish, order=order, free=False), archive, lost, progress)
-
-
-def _ask(
-    target: Target, wish: ImportRequest, archive: Archive, lost: OutcomeUnknown, progress: Progress
-) -> Succeeded:
-    """Did it happen? Yes is a success; anything else is tried again, and then knows of this try."""
-    held = _asked(target, wish.order)
-    if held is None:
-        raise lost
-    if wish.free and held.code_size is not None and held.code_size == archive.code_size:
-        # Whatever the target takes for a digest: nobody else made the same in this moment.
-        return _already(held)
-    if not wish.same(held, archive):
-        raise lost
-    if wish.on_conflict == "update" and not wish.free:
-        # The lost answer may have been a 409: then the configuration is not the archive's yet.
-        return _landed("updated", target.replace(held, archive, progress), archive)
-    return _already(held)
-
-
-def _asked(target: Target, order: FunctionName) -> ExistingFunction | None:
-    """What is held, when it decides whether something happened: a refusal to say is no verdict."""
-    try:
-        return target.held(order)
-    except PermanentFailure as refused:
+    def _resolve_taken_name(self) -> Succeeded | Skipped:
+        name = self.request.function.func_name
+        existing = self.target.held(self.request.function)
+        if existing is not None:
+            return self._apply_policy(existing)
         raise TemporaryFailure(
-            "conflict.cannot_ask",
+            "conflict.unclear",
             Localized(
-                f"Whether {order.func_name} was imported cannot be asked: {refused.message.en}",
-                f"无法查询 {order.func_name} 是否已导入：{refused.message.zh}",
+                f"The target reports that {name} exists, but a lookup does not find it",
+                f"目标端报告函数 {name} 已存在，但查询不到该函数",
             ),
-            refused.hint,
-            answer=refused.answer,
-        ) from refused
+            Localized(
+                "The function may be in the middle of a change; Relay retries later.",
+                "该函数可能正在变更，Relay 稍后会重试。",
+            ),
+        )
+
+    def _resolve_lost_response(
+        self, function: FunctionName, lost: OutcomeUnknown, *, was_free: bool
+    ) -> Succeeded:
+        """Look up whether the call took effect; otherwise raise `lost`, so that it is retried."""
+        existing = self._look_up(function)
+        if existing is None:
+            raise lost
+        size = existing.code_size
+        if was_free and size is not None and size == self.archive.code_size:
+            # The name was free before our call and the code size matches, so this is our import
+            # even if the target reports another kind of digest.
+            return _already_imported(existing)
+        if not self._has_our_code(existing):
+            raise lost
+        if self.request.on_conflict == Action.UPDATE and not was_free:
+            # The lost response may have been a 409: the configuration is then still the old one.
+            return self._replace(existing)
+        return _already_imported(existing)
+
+    def _look_up(self, function: FunctionName) -> ExistingFunction | None:
+        """Look the function up; a permission error becomes temporary, since it decides nothing."""
+        try:
+            return self.target.held(function)
+        except PermanentFailure as refusal:
+            raise TemporaryFailure(
+                "conflict.cannot_ask",
+                Localized(
+                    f"Relay cannot check whether {function.func_name} was imported: "
+                    f"{refusal.message.en}",
+                    f"无法确认函数 {function.func_name} 是否已导入：{refusal.message.zh}",
+                ),
+                refusal.hint,
+                answer=refusal.answer,
+            ) from refusal
+
+    def _create(self, function: FunctionName) -> ImportResult:
+        return self.target.create(function, self.archive, self.progress)
+
+    def _replace(self, existing: ExistingFunction) -> Succeeded:
+        result = self.target.replace(existing, self.archive, self.progress)
+        return self._imported("updated", result)
+
+    def _has_our_code(self, existing: ExistingFunction) -> bool:
+        return self.request.is_same_code(existing, self.archive)
+
+    def _imported(self, how: str, result: ImportResult) -> Succeeded:
+        target_digest = result.answer.get("digest")
+        summary = {
+            "how": how,
+            "func_urn": result.urn,
+            "func_name": result.func_name,
+            "package": result.package,
+            "digest": self.archive.known_digest or target_digest or "",
+            "target_digest": target_digest,
+        }
+        return Succeeded({**result.answer, **summary})
 
 
-def _taken(held: ExistingFunction, policy: str) -> PermanentFailure:
+def _already_imported(existing: ExistingFunction) -> Succeeded:
+    return Succeeded({"how": "already there", **_described(existing)})
+
+
+def _described(existing: ExistingFunction) -> Json:
+    return {
+        "func_urn": existing.urn,
+        "func_name": existing.func_name,
+        "package": existing.package,
+        "digest": existing.digest,
+        "code_size": existing.code_size,
+        "last_modified": existing.modified,
+    }
+
+
+def _name_conflict(existing: ExistingFunction, policy: str) -> PermanentFailure:
     if policy == "fail":
         return PermanentFailure(
             "conflict.taken",
             Localized(
-                f"The target already holds a function {held.func_name} (package {held.package})",
-                f"目标端已存在函数 {held.func_name}（应用 {held.package}）",
+                f"The target already holds a function {existing.func_name} "
+                f"(package {existing.package})",
+                f"目标端已存在函数 {existing.func_name}（应用 {existing.package}）",
             ),
             Localized(
                 'on_conflict is "fail". Retrigger with "update" to replace it, or delete it.',
@@ -227,33 +298,11 @@ def _taken(held: ExistingFunction, policy: str) -> PermanentFailure:
     return PermanentFailure(
         "conflict.other_content",
         Localized(
-            f"The target holds {held.func_name} (package {held.package}) with other code",
-            f"目标端已存在同名函数 {held.func_name}（应用 {held.package}），但代码不同",
+            f"The target holds {existing.func_name} (package {existing.package}) with other code",
+            f"目标端已存在同名函数 {existing.func_name}（应用 {existing.package}），但代码不同",
         ),
         Localized(
             'on_conflict is "skip". Retrigger with "update" to replace it, "rename" to keep both.',
             'on_conflict 为 "skip"。可选择 "update" 覆盖或 "rename" 另存后重新触发。',
         ),
     )
-
-
-def _landed(how: str, landed: ImportResult, archive: Archive) -> Succeeded:
-    theirs = landed.answer.get("digest")
-    told = {"how": how, "func_urn": landed.urn, "func_name": landed.func_name}
-    told |= {"package": landed.package, "digest": archive.known_digest or theirs or ""}
-    return Succeeded({**landed.answer, **told, "target_digest": theirs})
-
-
-def _already(held: ExistingFunction) -> Succeeded:
-    return Succeeded({"how": "already there", **_held(held)})
-
-
-def _held(held: ExistingFunction) -> Json:
-    return {
-        "func_urn": held.urn,
-        "func_name": held.func_name,
-        "package": held.package,
-        "digest": held.digest,
-        "code_size": held.code_size,
-        "last_modified": held.modified,
-    }

@@ -1,26 +1,27 @@
-"""The steps of one delivery: open, look, call (an import) or post (a message).
+"""The steps of one delivery: inspect the object and import it, or post a message.
 
-What comes out is an Outcome; nothing is written here, the worker records it.
+The result is an Outcome, which the worker records.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TypeVar
 
 from relay.archive.checked_archive import CheckedArchive
-from relay.archive.inspect import ArchiveReport, inspect
+from relay.archive.inspect import ArchiveReport
 from relay.channels.contract import Message
-from relay.config.routing import names, ordered_by
-from relay.delivery.conflict import ImportRequest, bring
-from relay.delivery.outcomes import RespondingTarget, is_answer, outcome_at, outcome_of
+from relay.config.routing import ordered_by
+from relay.delivery.conflict import import_archive
+from relay.delivery.import_steps import prepare_import, read_archive
+from relay.delivery.outcomes import RespondingTarget, is_response, outcome_of, outcome_of_call
 from relay.delivery.pinning import is_current, pin
 from relay.delivery.prefetch import PrefetchedObject
-from relay.delivery.run import FunctionBusy, LeaseLost
-from relay.errors import PermanentFailure, PluginMissing, RelayError, Superseded, TemporaryFailure
+from relay.delivery.run import NoOutcome
+from relay.errors import PermanentFailure, PluginMissing, RelayError, Superseded
 from relay.ledger import Ledger
 from relay.model import (
     Claim,
@@ -29,14 +30,12 @@ from relay.model import (
     Json,
     Kind,
     Localized,
-    ObjectRef,
     Outcome,
     Problem,
     Retry,
     Succeeded,
 )
 from relay.plugins import Plugins
-from relay.sources.contract import StorageHandler
 from relay.targets.contract import FunctionName, Progress, Target
 
 log = logging.getLogger(__name__)
@@ -44,83 +43,85 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class InspectedObject:
-    """An object that was looked at: pinned, its archive inspected, nothing loaded yet."""
-
-    archive: CheckedArchive
-    order: FunctionName
+def stored_body(message: Delivery) -> Json:
+    """The body of a message as the ledger holds it."""
+    body: Json = (message.message or {})["body"]
+    return body
 
 
 class Deliverer:
-    """Brings claimed deliveries to their destinations."""
+    """Carries claimed deliveries out."""
 
     def __init__(
-        self, ledger: Ledger, plugins: Plugins, told: Callable[[Delivery], Json] | None = None
+        self,
+        ledger: Ledger,
+        plugins: Plugins,
+        message_body: Callable[[Delivery], Json] = stored_body,
     ) -> None:
-        """`told`: the body of a message as it is posted; None: as the ledger has it."""
+        """`message_body` returns the body of a message as it is posted."""
         self.ledger = ledger
         self.plugins = plugins
-        self._told = told or _as_it_is
+        self._message_body = message_body
 
-    def deliver(self, claim: Claim, progress: Progress = lambda _: None) -> Outcome:
-        """Does what the claim is for. Never raises: a bug is a Retry that says so."""
-        bring_it = {Kind.IMPORT: self._import, Kind.MESSAGE: self._post}[claim.delivery.kind]
+    def deliver(self, claim: Claim, progress: Progress = lambda _: None) -> Outcome | NoOutcome:
+        """Imports the object or posts the message; an unexpected exception becomes a Retry.
+
+        `progress` may raise LeaseLost to stop an upload.
+        """
+        steps = {Kind.IMPORT: self._import, Kind.MESSAGE: self._post}
         try:
-            return bring_it(claim, progress)
+            return steps[claim.delivery.kind](claim, progress)
         except RelayError as error:
             return outcome_of(error, {})
         except Exception as bug:
             log.exception("delivery hit a bug", extra={"delivery": claim.delivery.id})
-            return Retry(_bug(bug))
+            return Retry(_bug_problem(bug))
 
-    def _import(self, claim: Claim, progress: Progress) -> Outcome:
+    def _import(self, claim: Claim, progress: Progress) -> Outcome | NoOutcome:
         delivery, event = claim.delivery, claim.event
         if event is None:
             raise PermanentFailure(
                 "delivery.eventless", Localized("The delivery has no event", "该投递没有对应的事件")
             )
-        self._refuse_older(delivery, event)
+        self._check_newest(delivery, event)
         target = _configured(self.plugins.targets, delivery.destination, "targets")
-        opened = self.look(delivery, event)
-        target.check(opened.order, opened.archive.report)
-        wish = ImportRequest(
-            opened.order,
-            delivery.options.get("on_conflict", "skip"),
-            delivery.created,
-            earlier=claim.earlier is not None,
-            learned=partial(self.ledger.digests.find, delivery.destination),
+        archive = self._inspect(delivery, event)
+        request = prepare_import(
+            target,
+            archive,
+            event,
+            delivery.options,
+            created=delivery.created,
+            known_digest=partial(self.ledger.digests.find, delivery.destination),
+            uncertain=claim.earlier is not None,
         )
-        seen: Json = {"size": opened.archive.size, "warnings": _told(opened.archive.report)}
-        about = {**asdict(opened.order), **seen}
-        if newer := self._enter(claim, event, opened.order, target):
-            return outcome_of(newer, about)
-        heard = RespondingTarget(target)
+        details: Json = {"size": archive.size, "warnings": _warnings(archive.report)}
+        subject = {**asdict(request.function), **details}
+        responding = RespondingTarget(target)
         try:
-            outcome = bring(heard, wish, opened.archive, progress)
+            if stopped := self._lock_function(claim, event, request.function, target):
+                return stopped
+            outcome = import_archive(responding, request, archive, progress)
         except RelayError as error:
-            return outcome_at(error, about, answered=heard.answered)
-        self._learn(delivery.destination, outcome.result)
-        if opened.archive.sha256:
-            seen["sha256"] = opened.archive.sha256
-        return replace(outcome, result={**outcome.result, **seen})
+            return outcome_of_call(error, subject, responded=responding.responded)
+        self._remember_digest(delivery.destination, outcome.result)
+        if archive.sha256:
+            details["sha256"] = archive.sha256
+        return replace(outcome, result={**outcome.result, **details})
 
-    def look(self, delivery: Delivery, event: Event) -> InspectedObject:
-        """Pins the object, reads its directory, and refuses what may not be imported."""
+    def _inspect(self, delivery: Delivery, event: Event) -> CheckedArchive:
         source = _configured(self.plugins.sources, delivery.source, "sources")
-        near = PrefetchedObject(source, event.object)
-        ref = pin(near, event.object)
+        reader = PrefetchedObject(source, event.object)
+        ref = pin(reader, event.object)
         if ref != event.object:
             self.ledger.intake.pin_event(event.id_in(delivery.source), ref)
-        name = ref.key.rpartition("/")[2] or ref.key
-        archive = _inspected(near, ref, name, delivery.options.get("export_shape"))
-        refuse(archive.report)
-        export = archive.report.export
-        order = FunctionName(*names(delivery.options, event, export.function if export else None))
-        return InspectedObject(archive, order)
+        return read_archive(reader, ref, delivery.options.get("export_shape"))
 
-    def _refuse_older(self, delivery: Delivery, event: Event) -> None:
-        """Where no order of the storage's own tells which event is the newest, it is asked."""
+    def _check_newest(self, delivery: Delivery, event: Event) -> None:
+        """Raises Superseded if a newer event of the object is known.
+
+        Where the events do not show which is the newest, the storage decides.
+        """
         event_id = event.id_in(delivery.source)
         if not self.ledger.history.newer_event(event_id, delivery.route, possibly=True):
             return
@@ -133,114 +134,63 @@ class Deliverer:
                 Localized("A newer version of the object was announced", "该对象已有更新的版本"),
             )
 
-    def _enter(
-        self, claim: Claim, event: Event, order: FunctionName, target: Target
-    ) -> Superseded | None:
-        """From here on no other import of the function runs; an error: a newer one has been."""
-        function = ordered_by(claim.delivery.options, event, order.func_name)
+    def _lock_function(
+        self, claim: Claim, event: Event, name: FunctionName, target: Target
+    ) -> NoOutcome | None:
+        """Takes the lock of the function: no other import of it runs until this one has ended.
+
+        Raises Superseded if a newer upload was already imported.
+        """
+        function = ordered_by(claim.delivery.options, event, name.func_name)
         if function is None:
             return None
-        entry = self.ledger.functions.lock(claim, function, getattr(target.settings, "rate", None))
-        if entry.status != "locked":
-            raise FunctionBusy if entry.status == "busy" else LeaseLost
-        newer = entry.newer
-        if newer is None:
-            return None
-        return Superseded(
-            "function.superseded",
-            Localized(
-                f"{newer.key}, uploaded later, is in {function} already "
-                f"(delivery {newer.delivery})",
-                f"函数 {function} 中已是更晚上传的 {newer.key}（投递 {newer.delivery}）",
-            ),
-        )
+        rate = getattr(target.settings, "rate", None)
+        lock = self.ledger.functions.lock(claim, function, rate)
+        if lock.status == "busy":
+            return NoOutcome.FUNCTION_BUSY
+        if lock.status == "lost":
+            return NoOutcome.LEASE_LOST
+        if newer := lock.newer:
+            raise Superseded(
+                "function.superseded",
+                Localized(
+                    f"{newer.key}, uploaded later, is in {function} already "
+                    f"(delivery {newer.delivery})",
+                    f"函数 {function} 中已是更晚上传的 {newer.key}（投递 {newer.delivery}）",
+                ),
+            )
+        return None
 
-    def _learn(self, destination: str, result: Json) -> None:
-        """Keeps how the target names this code, for when an answer is lost one day.
+    def _remember_digest(self, destination: str, result: Json) -> None:
+        """Stores the digest that the target reports for this code; needed after lost responses.
 
-        The import has happened: whatever goes wrong here, it is a success.
+        An error here is only logged: the import has succeeded.
         """
-        ours, theirs = result.get("digest"), result.get("target_digest")
-        if not (ours and theirs and ours != theirs):
+        digest, target_digest = result.get("digest"), result.get("target_digest")
+        if not (digest and target_digest and digest != target_digest):
             return
         try:
-            self.ledger.digests.remember(destination, ours, theirs)
+            self.ledger.digests.remember(destination, digest, target_digest)
         except Exception:
             log.warning("digest not learned", exc_info=True, extra={"target": destination})
 
-    def _post(self, claim: Claim, _: Progress) -> Outcome:
+    def _post(self, claim: Claim, _progress: Progress) -> Outcome:
         delivery = claim.delivery
         channel = _configured(self.plugins.channels, delivery.destination, "channels")
-        message = delivery.message or {}
-        told = Message(delivery.id, message["type"], delivery.created, self._told(delivery))
-        if recovered := told.body.get("recovered"):
-            told = replace(told, thread=self.ledger.history.message_thread(recovered["message"]))
+        body = self._message_body(delivery)
+        type_ = (delivery.message or {})["type"]
+        message = Message(delivery.id, type_, delivery.created, body)
+        if recovered := body.get("recovered"):
+            thread = self.ledger.history.message_thread(recovered["message"])
+            message = replace(message, thread=thread)
         try:
-            posted = channel.post(told)
+            posted = channel.post(message)
         except RelayError as error:
-            return outcome_at(error, {}, answered=is_answer(error))
+            return outcome_of_call(error, {}, responded=is_response(error))
         return Succeeded({"thread": posted.thread} if posted.thread else {}, posted.answer)
 
 
-def _as_it_is(message: Delivery) -> Json:
-    body: Json = (message.message or {})["body"]
-    return body
-
-
-def archive_of(
-    source: StorageHandler, ref: ObjectRef, name: str, shape: str | None
-) -> CheckedArchive:
-    """The object as an archive: pinned to what the store holds now, its directory read."""
-    return _inspected(source, pin(source, ref), name, shape)
-
-
-def _inspected(
-    source: StorageHandler | PrefetchedObject, pinned: ObjectRef, name: str, shape: str | None
-) -> CheckedArchive:
-    size = pinned.size or 0
-
-    def read(start: int, end: int) -> bytes:
-        stream = source.open(pinned, start, end)
-        try:
-            return _exactly(stream.read, end - start)
-        finally:
-            stream.close()
-
-    report = inspect(size, read)
-    if shape == "warn":
-        report = report.relaxed()
-    return CheckedArchive(name, size, report, lambda start, end: source.open(pinned, start, end))
-
-
-def refuse(report: ArchiveReport) -> None:
-    """Raises PermanentFailure with the first error's code and the words of all of them."""
-    if not report.errors:
-        return
-    first, *more = report.errors
-    message = first.message
-    if more:
-        message = Localized(
-            f"{first.message.en} (and {len(more)} more findings)",
-            f"{first.message.zh}（另有 {len(more)} 项问题）",
-        )
-    answer = "\n".join(f"{finding.code}: {finding.message.en}" for finding in report.errors)
-    raise PermanentFailure(first.code, message, first.hint, answer=answer)
-
-
-def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
-    parts = []
-    while size and (part := read(size)):
-        parts.append(part)
-        size -= len(part)
-    if size:
-        raise TemporaryFailure(
-            "object.cut",
-            Localized("The store ended the object early", "存储提前结束了对象的传输"),
-        )
-    return b"".join(parts)
-
-
-def _told(report: ArchiveReport) -> list[dict[str, str | None]]:
+def _warnings(report: ArchiveReport) -> list[dict[str, str | None]]:
     return [
         {"code": finding.code, "message": finding.message.en, "where": finding.where}
         for finding in report.findings
@@ -265,7 +215,7 @@ def _configured(table: Mapping[str, T], name: str, group: str) -> T:
         ) from None
 
 
-def _bug(bug: Exception) -> Problem:
+def _bug_problem(bug: Exception) -> Problem:
     kind = type(bug).__name__
     return Problem(
         "relay.bug",

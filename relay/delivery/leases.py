@@ -1,4 +1,4 @@
-"""Leases: what this process is working on stays its own while it shows signs of life."""
+"""Leases: renews the leases of this process, and gives up deliveries that hang."""
 
 from __future__ import annotations
 
@@ -13,104 +13,113 @@ from relay.config.load import DeliverySettings
 from relay.delivery.clock_watch import ClockWatch
 from relay.delivery.run import ActiveRun
 from relay.errors import RelayError
-from relay.ledger import Ledger, LedgerUnavailable
+from relay.ledger import LedgerUnavailable
+from relay.ledger.outcomes import Outcomes
+from relay.ledger.queue import DeliveryQueue
 
 log = logging.getLogger(__name__)
 
 NEVER = datetime.min.replace(tzinfo=UTC)
-"""No lease ended until then."""
+"""The cut-off while no lease may be taken over."""
 
-BEATS = 3
-"""Heartbeats that others get to renew their leases, after nobody could for a while."""
+GRACE_INTERVALS = 3
+"""Renewal intervals that other workers get after an outage, before leases are taken over."""
 
 
 class Leases:
-    """The runs of this process and their leases. Used by many threads."""
+    """The active runs of this process and their leases. Used by many threads."""
 
     def __init__(
-        self, ledger: Ledger, delivery: DeliverySettings, clock: Callable[[], datetime]
+        self,
+        queue: DeliveryQueue,
+        outcomes: Outcomes,
+        settings: DeliverySettings,
+        clock: Callable[[], datetime],
     ) -> None:
-        self._ledger, self._clock = ledger, clock
-        self._clock_watch = ClockWatch(ledger.queue, clock)
-        self._lease, self._longest = delivery.lease, delivery.stuck_after.total_seconds()
-        self.beat = min(self._lease.total_seconds() / 3, 5.0)
-        """Seconds from one renewal to the next."""
+        self._queue, self._outcomes, self._clock = queue, outcomes, clock
+        self._clock_watch = ClockWatch(queue, clock)
+        self._lease, self._stuck_after = settings.lease, settings.stuck_after.total_seconds()
+        self.interval = min(self._lease.total_seconds() / 3, 5.0)
+        """Seconds between renewals."""
         self._runs: dict[str, ActiveRun] = {}
         self._lock = threading.Lock()
         self._renewed = monotonic()
-        self._spared_until = 0.0
+        self._grace_until = 0.0
 
-    def enter(self, run: ActiveRun) -> ActiveRun:
-        """From now on its lease is renewed."""
+    def add(self, run: ActiveRun) -> ActiveRun:
+        """Renews the lease of the run from now on."""
         with self._lock:
             self._runs[run.claim.delivery.id] = run
         return run
 
-    def leave(self, run: ActiveRun) -> None:
-        """Its lease is renewed no more; another run of the delivery keeps its own."""
+    def remove(self, run: ActiveRun) -> None:
+        """Stops renewing the lease of the run; another run of the same delivery is kept."""
         with self._lock:
             if self._runs.get(run.claim.delivery.id) is run:
                 del self._runs[run.claim.delivery.id]
 
     def running(self) -> list[ActiveRun]:
-        """What is under way."""
+        """The runs whose leases are renewed."""
         with self._lock:
             return list(self._runs.values())
 
     def now(self) -> datetime:
-        """The time, for a claim: the clock was minded, and our own leases will not seem over.
+        """Returns the current time for claiming, once the clock and the leases are checked.
 
-        Raises StoreUnavailable when they would have to be renewed and cannot be.
+        Handles a clock jump, and renews leases that are close to expiry. Raises LedgerUnavailable
+        if the leases need a renewal that is not possible now.
         """
-        now = self._clock_watch.mind(self._turned)
+        now = self._clock_watch.check(self._on_clock_jump)
         if monotonic() - self._renewed > self._lease.total_seconds() / 2:
             self.renew()
         return now
 
-    def over(self, now: datetime) -> datetime:
-        """Until when a lease must have ended for its delivery to be taken over now."""
-        return NEVER if monotonic() < self._spared_until else now
+    def cutoff(self, now: datetime) -> datetime:
+        """Cut-off for taking over: only leases that expired before this moment may be claimed."""
+        return NEVER if monotonic() < self._grace_until else now
 
     @contextmanager
-    def minded(self) -> Iterator[None]:
-        """Around what asks the ledger: when that is away, nobody can renew leases."""
+    def guard_outage(self) -> Iterator[None]:
+        """Extends the grace period if the database is unavailable: no worker could renew."""
         try:
             yield
         except LedgerUnavailable:
-            self._spare()
+            self._extend_grace()
             raise
 
     def renew(self) -> None:
-        """Renews all leases, and lets go of what hangs. Raises StoreUnavailable."""
-        runs = {run.claim.delivery.id: run for run in self.running() if not self._gave_up(run)}
+        """Renews all leases, and gives up runs that hang. Raises LedgerUnavailable."""
+        runs = {run.claim.delivery.id: run for run in self.running() if not self._give_up(run)}
         claims = [run.claim for run in runs.values()]
-        with self.minded():
-            ours = self._ledger.queue.renew(claims, self._lease, self._clock())
+        with self.guard_outage():
+            renewed = self._queue.renew(claims, self._lease, self._clock())
         self._renewed = monotonic()
-        for id_ in runs.keys() - ours:
-            runs[id_].lost = True
+        for delivery_id in runs.keys() - renewed:
+            runs[delivery_id].lost = True
 
-    def _turned(self) -> None:
-        self._spare()
+    def _on_clock_jump(self) -> None:
+        self._extend_grace()
         self.renew()
 
-    def _spare(self) -> None:
-        """Leases may be over only since nobody could renew them: for some heartbeats none is taken
-        over. A worker that is certainly dead has no part in that: see `Store.reclaim`."""
-        self._spared_until = monotonic() + BEATS * self.beat
+    def _extend_grace(self) -> None:
+        """Leases may have expired only because no worker could renew them.
 
-    def _gave_up(self, run: ActiveRun) -> bool:
-        """Lets go of it when it has shown no sign for long: its thread, if it wakes, writes
-        nothing."""
-        if monotonic() - run.sign <= self._longest:
+        For some intervals no lease is taken over, except from workers that have certainly crashed
+        (see `DeliveryQueue.reclaim`).
+        """
+        self._grace_until = monotonic() + GRACE_INTERVALS * self.interval
+
+    def _give_up(self, run: ActiveRun) -> bool:
+        """Gives up a run without progress; if its thread resumes, it no longer writes anything."""
+        if monotonic() - run.last_activity <= self._stuck_after:
             return False
-        id_ = run.claim.delivery.id
-        log.error("delivery hangs", extra={"delivery": id_, "seconds": round(self._longest)})
+        ids = {"delivery": run.claim.delivery.id}
+        log.error("delivery hangs", extra={**ids, "seconds": round(self._stuck_after)})
         run.lost = True
-        self.leave(run)
-        run.leave()
+        self.remove(run)
+        run.release()
         try:
-            self._ledger.outcomes.release_hung(run.claim, self._clock())
-        except RelayError as error:  # its lease ends, then
-            log.warning("hang not recorded", extra={"delivery": id_, "error": str(error)})
+            self._outcomes.release_hung(run.claim, self._clock())
+        except RelayError as error:  # The lease expires instead.
+            log.warning("hang not recorded", extra={**ids, "error": str(error)})
         return True

@@ -1,10 +1,10 @@
-"""What was heard of a destination: whether it answered, and what an error means for a delivery."""
+"""Classifies errors: whether the destination responded, and what an error means for a delivery."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from relay.archive.inspect import ArchiveReport
 from relay.errors import (
@@ -31,67 +31,96 @@ T = TypeVar("T")
 
 
 class RespondingTarget(Target):
-    """A target as one delivery meets it; `answered`: whether it has, whatever it said."""
+    """Wraps a target for one delivery and records whether it ever responded (`responded`).
+
+    All attributes that are not defined here are those of the wrapped target.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self.answered = False
+        self.responded = False
 
-    def check(self, order: FunctionName, report: ArchiveReport) -> None:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def check(self, function: FunctionName, report: ArchiveReport) -> None:
         """See Target.check."""
-        self._target.check(order, report)
+        self._target.check(function, report)
 
-    def held(self, order: FunctionName) -> ExistingFunction | None:
+    def held(self, function: FunctionName) -> ExistingFunction | None:
         """See Target.held."""
-        return self._hear(lambda: self._target.held(order))
+        return self._record(lambda: self._target.held(function))
 
-    def create(self, order: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
+    def create(self, function: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
         """See Target.create."""
-        return self._hear(lambda: self._target.create(order, archive, progress))
+        return self._record(lambda: self._target.create(function, archive, progress))
 
-    def replace(self, held: ExistingFunction, archive: Archive, progress: Progress) -> ImportResult:
+    def replace(
+        self, existing: ExistingFunction, archive: Archive, progress: Progress
+    ) -> ImportResult:
         """See Target.replace."""
-        return self._hear(lambda: self._target.replace(held, archive, progress))
+        return self._record(lambda: self._target.replace(existing, archive, progress))
 
-    def _hear(self, ask: Callable[[], T]) -> T:
+    def ready(self) -> str | None:
+        """See Target.ready."""
+        return self._target.ready()
+
+    def close(self) -> None:
+        """See Target.close."""
+        self._target.close()
+
+    def _record(self, call: Callable[[], T]) -> T:
         try:
-            said = ask()
+            result = call()
         except RelayError as error:
-            self.answered |= is_answer(error)
+            self.responded |= is_response(error)
             raise
-        self.answered = True
-        return said
+        self.responded = True
+        return result
 
 
-def is_answer(error: RelayError) -> bool:
-    """Whether an error is the destination's own word: a refusal, or that it has much to do.
+def is_response(error: RelayError) -> bool:
+    """Whether the destination itself sent the error: a refusal, or a request to slow down.
 
-    What refuses without an answer, such as our own guard of addresses, has asked nobody.
+    An error without a response, for example from the SSRF guard, never reached the destination.
     """
     if isinstance(error, PermanentFailure):
         return isinstance(error, NameTaken) or error.answer is not None
     return isinstance(error, Throttled)
 
 
-def outcome_of(error: RelayError, about: Json) -> Skipped | Failed | Retry:
-    """What an error of the tree means for a delivery; `about` names what it was about.
+def outcome_of(error: RelayError, details: Json) -> Skipped | Failed | Retry:
+    """The outcome that an error means for a delivery; `details` become part of the result.
 
-    A ledger or a plug-in that is not there makes it no try: the destination has no part in that.
+    An unavailable database or a missing plug-in does not count as an attempt: the destination was
+    not involved.
     """
     match error:
         case NotNeeded():
-            return Skipped(error.reason, {**about, "words": error.message._asdict()})
+            return Skipped(error.reason, {**details, "words": error.message._asdict()})
         case TemporaryFailure():
-            counts = not isinstance(error, PluginMissing | LedgerUnavailable)
-            after, hold = error.retry_after, isinstance(error, Throttled)
-            return Retry(error.problem, after, hold, error.answer, about, counts=counts)
+            return Retry(
+                error.problem,
+                error.retry_after,
+                isinstance(error, Throttled),
+                error.answer,
+                details,
+                counts=not isinstance(error, PluginMissing | LedgerUnavailable),
+            )
         case _:
-            return Failed(error.problem, error.answer, about)
+            return Failed(error.problem, error.answer, details)
 
 
-def outcome_at(error: RelayError, about: Json, *, answered: bool) -> Skipped | Failed | Retry:
-    """The same for an error while the destination was called: a failure that is neither the
-    object store's nor the ledger's is its own."""
-    others = isinstance(error, Throttled | LedgerUnavailable) or getattr(error, "at_source", False)
-    unwell = isinstance(error, TemporaryFailure) and not others
-    return replace(outcome_of(error, about), reached=answered, unwell=unwell)
+def outcome_of_call(
+    error: RelayError, details: Json, *, responded: bool
+) -> Skipped | Failed | Retry:
+    """The outcome of an error that was raised during a call to the destination.
+
+    A temporary failure of neither the storage nor the database is the destination's own.
+    """
+    unwell = (
+        isinstance(error, TemporaryFailure)
+        and not isinstance(error, Throttled | LedgerUnavailable)
+        and not error.at_source
+    )
+    return replace(outcome_of(error, details), reached=responded, unwell=unwell)

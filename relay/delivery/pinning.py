@@ -1,74 +1,85 @@
-"""What was announced of an object, held against what the storage has there."""
+"""Compares the object that was announced with the object that the storage holds now."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
-from relay.delivery.prefetch import PrefetchedObject
 from relay.errors import RelayError, Superseded
 from relay.model import Localized, ObjectInfo, ObjectRef
-from relay.sources.contract import StorageHandler
+from relay.sources.contract import ObjectStream
 
-_LONGEST = 80
-"""Characters of a foreign ETag that a sentence shows."""
+_MAX_ETAG_LENGTH = 80
+"""Characters of a foreign ETag that a message shows."""
 
 
-def pin(source: StorageHandler | PrefetchedObject, ref: ObjectRef) -> ObjectRef:
-    """The object as it is now, pinned: version, etag and size as far as the storage tells them.
+class ObjectReader(Protocol):
+    """What a delivery needs from a source: the reading part of StorageHandler."""
 
-    Raises Superseded, in words that name what differs, when it is not what was announced; and
-    what `StorageHandler.stat` raises.
+    def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> ObjectStream:
+        """See StorageHandler.open."""
+
+    def stat(self, ref: ObjectRef) -> ObjectInfo:
+        """See StorageHandler.stat."""
+
+
+def pin(source: ObjectReader, ref: ObjectRef) -> ObjectRef:
+    """Returns `ref` with the version, ETag and size that the storage reports.
+
+    Raises Superseded if the object differs from what was announced, and what
+    `StorageHandler.stat` raises.
     """
     try:
-        there = source.stat(ref)
+        info = source.stat(ref)
     except Superseded as error:
         raise _other_etag(source, ref) or error from error
-    if ref.size is not None and ref.size != there.size:
+    if ref.size is not None and ref.size != info.size:
         raise Superseded(
             "object.other_size",
             Localized(
-                f"The notification says {ref.size} bytes, the store holds {there.size}",
-                f"通知称大小为 {ref.size} 字节，而存储中为 {there.size} 字节",
+                f"The notification says {ref.size} bytes, the storage holds {info.size}",
+                f"通知称大小为 {ref.size} 字节，而存储中为 {info.size} 字节",
             ),
         )
-    version = ref.version or there.version
-    return replace(ref, version=version, etag=ref.etag or there.etag, size=there.size)
+    version = ref.version or info.version
+    return replace(ref, version=version, etag=ref.etag or info.etag, size=info.size)
 
 
-def is_current(source: StorageHandler, ref: ObjectRef) -> bool:
-    """Whether the storage holds these very bytes under the key now; True when nothing tells.
+def is_current(source: ObjectReader, ref: ObjectRef) -> bool:
+    """Whether the key still holds the version or ETag of `ref`; True if neither is known.
 
-    Raises what `StorageHandler.stat` raises: Gone, when nothing is there.
+    Raises what `StorageHandler.stat` raises, for example Gone.
     """
-    there = source.stat(ObjectRef(ref.bucket, ref.key))
-    if ref.version and there.version:
-        return ref.version == there.version
-    return not (ref.etag and there.etag) or ref.etag == there.etag
+    info = source.stat(ObjectRef(ref.bucket, ref.key))
+    if ref.version and info.version:
+        return ref.version == info.version
+    return not (ref.etag and info.etag) or ref.etag == info.etag
 
 
-def _other_etag(source: StorageHandler | PrefetchedObject, ref: ObjectRef) -> Superseded | None:
-    """What differs, asked for once more without the etag; None when that does not tell."""
+def _other_etag(source: ObjectReader, ref: ObjectRef) -> Superseded | None:
+    """Names both ETags, after a second request without the ETag; None if that shows nothing."""
     if ref.etag is None:
         return None
     try:
-        there = source.stat(replace(ref, etag=None))
+        info = source.stat(replace(ref, etag=None))
     except RelayError:
         return None
-    if there.etag in (None, ref.etag):
+    if info.etag in (None, ref.etag):
         return None
-    announced, held = _told(ref), _told(there)
+    announced, stored = _etag_and_size(ref), _etag_and_size(info)
     return Superseded(
         "object.other_etag",
         Localized(
-            f"The notification announced {announced.en}, the store holds {held.en}",
-            f"通知称对象为 {announced.zh}，而存储中为 {held.zh}",
+            f"The notification announced {announced.en}, the storage holds {stored.en}",
+            f"通知称对象为 {announced.zh}，而存储中为 {stored.zh}",
         ),
     )
 
 
-def _told(what: ObjectRef | ObjectInfo) -> Localized:
-    etag = what.etag or ""
-    etag = etag if len(etag) <= _LONGEST else f"{etag[:_LONGEST]}…"
-    if what.size is None:
+def _etag_and_size(item: ObjectRef | ObjectInfo) -> Localized:
+    etag = item.etag or ""
+    if len(etag) > _MAX_ETAG_LENGTH:
+        etag = f"{etag[:_MAX_ETAG_LENGTH]}…"
+    if item.size is None:
         return Localized(f"the ETag {etag}", f"ETag {etag}")
-    return Localized(f"the ETag {etag} ({what.size} bytes)", f"ETag {etag}（{what.size} 字节）")
+    return Localized(f"the ETag {etag} ({item.size} bytes)", f"ETag {etag}（{item.size} 字节）")

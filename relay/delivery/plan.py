@@ -1,4 +1,4 @@
-"""The dry run: what lies in the archive, which route takes it, and what would happen."""
+"""The dry run: inspects the archive, finds the route, and predicts what an import would do."""
 
 from __future__ import annotations
 
@@ -8,79 +8,85 @@ from functools import partial
 
 from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import ArchiveReport, Finding
-from relay.config import routing as routes
 from relay.config.load import Settings
-from relay.delivery.conflict import ImportRequest, forecast
-from relay.delivery.deliver import archive_of
+from relay.config.routing import match
+from relay.delivery.conflict import predict
+from relay.delivery.import_steps import open_archive, prepare_import
 from relay.errors import PermanentFailure
-from relay.ledger import Ledger
+from relay.ledger.target_digests import TargetDigests
 from relay.model import Event, Json, NewDelivery, State
 from relay.plugins import Plugins
-from relay.targets.contract import ExistingFunction, FunctionName
+from relay.targets.contract import ExistingFunction
 
 
 class Planner:
-    """Makes plans. Reads the source and the target; changes nothing anywhere."""
+    """Makes plans. Reads the source and the target; changes nothing."""
 
     def __init__(
-        self, settings: Settings, plugins: Plugins, ledger: Ledger, *, clock: Callable[[], datetime]
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        digests: TargetDigests,
+        *,
+        clock: Callable[[], datetime],
     ) -> None:
         self.settings = settings
         self.plugins = plugins
-        self.learned = ledger.digests.find
+        self.digests = digests
         self.clock = clock
 
     def plan(self, source: str, event: Event) -> Json:
         """The plan for one object: `archive`, `route`, `target`, `order`, `held`, `would`.
 
-        Raises what opening the object or asking the target raises; a bad archive is no error
-        here: its findings are the answer.
+        Raises the errors of opening the object and of looking up the function. A bad archive is
+        not an error here: the plan lists the findings.
         """
-        duty = routes.match(self.settings.routes, source, event)
-        key = event.object.key
-        archive = archive_of(
-            self.plugins.sources[source],
-            event.object,
-            key.rpartition("/")[2] or key,
-            duty.options.get("export_shape"),
-        )
-        return self.plan_archive(archive, event, duty)
+        delivery = match(self.settings.routes, source, event)
+        export_shape = delivery.options.get("export_shape")
+        archive = open_archive(self.plugins.sources[source], event.object, export_shape)
+        return self.plan_archive(archive, event, delivery)
 
-    def plan_archive(self, archive: CheckedArchive, event: Event, duty: NewDelivery) -> Json:
-        """The plan for an archive that is at hand already."""
-        told: Json = {
+    def plan_archive(self, archive: CheckedArchive, event: Event, delivery: NewDelivery) -> Json:
+        """The plan for an archive that is already open."""
+        plan: Json = {
             "archive": describe(archive.report),
-            "route": duty.route or None,
-            "target": duty.destination or None,
+            "route": delivery.route or None,
+            "target": delivery.destination or None,
             "order": None,
             "held": None,
         }
-        if duty.state == State.SKIPPED:
-            return {**told, "would": {"action": "skip", "reason": duty.reason}}
+        if delivery.state == State.SKIPPED:
+            return {**plan, "would": {"action": "skip", "reason": delivery.reason}}
         if archive.report.errors:
-            return {**told, "would": {"action": "fail", "code": archive.report.errors[0].code}}
+            return {**plan, "would": {"action": "fail", "code": archive.report.errors[0].code}}
         try:
-            return {**told, **self._order(archive, event, duty)}
+            return {**plan, **self._plan_import(archive, event, delivery)}
         except PermanentFailure as error:
             would = {"action": "fail", "code": error.code, "why": error.message.en}
-            return {**told, "would": would}
+            return {**plan, "would": would}
 
-    def _order(self, archive: CheckedArchive, event: Event, duty: NewDelivery) -> Json:
-        export = archive.report.export
-        order = FunctionName(
-            *routes.names(duty.options, event, export.function if export else None)
+    def _plan_import(self, archive: CheckedArchive, event: Event, delivery: NewDelivery) -> Json:
+        target = self.plugins.targets[delivery.destination]
+        request = prepare_import(
+            target,
+            archive,
+            event,
+            delivery.options,
+            created=self.clock(),
+            known_digest=partial(self.digests.find, delivery.destination),
         )
-        target = self.plugins.targets[duty.destination]
-        target.check(order, archive.report)
-        held = target.held(order)
-        policy = duty.options.get("on_conflict", "skip")
-        wish = ImportRequest(
-            order, policy, self.clock(), learned=partial(self.learned, duty.destination)
-        )
-        same = held is not None and wish.same(held, archive)
-        would = forecast(held, order, policy, wish.created, same)
-        told = {"func_name": order.func_name, "package": order.package, "on_conflict": policy}
-        return {"order": told, "held": _held(held, same), "would": would}
+        function = request.function
+        existing = target.held(function)
+        is_same = existing is not None and request.is_same_code(existing, archive)
+        return {
+            "order": {
+                "func_name": function.func_name,
+                "package": function.package,
+                "on_conflict": request.on_conflict,
+            },
+            "held": _describe_function(existing, is_same),
+            "would": predict(existing, request, is_same=is_same),
+        }
 
 
 def describe(report: ArchiveReport) -> Json:
@@ -89,7 +95,7 @@ def describe(report: ArchiveReport) -> Json:
     return {
         "size": report.size,
         "entries": [{"name": e.name, "size": e.size} for e in report.entries[:1000]],
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [_describe_finding(finding) for finding in report.findings],
         "importable": not report.errors,
         "export": export
         and {
@@ -104,7 +110,7 @@ def describe(report: ArchiveReport) -> Json:
     }
 
 
-def _finding(finding: Finding) -> Json:
+def _describe_finding(finding: Finding) -> Json:
     return {
         "code": finding.code,
         "level": finding.level,
@@ -114,13 +120,13 @@ def _finding(finding: Finding) -> Json:
     }
 
 
-def _held(held: ExistingFunction | None, same: bool) -> Json | None:
-    if held is None:
+def _describe_function(existing: ExistingFunction | None, is_same: bool) -> Json | None:
+    if existing is None:
         return None
     return {
-        "func_urn": held.urn,
-        "package": held.package,
-        "code_size": held.code_size,
-        "last_modified": held.modified,
-        "same_code": same,
+        "func_urn": existing.urn,
+        "package": existing.package,
+        "code_size": existing.code_size,
+        "last_modified": existing.modified,
+        "same_code": is_same,
     }

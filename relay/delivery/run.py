@@ -1,149 +1,135 @@
-"""Runs: deliveries under way in this process, and what is told of those that end it."""
+"""A delivery under way in this process, and the rules for when it is tried again."""
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
-from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import Enum
 from time import monotonic
 
 from relay.config.backoff import Backoff, next_due
-from relay.ledger import PostDecision
 from relay.model import Claim, Localized, Problem, Retry
 
-CRASHES = 3
-"""Deaths of its worker, and hangs, in a row after which a delivery is not tried again by itself."""
+MAX_CRASHES = 3
+"""Worker crashes and hangs in a row after which a delivery is no longer retried automatically."""
 
-CRASHES_OF_THE_UNLUCKY = 12
-"""The same where something kills workers whatever they do: it may be none of its doing."""
+MAX_CRASHES_ELSEWHERE = 12
+"""Higher limit when workers are crashing for unrelated reasons."""
 
-NOT_HERE = timedelta(minutes=1)
-"""Until a delivery is looked at again whose plug-in is not in this configuration."""
+MISSING_PLUGIN_RETRY = timedelta(minutes=1)
+"""Wait before a delivery is retried whose plug-in is missing in this configuration."""
+
+
+class NoOutcome(Enum):
+    """Why a run ends without an outcome. The ledger already holds the delivery's new state."""
+
+    LEASE_LOST = "lease lost"
+    FUNCTION_BUSY = "delivery waits for its function"
+    """Another import of the function runs; the delivery becomes due when that one has ended."""
+    MESSAGE_POSTPONED = "message waits"
+    """The channel has quiet hours or has received too many messages."""
+    MESSAGE_BATCHED = "message is in a digest"
+    """The message became part of a digest, which is a message of its own."""
 
 
 class LeaseLost(BaseException):
-    """The lease went to another worker while we were at it: stop, nothing may be written.
+    """The lease went to another worker: the upload stops, and nothing may be written.
 
-    A BaseException, so that no plug-in takes it for a failure of its own.
+    Raised by the progress callback inside plug-ins. A BaseException, so that no plug-in handles it
+    as an error of its own.
     """
-
-    level, event = logging.WARNING, "lease lost"
-
-
-class FunctionBusy(LeaseLost):
-    """Another delivery of its function is under way: it is claimed when that one has ended."""
-
-    level, event = logging.INFO, "delivery waits for its function"
-
-
-class MessagePostponed(LeaseLost):
-    """Its channel has quiet hours, or was told much lately: the ledger has recorded it."""
-
-    level, event = logging.INFO, "message waits"
-
-
-class MessageBatched(MessagePostponed):
-    """It is told in a digest with what waited beside it: a message of its own, which is due."""
-
-    level, event = logging.INFO, "message is in a digest"
-
-
-PUT_OFF: Mapping[PostDecision, type[LeaseLost]] = {
-    "wait": MessagePostponed,
-    "digest": MessageBatched,
-    "lost": LeaseLost,
-}
 
 
 class ActiveRun:
-    """One delivery under way, and its seat. `over`: it has left, though its thread may hang."""
+    """One delivery under way and the worker slots that it occupies.
 
-    def __init__(self, claim: Claim, seats: threading.Semaphore | None = None) -> None:
+    `last_activity` is the monotonic time of the last sign of progress. `lost`: the lease is gone.
+    `over` is set when the slots are released, even if the thread still hangs.
+    """
+
+    def __init__(self, claim: Claim, slots: threading.Semaphore | None = None) -> None:
         self.claim = claim
-        self.started = self.sign = monotonic()
+        self.started = self.last_activity = monotonic()
         self.lost = False
         self.over = threading.Event()
-        self._seats = seats
-        self._held = 1
+        self._slots = slots
+        self._acquired = 1
         self._lock = threading.Lock()
 
-    def alone(self, others: int) -> None:
-        """Takes the `others` seats of its kind too, as they get free: should its worker die again,
-        it is this delivery's doing, and none that ran beside it is blamed. Raises Lost."""
-        seats = self._seats
-        while seats is not None and self._held <= others:
-            if seats.acquire(timeout=1):
-                self._hold(seats)
-            if self.lost:
-                raise LeaseLost
-            self.sign = monotonic()  # to wait is not to hang
+    def acquire_all_slots(self, others: int) -> bool:
+        """Run alone: occupy the `others` slots of the kind as they become free.
 
-    def leave(self) -> None:
-        """Gives the seats to the next ones; once, whoever asks first."""
+        If the worker crashes again, only this delivery is to blame. Returns False if the lease
+        was lost meanwhile.
+        """
+        slots = self._slots
+        while slots is not None and self._acquired <= others:
+            if slots.acquire(timeout=1):
+                self._keep(slots)
+            if self.lost:
+                return False
+            self.last_activity = monotonic()  # Waiting for a slot is not hanging.
+        return True
+
+    def release(self) -> None:
+        """Releases the slots; does nothing the second time."""
         with self._lock:
-            seats, self._seats = self._seats, None
-        if seats is not None:
-            seats.release(self._held)
+            slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.release(self._acquired)
         self.over.set()
 
-    def _hold(self, seats: threading.Semaphore) -> None:
+    def _keep(self, slots: threading.Semaphore) -> None:
         with self._lock:
-            if self._seats is not None:
-                self._held += 1
+            if self._slots is not None:
+                self._acquired += 1
                 return
-        seats.release()  # it was given up meanwhile
+        slots.release()  # The run was released meanwhile.
 
 
-def due_again(claim: Claim, outcome: Retry, now: datetime, rules: Backoff) -> datetime | None:
-    """When a delivery is tried again; None: it was the last time."""
+def next_attempt_at(claim: Claim, outcome: Retry, now: datetime, rules: Backoff) -> datetime | None:
+    """When a delivery is retried; None if this was the last automatic attempt."""
     if not outcome.counts:
-        return now + (outcome.after or NOT_HERE)
+        return now + (outcome.after or MISSING_PLUGIN_RETRY)
     due = next_due(claim.attempt, now, jitter=random.random(), rules=rules)  # noqa: S311
     return due if due is None or outcome.after is None else now + outcome.after
 
 
-def is_poison(claim: Claim) -> bool:
-    """Whether a delivery is to be left alone, for its workers died of it, or it hangs."""
-    if claim.hangs >= CRASHES:
+def should_park(claim: Claim) -> bool:
+    """Whether the delivery is no longer retried, because it hangs or crashes its workers."""
+    if claim.hangs >= MAX_CRASHES:
         return True
-    most = CRASHES_OF_THE_UNLUCKY if claim.unlucky else CRASHES
-    return claim.crashes + claim.hangs >= most
+    limit = MAX_CRASHES_ELSEWHERE if claim.unlucky else MAX_CRASHES
+    return claim.crashes + claim.hangs >= limit
 
 
-def parked(claim: Claim) -> Problem:
-    """Why a poisonous delivery is left alone."""
-    return hung(claim.hangs, claim.crashes) if claim.hangs else crashed(claim.crashes)
-
-
-def hung(times: int, deaths: int) -> Problem:
-    en, zh = f"It hung {times} times in a row", f"该投递连续挂起 {times} 次"
-    if deaths:
-        en = f"{times + deaths} times in a row it hung or its worker died"
-        zh = f"该投递连续 {times + deaths} 次挂起或工作进程异常退出"
+def park_problem(crashes: int, hangs: int = 0) -> Problem:
+    """Why a delivery is no longer retried, after that many crashes and hangs in a row."""
+    if not hangs:
+        return Problem(
+            "delivery.crashes",
+            Localized(
+                f"The worker crashed {crashes} times in a row while it ran this delivery",
+                f"处理该投递时工作进程连续 {crashes} 次异常退出",
+            ),
+            Localized(
+                "Look for the end of the process in the logs (memory limit, crash of a plug-in), "
+                "then retrigger.",
+                "请查看进程日志中的退出原因（内存限制、插件崩溃等），然后重新触发。",
+            ),
+        )
+    en, zh = f"The delivery hung {hangs} times in a row", f"该投递连续挂起 {hangs} 次"
+    if crashes:
+        en = f"The delivery hung or crashed its worker {hangs + crashes} times in a row"
+        zh = f"该投递连续 {hangs + crashes} 次挂起或工作进程异常退出"
     return Problem(
         "delivery.hangs",
-        Localized(f"{en}: it showed no sign for long", f"{zh}：长时间没有任何进展"),
+        Localized(f"{en}: no progress for a long time", f"{zh}：长时间没有任何进展"),
         Localized(
             "Find out what it waits for (a plug-in without a timeout?), or raise "
             "delivery.stuck_after if it is only slow, then retrigger.",
             "请查明它在等待什么（例如插件未设超时）；如果只是较慢，请调大 delivery.stuck_after，"
             "然后重新触发。",
-        ),
-    )
-
-
-def crashed(times: int) -> Problem:
-    return Problem(
-        "delivery.crashes",
-        Localized(
-            f"The worker died {times} times in a row while it was at this delivery",
-            f"处理该投递时工作进程连续 {times} 次异常退出",
-        ),
-        Localized(
-            "Look at the process's end in its logs (memory limit, crash of a plug-in), then "
-            "retrigger.",
-            "请查看进程日志中的退出原因（内存限制、插件崩溃等），然后重新触发。",
         ),
     )

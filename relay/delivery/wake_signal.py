@@ -1,4 +1,4 @@
-"""Bell: wakes everybody in this process who waits for deliveries."""
+"""Wakes the threads of this process that wait for due deliveries."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import threading
 
 
 class WakeSignal:
-    """Wakes everybody who waits for work. Rung by the intake and by every recorded outcome."""
+    """A condition with a counter. Rung by the intake and after every run."""
 
     def __init__(self) -> None:
-        self._rung = threading.Condition()
+        self._condition = threading.Condition()
         self._count = 0
 
     def ring(self) -> None:
-        with self._rung:
+        """Wakes all waiting threads."""
+        with self._condition:
             self._count += 1
-            self._rung.notify_all()
+            self._condition.notify_all()
 
     def wait(self, seen: int, seconds: float) -> int:
-        """Waits until it was rung since `seen`, or that long; returns what to hand in next time."""
-        with self._rung:
-            self._rung.wait_for(lambda: self._count != seen, seconds)
+        """Waits at most `seconds` for a ring after count `seen`; returns the current count."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._count != seen, seconds)
             return self._count

@@ -1,15 +1,16 @@
-"""Claim, deliver, record, heartbeat, stop: the loop that works the ledger off.
+"""The worker: claims due deliveries, runs them, records outcomes, renews leases, drains on stop.
 
-One thread per kind claims, so that slow messages never hold imports up, nor the reverse; seats
-bound how many run at once; one thread renews all leases. What a worker that died had claimed is
-given back at once when its death is certain, else when its lease ends.
+One thread per kind claims, so that slow messages never delay imports, nor the reverse. Each kind
+has a number of slots, which limits how many deliveries run at once. One thread renews all leases.
+Deliveries of a crashed worker are taken over at once if the crash is certain, otherwise when the
+lease expires.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -19,15 +20,22 @@ from typing import TypeVar
 
 from relay.channels.messages import destination_messages, digest_body, import_messages
 from relay.config.load import Settings
-from relay.delivery import limits as lanes
+from relay.config.units import RateLimit
 from relay.delivery.deliver import Deliverer
 from relay.delivery.leases import Leases
 from relay.delivery.metrics import ProcessMetrics
-from relay.delivery.run import PUT_OFF, ActiveRun, LeaseLost, due_again, is_poison, parked
+from relay.delivery.run import (
+    ActiveRun,
+    LeaseLost,
+    NoOutcome,
+    next_attempt_at,
+    park_problem,
+    should_park,
+)
 from relay.delivery.wake_signal import WakeSignal
 from relay.errors import RelayError, TemporaryFailure
-from relay.ledger import Recorded
-from relay.ledger import owners as presence
+from relay.ledger import Ledger, PostDecision, Recorded, owners
+from relay.ledger.destinations import Destination
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
 from relay.targets.contract import Progress
 
@@ -36,15 +44,22 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 POLL = 0.5
-"""Seconds between looks for due deliveries when nobody woke the worker."""
+"""Seconds between checks for due deliveries when no wake-up arrives."""
+
+_NOT_POSTED: Mapping[PostDecision, NoOutcome] = {
+    "wait": NoOutcome.MESSAGE_POSTPONED,
+    "digest": NoOutcome.MESSAGE_BATCHED,
+    "lost": NoOutcome.LEASE_LOST,
+}
 
 
 class Worker:
-    """Works deliveries off, any number of them in any number of processes beside each other."""
+    """Runs deliveries. Any number of workers, in any number of processes, share one ledger."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only after the third
         self,
         settings: Settings,
+        ledger: Ledger,
         deliverer: Deliverer,
         *,
         clock: Callable[[], datetime],
@@ -52,86 +67,73 @@ class Worker:
         metrics: ProcessMetrics,
     ) -> None:
         self.settings = settings
-        self.ledger = deliverer.ledger
+        self.ledger = ledger
         self.clock = clock
-        self.leases = Leases(self.ledger, settings.delivery, clock)
+        self.leases = Leases(ledger.queue, ledger.outcomes, settings.delivery, clock)
         self.wake_signal = wake_signal
         self.metrics = metrics
-        self.owner = presence.current_owner()
+        self.owner = owners.current_owner()
         self._deliverer = deliverer
         self._stopping = threading.Event()
         self._stopped = threading.Event()
-        self._end = inf
+        self._deadline = inf
         self._threads: list[threading.Thread] = []
         self._claiming: list[threading.Thread] = []
-        self._limits, self._rates = lanes.limits(settings), lanes.rates(settings)
+        self._limits, self._rates = concurrency_limits(settings), rate_limits(settings)
 
     def start(self) -> None:
         """Starts the threads; returns at once."""
-        self._beat_once()
-        self._claiming = [self._thread(f"claims {kind}", self._work, kind) for kind in Kind]
-        self._thread("heartbeat", self._beat, self._stopped)
+        self._renew_once()
+        self._claiming = [self._thread(f"claims {kind}", self._claim_loop, kind) for kind in Kind]
+        self._thread("heartbeat", self._renew_loop, self._stopped)
         self._thread("listens", self._listen)
 
     def ask_to_stop(self, grace: float) -> None:
-        """Claims nothing more; what runs has `grace` seconds from now. Returns at once."""
-        self._end = min(self._end, monotonic() + grace)
+        """Claims no more; running deliveries get `grace` seconds from now. Returns at once."""
+        self._deadline = min(self._deadline, monotonic() + grace)
         if not self._stopping.is_set():
             log.info("worker stops", extra={"running": len(self.leases.running())})
         self._stopping.set()
         self.wake_signal.ring()
 
     def stop(self, grace: float) -> None:
-        """Asks to stop, waits for what runs until it has to have ended, and releases the rest."""
+        """Asks to stop, waits for running deliveries until the deadline, and releases the rest."""
         self.ask_to_stop(grace)
-        _join(self._claiming)  # else a claim under way would be seen by nobody
+        _join(self._claiming)  # Otherwise a claim in progress would be missed below.
         seen = 0
-        while self.leases.running() and monotonic() < self._end:
+        while self.leases.running() and monotonic() < self._deadline:
             seen = self.wake_signal.wait(seen, 0.2)
-        all(map(self._release, self.leases.running()))  # while the ledger is there
+        # Stops at the first failure: the database is then unavailable for the others too.
+        all(map(self._release, self.leases.running()))
         self._stopped.set()
         _join(self._threads)
 
     def _release(self, run: ActiveRun) -> bool:
-        """Gives it back; its thread sends nothing more. False: it could not be, its lease ends."""
+        """Gives the delivery back and stops the upload; on False, the lease has to expire."""
         delivery = run.claim.delivery.id
-        with self._quietly("release", delivery=delivery):
+        with self._log_errors("release", delivery=delivery):
             self.ledger.queue.release(run.claim, self.clock())
             run.lost = True
             log.warning("delivery released", extra={"delivery": delivery})
         return run.lost
 
     def run(self, claim: Claim, watch: Progress = lambda _: None) -> Outcome | None:
-        """Delivers one claim and records its outcome; None when the lease was lost meanwhile.
+        """Runs one claim and records the outcome; None if there is none to record.
 
-        For a worker that was not started. `watch` is told of the bytes that went out, for a
-        progress bar.
+        For a worker that was not started. `watch` receives the bytes sent, for a progress bar.
         """
         over = threading.Event()
-        heart = threading.Thread(target=self._beat, args=[over], daemon=True)
-        heart.start()
+        heartbeat = threading.Thread(target=self._renew_loop, args=[over], daemon=True)
+        heartbeat.start()
         try:
-            return self._carry_out(self.leases.enter(ActiveRun(claim)), watch)
+            return self._carry_out(self.leases.add(ActiveRun(claim)), watch)
         finally:
             over.set()
-            _join([heart])
-
-    def _carry_out(self, run: ActiveRun, watch: Progress = lambda _: None) -> Outcome | None:
-        claim = run.claim
-        try:
-            return self._record(run, self._outcome(run, watch))
-        except LeaseLost as lost:
-            log.log(lost.level, lost.event, extra={"delivery": claim.delivery.id})
-            return None
-        finally:
-            self.leases.leave(run)
-            run.leave()
-            self.wake_signal.ring()
+            _join([heartbeat])
 
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
-        """The next due delivery of a kind (or exactly that one), or None."""
+        """Claims the next due delivery of a kind (or the delivery `only`), if any."""
         lease, now = self.settings.delivery.lease, self.leases.now()
-        over = self.leases.over(now)
         claim = self.ledger.queue.claim(
             self.owner,
             lease,
@@ -140,140 +142,156 @@ class Worker:
             kind=kind,
             only=only,
             rates=self._rates,
-            lease_cutoff=over,
+            lease_cutoff=self.leases.cutoff(now),
         )
-        if claim and self.clock() - now > lease / 2:  # turned just now, or it took very long
+        if claim and self.clock() - now > lease / 2:  # a clock jump or a slow claim
             self.ledger.queue.renew([claim], lease, self.clock())
         return claim
 
     def take_over(self) -> None:
-        """Gives back what workers of this host claimed that are certainly dead."""
+        """Takes back the claims of workers on this host that have certainly crashed."""
         for owner in self.ledger.queue.owners():
-            if presence.is_dead(owner) and (
-                count := self.ledger.queue.reclaim(owner, self.clock())
-            ):
+            if owners.is_dead(owner) and (count := self.ledger.queue.reclaim(owner, self.clock())):
                 log.warning("took over", extra={"owner": owner, "deliveries": count})
 
-    def _work(self, kind: Kind) -> None:
-        seats = threading.Semaphore(self.settings.delivery.workers)
+    def _claim_loop(self, kind: Kind) -> None:
+        slots = threading.Semaphore(self.settings.delivery.workers)
         seen, busy = 0, True
         while not self._stopping.is_set():
-            if not seats.acquire(timeout=POLL):
+            if not slots.acquire(timeout=POLL):
                 continue
-            claim = self._claim_quietly(kind, busy=busy)
+            claim = self._try_to_claim(kind, busy=busy)
             busy = claim is not None
             if claim is None:
-                seats.release()
+                slots.release()
                 seen = self.wake_signal.wait(seen, POLL)
-            else:
-                # Entered before the next claim, so that its lease is renewed from now on.
-                run = self.leases.enter(ActiveRun(claim, seats))
-                self._thread(f"{kind} {claim.delivery.id}", self._run_quietly, run)
-                if claim.crashes:  # it runs alone, so nothing is claimed beside it
-                    while not (run.over.wait(POLL) or self._stopping.is_set()):
-                        pass
+                continue
+            # Added before the next claim, so that the lease is renewed from now on.
+            run = self.leases.add(ActiveRun(claim, slots))
+            self._thread(f"{kind} {claim.delivery.id}", self._run_in_thread, run)
+            if claim.crashes:  # It runs alone, so no other delivery is claimed beside it.
+                while not (run.over.wait(POLL) or self._stopping.is_set()):
+                    pass
 
-    def _claim_quietly(self, kind: Kind, *, busy: bool) -> Claim | None:
-        """Who found nothing the last time only looks first: everybody wakes for everything."""
-        with self._quietly("claim", kind=kind), self.leases.minded():
+    def _try_to_claim(self, kind: Kind, *, busy: bool) -> Claim | None:
+        """Claim a delivery; errors are logged.
+
+        After an empty claim (`busy` is False), do a cheap read-only check first: every wake-up
+        wakes all claim threads.
+        """
+        with self._log_errors("claim", kind=kind), self.leases.guard_outage():
             now = self.leases.now()
-            if busy or self.ledger.queue.is_any_due(kind, now, self.leases.over(now)):
+            if busy or self.ledger.queue.is_any_due(kind, now, self.leases.cutoff(now)):
                 return self.claim(kind)
         return None
 
     @contextmanager
-    def _quietly(self, what: str, **ids: object) -> Iterator[None]:
-        """Around what a thread does for ever: it goes on, a moment later, whatever went wrong."""
+    def _log_errors(self, action: str, **ids: object) -> Iterator[None]:
+        """Log any error of a background loop and back off briefly, so that the loop goes on."""
         try:
             yield
         except RelayError as error:
-            log.warning(f"cannot {what}", extra={**ids, "error": str(error)})  # noqa: G004
+            log.warning(f"cannot {action}", extra={**ids, "error": str(error)})  # noqa: G004
             self._stopping.wait(POLL)
         except Exception:
-            log.exception(f"cannot {what}: hit a bug", extra=ids)  # noqa: G004
+            log.exception(f"cannot {action}: hit a bug", extra=ids)  # noqa: G004
             self._stopping.wait(POLL)
 
-    def _run_quietly(self, run: ActiveRun) -> None:
+    def _run_in_thread(self, run: ActiveRun) -> None:
         try:
             self._carry_out(run)
         except Exception:
-            # The delivery stays leased; its lease ends and somebody takes it up again.
+            # The delivery stays leased; another claim follows when the lease has expired.
             log.exception("outcome not recorded", extra={"delivery": run.claim.delivery.id})
         finally:
             self._threads.remove(threading.current_thread())
 
-    def _outcome(self, run: ActiveRun, watch: Progress) -> Outcome:
-        if is_poison(run.claim):
-            return Failed(parked(run.claim))
-        if run.claim.crashes:
-            run.alone(self.settings.delivery.workers - 1)
-        self._mind_quiet(run)
-        return self._deliverer.deliver(run.claim, self._progress(run, watch))
+    def _carry_out(self, run: ActiveRun, watch: Progress = lambda _: None) -> Outcome | None:
+        try:
+            result = self._attempt(run, watch)
+            if not isinstance(result, NoOutcome):
+                return result
+            level = logging.WARNING if result is NoOutcome.LEASE_LOST else logging.INFO
+            log.log(level, result.value, extra={"delivery": run.claim.delivery.id})
+            return None
+        finally:
+            self.leases.remove(run)
+            run.release()
+            self.wake_signal.ring()
 
-    def _mind_quiet(self, run: ActiveRun) -> None:
+    def _attempt(self, run: ActiveRun, watch: Progress) -> Outcome | NoOutcome:
+        try:
+            result = self._deliver(run, watch)
+        except LeaseLost:
+            return NoOutcome.LEASE_LOST
+        return result if isinstance(result, NoOutcome) else self._record(run, result)
+
+    def _deliver(self, run: ActiveRun, watch: Progress) -> Outcome | NoOutcome:
+        claim = run.claim
+        if should_park(claim):
+            return Failed(park_problem(claim.crashes, claim.hangs))
+        others = self.settings.delivery.workers - 1
+        if claim.crashes and not run.acquire_all_slots(others):
+            return NoOutcome.LEASE_LOST
+        if not_posted := self._respect_quiet_hours(run):
+            return not_posted
+        return self._deliverer.deliver(claim, self._progress(run, watch))
+
+    def _respect_quiet_hours(self, run: ActiveRun) -> NoOutcome | None:
+        """Decide whether a message is posted now (None), postponed or merged into a digest."""
         claim = run.claim
         channel = self.settings.channels.get(claim.delivery.destination)
         if claim.delivery.kind is not Kind.MESSAGE or channel is None:
-            return
+            return None
         compose = partial(digest_body, self.settings.public_url)
-        ask = partial(self.ledger.batching.decide_post, claim, channel, compose)
-        say = self._insist(run, lambda: ask(self.clock()))
-        if say != "post":
-            raise PUT_OFF[say]
+        decide = partial(self.ledger.batching.decide_post, claim, channel, compose)
+        decision = self._retry_while_unavailable(run, lambda: decide(self.clock()))
+        return _NOT_POSTED.get(decision)
 
-    def _record(self, run: ActiveRun, outcome: Outcome) -> Outcome | None:
+    def _record(self, run: ActiveRun, outcome: Outcome) -> Outcome | NoOutcome:
         claim, now, seconds = run.claim, self.clock(), monotonic() - run.started
         due = None
         if isinstance(outcome, Retry):
-            due = due_again(claim, outcome, now, self.settings.delivery.backoff)
+            due = next_attempt_at(claim, outcome, now, self.settings.delivery.backoff)
             outcome = outcome if due else outcome.last()
 
-        def turns(word: str) -> list[NewMessage]:
-            return destination_messages(self.settings, claim.delivery, word, outcome, now)
+        def on_change(change: str) -> list[NewMessage]:
+            return destination_messages(self.settings, claim.delivery, change, outcome, now)
 
         def finish() -> Recorded | None:
-            tells = isinstance(outcome, Succeeded) and claim.delivery.channels
-            known = self.ledger.history.last_failures(claim.delivery) if tells else {}
-            told = import_messages(self.settings, claim, outcome, now, seconds, known)
+            announces = isinstance(outcome, Succeeded) and claim.delivery.channels
+            failures = self.ledger.history.last_failures(claim.delivery) if announces else {}
+            messages = import_messages(self.settings, claim, outcome, now, seconds, failures)
             return self.ledger.outcomes.finish(
-                claim, outcome, now, due=due, messages=told, destination_messages=turns
+                claim, outcome, now, due=due, messages=messages, destination_messages=on_change
             )
 
-        recorded = self._insist(run, finish)
+        recorded = self._retry_while_unavailable(run, finish)
         if recorded is None:
-            raise LeaseLost
-        if recorded.change:
-            lane = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}
-            log.warning(f"destination {recorded.change}", extra=lane)  # noqa: G004 - the event's name
-        self._tell(claim, outcome, seconds, due)
+            return NoOutcome.LEASE_LOST
+        if change := recorded.change:
+            destination = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}
+            log.warning(f"destination {change}", extra=destination)  # noqa: G004 - the event's name
+        self.metrics.attempt(claim.delivery.kind, seconds)
+        _log_outcome(claim, outcome, seconds, due)
         return outcome
 
-    def _insist(self, run: ActiveRun, ask: Callable[[], T]) -> T:
-        """Waits for a ledger that is away: what has happened is not to be done again for that."""
+    def _retry_while_unavailable(self, run: ActiveRun, call: Callable[[], T]) -> T:
+        """Retry while the database is unavailable.
+
+        A finished import is not repeated just because its outcome could not be saved.
+        """
         while True:
             try:
-                return ask()
+                return call()
             except TemporaryFailure:
                 log.warning("ledger is away", extra={"delivery": run.claim.delivery.id})
                 if run.lost or self._stopped.wait(POLL):
                     raise
 
-    def _tell(self, claim: Claim, outcome: Outcome, seconds: float, due: datetime | None) -> None:
-        delivery = claim.delivery
-        self.metrics.attempt(delivery.kind, seconds)
-        word = outcome.attempt_outcome
-        ids = {"delivery": delivery.id, "kind": delivery.kind, "attempt": claim.attempt}
-        told = {**ids, "destination": delivery.destination, "seconds": round(seconds, 3)}
-        if isinstance(outcome, Retry | Failed):
-            told["error"] = outcome.problem.code
-        if due:
-            told["due"] = due.isoformat()
-        level = logging.WARNING if isinstance(outcome, Retry | Failed) else logging.INFO
-        log.log(level, f"delivery {word}", extra=told)  # noqa: G004 - the word is the event
-
     def _progress(self, run: ActiveRun, watch: Progress) -> Progress:
         def progress(sent: int) -> None:
-            run.sign = monotonic()
+            run.last_activity = monotonic()
             if run.lost:
                 raise LeaseLost
             self.metrics.sent(run.claim.delivery.destination, sent)
@@ -281,13 +299,13 @@ class Worker:
 
         return progress
 
-    def _beat(self, over: threading.Event) -> None:
-        wait = self.leases.beat
+    def _renew_loop(self, over: threading.Event) -> None:
+        wait = self.leases.interval
         while not over.wait(wait):
-            wait = self.leases.beat if self._beat_once() else POLL
+            wait = self.leases.interval if self._renew_once() else POLL
 
-    def _beat_once(self) -> bool:
-        with self._quietly("renew leases"):
+    def _renew_once(self) -> bool:
+        with self._log_errors("renew leases"):
             self.leases.renew()
             self.take_over()
             return True
@@ -295,7 +313,7 @@ class Worker:
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
-            with self._quietly("listen"):
+            with self._log_errors("listen"):
                 self.ledger.listener.listen(
                     self.wake_signal.ring, lambda: not self._stopping.is_set()
                 )
@@ -307,8 +325,42 @@ class Worker:
         return thread
 
 
+def concurrency_limits(settings: Settings) -> Mapping[Destination, int]:
+    """How many deliveries to a destination may run at once."""
+    return {(Kind.IMPORT, name): target.concurrency for name, target in settings.targets.items()}
+
+
+def rate_limits(settings: Settings) -> Mapping[Destination, RateLimit]:
+    """The configured rate limits of targets and channels."""
+    groups = ((Kind.IMPORT, settings.targets), (Kind.MESSAGE, settings.channels))
+    rates = {
+        (kind, name): getattr(table, "rate", None)
+        for kind, tables in groups
+        for name, table in tables.items()
+    }
+    return {destination: rate for destination, rate in rates.items() if rate}
+
+
+def _log_outcome(claim: Claim, outcome: Outcome, seconds: float, due: datetime | None) -> None:
+    delivery = claim.delivery
+    fields = {
+        "delivery": delivery.id,
+        "kind": delivery.kind,
+        "attempt": claim.attempt,
+        "destination": delivery.destination,
+        "seconds": round(seconds, 3),
+    }
+    level = logging.INFO
+    if isinstance(outcome, Retry | Failed):
+        level = logging.WARNING
+        fields["error"] = outcome.problem.code
+    if due:
+        fields["due"] = due.isoformat()
+    log.log(level, f"delivery {outcome.attempt_outcome}", extra=fields)  # noqa: G004 - event's name
+
+
 def _join(threads: Iterable[threading.Thread], seconds: float = 2) -> None:
-    """Waits that long for all of them together."""
-    end = monotonic() + seconds
+    """Wait for all threads, no longer than `seconds` in total."""
+    deadline = monotonic() + seconds
     for thread in list(threads):
-        thread.join(timeout=max(0, end - monotonic()))
+        thread.join(timeout=max(0, deadline - monotonic()))

@@ -12,7 +12,7 @@ import archives
 import servers
 import ways
 
-from relay.delivery.deliver import archive_of
+from relay.delivery.import_steps import open_archive
 
 MIB = 1024 * 1024
 SIZE = 300 * MIB
@@ -35,7 +35,7 @@ def write_all(folder):
 def refused(handler, path):
     """The code of the first error, and the seconds until it was known."""
     started = time.perf_counter()
-    report = archive_of(handler, ways.in_s3(path), path.name, "require").report
+    report = open_archive(handler, ways.in_s3(path), "require").report
     assert report.errors, path.name
     return report.errors[0].code, time.perf_counter() - started
 

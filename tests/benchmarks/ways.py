@@ -113,7 +113,7 @@ def in_s3(path):
 
 
 def _relay(source, ref_of, ports, digest_up_to=None):
-    from relay.delivery.deliver import archive_of, refuse
+    from relay.delivery.import_steps import open_archive, refuse_errors
     from relay.outbound.session import HttpClientFactory
     from relay.targets.contract import FunctionName
     from relay.targets.functiongraph.target import Target
@@ -127,8 +127,8 @@ def _relay(source, ref_of, ports, digest_up_to=None):
     order = FunctionName("hello", "default")
 
     def bring(path):
-        archive = archive_of(source, ref_of(path), path.name, "require")
-        refuse(archive.report)
+        archive = open_archive(source, ref_of(path), "require")
+        refuse_errors(archive.report)
         target.check(order, archive.report)
         archive.digest_up_to = digest_up_to or archive.digest_up_to
         assert target.create(order, archive, lambda _: None).urn

@@ -126,7 +126,7 @@ def test_a_temporary_failure_is_printed_and_retried_after_a_wait() -> None:
     assert 4.5 <= second <= 5.5
     assert recorder.lines[0] == "Attempt 1 failed: It is overloaded (x.503). Relay tries again."
     assert recorder.lines[1].startswith("Attempt 2 of 3 in ")
-    assert [request.earlier for request in requests] == [False, True, True]
+    assert [request.uncertain for request in requests] == [False, True, True]
 
 
 def test_retry_after_replaces_the_backoff() -> None:

@@ -60,6 +60,7 @@ class World:
         plugins = Plugins({"s": self.shelf}, {"prod": self.shelf}, {"ops": self.chat}, ())
         self.worker = Worker(
             settings,
+            ledger,
             Deliverer(ledger, plugins),
             clock=lambda: self.now,
             wake_signal=self.wake_signal,

@@ -41,7 +41,7 @@ def seen():
 
 def mind(seen):
     _, _, watch, renewed = seen
-    watch.mind(lambda: renewed.append(True))
+    watch.check(lambda: renewed.append(True))
 
 
 def test_a_clock_that_runs_on_changes_nothing(seen):

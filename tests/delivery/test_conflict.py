@@ -1,4 +1,4 @@
-"""The conflict policy, and "did it happen?", over a target that keeps what it is told."""
+"""The conflict policy and lost responses, against a target that keeps functions in memory."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ import pytest
 
 from relay.archive.inspect import ArchiveReport
 from relay.config.load import TargetSettings
-from relay.delivery.conflict import ImportRequest, bring, forecast, renamed
+from relay.delivery.conflict import Action, ImportRequest, decide, import_archive, predict, renamed
 from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.model import Skipped, Succeeded
 from relay.targets.contract import ExistingFunction, FunctionName, ImportResult, Target
 
 CREATED = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
-ORDER = FunctionName("hello", "default")
+FUNCTION = FunctionName("hello", "default")
 
 
 @dataclass
-class Code:
+class FakeArchive:
     """An archive whose code is one byte string."""
 
     body: bytes
@@ -38,161 +38,217 @@ class Code:
         yield self.body
 
     def code_digest(self) -> str:
-        return hashlib.sha512(self.body).hexdigest()
+        return sha512(self.body)
 
     @property
     def known_digest(self) -> str:
         return self.code_digest()
 
 
-class Shelf(Target):
-    """Keeps functions in a dict; `lose` makes a call act and then lose its answer."""
+class FakeTarget(Target):
+    """Keeps functions in a dict.
+
+    `lose_response`: a call takes effect, and the response is lost. `lose_request`: a call has no
+    effect, and the response is lost. `hides_functions`: lookups find nothing. `reports_sizes`:
+    lookups return the code size. `digests`: what the target reports instead of a SHA-512.
+    """
 
     def __init__(self) -> None:
-        super().__init__("shelf", TargetSettings(kind="shelf"), outbound=None)
+        super().__init__("fake", TargetSettings(kind="fake"), outbound=None)
         self.functions: dict[str, bytes] = {}
         self.created: list[str] = []
         self.replaced: list[str] = []
-        self.lose = False
-        self.lose_before = False
-        self.hidden = False
-        self.sizes = False
-        self.names: dict[str, str] = {}
+        self.lose_response = False
+        self.lose_request = False
+        self.hides_functions = False
+        self.reports_sizes = False
+        self.digests: dict[str, str] = {}
 
-    def check(self, order, report):
+    def check(self, function, report):
         pass
 
-    def held(self, order):
-        if order.func_name not in self.functions or self.hidden:
+    def held(self, function):
+        name = function.func_name
+        if name not in self.functions or self.hides_functions:
             return None
-        digest = hashlib.sha512(self.functions[order.func_name]).hexdigest()
-        shown = self.names.get(digest, digest)
-        size = len(self.functions[order.func_name]) if self.sizes else None
-        return ExistingFunction(f"urn:{order.func_name}", order.func_name, "default", shown, size)
+        code = self.functions[name]
+        digest = self.digests.get(sha512(code), sha512(code))
+        size = len(code) if self.reports_sizes else None
+        return ExistingFunction(f"urn:{name}", name, "default", digest, size)
 
-    def create(self, order, archive, progress):
-        if self.lose_before:
-            raise OutcomeUnknown("lost", "the answer was lost")
-        if order.func_name in self.functions:
+    def create(self, function, archive, progress):
+        name = function.func_name
+        if self.lose_request:
+            raise OutcomeUnknown("lost", "the response was lost")
+        if name in self.functions:
             raise NameTaken("FSS.1061", "exists")
-        self.functions[order.func_name] = b"".join(archive.code())
-        self.created.append(order.func_name)
-        if self.lose:
-            raise OutcomeUnknown("lost", "the answer was lost")
-        return ImportResult(f"urn:{order.func_name}", order.func_name, "default")
+        self.functions[name] = b"".join(archive.code())
+        self.created.append(name)
+        if self.lose_response:
+            raise OutcomeUnknown("lost", "the response was lost")
+        return ImportResult(f"urn:{name}", name, "default")
 
-    def replace(self, held, archive, progress):
-        self.functions[held.func_name] = b"".join(archive.code())
-        self.replaced.append(held.func_name)
-        return ImportResult(held.urn, held.func_name, "default")
-
-
-def wish(policy: str = "skip", *, earlier: bool = False) -> ImportRequest:
-    return ImportRequest(ORDER, policy, CREATED, earlier)
+    def replace(self, existing, archive, progress):
+        self.functions[existing.func_name] = b"".join(archive.code())
+        self.replaced.append(existing.func_name)
+        return ImportResult(existing.urn, existing.func_name, "default")
 
 
-def go(shelf, policy="skip", *, body=b"new", earlier=False):
-    return bring(shelf, wish(policy, earlier=earlier), Code(body), lambda _: None)
+class CountingTarget(FakeTarget):
+    """Counts uploads; with `denies_lookups`, looking a function up is not allowed."""
+
+    def __init__(self):
+        super().__init__()
+        self.uploads = 0
+        self.denies_lookups = False
+
+    def held(self, function):
+        if self.denies_lookups:
+            raise PermanentFailure("FSS.0403", "you may not list functions")
+        return super().held(function)
+
+    def create(self, function, archive, progress):
+        self.uploads += 1
+        return super().create(function, archive, progress)
 
 
-def test_a_free_name_is_created():
-    shelf = Shelf()
-    outcome = go(shelf)
+class RacingTarget(FakeTarget):
+    """Another client takes the free name with other code just before our call, whose response is
+    lost."""
+
+    def create(self, function, archive, progress):
+        self.functions[function.func_name] = b"foreign, and longer"
+        raise OutcomeUnknown("lost", "the response was lost")
+
+
+def sha512(code: bytes) -> str:
+    return hashlib.sha512(code).hexdigest()
+
+
+def run_import(target, policy="skip", *, body=b"new", uncertain=False, digests=None):
+    known_digest = (digests or {}).get
+    request = ImportRequest(FUNCTION, policy, CREATED, uncertain, known_digest)
+    return import_archive(target, request, FakeArchive(body), lambda _: None)
+
+
+@pytest.fixture
+def target():
+    return FakeTarget()
+
+
+def test_a_free_name_is_created(target):
+    outcome = run_import(target)
     assert outcome.result["how"] == "created"
     assert outcome.result["func_urn"] == "urn:hello"
-    assert shelf.functions == {"hello": b"new"}
+    assert target.functions == {"hello": b"new"}
 
 
-def test_a_lost_answer_of_an_import_that_happened_is_a_success():
-    shelf = Shelf()
-    shelf.lose = True
-    assert isinstance(go(shelf), Succeeded)
+def test_a_lost_response_of_an_import_that_took_effect_is_a_success(target):
+    target.lose_response = True
+    assert isinstance(run_import(target), Succeeded)
 
 
-def test_a_lost_answer_of_an_import_that_did_not_happen_is_tried_again():
-    shelf = Shelf()
-    shelf.lose_before = True
+def test_a_lost_response_of_an_import_without_effect_is_retried(target):
+    target.lose_request = True
     with pytest.raises(TemporaryFailure):
-        go(shelf)
-    assert shelf.functions == {}
+        run_import(target)
+    assert target.functions == {}
 
 
-def test_after_an_earlier_attempt_equal_code_is_our_success_without_another_call():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"new"
-    outcome = go(shelf, earlier=True)
+def test_after_an_earlier_attempt_equal_code_is_a_success_without_another_call(target):
+    target.functions["hello"] = b"new"
+    outcome = run_import(target, uncertain=True)
     assert outcome.result["how"] == "already there"
-    assert shelf.created == []
+    assert target.created == []
 
 
-def test_without_an_earlier_attempt_equal_code_is_unchanged():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"new"
-    assert go(shelf) == Skipped("unchanged", go(shelf).result)
+def test_without_an_earlier_attempt_equal_code_is_unchanged(target):
+    target.functions["hello"] = b"new"
+    assert run_import(target) == Skipped("unchanged", run_import(target).result)
 
 
-def test_skip_fails_on_other_code_and_says_what_to_do():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"old"
+def test_skip_fails_on_other_code_and_names_the_choices(target):
+    target.functions["hello"] = b"old"
     with pytest.raises(PermanentFailure) as caught:
-        go(shelf)
+        run_import(target)
     assert caught.value.code == "conflict.other_content"
     assert "update" in caught.value.hint.en
     assert "update" in caught.value.hint.zh
-    assert shelf.functions == {"hello": b"old"}
+    assert target.functions == {"hello": b"old"}
 
 
 @pytest.mark.parametrize("body", [b"old", b"new"])
-def test_fail_fails_on_any_taken_name(body):
-    shelf = Shelf()
-    shelf.functions["hello"] = body
+def test_fail_fails_on_any_taken_name(target, body):
+    target.functions["hello"] = body
     with pytest.raises(PermanentFailure) as caught:
-        go(shelf, "fail")
+        run_import(target, "fail")
     assert caught.value.code == "conflict.taken"
 
 
-def test_update_replaces():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"old"
-    assert go(shelf, "update").result["how"] == "updated"
-    assert shelf.functions == {"hello": b"new"}
+def test_update_replaces_the_function(target):
+    target.functions["hello"] = b"old"
+    assert run_import(target, "update").result["how"] == "updated"
+    assert target.functions == {"hello": b"new"}
 
 
-def test_update_after_an_earlier_attempt_replaces_again_since_only_half_may_have_happened():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"new"
-    go(shelf, "update", earlier=True)
-    assert shelf.replaced == ["hello"]
-    assert shelf.created == []
+def test_update_replaces_again_after_an_earlier_attempt_that_may_be_half_done(target):
+    target.functions["hello"] = b"new"
+    run_import(target, "update", uncertain=True)
+    assert target.replaced == ["hello"]
+    assert target.created == []
 
 
-def test_rename_keeps_both_and_is_the_same_name_at_every_attempt():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"old"
-    assert go(shelf, "rename").result["func_name"] == "hello-20261124-030405"
-    again = go(shelf, "rename", earlier=True)
-    assert again.result["how"] == "already there"
-    assert sorted(shelf.functions) == ["hello", "hello-20261124-030405"]
+def test_rename_keeps_both_and_uses_the_same_name_in_every_attempt(target):
+    target.functions["hello"] = b"old"
+    assert run_import(target, "rename").result["func_name"] == "hello-20261124-030405"
+    second = run_import(target, "rename", uncertain=True)
+    assert second.result["how"] == "already there"
+    assert sorted(target.functions) == ["hello", "hello-20261124-030405"]
 
 
-def test_a_renamed_import_whose_answer_was_lost_is_asked_about():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"old"
-    shelf.lose = True
-    assert go(shelf, "rename").result["func_name"] == "hello-20261124-030405"
+def test_a_renamed_import_whose_response_was_lost_is_looked_up(target):
+    target.functions["hello"] = b"old"
+    target.lose_response = True
+    assert run_import(target, "rename").result["func_name"] == "hello-20261124-030405"
 
 
 def test_a_long_name_is_renamed_within_sixty_characters():
     assert len(renamed(FunctionName("f" * 60, "default"), CREATED).func_name) == 60
 
 
-def test_a_name_that_is_taken_but_not_shown_is_asked_about_later():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"old"
-    shelf.hidden = True
+def test_a_taken_name_that_no_lookup_finds_is_retried(target):
+    target.functions["hello"] = b"old"
+    target.hides_functions = True
     with pytest.raises(TemporaryFailure) as caught:
-        go(shelf)
+        run_import(target)
     assert caught.value.code == "conflict.unclear"
+
+
+EXISTING = ExistingFunction("urn:hello", "hello", "default", "00")
+
+
+@pytest.mark.parametrize(
+    ("policy", "same", "uncertain", "action"),
+    [
+        ("skip", True, False, Action.SKIP),
+        ("skip", True, True, Action.CONFIRM),
+        ("skip", False, False, Action.FAIL),
+        ("skip", False, True, Action.FAIL),
+        ("fail", True, False, Action.FAIL),
+        ("fail", True, True, Action.CONFIRM),
+        ("fail", False, True, Action.FAIL),
+        ("update", True, True, Action.UPDATE),
+        ("rename", True, True, Action.RENAME),
+    ],
+)
+def test_the_policy_decides_about_a_taken_name(policy, same, uncertain, action):
+    assert decide(EXISTING, policy, lambda: same, uncertain=uncertain) is action
+    assert decide(None, policy, lambda: same, uncertain=uncertain) is Action.CREATE
+
+
+@pytest.mark.parametrize("policy", ["update", "rename"])
+def test_update_and_rename_compare_no_code(policy):
+    decide(EXISTING, policy, lambda: pytest.fail("the archive was read"))
 
 
 @pytest.mark.parametrize(
@@ -205,82 +261,66 @@ def test_a_name_that_is_taken_but_not_shown_is_asked_about_later():
         ("rename", False, "create"),
     ],
 )
-def test_the_forecast_says_what_the_policy_does(policy, same, action):
-    held = ExistingFunction("urn:hello", "hello", "default", "00")
-    assert forecast(held, ORDER, policy, CREATED, same)["action"] == action
-    assert forecast(None, ORDER, policy, CREATED, same) == {
-        "action": "create",
-        "func_name": "hello",
-    }
+def test_the_prediction_names_what_the_policy_does(policy, same, action):
+    request = ImportRequest(FUNCTION, policy, CREATED)
+    assert predict(EXISTING, request, is_same=same)["action"] == action
+    assert predict(None, request, is_same=same) == {"action": "create", "func_name": "hello"}
 
 
-def test_a_target_that_names_code_otherwise_is_understood_once_it_was_learned():
-    shelf = Shelf()
-    shelf.functions["hello"] = b"new"
-    ours = hashlib.sha512(b"new").hexdigest()
-    shelf.names = {ours: "f00d"}
-    unknown = wish("skip", earlier=True)
+def test_code_is_recognised_by_the_digest_that_the_target_is_known_to_report(target):
+    target.functions["hello"] = b"new"
+    target.digests = {sha512(b"new"): "f00d"}
     with pytest.raises(PermanentFailure):
-        bring(shelf, unknown, Code(b"new"), lambda _: None)
-    known = ImportRequest(ORDER, "skip", CREATED, earlier=True, learned={ours: "f00d"}.get)
-    assert bring(shelf, known, Code(b"new"), lambda _: None).result["how"] == "already there"
+        run_import(target, uncertain=True)
+    outcome = run_import(target, uncertain=True, digests=target.digests)
+    assert outcome.result["how"] == "already there"
 
 
-class Counting(Shelf):
-    """Counts what is sent, and may refuse to show what it holds."""
-
-    def __init__(self):
-        super().__init__()
-        self.sent = 0
-        self.refuses = False
-
-    def held(self, order):
-        if self.refuses:
-            raise PermanentFailure("FSS.0403", "you may not look")
-        return super().held(order)
-
-    def create(self, order, archive, progress):
-        self.sent += 1
-        return super().create(order, archive, progress)
-
-
-def test_a_name_that_is_taken_costs_no_upload():
-    shelf = Counting()
-    shelf.functions["hello"] = b"old"
+def test_a_taken_name_costs_no_upload():
+    target = CountingTarget()
+    target.functions["hello"] = b"old"
     with pytest.raises(PermanentFailure):
-        go(shelf)
-    assert shelf.sent == 0
+        run_import(target)
+    assert target.uploads == 0
 
 
-def test_a_key_that_may_not_look_may_still_import():
-    shelf = Counting()
-    shelf.refuses = True
-    assert go(shelf).result["how"] == "created"
+def test_a_key_that_may_not_list_functions_can_import():
+    target = CountingTarget()
+    target.denies_lookups = True
+    assert run_import(target).result["how"] == "created"
 
 
-def test_after_an_earlier_attempt_a_refusal_to_look_decides_nothing():
-    shelf = Counting()
-    shelf.functions["hello"] = b"new"
-    shelf.refuses = True
+def test_after_an_earlier_attempt_a_denied_lookup_decides_nothing():
+    target = CountingTarget()
+    target.functions["hello"] = b"new"
+    target.denies_lookups = True
     with pytest.raises(TemporaryFailure) as caught:
-        go(shelf, earlier=True)
+        run_import(target, uncertain=True)
     assert caught.value.code == "conflict.cannot_ask"
 
 
-def test_a_name_taken_in_the_same_moment_is_resolved_by_the_policy():
-    class Race(Counting):
-        def create(self, order, archive, progress):
-            self.functions.setdefault("hello", b"theirs")
-            return super().create(order, archive, progress)
+def test_a_name_taken_between_lookup_and_call_is_resolved_by_the_policy():
+    class Race(CountingTarget):
+        def create(self, function, archive, progress):
+            self.functions.setdefault("hello", b"foreign")
+            return super().create(function, archive, progress)
 
     with pytest.raises(PermanentFailure) as caught:
-        go(Race())
+        run_import(Race())
     assert caught.value.code == "conflict.other_content"
 
 
-def test_a_free_name_that_is_there_after_a_lost_answer_is_ours_whatever_its_digest():
-    shelf = Shelf()
-    shelf.names = {hashlib.sha512(b"new").hexdigest(): "f00d"}
-    shelf.lose = True
-    shelf.sizes = True
-    assert go(shelf).result["how"] == "already there"
+def test_a_free_name_that_exists_after_a_lost_response_is_a_success_with_any_digest(target):
+    target.digests = {sha512(b"new"): "f00d"}
+    target.lose_response = True
+    target.reports_sizes = True
+    assert run_import(target).result["how"] == "already there"
+
+
+@pytest.mark.parametrize("policy", ["skip", "fail", "update", "rename"])
+@pytest.mark.parametrize("reports_sizes", [True, False])
+def test_a_foreign_function_is_never_reported_as_our_success(policy, reports_sizes):
+    target = RacingTarget()
+    target.reports_sizes = reports_sizes
+    with pytest.raises(OutcomeUnknown):
+        run_import(target, policy)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from relay.config.load import DeliverySettings
-from relay.delivery.leases import BEATS, Leases
+from relay.delivery.leases import GRACE_INTERVALS, Leases
 from relay.delivery.run import ActiveRun
 from relay.ledger import LedgerUnavailable, NewNotification, RoutedEvent
 from relay.ledger.errors import unavailable
@@ -44,17 +44,19 @@ def make(ledger, hands):
     """make(owner) -> a process that claims and renews, as far as that goes here."""
 
     def make(owner):
-        leases = Leases(ledger, DeliverySettings(lease=LEASE), lambda: hands.now)
+        leases = Leases(
+            ledger.queue, ledger.outcomes, DeliverySettings(lease=LEASE), lambda: hands.now
+        )
 
         def claim():
-            with leases.minded():
+            with leases.guard_outage():
                 now = leases.now()
                 return ledger.queue.claim(
-                    owner, LEASE, {}, now, kind=Kind.IMPORT, lease_cutoff=leases.over(now)
+                    owner, LEASE, {}, now, kind=Kind.IMPORT, lease_cutoff=leases.cutoff(now)
                 )
 
         def work():
-            return leases.enter(ActiveRun(claim()))
+            return leases.add(ActiveRun(claim()))
 
         return SimpleNamespace(leases=leases, claim=claim, work=work, renew=leases.renew)
 
@@ -127,7 +129,7 @@ def test_after_an_outage_the_others_may_renew_first(one, other, ledger, hands):
     hands.wait(3)
     assert other.claim() is None, "its lease ended while nobody could renew it"
     one.renew()
-    hands.wait(BEATS * other.leases.beat)
+    hands.wait(GRACE_INTERVALS * other.leases.interval)
     assert other.claim() is None
     assert not run.lost
 
@@ -139,7 +141,7 @@ def test_after_an_outage_who_does_not_come_back_is_taken_over(one, other, ledger
     hands.wait(31)
     with away(ledger), pytest.raises(LedgerUnavailable):
         other.claim()
-    hands.wait(BEATS * other.leases.beat - 1)
+    hands.wait(GRACE_INTERVALS * other.leases.interval - 1)
     assert other.claim() is None
     hands.wait(1)
     assert other.claim().crashes == 1
@@ -152,7 +154,7 @@ def test_a_turned_clock_takes_nothing_from_the_living(one, other, hands, turn):
     assert other.claim() is None
     one.renew()
     for _ in range(10):
-        hands.wait(other.leases.beat)
+        hands.wait(other.leases.interval)
         one.renew()
         assert other.claim() is None
     assert not run.lost
@@ -162,7 +164,7 @@ def test_a_turned_clock_does_not_save_the_dead(one, other, hands):
     one.work()
     hands.turn(3600)
     assert other.claim() is None
-    hands.wait(BEATS * other.leases.beat)
+    hands.wait(GRACE_INTERVALS * other.leases.interval)
     assert other.claim().crashes == 1
 
 

@@ -49,7 +49,7 @@ def test_what_is_there_as_announced_is_pinned_to_all_that_the_store_tells(told):
 
 
 def test_another_size_is_told():
-    with pytest.raises(Superseded, match="says 4 bytes, the store holds 3") as caught:
+    with pytest.raises(Superseded, match="says 4 bytes, the storage holds 3") as caught:
         pin(Shelf(THERE), ref(size=4))
     assert caught.value.code == "object.other_size"
     assert "4 字节" in caught.value.message.zh
@@ -61,7 +61,7 @@ def test_another_etag_is_told_with_what_is_there_of_that_version():
         pin(shelf, ref(etag="e1", version="v2", size=9))
     assert caught.value.code == "object.other_etag"
     words = (
-        "The notification announced the ETag e1 (9 bytes), the store holds the ETag e2 (3 bytes)"
+        "The notification announced the ETag e1 (9 bytes), the storage holds the ETag e2 (3 bytes)"
     )
     assert caught.value.message.en == words
     assert "ETag e1（9 字节）" in caught.value.message.zh

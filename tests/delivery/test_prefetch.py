@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.delivery.prefetch import SMALL, PrefetchedObject
+from relay.delivery.prefetch import MAX_SIZE, PrefetchedObject
 from relay.errors import TemporaryFailure
 from relay.handlers.local.handler import FolderSettings, Handler
 from relay.model import Localized, ObjectRef
@@ -84,8 +84,8 @@ def test_a_small_object_is_asked_for_once(source: Counted, announced: ObjectRef)
 
 
 def test_what_is_not_small_is_read_by_ranges(source: Counted, tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(bytes(SMALL + 1))
-    announced = ObjectRef("folder", "a.zip", size=SMALL + 1)
+    (tmp_path / "a.zip").write_bytes(bytes(MAX_SIZE + 1))
+    announced = ObjectRef("folder", "a.zip", size=MAX_SIZE + 1)
     near = PrefetchedObject(source, announced)
     ref = pinned(near, announced)
     assert all_of(near.open(ref, 5, 7)) == bytes(2)

@@ -1,4 +1,4 @@
-"""Seats of deliveries under way: given back once, and all of them to one that may be harmful."""
+"""Worker slots of active runs: released once, and all occupied by a run that may be harmful."""
 
 from __future__ import annotations
 
@@ -7,66 +7,65 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay.delivery.run import ActiveRun, LeaseLost
+from relay.delivery.run import ActiveRun
 
 CLAIM = SimpleNamespace(delivery=SimpleNamespace(id="d1"), crashes=1)
 
 
-def free(seats):
-    taken = 0
-    while seats.acquire(blocking=False):
-        taken += 1
-    for _ in range(taken):
-        seats.release()
-    return taken
+def free_slots(slots):
+    free = 0
+    while slots.acquire(blocking=False):
+        free += 1
+    for _ in range(free):
+        slots.release()
+    return free
 
 
 @pytest.fixture
-def seats():
+def slots():
     return threading.Semaphore(4)
 
 
-def seated(seats):
-    assert seats.acquire(timeout=1)
-    return ActiveRun(CLAIM, seats)
+def start_run(slots):
+    assert slots.acquire(timeout=1)
+    return ActiveRun(CLAIM, slots)
 
 
-def test_a_seat_is_given_back_once(seats):
-    run = seated(seats)
-    run.leave()
-    run.leave()
-    assert (free(seats), run.over.is_set()) == (4, True)
+def test_a_slot_is_released_once(slots):
+    run = start_run(slots)
+    run.release()
+    run.release()
+    assert (free_slots(slots), run.over.is_set()) == (4, True)
 
 
-def test_one_that_runs_alone_holds_all_seats_until_it_leaves(seats):
-    run = seated(seats)
-    run.alone(3)
-    assert free(seats) == 0
-    run.leave()
-    assert free(seats) == 4
+def test_a_run_alone_occupies_all_slots_until_it_is_released(slots):
+    run = start_run(slots)
+    assert run.acquire_all_slots(3)
+    assert free_slots(slots) == 0
+    run.release()
+    assert free_slots(slots) == 4
 
 
-def test_it_waits_for_those_that_run(seats):
-    other, run = seated(seats), seated(seats)
-    waiting = threading.Thread(target=run.alone, args=(3,))
+def test_a_run_alone_waits_for_other_runs(slots):
+    other, run = start_run(slots), start_run(slots)
+    waiting = threading.Thread(target=run.acquire_all_slots, args=(3,))
     waiting.start()
     waiting.join(0.05)
     assert waiting.is_alive()
-    other.leave()
+    other.release()
     waiting.join(5)
     assert not waiting.is_alive()
-    assert free(seats) == 0
+    assert free_slots(slots) == 0
 
 
-def test_one_that_lost_its_lease_while_it_waited_gives_up(seats):
-    seated(seats)
-    run = seated(seats)
+def test_a_run_that_loses_its_lease_while_it_waits_gives_up(slots):
+    start_run(slots)
+    run = start_run(slots)
     run.lost = True
-    with pytest.raises(LeaseLost):
-        run.alone(3)
-    run.leave()
-    assert free(seats) == 3
+    assert not run.acquire_all_slots(3)
+    run.release()
+    assert free_slots(slots) == 3
 
 
-def test_without_seats_there_is_nobody_to_wait_for():
-    ActiveRun(CLAIM).alone(3)
+def test_a_run_without_slots_does_not_wait():
+    assert ActiveRun(CLAIM).acquire_all_slots(3)

@@ -126,6 +126,7 @@ def make_worker(ledger, shelf, hand):
         plugins = Plugins({"s": shelf}, {"prod": shelf}, {"ops": shelf}, ())
         return Worker(
             settings,
+            ledger,
             Deliverer(ledger, plugins),
             clock=lambda: hand.now,
             wake_signal=WakeSignal(),
@@ -285,7 +286,7 @@ def test_a_worker_whose_lease_went_to_another_writes_nothing(
     again = quick.claim(Kind.IMPORT)
     assert again.delivery.id == delivery_id
     assert again.fence > claim.fence
-    slow._beat_once()
+    slow._renew_once()
     shelf.go_on.set()
     thread.join(10)
     assert outcomes == [None]
@@ -303,7 +304,7 @@ def test_a_heartbeat_keeps_a_long_delivery(make_worker, ledger, shelf, delivery_
     assert shelf.entered.wait(10)
     for _ in range(10):
         hand.now += timedelta(seconds=20)
-        slow._beat_once()
+        slow._renew_once()
         assert other.claim(Kind.IMPORT) is None
     shelf.go_on.set()
     thread.join(10)
@@ -448,8 +449,8 @@ def test_what_hangs_loses_its_seat_and_its_lease(make_worker, ledger, shelf, del
     try:
         assert shelf.entered.wait(10)
         (run,) = worker.leases.running()
-        run.sign -= 2
-        worker._beat_once()
+        run.last_activity -= 2
+        worker._renew_once()
         assert run not in worker.leases.running()
         assert run.lost
         # The only seat is free again: another delivery is worked on beside the hanging thread.
@@ -469,14 +470,14 @@ def later(hand, *workers, **by):
     hand.now += timedelta(**by)
     for worker in workers:
         worker.leases.now()
-        worker.leases._spared_until = 0
+        worker.leases._grace_until = 0
 
 
 def hang(worker, seats=None):
     """Claims a delivery whose thread shows no sign until it is given up."""
-    run = worker.leases.enter(ActiveRun(worker.claim(Kind.IMPORT), seats))
-    run.sign -= worker.settings.delivery.stuck_after.total_seconds() + 1
-    worker._beat_once()
+    run = worker.leases.add(ActiveRun(worker.claim(Kind.IMPORT), seats))
+    run.last_activity -= worker.settings.delivery.stuck_after.total_seconds() + 1
+    worker._renew_once()
     assert run.lost
     assert run.over.is_set()
 
@@ -488,7 +489,7 @@ def test_what_hung_runs_beside_others_when_its_turn_comes_again(worker, ledger, 
     assert seats.acquire(timeout=1)
     claim = worker.claim(Kind.IMPORT)
     assert not claim.crashes, "or nothing is claimed while it runs"
-    run = worker.leases.enter(ActiveRun(claim, seats))
+    run = worker.leases.add(ActiveRun(claim, seats))
     thread = threading.Thread(target=worker._carry_out, args=(run,), daemon=True)
     thread.start()
     thread.join(10)
@@ -514,7 +515,7 @@ def test_a_hang_that_cannot_be_recorded_frees_its_seat_all_the_same(
 ):
     monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.outcomes, "hung", locked)
+        patch.setattr(ledger.outcomes, "release_hung", locked)
         hang(worker)
     later(hand, worker, seconds=31)
     assert worker.claim(Kind.IMPORT).attempt == 2
@@ -536,7 +537,7 @@ def test_what_cannot_be_learned_costs_no_success(
     assert "digest not learned" in caplog.text
 
 
-@pytest.mark.parametrize("step", ["history.newer", "intake.pin_event", "functions.lock"])
+@pytest.mark.parametrize("step", ["history.newer_event", "intake.pin_event", "functions.lock"])
 def test_a_ledger_that_is_away_costs_no_try(make_worker, ledger, hand, step, monkeypatch):
     part, _, name = step.partition(".")
     worker = make_worker(attempts=2)
@@ -561,9 +562,9 @@ def test_a_ledger_that_is_away_costs_a_message_no_try(
     worker = make_worker(attempts=1)
     work(worker)
     body = {"recovered": {"message": "m1"}}
-    monkeypatch.setattr(worker._deliverer, "_told", lambda _: body)
+    monkeypatch.setattr(worker._deliverer, "_message_body", lambda _: body)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.history, "thread", locked)
+        patch.setattr(ledger.history, "message_thread", locked)
         assert not work(worker, Kind.MESSAGE).counts
     hand.now += timedelta(minutes=1)
     assert isinstance(work(worker, Kind.MESSAGE), Succeeded)
@@ -725,12 +726,12 @@ def test_what_was_taken_over_meanwhile_is_not_waited_for(
 
 
 def test_who_found_nothing_looks_first_and_minds_the_clock(worker, delivery_id, hand):
-    assert worker._claim_quietly(Kind.IMPORT, busy=False).delivery.id == delivery_id
-    assert worker._claim_quietly(Kind.IMPORT, busy=False) is None
-    assert worker._claim_quietly(Kind.MESSAGE, busy=False) is None
+    assert worker._try_to_claim(Kind.IMPORT, busy=False).delivery.id == delivery_id
+    assert worker._try_to_claim(Kind.IMPORT, busy=False) is None
+    assert worker._try_to_claim(Kind.MESSAGE, busy=False) is None
 
 
 def test_who_found_nothing_hears_of_a_clock_that_was_turned_back(worker, delivery_id, hand):
     worker.leases.now()
     hand.now -= timedelta(hours=1)
-    assert worker._claim_quietly(Kind.IMPORT, busy=False).delivery.id == delivery_id
+    assert worker._try_to_claim(Kind.IMPORT, busy=False).delivery.id == delivery_id

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay.delivery.run import CRASHES, CRASHES_OF_THE_UNLUCKY, crashed, is_poison, parked
+from relay.delivery.run import MAX_CRASHES, MAX_CRASHES_ELSEWHERE, park_problem, should_park
 from relay.model import Failed
 from tests.ledger.conftest import LEASE
 
@@ -68,7 +68,7 @@ def test_another_that_was_parked_for_it_does_not_clear_it(hands):
     lost(hands, "w2", "poison b")
     claim = hands.claimed("w3")
     assert claim.delivery.key == "poison b"
-    assert hands.finish(claim, Failed(crashed(3)))
+    assert hands.finish(claim, Failed(park_problem(3)))
     hands.ledger.queue.reclaim("w1", hands.later(seconds=1))
     assert not hands.claimed("w4").unlucky
 
@@ -86,35 +86,35 @@ def test_deaths_of_long_ago_clear_nobody(hands):
 @pytest.mark.parametrize(
     ("crashes", "hangs", "unlucky", "poison"),
     [
-        (CRASHES - 1, 0, False, False),
-        (CRASHES, 0, False, True),
-        (CRASHES, 0, True, False),
-        (CRASHES_OF_THE_UNLUCKY, 0, True, True),
-        (0, CRASHES - 1, False, False),
-        (0, CRASHES, True, True),
-        (CRASHES - 1, 1, False, True),
+        (MAX_CRASHES - 1, 0, False, False),
+        (MAX_CRASHES, 0, False, True),
+        (MAX_CRASHES, 0, True, False),
+        (MAX_CRASHES_ELSEWHERE, 0, True, True),
+        (0, MAX_CRASHES - 1, False, False),
+        (0, MAX_CRASHES, True, True),
+        (MAX_CRASHES - 1, 1, False, True),
     ],
 )
 def test_the_unlucky_are_tried_more_often_and_what_hangs_is_not(crashes, hangs, unlucky, poison):
     claim = SimpleNamespace(crashes=crashes, hangs=hangs, unlucky=unlucky)
-    assert is_poison(claim) is poison
+    assert should_park(claim) is poison
 
 
 @pytest.mark.parametrize(
     ("crashes", "hangs", "en", "zh"),
     [
-        (3, 0, "The worker died 3 times in a row", "工作进程连续 3 次异常退出"),
-        (0, 3, "It hung 3 times in a row: ", "连续挂起 3 次："),
+        (3, 0, "The worker crashed 3 times in a row", "工作进程连续 3 次异常退出"),
+        (0, 3, "The delivery hung 3 times in a row: ", "连续挂起 3 次："),
         (
             1,
             2,
-            "3 times in a row it hung or its worker died: ",
+            "The delivery hung or crashed its worker 3 times in a row: ",
             "连续 3 次挂起或工作进程异常退出：",
         ),
     ],
 )
 def test_it_is_told_what_happened_to_it(crashes, hangs, en, zh):
-    told = parked(SimpleNamespace(crashes=crashes, hangs=hangs)).message
+    told = park_problem(crashes, hangs).message
     assert told.en.startswith(en)
     assert zh in told.zh
 

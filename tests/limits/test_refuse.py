@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from relay.delivery.deliver import archive_of
+from relay.delivery.import_steps import open_archive
 
 DELAY = 0.1
 MAX_SECONDS = 1.0
@@ -18,7 +18,7 @@ def test_a_bad_archive_is_refused_within_a_second_after_a_few_kb(benchmarks, bad
     with benchmarks.servers.running("store", DELAY, path) as port:
         handler = benchmarks.ways.s3(port)
         started = time.perf_counter()
-        report = archive_of(handler, benchmarks.ways.in_s3(path), "bad.zip", "require").report
+        report = open_archive(handler, benchmarks.ways.in_s3(path), "require").report
         seconds = time.perf_counter() - started
         seen = benchmarks.servers.told(port)
         handler.close()

@@ -67,7 +67,7 @@ def _(passed: Passed) -> None:
 
 @point("after validate")
 def _(passed: Passed) -> None:
-    _after(Deliverer, "look", lambda *_: passed())
+    _after(Deliverer, "_inspect", lambda *_: passed())
 
 
 @point("before send")
@@ -109,7 +109,7 @@ def _(passed: Passed) -> None:
 
 @point("mid-reconcile")
 def _(passed: Passed) -> None:
-    _marked(conflict, "_ask", "ask")
+    _marked(conflict._Import, "_resolve_lost_response", "ask")
     _before(HTTPConnection, "getresponse", lambda: passed() if _inside("ask") else None)
 
 

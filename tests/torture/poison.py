@@ -139,7 +139,7 @@ def _reasons(
 @scenario("P2", "a target that a downgrade took away")
 def downgraded(run: Run) -> None:
     number = run.size(10, 50)
-    constants = {"relay.delivery.run:NOT_HERE": {"seconds": 0.5}}
+    constants = {"relay.delivery.run:MISSING_PLUGIN_RETRY": {"seconds": 0.5}}
     with run.world() as world:
         web = world.serve("--no-worker")
         world.tell(lambda: web.url, [world.upload(f"f{n:03}") for n in range(number)])

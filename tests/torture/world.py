@@ -32,7 +32,7 @@ from tests.torture.record import Record, Upload, export
 relay.testing.sandbox.inbox.MAX_KEPT = 10**7  # the judge needs all of them
 HEADERS = {"Authorization": f"Bearer {HOOK_TOKEN}"}
 MEMORY = Path("/dev/shm")
-BY_RANGES = {"relay.delivery.prefetch:SMALL": 0}
+BY_RANGES = {"relay.delivery.prefetch:MAX_SIZE": 0}
 """Has objects of any size read as big ones are: by ranges, while they are passed on."""
 
 

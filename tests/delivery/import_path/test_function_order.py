@@ -63,6 +63,7 @@ def another_worker(world: World) -> Worker:
     relay = world.relay
     return Worker(
         relay.settings,
+        relay.ledger,
         Deliverer(relay.ledger, relay.plugins),
         clock=world.clock,
         wake_signal=WakeSignal(),

@@ -1,0 +1,106 @@
+"""The steps before an import call, shared by the worker, the dry run and `relay import FILE`.
+
+Open the object, inspect the archive, resolve the function's name, build the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from relay.archive.checked_archive import CheckedArchive
+from relay.archive.inspect import ArchiveReport, inspect
+from relay.archive.readers import ByteStream, OpenStream
+from relay.config.routing import names
+from relay.delivery.conflict import ImportRequest
+from relay.delivery.pinning import ObjectReader, pin
+from relay.errors import PermanentFailure, TemporaryFailure
+from relay.model import Event, Json, Localized, ObjectRef
+from relay.targets.contract import FunctionName, Target
+
+
+def open_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None) -> CheckedArchive:
+    """Pins the object to what the storage holds now, and inspects it as an archive."""
+    return read_archive(source, pin(source, ref), export_shape)
+
+
+def read_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None) -> CheckedArchive:
+    """Inspects a pinned object as an archive: reads the zip's directory, not its content."""
+    name = ref.key.rpartition("/")[2] or ref.key
+
+    def open_range(start: int, end: int | None) -> ByteStream:
+        return source.open(ref, start, end)
+
+    return inspect_archive(name, ref.size or 0, open_range, export_shape)
+
+
+def inspect_archive(
+    name: str, size: int, open_range: OpenStream, export_shape: str | None = None
+) -> CheckedArchive:
+    """Inspects an archive of `size` bytes; `export_shape` "warn" turns shape errors to warnings."""
+
+    def read(start: int, end: int) -> bytes:
+        stream = open_range(start, end)
+        try:
+            return _read_exactly(stream, end - start)
+        finally:
+            stream.close()
+
+    report = inspect(size, read)
+    if export_shape == "warn":
+        report = report.relaxed()
+    return CheckedArchive(name, size, report, open_range)
+
+
+def prepare_import(  # noqa: PLR0913 - keyword-only after the fourth
+    target: Target,
+    archive: CheckedArchive,
+    event: Event,
+    options: Json,
+    *,
+    created: datetime,
+    known_digest: Callable[[str], str | None],
+    uncertain: bool = False,
+) -> ImportRequest:
+    """Builds the request to import the archive; for the keyword arguments see ImportRequest.
+
+    Raises PermanentFailure if the archive has errors, if no function name results, or if the
+    target would refuse the name or the size.
+    """
+    refuse_errors(archive.report)
+    export = archive.report.export
+    function = FunctionName(*names(options, event, export.function if export else None))
+    target.check(function, archive.report)
+    policy = options.get("on_conflict", "skip")
+    return ImportRequest(function, policy, created, uncertain, known_digest)
+
+
+def refuse_errors(report: ArchiveReport) -> None:
+    """Raises PermanentFailure with the first error's code if the archive has errors.
+
+    The failure's `answer` lists all errors.
+    """
+    if not report.errors:
+        return
+    first, *more = report.errors
+    message = first.message
+    if more:
+        message = Localized(
+            f"{first.message.en} (and {len(more)} more findings)",
+            f"{first.message.zh}（另有 {len(more)} 项问题）",
+        )
+    answer = "\n".join(f"{finding.code}: {finding.message.en}" for finding in report.errors)
+    raise PermanentFailure(first.code, message, first.hint, answer=answer)
+
+
+def _read_exactly(stream: ByteStream, size: int) -> bytes:
+    parts = []
+    while size and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    if size:
+        raise TemporaryFailure(
+            "object.cut",
+            Localized("The storage ended the object early", "存储提前结束了对象的传输"),
+        )
+    return b"".join(parts)

@@ -1,10 +1,10 @@
-"""FunctionGraph's endpoints, over what the sandbox holds.
+"""The FunctionGraph endpoints of the sandbox.
 
 Wire formats: the ImportFunction, ShowFunctionConfig, ShowFunctionCode, ListFunctions,
 UpdateFunctionCode, UpdateFunctionConfig, DeleteFunction, ExportFunction and ListQuotas pages.
-Inferred: one import at a time per user answers 429 FSS.0429 at once; `type=code` exports the code
-file, `type=config` the YAML and `code=true&config=true` the package, all as `file_name` and
-`code_url`; a taken name is seen before the package is opened.
+Inferred: a concurrent import of the same user is 429 FSS.0429; `type=code` exports the code file,
+`type=config` the YAML and `code=true&config=true` the package, each as `file_name` and `code_url`;
+a taken name is detected before the package is opened.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from datetime import datetime
 from pathlib import Path
 
 from relay.model import Json
-from relay.testing.sandbox.answers import SandboxReply, refusal
 from relay.testing.sandbox.body import Base64Sink
 from relay.testing.sandbox.exchange import Exchange
 from relay.testing.sandbox.links import Links
-from relay.testing.sandbox.package import Package, digest_of, unpack
-from relay.testing.sandbox.rules import CODE_TYPES, check_configuration, check_names
-from relay.testing.sandbox.state import Account, Files, Function, Tenant, describe
+from relay.testing.sandbox.package import Package, read_code, unpack
+from relay.testing.sandbox.replies import SandboxReply, refusal
+from relay.testing.sandbox.state import Account, CodeFiles, Function, Tenant, describe
+from relay.testing.sandbox.validation import CODE_TYPES, check_configuration, check_names
 
 FRAME = 1 << 16
-"""Bytes of JSON that may stand around the base64 before a body is too large for sure."""
+"""Maximum size of the JSON around the base64."""
 
-_SETTABLE = frozenset(
+_CONFIG_FIELDS = frozenset(
     {"runtime", "timeout", "handler", "memory_size", "description", "user_data", "xrole"}
     | {"app_xrole", "initializer_handler", "initializer_timeout", "encrypted_user_data"}
     | {"pre_stop_handler", "pre_stop_timeout", "strategy_config", "extend_config", "func_vpc"}
 )
-_BY_HAND = {
+_DEFAULT_CONFIG = {
     "runtime": "Python3.9",
     "handler": "index.handler",
     "memory_size": 128,
@@ -46,7 +46,7 @@ _REQUIRED = ("func_name", "runtime", "timeout", "handler", "memory_size")
 
 @dataclass(frozen=True, slots=True)
 class SandboxRules:
-    """What this sandbox insists on. `max_size`: of a zip, in bytes."""
+    """Configurable rules. `max_size` is the maximum size of a zip in bytes."""
 
     max_size: int
     names_must_match: bool = False
@@ -55,19 +55,19 @@ class SandboxRules:
 
 @dataclass
 class Api:
-    """The endpoints. Each takes the exchange and the names in its path."""
+    """The endpoints. Each receives the exchange and the path parameters."""
 
     account: Account
     rules: SandboxRules
     tenant: Tenant
-    files: Files
+    files: CodeFiles
     clock: Callable[[], datetime]
     links: Links
     _importing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
 
     def import_function(self, exchange: Exchange, project_id: str) -> SandboxReply:
-        self._own(project_id)
-        with self._alone(), self.files.scratch() as zip_path:
+        self._check_project(project_id)
+        with self._import_slot(), self.files.scratch() as zip_path:
             fields = self._receive(exchange, zip_path, "file_code")
             name, package = fields.get("func_name"), fields.get("package", "default")
             check_names(name, package)
@@ -78,29 +78,29 @@ class Api:
                 raise refusal("FSS.0400", "Invalid request parameter: file_name")
             self.tenant.refuse_taken(str(name))
             function = self._add(str(name), str(package), zip_path)
-        exchange.applied()
-        # The published answer of the import names no version, that of the other calls does.
+        exchange.mark_applied()
+        # The documented response of the import has a URN without a version, unlike the other calls.
         return SandboxReply(200, describe(function, self.account) | {"func_urn": function.urn})
 
     def list_functions(self, exchange: Exchange, project_id: str) -> SandboxReply:
-        self._own(project_id)
+        self._check_project(project_id)
         query = exchange.query
         marker, size = query.get("marker", "0"), query.get("maxitems", "400")
         if not (marker.isdecimal() and size.isdecimal() and 1 <= int(size) <= 400):
             raise refusal("FSS.0400", "Invalid request parameter: marker or maxitems")
-        found = [
+        matching = [
             function
             for _, function in sorted(self.tenant.snapshot().items())
             if query.get("func_name", function.name) == function.name
             and query.get("package_name", function.package) == function.package
         ]
-        page = found[int(marker) : int(marker) + int(size)]
+        page = matching[int(marker) : int(marker) + int(size)]
         return SandboxReply(
             200,
             {
-                "functions": [describe(one, self.account) for one in page],
+                "functions": [describe(function, self.account) for function in page],
                 "next_marker": int(marker) + len(page),
-                "count": len(found),
+                "count": len(matching),
             },
         )
 
@@ -110,24 +110,24 @@ class Api:
     def show_code(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
         function = self._find(exchange, project_id, urn)
         link = self.links.publish(function.code.path)
-        answer = describe(function, self.account) | {"func_code": {"file": "", "link": link}}
-        return SandboxReply(200, answer)
+        fields = describe(function, self.account) | {"func_code": {"file": "", "link": link}}
+        return SandboxReply(200, fields)
 
     def update_code(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
         function = self._find(exchange, project_id, urn)
-        with self.files.kept() as path:
+        with self.files.persistent() as path:
             fields = self._receive(exchange, path, "func_code.file")
-            code_type, filename = _code_place(fields, function)
+            code_type, filename = _code_location(fields, function)
             function = self.tenant.change(
                 replace(
                     function,
                     code_type=code_type,
                     code_filename=filename,
-                    code=digest_of(path),
+                    code=read_code(path),
                     modified=self.clock(),
                 )
             )
-        exchange.applied()
+        exchange.mark_applied()
         return SandboxReply(200, describe(function, self.account))
 
     def update_config(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
@@ -135,12 +135,14 @@ class Api:
         fields = exchange.fields()
         missing = [name for name in _REQUIRED if name not in fields]
         if missing or fields["func_name"] != function.name:
-            wrong = ", ".join(missing) or "func_name"
-            raise refusal("FSS.0400", f"Invalid request parameter: {wrong}")
-        config = function.config | {k: v for k, v in fields.items() if k in _SETTABLE}
+            invalid = ", ".join(missing) or "func_name"
+            raise refusal("FSS.0400", f"Invalid request parameter: {invalid}")
+        config = function.config | {
+            name: value for name, value in fields.items() if name in _CONFIG_FIELDS
+        }
         check_configuration(config)
         function = self.tenant.change(replace(function, config=config, modified=self.clock()))
-        exchange.applied()
+        exchange.mark_applied()
         return SandboxReply(200, describe(function, self.account))
 
     def delete(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
@@ -148,22 +150,22 @@ class Api:
         if urn.endswith(":latest") and urn != function.urn:
             raise refusal("FSS.0400", "The version latest cannot be deleted alone")
         self.tenant.remove(function.name)
-        exchange.applied()
+        exchange.mark_applied()
         return SandboxReply(204)
 
     def export(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
         function = self._find(exchange, project_id, urn)
         query = exchange.query
-        kind = query.get("type")
-        old = {name for name in ("code", "config") if query.get(name) == "true"}
-        if (kind is None) is (not old) or kind not in (None, "code", "config"):
+        part = query.get("type")
+        legacy_parts = {name for name in ("code", "config") if query.get(name) == "true"}
+        if (part is None) is (not legacy_parts) or part not in (None, "code", "config"):
             raise refusal("FSS.0400", "Invalid request parameter: type, or else code and config")
-        return self.links.export(function, {kind} if kind else old)
+        return self.links.export(function, {part} if part else legacy_parts)
 
     def quotas(self, _: Exchange, project_id: str) -> SandboxReply:
-        self._own(project_id)
+        self._check_project(project_id)
         functions = self.tenant.snapshot().values()
-        used = sum(one.code_size for one in functions)
+        used = sum(function.code_size for function in functions)
         resources = [
             {"type": "fgs_func_num", "quota": self.tenant.quota or 400, "used": len(functions)},
             {"type": "fgs_func_code_size", "quota": 20480, "used": used >> 20, "unit": "MB"},
@@ -174,12 +176,12 @@ class Api:
         return self.links.download(key)
 
     def hold(self, name: str, package: str, code: bytes) -> Function:
-        """Puts a function there as if somebody had made it by hand, with settings of its own."""
+        """Add a function as if another user had created it in the console."""
         check_names(name, package)
-        with self.files.kept() as path:
+        with self.files.persistent() as path:
             path.write_bytes(code)
-            opened = Package(name, dict(_BY_HAND), "inline", "index.py", digest_of(path))
-            function = self._function(name, package, opened)
+            contents = Package(name, dict(_DEFAULT_CONFIG), "inline", "index.py", read_code(path))
+            function = self._function(name, package, contents)
             self.tenant.add(function)
         return function
 
@@ -187,12 +189,12 @@ class Api:
         account = self.account
         return f"urn:fss:{account.region}:{account.project_id}:function:{package}:{name}"
 
-    def _own(self, project_id: str) -> None:
+    def _check_project(self, project_id: str) -> None:
         if project_id != self.account.project_id:
-            raise refusal("FSS.0403", "Forbidden: the credentials are of another project")
+            raise refusal("FSS.0403", "Forbidden: the credentials belong to another project")
 
     def _find(self, exchange: Exchange, project_id: str, urn: str) -> Function:
-        self._own(project_id)
+        self._check_project(project_id)
         parts = urn.split(":")
         exchange.call.function = parts[6] if len(parts) > 6 else None
         function = self.tenant.snapshot().get(exchange.call.function or "")
@@ -202,19 +204,19 @@ class Api:
             raise refusal("FSS.1052")
         return function
 
-    def _receive(self, exchange: Exchange, path: Path, place: str) -> Json:
-        """The fields; the base64 at `place` went decoded into `path`."""
+    def _receive(self, exchange: Exchange, path: Path, sink: str) -> Json:
+        """Return the fields, and write the decoded base64 of the field `sink` to `path`."""
         if exchange.body.length > self.rules.max_size * 4 // 3 + FRAME:
             raise refusal("FSS.0413")
         with path.open("wb") as file:
             code = Base64Sink(file, self.rules.max_size)
-            fields = exchange.fields({place: code})
+            fields = exchange.fields({sink: code})
         if not code.size:
             raise refusal("FSS.1012")
         return fields
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _import_slot(self) -> Iterator[None]:
         if not self.rules.one_at_a_time:
             yield
             return
@@ -226,29 +228,29 @@ class Api:
             self._importing.release()
 
     def _add(self, name: str, package: str, zip_path: Path) -> Function:
-        with self.files.kept() as code_path:
-            opened = unpack(zip_path, code_path)
-            if self.rules.names_must_match and opened.function != name:
+        with self.files.persistent() as code_path:
+            contents = unpack(zip_path, code_path)
+            if self.rules.names_must_match and contents.function != name:
                 raise refusal("FSS.1057")
-            function = self._function(name, package, opened)
+            function = self._function(name, package, contents)
             self.tenant.add(function)
         return function
 
-    def _function(self, name: str, package: str, opened: Package) -> Function:
+    def _function(self, name: str, package: str, contents: Package) -> Function:
         return Function(
             name,
             package,
             self.urn(package, name),
-            opened.config,
-            opened.code_type,
-            opened.code_filename,
-            opened.code,
+            contents.config,
+            contents.code_type,
+            contents.code_filename,
+            contents.code,
             self.clock(),
         )
 
 
-def _code_place(fields: Json, function: Function) -> tuple[str, str]:
-    """code_type and code_filename; the latter may be left out for inline code only."""
+def _code_location(fields: Json, function: Function) -> tuple[str, str]:
+    """Return code_type and code_filename, which is optional for inline code."""
     code_type, filename = fields.get("code_type"), fields.get("code_filename")
     if code_type not in CODE_TYPES:
         raise refusal("FSS.1006", "Invalid code type (the sandbox cannot read from OBS)")

@@ -1,9 +1,8 @@
-"""The sandbox's URLs: those of FunctionGraph, IAM and metadata, and the control door."""
+"""The WSGI application of the sandbox: routes of FunctionGraph, IAM, metadata and control API."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, Unpack
 
@@ -12,24 +11,24 @@ from werkzeug.exceptions import HTTPException
 
 from relay.errors import ConfigError
 from relay.model import Json
-from relay.testing.sandbox.answers import SandboxReply, refusal
 from relay.testing.sandbox.api import Api
-from relay.testing.sandbox.exchange import Counter, Endpoint, Exchange
+from relay.testing.sandbox.exchange import Dispatcher, Endpoint, Exchange
 from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, parse_fault
 from relay.testing.sandbox.iam import Iam
-from relay.testing.sandbox.metadata import Metadata
+from relay.testing.sandbox.metadata import MetadataService
+from relay.testing.sandbox.replies import SandboxReply, refusal
 from relay.testing.sandbox.server import is_loopback
 from relay.testing.sandbox.state import Account, Function, RecordedCall, describe
 
 PUBLIC = {"token", "metadata_token", "metadata_key", "download"}
-"""Operations that need no credentials: they give them, or the address is one."""
+"""Operations without credentials: they issue credentials, or the URL is secret."""
 
-MAX_ORDER = 1 << 16
-"""Bytes of a control request."""
+MAX_REQUEST = 1 << 16
+"""Maximum size in bytes of a token or control request."""
 
 
 class Control(Protocol):
-    """What the control door shows and does: the sandbox itself."""
+    """The part of SandboxServer that the control API uses."""
 
     @property
     def functions(self) -> dict[str, Function]: ...
@@ -40,31 +39,24 @@ class Control(Protocol):
     def fault(self, **fields: Unpack[FaultFields]) -> Fault: ...
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """What is asked beside FunctionGraph itself."""
-
-    iam: Iam
-    metadata: Metadata
-
-
-def make_app(api: Api, neighbours: Neighbours, counter: Counter, control: Control) -> Flask:
-    """The WSGI application of one sandbox; it needs relay.testing.sandbox.server to run on."""
+def make_app(
+    api: Api, iam: Iam, metadata: MetadataService, dispatcher: Dispatcher, control: Control
+) -> Flask:
+    """Create the application; it requires the server of relay.testing.sandbox.server."""
     app = Flask(__name__, static_folder=None, template_folder=None)
-    iam, metadata = neighbours.iam, neighbours.metadata
     functions = "/v2/<project_id>/fgs/functions"
-    one = f"{functions}/<urn>"
+    function = f"{functions}/<urn>"
     for operation, method, path, endpoint in (
         ("import", "POST", f"{functions}/import", api.import_function),
         ("list", "GET", functions, api.list_functions),
-        ("config", "GET", f"{one}/config", api.show_config),
-        ("code", "GET", f"{one}/code", api.show_code),
-        ("update_code", "PUT", f"{one}/code", api.update_code),
-        ("update_config", "PUT", f"{one}/config", api.update_config),
-        ("delete", "DELETE", one, api.delete),
-        ("export", "GET", f"{one}/export", api.export),
+        ("config", "GET", f"{function}/config", api.show_config),
+        ("code", "GET", f"{function}/code", api.show_code),
+        ("update_code", "PUT", f"{function}/code", api.update_code),
+        ("update_config", "PUT", f"{function}/config", api.update_config),
+        ("delete", "DELETE", function, api.delete),
+        ("export", "GET", f"{function}/export", api.export),
         ("quotas", "GET", "/v2/<project_id>/fgs/quotas", api.quotas),
-        ("projects", "GET", "/v3/projects", lambda one: iam.projects(one.query.get("name"))),
+        ("projects", "GET", "/v3/projects", lambda call: iam.projects(call.query.get("name"))),
         ("domains", "GET", "/v3/auth/domains", lambda _: iam.domains()),
         ("token", "POST", "/v3/auth/tokens", _token(iam)),
         ("metadata_token", "PUT", "/meta-data/latest/api/token", metadata.token),
@@ -72,74 +64,76 @@ def make_app(api: Api, neighbours: Neighbours, counter: Counter, control: Contro
         ("download", "GET", "/code/<key>", api.download),
     ):
         public = operation in PUBLIC
-        view = partial(_call, counter, operation, endpoint, public)
+        view = partial(_call, dispatcher, operation, endpoint, public)
         app.add_url_rule(path, operation, view, methods=[method])
     _add_control(app, control, api.account)
     for status in (404, 405):
-        app.register_error_handler(status, partial(_unknown, counter))
+        app.register_error_handler(status, partial(_unknown, dispatcher))
     return app
 
 
 def _call(
-    counter: Counter, operation: str, endpoint: Endpoint, public: bool, /, **places: str
+    dispatcher: Dispatcher, operation: str, endpoint: Endpoint, public: bool, /, **parameters: str
 ) -> Response:
-    return counter.handle(operation, endpoint, places, public=public)
+    return dispatcher.handle(operation, endpoint, parameters, public=public)
 
 
 def _token(iam: Iam) -> Endpoint:
     def token(exchange: Exchange) -> SandboxReply:
-        if exchange.body.length > MAX_ORDER:
+        if exchange.body.length > MAX_REQUEST:
             raise refusal("FSS.0413")
         return iam.authenticate(exchange.fields())
 
     return token
 
 
-def _unknown(counter: Counter, error: HTTPException) -> Response:
-    """What the gateway says of a path or a method that nobody published."""
+def _unknown(dispatcher: Dispatcher, error: HTTPException) -> Response:
+    """Return the response of the gateway for an unpublished path or method."""
 
     def unpublished(_: Exchange) -> SandboxReply:
         raise refusal("APIGW.0101", status=error.code if error.code == 405 else None)
 
-    return counter.handle("unknown", unpublished, {}, public=True)
+    return dispatcher.handle("unknown", unpublished, {}, public=True)
 
 
 def _add_control(app: Flask, control: Control, account: Account) -> None:
-    """For other processes on this machine, without credentials."""
+    """Add the control API, which processes on this machine use without credentials."""
     views: dict[tuple[str, str], Callable[[], tuple[Any, int]]] = {
-        ("GET", "faults"): lambda: ([one.to_json() for one in control.faults.waiting()], 200),
+        ("GET", "faults"): lambda: ([fault.to_json() for fault in control.faults.pending()], 200),
         ("POST", "faults"): partial(_add_fault, control),
         ("DELETE", "faults"): lambda: ({"forgotten": control.faults.clear()}, 200),
-        ("GET", "functions"): lambda: (_described(control, account), 200),
+        ("GET", "functions"): lambda: (_functions(control, account), 200),
         ("GET", "calls"): lambda: ([call.to_json() for call in control.calls], 200),
     }
     for (method, name), view in views.items():
-        guarded = partial(_local, view)
+        guarded = partial(_loopback_only, view)
         app.add_url_rule(f"/sandbox/{name}", f"{method} {name}", guarded, methods=[method])
 
 
-def _local(view: Callable[[], tuple[Any, int]]) -> Response:
+def _loopback_only(view: Callable[[], tuple[Any, int]]) -> Response:
     if not is_loopback(request.remote_addr or ""):
-        return _json({"error": "the control door answers on loopback only"}, 403)
+        return _json({"error": "the control API is available on loopback only"}, 403)
     return _json(*view())
 
 
 def _add_fault(control: Control) -> tuple[Any, int]:
-    # A page in a browser cannot send this type without asking first, and is not answered then.
-    if not request.is_json or (request.content_length or 0) > MAX_ORDER:
-        return {"error": "a fault is sent as application/json, 64 KiB at most"}, 415
-    given = request.get_json(silent=True)
-    if not isinstance(given, dict):
-        return {"error": "a fault is a JSON object"}, 400
+    # A page in a browser cannot send this content type without a CORS preflight, which fails.
+    if not request.is_json or (request.content_length or 0) > MAX_REQUEST:
+        return {"error": "a fault must be application/json of at most 64 KiB"}, 415
+    body = request.get_json(silent=True)
+    if not isinstance(body, dict):
+        return {"error": "a fault must be a JSON object"}, 400
     try:
-        fields = parse_fault(given["spec"]) if isinstance(given.get("spec"), str) else given
+        fields = parse_fault(body["spec"]) if isinstance(body.get("spec"), str) else body
         return control.fault(**fields).to_json(), 201
     except ConfigError as error:
         return {"error": str(error)}, 400
 
 
-def _described(control: Control, account: Account) -> Json:
-    return {name: describe(one, account) for name, one in sorted(control.functions.items())}
+def _functions(control: Control, account: Account) -> Json:
+    return {
+        name: describe(function, account) for name, function in sorted(control.functions.items())
+    }
 
 
 def _json(value: Any, status: int) -> Response:

@@ -1,4 +1,4 @@
-"""Reads a JSON object of any size in constant memory: long strings flow into sinks as they come."""
+"""Reads a JSON object of any size in constant memory: long strings are written to sinks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relay.model import Json
 
 CHUNK = 1 << 18
 MAX_FIELD = 1 << 16
-"""Bytes of any value that has no sink; FunctionGraph's longest documented one has 4 KB."""
+"""Maximum size of a value without a sink. The longest documented value has 4 KB."""
 
 _SPACE = b" \t\r\n"
 _ESCAPES = {
@@ -26,25 +26,22 @@ class Malformed(Exception):
 
 
 class NotBase64(Exception):
-    """A character, a length or a padding that base64 does not have."""
+    """Invalid base64: a wrong character, length or padding."""
 
 
 class TooLong(Exception):
-    """More bytes than the sink takes."""
+    """More bytes than the limit of the sink."""
 
 
 class Sink(Protocol):
-    """Takes a string's bytes piece by piece, unchecked: the sink knows its own alphabet.
-
-    `close` is called at the string's end.
-    """
+    """Receives the bytes of a string in pieces, without validation; `close` ends the string."""
 
     def write(self, piece: bytes) -> None: ...
     def close(self) -> None: ...
 
 
 class Base64Sink:
-    """Decodes what it is given into `file`; `size` counts the decoded bytes."""
+    """Decodes base64 into `file`; `size` counts the decoded bytes."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file = file
@@ -54,12 +51,12 @@ class Base64Sink:
         self.size = 0
 
     def write(self, piece: bytes) -> None:
-        """Raises NotBase64, or TooLong past the limit."""
+        """Decode a piece. Raises NotBase64, or TooLong beyond the limit."""
         text = self._carry + piece
-        whole = len(text) - len(text) % 4
-        self._carry = text[whole:]
-        if whole:
-            self._decode(text[:whole])
+        complete = len(text) - len(text) % 4
+        self._carry = text[complete:]
+        if complete:
+            self._decode(text[:complete])
 
     def _decode(self, text: bytes) -> None:
         padding = text.find(b"=")
@@ -81,10 +78,10 @@ class Base64Sink:
 
 
 def read_object(read: Callable[[int], bytes], sinks: Mapping[str, Sink]) -> Json:
-    """The object's fields, except those that went into sinks: these are True.
+    """Return the fields of the object; fields that were written to a sink are True.
 
-    `sinks` is keyed by the field's path with dots: `file_code`, `func_code.file`.
-    Raises Malformed, and whatever a sink raises.
+    The keys of `sinks` are dotted paths of fields: `file_code`, `func_code.file`. Raises Malformed
+    and the errors of the sinks.
     """
     scanner = _Scanner(read, sinks)
     fields = scanner.fields("")
@@ -129,7 +126,7 @@ class _Scanner:
                 raise Malformed
             self._string(sink)
             return True
-        if first == b"{" and any(one.startswith(path + ".") for one in self._sinks):
+        if first == b"{" and any(name.startswith(path + ".") for name in self._sinks):
             return self.fields(path + ".")
         return self._value()
 
@@ -179,7 +176,7 @@ class _Scanner:
         return value
 
     def _peek(self) -> bytes:
-        """The next character that is no space, still in the buffer; b"" at the end of the body."""
+        """Return the next character that is not a space, or b"" at the end of the body."""
         while True:
             self._buffer = self._buffer.lstrip(_SPACE)
             if self._buffer or self._ended:

@@ -1,4 +1,4 @@
-"""One call from its first byte to its answer: admitted, hit by faults, acted on, recorded."""
+"""Processes a call: admission by the gateway, faults, the endpoint, and the record of the call."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from flask import Response, json, request
 from werkzeug.datastructures import Headers
 
 from relay.model import Json
-from relay.testing.sandbox.answers import Refused, SandboxReply, refusal
 from relay.testing.sandbox.body import Malformed, NotBase64, Sink, TooLong, read_object
 from relay.testing.sandbox.faults import Fault, FaultQueue
 from relay.testing.sandbox.gateway import BodyCheck, Gateway
-from relay.testing.sandbox.server import Cut, RequestBody, SenderGone
-from relay.testing.sandbox.signature import Signed
-from relay.testing.sandbox.state import Ledger, RecordedCall
+from relay.testing.sandbox.replies import RequestRefused, SandboxReply, refusal
+from relay.testing.sandbox.server import ReadStopped, RequestBody, SenderGone
+from relay.testing.sandbox.signature import SignedRequest
+from relay.testing.sandbox.state import CallLog, RecordedCall
 
 
 @dataclass
 class Exchange:
-    """What an endpoint sees of its call."""
+    """A call as seen by the endpoint."""
 
     call: RecordedCall
     body: RequestBody
@@ -33,7 +33,7 @@ class Exchange:
     check: BodyCheck | None = None
 
     def fields(self, sinks: Mapping[str, Sink] | None = None) -> Json:
-        """The JSON body's fields, read to the end and checked against the signature."""
+        """Read the JSON body and verify the signature of the body."""
         self.body.hashed = self.check is not None
         try:
             fields = read_object(self.body.read, sinks or {})
@@ -50,90 +50,90 @@ class Exchange:
     def header(self, name: str) -> str:
         return self.headers.get(name, "")
 
-    def applied(self) -> None:
+    def mark_applied(self) -> None:
         self.call.applied = True
 
 
 Endpoint = Callable[..., SandboxReply]
-"""endpoint(exchange, **names in the path) -> Answer; raises Refused."""
+"""endpoint(exchange, **path_parameters) -> SandboxReply; raises RequestRefused."""
 
 
 @dataclass(frozen=True)
-class Counter:
-    """Where calls are handled: the gateway, the faults, the record."""
+class Dispatcher:
+    """Runs calls through the gateway, the faults and the endpoint, and records them."""
 
     gateway: Gateway
     faults: FaultQueue
-    ledger: Ledger
+    log: CallLog
     stopping: threading.Event
     clock: Callable[[], datetime]
     on_call: Callable[[RecordedCall], None] | None = None
 
     def handle(
-        self, operation: str, endpoint: Endpoint, places: Json, *, public: bool = False
+        self, operation: str, endpoint: Endpoint, path_parameters: Json, *, public: bool = False
     ) -> Response:
-        """Runs one call. `public`: it needs no token (IAM itself, signed links)."""
+        """Run a call. A `public` operation (IAM, download links) needs no credentials."""
         body = request.environ["wsgi.input"]
         call = RecordedCall(request.method, request.path, operation, self.clock(), uuid.uuid4().hex)
         body.on_read = partial(setattr, call, "received")
         exchange = Exchange(call, body, request.args, request.headers)
-        self.ledger.add(call)
+        self.log.add(call)
         try:
-            answer = self._settle(exchange, endpoint, places, public=public)
-        except Refused as refused:
-            answer = refused.answer
+            reply = self._run(exchange, endpoint, path_parameters, public=public)
+        except RequestRefused as refused:
+            reply = refused.reply
         except SenderGone:
             body.drop()
-            answer = SandboxReply(400)
-        call.status = None if body.dropped else answer.status
+            reply = SandboxReply(400)
+        call.status = None if body.dropped else reply.status
         call.finished = True
         if self.on_call is not None:
             self.on_call(replace(call))
-        response = _respond(answer, call.request_id)
-        response.date = self.clock()  # so that a clock that is off can be seen
+        response = _to_response(reply, call.request_id)
+        response.date = self.clock()  # clients compare it with the local clock
         return response
 
-    def _settle(
-        self, exchange: Exchange, endpoint: Endpoint, places: Json, *, public: bool
+    def _run(
+        self, exchange: Exchange, endpoint: Endpoint, path_parameters: Json, *, public: bool
     ) -> SandboxReply:
         if not public:
-            exchange.check = self.gateway.admit(_signed(), exchange.body.length)
+            exchange.check = self.gateway.admit(_signed_request(), exchange.body.length)
         fault = self.faults.take(exchange.call.operation)
         if fault is None:
-            return endpoint(exchange, **places)
+            return endpoint(exchange, **path_parameters)
         exchange.body.rate = fault.trickle
         exchange.body.cut_after = fault.cut_after
-        truth = self._truth(fault, exchange, endpoint, places)
+        regular = self._regular_reply(fault, exchange, endpoint, path_parameters)
         self.stopping.wait(fault.delay)
         if fault.resets:
             exchange.body.drop()
-        return fault.answer or truth
+        return fault.reply or regular
 
-    def _truth(
-        self, fault: Fault, exchange: Exchange, endpoint: Endpoint, places: Json
+    def _regular_reply(
+        self, fault: Fault, exchange: Exchange, endpoint: Endpoint, path_parameters: Json
     ) -> SandboxReply:
         try:
-            if fault.acts:
-                return endpoint(exchange, **places)
+            if fault.has_effect:
+                return endpoint(exchange, **path_parameters)
             exchange.body.drain()
-        except Refused as refused:
-            return refused.answer
-        except Cut:
-            pass  # the fault wanted it read no further; its answer follows
+        except RequestRefused as refused:
+            return refused.reply
+        except ReadStopped:
+            pass  # the fault stops reading here and determines the response
         return SandboxReply(200)
 
 
-def _signed() -> Signed:
+def _signed_request() -> SignedRequest:
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Signed(request.method, request.environ["RAW_URI"], headers)
+    return SignedRequest(request.method, request.environ["RAW_URI"], headers)
 
 
-def _respond(answer: SandboxReply, request_id: str) -> Response:
-    body = answer.body
+def _to_response(reply: SandboxReply, request_id: str) -> Response:
+    body = reply.body
     if body is not None and str(body.get("error_code", "")).startswith("APIG"):
         body = {**body, "request_id": request_id}
-    content = json.dumps(body) if body is not None else answer.stream
-    response = Response(content, answer.status, mimetype="application/json")
-    response.headers.update(answer.headers)
+    content = json.dumps(body) if body is not None else reply.stream
+    response = Response(content, reply.status, mimetype="application/json")
+    response.headers.update(reply.headers)
     response.headers["X-Request-Id"] = request_id
     return response

@@ -1,4 +1,4 @@
-"""Makes genuine FunctionGraph exports, code zip and YAML in a zip, for the demo and the tests.
+"""Creates FunctionGraph exports (a zip with a code zip and a YAML) for the demo and the tests.
 
 Layout: Huawei Cloud FunctionGraph user guide, exporting functions (`<CodeFileName>` beside
 `<function>.yaml`, flat, stored).
@@ -25,7 +25,7 @@ def handler(event, context):
 }
 
 _BLOCK = 1024 * 1024
-_MADE = (2026, 1, 1, 0, 0, 0)
+_TIMESTAMP = (2026, 1, 1, 0, 0, 0)
 
 
 def make_export(
@@ -37,14 +37,14 @@ def make_export(
     code_size: int | None = None,
     **properties: Any,
 ) -> bytes:
-    """An export as bytes: the same arguments give the same bytes.
+    """Return an export; the same arguments give the same bytes.
 
-    `code`: files of the code zip (default: a hello). `code_size`: adds a file of that many bytes
-    that no packer makes smaller. `properties`: more of the YAML's Properties, or others.
+    `code` are the files of the code zip, `code_size` adds an incompressible file of that size, and
+    `properties` override Properties in the YAML.
     """
     file = io.BytesIO()
-    told = {"Runtime": runtime, "Handler": handler, **properties}
-    _write(file, function, _files(code or HELLO, code_size), told)
+    properties = {"Runtime": runtime, "Handler": handler, **properties}
+    _write(file, function, _files(code or HELLO, code_size), properties)
     return file.getvalue()
 
 
@@ -56,13 +56,13 @@ def write_export(
     code_size: int | None = None,
     **properties: Any,
 ) -> None:
-    """The same into a file, of any size, without holding it (`Runtime=` for `runtime=`)."""
+    """Write an export of any size to a file (with `Runtime=` instead of `runtime=`)."""
     with path.open("wb") as file:
         _write(file, function, _files(code or HELLO, code_size), properties)
 
 
 def export_name(function: str, code: bytes) -> str:
-    """How the console names an export: the function, the MD5 of its code, .zip."""
+    """Return the file name that the console gives an export: function, MD5 of the code, .zip."""
     return f"{function}{hashlib.md5(code, usedforsecurity=False).hexdigest()}.zip"
 
 
@@ -77,7 +77,7 @@ def _files(code: Mapping[str, bytes], code_size: int | None) -> Files:
 
 
 def _noise(size: int) -> Iterator[bytes]:
-    """Bytes without a pattern, the same each time."""
+    """Yield reproducible pseudo-random bytes."""
     for start in range(0, size, _BLOCK):
         seed = hashlib.shake_128(start.to_bytes(8, "big"))
         yield seed.digest(min(_BLOCK, size - start))
@@ -94,13 +94,13 @@ def _write(file: IO[bytes], function: str, code: Files, properties: Mapping[str,
 
 
 def _entry(name: str, method: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, _MADE)
+    entry = zipfile.ZipInfo(name, _TIMESTAMP)
     entry.compress_type = method
     return entry
 
 
 def _yaml(function: str, properties: Mapping[str, Any]) -> str:
-    told = {
+    all_properties = {
         "Handler": "index.handler",
         "Runtime": "Python3.9",
         "CodeType": "zip",
@@ -113,6 +113,6 @@ def _yaml(function: str, properties: Mapping[str, Any]) -> str:
         "Environment": {"Variables": {}},
         **properties,
     }
-    resource = {"Type": "HC::Serverless::Function", "Properties": told}
+    resource = {"Type": "HC::Serverless::Function", "Properties": all_properties}
     document = {"HcCrmTemplateVersion": "v1", "Resources": {function: resource}}
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""What shall go wrong: faults, their spelling on a command line, and the queue they wait in."""
+"""Faults that the sandbox simulates: definition, command-line syntax and queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypedDict, get_args, get_type_hints
 
 from relay.errors import ConfigError
 from relay.model import Json, Localized
-from relay.testing.sandbox.answers import CODES, SandboxReply, usual_code
+from relay.testing.sandbox.replies import CODES, SandboxReply, default_code
 
 OPERATIONS = (
     "import",
@@ -49,15 +49,15 @@ class FaultFields(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong, at the next `times` calls of `operation` ("*": any); None: always.
+    """A fault of the next `times` calls (None: all) of `operation` ("*": any).
 
-    status       answers it, with `code` and `message` (else the usual ones) and Retry-After
-    delay        waits that many seconds before the answer, whichever it is
-    commit       acts on the call first, and only then answers wrongly (commit-then-drop)
-    drop         resets the connection instead of answering
-    cut_after    stops reading after so many bytes of the body; then `status`, else a reset
-    trickle      reads the body at so many bytes a second
-    retry_after  seconds, or any text to send as it is
+    status       respond with this status, and with `code`, `message` and Retry-After
+    delay        wait this many seconds before the response
+    commit       execute the call before the wrong response (or the reset)
+    drop         reset the connection instead of responding
+    cut_after    stop reading after this many bytes of the body; then `status`, or else a reset
+    trickle      read this many bytes of the body per second
+    retry_after  seconds, or any text, sent as it is
     """
 
     operation: str = "import"
@@ -73,80 +73,78 @@ class Fault:
     times: int | None = 1
 
     @property
-    def answer(self) -> SandboxReply | None:
-        """What is answered instead of the truth; None: the truth."""
+    def reply(self) -> SandboxReply | None:
+        """The response that replaces the regular one, or None."""
         if self.status is None:
             return None
-        code = self.code or usual_code(self.status)
-        words = self.message or CODES.get(code, (0, f"The sandbox was told to answer {code}"))[1]
+        code = self.code or default_code(self.status)
+        message = self.message or CODES.get(code, (0, f"The sandbox simulates {code}"))[1]
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
-        return SandboxReply(self.status, {"error_code": code, "error_msg": words}, headers)
+        return SandboxReply(self.status, {"error_code": code, "error_msg": message}, headers)
 
     @property
     def resets(self) -> bool:
         return self.drop or (self.cut_after is not None and self.status is None)
 
     @property
-    def acts(self) -> bool:
-        """Whether the call has its effect."""
+    def has_effect(self) -> bool:
+        """Whether the call is executed."""
         return self.commit or (self.status is None and not self.resets)
 
     def to_json(self) -> Json:
         return asdict(self)
 
 
-def make_fault(given: Mapping[str, Any], operations: tuple[str, ...] = OPERATIONS) -> Fault:
-    """The fault of these fields. Raises ConfigError for an unknown one or an impossible value."""
-    kinds = get_type_hints(Fault)
-    names = [one.name for one in fields(Fault)]
-    for name, value in given.items():
+def make_fault(values: Mapping[str, Any], operations: tuple[str, ...] = OPERATIONS) -> Fault:
+    """Create a fault. Raises ConfigError for an unknown field or an invalid value."""
+    types = get_type_hints(Fault)
+    names = [field.name for field in fields(Fault)]
+    for name, value in values.items():
         if name not in names:
-            raise _wrong(name, "unknown", f"one of {', '.join(names)}")
-        allowed = get_args(kinds[name]) or (kinds[name],)
+            raise _invalid(name, "unknown", f"one of {', '.join(names)}")
+        allowed = get_args(types[name]) or (types[name],)
         if float in allowed:
             allowed = (*allowed, int)
         if isinstance(value, bool) is not (bool in allowed) or not isinstance(value, allowed):
-            raise _wrong(name, f"{value!r} does not fit", "see `relay sandbox --help`")
-    fault = Fault(**given)
+            raise _invalid(name, f"{value!r} has the wrong type", "see `relay sandbox --help`")
+    fault = Fault(**values)
     _check(fault, operations)
     return fault
 
 
 def _check(fault: Fault, operations: tuple[str, ...]) -> None:
     if fault.operation not in (*operations, "*"):
-        raise _wrong(
+        raise _invalid(
             "operation", f"{fault.operation!r} is unknown", f"one of {', '.join(operations)} or *"
         )
     if fault.status is not None and not 200 <= fault.status <= 599:
-        raise _wrong("status", f"{fault.status} is no HTTP status", "200 to 599")
+        raise _invalid("status", f"{fault.status} is not an HTTP status", "200 to 599")
     for name in ("delay", "cut_after", "trickle", "times"):
         if (getattr(fault, name) or 0) < 0:
-            raise _wrong(name, "is below zero", "a number from 0 on")
-    told = str(fault.retry_after or "")
-    if not told.isprintable() or not told.isascii():
-        raise _wrong("retry_after", "cannot be a header", "printable ASCII")
+            raise _invalid(name, "is negative", "a number of at least 0")
+    header = str(fault.retry_after or "")
+    if not header.isprintable() or not header.isascii():
+        raise _invalid("retry_after", "is not a valid header value", "printable ASCII")
     if fault.code is not None and fault.status is None:
-        raise _wrong(
-            "code", "has no status to go with", f"status={CODES.get(fault.code, (400,))[0]}"
-        )
+        raise _invalid("code", "needs a status", f"status={CODES.get(fault.code, (400,))[0]}")
 
 
 def parse_fault(spec: str) -> FaultFields:
-    """Reads `import:status=500,times=3` into the arguments of `SandboxServer.fault`.
+    """Parse `import:status=500,times=3` into the arguments of `SandboxServer.fault`.
 
-    Flags need no value (`import:commit,drop`) and `times=always` never ends. Raises ConfigError.
+    Flags need no value (`import:commit,drop`). `times=always` has no end. Raises ConfigError.
     """
     operation, _, rest = spec.partition(":")
-    given: dict[str, Any] = {"operation": operation.strip()}
-    for part in filter(None, (one.strip() for one in rest.split(","))):
-        name, sign, text = (one.strip() for one in part.partition("="))
-        given[name] = _read(name, text if sign else "true")
-    make_fault(given)
-    fields_: FaultFields = given  # type: ignore[assignment]  # make_fault has just checked them
+    values: dict[str, Any] = {"operation": operation.strip()}
+    for part in filter(None, map(str.strip, rest.split(","))):
+        name, sign, text = map(str.strip, part.partition("="))
+        values[name] = _parse_value(name, text if sign else "true")
+    make_fault(values)
+    fields_: FaultFields = values  # type: ignore[assignment]  # make_fault has checked them
     return fields_
 
 
-def _read(name: str, text: str) -> Any:
+def _parse_value(name: str, text: str) -> Any:
     if name in ("code", "message", "retry_after"):
         return text
     if name == "times" and text == "always":
@@ -157,16 +155,16 @@ def _read(name: str, text: str) -> Any:
         return text
 
 
-def _wrong(name: str, what: str, right: str) -> ConfigError:
+def _invalid(name: str, problem: str, hint: str) -> ConfigError:
     return ConfigError(
         f"fault.{name}",
-        Localized(f"{name} {what}", f"{name} 有误：{what}"),
-        Localized(right, right),
+        Localized(f"{name} {problem}", f"{name} 有误：{problem}"),
+        Localized(hint, hint),
     )
 
 
 class FaultQueue:
-    """Faults wait here for their calls: the first one that fits is taken, one call at a time."""
+    """Pending faults: each call takes the first fault for that operation."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -179,24 +177,24 @@ class FaultQueue:
 
     def take(self, operation: str) -> Fault | None:
         with self._guard:
-            for place, fault in enumerate(self._faults):
+            for index, fault in enumerate(self._faults):
                 if fault.operation in (operation, "*"):
-                    self._use(place, fault)
+                    self._consume(index, fault)
                     return fault
         return None
 
-    def _use(self, place: int, fault: Fault) -> None:
+    def _consume(self, index: int, fault: Fault) -> None:
         if fault.times == 1:
-            del self._faults[place]
+            del self._faults[index]
         elif fault.times is not None:
-            self._faults[place] = replace(fault, times=fault.times - 1)
+            self._faults[index] = replace(fault, times=fault.times - 1)
 
-    def waiting(self) -> list[Fault]:
+    def pending(self) -> list[Fault]:
         with self._guard:
             return list(self._faults)
 
     def clear(self) -> int:
-        """Forgets all that wait; how many those were."""
+        """Remove all pending faults and return their number."""
         with self._guard:
             count = len(self._faults)
             self._faults.clear()

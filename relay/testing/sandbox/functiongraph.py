@@ -1,8 +1,8 @@
-"""The FunctionGraph sandbox: an honest stand-in for the import API and IAM, on loopback.
+"""The FunctionGraph sandbox: an emulator of the import API and IAM on loopback.
 
-It streams bodies of any size in constant memory, checks the token or the signature, keeps what it
-was given, and does wrong what it is told to. It was written from the published pages; nothing of it
-was compared with the real cloud. Each module says which of its rules are inferred.
+It streams bodies of any size in constant memory, checks tokens and signatures, stores functions and
+simulates faults. It follows the published documentation and was not compared with the real cloud.
+Each module lists the rules that are inferred.
 """
 
 from __future__ import annotations
@@ -19,31 +19,34 @@ from typing import Self, Unpack
 
 from relay.errors import ConfigError
 from relay.model import utc_now
-from relay.testing.sandbox.answers import Refused
 from relay.testing.sandbox.api import Api, SandboxRules
-from relay.testing.sandbox.app import Neighbours, make_app
-from relay.testing.sandbox.exchange import Counter
+from relay.testing.sandbox.app import make_app
+from relay.testing.sandbox.exchange import Dispatcher
 from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, make_fault
 from relay.testing.sandbox.gateway import Gateway
-from relay.testing.sandbox.iam import Iam, User
-from relay.testing.sandbox.keys import Key, KeyRing
+from relay.testing.sandbox.iam import AccessKey, Iam, KeyRing, User
 from relay.testing.sandbox.links import Links
-from relay.testing.sandbox.metadata import Metadata
+from relay.testing.sandbox.metadata import MetadataService
+from relay.testing.sandbox.replies import RequestRefused
 from relay.testing.sandbox.server import ListenAddress, LoopbackServer
-from relay.testing.sandbox.state import Account, Files, Function, Ledger, RecordedCall, Tenant
+from relay.testing.sandbox.state import Account, CallLog, CodeFiles, Function, RecordedCall, Tenant
 
 _HEX = secrets.token_hex
 
 
 @dataclass(kw_only=True, eq=False)
 class SandboxServer:
-    """Serves at `url` while entered (or from start() to close()).
+    """Serves at `url` as a context manager, or from start() to close().
 
-    `max_size` (bytes of a zip), `gateway_limit` (bytes of a body signed by AK/SK), `quota` (how
-    many functions), `agency_life` (of keys that the metadata service gives; None: no agency),
-    `metadata_version` (1 or 2), `one_at_a_time` (a second import meanwhile is 429),
-    `names_must_match` (func_name must be the YAML's), `digest_of` (what is shown for code of that
-    SHA-512, hex: the SHA-512 itself), `on_call` (told of every finished call).
+    max_size          maximum size of a zip in bytes
+    gateway_limit     maximum size in bytes of a body that is signed with AK/SK
+    quota             maximum number of functions
+    agency_life       validity of keys from the metadata service; None: the server has no agency
+    metadata_version  1 or 2
+    one_at_a_time     respond to concurrent imports with 429
+    names_must_match  require that func_name equals the name in the YAML
+    digest_of         maps the SHA-512 (hex) of code to the reported digest
+    on_call           called after every call
     """
 
     host: str = "127.0.0.1"
@@ -71,12 +74,12 @@ class SandboxServer:
 
     def __post_init__(self) -> None:
         self.faults = FaultQueue()
-        self._ledger = Ledger()
+        self._log = CallLog()
         self._tenant = Tenant(self.quota)
         user = User(self.iam_user, self.iam_password, self.iam_domain, self.region, self.project_id)
         self._iam = Iam(user, self.token_life, self.clock)
-        own = Key(self.access_key, self.secret_key, self.security_token)
-        self._keys = KeyRing(own, self.clock)
+        permanent = AccessKey(self.access_key, self.secret_key, self.security_token)
+        self._keys = KeyRing(permanent, self.clock)
         self._server: LoopbackServer | None = None
         self._api: Api | None = None
         self._folder: Path | None = None
@@ -90,55 +93,55 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """The endpoint of FunctionGraph and of IAM, known from start() on."""
+        """The endpoint of FunctionGraph and IAM, available after start()."""
         if self._server is None:
             raise RuntimeError("the sandbox was not started")
         return self._server.url
 
     @property
     def functions(self) -> dict[str, Function]:
-        """What is held now, by name."""
+        """The current functions by name."""
         return self._tenant.snapshot()
 
     @property
     def calls(self) -> list[RecordedCall]:
-        """Every call so far, those under way included (not `finished`)."""
-        return self._ledger.snapshot()
+        """All calls so far, including unfinished calls."""
+        return self._log.snapshot()
 
     @property
     def imports(self) -> list[RecordedCall]:
-        """The effective ones: imports that made a function, whatever was answered."""
+        """The import calls that created a function, regardless of the response."""
         return [call for call in self.calls if call.operation == "import" and call.applied]
 
     def fault(self, **fields: Unpack[FaultFields]) -> Fault:
-        """Queues what shall go wrong; the fields are those of `Fault`. Raises ConfigError."""
+        """Queue a fault with the fields of `Fault`. Raises ConfigError."""
         fault = make_fault(fields)
         self.faults.add(fault)
         return fault
 
     def hold(self, name: str, *, package: str = "default", code: bytes) -> Function:
-        """Puts a function there that somebody else made. Raises ConfigError for a bad name."""
+        """Add a function as if another user had created it. Raises ConfigError for a bad name."""
         if self._api is None:
             raise RuntimeError("the sandbox was not started")
         try:
             return self._api.hold(name, package, code)
-        except Refused as refused:
-            raise ConfigError("hold", str((refused.answer.body or {}).get("error_msg"))) from None
+        except RequestRefused as refused:
+            raise ConfigError("hold", str((refused.reply.body or {}).get("error_msg"))) from None
 
     def issue_token(self) -> str:
-        """A token for the project, as IAM would give it."""
+        """Issue a token for the project like IAM."""
         return self._iam.issue(self.region)[0]
 
     def expire_tokens(self) -> None:
-        """Every token given so far must be renewed (401 APIGW.0307)."""
+        """Expire all tokens (401 APIGW.0307)."""
         self._iam.expire_all()
 
-    def end_agency_keys(self) -> None:
-        """Every key that the metadata service gave is refused; it gives another one."""
-        self._keys.end_lent()
+    def expire_agency_keys(self) -> None:
+        """Expire all keys from the metadata service, which then issues a new key."""
+        self._keys.expire_temporary()
 
     def start(self) -> None:
-        """Raises ConfigError for an address that others can reach, OSError for a port in use."""
+        """Start serving. Raises ConfigError for a public address, OSError for a port in use."""
         self._folder = Path(tempfile.mkdtemp(prefix="relay-sandbox-"))
         try:
             self._server = self._serve(self._folder)
@@ -148,7 +151,7 @@ class SandboxServer:
         self._server.start()
 
     def close(self) -> None:
-        """Ends connections and threads, and removes the code that was kept. Safe to repeat."""
+        """Close connections, end threads and delete stored code. Can be called again."""
         if self._server is not None:
             self._server.close()
         if self._folder is not None:
@@ -156,17 +159,15 @@ class SandboxServer:
         self._server = self._api = self._folder = None
 
     def _serve(self, folder: Path) -> LoopbackServer:
-        account, files = (
-            Account(self.project_id, self.region, digest_of=self.digest_of),
-            Files(folder),
-        )
+        account = Account(self.project_id, self.region, digest_of=self.digest_of)
+        files = CodeFiles(folder)
         links = Links(files, lambda key: f"{self.url}/code/{key}")
         rules = SandboxRules(self.max_size, self.names_must_match, self.one_at_a_time)
         self._api = Api(account, rules, self._tenant, files, self.clock, links)
         gateway = Gateway(self._keys, self._iam, self.gateway_limit, self.clock)
-        metadata = Metadata(self._keys, self.agency_life, self.metadata_version)
+        metadata = MetadataService(self._keys, self.agency_life, self.metadata_version)
         stopping = threading.Event()
-        counter = Counter(gateway, self.faults, self._ledger, stopping, self.clock, self.on_call)
-        app = make_app(self._api, Neighbours(self._iam, metadata), counter, self)
-        place = ListenAddress(self.host, self.port, self.allow_remote)
-        return LoopbackServer(app, place, stopping)
+        dispatcher = Dispatcher(gateway, self.faults, self._log, stopping, self.clock, self.on_call)
+        app = make_app(self._api, self._iam, metadata, dispatcher, self)
+        address = ListenAddress(self.host, self.port, self.allow_remote)
+        return LoopbackServer(app, address, stopping)

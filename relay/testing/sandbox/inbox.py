@@ -1,7 +1,7 @@
-"""The demo's inbox: receives messages as the chat services do, and shows them on a page.
+"""The inbox of the demo: receives messages like chat services and shows them on a page.
 
-`POST /slack/...` answers as Slack's incoming webhooks do; `POST /webhook/...` checks the Standard
-Webhooks signature (written here from the specification, not from our channel).
+`POST /slack/...` responds like an incoming webhook of Slack. `POST /webhook/...` verifies the
+signature of Standard Webhooks, implemented from the specification and not with Relay's channel.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from relay.testing.sandbox.inbox_page import render
 from relay.testing.sandbox.server import ListenAddress, LoopbackServer
 
 MAX_BODY = 1 << 20
-MAX_KEPT = 10_000
+MAX_MESSAGES = 10_000
 TOLERANCE = timedelta(minutes=5)
 CHANNELS = ("slack", "webhook")
 
-_SLACK_WORDS = {
+_SLACK_ERRORS = {
     400: "invalid_payload",
     403: "action_prohibited",
     404: "no_service",
@@ -42,10 +42,10 @@ _SLACK_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """One request as it was received. Header names in lower case; `json` None: it was none.
+    """A request as received. Header names are lower-case; `json` is None for other content.
 
-    `verified`: whether the signature is right; None where nothing is signed. `repeat` counts the
-    messages of the same webhook-id (1: the first). `status`: what was answered; None: a reset.
+    `verified` is None if nothing is signed. `repeat` counts the messages with the same webhook-id.
+    `status` is the status of the response, or None after a reset.
     """
 
     channel: str
@@ -68,7 +68,7 @@ class ReceivedMessage:
 
 @dataclass(kw_only=True, eq=False)
 class InboxServer:
-    """Serves at `url` while entered. `webhook_secret`: `whsec_` and base64; None: unsigned."""
+    """Serves at `url` as a context manager. `webhook_secret` is `whsec_` and base64, or None."""
 
     port: int = 0
     webhook_secret: str | None = field(default=None, repr=False)
@@ -81,7 +81,7 @@ class InboxServer:
         self.faults = FaultQueue()
         self._messages: list[ReceivedMessage] = []
         self._repeats: Counter[str] = Counter()
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._server: LoopbackServer | None = None
 
@@ -94,35 +94,35 @@ class InboxServer:
 
     @property
     def url(self) -> str:
-        """Known from start() on."""
+        """The base URL, available after start()."""
         if self._server is None:
             raise RuntimeError("the inbox was not started")
         return self._server.url
 
     @property
     def messages(self) -> list[ReceivedMessage]:
-        """Everything received, the oldest first; also what was answered with an error."""
-        with self._guard:
+        """All received messages, oldest first, including those with an error response."""
+        with self._lock:
             return list(self._messages)
 
     def fault(self, **fields: Unpack[FaultFields]) -> Fault:
-        """What the next messages are answered: `operation` is slack, webhook or *.
+        """Queue a fault; `operation` is slack, webhook or *.
 
-        `message` is the answer's text (such as `channel_is_archived`), and status, retry_after,
-        delay, drop and times are as in `Fault`. Raises ConfigError.
+        `message` is the response text (such as `channel_is_archived`). The fields status,
+        retry_after, delay, drop and times are those of `Fault`. Raises ConfigError.
         """
         fault = make_fault(fields, CHANNELS)
         self.faults.add(fault)
         return fault
 
     def start(self) -> None:
-        """Raises ConfigError for an address that others can reach, OSError for a port in use."""
-        place = ListenAddress(self.host, self.port, self.allow_remote)
-        self._server = LoopbackServer(self._application(), place, self._stopping)
+        """Start serving. Raises ConfigError for a public address, OSError for a port in use."""
+        address = ListenAddress(self.host, self.port, self.allow_remote)
+        self._server = LoopbackServer(self._application(), address, self._stopping)
         self._server.start()
 
     def close(self) -> None:
-        """Ends connections and threads; the messages stay readable. Safe to repeat."""
+        """Close connections and end threads; the messages stay available. Can be called again."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -138,32 +138,36 @@ class InboxServer:
         return app
 
     def _list(self) -> Response:
-        told = json.dumps([one.to_json() for one in self.messages], ensure_ascii=False)
-        return Response(told, mimetype="application/json")
+        content = json.dumps([message.to_json() for message in self.messages], ensure_ascii=False)
+        return Response(content, mimetype="application/json")
 
     def _receive(self, channel: str) -> Callable[..., Response]:
-        def view(rest: str) -> Response:  # noqa: ARG001 - the path is read whole from the request
+        def view(rest: str) -> Response:  # noqa: ARG001 - the request has the complete path
             if (request.content_length or 0) > MAX_BODY:
                 return _text("payload_too_large", 413)
             body = request.get_data()
             headers = {name.lower(): value for name, value in request.headers.items()}
             verified = self._verify(headers, body) if channel == "webhook" else None
             fault = self.faults.take(channel)
-            answer = _fault_answer(channel, fault) if fault else _answer(channel, body, verified)
+            response = (
+                _fault_response(channel, fault) if fault else _respond(channel, body, verified)
+            )
             dropped = fault is not None and fault.resets
-            self._keep(channel, headers, body, verified, None if dropped else answer.status_code)
+            self._record(
+                channel, headers, body, verified, None if dropped else response.status_code
+            )
             if fault is not None:
                 self._stopping.wait(fault.delay)
             if dropped:
                 request.environ["wsgi.input"].drop()
-            return answer
+            return response
 
         return view
 
     def _verify(self, headers: Mapping[str, str], body: bytes) -> bool | None:
         return verify(self._key, headers, body, self.clock()) if self._key else None
 
-    def _keep(
+    def _record(
         self,
         channel: str,
         headers: Mapping[str, str],
@@ -171,27 +175,27 @@ class InboxServer:
         verified: bool | None,
         status: int | None,
     ) -> None:
-        name = headers.get("webhook-id")
-        with self._guard:
-            if name is not None:
-                self._repeats[name] += 1
+        webhook_id = headers.get("webhook-id")
+        with self._lock:
+            if webhook_id is not None:
+                self._repeats[webhook_id] += 1
             message = ReceivedMessage(
                 channel,
                 request.path,
                 self.clock(),
                 headers,
                 body.decode("utf-8", "replace"),
-                _object(body),
+                _parse_object(body),
                 verified,
-                self._repeats[name] if name is not None else 1,
+                self._repeats[webhook_id] if webhook_id is not None else 1,
                 status,
             )
             self._messages.append(message)
-            del self._messages[:-MAX_KEPT]
+            del self._messages[:-MAX_MESSAGES]
 
 
 def read_secret(secret: str) -> bytes:
-    """The key in a `whsec_...` secret. Raises ConfigError, without the secret in it."""
+    """Return the key in a `whsec_...` secret. The text of a ConfigError omits the secret."""
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
@@ -199,22 +203,22 @@ def read_secret(secret: str) -> bytes:
 
 
 def verify(key: bytes, headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
-    """Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, within five minutes of now."""
-    name, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not name or not (stamp.isascii() and stamp.isdigit() and len(stamp) < 12):
+    """Verify a Standard Webhooks signature: HMAC-SHA256 over `id.timestamp.body`, 5 min old."""
+    id_, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if not id_ or not (stamp.isascii() and stamp.isdigit() and len(stamp) < 12):
         return False
     if abs(now.timestamp() - int(stamp)) > TOLERANCE.total_seconds():
         return False
-    right = hmac.digest(key, f"{name}.{stamp}.".encode() + body, "sha256")
-    told = "v1," + base64.b64encode(right).decode()
-    given = headers.get("webhook-signature", "").split(" ")
-    return any(hmac.compare_digest(told.encode(), one.encode()) for one in given)
+    digest = hmac.digest(key, f"{id_}.{stamp}.".encode() + body, "sha256")
+    expected = b"v1," + base64.b64encode(digest)
+    signatures = headers.get("webhook-signature", "").split(" ")
+    return any(hmac.compare_digest(expected, signature.encode()) for signature in signatures)
 
 
-def _answer(channel: str, body: bytes, verified: bool | None) -> Response:
+def _respond(channel: str, body: bytes, verified: bool | None) -> Response:
     if channel == "webhook":
         return _text("signature is wrong", 401) if verified is False else Response(status=204)
-    message = _object(body)
+    message = _parse_object(body)
     if message is None:
         return _text("invalid_payload", 400)
     if not message.get("text") and not message.get("blocks"):
@@ -222,22 +226,22 @@ def _answer(channel: str, body: bytes, verified: bool | None) -> Response:
     return _text("ok", 200)
 
 
-def _fault_answer(channel: str, fault: Fault) -> Response:
+def _fault_response(channel: str, fault: Fault) -> Response:
     status = fault.status or 200
-    words = fault.message
-    if words is None:
-        words = _SLACK_WORDS.get(status, "ok") if channel == "slack" else "told to fail"
-    answer = _text(words, status)
+    message = fault.message
+    if message is None:
+        message = _SLACK_ERRORS.get(status, "ok") if channel == "slack" else "simulated failure"
+    response = _text(message, status)
     if fault.retry_after is not None:
-        answer.headers["Retry-After"] = str(fault.retry_after)
-    return answer
+        response.headers["Retry-After"] = str(fault.retry_after)
+    return response
 
 
-def _text(words: str, status: int) -> Response:
-    return Response(words, status, mimetype="text/plain")
+def _text(content: str, status: int) -> Response:
+    return Response(content, status, mimetype="text/plain")
 
 
-def _object(body: bytes) -> Json | None:
+def _parse_object(body: bytes) -> Json | None:
     try:
         value: Any = json.loads(body)
     except (ValueError, RecursionError):

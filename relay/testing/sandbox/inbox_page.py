@@ -1,4 +1,4 @@
-"""The inbox's page: what the team was told, the newest first. Everything on it is escaped."""
+"""The page of the inbox: the received messages, newest first. All content is escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jinja2 import Environment
 
 from relay.model import Json
 
-SHOWN = 100
+MAX_SHOWN = 100
 
 _MARKS = {"succeeded": "✓", "failed": "✗", "skipped": "–"}
 
@@ -48,26 +48,28 @@ pre { background: var(--soft); padding: .8rem; border-radius: .4rem; overflow: a
 </head>
 <body>
 <h1>Inbox</h1>
-<p class="lead">{{ count }} message{{ "" if count == 1 else "s" }}. What Relay tells the team
-arrives here, as it would in a chat.</p>
-{% for one in letters %}
+<p class="lead">{{ count }} message{{ "" if count == 1 else "s" }}. Relay posts here
+instead of in a team chat.</p>
+{% for message in messages %}
 <article>
 <header>
-<b>{{ one.channel }}</b>
-{% if one.result %}<span class="{{ one.result }}">{{ one.mark }} {{ one.result }}</span>{% endif %}
-{% if one.verified is not none %}<span class="{{ "succeeded" if one.verified else "failed" }}">
-{{- "signature verified" if one.verified else "signature WRONG" }}</span>{% endif %}
-{% if one.repeat > 1 %}<span>sent again, no. {{ one.repeat }}</span>{% endif %}
-<span>answered {{ one.answered }}</span>
-<time>{{ one.time }}</time>
+<b>{{ message.channel }}</b>
+{% if message.result %}<span class="{{ message.result }}">
+{{- message.mark }} {{ message.result }}</span>{% endif %}
+{% if message.verified is not none %}
+<span class="{{ "succeeded" if message.verified else "failed" }}">
+{{- "signature verified" if message.verified else "signature WRONG" }}</span>{% endif %}
+{% if message.repeat > 1 %}<span>repeated, no. {{ message.repeat }}</span>{% endif %}
+<span>response: {{ message.response }}</span>
+<time>{{ message.time }}</time>
 </header>
-{% if one.words %}<p class="words">{{ one.words }}</p>{% endif %}
-{% if one.facts %}<dl>{% for name, value in one.facts %}
+{% if message.text %}<p class="words">{{ message.text }}</p>{% endif %}
+{% if message.facts %}<dl>{% for name, value in message.facts %}
 <dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>{% endif %}
-<details><summary>as received: POST {{ one.path }}</summary>
-<pre>{{ one.headers }}
+<details><summary>as received: POST {{ message.path }}</summary>
+<pre>{{ message.headers }}
 
-{{ one.raw }}</pre></details>
+{{ message.raw }}</pre></details>
 </article>
 {% else %}<p>Nothing yet.</p>
 {% endfor %}
@@ -78,8 +80,8 @@ arrives here, as it would in a chat.</p>
 _TEMPLATE = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
 
 
-class Letter(Protocol):
-    """What the page reads of a message."""
+class Message(Protocol):
+    """The fields of a message that the page shows."""
 
     @property
     def channel(self) -> str: ...
@@ -101,16 +103,16 @@ class Letter(Protocol):
     def status(self) -> int | None: ...
 
 
-def render(messages: Sequence[Letter]) -> Response:
-    """The page of the last hundred messages. No script, nothing loaded from anywhere."""
-    letters = [_letter(one) for one in messages[: -SHOWN - 1 : -1]]
-    page = Response(_TEMPLATE.render(letters=letters, count=len(messages)))
+def render(messages: Sequence[Message]) -> Response:
+    """Render the last hundred messages. The page has no scripts and loads no resources."""
+    shown = [_context(message) for message in messages[: -MAX_SHOWN - 1 : -1]]
+    page = Response(_TEMPLATE.render(messages=shown, count=len(messages)))
     page.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     page.headers["X-Content-Type-Options"] = "nosniff"
     return page
 
 
-def _letter(message: Letter) -> Json:
+def _context(message: Message) -> Json:
     content = message.json or {}
     result = str(content.get("type", "")).removeprefix("import.")
     raw = json.dumps(message.json, indent=2, ensure_ascii=False) if message.json else message.body
@@ -120,23 +122,23 @@ def _letter(message: Letter) -> Json:
         "time": message.received.strftime("%H:%M:%S"),
         "verified": message.verified,
         "repeat": message.repeat,
-        "answered": message.status if message.status is not None else "with a reset",
+        "response": message.status if message.status is not None else "connection reset",
         "result": result if result in _MARKS else "",
         "mark": _MARKS.get(result, ""),
-        "words": _words(content),
+        "text": _text(content),
         "facts": _facts(content.get("data")),
         "headers": "\n".join(f"{name}: {value}" for name, value in message.headers.items()),
         "raw": raw,
     }
 
 
-def _words(content: Json) -> str:
-    """Slack's text, and every text in its blocks."""
-    words = [content["text"]] if isinstance(content.get("text"), str) else []
+def _text(content: Json) -> str:
+    """Return the text of a Slack message and of all blocks."""
+    texts = [content["text"]] if isinstance(content.get("text"), str) else []
     blocks = content.get("blocks")
     for block in blocks if isinstance(blocks, list) else []:
-        words.extend(_texts(block, 4))
-    return "\n".join(words)
+        texts.extend(_texts(block, 4))
+    return "\n".join(texts)
 
 
 def _texts(value: Any, depth: int) -> list[str]:
@@ -146,7 +148,7 @@ def _texts(value: Any, depth: int) -> list[str]:
             return [inner]
         value = list(value.values())
     if isinstance(value, list) and depth:
-        return [text for one in value for text in _texts(one, depth - 1)]
+        return [text for item in value for text in _texts(item, depth - 1)]
     return []
 
 
@@ -156,7 +158,7 @@ def _facts(content: Any) -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
     for name, value in content.items():
         if isinstance(value, dict):
-            facts.extend((f"{name}: {key}", str(one)) for key, one in value.items() if one)
+            facts.extend((f"{name}: {key}", str(inner)) for key, inner in value.items() if inner)
         elif value is not None:
             facts.append((str(name), str(value)))
     return facts

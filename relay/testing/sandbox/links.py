@@ -1,4 +1,4 @@
-"""Signed links to files of the sandbox: what `GET .../code` and exports point to."""
+"""Download links to code files and exports."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 import yaml
 
-from relay.testing.sandbox.answers import SandboxReply, refusal
 from relay.testing.sandbox.package import CHUNK, write_package
-from relay.testing.sandbox.state import Files, Function
+from relay.testing.sandbox.replies import SandboxReply, refusal
+from relay.testing.sandbox.state import CodeFiles, Function
 
 
 @dataclass
 class Links:
-    """`url` makes a URL of a link's key."""
+    """Publishes files. `url` returns the URL for the key of a link."""
 
-    files: Files
+    files: CodeFiles
     url: Callable[[str], str]
     _paths: dict[str, Path] = field(default_factory=dict)
 
     def publish(self, path: Path) -> str:
-        """A URL that reads the file; whoever knows it may."""
+        """Return a secret URL of the file, which needs no credentials."""
         key = secrets.token_urlsafe(24)
         self._paths[key] = path
         return self.url(key)
@@ -40,9 +40,9 @@ class Links:
         return SandboxReply(200, None, headers, _read(path))
 
     def export(self, function: Function, parts: set[str]) -> SandboxReply:
-        """`file_name` and `code_url` of the code file, the YAML, or the package of both.
+        """Return `file_name` and `code_url` of the code file, the YAML, or both in a package.
 
-        Named as exports are: the function's name, then the file's MD5.
+        The file name of an export consists of the function name and the MD5 of the file.
         """
         path = self._write(function, parts)
         with path.open("rb") as file:

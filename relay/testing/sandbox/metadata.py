@@ -1,8 +1,8 @@
-"""The sandbox's metadata service: keys for the server that "runs" there, by its agency.
+"""The metadata service of the sandbox: issues temporary keys by the agency of the server.
 
-Wire format: as the official SDK asks for them (IMDSv2: PUT for a token, then GET with it; where
-there is v1 only, the PUT is 405). Inferred: with v2 a GET without its token is 401; a key is lent
-until 40 minutes before its end, then there is another one.
+Wire format: as requested by the official SDK (IMDSv2: PUT for a token, then GET with the token;
+with only v1 the PUT is 405). Inferred: with v2 a GET without a token is 401; a key is returned
+until 40 minutes before the expiry, then a new key.
 """
 
 from __future__ import annotations
@@ -11,50 +11,51 @@ import secrets
 import threading
 from datetime import UTC, timedelta
 
-from relay.testing.sandbox.answers import Refused, SandboxReply
 from relay.testing.sandbox.exchange import Exchange
-from relay.testing.sandbox.iam import TIME
-from relay.testing.sandbox.keys import Key, KeyRing
+from relay.testing.sandbox.iam import TIME, AccessKey, KeyRing
+from relay.testing.sandbox.replies import RequestRefused, SandboxReply
 
-BEFORE_THE_END = timedelta(minutes=40)
+RENEW_BEFORE = timedelta(minutes=40)
 
 
-class Metadata:
-    """`life` of the keys; None: this server has no agency. `version` is 1 or 2."""
+class MetadataService:
+    """Without a `lifetime` of keys the server has no agency. `version` is 1 or 2."""
 
-    def __init__(self, keys: KeyRing, life: timedelta | None, version: int) -> None:
+    def __init__(self, keys: KeyRing, lifetime: timedelta | None, version: int) -> None:
         self._keys = keys
-        self._life = life
+        self._lifetime = lifetime
         self._version = version
         self._tokens: set[str] = set()
-        self._lent: Key | None = None
+        self._current: AccessKey | None = None
         self._guard = threading.Lock()
 
     def token(self, exchange: Exchange) -> SandboxReply:
-        """Answers PUT /meta-data/latest/api/token."""
+        """Handle PUT /meta-data/latest/api/token."""
         seconds = exchange.header("X-Metadata-Token-Ttl-Seconds")
         if self._version == 1:
-            raise _refused(405, "Method Not Allowed")
+            raise _http_error(405, "Method Not Allowed")
         if not seconds.isdecimal() or not 1 <= int(seconds) <= 21600:
-            raise _refused(400, "Bad Request")
+            raise _http_error(400, "Bad Request")
         token = secrets.token_urlsafe(40)
         with self._guard:
             self._tokens.add(token)
         return _text(200, token)
 
     def key(self, exchange: Exchange) -> SandboxReply:
-        """Answers GET /openstack/latest/securitykey."""
+        """Handle GET /openstack/latest/securitykey."""
         with self._guard:
             if self._version == 2 and exchange.header("X-Metadata-Token") not in self._tokens:
-                raise _refused(401, "Unauthorized")
-            if self._life is None:
-                raise _refused(401, "Please configure Cloud Service Agency first")
-            key = self._lent
-            if key is None or not self._keys.is_good(key, min(BEFORE_THE_END, self._life / 10)):
-                key = self._lent = self._keys.lend(self._life)
+                raise _http_error(401, "Unauthorized")
+            if self._lifetime is None:
+                raise _http_error(401, "Please configure Cloud Service Agency first")
+            key = self._current
+            if key is None or not self._keys.is_valid_for(
+                key, min(RENEW_BEFORE, self._lifetime / 10)
+            ):
+                key = self._current = self._keys.issue_temporary(self._lifetime)
         expires = key.expires.astimezone(UTC).strftime(TIME) if key.expires else ""
-        told = {"access": key.id, "secret": key.secret, "securitytoken": key.security_token}
-        return SandboxReply(200, {"credential": {**told, "expires_at": expires}})
+        fields = {"access": key.id, "secret": key.secret, "securitytoken": key.security_token}
+        return SandboxReply(200, {"credential": {**fields, "expires_at": expires}})
 
 
 def _text(status: int, text: str) -> SandboxReply:
@@ -62,5 +63,5 @@ def _text(status: int, text: str) -> SandboxReply:
     return SandboxReply(status, None, headers, [text.encode()])
 
 
-def _refused(status: int, text: str) -> Refused:
-    return Refused(_text(status, text))
+def _http_error(status: int, text: str) -> RequestRefused:
+    return RequestRefused(_text(status, text))

@@ -1,9 +1,8 @@
-"""Opens an export package as the import does: one YAML, one function in it, its code file beside.
+"""Reads and writes export packages: a YAML file with a single function, and the code file.
 
-Inferred, since the pages name the codes but not every rule: no YAML at all is FSS.1022 like two
-are; a body that is no readable zip is FSS.1011; FSS.1057 means that `Resources` names no function
-(the console lets people choose another name than the YAML's, so names may differ, unless the
-sandbox is told that they must match).
+Inferred, because the documentation has the codes but not every rule: a package without YAML is
+FSS.1022, like a package with two; an unreadable zip is FSS.1011; FSS.1057 means that `Resources`
+has no function. Names may differ, because the console accepts another name than that in the YAML.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from typing import Any, BinaryIO
 import yaml
 
 from relay.model import Json
-from relay.testing.sandbox.answers import refusal
-from relay.testing.sandbox.rules import CODE_TYPES, check_configuration
+from relay.testing.sandbox.replies import refusal
+from relay.testing.sandbox.validation import CODE_TYPES, check_configuration
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_YAML = 1 << 20
 MAX_UNPACKED = 1500 * 10**6
 CHUNK = 1 << 18
 
-_BROKEN = (
+_ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -44,7 +43,7 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A code file on disk. `digest`: SHA-512 (hex) of its bytes; `size` in bytes."""
+    """A code file on disk. `digest` is the SHA-512 (hex) of the file."""
 
     path: Path
     digest: str
@@ -53,7 +52,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What an export package holds; `config` in the API's field names."""
+    """The contents of an export package. `config` has the field names of the API."""
 
     function: str
     config: Json
@@ -63,9 +62,9 @@ class Package:
 
 
 def unpack(package: Path, code_path: Path) -> Package:
-    """Reads the package and writes its code file to `code_path`. Raises Refused."""
-    with _opened(package) as archive:
-        names = [one for one in archive.namelist() if one.lower().endswith((".yaml", ".yml"))]
+    """Read a package and write the code file to `code_path`. Raises RequestRefused."""
+    with _open_zip(package) as archive:
+        names = [name for name in archive.namelist() if name.lower().endswith((".yaml", ".yml"))]
         if len(names) != 1:
             raise refusal("FSS.1022")
         with archive.open(names[0]) as file:
@@ -77,25 +76,25 @@ def unpack(package: Path, code_path: Path) -> Package:
             raise refusal("FSS.1006")
         filename = properties.get("CodeFileName")
         if not isinstance(filename, str) or filename not in archive.namelist():
-            raise refusal("FSS.1025", "Invalid YAML file: CodeFileName names no file of the zip")
+            raise refusal("FSS.1025", "Invalid YAML file: CodeFileName is not a file in the zip")
         with archive.open(filename) as file:
             code = store_code(file, code_path)
     return Package(function, config, str(code_type), filename, code)
 
 
 @contextmanager
-def _opened(package: Path) -> Iterator[zipfile.ZipFile]:
+def _open_zip(package: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(package) as archive:
             yield archive
-    except _BROKEN as error:
+    except _ZIP_ERRORS as error:
         raise refusal("FSS.1011", "Invalid function code: not a readable zip") from error
 
 
 def read_yaml(text: bytes) -> tuple[str, Json]:
-    """The function's name and its Properties. Raises FSS.1025, or FSS.1057 without a function."""
+    """Return the function name and Properties. Raises FSS.1025, or FSS.1057 without a function."""
     try:
-        document = yaml.load(text, _LOADER) if len(text) <= MAX_YAML else None  # noqa: S506 - a safe one
+        document = yaml.load(text, _LOADER) if len(text) <= MAX_YAML else None  # noqa: S506 - a safe loader
     except (yaml.YAMLError, RecursionError, ValueError):
         document = None
     if not isinstance(document, dict) or document.get("HcCrmTemplateVersion") != "v1":
@@ -103,20 +102,20 @@ def read_yaml(text: bytes) -> tuple[str, Json]:
     resources = document.get("Resources")
     if not isinstance(resources, dict) or not resources:
         raise refusal("FSS.1057")
-    function, described = next(iter(resources.items()))
-    properties = described.get("Properties") if isinstance(described, dict) else None
+    function, resource = next(iter(resources.items()))
+    properties = resource.get("Properties") if isinstance(resource, dict) else None
     if (
         len(resources) != 1
         or not isinstance(function, str)
         or not isinstance(properties, dict)
-        or described.get("Type") != "HC::Serverless::Function"
+        or resource.get("Type") != "HC::Serverless::Function"
     ):
         raise refusal("FSS.1025")
     return function, properties
 
 
 def configuration(properties: Json) -> Json:
-    """The YAML's Properties in the field names of the API."""
+    """Convert the Properties of the YAML to the field names of the API."""
     environment = properties.get("Environment")
     variables: Any = environment.get("Variables") if isinstance(environment, dict) else None
     return {
@@ -130,7 +129,7 @@ def configuration(properties: Json) -> Json:
 
 
 def store_code(file: Any, path: Path) -> Code:
-    """Copies `file` to `path`, digesting it. Raises FSS.1201 for more than 1500 MB."""
+    """Copy `file` to `path` and compute the digest. Raises FSS.1201 for more than 1500 MB."""
     digest, size = hashlib.sha512(), 0
     with path.open("wb") as target:
         while chunk := file.read(CHUNK):
@@ -142,17 +141,17 @@ def store_code(file: Any, path: Path) -> Code:
     return Code(path, digest.hexdigest(), size)
 
 
-def digest_of(path: Path) -> Code:
-    """The code file that is there already."""
+def read_code(path: Path) -> Code:
+    """Describe an existing code file."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha512")
-    return Code(path, found.hexdigest(), path.stat().st_size)
+        digest = hashlib.file_digest(file, "sha512")
+    return Code(path, digest.hexdigest(), path.stat().st_size)
 
 
 def write_package(target: BinaryIO, function: str, properties: Json, code: Path) -> None:
-    """The inverse of unpack: the YAML and the code file, as an export holds them."""
-    described = {"Type": "HC::Serverless::Function", "Properties": properties}
-    document = {"HcCrmTemplateVersion": "v1", "Resources": {function: described}}
+    """Write the YAML and the code file as an export; the inverse of `unpack`."""
+    resource = {"Type": "HC::Serverless::Function", "Properties": properties}
+    document = {"HcCrmTemplateVersion": "v1", "Resources": {function: resource}}
     with zipfile.ZipFile(target, "w") as archive:
         archive.write(code, properties["CodeFileName"])
         archive.writestr(f"{function}.yaml", yaml.safe_dump(document, sort_keys=False))

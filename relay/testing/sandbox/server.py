@@ -1,8 +1,8 @@
-"""An HTTP/1.1 server on a thread that can slow, cut and reset connections, and stops cleanly.
+"""An HTTP/1.1 server in a thread that can slow down, interrupt and reset connections.
 
-werkzeug's own handler closes every connection and drains it into memory; this one keeps connections
-alive, answers before a body was read, and then reads on for a while (a lingering close, as real
-gateways do), so that the sender sees the answer and not a reset.
+The handler of werkzeug closes every connection and reads bodies into memory. This handler keeps
+connections alive and can respond before the body was read. It then reads on for a while (a
+lingering close, like real gateways), so that the sender receives the response and not a reset.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ log = logging.getLogger(__name__)
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 LINGER = 10.0
-"""Seconds for which an early-answered sender may go on sending before it is cut off."""
+"""Seconds that a sender may continue to send after an early response."""
 
-QUIET = 1.0
-"""Seconds of silence after which nobody lingers any longer."""
+LINGER_IDLE = 1.0
+"""Seconds without data after which lingering ends."""
 
 TICK = 0.05
-"""Seconds between two reads of a slowed body."""
+"""Seconds between two reads of a slowed-down body."""
 
 _RESET = struct.pack("ii", 1, 0)
 
 
-class Cut(Exception):
-    """The body was not to be read any further: a fault asked for it."""
+class ReadStopped(Exception):
+    """A fault stopped reading the body."""
 
 
 class SenderGone(ConnectionError):
-    """The connection ended before the body did."""
+    """The connection ended before the end of the body."""
 
 
 class RequestBody(RawIOBase):
-    """A request's body as it comes in. `rate` (bytes/s) slows it, `cut_after` (bytes) ends it.
+    """A request body. `rate` limits the bytes per second, `cut_after` the number of bytes.
 
-    `sha256` is of all that was read, if `hashed` was set before the first read; `on_read` is told
-    how many bytes are in.
+    `sha256` is the digest of the received bytes if `hashed` was set before the first read.
+    `on_read` is called with the number of received bytes.
     """
 
     def __init__(self, stream: BufferedIOBase, length: int, stopping: threading.Event) -> None:
@@ -80,41 +80,41 @@ class RequestBody(RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """What has arrived, up to the buffer. Raises Cut, or SenderGone when it ends too early."""
+        """Read received bytes. Raises ReadStopped, or SenderGone at an early end."""
         if not self.left:
             return 0
         view = memoryview(buffer)[: self._allowed(len(buffer))]
         try:
-            got = self._stream.readinto1(view)
+            count = self._stream.readinto1(view)
         except ConnectionError as error:
             raise SenderGone from error
-        if not got:
+        if not count:
             raise SenderGone
         if self.hashed:
-            self._sha256.update(view[:got])
-        self.received += got
+            self._sha256.update(view[:count])
+        self.received += count
         if self.on_read is not None:
             self.on_read(self.received)
-        return got
+        return count
 
     def _allowed(self, wanted: int) -> int:
         size = min(wanted, self.left)
         if self.cut_after is not None:
             size = min(size, self.cut_after - self.received)
             if size <= 0:
-                raise Cut
+                raise ReadStopped
         if self.rate:
             size = min(size, max(1, int(self.rate * TICK)))
             self._stopping.wait(size / self.rate)
         return size
 
     def drain(self) -> None:
-        """Reads the rest and forgets it."""
+        """Read and discard the rest."""
         while self.read(1 << 18):
             pass
 
     def drop(self) -> None:
-        """No answer: the connection will be reset (RST)."""
+        """Reset the connection (RST) instead of responding."""
         self.dropped = True
 
 
@@ -124,7 +124,7 @@ class _Handler(WSGIRequestHandler):
 
     def run_wsgi(self) -> None:
         server = cast("LoopbackServer", self.server)
-        length = self._length()
+        length = self._body_length()
         if length is None:
             return
         body = RequestBody(self.rfile, length, server.stopping)
@@ -135,14 +135,14 @@ class _Handler(WSGIRequestHandler):
             if body.dropped:
                 self._reset()
             else:
-                self._answer(head, chunks, body)
+                self._respond(head, chunks, body)
         finally:
             close: Callable[[], None] | None = getattr(chunks, "close", None)
             if close is not None:
                 close()
 
-    def _length(self) -> int | None:
-        """Of the body; None after an answer that says what is wrong with the sender's framing."""
+    def _body_length(self) -> int | None:
+        """Return the length of the body, or None after an error response for a wrong length."""
         text = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers:
             self.send_error(411, "Length Required")
@@ -154,14 +154,14 @@ class _Handler(WSGIRequestHandler):
         self._linger()
         return None
 
-    def _answer(self, head: list[Any], chunks: Iterable[bytes], body: RequestBody) -> None:
+    def _respond(self, head: list[Any], chunks: Iterable[bytes], body: RequestBody) -> None:
         status, headers = head[0], head[1]
         if not any(name.lower() == "content-length" for name, _ in headers):
             chunks = [b"".join(chunks)]
             if not status.startswith(("204", "304")):
                 headers = [*headers, ("Content-Length", str(len(chunks[0])))]
-        code, _, words = status.partition(" ")
-        self.send_response_only(int(code), words)
+        code, _, reason = status.partition(" ")
+        self.send_response_only(int(code), reason)
         for name, value in headers:
             self.send_header(name, value)
         if body.left:
@@ -177,7 +177,7 @@ class _Handler(WSGIRequestHandler):
         end = time.monotonic() + LINGER
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(QUIET)
+            self.connection.settimeout(LINGER_IDLE)
             while time.monotonic() < end and self.connection.recv(1 << 16):
                 pass
 
@@ -191,7 +191,7 @@ class _Handler(WSGIRequestHandler):
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where to listen; port 0 is any free one."""
+    """The address to listen on; port 0 selects a free port."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -201,7 +201,7 @@ class ListenAddress:
 class LoopbackServer(ThreadedWSGIServer):
     """Serves `application` at `url` from start() to close().
 
-    Raises ConfigError for a host that is not loopback unless the place allows it.
+    Raises ConfigError for a host that is not loopback unless the address allows it.
     """
 
     daemon_threads = False
@@ -209,29 +209,29 @@ class LoopbackServer(ThreadedWSGIServer):
     request_queue_size = 128
 
     def __init__(
-        self, application: WsgiApp, place: ListenAddress, stopping: threading.Event | None = None
+        self, application: WsgiApp, address: ListenAddress, stopping: threading.Event | None = None
     ) -> None:
-        host, port = place.host, place.port
-        if not place.allow_remote and not is_loopback(host):
+        host, port = address.host, address.port
+        if not address.allow_remote and not is_loopback(host):
             raise ConfigError(
                 "host",
-                Localized(f"{host} can be reached by others", f"{host} 可以被其他机器访问"),
+                Localized(f"{host} is reachable from other machines", f"{host} 可以被其他机器访问"),
                 Localized(
-                    "use 127.0.0.1, or allow it expressly (allow_remote)",
-                    "请使用 127.0.0.1，或明确允许（allow_remote）",
+                    "use 127.0.0.1, or set allow_remote",
+                    "请使用 127.0.0.1，或设置 allow_remote",
                 ),
             )
         self.application = application
         self.stopping = stopping or threading.Event()
         self._open: set[socket.socket] = set()
-        self._guard = threading.Lock()
-        # werkzeug exits the whole process when it cannot bind: it gets a socket that is bound.
+        self._lock = threading.Lock()
+        # werkzeug exits the process if it cannot bind, so it gets a bound socket.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.create_server((host, port), family=family, backlog=128) as bound:
             super().__init__(host, port, cast(Any, application), _Handler, fd=bound.fileno())
         self.port = int(self.socket.getsockname()[1])
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self.port}"
+        url_host = f"[{host}]" if ":" in host else host
+        self.url = f"http://{url_host}:{self.port}"
         self._thread = threading.Thread(
             target=self.serve_forever, args=(TICK,), name=f"sandbox {self.port}", daemon=True
         )
@@ -240,11 +240,11 @@ class LoopbackServer(ThreadedWSGIServer):
         self._thread.start()
 
     def close(self) -> None:
-        """Ends every connection and waits until each of its threads has ended."""
+        """Close all connections and wait for their threads."""
         self.stopping.set()
         if self._thread.is_alive():
             self.shutdown()
-        with self._guard:
+        with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -253,12 +253,12 @@ class LoopbackServer(ThreadedWSGIServer):
             self._thread.join()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        with self._guard:
+        with self._lock:
             self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        with self._guard:
+        with self._lock:
             self._open.discard(request)
         linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET))
         if linger == _RESET:
@@ -267,11 +267,11 @@ class LoopbackServer(ThreadedWSGIServer):
             super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - inherited
-        log.error("sandbox connection failed", exc_info=True)  # noqa: LOG014 - called while it is handled
+        log.error("sandbox connection failed", exc_info=True)  # noqa: LOG014 - called in an except block
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach (or is) that address."""
+    """Return whether the host is a loopback address."""
     if host == "localhost":
         return True
     try:

@@ -1,7 +1,7 @@
-"""SDK-HMAC-SHA256 as the gateway checks it, written from the algorithm and not from our signer.
+"""SDK-HMAC-SHA256 as the gateway verifies it, implemented independently of the target's signer.
 
-Source: Huawei Cloud's API signing guide as laid down in the project's facts (canonical request,
-string to sign, HMAC with the secret key itself; no derived key and no scope).
+Source: API signing guide of Huawei Cloud (canonical request, string to sign, HMAC with the secret
+key; no derived key and no scope).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _AUTHORIZATION = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
-    """A request as it came over the wire; header names in lower case, `target` with its query."""
+class SignedRequest:
+    """A request as received. Header names are lower-case; `target` includes the query."""
 
     method: str
     target: str
@@ -34,7 +34,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The parts of the header: whose key, which headers are signed, the signature (hex)."""
+    """The parts of the Authorization header; `signature` is in hex."""
 
     access_key: str
     signed_headers: tuple[str, ...]
@@ -47,14 +47,14 @@ def parse_authorization(header: str) -> Authorization | None:
 
 
 def parse_date(text: str) -> datetime | None:
-    """X-Sdk-Date: `YYYYMMDDTHHMMSSZ`, UTC."""
+    """Parse X-Sdk-Date: `YYYYMMDDTHHMMSSZ`, UTC."""
     try:
         return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         return None
 
 
-def canonical_request(request: Signed, signed_headers: Iterable[str], body_hash: str) -> str:
+def canonical_request(request: SignedRequest, signed_headers: Iterable[str], body_hash: str) -> str:
     path, _, query = request.target.partition("?")
     names = list(signed_headers)
     values = [f"{name}:{request.headers.get(name, '').strip()}\n" for name in names]
@@ -70,8 +70,10 @@ def canonical_request(request: Signed, signed_headers: Iterable[str], body_hash:
     )
 
 
-def sign(secret_key: str, request: Signed, signed_headers: Iterable[str], body_hash: str) -> str:
-    """The signature (hex) of the request, whose x-sdk-date header says when."""
+def sign(
+    secret_key: str, request: SignedRequest, signed_headers: Iterable[str], body_hash: str
+) -> str:
+    """Return the signature (hex) of a request, which must have the header x-sdk-date."""
     canonical = canonical_request(request, signed_headers, body_hash)
     to_sign = (
         f"{ALGORITHM}\n{request.headers.get('x-sdk-date', '')}\n"
@@ -86,6 +88,6 @@ def _canonical_path(path: str) -> str:
 
 
 def _canonical_query(query: str) -> str:
-    pairs = [one.partition("=") for one in query.split("&") if one]
-    plain = sorted((unquote(name), unquote(value)) for name, _, value in pairs)
-    return "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in plain)
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    decoded = sorted((unquote(name), unquote(value)) for name, _, value in pairs)
+    return "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in decoded)

@@ -1,4 +1,4 @@
-"""What the sandbox holds: one tenant's functions, and the calls that were made. Thread-safe."""
+"""The state of the sandbox: functions of a tenant, code files and recorded calls. Thread-safe."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from relay.model import Json
-from relay.testing.sandbox.answers import refusal
 from relay.testing.sandbox.package import Code
+from relay.testing.sandbox.replies import refusal
 
-_EXPORTED = {
+_PROPERTIES = {
     "Handler": "handler",
     "Runtime": "runtime",
     "MemorySize": "memory_size",
@@ -27,7 +27,7 @@ _EXPORTED = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose functions these are. `digest_of`: what is shown for code of that SHA-512 (hex)."""
+    """The account. `digest_of` maps the SHA-512 (hex) of code to the reported digest."""
 
     project_id: str
     region: str
@@ -37,7 +37,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function as it stands. `config` in the API's field names; `revision` counts changes."""
+    """A function. `config` has the field names of the API; `revision` counts changes."""
 
     name: str
     package: str
@@ -58,10 +58,10 @@ class Function:
         return self.code.size
 
     def properties(self) -> Json:
-        """The YAML's Properties, as an export writes them."""
+        """Return the Properties for the YAML of an export."""
         variables = json.loads(self.config.get("user_data") or "{}")
         return {
-            **{name: self.config.get(ours) for name, ours in _EXPORTED.items()},
+            **{name: self.config.get(field_name) for name, field_name in _PROPERTIES.items()},
             "CodeType": self.code_type,
             "CodeFileName": self.code_filename,
             "DependencyPkg": "",
@@ -71,7 +71,7 @@ class Function:
 
 
 def describe(function: Function, account: Account) -> Json:
-    """The answer's fields, as import and `GET .../config` document them."""
+    """Return the response fields documented for import and `GET .../config`."""
     memory = int(function.config["memory_size"])
     modified = function.modified.astimezone(UTC)
     stamp = modified.strftime("%y%m%d%H%M%S")
@@ -105,10 +105,9 @@ def describe(function: Function, account: Account) -> Json:
 
 @dataclass(slots=True)
 class RecordedCall:
-    """One call as the sandbox saw it. `status` None: no answer was sent (or not yet).
+    """A call. `status` is None if no response was sent (yet).
 
-    `applied`: it changed what the sandbox holds; `received`: bytes of its body, growing as they
-    come in.
+    `applied` is True if the call changed the state. `received` counts the bytes of the body so far.
     """
 
     method: str
@@ -123,16 +122,12 @@ class RecordedCall:
     finished: bool = False
 
     def to_json(self) -> Json:
-        told = {name: getattr(self, name) for name in _OF_CALL}
-        return told | {"time": self.time.isoformat()}
-
-
-_OF_CALL = tuple(one.name for one in fields(RecordedCall))
+        return asdict(self) | {"time": self.time.isoformat()}
 
 
 @dataclass
-class Files:
-    """A private folder for code; every file in it has a name of its own."""
+class CodeFiles:
+    """Creates uniquely named files for code in a private folder."""
 
     folder: Path
 
@@ -141,7 +136,7 @@ class Files:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A file's path for as long as the call lasts."""
+        """Yield the path of a temporary file."""
         path = self.new()
         try:
             yield path
@@ -149,8 +144,8 @@ class Files:
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def kept(self) -> Iterator[Path]:
-        """A file's path; the file stays when all went well."""
+    def persistent(self) -> Iterator[Path]:
+        """Yield the path of a file that stays unless an exception occurs."""
         path = self.new()
         try:
             yield path
@@ -161,7 +156,7 @@ class Files:
 
 @dataclass
 class Tenant:
-    """The functions, unique by name over all packages. `quota`: how many there may be."""
+    """The functions, unique by name across packages. `quota` is the maximum number."""
 
     quota: int | None = None
     _functions: dict[str, Function] = field(default_factory=dict)
@@ -172,12 +167,12 @@ class Tenant:
             return dict(self._functions)
 
     def refuse_taken(self, name: str) -> None:
-        """Raises FSS.1061 when there is a function of that name, in whichever package."""
+        """Raise FSS.1061 if a function of that name exists in any package."""
         if name in self.snapshot():
             raise refusal("FSS.1061")
 
     def add(self, function: Function) -> None:
-        """Raises FSS.1061 or FSS.1041."""
+        """Add a function. Raises FSS.1061 or FSS.1041."""
         with self._guard:
             if function.name in self._functions:
                 raise refusal("FSS.1061")
@@ -186,7 +181,7 @@ class Tenant:
             self._functions[function.name] = function
 
     def change(self, function: Function) -> Function:
-        """Puts `function` in the place of its earlier self; FSS.1051 when that is gone."""
+        """Replace a function. Raises FSS.1051 if it does not exist any more."""
         with self._guard:
             before = self._functions.get(function.name)
             if before is None:
@@ -199,14 +194,14 @@ class Tenant:
 
     def remove(self, name: str) -> None:
         with self._guard:
-            gone = self._functions.pop(name, None)
-        if gone is None:
+            removed = self._functions.pop(name, None)
+        if removed is None:
             raise refusal("FSS.1051")
-        gone.code.path.unlink(missing_ok=True)
+        removed.code.path.unlink(missing_ok=True)
 
 
-class Ledger:
-    """Every call since the sandbox started, also those that go on."""
+class CallLog:
+    """All calls since the sandbox started, including unfinished calls."""
 
     def __init__(self) -> None:
         self._calls: list[RecordedCall] = []

@@ -288,7 +288,7 @@ def test_a_key_that_expired_early_is_renewed_within_the_attempt(
 ) -> None:
     target = make_target(cloud.url)
     target.ready()
-    cloud.end_agency_keys()
+    cloud.expire_agency_keys()
     target.create(HELLO, export(size=5_000_000), ignore)
     assert [call.status for call in cloud.calls if call.operation == "import"] == [401, 200]
     assert len(cloud.imports) == 1
@@ -309,7 +309,7 @@ def test_a_rejected_key_is_not_tried_again_if_there_is_no_newer_key(
 def test_many_threads_renew_a_key_once(make_target: MakeTarget, cloud: SandboxServer) -> None:
     target = make_target(cloud.url)
     target.ready()
-    cloud.end_agency_keys()
+    cloud.expire_agency_keys()
     cloud.fault(operation="metadata_key", delay=0.2)
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: target.ready(), range(8)))

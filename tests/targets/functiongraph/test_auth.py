@@ -218,7 +218,7 @@ def test_credentials_that_expire_during_an_import_are_renewed_and_it_is_sent_aga
 
     def expire() -> None:
         cloud.expire_tokens()
-        cloud.end_agency_keys()
+        cloud.expire_agency_keys()
 
     def expire_again(call: RecordedCall) -> None:
         if call.operation == "import" and call.status == 401 and after:

@@ -24,7 +24,7 @@ from relay.targets.functiongraph.access_keys import discover_credentials
 from relay.targets.functiongraph.metadata_service import MetadataService
 from relay.targets.functiongraph.signing import UNSIGNED, AccessKey, authorization
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.signature import Signed, parse_authorization, sign
+from relay.testing.sandbox.signature import SignedRequest, parse_authorization, sign
 
 # The SDK calls datetime.utcnow, which is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -104,7 +104,7 @@ def test_relay_and_the_sandbox_sign_like_the_official_sdk(request: Request) -> N
     parsed = parse_authorization(expected)
     assert parsed is not None
     lower = {name.lower(): value for name, value in headers.items()}
-    received = Signed(request.method, sdk_request.uri, lower)
+    received = SignedRequest(request.method, sdk_request.uri, lower)
     declared = headers.get("X-Sdk-Content-Sha256", digest)
     assert sign(request.key.secret, received, parsed.signed_headers, declared) == parsed.signature
 

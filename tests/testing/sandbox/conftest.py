@@ -1,4 +1,4 @@
-"""A running sandbox, a small client for it, and export packages made by hand."""
+"""Fixtures: a running sandbox, a small client for it, and handmade export packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 
 from relay.model import utc_now
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.signature import Signed, sign
+from relay.testing.sandbox.signature import SignedRequest, sign
 
 PROPERTIES: dict[str, Any] = {
     "Handler": "index.handler",
@@ -36,7 +36,7 @@ def zipped(files: dict[str, bytes | str]) -> bytes:
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w") as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content)  # the same bytes at any time
+            archive.writestr(zipfile.ZipInfo(name), content)  # without the current time
     return memory.getvalue()
 
 
@@ -44,8 +44,8 @@ CODE = zipped({"index.py": "def handler(event, context):\n    return 'hello'\n"}
 
 
 def template(function: str = "hello", **changes: Any) -> str:
-    described = {"Type": "HC::Serverless::Function", "Properties": PROPERTIES | changes}
-    return yaml.safe_dump({"HcCrmTemplateVersion": "v1", "Resources": {function: described}})
+    resource = {"Type": "HC::Serverless::Function", "Properties": PROPERTIES | changes}
+    return yaml.safe_dump({"HcCrmTemplateVersion": "v1", "Resources": {function: resource}})
 
 
 def export(function: str = "hello", code: bytes = CODE, **changes: Any) -> bytes:
@@ -66,12 +66,12 @@ def import_fields(function: str = "hello", archive: bytes | None = None, **more:
 def signed_headers(
     sandbox: SandboxServer, method: str, target: str, body_hash: str, **more: str
 ) -> dict[str, str]:
-    """The headers of a request signed by the sandbox's keys."""
+    """Return the headers of a request signed with the key of the sandbox."""
     host = sandbox.url.removeprefix("http://")
     headers = {"host": host, "x-sdk-date": f"{utc_now():%Y%m%dT%H%M%SZ}"}
     headers |= {name.replace("_", "-"): value for name, value in more.items()}
     names = sorted(headers)
-    signature = sign(sandbox.secret_key, Signed(method, target, headers), names, body_hash)
+    signature = sign(sandbox.secret_key, SignedRequest(method, target, headers), names, body_hash)
     return headers | {
         "Authorization": f"SDK-HMAC-SHA256 Access={sandbox.access_key}, "
         f"SignedHeaders={';'.join(names)}, Signature={signature}"
@@ -79,7 +79,7 @@ def signed_headers(
 
 
 class Client:
-    """Calls a sandbox with a token, on one kept connection."""
+    """Calls a sandbox with a token on a persistent connection."""
 
     def __init__(self, sandbox: SandboxServer) -> None:
         self.sandbox = sandbox
@@ -96,7 +96,7 @@ class Client:
         return self.call("POST", "/functions/import", json=fields)
 
     def on(self, function: str, method: str, rest: str = "", **more: Any) -> requests.Response:
-        """A call on one function, its URN escaped as the official SDK does."""
+        """Call an endpoint of a function, with the URN escaped like in the official SDK."""
         urn = f"urn:fss:{self.sandbox.region}:{self.sandbox.project_id}:function:{function}"
         return self.call(method, f"/functions/{urn.replace(':', '%3A')}{rest}", **more)
 
@@ -107,12 +107,12 @@ def code_of(response: requests.Response) -> tuple[int, str]:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], Any]], None]:
-    """Waits for what another thread or process brings about; fails after ten seconds."""
+    """Waits for a condition that another thread or process causes; fails after ten seconds."""
 
     def wait(condition: Callable[[], Any]) -> None:
         end = time.monotonic() + 10
         while not condition():
-            assert time.monotonic() < end, "it never came"
+            assert time.monotonic() < end, "the condition did not become true"
             time.sleep(0.01)
 
     return wait
@@ -126,6 +126,6 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def client(sandbox: SandboxServer) -> Iterator[Client]:
-    one = Client(sandbox)
-    with one.session:
-        yield one
+    client = Client(sandbox)
+    with client.session:
+        yield client

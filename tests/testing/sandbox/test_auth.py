@@ -1,4 +1,4 @@
-"""Who may call: tokens from IAM, signatures by AK/SK, and what the gateway says to all others."""
+"""Authentication: tokens from IAM, AK/SK signatures, and the errors of the gateway."""
 
 import base64
 import hashlib
@@ -54,7 +54,7 @@ def test_a_password_gets_a_token_for_a_project(sandbox: SandboxServer, by: str) 
 
 
 @pytest.mark.parametrize("field", ["name", "password", "domain"])
-def test_a_wrong_user_gets_none(sandbox: SandboxServer, field: str) -> None:
+def test_a_wrong_user_gets_no_token(sandbox: SandboxServer, field: str) -> None:
     response = login(sandbox, {"project": {"name": sandbox.region}}, **{field: "wrong"})
     assert response.status_code == 401
     assert response.json()["error"]["message"] == "The username or password is wrong."
@@ -77,7 +77,7 @@ def test_a_token_of_another_region_must_be_updated(sandbox: SandboxServer) -> No
     assert code_of(with_token(sandbox, token)) == (401, "APIGW.0307")
 
 
-def test_a_token_ends_after_its_life() -> None:
+def test_a_token_expires_after_its_lifetime() -> None:
     now = [utc_now()]
     with SandboxServer(clock=lambda: now[0], token_life=timedelta(minutes=5)) as sandbox:
         token = sandbox.issue_token()
@@ -86,7 +86,7 @@ def test_a_token_ends_after_its_life() -> None:
         assert code_of(with_token(sandbox, token)) == (401, "APIGW.0307")
 
 
-def test_all_tokens_can_be_made_to_expire(sandbox: SandboxServer) -> None:
+def test_all_tokens_can_be_expired(sandbox: SandboxServer) -> None:
     old = sandbox.issue_token()
     sandbox.expire_tokens()
     assert code_of(with_token(sandbox, old)) == (401, "APIGW.0307")
@@ -94,7 +94,7 @@ def test_all_tokens_can_be_made_to_expire(sandbox: SandboxServer) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": "made up"}])
-def test_a_stranger_is_refused_by_the_gateway(
+def test_invalid_credentials_are_refused_by_the_gateway(
     sandbox: SandboxServer, headers: dict[str, str]
 ) -> None:
     response = listing(sandbox, headers)
@@ -102,7 +102,9 @@ def test_a_stranger_is_refused_by_the_gateway(
     assert response.json()["request_id"] == response.headers["X-Request-Id"]
 
 
-def test_a_stranger_is_refused_before_the_body_was_read(sandbox: SandboxServer, port: int) -> None:
+def test_invalid_credentials_are_refused_before_the_body_is_read(
+    sandbox: SandboxServer, port: int
+) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.putrequest("POST", f"/v2/{sandbox.project_id}/fgs/functions/import")
     connection.putheader("X-Auth-Token", "made up")
@@ -141,7 +143,9 @@ def test_a_signed_body_is_accepted(sandbox: SandboxServer, post: Post) -> None:
     assert list(sandbox.functions) == ["hello"]
 
 
-def test_another_body_than_the_signed_one_is_refused(sandbox: SandboxServer, post: Post) -> None:
+def test_a_body_that_differs_from_the_signed_body_is_refused(
+    sandbox: SandboxServer, post: Post
+) -> None:
     other = json.dumps(import_fields("other")).encode()
     assert code_of(post(sent=other)) == (401, "APIGW.0301")
     assert sandbox.functions == {}
@@ -151,14 +155,14 @@ def test_an_unsigned_body_is_accepted(post: Post) -> None:
     assert post(UNSIGNED, x_sdk_content_sha256=UNSIGNED).status_code == 200
 
 
-def test_a_body_declared_by_its_digest_must_have_it(sandbox: SandboxServer, post: Post) -> None:
+def test_a_body_must_match_the_declared_digest(sandbox: SandboxServer, post: Post) -> None:
     digest = hashlib.sha256(json.dumps(import_fields()).encode()).hexdigest()
     assert code_of(post(EMPTY_BODY, x_sdk_content_sha256=EMPTY_BODY)) == (401, "APIGW.0301")
     assert sandbox.functions == {}
     assert post(digest, x_sdk_content_sha256=digest).status_code == 200
 
 
-def test_an_unsigned_digest_header_does_not_help(post: Post) -> None:
+def test_an_unsigned_digest_header_is_refused(post: Post) -> None:
     assert code_of(post(EMPTY_BODY, sent=b"{}")) == (401, "APIGW.0301")
 
 
@@ -189,7 +193,7 @@ def test_an_unknown_key_is_named(sandbox: SandboxServer) -> None:
 
 
 @pytest.mark.parametrize("minutes", [-16, 16])
-def test_a_clock_that_is_wrong_is_refused(sandbox: SandboxServer, minutes: int) -> None:
+def test_a_wrong_clock_is_refused(sandbox: SandboxServer, minutes: int) -> None:
     wrong = f"{utc_now() + timedelta(minutes=minutes):%Y%m%dT%H%M%SZ}"
     response = signed_listing(sandbox, x_sdk_date=wrong)
     assert code_of(response) == (401, "APIGW.0301")
@@ -208,7 +212,7 @@ def test_temporary_keys_need_their_security_token() -> None:
         assert code_of(signed_listing(sandbox, x_security_token="x")) == (401, "APIGW.0301")
 
 
-def test_a_signed_body_over_the_gateways_limit_is_413_and_by_token_it_is_not() -> None:
+def test_the_gateway_limit_applies_only_to_signed_bodies() -> None:
     with SandboxServer(gateway_limit=1000) as sandbox:
         target = f"/v2/{sandbox.project_id}/fgs/functions/import"
         body = json.dumps(import_fields()).encode()
@@ -230,9 +234,9 @@ def test_the_project_is_found_by_its_region(sandbox: SandboxServer) -> None:
     assert response.json()["projects"][0]["id"] == sandbox.project_id
 
 
-def test_no_secret_is_in_what_the_sandbox_says_of_itself(sandbox: SandboxServer) -> None:
-    told = repr(sandbox)
-    assert sandbox.access_key in told
-    assert sandbox.secret_key not in told
-    assert sandbox.iam_password not in told
-    assert base64.b64encode(sandbox.secret_key.encode()).decode() not in told
+def test_the_repr_of_the_sandbox_contains_no_secret(sandbox: SandboxServer) -> None:
+    text = repr(sandbox)
+    assert sandbox.access_key in text
+    assert sandbox.secret_key not in text
+    assert sandbox.iam_password not in text
+    assert base64.b64encode(sandbox.secret_key.encode()).decode() not in text

@@ -1,4 +1,4 @@
-"""The streaming reader agrees with json.loads, whatever the order and the pieces."""
+"""The streaming reader returns the same as json.loads for any field order and chunk sizes."""
 
 import base64
 import io
@@ -48,7 +48,7 @@ def reader(body: bytes, size: int = 1 << 18) -> Any:
     st.integers(1, 9),
     st.booleans(),
 )
-def test_fields_come_out_as_json_reads_them(
+def test_fields_are_read_like_by_json_loads(
     fields: dict[str, Any], long: str, place: int, size: int, ascii_: bool
 ) -> None:
     pairs = list(fields.items())
@@ -61,9 +61,7 @@ def test_fields_come_out_as_json_reads_them(
 
 
 @given(st.binary(max_size=40), st.integers(0, 200), st.integers(1, 5))
-def test_a_mangled_body_is_malformed_or_read_and_nothing_else(
-    splice: bytes, place: int, size: int
-) -> None:
+def test_a_mangled_body_is_read_or_malformed(splice: bytes, place: int, size: int) -> None:
     good = b'{"a": [1, "two\\n", {"b": null}], "big": "QUJD\\u0044", "c": "\xc3\xa9"}'
     body = good[: place % len(good)] + splice + good[place % len(good) + 1 :]
     try:
@@ -73,7 +71,7 @@ def test_a_mangled_body_is_malformed_or_read_and_nothing_else(
     json.loads(body)
 
 
-def test_a_nested_long_string_goes_into_its_sink() -> None:
+def test_a_nested_long_string_is_written_to_its_sink() -> None:
     sink = Kept()
     body = b'{"func_code": {"link": "", "file": "QUJD"}, "code_type": "zip"}'
     fields = read_object(reader(body), {"func_code.file": sink})
@@ -105,7 +103,7 @@ def test_a_nested_long_string_goes_into_its_sink() -> None:
         b'{"a":"' + b"x" * 70_000 + b'"}',
     ],
 )
-def test_what_is_no_json_object_is_malformed(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         read_object(reader(body), {"big": Kept()})
 
@@ -126,13 +124,13 @@ def test_base64_in_any_pieces_is_decoded(content: bytes, size: int) -> None:
     "text", [b"QUJ", b"QU=D", b"QQ==QUJD", b"QUJ\n", b"====", b"Q===", b"QU-_", b"\xc3\xa9\xc3\xa9"]
 )
 @pytest.mark.parametrize("size", [1, 4, 8])
-def test_what_is_no_base64_is_refused(text: bytes, size: int) -> None:
+def test_invalid_base64_is_refused(text: bytes, size: int) -> None:
     sink = Base64Sink(io.BytesIO(), 300)
     with pytest.raises(NotBase64):
         write_all(sink, text, size)
 
 
-def test_more_than_the_limit_is_too_long() -> None:
+def test_more_bytes_than_the_limit_are_too_long() -> None:
     sink = Base64Sink(io.BytesIO(), 5)
     with pytest.raises(TooLong):
         write_all(sink, base64.b64encode(b"123456"), 4)
@@ -149,7 +147,7 @@ class Nothing(io.BytesIO):
         return len(piece)
 
 
-def test_sixty_megabytes_are_read_in_two() -> None:
+def test_sixty_megabytes_are_read_with_two_megabytes_of_memory() -> None:
     chunks = iter([b'{"big": "', *[b"QUJD" * (1 << 16)] * 240, b'"}'])
     sink = Base64Sink(Nothing(), 1 << 30)
     tracemalloc.start()

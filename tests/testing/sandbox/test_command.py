@@ -1,4 +1,4 @@
-"""`relay sandbox` as a process of its own: what it says, and that big bodies cost it nothing."""
+"""`relay sandbox` as a separate process: output, signals and memory."""
 
 import base64
 import http.client
@@ -37,44 +37,47 @@ def introduction(process: subprocess.Popen[str]) -> Any:
     return json.loads(process.stdout.readline())
 
 
-def token(told: Any) -> str:
+def token(settings: Any) -> str:
     user = {
-        "name": told["iam_user"],
-        "password": told["iam_password"],
-        "domain": {"name": told["iam_domain"]},
+        "name": settings["iam_user"],
+        "password": settings["iam_password"],
+        "domain": {"name": settings["iam_domain"]},
     }
     identity = {"methods": ["password"], "password": {"user": user}}
-    scope = {"project": {"name": told["region"]}}
-    url = f"{told['iam_endpoint']}/v3/auth/tokens"
+    scope = {"project": {"name": settings["region"]}}
+    url = f"{settings['iam_endpoint']}/v3/auth/tokens"
     response = requests.post(url, json={"auth": {"identity": identity, "scope": scope}}, timeout=10)
     return response.headers["X-Subject-Token"]
 
 
-def functions_url(told: Any) -> str:
-    return f"{told['endpoint']}/v2/{told['project_id']}/fgs/functions"
+def functions_url(settings: Any) -> str:
+    return f"{settings['endpoint']}/v2/{settings['project_id']}/fgs/functions"
 
 
-def test_its_credentials_work_and_calls_are_told(process: subprocess.Popen[str]) -> None:
-    told = introduction(process)
-    headers = {"X-Auth-Token": token(told)}
-    assert requests.get(functions_url(told), headers=headers, timeout=10).status_code == 200
+def test_the_printed_credentials_work_and_calls_are_printed(process: subprocess.Popen[str]) -> None:
+    settings = introduction(process)
+    headers = {"X-Auth-Token": token(settings)}
+    assert requests.get(functions_url(settings), headers=headers, timeout=10).status_code == 200
     assert process.stdout is not None
     calls = [json.loads(process.stdout.readline()) for _ in range(2)]
-    assert [(one["operation"], one["status"]) for one in calls] == [("token", 201), ("list", 200)]
+    assert [(call["operation"], call["status"]) for call in calls] == [
+        ("token", 201),
+        ("list", 200),
+    ]
 
 
 @pytest.mark.parametrize(
     "process", [["--fault", "list:status=503,times=always", "--project-id", "p1"]], indirect=True
 )
 def test_faults_and_project_come_from_the_command_line(process: subprocess.Popen[str]) -> None:
-    told = introduction(process)
-    assert told["project_id"] == "p1"
-    headers = {"X-Auth-Token": token(told)}
-    assert requests.get(functions_url(told), headers=headers, timeout=10).status_code == 503
+    settings = introduction(process)
+    assert settings["project_id"] == "p1"
+    headers = {"X-Auth-Token": token(settings)}
+    assert requests.get(functions_url(settings), headers=headers, timeout=10).status_code == 503
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_well(process: subprocess.Popen[str], number: int) -> None:
+def test_a_signal_stops_the_process_cleanly(process: subprocess.Popen[str], number: int) -> None:
     introduction(process)
     process.send_signal(number)
     assert process.wait(10) == 0
@@ -86,13 +89,13 @@ def test_a_wrong_fault_is_a_usage_error() -> None:
     assert "operation 'imports' is unknown" in result.output
 
 
-def test_a_port_that_is_none_is_a_usage_error() -> None:
+def test_an_invalid_port_is_a_usage_error() -> None:
     result = CliRunner().invoke(command, ["--port", "99999"])
     assert result.exit_code == 2
     assert "Invalid value for '--port'" in result.output
 
 
-def test_a_port_in_use_is_said_in_words(process: subprocess.Popen[str]) -> None:
+def test_a_port_in_use_has_a_readable_error(process: subprocess.Popen[str]) -> None:
     port = introduction(process)["endpoint"].rsplit(":", 1)[-1]
     result = CliRunner().invoke(command, ["--port", port])
     assert result.exit_code == 1
@@ -126,16 +129,18 @@ def import_body(path: Path) -> Iterator[bytes]:
 def test_a_hundred_megabytes_are_imported_in_constant_memory(
     process: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    told = introduction(process)
-    headers = {"X-Auth-Token": token(told)}
-    requests.get(functions_url(told), headers=headers, timeout=10)
+    settings = introduction(process)
+    headers = {"X-Auth-Token": token(settings)}
+    requests.get(functions_url(settings), headers=headers, timeout=10)
     write_export(tmp_path / "big.zip", 100 << 20)
     length = sum(len(piece) for piece in import_body(tmp_path / "big.zip"))
     before = peak_memory(process)
-    connection = http.client.HTTPConnection(told["endpoint"].removeprefix("http://"), timeout=60)
+    connection = http.client.HTTPConnection(
+        settings["endpoint"].removeprefix("http://"), timeout=60
+    )
     connection.request(
         "POST",
-        functions_url(told).removeprefix(told["endpoint"]) + "/import",
+        functions_url(settings).removeprefix(settings["endpoint"]) + "/import",
         import_body(tmp_path / "big.zip"),
         {**headers, "Content-Length": str(length)},
     )

@@ -1,4 +1,4 @@
-"""The control door, for tests and demos in other processes."""
+"""The control API for tests and demos in other processes."""
 
 from typing import Any
 
@@ -14,13 +14,18 @@ def control(sandbox: SandboxServer, method: str, name: str, **more: Any) -> requ
     return requests.request(method, f"{sandbox.url}/sandbox/{name}", timeout=10, **more)
 
 
-def test_faults_are_ordered_shown_and_forgotten(sandbox: SandboxServer, client: Client) -> None:
-    made = control(sandbox, "POST", "faults", json={"operation": "list", "status": 500, "times": 2})
-    assert made.status_code == 201
+def test_faults_can_be_added_listed_and_removed(sandbox: SandboxServer, client: Client) -> None:
+    added = control(
+        sandbox, "POST", "faults", json={"operation": "list", "status": 500, "times": 2}
+    )
+    assert added.status_code == 201
     control(sandbox, "POST", "faults", json={"spec": "import:status=429"})
     assert client.call("GET", "/functions").status_code == 500
-    waiting = control(sandbox, "GET", "faults").json()
-    assert [(one["operation"], one["times"]) for one in waiting] == [("list", 1), ("import", 1)]
+    pending = control(sandbox, "GET", "faults").json()
+    assert [(fault["operation"], fault["times"]) for fault in pending] == [
+        ("list", 1),
+        ("import", 1),
+    ]
     assert control(sandbox, "DELETE", "faults").json() == {"forgotten": 2}
     assert client.call("GET", "/functions").status_code == 200
 
@@ -30,13 +35,13 @@ def test_a_wrong_fault_is_a_bad_request(sandbox: SandboxServer, wrong: Any) -> N
     response = control(sandbox, "POST", "faults", json=wrong)
     assert response.status_code == 400
     assert response.json()["error"]
-    assert sandbox.faults.waiting() == []
+    assert sandbox.faults.pending() == []
 
 
-def test_a_page_in_a_browser_cannot_order_faults(sandbox: SandboxServer) -> None:
+def test_a_web_page_cannot_add_faults(sandbox: SandboxServer) -> None:
     response = control(sandbox, "POST", "faults", data='{"status": 500}')
     assert response.status_code == 415
-    assert sandbox.faults.waiting() == []
+    assert sandbox.faults.pending() == []
 
 
 def test_functions_and_calls_are_shown(sandbox: SandboxServer, client: Client) -> None:
@@ -48,6 +53,6 @@ def test_functions_and_calls_are_shown(sandbox: SandboxServer, client: Client) -
     assert call["time"] == sandbox.calls[0].time.isoformat()
 
 
-def test_looking_is_no_call(sandbox: SandboxServer) -> None:
+def test_control_requests_are_not_recorded_as_calls(sandbox: SandboxServer) -> None:
     control(sandbox, "GET", "calls")
     assert sandbox.calls == []

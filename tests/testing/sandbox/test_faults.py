@@ -1,4 +1,4 @@
-"""Faults as they look from the other end of the socket."""
+"""Faults as seen by the client."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ BIG = json.dumps(import_fields("big", export("big", code=bytes(3_000_000)))).enc
 
 
 def connect(sandbox: SandboxServer, length: int) -> socket.socket:
-    """A raw connection on which the head of an import was sent."""
+    """Open a connection and send the headers of an import."""
     host, port = sandbox.url.removeprefix("http://").split(":")
     raw = socket.create_connection((host, int(port)), timeout=10)
     raw.sendall(
@@ -37,7 +37,7 @@ def send_and_read(raw: socket.socket, body: bytes) -> bytes:
     return raw.recv(1)
 
 
-def test_a_status_is_answered_and_nothing_done(sandbox: SandboxServer, client: Client) -> None:
+def test_a_status_is_returned_without_effect(sandbox: SandboxServer, client: Client) -> None:
     sandbox.fault(operation="import", status=500, code="FSS.0500")
     response = client.import_("hello")
     assert code_of(response) == (500, "FSS.0500")
@@ -50,14 +50,14 @@ def test_a_status_is_answered_and_nothing_done(sandbox: SandboxServer, client: C
 @pytest.mark.parametrize(
     ("status", "code"), [(401, "FSS.0401"), (409, "FSS.1061"), (429, "FSS.0429"), (503, "FSS.0503")]
 )
-def test_a_status_brings_its_usual_code(
+def test_a_status_has_a_default_code(
     sandbox: SandboxServer, client: Client, status: int, code: str
 ) -> None:
     sandbox.fault(status=status)
     assert code_of(client.import_("hello")) == (status, code)
 
 
-def test_a_gateways_code_brings_a_request_id(sandbox: SandboxServer, client: Client) -> None:
+def test_a_gateway_code_has_a_request_id(sandbox: SandboxServer, client: Client) -> None:
     sandbox.fault(status=502, code="APIGW.0201", message="Service is currently unavailable")
     response = client.import_("hello")
     assert response.json() == {
@@ -74,33 +74,35 @@ def test_retry_after_is_sent_as_given(sandbox: SandboxServer, client: Client) ->
     assert client.import_("hello").headers["Retry-After"] == "Fri, 01 Jan 2027 00:00:00 GMT"
 
 
-def test_faults_queue_up_and_run_out(sandbox: SandboxServer, client: Client) -> None:
+def test_faults_are_used_in_order(sandbox: SandboxServer, client: Client) -> None:
     sandbox.fault(status=500, times=2)
     sandbox.fault(status=429)
     answers = [client.import_("hello").status_code for _ in range(5)]
     assert answers == [500, 500, 429, 200, 409]
 
 
-def test_a_fault_can_last_until_it_is_forgotten(sandbox: SandboxServer, client: Client) -> None:
+def test_a_fault_can_last_until_it_is_removed(sandbox: SandboxServer, client: Client) -> None:
     sandbox.fault(operation="*", status=503, times=None)
     assert {client.call("GET", "/functions").status_code for _ in range(4)} == {503}
     assert sandbox.faults.clear() == 1
     assert client.call("GET", "/functions").status_code == 200
 
 
-def test_a_fault_hits_only_its_operation(sandbox: SandboxServer, client: Client) -> None:
+def test_a_fault_affects_only_its_operation(sandbox: SandboxServer, client: Client) -> None:
     sandbox.fault(operation="config", status=500)
     assert client.import_("hello").status_code == 200
     assert client.on("default:hello", "GET", "/config").status_code == 500
 
 
-def test_a_stranger_uses_up_no_fault(sandbox: SandboxServer, client: Client) -> None:
+def test_an_unauthenticated_call_uses_no_fault(sandbox: SandboxServer, client: Client) -> None:
     sandbox.fault(operation="list", status=500)
     client.call("GET", "/functions", headers={"X-Auth-Token": "made up"})
     assert client.call("GET", "/functions").status_code == 500
 
 
-def test_commit_acts_before_it_answers_wrongly(sandbox: SandboxServer, client: Client) -> None:
+def test_commit_executes_the_call_before_the_wrong_response(
+    sandbox: SandboxServer, client: Client
+) -> None:
     sandbox.fault(status=500, commit=True)
     assert client.import_("hello").status_code == 500
     assert list(sandbox.functions) == ["hello"]
@@ -109,7 +111,7 @@ def test_commit_acts_before_it_answers_wrongly(sandbox: SandboxServer, client: C
     assert len(sandbox.imports) == 1
 
 
-def test_drop_resets_the_connection_without_an_answer(sandbox: SandboxServer) -> None:
+def test_drop_resets_the_connection_without_a_response(sandbox: SandboxServer) -> None:
     sandbox.fault(drop=True)
     body = json.dumps(import_fields()).encode()
     with connect(sandbox, len(body)) as raw:
@@ -130,7 +132,7 @@ def test_commit_then_drop_leaves_the_function(sandbox: SandboxServer, client: Cl
     assert client.on("default:hello", "GET", "/config").status_code == 200
 
 
-def test_a_cut_resets_after_so_many_bytes(sandbox: SandboxServer) -> None:
+def test_cut_after_resets_after_the_given_bytes(sandbox: SandboxServer) -> None:
     sandbox.fault(cut_after=100_000)
     with connect(sandbox, len(BIG)) as raw, pytest.raises(ConnectionError):
         send_and_read(raw, BIG)
@@ -138,7 +140,7 @@ def test_a_cut_resets_after_so_many_bytes(sandbox: SandboxServer) -> None:
     assert sandbox.functions == {}
 
 
-def test_a_cut_with_a_status_answers_early(sandbox: SandboxServer) -> None:
+def test_cut_after_with_a_status_responds_early(sandbox: SandboxServer) -> None:
     sandbox.fault(status=413, cut_after=100_000)
     with connect(sandbox, len(BIG)) as raw:
         raw.sendall(BIG[:200_000])
@@ -148,7 +150,7 @@ def test_a_cut_with_a_status_answers_early(sandbox: SandboxServer) -> None:
     assert sandbox.calls[-1].received == 100_000
 
 
-def test_a_sender_that_goes_on_still_reads_the_early_answer(
+def test_a_client_that_continues_sending_receives_the_early_response(
     sandbox: SandboxServer, client: Client
 ) -> None:
     sandbox.fault(status=401, code="APIGW.0301", cut_after=0)
@@ -157,14 +159,14 @@ def test_a_sender_that_goes_on_still_reads_the_early_answer(
     assert sandbox.calls[-1].received == 0
 
 
-def test_a_delay_comes_before_the_true_answer(sandbox: SandboxServer, client: Client) -> None:
+def test_a_delay_precedes_the_regular_response(sandbox: SandboxServer, client: Client) -> None:
     sandbox.fault(delay=0.3)
     began = time.monotonic()
     assert client.import_("hello").status_code == 200
     assert time.monotonic() - began >= 0.3
 
 
-def test_a_delayed_answer_is_late_but_the_deed_is_done(
+def test_a_delayed_call_is_executed_before_the_delay(
     sandbox: SandboxServer, client: Client, wait_until: Callable[..., None]
 ) -> None:
     sandbox.fault(delay=30)
@@ -181,7 +183,7 @@ def _ignoring(client: Client) -> None:
         client.import_("hello")
 
 
-def test_a_trickle_reads_slowly(sandbox: SandboxServer, client: Client) -> None:
+def test_trickle_reads_slowly(sandbox: SandboxServer, client: Client) -> None:
     body = json.dumps(import_fields()).encode()
     sandbox.fault(trickle=len(body) * 4)
     began = time.monotonic()
@@ -189,14 +191,14 @@ def test_a_trickle_reads_slowly(sandbox: SandboxServer, client: Client) -> None:
     assert time.monotonic() - began >= 0.2
 
 
-def test_a_fault_can_hit_iam(sandbox: SandboxServer) -> None:
+def test_a_fault_can_affect_iam(sandbox: SandboxServer) -> None:
     sandbox.fault(operation="token", status=503, code="APIGW.0613")
     response = requests.post(f"{sandbox.url}/v3/auth/tokens", json={}, timeout=10)
     assert code_of(response) == (503, "APIGW.0613")
 
 
 @pytest.mark.parametrize(
-    ("spec", "right"),
+    ("spec", "expected"),
     [
         ("import:status=500,times=3", Fault("import", status=500, times=3)),
         ("import:commit,drop", Fault("import", commit=True, drop=True)),
@@ -211,8 +213,8 @@ def test_a_fault_can_hit_iam(sandbox: SandboxServer) -> None:
         ),
     ],
 )
-def test_a_fault_is_read_from_a_line(spec: str, right: Fault) -> None:
-    assert make_fault(parse_fault(spec)) == right
+def test_a_fault_is_parsed_from_a_spec(spec: str, expected: Fault) -> None:
+    assert make_fault(parse_fault(spec)) == expected
 
 
 @pytest.mark.parametrize(
@@ -231,19 +233,19 @@ def test_a_fault_is_read_from_a_line(spec: str, right: Fault) -> None:
         ("", "fault.operation"),
     ],
 )
-def test_a_wrong_fault_is_named(spec: str, path: str) -> None:
+def test_an_invalid_fault_is_reported(spec: str, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_fault(spec)
     assert caught.value.path == path
 
 
-def test_a_wrong_fault_in_python_is_named_too(sandbox: SandboxServer) -> None:
+def test_an_invalid_fault_in_python_is_reported(sandbox: SandboxServer) -> None:
     wrong: Any = {"status": "500"}
     with pytest.raises(ConfigError, match=r"fault\.status"):
         sandbox.fault(**wrong)
 
 
-def test_a_sender_that_is_reset_in_the_middle_ends_its_call(sandbox: SandboxServer) -> None:
+def test_a_client_reset_during_the_body_ends_the_call(sandbox: SandboxServer) -> None:
     with connect(sandbox, len(BIG)) as raw:
         raw.sendall(BIG[:200_000])
         end = time.monotonic() + 10

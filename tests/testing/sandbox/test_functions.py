@@ -46,7 +46,7 @@ def test_colons_in_the_path_may_be_plain(sandbox: SandboxServer, client: Client)
 
 
 @pytest.mark.parametrize(
-    ("name", "right"),
+    ("name", "expected"),
     [
         ("default:other", (404, "FSS.1051")),
         ("other:hello", (404, "FSS.1051")),
@@ -55,8 +55,8 @@ def test_colons_in_the_path_may_be_plain(sandbox: SandboxServer, client: Client)
         ("default:hello:latest:x", (404, "FSS.1052")),
     ],
 )
-def test_what_is_not_there_is_not_found(client: Client, name: str, right: Any) -> None:
-    assert code_of(client.on(name, "GET", "/config")) == right
+def test_a_missing_function_is_not_found(client: Client, name: str, expected: Any) -> None:
+    assert code_of(client.on(name, "GET", "/config")) == expected
 
 
 def test_another_project_is_forbidden(sandbox: SandboxServer, client: Client) -> None:
@@ -64,7 +64,7 @@ def test_another_project_is_forbidden(sandbox: SandboxServer, client: Client) ->
     assert code_of(client.call("GET", "/functions")) == (403, "FSS.0403")
 
 
-def test_an_unpublished_path_is_answered_by_the_gateway(client: Client) -> None:
+def test_an_unpublished_path_is_an_error_of_the_gateway(client: Client) -> None:
     response = client.call("GET", "/nothing")
     assert code_of(response) == (404, "APIGW.0101")
     assert response.json()["request_id"] == response.headers["X-Request-Id"]
@@ -82,7 +82,7 @@ def test_functions_are_listed_by_name_and_package(client: Client) -> None:
 
     def names(**query: Any) -> list[str]:
         found = client.call("GET", "/functions", params=query).json()
-        return [one["func_name"] for one in found["functions"]]
+        return [item["func_name"] for item in found["functions"]]
 
     assert names() == ["abc", "hello", "xyz"]
     assert names(package_name="team") == ["abc", "xyz"]
@@ -95,8 +95,8 @@ def test_a_list_is_paged(client: Client) -> None:
         client.import_(name)
     first = client.call("GET", "/functions", params={"maxitems": 3}).json()
     rest = client.call("GET", "/functions", params={"marker": first["next_marker"]}).json()
-    assert [one["func_name"] for one in first["functions"]] == ["a", "b", "c"]
-    assert [one["func_name"] for one in rest["functions"]] == ["hello"]
+    assert [item["func_name"] for item in first["functions"]] == ["a", "b", "c"]
+    assert [item["func_name"] for item in rest["functions"]] == ["hello"]
     assert first["count"] == 4
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_page_is_refused(client: Client, query: Any) -> None:
     assert code_of(client.call("GET", "/functions", params=query)) == (400, "FSS.0400")
 
 
-def test_new_code_takes_the_place_of_the_old(sandbox: SandboxServer, client: Client) -> None:
+def test_new_code_replaces_the_old_code(sandbox: SandboxServer, client: Client) -> None:
     before = sandbox.functions["hello"]
     new = b"other code"
     fields = {
@@ -123,7 +123,7 @@ def test_new_code_takes_the_place_of_the_old(sandbox: SandboxServer, client: Cli
 
 
 @pytest.mark.parametrize(
-    ("changes", "right"),
+    ("changes", "expected"),
     [
         ({"code_type": "obs"}, (400, "FSS.1006")),
         ({"code_filename": None}, (400, "FSS.0400")),
@@ -132,12 +132,12 @@ def test_new_code_takes_the_place_of_the_old(sandbox: SandboxServer, client: Cli
     ],
 )
 def test_wrong_code_changes_nothing(
-    sandbox: SandboxServer, client: Client, changes: Any, right: tuple[int, str]
+    sandbox: SandboxServer, client: Client, changes: Any, expected: tuple[int, str]
 ) -> None:
     before = sandbox.functions["hello"]
     fields = {"code_type": "zip", "code_filename": "a.zip", "func_code": {"file": "QUJD"}}
     response = client.on("default:hello", "PUT", "/code", json=fields | changes)
-    assert code_of(response) == right
+    assert code_of(response) == expected
     assert sandbox.functions["hello"] == before
     assert before.code.path.read_bytes() == CODE
 
@@ -152,7 +152,7 @@ def test_the_configuration_is_updated(sandbox: SandboxServer, client: Client) ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "right"),
+    ("changes", "expected"),
     [
         ({"memory_size": 1}, (400, "FSS.1007")),
         ({"func_name": "other"}, (400, "FSS.0400")),
@@ -160,10 +160,10 @@ def test_the_configuration_is_updated(sandbox: SandboxServer, client: Client) ->
     ],
 )
 def test_a_wrong_configuration_changes_nothing(
-    sandbox: SandboxServer, client: Client, changes: Any, right: tuple[int, str]
+    sandbox: SandboxServer, client: Client, changes: Any, expected: tuple[int, str]
 ) -> None:
     before = sandbox.functions["hello"]
-    assert code_of(client.on("default:hello", "PUT", "/config", json=CONFIG | changes)) == right
+    assert code_of(client.on("default:hello", "PUT", "/config", json=CONFIG | changes)) == expected
     assert sandbox.functions["hello"] == before
 
 
@@ -172,7 +172,7 @@ def test_a_missing_field_of_the_configuration_is_named(client: Client) -> None:
     assert response.json()["error_msg"].endswith("runtime, timeout, handler, memory_size")
 
 
-def test_a_deleted_function_is_gone(sandbox: SandboxServer, client: Client) -> None:
+def test_a_deleted_function_does_not_exist_any_more(sandbox: SandboxServer, client: Client) -> None:
     code = sandbox.functions["hello"].code.path
     assert client.on("default:hello", "DELETE").status_code == 204
     assert code_of(client.on("default:hello", "GET", "/config")) == (404, "FSS.1051")
@@ -186,8 +186,8 @@ def test_latest_alone_cannot_be_deleted(sandbox: SandboxServer, client: Client) 
 
 
 def exported(client: Client, query: str) -> tuple[str, bytes]:
-    told = client.on("default:hello", "GET", f"/export?{query}").json()
-    return told["file_name"], requests.get(told["code_url"], timeout=10).content
+    reply = client.on("default:hello", "GET", f"/export?{query}").json()
+    return reply["file_name"], requests.get(reply["code_url"], timeout=10).content
 
 
 def test_the_code_alone_is_exported(client: Client) -> None:
@@ -206,21 +206,21 @@ def test_an_exported_package_can_be_imported_again(sandbox: SandboxServer, clien
     _, content = exported(client, "code=true&config=true")
     assert zipfile.ZipFile(io.BytesIO(content)).namelist() == ["index.zip", "hello.yaml"]
     assert client.import_("again", content).status_code == 200
-    one, other = (sandbox.functions[name] for name in ("hello", "again"))
-    assert (one.digest, one.config) == (other.digest, other.config)
-    assert json.loads(other.config["user_data"]) == {"GREETING": "hello"}
+    original, imported = (sandbox.functions[name] for name in ("hello", "again"))
+    assert (original.digest, original.config) == (imported.digest, imported.config)
+    assert json.loads(imported.config["user_data"]) == {"GREETING": "hello"}
 
 
 @pytest.mark.parametrize("query", ["", "type=all", "type=code&code=true", "code=false"])
-def test_an_export_without_a_clear_wish_is_refused(client: Client, query: str) -> None:
+def test_an_export_with_ambiguous_parts_is_refused(client: Client, query: str) -> None:
     assert code_of(client.on("default:hello", "GET", f"/export?{query}")) == (400, "FSS.0400")
 
 
-def test_an_export_of_the_large_is_named_after_it(client: Client) -> None:
+def test_a_large_code_file_is_exported(client: Client) -> None:
     client.import_("large", export("large", code=bytes(300_000)))
-    told = client.on("default:large", "GET", "/export?type=code").json()
-    assert len(requests.get(told["code_url"], timeout=10).content) == 300_000
+    reply = client.on("default:large", "GET", "/export?type=code").json()
+    assert len(requests.get(reply["code_url"], timeout=10).content) == 300_000
 
 
-def test_a_guessed_link_reads_nothing(sandbox: SandboxServer) -> None:
+def test_an_unknown_link_is_not_found(sandbox: SandboxServer) -> None:
     assert code_of(requests.get(f"{sandbox.url}/code/x", timeout=10)) == (404, "FSS.0404")

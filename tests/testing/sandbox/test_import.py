@@ -1,4 +1,4 @@
-"""The import: what it takes, what it keeps, and each refusal with its code."""
+"""The import: accepted requests, stored functions, and the code of each error."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from relay.testing.sandbox.functiongraph import SandboxServer
 from .conftest import CODE, Client, code_of, export, import_fields, template, zipped
 
 
-def test_an_import_makes_a_function_with_the_digest_of_its_code(
+def test_an_import_creates_a_function_with_the_digest_of_the_code(
     sandbox: SandboxServer, client: Client
 ) -> None:
     before = utc_now()
@@ -47,7 +47,7 @@ def test_the_call_is_recorded(sandbox: SandboxServer, client: Client) -> None:
 
 
 @pytest.mark.parametrize("first", ["func_name", "file_code", "package"])
-def test_fields_may_come_in_any_order(client: Client, first: str) -> None:
+def test_fields_can_have_any_order(client: Client, first: str) -> None:
     fields = import_fields("hello", package="default")
     turned = {first: fields.pop(first)} | dict(reversed(fields.items()))
     assert client.call("POST", "/functions/import", json=turned).status_code == 200
@@ -66,23 +66,23 @@ def test_a_taken_name_is_refused_in_every_package(sandbox: SandboxServer, client
     assert len(sandbox.imports) == 1
 
 
-def test_a_function_held_by_somebody_else_takes_the_name(
-    sandbox: SandboxServer, client: Client
-) -> None:
+def test_a_function_of_another_user_takes_the_name(sandbox: SandboxServer, client: Client) -> None:
     sandbox.hold("hello", code=b"theirs")
     assert code_of(client.import_("hello")) == (409, "FSS.1061")
     assert sandbox.functions["hello"].digest == hashlib.sha512(b"theirs").hexdigest()
 
 
-def test_of_two_imports_at_once_one_is_done(sandbox: SandboxServer, client: Client) -> None:
+def test_only_one_of_two_concurrent_imports_succeeds(
+    sandbox: SandboxServer, client: Client
+) -> None:
     statuses: list[int] = []
 
     def import_once() -> None:
         with requests.Session() as session:
-            one = Client(sandbox)
-            one.session.close()
-            one.session = session
-            statuses.append(one.import_("hello").status_code)
+            second = Client(sandbox)
+            second.session.close()
+            second.session = session
+            statuses.append(second.import_("hello").status_code)
 
     threads = [threading.Thread(target=import_once) for _ in range(6)]
     for thread in threads:
@@ -177,15 +177,15 @@ def test_some_runtimes_need_no_dot_in_the_handler(client: Client, runtime: str) 
         ),
     ],
 )
-def test_a_package_that_is_no_export_is_refused_with_its_code(
+def test_a_package_that_is_not_an_export_is_refused_with_its_code(
     client: Client, files: dict[str, bytes | str], right: tuple[int, str]
 ) -> None:
     assert code_of(client.import_("hello", zipped(files))) == right
 
 
 def test_a_package_with_two_functions_is_refused(client: Client) -> None:
-    one = template("hello") + "  second: {Type: HC::Serverless::Function, Properties: {}}\n"
-    assert code_of(client.import_("hello", zipped({"index.zip": CODE, "a.yaml": one}))) == (
+    yaml = template("hello") + "  second: {Type: HC::Serverless::Function, Properties: {}}\n"
+    assert code_of(client.import_("hello", zipped({"index.zip": CODE, "a.yaml": yaml}))) == (
         400,
         "FSS.1025",
     )
@@ -200,12 +200,12 @@ def test_a_package_with_a_damaged_code_file_is_refused(
     assert sandbox.functions == {}
 
 
-def test_the_name_may_differ_from_the_yamls(sandbox: SandboxServer, client: Client) -> None:
+def test_the_name_can_differ_from_the_yaml(sandbox: SandboxServer, client: Client) -> None:
     assert client.import_("renamed", export("hello")).status_code == 200
     assert list(sandbox.functions) == ["renamed"]
 
 
-def test_the_name_must_be_the_yamls_where_that_is_asked_for() -> None:
+def test_the_name_must_match_the_yaml_if_configured() -> None:
     with SandboxServer(names_must_match=True) as sandbox:
         client = Client(sandbox)
         with client.session:
@@ -214,11 +214,11 @@ def test_the_name_must_be_the_yamls_where_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"func_name": "hello"', b"func_name=hello"])
-def test_a_body_that_is_no_json_object_is_406(client: Client, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_406(client: Client, body: bytes) -> None:
     assert code_of(client.call("POST", "/functions/import", data=body)) == (406, "FSS.0406")
 
 
-def test_the_quota_of_functions_holds() -> None:
+def test_the_quota_of_functions_is_enforced() -> None:
     with SandboxServer(quota=1) as sandbox:
         client = Client(sandbox)
         with client.session:
@@ -276,7 +276,7 @@ def test_a_chunked_body_is_not_accepted(client: Client) -> None:
     assert response.status_code == 411
 
 
-def test_one_import_at_a_time_where_that_is_the_rule(wait_until: Callable[..., None]) -> None:
+def test_concurrent_imports_are_refused_if_configured(wait_until: Callable[..., None]) -> None:
     with SandboxServer(one_at_a_time=True) as sandbox:
         client, other = Client(sandbox), Client(sandbox)
         with client.session, other.session:
@@ -290,7 +290,7 @@ def test_one_import_at_a_time_where_that_is_the_rule(wait_until: Callable[..., N
             assert other.import_("later").status_code == 200
 
 
-def test_nothing_is_left_of_refused_imports(sandbox: SandboxServer, client: Client) -> None:
+def test_refused_imports_leave_no_files(sandbox: SandboxServer, client: Client) -> None:
     client.import_("hello")
     folder = sandbox.functions["hello"].code.path.parent
     client.import_("hello")

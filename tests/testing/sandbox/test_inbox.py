@@ -1,4 +1,4 @@
-"""The inbox: answers as the services do, checks signatures, and shows what it got."""
+"""The inbox: responses of the chat services, signatures, and the page of messages."""
 
 import base64
 import hmac
@@ -51,7 +51,7 @@ def signature(name: str, stamp: datetime, body: bytes) -> str:
 BODY = json.dumps(EVENT).encode()
 
 
-def test_slack_says_ok(inbox: InboxServer) -> None:
+def test_slack_responds_with_ok(inbox: InboxServer) -> None:
     response = slack(inbox, {"text": "hello"})
     assert (response.status_code, response.text) == (200, "ok")
     [message] = inbox.messages
@@ -63,7 +63,7 @@ def test_slack_says_ok(inbox: InboxServer) -> None:
 @pytest.mark.parametrize(
     ("message", "words"), [("[", "invalid_payload"), ("[]", "invalid_payload"), ("{}", "no_text")]
 )
-def test_slack_refuses_what_is_no_message(inbox: InboxServer, message: str, words: str) -> None:
+def test_slack_rejects_an_invalid_message(inbox: InboxServer, message: str, words: str) -> None:
     response = requests.post(f"{inbox.url}/slack/x", data=message, timeout=10)
     assert (response.status_code, response.text) == (400, words)
     assert inbox.messages[0].status == 400
@@ -73,20 +73,20 @@ def test_slack_refuses_what_is_no_message(inbox: InboxServer, message: str, word
     ("status", "words"),
     [(403, "action_prohibited"), (404, "no_service"), (410, "channel_is_archived")],
 )
-def test_slack_refuses_on_demand(inbox: InboxServer, status: int, words: str) -> None:
+def test_slack_faults_have_the_texts_of_slack(inbox: InboxServer, status: int, words: str) -> None:
     inbox.fault(operation="slack", status=status)
     response = slack(inbox, {"text": "hello"})
     assert (response.status_code, response.text) == (status, words)
     assert slack(inbox, {"text": "hello"}).text == "ok"
 
 
-def test_slack_can_lie_with_200(inbox: InboxServer) -> None:
+def test_slack_can_report_an_error_with_200(inbox: InboxServer) -> None:
     inbox.fault(operation="slack", status=200, message="no_team")
     response = slack(inbox, {"text": "hello"})
     assert (response.status_code, response.text) == (200, "no_team")
 
 
-def test_a_right_signature_is_verified(inbox: InboxServer) -> None:
+def test_a_valid_signature_is_verified(inbox: InboxServer) -> None:
     response = webhook(inbox, BODY)
     assert (response.status_code, response.content) == (204, b"")
     [message] = inbox.messages
@@ -95,7 +95,7 @@ def test_a_right_signature_is_verified(inbox: InboxServer) -> None:
     assert message.webhook_id == "m1"
 
 
-def test_what_the_published_library_signs_is_verified(inbox: InboxServer) -> None:
+def test_a_signature_of_the_official_library_is_verified(inbox: InboxServer) -> None:
     now = datetime.now(UTC)
     signed = Webhook(SECRET).sign("m2", now, BODY.decode())
     stamp = str(int(now.timestamp()))
@@ -119,12 +119,14 @@ def test_what_the_published_library_signs_is_verified(inbox: InboxServer) -> Non
         {"webhook_timestamp": "9" * 40},
     ],
 )
-def test_a_wrong_signature_is_401_and_kept(inbox: InboxServer, changes: dict[str, str]) -> None:
+def test_a_message_with_a_wrong_signature_is_401_and_recorded(
+    inbox: InboxServer, changes: dict[str, str]
+) -> None:
     assert webhook(inbox, BODY, **changes).status_code == 401
     assert inbox.messages[0].verified is False
 
 
-def test_one_right_signature_among_several_is_enough(inbox: InboxServer) -> None:
+def test_a_single_valid_signature_among_several_is_sufficient(inbox: InboxServer) -> None:
     both = f"v1,AAAA {signature('m1', datetime.now(UTC), BODY)}"
     assert webhook(inbox, BODY, webhook_signature=both).status_code == 204
 
@@ -142,45 +144,45 @@ def test_without_a_secret_nothing_is_verified() -> None:
         assert inbox.messages[0].verified is None
 
 
-def test_a_repeat_is_counted_by_its_id(inbox: InboxServer) -> None:
+def test_repeats_are_counted_by_id(inbox: InboxServer) -> None:
     inbox.fault(operation="webhook", status=503, retry_after=1)
     assert webhook(inbox, BODY).headers["Retry-After"] == "1"
     webhook(inbox, BODY)
-    assert [(one.status, one.repeat) for one in inbox.messages] == [(503, 1), (204, 2)]
+    assert [(message.status, message.repeat) for message in inbox.messages] == [(503, 1), (204, 2)]
 
 
-def test_a_message_can_be_lost_on_its_way(inbox: InboxServer) -> None:
+def test_a_connection_can_be_reset(inbox: InboxServer) -> None:
     inbox.fault(operation="*", drop=True)
     with pytest.raises(requests.ConnectionError):
         slack(inbox, {"text": "hello"})
     assert inbox.messages[0].status is None
 
 
-def test_an_answer_can_be_late(inbox: InboxServer) -> None:
+def test_a_response_can_be_delayed(inbox: InboxServer) -> None:
     inbox.fault(operation="slack", delay=0.2)
     began = time.monotonic()
     assert slack(inbox, {"text": "hello"}).text == "ok"
     assert time.monotonic() - began >= 0.2
 
 
-def test_a_fault_for_no_channel_is_named(inbox: InboxServer) -> None:
+def test_a_fault_for_an_unknown_channel_is_reported(inbox: InboxServer) -> None:
     with pytest.raises(ConfigError, match="slack, webhook"):
         inbox.fault(operation="import", status=500)
 
 
-def test_a_wrong_secret_is_said_without_showing_it() -> None:
+def test_an_invalid_secret_is_reported_without_showing_it() -> None:
     with pytest.raises(ConfigError) as caught:
         InboxServer(webhook_secret="whsec_not base64!")
     assert "not base64!" not in str(caught.value)
 
 
-def test_too_much_is_refused_unread(inbox: InboxServer) -> None:
+def test_a_large_body_is_refused_unread(inbox: InboxServer) -> None:
     response = requests.post(f"{inbox.url}/slack/x", data=bytes(2 << 20), timeout=10)
     assert response.status_code == 413
     assert inbox.messages == []
 
 
-def test_other_paths_are_not_there(inbox: InboxServer) -> None:
+def test_other_paths_are_not_found(inbox: InboxServer) -> None:
     assert requests.post(f"{inbox.url}/teams/x", json={}, timeout=10).status_code == 404
 
 
@@ -199,17 +201,17 @@ def test_the_page_shows_messages_and_escapes_them(inbox: InboxServer) -> None:
     assert page.text.index("webhook") < page.text.index("in a *block*")
 
 
-def test_an_empty_page_says_so(inbox: InboxServer) -> None:
+def test_the_page_without_messages(inbox: InboxServer) -> None:
     assert "Nothing yet." in requests.get(inbox.url, timeout=10).text
 
 
-def test_messages_are_read_by_other_processes_too(inbox: InboxServer) -> None:
+def test_messages_are_available_to_other_processes(inbox: InboxServer) -> None:
     slack(inbox, {"text": "你好"})
     [message] = requests.get(f"{inbox.url}/messages", timeout=10).json()
     assert (message["channel"], message["json"]) == ("slack", {"text": "你好"})
 
 
-def test_the_end_leaves_no_thread_and_keeps_the_messages() -> None:
+def test_close_ends_all_threads_and_keeps_the_messages() -> None:
     before = set(threading.enumerate())
     with InboxServer() as inbox, requests.Session() as session:
         session.post(f"{inbox.url}/slack/x", json={"text": "hello"}, timeout=10)

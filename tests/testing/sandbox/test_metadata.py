@@ -1,4 +1,4 @@
-"""The sandbox's metadata service: versions, tokens, the agency, and keys that end."""
+"""The metadata service: versions, tokens, the agency and temporary keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import requests
 
 from relay.model import utc_now
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.signature import EMPTY_BODY, Signed, sign
+from relay.testing.sandbox.signature import EMPTY_BODY, SignedRequest, sign
 
 DAY = timedelta(days=1)
 TTL = {"X-Metadata-Token-Ttl-Seconds": "21600"}
@@ -40,7 +40,9 @@ def signed_get(sandbox: SandboxServer, lent: dict[str, str]) -> requests.Respons
         "x-sdk-date": f"{utc_now():%Y%m%dT%H%M%SZ}",
         "x-security-token": lent["securitytoken"],
     }
-    signature = sign(lent["secret"], Signed("GET", target, headers), sorted(headers), EMPTY_BODY)
+    signature = sign(
+        lent["secret"], SignedRequest("GET", target, headers), sorted(headers), EMPTY_BODY
+    )
     authorization = (
         f"SDK-HMAC-SHA256 Access={lent['access']}, SignedHeaders={';'.join(sorted(headers))},"
         f" Signature={signature}"
@@ -49,7 +51,7 @@ def signed_get(sandbox: SandboxServer, lent: dict[str, str]) -> requests.Respons
     return requests.get(sandbox.url + target, headers=named, timeout=5)
 
 
-def test_a_token_opens_the_key(cloud: SandboxServer) -> None:
+def test_a_key_is_returned_for_a_token(cloud: SandboxServer) -> None:
     answer = put(cloud, TTL)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain")
     credential = get(cloud, answer.text).json()["credential"]
@@ -58,28 +60,28 @@ def test_a_token_opens_the_key(cloud: SandboxServer) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "guessed"])
-def test_without_its_token_there_is_no_key(token: str, cloud: SandboxServer) -> None:
+def test_no_key_is_returned_without_a_token(token: str, cloud: SandboxServer) -> None:
     assert get(cloud, token).status_code == 401
 
 
 @pytest.mark.parametrize("seconds", ["", "0", "21601", "-1", "x"])
-def test_a_token_lives_six_hours_at_most(seconds: str, cloud: SandboxServer) -> None:
+def test_a_token_is_valid_for_at_most_six_hours(seconds: str, cloud: SandboxServer) -> None:
     assert put(cloud, {"X-Metadata-Token-Ttl-Seconds": seconds}).status_code == 400
 
 
-def test_version_1_knows_no_tokens() -> None:
+def test_version_1_has_no_tokens() -> None:
     with SandboxServer(agency_life=DAY, metadata_version=1) as cloud:
         assert put(cloud, TTL).status_code == 405
         assert get(cloud).status_code == 200
 
 
-def test_without_an_agency_there_is_no_key(sandbox: SandboxServer) -> None:
+def test_no_key_is_returned_without_an_agency(sandbox: SandboxServer) -> None:
     answer = get(sandbox, put(sandbox, TTL).text)
     assert answer.status_code == 401
     assert "Please configure Cloud Service Agency first" in answer.text
 
 
-def test_another_key_is_lent_before_one_ends() -> None:
+def test_a_new_key_is_issued_before_the_current_key_expires() -> None:
     now = [utc_now()]
     with SandboxServer(agency_life=DAY, metadata_version=1, clock=lambda: now[0]) as cloud:
         first = get(cloud).json()["credential"]
@@ -89,24 +91,24 @@ def test_another_key_is_lent_before_one_ends() -> None:
         assert get(cloud).json()["credential"]["access"] != first["access"]
 
 
-def test_a_lent_key_signs_until_it_ends(cloud: SandboxServer) -> None:
+def test_a_temporary_key_is_valid_until_it_expires(cloud: SandboxServer) -> None:
     lent = get(cloud, put(cloud, TTL).text).json()["credential"]
     assert signed_get(cloud, lent).status_code == 200
     assert signed_get(cloud, {**lent, "securitytoken": "x"}).status_code == 401
-    cloud.end_agency_keys()
+    cloud.expire_agency_keys()
     refused = signed_get(cloud, lent)
     assert (refused.status_code, refused.json()["error_code"]) == (401, "APIGW.0301")
     assert "expired" in refused.json()["error_msg"]
 
 
-def test_what_it_says_can_go_wrong(cloud: SandboxServer) -> None:
+def test_faults_apply_to_the_metadata_service(cloud: SandboxServer) -> None:
     cloud.fault(operation="metadata_token", status=503)
     cloud.fault(operation="metadata_key", status=500)
     assert put(cloud, TTL).status_code == 503
     assert get(cloud).status_code == 500
 
 
-def test_an_answer_has_the_time_of_the_sandbox() -> None:
+def test_a_response_has_the_time_of_the_sandbox() -> None:
     then = datetime.fromisoformat("2031-01-01T00:00:00+00:00")
     with SandboxServer(clock=lambda: then) as sandbox:
         assert get(sandbox).headers["Date"] == "Wed, 01 Jan 2031 00:00:00 GMT"

@@ -1,6 +1,6 @@
-"""The official SDK, unpatched, with nothing but another endpoint: the sandbox is what it expects.
+"""The unpatched official SDK works with the sandbox when only the endpoint is changed.
 
-It is also told what it tells of errors: its own classes, codes and request ids.
+This includes the error classes, codes and request ids of the SDK.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def urn(client: Any) -> str:
 # What it can do
 
 
-def test_it_imports(client: Any, sandbox: SandboxServer) -> None:
+def test_import(client: Any, sandbox: SandboxServer) -> None:
     answer = client.import_function(order(package="tools"))
     assert answer.status_code == 200
     assert (answer.func_name, answer.package, answer.runtime) == ("hello", "tools", "Python3.9")
@@ -80,7 +80,7 @@ def test_it_imports(client: Any, sandbox: SandboxServer) -> None:
     assert [call.function for call in sandbox.imports] == ["hello"]
 
 
-def test_it_shows_a_configuration(client: Any, urn: str) -> None:
+def test_show_configuration(client: Any, urn: str) -> None:
     for name in (urn, f"{urn}:latest"):
         shown = client.show_function_config(sdk.ShowFunctionConfigRequest(name))
         assert (shown.func_name, shown.memory_size, shown.timeout) == ("hello", 128, 3)
@@ -88,27 +88,27 @@ def test_it_shows_a_configuration(client: Any, urn: str) -> None:
         assert json.loads(shown.user_data) == {"GREETING": "hello"}
 
 
-def test_it_shows_the_code(client: Any, urn: str) -> None:
+def test_show_code(client: Any, urn: str) -> None:
     shown = client.show_function_code(sdk.ShowFunctionCodeRequest(urn))
     assert (shown.code_type, shown.code_filename) == ("zip", "index.zip")
     assert requests.get(shown.func_code.link, timeout=5).content == CODE
 
 
-def test_it_lists_page_by_page(client: Any) -> None:
+def test_list_with_pages(client: Any) -> None:
     for name in ("one", "two", "three"):
         client.import_function(order(name))
     seen, marker = [], "0"
     for _ in range(2):
         page = client.list_functions(sdk.ListFunctionsRequest(marker=marker, maxitems="2"))
         assert page.count == 3
-        seen += [one.func_name for one in page.functions]
+        seen += [function.func_name for function in page.functions]
         marker = str(page.next_marker)
     assert sorted(seen) == ["one", "three", "two"]
     named = client.list_functions(sdk.ListFunctionsRequest(func_name="two"))
-    assert [one.func_name for one in named.functions] == ["two"]
+    assert [function.func_name for function in named.functions] == ["two"]
 
 
-def test_it_updates_code(client: Any, urn: str, sandbox: SandboxServer) -> None:
+def test_update_code(client: Any, urn: str, sandbox: SandboxServer) -> None:
     code = CODE + b"changed"
     body = sdk.UpdateFunctionCodeRequestBody(
         code_type="zip",
@@ -120,7 +120,7 @@ def test_it_updates_code(client: Any, urn: str, sandbox: SandboxServer) -> None:
     assert sandbox.functions["hello"].digest == answer.digest
 
 
-def test_it_updates_a_configuration(client: Any, urn: str) -> None:
+def test_update_configuration(client: Any, urn: str) -> None:
     body = sdk.UpdateFunctionConfigRequestBody(
         func_name="hello",
         runtime="Python3.12",
@@ -137,17 +137,17 @@ def test_it_updates_a_configuration(client: Any, urn: str) -> None:
     assert json.loads(shown.user_data) == {"WORD": "\u4f60\u597d"}
 
 
-def test_it_deletes(client: Any, urn: str, sandbox: SandboxServer) -> None:
+def test_delete(client: Any, urn: str, sandbox: SandboxServer) -> None:
     assert client.delete_function(sdk.DeleteFunctionRequest(urn)).status_code == 204
     assert sandbox.functions == {}
 
 
 @pytest.mark.parametrize("query", [{"type": "code"}, {"config": True, "code": True}], ids=str)
-def test_what_it_exports_can_be_imported_again(client: Any, urn: str, query: Any) -> None:
+def test_an_export_can_be_imported_again(client: Any, urn: str, query: Any) -> None:
     answer = client.export_function(sdk.ExportFunctionRequest(function_urn=urn, **query))
-    told = json.loads(answer.raw_content)
-    package = requests.get(told["code_url"], timeout=5).content
-    assert told["file_name"].endswith(".zip")
+    exported = json.loads(answer.raw_content)
+    package = requests.get(exported["code_url"], timeout=5).content
+    assert exported["file_name"].endswith(".zip")
     if "type" in query:
         assert package == CODE
         return
@@ -158,26 +158,26 @@ def test_what_it_exports_can_be_imported_again(client: Any, urn: str, query: Any
     assert again.digest == hashlib.sha512(CODE).hexdigest()
 
 
-def test_it_shows_quotas(client: Any, urn: str) -> None:
+def test_show_quotas(client: Any, urn: str) -> None:
     quotas = client.list_quotas(sdk.ListQuotasRequest()).quotas.resources
-    assert {one.type: one.used for one in quotas}["fgs_func_num"] == 1
+    assert {quota.type: quota.used for quota in quotas}["fgs_func_num"] == 1
 
 
 @pytest.mark.parametrize("size", [5_000_000, 20_000_000])
-def test_what_it_sends_arrives_whole(size: int) -> None:
+def test_bodies_arrive_completely(size: int) -> None:
     code = bytes(range(256)) * (size // 256)
     with SandboxServer(gateway_limit=100_000_000) as sandbox:
         answer = client_of(sandbox).import_function(order(archive=export(code=code)))
         assert answer.digest == hashlib.sha512(code).hexdigest()
 
 
-def test_a_body_that_it_does_not_sign_is_taken(client: Any, sandbox: SandboxServer) -> None:
+def test_an_unsigned_body_is_accepted(client: Any, sandbox: SandboxServer) -> None:
     invoker = client.import_function_invoker(order())
     invoker.add_header("X-Sdk-Content-Sha256", "UNSIGNED-PAYLOAD").invoke()
     assert list(sandbox.functions) == ["hello"]
 
 
-def test_temporary_keys_are_taken() -> None:
+def test_temporary_keys_are_accepted() -> None:
     with SandboxServer(security_token="ticket") as sandbox:
         client_of(sandbox, security_token="ticket").import_function(order())
         with pytest.raises(ClientRequestException) as refused:
@@ -188,7 +188,7 @@ def test_temporary_keys_are_taken() -> None:
 # IAM
 
 
-def test_it_finds_its_project_and_account(sandbox: SandboxServer) -> None:
+def test_the_project_and_account_are_found(sandbox: SandboxServer) -> None:
     basic = BasicCredentials(sandbox.access_key, sandbox.secret_key).with_iam_endpoint(sandbox.url)
     builder = sdk.FunctionGraphClient.new_builder().with_credentials(basic)
     client = builder.with_region(Region(sandbox.region, sandbox.url)).build()
@@ -201,7 +201,7 @@ def test_it_finds_its_project_and_account(sandbox: SandboxServer) -> None:
     assert [call.operation for call in sandbox.calls] == ["projects", "import", "domains"]
 
 
-def test_it_finds_no_project_in_another_region(sandbox: SandboxServer) -> None:
+def test_no_project_is_found_in_another_region(sandbox: SandboxServer) -> None:
     basic = BasicCredentials(sandbox.access_key, sandbox.secret_key).with_iam_endpoint(sandbox.url)
     builder = sdk.FunctionGraphClient.new_builder().with_credentials(basic)
     with pytest.raises(SdkException, match="Failed to get project id of region 'ru-moscow-1'"):
@@ -213,7 +213,7 @@ def test_it_finds_no_project_in_another_region(sandbox: SandboxServer) -> None:
 
 @pytest.fixture
 def refused(client: Any, sandbox: SandboxServer) -> Iterator[Callable[..., Any]]:
-    """refused(call) -> what the SDK raised, after it told the request id that the sandbox gave."""
+    """refused(call) -> the exception of the SDK, after checking the request id in it."""
 
     def refused(call: Callable[[], Any], kind: type[Any] = ClientRequestException) -> Any:
         with pytest.raises(kind) as raised:
@@ -265,7 +265,7 @@ def test_a_wrong_key_is_401(changes: Any, words: str, sandbox: SandboxServer) ->
     assert refused.value.request_id
 
 
-def test_a_clock_that_is_off_is_401() -> None:
+def test_a_wrong_clock_is_401() -> None:
     later = SandboxServer(clock=lambda: utc_now() + timedelta(minutes=20))
     with later as sandbox, pytest.raises(ClientRequestException) as refused:
         client_of(sandbox).import_function(order())
@@ -304,7 +304,7 @@ def test_a_bad_field_is_400(changes: Any, code: str, client: Any, refused: Any) 
         (503, ServerResponseException),
     ],
 )
-def test_trouble_is_told_in_the_class_that_it_has(
+def test_errors_have_the_exception_class_of_the_status(
     status: int, kind: type[Any], client: Any, sandbox: SandboxServer, refused: Any
 ) -> None:
     sandbox.fault(operation="import", status=status)
@@ -312,7 +312,7 @@ def test_trouble_is_told_in_the_class_that_it_has(
     assert (error.status_code, error.error_code) == (status, f"FSS.{status:04d}")
 
 
-def test_a_reset_is_told_as_a_lost_connection(client: Any, sandbox: SandboxServer) -> None:
+def test_a_reset_is_a_lost_connection(client: Any, sandbox: SandboxServer) -> None:
     sandbox.fault(operation="import", commit=True, drop=True)
     with pytest.raises(ConnectionException):
         client.import_function(order())

@@ -1,4 +1,4 @@
-"""The server under both stand-ins: connections, framing, and an end without a trace."""
+"""The HTTP server of sandbox and inbox: connections, lengths and clean shutdown."""
 
 import http.client
 import logging
@@ -42,7 +42,7 @@ def test_a_connection_serves_many_calls(sandbox: SandboxServer) -> None:
     connection.close()
 
 
-def test_a_head_gets_no_body(sandbox: SandboxServer) -> None:
+def test_a_head_response_has_no_body(sandbox: SandboxServer) -> None:
     client = Client(sandbox)
     with client.session:
         response = client.call("HEAD", "/functions")
@@ -58,31 +58,31 @@ def test_a_wrong_length_is_a_bad_request(sandbox: SandboxServer, length: str) ->
     assert raw_answer(sandbox, head.encode()).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_wrong_method_is_answered(sandbox: SandboxServer) -> None:
+def test_a_wrong_method_is_an_error(sandbox: SandboxServer) -> None:
     response = requests.patch(f"{sandbox.url}/v3/auth/tokens", timeout=10)
     assert response.status_code == 405
     assert response.json()["error_code"] == "APIGW.0101"
 
 
-def test_an_address_that_others_can_reach_is_refused() -> None:
+def test_a_public_address_is_refused() -> None:
     for make in (SandboxServer, InboxServer):
-        with pytest.raises(ConfigError, match="can be reached by others"):
+        with pytest.raises(ConfigError, match="is reachable from other machines"):
             make(host="0.0.0.0").start()
 
 
-def test_such_an_address_is_taken_when_allowed() -> None:
+def test_a_public_address_can_be_allowed() -> None:
     with SandboxServer(host="0.0.0.0", allow_remote=True) as sandbox:
         url = f"http://127.0.0.1:{port_of(sandbox)}/v2/{sandbox.project_id}/fgs/functions"
         headers = {"X-Auth-Token": sandbox.issue_token()}
         assert requests.get(url, headers=headers, timeout=10).status_code == 200
 
 
-def test_a_port_in_use_is_an_error_and_not_the_end(sandbox: SandboxServer) -> None:
+def test_a_port_in_use_is_an_error_that_does_not_end_the_process(sandbox: SandboxServer) -> None:
     with pytest.raises(OSError, match="in use"):
         SandboxServer(port=port_of(sandbox)).start()
 
 
-def test_the_end_leaves_no_thread_no_connection_and_no_file() -> None:
+def test_close_leaves_no_thread_connection_or_file() -> None:
     before = set(threading.enumerate())
     sandbox = SandboxServer()
     sandbox.start()
@@ -104,7 +104,7 @@ def test_the_end_leaves_no_thread_no_connection_and_no_file() -> None:
     sandbox.close()
 
 
-def test_the_sandbox_writes_no_log_of_its_own_accord(
+def test_the_sandbox_writes_no_log(
     sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -112,15 +112,19 @@ def test_the_sandbox_writes_no_log_of_its_own_accord(
     with client.session:
         client.import_("hello")
         client.call("POST", "/functions/import", json=import_fields("hello"))
-    ours = [one for one in caplog.records if one.name.startswith(("relay", "werkzeug", "flask"))]
-    assert ours == []
+    records = [
+        record
+        for record in caplog.records
+        if record.name.startswith(("relay", "werkzeug", "flask"))
+    ]
+    assert records == []
 
 
-def test_calls_are_told_as_they_end() -> None:
-    told: list[tuple[str, int | None]] = []
-    with SandboxServer(on_call=lambda call: told.append((call.operation, call.status))) as sandbox:
+def test_on_call_is_called_at_the_end_of_each_call() -> None:
+    calls: list[tuple[str, int | None]] = []
+    with SandboxServer(on_call=lambda call: calls.append((call.operation, call.status))) as sandbox:
         client = Client(sandbox)
         with client.session:
             client.import_("hello")
             client.import_("hello")
-    assert told == [("import", 200), ("import", 409)]
+    assert calls == [("import", 200), ("import", 409)]

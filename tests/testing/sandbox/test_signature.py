@@ -1,4 +1,4 @@
-"""The six published vectors, computed by the algorithm that the sandbox checks with."""
+"""The signature check of the sandbox produces the six published vectors."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ import pytest
 from relay.testing.sandbox.signature import (
     EMPTY_BODY,
     UNSIGNED,
-    Signed,
+    SignedRequest,
     canonical_request,
     parse_authorization,
     parse_date,
@@ -33,32 +33,32 @@ QUERY = "maxitems=400&marker=0&func_name=a%20b%2F%E4%B8%AD~"
 
 VECTORS = {
     "import": (
-        Signed("POST", f"{FUNCTIONS}/import", JSON),
+        SignedRequest("POST", f"{FUNCTIONS}/import", JSON),
         HASH,
         "498873602adbb1bd69fd33c227b42a651f59f7d0b56ba6853c50f35d4c9128a1",
     ),
     "with temporary keys": (
-        Signed("POST", f"{FUNCTIONS}/import", JSON | SDK),
+        SignedRequest("POST", f"{FUNCTIONS}/import", JSON | SDK),
         HASH,
         "d2a9d314c2cd546e657a20493441f41b798781e78ed81c630dee4024653427c9",
     ),
     "colons in the path": (
-        Signed("GET", f"{FUNCTIONS}/{URN}/config", JSON),
+        SignedRequest("GET", f"{FUNCTIONS}/{URN}/config", JSON),
         EMPTY_BODY,
         "226c7e1d25922554e26e457f5ef5ce58cf2c5ad2b7b3b997971a082b4c50005d",
     ),
     "a query": (
-        Signed("GET", f"{FUNCTIONS}?{QUERY}", HOST),
+        SignedRequest("GET", f"{FUNCTIONS}?{QUERY}", HOST),
         EMPTY_BODY,
         "bb286996f938c94860586df4381ee7fbe70bf48974a583659d47708bdda7ae8f",
     ),
     "unsigned body": (
-        Signed("POST", f"{FUNCTIONS}/import", JSON | {"x-sdk-content-sha256": UNSIGNED}),
+        SignedRequest("POST", f"{FUNCTIONS}/import", JSON | {"x-sdk-content-sha256": UNSIGNED}),
         UNSIGNED,
         "bad62f3e0a0c9a223ecfe48886f769ddd327fba4777db381e03a29fa79b93230",
     ),
     "body digest in a header": (
-        Signed("POST", f"{FUNCTIONS}/import", JSON | {"x-sdk-content-sha256": HASH}),
+        SignedRequest("POST", f"{FUNCTIONS}/import", JSON | {"x-sdk-content-sha256": HASH}),
         HASH,
         "8c6140ab2c761fd877d4207e6519994130e0a781aee886fedfd70fd4d5279927",
     ),
@@ -66,25 +66,25 @@ VECTORS = {
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_the_published_vector_comes_out(name: str) -> None:
+def test_the_signature_matches_the_published_vector(name: str) -> None:
     request, body_hash, signature = VECTORS[name]
     assert sign(SECRET, request, sorted(request.headers), body_hash) == signature
 
 
-def test_the_canonical_request_is_the_published_one() -> None:
+def test_the_canonical_request_matches_the_published_request() -> None:
     request, body_hash, _ = VECTORS["import"]
     canonical = canonical_request(request, sorted(request.headers), body_hash)
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     assert digest == "f3eb3296bb78985ec98dc639b6343864a6fcdd2a56f6b36429314430f7a1c321"
 
 
-def test_escaped_and_plain_colons_sign_alike() -> None:
+def test_escaped_and_plain_colons_have_the_same_signature() -> None:
     request, body_hash, signature = VECTORS["colons in the path"]
-    plain = Signed("GET", request.target.replace("%3A", ":"), request.headers)
+    plain = SignedRequest("GET", request.target.replace("%3A", ":"), request.headers)
     assert sign(SECRET, plain, sorted(plain.headers), body_hash) == signature
 
 
-def test_the_authorization_header_is_taken_apart() -> None:
+def test_the_authorization_header_is_parsed() -> None:
     header = f"SDK-HMAC-SHA256 Access=AK, SignedHeaders=host;x-sdk-date, Signature={'a' * 64}"
     found = parse_authorization(header)
     assert found is not None

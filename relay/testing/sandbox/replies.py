@@ -1,4 +1,4 @@
-"""What the sandbox says: answers, the service's and the gateway's refusals, their codes."""
+"""The responses of the sandbox, and the error codes of FunctionGraph and the API gateway."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from relay.model import Json
 
-# Status and meaning as in FunctionGraph's and the gateway's published error tables.
+# Status and meaning according to the published error tables of FunctionGraph and the gateway.
 CODES: dict[str, tuple[int, str]] = {
     "FSS.0400": (400, "Invalid request parameter"),
     "FSS.0401": (401, "Access denied"),
@@ -59,7 +59,7 @@ CODES: dict[str, tuple[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SandboxReply:
-    """What goes back. `stream` instead of `body` for files; it needs a Content-Length header."""
+    """A response. `stream` replaces `body` for files and needs a Content-Length header."""
 
     status: int
     body: Json | None = None
@@ -67,22 +67,27 @@ class SandboxReply:
     stream: Iterable[bytes] | None = None
 
 
-class Refused(Exception):
-    """Control flow inside the sandbox: the call ends with `answer`. Never leaves it."""
+class RequestRefused(Exception):
+    """Ends a call with an error response. Used only inside the sandbox."""
 
-    def __init__(self, answer: SandboxReply) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    def __init__(self, reply: SandboxReply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
 
 
-def refusal(code: str, message: str | None = None, *, status: int | None = None) -> Refused:
-    """The refusal with that code; what is not given is what the tables say."""
-    usual, words = CODES.get(code, (int(code[-3:]) if code[-3:].isdigit() else 500, code))
-    return Refused(
-        SandboxReply(status or usual, {"error_code": code, "error_msg": message or words})
+def refusal(code: str, message: str | None = None, *, status: int | None = None) -> RequestRefused:
+    """Return the error `code`; message and status default to the published tables."""
+    default_status, default_message = CODES.get(
+        code, (int(code[-3:]) if code[-3:].isdigit() else 500, code)
+    )
+    return RequestRefused(
+        SandboxReply(
+            status or default_status,
+            {"error_code": code, "error_msg": message or default_message},
+        )
     )
 
 
-def usual_code(status: int) -> str:
-    """The code that comes with a status when none is named: 409 is a taken name."""
+def default_code(status: int) -> str:
+    """Return the code for a status without a code; for 409 that of a taken name."""
     return "FSS.1061" if status == 409 else f"FSS.{status:04d}"

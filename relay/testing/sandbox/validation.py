@@ -1,7 +1,7 @@
-"""FunctionGraph's rules for names and for a function's configuration, each with its code.
+"""Validates names and configurations of functions with the rules of FunctionGraph.
 
-The enumerations are those of the import API's page. Inferred: a handler needs a dot except for
-the runtimes named in NO_DOT, whose handler is a file or nothing.
+The allowed values are those in the documentation of the import API. Inferred: a handler needs a
+dot, except for the runtimes in NO_DOT, which have a file as handler or no handler.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from relay.model import Json
-from relay.testing.sandbox.answers import refusal
+from relay.testing.sandbox.replies import refusal
 
 FUNC_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
 PACKAGE = re.compile(r"[A-Za-z0-9_]{1,255}")
@@ -28,7 +28,7 @@ CODE_TYPES = frozenset({"inline", "zip", "jar"})
 
 
 def check_names(func_name: Any, package: Any) -> None:
-    """Raises FSS.1002 or FSS.1004."""
+    """Raise FSS.1002 or FSS.1004 for an invalid name."""
     if not isinstance(func_name, str) or not FUNC_NAME.fullmatch(func_name):
         raise refusal("FSS.1002")
     if not isinstance(package, str) or not PACKAGE.fullmatch(package):
@@ -36,7 +36,7 @@ def check_names(func_name: Any, package: Any) -> None:
 
 
 def check_configuration(config: Json) -> None:
-    """Raises the code of the first field that CreateFunction would refuse."""
+    """Raise the error for the first field that CreateFunction would reject."""
     runtime = config.get("runtime")
     if runtime not in RUNTIMES:
         raise refusal("FSS.1005")

@@ -1,8 +1,8 @@
-"""Connections that hear an answer while they still send, and wait for no answer without end.
+"""HTTP connections that notice an early response while sending, and limit every wait.
 
-What urllib3 leaves open, each seen to hurt: an answer that comes before the body ends (401, 413)
-drowns in a broken pipe; a whole body must go out within the *connect* timeout; an answer that
-drips in byte by byte never times out; a name may lead to an address inside our own network.
+They change four behaviours of urllib3: a response that arrives before the body is complete (401,
+413) is lost in a broken pipe; the whole body must be sent within the connect timeout; a response
+that arrives byte by byte never times out; and a host name can resolve to a private address.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
 Guard = Callable[[str, str], None]
-"""guard(host, address): raises when a connection to that address is not wanted."""
+"""guard(host, address) raises when connections to the address are not allowed."""
 
 _TLS_RECORD = 16 * 1024
 
-RESTED = 15.0
-"""Seconds of rest after which a connection is not used again: what stands between the two sides may
-have forgotten it by then without a word, and the next request would wait until it times out."""
+MAX_IDLE = 15.0
+"""Seconds after which an idle connection is not reused. A firewall or proxy may have dropped it
+silently, and the next request would then wait for its timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """How connections behave.
+    """The behaviour of connections.
 
-    `stall`: seconds in which the other side must take some bytes of a body. `guard` is asked after
-    connecting, before the first byte; connections to a proxy are not its business. `reuse`:
-    whether a connection carries more than one request. `streams`: answers may be long, so it is not
-    their whole that must come in time, but their head and then each piece.
+    `stall`: seconds within which the server must accept more bytes of a body. `guard`: called
+    after connecting and before the first byte, but not for connections to a proxy. `reuse`:
+    whether a connection carries more than one request. `streams`: responses may be long, so the
+    time limit applies to the headers and then to each read, not to the whole response.
     """
 
     stall: float
@@ -48,8 +48,8 @@ class ConnectionOptions:
     streams: bool = False
 
 
-def pool_classes(manners: ConnectionOptions) -> dict[str, type[HTTPConnectionPool]]:
-    """The connection pools to put into a PoolManager, by scheme."""
+def pool_classes(options: ConnectionOptions) -> dict[str, type[HTTPConnectionPool]]:
+    """Create the connection pool classes for a PoolManager, by scheme."""
 
     class Plain(EarlyResponseConnection, HTTPConnection):
         pass
@@ -64,36 +64,38 @@ def pool_classes(manners: ConnectionOptions) -> dict[str, type[HTTPConnectionPoo
         ConnectionCls = Secure
 
     for connection in (Plain, Secure):
-        connection.manners = manners
+        connection.options = options
     return {"http": PlainPool, "https": SecurePool}
 
 
 class EarlyResponseConnection(HTTPConnection):
-    manners: ConnectionOptions
-    _ahead: bytes | None = None
-    _used = 0.0
+    """A connection that stops sending when a response arrives, and then reads it."""
+
+    options: ConnectionOptions
+    _early_byte: bytes | None = None
+    _last_used = 0.0
 
     @property
     def is_connected(self) -> bool:
-        """What urllib3 asks before it uses a connection again."""
-        return super().is_connected and monotonic() - self._used < RESTED
+        """Whether urllib3 can reuse this connection."""
+        return super().is_connected and monotonic() - self._last_used < MAX_IDLE
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         try:
-            if self.manners.guard and self.proxy is None:
-                self.manners.guard(self.host, sock.getpeername()[0])
+            if self.options.guard and self.proxy is None:
+                self.options.guard(self.host, sock.getpeername()[0])
         except BaseException:
             sock.close()
             raise
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self._ahead = None
+        self._early_byte = None
         try:
             super().request(*args, **kwargs)
         except BrokenPipeError:
-            raise  # urllib3 goes on to read the answer
+            raise  # urllib3 then reads the response
         except BaseException:
             self._reset_on_close()
             raise
@@ -101,85 +103,87 @@ class EarlyResponseConnection(HTTPConnection):
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        # Waiting comes after trying: most tries find room, and a poll costs as much as a send.
+        # Try to send first and poll only if the buffer is full: a poll costs as much as a send.
         self.sock.settimeout(0)
-        self._look(select.POLLIN, 0)
+        self._poll(select.POLLIN, 0)
         step = _TLS_RECORD if isinstance(self.sock, ssl.SSLSocket) else len(data)
         rest = memoryview(data)
         while rest:
-            rest = rest[self._try(rest[:step]) :]
-        self.sock.settimeout(self.manners.stall)
+            rest = rest[self._send_part(rest[:step]) :]
+        self.sock.settimeout(self.options.stall)
 
-    def _try(self, part: memoryview) -> int:
-        """How many bytes were taken; 0 after waiting for room."""
-        missing = select.POLLOUT
+    def _send_part(self, part: memoryview) -> int:
+        """Return the number of bytes sent, or 0 after waiting for buffer space."""
+        awaited = select.POLLOUT
         try:
             count: int = self.sock.send(part)
             return count
         except (BlockingIOError, ssl.SSLWantWriteError):
-            pass  # no room: waited for below
+            pass  # the buffer is full
         except ssl.SSLWantReadError:
-            missing = select.POLLIN
+            awaited = select.POLLIN
         except OSError as error:
-            # Not every kind of break is one that urllib3 reads the answer after.
+            # urllib3 reads the response only after a BrokenPipeError.
             raise BrokenPipeError(*error.args) from error
-        while not (ready := self._look(select.POLLIN | missing, self.manners.stall)) & missing:
+        while not (ready := self._poll(select.POLLIN | awaited, self.options.stall)) & awaited:
             if not ready:
-                raise TimeoutError(f"no byte was taken for {self.manners.stall:g} s")
+                raise TimeoutError(f"the server accepted no byte for {self.options.stall:g} s")
         return 0
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        sock, heard, self._used = self.sock, self._ahead is not None, monotonic()
-        seconds = self.timeout or self.manners.stall
-        self.sock = answer = _AnswerSocket(sock, self._ahead or b"", monotonic() + seconds)
+        sock, is_early = self.sock, self._early_byte is not None
+        self._last_used = monotonic()
+        seconds = self.timeout or self.options.stall
+        deadline = self._last_used + seconds
+        self.sock = response_socket = _ResponseSocket(sock, self._early_byte or b"", deadline)
         try:
             response = super().getresponse()
         finally:
             if self.sock is not None:
                 self.sock = sock
-        if self.manners.streams:
-            answer.file.patience = seconds
-        if (heard or not self.manners.reuse) and self.sock is not None:
-            # After a body that was cut off nothing else can be sent here. The answer has its own
-            # handle of the socket; close() would close the answer as well.
+        if self.options.streams:
+            response_socket.file.read_timeout = seconds
+        if (is_early or not self.options.reuse) and self.sock is not None:
+            # After a partial body, the connection cannot carry another request. The response has
+            # its own handle of the socket; self.close() would close the response too.
             self.sock.close()
             self.sock = None
         return response
 
-    def _look(self, events: int, seconds: float) -> int:
-        """Which of these events came within the time; BrokenPipeError when an answer did."""
+    def _poll(self, events: int, seconds: float) -> int:
+        """Wait for socket events; BrokenPipeError when a response has arrived."""
         poll = select.poll()
         poll.register(self.sock, events)
         ready = poll.poll(seconds * 1000)
         seen = ready[0][1] if ready else 0
         if seen & ~select.POLLOUT:
-            self._ahead = self._read_ahead()
-            if self._ahead is not None:
-                raise BrokenPipeError("an answer came before the body was sent")
+            self._early_byte = self._read_byte()
+            if self._early_byte is not None:
+                raise BrokenPipeError("a response arrived before the body was sent")
         return seen
 
-    def _read_ahead(self) -> bytes | None:
-        # TLS 1.3 sends session tickets after the handshake: readable need not mean an answer.
+    def _read_byte(self) -> bytes | None:
+        # TLS 1.3 sends session tickets after the handshake: readable may not mean a response.
         try:
-            ahead: bytes = self.sock.recv(1)
-            return ahead
+            byte: bytes = self.sock.recv(1)
+            return byte
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except OSError:
             return b""
 
     def _reset_on_close(self) -> None:
-        # What the kernel still holds is dropped: a body that we stop can never become whole.
+        # Drop what the kernel still buffers, so that a cancelled body can never become complete.
         with suppress(OSError, AttributeError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-class _AnswerSocket:
-    """What http.client takes for the socket while it reads an answer."""
+class _ResponseSocket:
+    """The socket that http.client reads a response from."""
 
-    def __init__(self, sock: Any, ahead: bytes, deadline: float) -> None:
+    def __init__(self, sock: Any, early_byte: bytes, deadline: float) -> None:
         self._sock = sock
-        self.file = _AnswerFile(sock, ahead, deadline)
+        self.file = _ResponseFile(sock, early_byte, deadline)
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         return io.BufferedReader(self.file)
@@ -188,26 +192,26 @@ class _AnswerSocket:
         return getattr(self._sock, name)
 
 
-class _AnswerFile(io.RawIOBase):
-    def __init__(self, sock: Any, ahead: bytes, deadline: float) -> None:
+class _ResponseFile(io.RawIOBase):
+    def __init__(self, sock: Any, early_byte: bytes, deadline: float) -> None:
         super().__init__()
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
-        self._ahead = ahead
+        self._early_byte = early_byte
         self._deadline = deadline
-        self.patience: float | None = None
+        self.read_timeout: float | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._ahead:
-            buffer[:1], self._ahead = self._ahead, b""
+        if self._early_byte:
+            buffer[:1], self._early_byte = self._early_byte, b""
             return 1
-        left = self.patience or self._deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer did not end in time")
-        self._sock.settimeout(left)
+        seconds = self.read_timeout or self._deadline - monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the response did not end in time")
+        self._sock.settimeout(seconds)
         count: int | None = self._raw.readinto(buffer)
         return count
 

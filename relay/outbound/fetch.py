@@ -1,4 +1,4 @@
-"""Fetcher: certificates, keys and confirmations, got from addresses that were pinned before."""
+"""Fetcher: gets certificates, keys and confirmation URLs that envelopes have checked."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ from relay.outbound.session import HttpClientFactory, IPNetwork
 
 CONNECT = 2.0
 READ = 3.0
-"""Seconds. A sender waits for our answer meanwhile: SMN and EventBridge 5 s, SNS 15 s."""
+"""Timeouts in seconds. The sender waits meanwhile: SMN and EventBridge 5 s, SNS 15 s."""
 
-LARGEST = 256 * 1024
-"""Bytes of an answer: a key set of Microsoft's has a tenth of that."""
+MAX_BYTES = 256 * 1024
+"""Bytes of a response that are read; Microsoft's key set has a tenth of that."""
 
 
 class Fetcher:
-    """A `relay.sources.envelope.Fetch` over the guarded way out."""
+    """A `relay.sources.envelope.Fetch` that reaches public addresses only."""
 
     def __init__(self, allow_private: Sequence[IPNetwork] = ()) -> None:
         outbound = HttpClientFactory(
             allow_private=allow_private, connect_timeout=CONNECT, read_timeout=READ
         )
-        self._session = outbound.session(guarded=True, max_answer=LARGEST)
+        self._session = outbound.session(guarded=True, max_answer=MAX_BYTES)
 
     def __call__(self, url: str) -> bytes:
-        """The body of a 200. PermanentFailure: not a public address; else TemporaryFailure."""
+        """Return the body of a 200 response; else TemporaryFailure.
+
+        PermanentFailure when the address is not public.
+        """
         try:
-            answer = self._session.get(url)
+            response = self._session.get(url)
         except requests.RequestException as error:
             raise translate(error, sent=False) from error
-        if answer.status_code != 200:
+        if response.status_code != 200:
             raise TemporaryFailure(
                 "fetch.refused",
                 Localized(
-                    f"A pinned address answered {answer.status_code} instead of 200",
-                    f"已固定的地址返回了 {answer.status_code}，而不是 200",
+                    f"A pinned URL returned {response.status_code} instead of 200",
+                    f"固定的 URL 返回了 {response.status_code}，而不是 200",
                 ),
             )
-        return answer.content
+        return response.content
 
     def close(self) -> None:
         self._session.close()

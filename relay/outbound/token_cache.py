@@ -1,4 +1,4 @@
-"""A credential that ends: one for many threads, fetched anew by one of them before that."""
+"""CachedCredential: a thread-safe cache for expiring credentials; one thread refreshes early."""
 
 from __future__ import annotations
 
@@ -15,79 +15,85 @@ T = TypeVar("T")
 Clock = Callable[[], datetime]
 
 RENEW_BEFORE = timedelta(minutes=30)
-"""How long before its end a credential is renewed; the last tenth of a life shorter than 5 h."""
+"""How long before expiry a credential is renewed; a tenth of the lifetime if that is shorter."""
 
-REFUSAL_HOLDS = timedelta(seconds=60)
-"""How long nothing is asked after a refusal: clouds lock users after a few failures."""
+REFUSAL_CACHED = timedelta(seconds=60)
+"""How long a refusal is cached: clouds lock users after a few failed attempts."""
 
-TRIED_AGAIN_AFTER = timedelta(seconds=60)
-"""When renewing ahead of the end did not succeed."""
+RETRY_AFTER = timedelta(seconds=60)
+"""The time until the next attempt when an early renewal failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiringValue(Generic[T]):
-    """A credential and how long it lives from now on; None: until it is refused."""
+    """A credential and its lifetime from now on; None: valid until it is refused."""
 
     value: T
     life: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Held(Generic[T]):
+class _CachedValue(Generic[T]):
     value: T
     renew_at: datetime | None
-    ends: datetime | None
+    expires_at: datetime | None
 
 
 class CachedCredential(Generic[T]):
-    """`fetch()` gets a new one, or raises an error of the tree."""
+    """Caches the result of `fetch()`, which raises errors of Relay's tree."""
 
     def __init__(self, fetch: Callable[[], ExpiringValue[T]], clock: Clock) -> None:
         self._fetch = fetch
         self._clock = clock
         self._lock = Lock()
-        self._held: _Held[T] | None = None
-        self._refused: tuple[datetime, RelayError] | None = None
+        self._cached: _CachedValue[T] | None = None
+        self._refusal: tuple[datetime, RelayError] | None = None
 
     def get(self) -> T:
-        """One that is good for a while; the errors of `fetch` when there is none to be had."""
-        held, now = self._held, self._clock()
-        if held is None or (held.ends and now >= held.ends):
+        """Return a valid credential; raises the errors of `fetch` when there is none."""
+        cached, now = self._cached, self._clock()
+        if cached is None or (cached.expires_at and now >= cached.expires_at):
             with self._lock:
-                return self._fresh() if self._held in (None, held) else self._held.value
-        if held.renew_at and now >= held.renew_at:
-            return self._ahead(held)
-        return held.value
+                if self._cached in (None, cached):
+                    return self._fetch_new()
+                return self._cached.value
+        if cached.renew_at and now >= cached.renew_at:
+            return self._renew_early(cached)
+        return cached.value
 
-    def renew(self, stale: T) -> T:
-        """Another one than `stale`, unless `fetch` gives the same; one of many threads asks."""
+    def renew(self, refused: T) -> T:
+        """Return another credential than `refused`, unless `fetch` returns the same again.
+
+        If several threads call this, only one of them fetches.
+        """
         with self._lock:
-            held = self._held
-            return held.value if held and held.value != stale else self._fresh()
+            cached = self._cached
+            return cached.value if cached and cached.value != refused else self._fetch_new()
 
-    def _ahead(self, held: _Held[T]) -> T:
-        # What is held is good still: nobody waits, and trouble with the next one is none yet.
+    def _renew_early(self, cached: _CachedValue[T]) -> T:
+        # The cached value is still valid: other threads use it, and a failure is not an error yet.
         if not self._lock.acquire(blocking=False):
-            return held.value
+            return cached.value
         try:
-            return self._fresh()
+            return self._fetch_new()
         except RelayError:
-            self._held = replace(held, renew_at=self._clock() + TRIED_AGAIN_AFTER)
-            return held.value
+            self._cached = replace(cached, renew_at=self._clock() + RETRY_AFTER)
+            return cached.value
         finally:
             self._lock.release()
 
-    def _fresh(self) -> T:
+    def _fetch_new(self) -> T:
         now = self._clock()
-        if self._refused and now < self._refused[0]:
-            raise copy(self._refused[1])
+        if self._refusal and now < self._refusal[0]:
+            raise copy(self._refusal[1])
         try:
             fetched = self._fetch()
-        except PermanentFailure as refused:
-            self._refused = (now + REFUSAL_HOLDS, copy(refused))
+        except PermanentFailure as refusal:
+            self._refusal = (now + REFUSAL_CACHED, copy(refusal))
             raise
-        self._refused = None
+        self._refusal = None
         life = fetched.life
-        early = now + life - min(RENEW_BEFORE, life / 10) if life is not None else None
-        self._held = _Held(fetched.value, early, now + life if life is not None else None)
+        renew_at = now + life - min(RENEW_BEFORE, life / 10) if life is not None else None
+        expires_at = now + life if life is not None else None
+        self._cached = _CachedValue(fetched.value, renew_at, expires_at)
         return fetched.value

@@ -1,6 +1,6 @@
-"""One HTTP POST to a channel's URL: what came back is an answer, or an error of the tree.
+"""WebhookResponse and Poster: POST requests to the URL of a channel.
 
-A channel's URL is a credential: neither it nor its parts are in anything that leaves here.
+The URL is a credential: neither the URL nor parts of it appear in results or errors.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ _SHORTEST_PART = 5
 
 def _check_url(url: SecretStr) -> SecretStr:
     try:
-        split = urlsplit(url.get_secret_value())
-        fits = split.scheme in ("https", "http") and split.hostname and split.port != 0
-    except ValueError:  # its words may repeat a part of the address
-        fits = False
-    if not fits:
+        parts = urlsplit(url.get_secret_value())
+        is_valid = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+    except ValueError:  # not re-raised: the message can repeat a part of the URL
+        is_valid = False
+    if not is_valid:
         raise ValueError("the url starts with https:// and names a host")
     return url
 
 
 PostUrl = Annotated[SecretStr, AfterValidator(_check_url)]
-"""The setting `url` of a channel: an address whose parts are a credential."""
+"""The setting `url` of a channel. Every part of the URL is secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookResponse:
-    """What the other side said. `text`: the start of its body, cleaned, without our secrets.
+    """A response without secrets.
 
-    `payload`: all of its body where that is a JSON object, without our secrets; else empty.
+    `text`: the start of the body on one line. `payload`: the whole body if it is a JSON object,
+    else empty.
     """
 
     status: int
@@ -53,7 +54,7 @@ class WebhookResponse:
 
     @property
     def summary(self) -> str:
-        """Status and text: what an attempt keeps."""
+        """Status and text, as stored with an attempt."""
         return f"{self.status} {self.text}".strip()
 
 
@@ -63,10 +64,10 @@ def redactor_for(url: str, secrets: Iterable[str] = ()) -> Redactor:
 
 
 class Poster:
-    """Posts to one URL. Used by many threads at once."""
+    """Posts to one URL. Thread-safe."""
 
     def __init__(self, outbound: HttpClientFactory, url: str, secrets: Iterable[str] = ()) -> None:
-        """`secrets` are kept out of answers, beside the URL and its parts."""
+        """Responses contain neither the URL, its parts, nor any of `secrets`."""
         self._session = outbound.session(guarded=True)
         self._url = url
         self._redactor = redactor_for(url, secrets)
@@ -74,88 +75,87 @@ class Poster:
     def post(
         self, body: bytes, headers: Mapping[str, str], query: Mapping[str, str] | None = None
     ) -> WebhookResponse:
-        """The answer, whatever its status. `query`: what this post adds to the URL, as secret.
+        """Return the response, whatever its status. `query` adds secret parameters to the URL.
 
-        TemporaryFailure: none came (Ambiguous where the message may have arrived all the same;
-        posting again is right even then, for a repeat carries the same id). PermanentFailure:
-        the URL leads to where we do not post.
+        TemporaryFailure without a response; OutcomeUnknown if the message may have arrived.
+        Posting again is safe then, because a repeated message has the same id. PermanentFailure
+        when posting to the address is not allowed.
         """
         secrets = tuple((query or {}).values())
-        return self._answer("POST", secrets, data=body, headers=headers, params=query)
+        return self._send("POST", secrets, data=body, headers=headers, params=query)
 
     def get(self) -> WebhookResponse:
-        """What the URL answers when it is only asked. Errors as above, but never Ambiguous."""
-        return self._answer("GET")
+        """Return the response to a GET. Raises as `post`, but never OutcomeUnknown."""
+        return self._send("GET")
 
     def close(self) -> None:
         self._session.close()
 
-    def _answer(self, method: str, secrets: Iterable[str] = (), **asked: Any) -> WebhookResponse:
+    def _send(self, method: str, secrets: Iterable[str] = (), **options: Any) -> WebhookResponse:
         try:
-            response = self._session.request(method, self._url, **asked)
+            response = self._session.request(method, self._url, **options)
         except requests.RequestException as error:
-            # From None: the exception of requests holds the URL, and a traceback would show it.
+            # `from None`: the exception contains the URL, and a traceback would show it.
             raise translate(error, sent=method == "POST") from None
         text = Redactor(secrets).known(self._redactor.known(response.text))
         return WebhookResponse(
-            response.status_code, cleaned(text), retry_after(response), _object(text)
+            response.status_code, cleaned(text), retry_after(response), _read_object(text)
         )
 
 
-def _object(text: str) -> Json:
+def _read_object(text: str) -> Json:
     try:
-        said = json.loads(text)
+        payload = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return payload if isinstance(payload, dict) else {}
 
 
-def refusal(answer: WebhookResponse) -> RelayError:
-    """What a status that means no success means everywhere: waiting would help, and how long.
+def refusal(response: WebhookResponse) -> RelayError:
+    """Return the error of a status other than success, as HTTP defines it.
 
-    A channel that knows better (its service's own refusals) looks at the answer first.
+    Channels whose service has its own error codes check those first.
     """
-    if answer.status == 429 or (answer.status == 503 and answer.retry_after):
+    if response.status == 429 or (response.status == 503 and response.retry_after):
         return Throttled(
             "channel.busy",
-            Localized("The channel asks us to wait", "频道要求稍后再发"),
-            Localized("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
-            answer=answer.summary,
-            retry_after=answer.retry_after,
+            Localized("The channel limits the rate of messages", "频道限制了消息发送频率"),
+            Localized("Relay posts the message again later.", "Relay 稍后会自动重新发送。"),
+            answer=response.summary,
+            retry_after=response.retry_after,
         )
-    code, message, hint = _words(answer.status)
+    code, message, hint = _describe(response.status)
     return TemporaryFailure(
-        code, message, hint, answer=answer.summary, retry_after=answer.retry_after
+        code, message, hint, answer=response.summary, retry_after=response.retry_after
     )
 
 
-def _words(status: int) -> tuple[str, Localized, Localized]:
+def _describe(status: int) -> tuple[str, Localized, Localized]:
+    """The error code, message and hint of a status."""
     if 300 <= status < 400:
         return (
             "channel.moved",
             Localized(
-                f"The channel's URL answers with a redirect ({status}), which is not followed",
+                f"The channel's URL returned a redirect ({status}), which Relay does not follow",
                 f"频道的 URL 返回了重定向（{status}），Relay 不会跟随重定向",
             ),
-            Localized(
-                "Put the address it has moved to into the channel's url.",
-                "请把频道的 url 改为新的地址。",
-            ),
+            Localized("Set the channel's url to the new address.", "请把频道的 url 改为新的地址。"),
         )
     if status >= 500:
         return (
             "channel.down",
-            Localized(f"The channel is out of order ({status})", f"频道暂时不可用（{status}）"),
-            Localized("Relay posts the message again by itself.", "Relay 会自动重新发送。"),
+            Localized(
+                f"The channel is temporarily unavailable ({status})",
+                f"频道暂时不可用（{status}）",
+            ),
+            Localized("Relay posts the message again later.", "Relay 稍后会自动重新发送。"),
         )
     return (
         "channel.refused",
+        Localized(f"The channel refused the message ({status})", f"频道拒绝了该消息（{status}）"),
         Localized(
-            f"The channel did not take the message ({status})", f"频道没有接受该消息（{status}）"
-        ),
-        Localized(
-            "Check the channel's url and secret, and what the receiver logs; "
-            "Relay tries again meanwhile.",
+            "Check the channel's url and secret, and the log of the receiver. "
+            "Relay keeps retrying meanwhile.",
             "请检查频道的 url 和 secret 以及接收端日志；其间 Relay 会继续重试。",
         ),
     )

@@ -304,7 +304,7 @@ def test_an_answer_is_read_up_to_the_limit_and_its_connection_not_used_again() -
 def test_a_connection_is_kept_for_the_next_request_unless_it_has_rested(
     monkeypatch: pytest.MonkeyPatch, rested: float, connections: int
 ) -> None:
-    monkeypatch.setattr(relay.outbound.connection, "RESTED", rested)
+    monkeypatch.setattr(relay.outbound.connection, "MAX_IDLE", rested)
     count = []
 
     def script(self: Peer, connection: socket.socket) -> None:

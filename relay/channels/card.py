@@ -1,8 +1,8 @@
-"""Builds the card of a message: its content in one language, safe to show.
+"""Builds the card of a message: the content in the language of a channel, safe to show.
 
-Every chat channel renders the same card in the form of its service. The strings contain no
-control characters and no direction marks, and have a limited length. Escaping the markup of a
-service is the channel's task.
+Every chat channel renders the same card, each in the form of the service. The strings have a
+limited length and contain no control characters or direction marks; the channel escapes the
+markup of the service.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Card:
 
     @property
     def summary(self) -> str:
-        """The card in one line."""
+        """The card as a single line."""
         heading = f"{self.sign} {self.title}: {self.name}"
         return f"{heading} – {self.problem.value}" if self.problem else heading
 
@@ -153,7 +153,7 @@ def shrink_to_fit(card: Card, fits: Callable[[Card], bool]) -> Card:
 
 
 def plain(text: str, longest: int = LONGEST_VALUE) -> str:
-    """Return foreign text on one line, without control and direction characters.
+    """Return foreign text as a single line, without control and direction characters.
 
     Text that is too long loses the middle: people recognise a key by the end.
     """

@@ -1,8 +1,8 @@
 """The contract of a channel: a service to which Relay posts messages.
 
-A channel is a class `Channel` with one method, `post(message)`. It is either in
+A channel is a class `Channel` that implements one method, `post(message)`. It is either in
 `relay/channels/<kind>/channel.py` or in a third-party package, found through the entry point group
-`relay.channels` or as `kind = "package.module:Channel"`. `Settings` declares the keys of its table
+`relay.channels` or as `kind = "package.module:Channel"`. `Settings` declares the keys of the table
 [channels.NAME]. `relay.testing.ChannelSuite` tests an implementation.
 """
 
@@ -28,7 +28,7 @@ class Message:
     `type`: import.succeeded, import.failed, import.skipped, target.down, target.up or digest.
     `timestamp`: when the result was recorded.
     `body`: the `data` of the generic webhook. Sentences are {"en": ..., "zh": ...}; the channel
-    uses its language. A true `test` marks a test message: the content is not real.
+    uses `settings.language`. A true `test` marks a test message: the content is not real.
     `thread`: `Posted.thread` of the message that this message follows up; None if there is none.
     """
 
@@ -52,11 +52,11 @@ class Posted:
 
 
 class Channel(ABC):
-    """A configured channel: one instance per process, used by several threads at once."""
+    """A configured channel. Each process has a single instance, which must be thread-safe."""
 
     Settings: ClassVar[type[ChannelSettings]] = ChannelSettings
     needs: ClassVar[tuple[str, ...]] = ()
-    """Packages that `post` imports; the configuration is invalid while one is not installed."""
+    """Packages that `post` imports. Without them the configuration is invalid."""
 
     def __init__(self, name: str, settings: Any, outbound: HttpClientFactory) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class Channel(ABC):
         """
 
     def build_card(self, message: Message) -> Card:
-        """Return the content of the message in this channel's language, with its templates."""
+        """Return the content of the message in this channel's language, after its templates."""
         language, words = self.settings.language, self.settings.words
         card = build_card(message.type, message.body, language)
         card = apply_templates(card, words, message.type, message.body, language)

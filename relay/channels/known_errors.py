@@ -1,6 +1,6 @@
-"""Error responses of chat services: the explanation of each, in both languages, and its RelayError.
+"""Converts error responses of chat services to RelayErrors that explain them in both languages.
 
-A service's own table is in its folder (`errors.py`); this module has what several services share.
+Each service has a table of known errors in `<kind>/errors.py`. This module has the shared part.
 """
 
 from __future__ import annotations

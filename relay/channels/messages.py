@@ -1,7 +1,7 @@
-"""Builds the messages about an outcome: which channels receive one, and the body of each.
+"""Builds the messages about an outcome: selects the channels and composes the body.
 
 The body is the `data` of the generic webhook. It contains every sentence in both languages;
-`localize` selects one when the message is posted.
+`localize` selects a language when the message is posted.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def import_messages(  # noqa: PLR0913, PLR0917 - the values that a message repor
     seconds: float | None = None,
     failures: Mapping[str, Json] = MappingProxyType({}),
 ) -> list[NewMessage]:
-    """Return the messages about an import's outcome, one for each channel that wants it.
+    """Return a message about an import's outcome for each channel that is configured for it.
 
-    A Retry causes no message. A channel that is not configured any more gets its message all the
+    A Retry causes no message. A channel that is not configured any more gets a message all the
     same: the message waits until the channel is configured again.
     `seconds`: duration of the attempt; None: the time since the delivery was created.
     `failures`: the channels that posted a failure of this object last, each with
@@ -213,7 +213,7 @@ def page_links(public_url: str | None, delivery_id: str) -> Json:
 
 
 def localize(body: Mapping[str, Any], language: str) -> Json:
-    """Return the body with every sentence in one language, as it is sent."""
+    """Return the body that is sent: every sentence is a string in the given language."""
     return {name: _localize_value(value, language) for name, value in body.items()}
 
 

@@ -1,4 +1,4 @@
-"""DingTalk: what a card says, the signature, and what the answers of a custom robot mean."""
+"""The DingTalk channel: cards, signature, and errors of the robot."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ SECRET = "SECb26a8c2f8fbb8c22f4ff3b0e5ed2d4e4e3b1a0e2d5c6f7a8"
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890000, UTC)
 
 
-def hmac_of(key, signed):
-    """Computed by another library than the one under test."""
+def hmac_of(key, data):
+    """Compute the HMAC with a different library than the code under test."""
     mac = HMAC(key, hashes.SHA256())
-    mac.update(signed)
+    mac.update(data)
     return base64.b64encode(mac.finalize()).decode()
 
 
-class Group:
-    """A robot as DingTalk documents it: checks everything itself, answers 200 to all of it."""
+class FakeRobot:
+    """A robot as DingTalk documents it: checks every request and always responds with 200."""
 
     def __init__(self, *, secret="", keyword="", most=20):
         self.secret, self.keyword, self.most = secret, keyword, most
         self.messages = []
 
     def __call__(self, request):
-        code, words = self.answer(request)
-        return json.dumps({"errcode": code, "errmsg": words}, ensure_ascii=False).encode()
+        code, text = self.answer(request)
+        return json.dumps({"errcode": code, "errmsg": text}, ensure_ascii=False).encode()
 
     def answer(self, request):
-        query = {name: one[0] for name, one in parse_qs(urlsplit(request.path).query).items()}
-        told = json.loads(request.body)
+        query = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
+        body = json.loads(request.body)
         if query.get("access_token") != TOKEN:
             return 300005, "token is not exist"
         if len(request.body) > 20_000:
@@ -60,35 +60,35 @@ class Group:
                 "调用的网址中，请确认机器人的密钥加密和填写正确;link:请参考本接口对应文档获得具体要求，"
                 "或者在https://open.dingtalk.com/document/  搜索相关文档;"
             )
-        shown = told[told["msgtype"]]
-        if self.keyword not in f"{shown['title']}{shown['text']}":
+        content = body[body["msgtype"]]
+        if self.keyword not in f"{content['title']}{content['text']}":
             return 310000, "keywords not in content"
         if len(self.messages) >= self.most:
             return 130101, "send too fast, exceed 20 times per minute"
-        self.messages.append(told)
+        self.messages.append(body)
         return 0, "ok"
 
     def verified(self, query):
         timestamp = query.get("timestamp", "")
-        signed = f"{timestamp}\n{self.secret}".encode()
-        near = timestamp.isdigit() and abs(int(timestamp) / 1000 - NOW.timestamp()) < 3600
-        return near and query.get("sign") == hmac_of(self.secret.encode(), signed)
+        data = f"{timestamp}\n{self.secret}".encode()
+        recent = timestamp.isdigit() and abs(int(timestamp) / 1000 - NOW.timestamp()) < 3600
+        return recent and query.get("sign") == hmac_of(self.secret.encode(), data)
 
 
-def made(url, outbound, clock=lambda: NOW, **told):
-    settings = DingTalkSettings(kind="dingtalk", url=url, **told)
+def build_channel(url, outbound, clock=lambda: NOW, **fields):
+    settings = DingTalkSettings(kind="dingtalk", url=url, **fields)
     return Channel("ops", settings, outbound, clock=clock)
 
 
 @pytest.fixture
 def post(internet):
-    """post(group, message, **settings): what the channel says, with the real address."""
+    """post(robot, message, **settings): post through a channel with DingTalk's real address"""
 
-    def post(group, told, url=URL, **settings):
-        internet.serve(HOST, group)
-        channel = made(url, HttpClientFactory(allow_private=internet.allowed), **settings)
+    def post(robot, message, url=URL, **settings):
+        internet.serve(HOST, robot)
+        channel = build_channel(url, HttpClientFactory(allow_private=internet.allowed), **settings)
         try:
-            return channel.post(told)
+            return channel.post(message)
         finally:
             channel.close()
 
@@ -97,29 +97,29 @@ def post(internet):
 
 @pytest.fixture
 def channel(stand_in, outbound):
-    channel = made(stand_in.url, outbound)
+    channel = build_channel(stand_in.url, outbound)
     yield channel
     channel.close()
 
 
-def rendered(type_, language="en", keyword="", **told):
-    posted = message(type_, **told)
-    return render(build_card(posted.type, posted.body, language), language, keyword)
+def render_message(type_, language="en", keyword="", **fields):
+    sample = message(type_, **fields)
+    return render(build_card(sample.type, sample.body, language), language, keyword)
 
 
-def text_of(told):
-    return told[told["msgtype"]]["text"]
+def text_of(body):
+    return body[body["msgtype"]]["text"]
 
 
-def assert_no_foreign_markup(told):
-    assert told["at"] == {}
-    for line in text_of(told).splitlines():
-        ours = re.sub(r"\[(?:open|查看)\]\(https://relay\.example\.com/[^()\s]*\)", "", line)
-        ours = re.sub(r"<font color=#[0-9A-F]{6}>|</font>", "", ours)
-        ours = re.sub(r"\*\*[^*]*\*\*", "", re.sub(r"^(?:### |- |> )", "", ours))
-        assert not set(ours) & set("<>*~`[]"), line
-        assert not re.search(r"&\w|://|@\w", ours), line
-        assert not re.match(r"[#>+-]|\d+[.)]", ours), line
+def assert_no_foreign_markup(body):
+    assert body["at"] == {}
+    for line in text_of(body).splitlines():
+        foreign = re.sub(r"\[(?:open|查看)\]\(https://relay\.example\.com/[^()\s]*\)", "", line)
+        foreign = re.sub(r"<font color=#[0-9A-F]{6}>|</font>", "", foreign)
+        foreign = re.sub(r"\*\*[^*]*\*\*", "", re.sub(r"^(?:### |- |> )", "", foreign))
+        assert not set(foreign) & set("<>*~`[]"), line
+        assert not re.search(r"&\w|://|@\w", foreign), line
+        assert not re.match(r"[#>+-]|\d+[.)]", foreign), line
 
 
 class TestDingTalk(ChannelSuite):
@@ -128,7 +128,7 @@ class TestDingTalk(ChannelSuite):
     secrets = (SECRET,)
 
     def make(self, url, language, outbound):
-        return made(url, outbound, language=language, secret=SECRET)
+        return build_channel(url, outbound, language=language, secret=SECRET)
 
     def assert_harmless(self, received):
         super().assert_harmless(received)
@@ -137,18 +137,18 @@ class TestDingTalk(ChannelSuite):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_robot_takes_every_message_signed(post, internet, language):
-    group = Group(secret=SECRET)
-    for one in [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]:
-        told = post(group, one, secret=SECRET, language=language)
-        assert told.answer == '200 {"errcode": 0, "errmsg": "ok"}'
-    assert len(group.messages) == 6
-    sent = internet.to(HOST)[0]
-    assert sent.headers["content-type"] == "application/json; charset=utf-8"
-    assert f"access_token={TOKEN}&timestamp=1772600767890&sign=" in sent.path
+def test_the_robot_accepts_every_message_with_a_signature(post, internet, language):
+    robot = FakeRobot(secret=SECRET)
+    for sample in [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]:
+        posted = post(robot, sample, secret=SECRET, language=language)
+        assert posted.answer == '200 {"errcode": 0, "errmsg": "ok"}'
+    assert len(robot.messages) == 6
+    request = internet.to(HOST)[0]
+    assert request.headers["content-type"] == "application/json; charset=utf-8"
+    assert f"access_token={TOKEN}&timestamp=1772600767890&sign=" in request.path
 
 
-def test_the_signature_is_openssls():
+def test_the_signature_equals_that_of_openssl():
     timestamp = "1772600767890"
     key = f"hexkey:{SECRET.encode().hex()}"
     command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", key, "-binary"]
@@ -157,15 +157,15 @@ def test_the_signature_is_openssls():
     assert signature(timestamp, SECRET) == base64.b64encode(expected).decode()
 
 
-def test_every_character_of_base64_survives_the_url(internet):
-    """Signatures with + / and = arrive as they were: what is not quoted would be read otherwise."""
-    group = Group(secret=SECRET)
-    internet.serve(HOST, group)
+def test_signatures_are_quoted_in_the_url(internet):
+    """The signatures contain + / and =, which have to be quoted in the URL."""
+    robot = FakeRobot(secret=SECRET)
+    internet.serve(HOST, robot)
     moments = [NOW + timedelta(milliseconds=n) for n in range(12)]
-    signs = [signature(str(int(one.timestamp() * 1000)), SECRET) for one in moments]
+    signs = [signature(str(int(moment.timestamp() * 1000)), SECRET) for moment in moments]
     assert set("+/=") <= set("".join(signs))
     times = iter(moments)
-    channel = made(
+    channel = build_channel(
         URL,
         HttpClientFactory(allow_private=internet.allowed),
         clock=lambda: next(times),
@@ -174,82 +174,82 @@ def test_every_character_of_base64_survives_the_url(internet):
     for _ in moments:
         channel.post(message("import.succeeded"))
     channel.close()
-    assert len(group.messages) == len(moments)
+    assert len(robot.messages) == len(moments)
 
 
-def test_without_a_secret_it_is_not_signed(post, internet):
-    post(Group(), message("import.failed"))
+def test_without_a_secret_the_request_is_not_signed(post, internet):
+    post(FakeRobot(), message("import.failed"))
     assert internet.to(HOST)[0].path == f"/robot/send?access_token={TOKEN}"
 
 
-def test_neither_signature_nor_token_is_kept_where_an_answer_echoes_them(post, internet):
+def test_an_echoed_signature_or_token_is_redacted(post, internet):
     def echo(request):
         return f"<html>{request.path}</html>".encode()
 
     with pytest.raises(TemporaryFailure) as caught:
         post(echo, message("import.failed"), secret=SECRET)
-    [sent] = internet.to(HOST)
-    sign = parse_qs(urlsplit(sent.path).query)["sign"][0]
+    [request] = internet.to(HOST)
+    sign = parse_qs(urlsplit(request.path).query)["sign"][0]
     assert caught.value.code == "dingtalk.not_ok"
     assert TOKEN not in caught.value.answer
     assert sign not in caught.value.answer
-    assert sent.path.rpartition("sign=")[2] not in caught.value.answer
+    assert request.path.rpartition("sign=")[2] not in caught.value.answer
 
 
 @pytest.mark.parametrize(
-    ("group", "settings", "name"),
+    ("robot", "settings", "name"),
     [
-        (Group(secret=SECRET), {}, "sign"),
-        (Group(secret=SECRET), {"secret": "SECanother"}, "sign"),
+        (FakeRobot(secret=SECRET), {}, "sign"),
+        (FakeRobot(secret=SECRET), {"secret": "SECanother"}, "sign"),
         (
-            Group(secret=SECRET),
+            FakeRobot(secret=SECRET),
             {"secret": SECRET, "clock": lambda: NOW + timedelta(hours=2)},
             "sign",
         ),
-        (Group(keyword="部署"), {}, "keyword"),
-        (Group(), {"url": URL.replace("566", "567")}, "url"),
+        (FakeRobot(keyword="部署"), {}, "keyword"),
+        (FakeRobot(), {"url": URL.replace("566", "567")}, "url"),
     ],
     ids=["unsigned", "wrong key", "clock off", "keyword", "wrong token"],
 )
-def test_what_the_robot_refuses_is_final_and_says_what_to_do(post, group, settings, name):
+def test_refusals_of_the_robot_are_permanent_and_have_a_hint(post, robot, settings, name):
     with pytest.raises(PermanentFailure) as caught:
-        post(group, message("import.failed"), **settings)
+        post(robot, message("import.failed"), **settings)
     assert caught.value.code == f"dingtalk.{name}"
     assert "retrigger" in caught.value.hint.en
     assert "重新触发" in caught.value.hint.zh
-    assert group.messages == []
+    assert robot.messages == []
 
 
-def test_more_than_twenty_in_a_minute_hold_the_channel_for_the_ten_that_dingtalk_does(post):
-    group = Group(most=2)
-    post(group, message("import.succeeded"))
-    post(group, message("import.succeeded"))
+def test_the_rate_limit_holds_the_channel_for_ten_minutes(post):
+    robot = FakeRobot(most=2)
+    post(robot, message("import.succeeded"))
+    post(robot, message("import.succeeded"))
     with pytest.raises(Throttled) as caught:
-        post(group, message("import.succeeded"))
+        post(robot, message("import.succeeded"))
     assert caught.value.retry_after == timedelta(minutes=10)
     assert "频率限制" in caught.value.message.zh
 
 
 @pytest.mark.parametrize("type_", ["import.failed", "digest"])
-def test_a_keyword_that_the_robot_demands_is_in_every_card(post, type_):
-    group = Group(keyword="部署通知")
-    told = digest() if type_ == "digest" else message(type_)
-    post(group, told, keyword="部署通知", language="zh")
-    assert text_of(group.messages[0]).endswith(" · 部署通知")
+def test_the_keyword_is_in_every_card(post, type_):
+    robot = FakeRobot(keyword="部署通知")
+    sample = digest() if type_ == "digest" else message(type_)
+    post(robot, sample, keyword="部署通知", language="zh")
+    assert text_of(robot.messages[0]).endswith(" · 部署通知")
 
 
-def test_a_keyword_with_markup_in_it_stands_as_it_is(post):
-    group = Group(keyword="[监控]")
-    post(group, message("import.failed"), keyword="[监控]")
-    assert text_of(group.messages[0]).endswith(" · [监控]")
+def test_a_keyword_with_markup_characters_is_not_escaped(post):
+    robot = FakeRobot(keyword="[监控]")
+    post(robot, message("import.failed"), keyword="[监控]")
+    assert text_of(robot.messages[0]).endswith(" · [监控]")
 
 
-def test_a_keyword_that_the_card_holds_is_not_said_twice():
-    assert "·" not in text_of(rendered("import.failed", "zh", keyword="导入失败"))
+def test_a_keyword_that_the_card_contains_is_not_repeated():
+    assert "·" not in text_of(render_message("import.failed", "zh", keyword="导入失败"))
 
 
 @pytest.mark.parametrize(
-    ("words", "name"),
+    ("text", "name"),
     [
         ("keywords not in content", "keyword"),
         ("keywords not in content, more: [https://ding-doc.dingtalk.com/doc#/x]", "keyword"),
@@ -262,16 +262,16 @@ def test_a_keyword_that_the_card_holds_is_not_said_twice():
         ("something new", "security"),
     ],
 )
-def test_310000_is_told_apart_by_its_words(channel, stand_in, words, name):
-    told = {"errcode": 310000, "errmsg": words}
-    stand_in.replies.append(Reply(200, json.dumps(told)))
+def test_error_310000_is_classified_by_the_text(channel, stand_in, text, name):
+    body = {"errcode": 310000, "errmsg": text}
+    stand_in.replies.append(Reply(200, json.dumps(body)))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"dingtalk.{name}"
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "name"),
+    ("code", "text", "name"),
     [
         (40035, "缺少参数 json", "invalid"),
         (43004, "无效的HTTP HEADER Content-Type", "invalid"),
@@ -287,8 +287,8 @@ def test_310000_is_told_apart_by_its_words(channel, stand_in, words, name):
         (460101, "message too long, exceed 20000 bytes", "invalid"),
     ],
 )
-def test_each_known_refusal_is_final(channel, stand_in, code, words, name):
-    stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": words})))
+def test_each_known_error_is_permanent(channel, stand_in, code, text, name):
+    stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": text})))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"dingtalk.{name}"
@@ -304,18 +304,18 @@ def test_each_known_refusal_is_final(channel, stand_in, code, words, name):
         (660026, timedelta(minutes=10)),
     ],
 )
-def test_limits_and_troubles_hold_the_channel_for_a_while(channel, stand_in, code, wait):
+def test_rate_limits_and_overload_hold_the_channel(channel, stand_in, code, wait):
     stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": "x"})))
     with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == wait
 
 
-def test_a_failure_is_told_with_its_code_its_meaning_and_the_next_step():
-    told = rendered("import.failed", "zh")
-    assert told["msgtype"] == "actionCard"
-    assert told["actionCard"]["title"] == "❌ 导入失败：orders"
-    blocks = text_of(told).split("\n\n")
+def test_a_failure_card_has_code_problem_and_advice():
+    body = render_message("import.failed", "zh")
+    assert body["msgtype"] == "actionCard"
+    assert body["actionCard"]["title"] == "❌ 导入失败：orders"
+    blocks = text_of(body).split("\n\n")
     assert blocks[0] == "### ❌ <font color=#D93026>导入失败</font>：orders"
     assert "- **对象**：exports/prod/orders.zip" in blocks[1].splitlines()
     assert blocks[2:] == [
@@ -325,44 +325,45 @@ def test_a_failure_is_told_with_its_code_its_meaning_and_the_next_step():
     ]
 
 
-def test_names_can_be_copied_as_they_are():
-    told = json.dumps(rendered("import.succeeded", key="a_b-1.4/my_func.zip"), ensure_ascii=False)
-    assert "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest" in told
-    assert "exports/a_b-1.4/my_func.zip" in told
-    assert "\u2060" not in told
+def test_names_are_not_altered():
+    body = render_message("import.succeeded", key="a_b-1.4/my_func.zip")
+    text = json.dumps(body, ensure_ascii=False)
+    assert "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest" in text
+    assert "exports/a_b-1.4/my_func.zip" in text
+    assert "\u2060" not in text
 
 
 def test_the_links_are_buttons():
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
-    assert rendered("import.failed", "zh")["actionCard"]["btns"] == [
+    assert render_message("import.failed", "zh")["actionCard"]["btns"] == [
         {"title": "查看投递详情", "actionURL": page},
         {"title": "重新触发", "actionURL": f"{page}#retrigger"},
     ]
 
 
-def test_one_link_is_one_button():
-    posted = digest()
-    told = render(build_card(posted.type, posted.body, "zh"), "zh")["actionCard"]
-    assert told["singleTitle"] == "查看全部投递"
-    assert told["singleURL"] == "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2wdg"
-    assert "btns" not in told
+def test_a_single_link_is_a_single_button():
+    sample = digest()
+    card = render(build_card(sample.type, sample.body, "zh"), "zh")["actionCard"]
+    assert card["singleTitle"] == "查看全部投递"
+    assert card["singleURL"] == "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2wdg"
+    assert "btns" not in card
 
 
-def test_without_links_it_is_a_markdown_message():
-    posted = message("import.failed")
-    posted.body["links"] = {"delivery": None, "retrigger": None}
-    told = render(build_card(posted.type, posted.body, "zh"), "zh")
-    assert told["msgtype"] == "markdown"
-    assert set(told["markdown"]) == {"title", "text"}
-    assert text_of(told).endswith("> 投递 01kq3v0m5n6p7q8r9s0t1v2w3x")
+def test_a_card_without_links_is_a_markdown_message():
+    sample = message("import.failed")
+    sample.body["links"] = {"delivery": None, "retrigger": None}
+    body = render(build_card(sample.type, sample.body, "zh"), "zh")
+    assert body["msgtype"] == "markdown"
+    assert set(body["markdown"]) == {"title", "text"}
+    assert text_of(body).endswith("> 投递 01kq3v0m5n6p7q8r9s0t1v2w3x")
 
 
-def test_a_digest_lists_its_deliveries_with_their_links():
-    posted = digest()
-    rows = text_of(render(build_card(posted.type, posted.body, "zh"), "zh")).splitlines()
-    listed = [row for row in rows if "查看](" in row]
-    assert len(listed) == 12
-    assert listed[0] == (
+def test_a_digest_lists_deliveries_with_links():
+    sample = digest()
+    rows = text_of(render(build_card(sample.type, sample.body, "zh"), "zh")).splitlines()
+    links = [row for row in rows if "查看](" in row]
+    assert len(links) == 12
+    assert links[0] == (
         "- ❌ **orders** 导入失败：压缩包的末尾缺失 "
         "[查看](https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x)"
     )
@@ -380,23 +381,23 @@ def test_a_digest_lists_its_deliveries_with_their_links():
         ("my_func_name www.evil.example", "my_func_name www\u2060.evil.example"),
     ],
 )
-def test_hostile_words_only_stand_there(hostile, shown):
+def test_hostile_text_is_shown_as_text(hostile, shown):
     failed = Failed(Problem("x.y", Localized(hostile, hostile), Localized(hostile, hostile)))
-    told = rendered("import.failed", outcome=failed)
-    assert f"**What happened**: {shown} (x.y)" in text_of(told).split("\n\n")
-    assert_no_foreign_markup(told)
+    body = render_message("import.failed", outcome=failed)
+    assert f"**What happened**: {shown} (x.y)" in text_of(body).split("\n\n")
+    assert_no_foreign_markup(body)
 
 
-def test_the_title_in_the_list_of_chats_is_short():
-    told = rendered("import.failed", key=f"{'名' * 10_000}.zip", func_name="{function}")
-    assert len(told["actionCard"]["title"]) == LONGEST_TITLE
+def test_the_title_is_shortened():
+    body = render_message("import.failed", key=f"{'名' * 10_000}.zip", func_name="{function}")
+    assert len(body["actionCard"]["title"]) == LONGEST_TITLE
 
 
-def test_a_url_of_another_host_is_advised_of():
-    def advised(url):
+def test_a_url_of_another_host_causes_a_warning():
+    def advice(url):
         return list(DingTalkSettings(kind="dingtalk", url=url).advise())
 
-    assert not advised(URL)
-    [(words, hint)] = advised("https://oapi.example.com/robot/send?access_token=s3cret")
-    assert "oapi.example.com" in words
-    assert "s3cret" not in words + hint
+    assert not advice(URL)
+    [(warning, hint)] = advice("https://oapi.example.com/robot/send?access_token=s3cret")
+    assert "oapi.example.com" in warning
+    assert "s3cret" not in warning + hint

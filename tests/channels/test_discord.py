@@ -1,4 +1,4 @@
-"""Discord: what an embed says, that foreign text only stands there, and what the answers mean."""
+"""The Discord channel: embeds, foreign text, and error responses."""
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
 from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
 from tests.channels.cards import cards, full_cards
-from tests.fake_internet import Reply as Answer
+from tests.fake_internet import Reply as HttpReply
 
 TOKEN = "3d89bb7572e0fb30d8128367b3b1b44fecd1726de135cbe28a41f8b2f777c372"
 PATH = f"/api/webhooks/223704706495545344/{TOKEN}"
 URL = f"https://discord.com{PATH}"
-MADE = {"id": "334385199974967042", "type": 0, "content": "", "channel_id": "290926798999357250"}
+CREATED = {"id": "334385199974967042", "type": 0, "content": "", "channel_id": "290926798999357250"}
 
 
-def problem(code, words="words", **more):
-    return json.dumps({"message": words, "code": code, **more})
+def problem(code, text="text", **fields):
+    return json.dumps({"message": text, "code": code, **fields})
 
 
-def rendered(type_, language="en", **told):
-    posted = message(type_, **told)
-    return render(build_card(posted.type, posted.body, language))
+def render_message(type_, language="en", **fields):
+    sample = message(type_, **fields)
+    return render(build_card(sample.type, sample.body, language))
 
 
-def embed(told):
-    [found] = told["embeds"]
-    return found
+def embed(body):
+    [result] = body["embeds"]
+    return result
 
 
-class Guild:
-    """discord.com with one webhook. `answers`: what it says instead, once each."""
+class FakeDiscord:
+    """discord.com with a single webhook. `replies`: responses to send instead, once each."""
 
     def __init__(self):
-        self.answers = []
+        self.replies = []
 
     def __call__(self, request):
-        if self.answers:
-            return self.answers.pop(0)
+        if self.replies:
+            return self.replies.pop(0)
         path, _, query = request.path.partition("?")
         if path != PATH:
-            return Answer(404, problem(10015, "Unknown Webhook").encode())
+            return HttpReply(404, problem(10015, "Unknown Webhook").encode())
         if request.method == "GET":
             return json.dumps({"name": "Relay", "type": 1, "channel_id": "1"}).encode()
-        told = json.loads(request.body)
-        shown = embed(told)
-        if len(shown["title"]) > 256 or len(shown["description"]) > 4096:
-            return Answer(400, problem(50035, "Invalid Form Body").encode())
+        body = json.loads(request.body)
+        content = embed(body)
+        if len(content["title"]) > 256 or len(content["description"]) > 4096:
+            return HttpReply(400, problem(50035, "Invalid Form Body").encode())
         if "wait=true" not in query.split("&"):
-            return Answer(204)
-        # The whole message comes back: far more than an excerpt holds.
-        return json.dumps({**MADE, "embeds": told["embeds"]}).encode()
+            return HttpReply(204)
+        # Discord returns the whole message, which is longer than an excerpt.
+        return json.dumps({**CREATED, "embeds": body["embeds"]}).encode()
 
 
 class TestDiscord(ChannelSuite):
-    accepts = Reply(200, json.dumps(MADE))
+    accepts = Reply(200, json.dumps(CREATED))
     refuses = Reply(404, problem(10015, "Unknown Webhook"))
 
     def make(self, url, language, outbound):
@@ -79,38 +79,38 @@ class TestDiscord(ChannelSuite):
 
     def assert_harmless(self, received):
         super().assert_harmless(received)
-        told = received.json()
-        assert told["allowed_mentions"] == {"parse": []}
-        assert told.keys() == {"embeds", "allowed_mentions"}
-        shown = embed(told)
-        values = [field["value"] for field in shown["fields"]]
-        ours = r"\[[^\[\]]+\]\(https://relay\.example\.com/[^()]*\)|\*\*[^*]+\*\*"
-        for text in (shown["title"], re.sub(ours, "", shown["description"]), *values):
-            in_prose = re.sub(r"`[^`]*`", "", text)
-            assert not re.search(r"[*~|\\\[\]<>`]|://|@\w|(?m:^[-#>])", in_prose)
+        body = received.json()
+        assert body["allowed_mentions"] == {"parse": []}
+        assert body.keys() == {"embeds", "allowed_mentions"}
+        content = embed(body)
+        values = [field["value"] for field in content["fields"]]
+        own = r"\[[^\[\]]+\]\(https://relay\.example\.com/[^()]*\)|\*\*[^*]+\*\*"
+        for text in (content["title"], re.sub(own, "", content["description"]), *values):
+            foreign = re.sub(r"`[^`]*`", "", text)
+            assert not re.search(r"[*~|\\\[\]<>`]|://|@\w|(?m:^[-#>])", foreign)
 
 
 @pytest.fixture
-def guild(internet):
-    guild = Guild()
-    internet.serve("discord.com", guild)
-    return guild
+def discord(internet):
+    discord = FakeDiscord()
+    internet.serve("discord.com", discord)
+    return discord
 
 
 @pytest.fixture
-def channel(internet, guild):
+def channel(internet, discord):
     outbound = HttpClientFactory(allow_private=internet.allowed, read_timeout=5)
     channel = Channel("ops", DiscordSettings(kind="discord", url=URL), outbound)
     yield channel
     channel.close()
 
 
-def test_a_success_shows_at_a_glance_what_became_what():
-    shown = embed(rendered("import.succeeded"))
-    assert shown["title"] == "✅ Imported: orders"
-    assert shown["color"] == 0x2EB67D
-    assert shown["url"].endswith("/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x")
-    assert [(field["name"], field["value"]) for field in shown["fields"]] == [
+def test_a_success_card_has_title_colour_and_facts():
+    content = embed(render_message("import.succeeded"))
+    assert content["title"] == "✅ Imported: orders"
+    assert content["color"] == 0x2EB67D
+    assert content["url"].endswith("/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x")
+    assert [(field["name"], field["value"]) for field in content["fields"]] == [
         ("Function", "`orders`"),
         ("Package", "`default`"),
         ("Target", "`prod, cn-north-4`"),
@@ -122,15 +122,15 @@ def test_a_success_shows_at_a_glance_what_became_what():
         ("Attempts", "`2 (4.2 s)`"),
         ("URN", "`urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest`"),
     ]
-    assert shown["footer"] == {"text": "Delivery 01kq3v0m5n6p7q8r9s0t1v2w3x"}
+    assert content["footer"] == {"text": "Delivery 01kq3v0m5n6p7q8r9s0t1v2w3x"}
 
 
-def test_a_failure_shows_the_code_what_it_means_what_to_do_and_where():
-    shown = embed(rendered("import.failed"))
+def test_a_failure_card_has_code_problem_advice_and_links():
+    content = embed(render_message("import.failed"))
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
-    assert shown["title"] == "❌ Import failed: orders"
-    assert shown["color"] == 0xE01E5A
-    assert shown["description"].split("\n") == [
+    assert content["title"] == "❌ Import failed: orders"
+    assert content["color"] == 0xE01E5A
+    assert content["description"].split("\n") == [
         "**What happened**",
         "The end of the archive is missing (`archive.truncated`)",
         "**What to do next**",
@@ -139,24 +139,24 @@ def test_a_failure_shows_the_code_what_it_means_what_to_do_and_where():
     ]
 
 
-def test_in_chinese_no_label_of_ours_is_left_in_english():
+def test_all_labels_are_in_chinese():
     for type_ in OUTCOMES:
-        labels = [field["name"] for field in embed(rendered(type_, "zh"))["fields"]]
+        labels = [field["name"] for field in embed(render_message(type_, "zh"))["fields"]]
         assert [label for label in labels if label.isascii()] in ([], ["URN"])
 
 
-def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
-    posted = message("import.failed")
-    posted.body["links"] = {"delivery": None, "retrigger": None}
-    told = render(build_card(posted.type, posted.body, "en"))
-    assert "url" not in embed(told)
-    assert "http" not in "".join(strings(told))
-    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in embed(told)["footer"]["text"]
+def test_without_a_public_url_there_are_no_links_but_the_delivery_id():
+    sample = message("import.failed")
+    sample.body["links"] = {"delivery": None, "retrigger": None}
+    body = render(build_card(sample.type, sample.body, "en"))
+    assert "url" not in embed(body)
+    assert "http" not in "".join(strings(body))
+    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in embed(body)["footer"]["text"]
 
 
-def test_a_digest_has_a_line_for_each_with_its_page():
-    shown = embed(render(build_card("digest", digest().body, "en")))
-    lines = shown["description"].split("\n")
+def test_a_digest_lists_deliveries_with_links():
+    content = embed(render(build_card("digest", digest().body, "en")))
+    lines = content["description"].split("\n")
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
     failed = f"❌ `orders` Import failed: The end of the archive is missing [→]({page})"
     assert lines[:3] == [failed] * 3
@@ -167,11 +167,11 @@ def test_a_digest_has_a_line_for_each_with_its_page():
     )
 
 
-def test_a_page_cannot_end_its_link():
-    told = digest(count=1)
-    told.body["deliveries"][0]["links"]["delivery"] = "https://relay.example.com/(a) b"
-    shown = embed(render(build_card(told.type, told.body, "en")))["description"]
-    assert "[→](https://relay.example.com/%28a%29%20b)" in shown
+def test_parentheses_in_an_address_are_encoded():
+    sample = digest(count=1)
+    sample.body["deliveries"][0]["links"]["delivery"] = "https://relay.example.com/(a) b"
+    description = embed(render(build_card(sample.type, sample.body, "en")))["description"]
+    assert "[→](https://relay.example.com/%28a%29%20b)" in description
 
 
 @pytest.mark.parametrize(
@@ -184,41 +184,46 @@ def test_a_page_cannot_end_its_link():
         ("||hidden|| __under__", "∣∣hidden∣∣ ˍˍunderˍˍ"),
     ],
 )
-def test_hostile_words_only_stand_there(hostile, shown):
+def test_hostile_text_is_shown_as_text(hostile, shown):
     outcome = Failed(Problem("x.y", Localized(hostile, hostile), Localized("", "")))
-    told = rendered("import.failed", outcome=outcome)
-    assert f"**What happened**\n{shown} (`x.y`)" in embed(told)["description"]
-    assert told["allowed_mentions"] == {"parse": []}
+    body = render_message("import.failed", outcome=outcome)
+    assert f"**What happened**\n{shown} (`x.y`)" in embed(body)["description"]
+    assert body["allowed_mentions"] == {"parse": []}
 
 
 def test_hostile_names_are_shown_as_code():
-    told = rendered("import.failed", key="@everyone`*b*`<@1>.zip", func_name="{function}")
-    values = [field["value"] for field in embed(told)["fields"]]
+    body = render_message("import.failed", key="@everyone`*b*`<@1>.zip", func_name="{function}")
+    values = [field["value"] for field in embed(body)["fields"]]
     assert "`exports/@everyoneˋ*b*ˋ‹@1›.zip`" in values
-    assert embed(told)["title"] == "❌ Import failed: @\u2060everyoneˋ∗b∗ˋ‹@\u20601›.zip"
+    assert embed(body)["title"] == "❌ Import failed: @\u2060everyoneˋ∗b∗ˋ‹@\u20601›.zip"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cards | full_cards)
-def test_no_card_is_more_than_discord_takes(shown):
-    told = embed(render(shown))
-    assert 0 < length(told["title"]) <= 256
-    assert length(told["description"]) <= 4096
-    assert len(told["fields"]) <= 25
-    for field in told["fields"]:
+def test_every_card_fits_the_limits_of_discord(card):
+    content = embed(render(card))
+    assert 0 < length(content["title"]) <= 256
+    assert length(content["description"]) <= 4096
+    assert len(content["fields"]) <= 25
+    for field in content["fields"]:
         assert 0 < length(field["name"]) <= 256
         assert 0 < length(field["value"]) <= 1024
-    fields = [text for field in told["fields"] for text in (field["name"], field["value"])]
-    texts = [told["title"], told["description"], told.get("footer", {}).get("text", ""), *fields]
+    fields = [text for field in content["fields"] for text in (field["name"], field["value"])]
+    texts = [
+        content["title"],
+        content["description"],
+        content.get("footer", {}).get("text", ""),
+        *fields,
+    ]
     assert sum(map(length, texts)) <= 6000
 
 
-def test_a_digest_of_the_worst_names_loses_its_last_lines_only():
-    told = digest()
-    for one in told.body["deliveries"]:
-        one["func_name"] = "😀" * 1000
-        one["error"] = {"message": {"en": "*" * 900, "zh": "*" * 900}}
-    lines = embed(render(build_card(told.type, told.body, "en")))["description"].split("\n")
+def test_a_digest_that_is_too_long_loses_only_the_last_lines():
+    sample = digest()
+    for delivery in sample.body["deliveries"]:
+        delivery["func_name"] = "😀" * 1000
+        delivery["error"] = {"message": {"en": "*" * 900, "zh": "*" * 900}}
+    lines = embed(render(build_card(sample.type, sample.body, "en")))["description"].split("\n")
     assert len(lines) >= 5
     assert lines[-2:] == [
         "…",
@@ -227,7 +232,7 @@ def test_a_digest_of_the_worst_names_loses_its_last_lines_only():
     assert all(line.endswith(")") for line in lines[:-2])
 
 
-def test_it_waits_for_the_message_to_be_made(channel, internet):
+def test_the_request_waits_for_the_created_message(channel, internet):
     posted = channel.post(message("import.failed"))
     [request] = internet.requests
     assert request.path == f"{PATH}?wait=true"
@@ -235,7 +240,7 @@ def test_it_waits_for_the_message_to_be_made(channel, internet):
     assert posted.thread is None
 
 
-def test_the_urls_own_query_is_kept(internet, guild):
+def test_the_query_of_the_url_is_kept(internet, discord):
     outbound = HttpClientFactory(allow_private=internet.allowed)
     url = f"{URL}?thread_id=77&wait=false"
     channel = Channel("ops", DiscordSettings(kind="discord", url=url), outbound)
@@ -245,14 +250,14 @@ def test_the_urls_own_query_is_kept(internet, guild):
     assert request.path == f"{PATH}?thread_id=77&wait=true"
 
 
-def test_an_answer_without_the_message_is_taken_where_discord_says_so(channel, guild):
-    guild.answers.append(Answer(204))
+def test_204_is_a_success(channel, discord):
+    discord.replies.append(HttpReply(204))
     assert channel.post(message("import.failed")).answer == "204"
 
 
 @pytest.mark.parametrize("body", [b"", b"ok", b"{}", b"[]", b"<html>Sign in</html>"])
-def test_200_without_the_message_is_no_success(channel, guild, body):
-    guild.answers.append(Answer(200, body))
+def test_200_without_a_message_is_not_a_success(channel, discord, body):
+    discord.replies.append(HttpReply(200, body))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "discord.not_ok"
@@ -274,21 +279,21 @@ def test_200_without_the_message_is_no_success(channel, guild, body):
         (413, 40005),
     ],
 )
-def test_discords_refusals_are_final_and_say_what_to_do(channel, guild, status, code):
-    guild.answers.append(Answer(status, problem(code, f"About {TOKEN}").encode()))
+def test_known_errors_are_permanent_and_have_a_hint(channel, discord, status, code):
+    discord.replies.append(HttpReply(status, problem(code, f"About {TOKEN}").encode()))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"discord.{code}"
     assert caught.value.answer.startswith(f"{status} ")
     assert TOKEN not in f"{caught.value} {caught.value.answer}"
-    for words in (caught.value.message, caught.value.hint):
-        assert words.en.isascii()
-        assert not words.zh.isascii()
+    for text in (caught.value.message, caught.value.hint):
+        assert text.en.isascii()
+        assert not text.zh.isascii()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
-def test_a_refusal_that_we_do_not_know_is_final_and_kept(channel, guild, status):
-    guild.answers.append(Answer(status, problem(0, "404: Not Found").encode()))
+def test_an_unknown_refusal_is_permanent_and_its_text_is_stored(channel, discord, status):
+    discord.replies.append(HttpReply(status, problem(0, "404: Not Found").encode()))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "discord.refused"
@@ -305,15 +310,15 @@ def test_a_refusal_that_we_do_not_know_is_final_and_kept(channel, guild, status)
         (503, problem(130000, "API resource is currently overloaded.").encode()),
     ],
 )
-def test_what_is_not_discords_own_refusal_is_waited_for(channel, guild, status, body):
-    guild.answers.append(Answer(status, body))
+def test_errors_of_proxies_and_servers_are_temporary(channel, discord, status, body):
+    discord.replies.append(HttpReply(status, body))
     with pytest.raises(TemporaryFailure):
         channel.post(message("import.failed"))
     assert channel.post(message("import.failed")).answer.startswith("200")
 
 
 @pytest.mark.parametrize(
-    ("told", "header", "wait"),
+    ("fields", "header", "wait"),
     [
         ({"retry_after": 64.57, "global": False}, "65", timedelta(seconds=64.57)),
         ({"retry_after": 2}, None, timedelta(seconds=2)),
@@ -325,29 +330,29 @@ def test_what_is_not_discords_own_refusal_is_waited_for(channel, guild, status, 
         ({}, "9", timedelta(seconds=9)),
     ],
 )
-def test_being_told_to_slow_down_holds_the_whole_channel(channel, guild, told, header, wait):
+def test_the_rate_limit_holds_the_channel(channel, discord, fields, header, wait):
     headers = {"Retry-After": header} if header else {}
-    body = json.dumps({"message": "You are being rate limited.", **told}).encode()
-    guild.answers.append(Answer(429, body, headers))
+    body = json.dumps({"message": "You are being rate limited.", **fields}).encode()
+    discord.replies.append(HttpReply(429, body, headers))
     with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == wait
 
 
-def test_a_limit_of_the_whole_address_is_told_as_such(channel, guild):
+def test_the_rate_limit_of_the_ip_address_has_its_own_code(channel, discord):
     body = json.dumps({"message": "x", "retry_after": 1.5, "global": True}).encode()
-    guild.answers.append(Answer(429, body, {"X-RateLimit-Global": "true"}))
+    discord.replies.append(HttpReply(429, body, {"X-RateLimit-Global": "true"}))
     with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "discord.busy_everywhere"
 
 
-def test_ready_asks_for_the_webhook_and_posts_nothing(channel, internet):
+def test_ready_reads_the_webhook_and_posts_nothing(channel, internet):
     assert channel.ready() == "the webhook Relay exists"
     assert [request.method for request in internet.requests] == ["GET"]
 
 
-def test_ready_finds_that_the_webhook_was_deleted(internet, guild):
+def test_ready_reports_a_deleted_webhook(internet, discord):
     outbound = HttpClientFactory(allow_private=internet.allowed)
     settings = DiscordSettings(kind="discord", url=f"{URL}x")
     channel = Channel("ops", settings, outbound)
@@ -358,14 +363,14 @@ def test_ready_finds_that_the_webhook_was_deleted(internet, guild):
     assert TOKEN not in f"{caught.value} {caught.value.answer}"
 
 
-def test_the_words_of_all_refusals_are_in_chinese_too():
+def test_every_error_is_explained_in_english_and_chinese():
     for error in ERRORS.values():
         texts = (error.message, error.hint)
         assert not [text for text in texts if text.zh.isascii() or not text.en.isascii()]
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "warning"),
     [
         (URL, None),
         (f"{URL}?thread_id=1", None),
@@ -377,18 +382,18 @@ def test_the_words_of_all_refusals_are_in_chinese_too():
         ),
     ],
 )
-def test_what_looks_wrong_is_advice_not_an_error(url, words):
-    advice = [said for said, _ in DiscordSettings(kind="discord", url=url).advise()]
-    assert advice == ([words] if words else [])
+def test_an_unusual_url_causes_a_warning(url, warning):
+    advice = [text for text, _ in DiscordSettings(kind="discord", url=url).advise()]
+    assert advice == ([warning] if warning else [])
 
 
-def test_discord_is_told_less_than_it_takes_unless_asked_otherwise():
-    # A rate may be spent at once and again within the same minute: twice 15 is what Discord takes.
+def test_the_default_rate_is_below_the_limit_of_discord():
+    # A rate may be used up twice within a minute: twice 15 is the limit of Discord.
     assert DiscordSettings(kind="discord", url=URL).rate == RateLimit(15, timedelta(minutes=1))
     assert DiscordSettings(kind="discord", url=URL, rate="5/1m").rate.count == 5
 
 
-def test_the_url_is_refused_without_being_shown():
+def test_an_invalid_url_is_refused_and_not_shown():
     with pytest.raises(ValidationError) as caught:
         DiscordSettings(kind="discord", url=f"discord.com/api/webhooks/1/{TOKEN}")
     assert TOKEN not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Feishu and Lark: what a card says, the signature, and what the answers of a custom bot mean."""
+"""The Feishu and Lark channels: cards, signature, and errors of the bot."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ TOKEN_INVALID = {
 }
 
 
-def hmac_of(key, signed):
-    """Computed by another library than the one under test."""
+def hmac_of(key, data):
+    """Compute the HMAC with a different library than the code under test."""
     mac = HMAC(key, hashes.SHA256())
-    mac.update(signed)
+    mac.update(data)
     return base64.b64encode(mac.finalize()).decode()
 
 
-class Bot:
-    """A custom bot as Feishu documents it: checks everything itself, answers 200 to all of it."""
+class FakeBot:
+    """A custom bot as Feishu documents it: checks every request and always responds with 200."""
 
     def __init__(self, *, secret="", keywords=(), path=HOOK, now=NOW):
         self.secret, self.keywords, self.path, self.now = secret, keywords, path, now
@@ -56,68 +56,70 @@ class Bot:
     def answer(self, request):
         if (request.method, request.path) != ("POST", self.path):
             return TOKEN_INVALID
-        told = json.loads(request.body)
+        body = json.loads(request.body)
         if len(request.body) > 20 * 1024:
             return {"code": 19036, "data": {}, "msg": "request body too large"}
-        if self.secret and not self.verified(told):
-            words = "sign match fail or timestamp is not within one hour from current time"
-            return {"code": 19021, "data": {}, "msg": words}
-        if self.keywords and not any(one in request.body.decode() for one in self.keywords):
+        if self.secret and not self.verified(body):
+            text = "sign match fail or timestamp is not within one hour from current time"
+            return {"code": 19021, "data": {}, "msg": text}
+        if self.keywords and not any(keyword in request.body.decode() for keyword in self.keywords):
             return {"code": 19024, "data": {}, "msg": "Key Words Not Found"}
-        if told.get("msg_type") != "interactive" or "elements" not in told["card"]:
+        if body.get("msg_type") != "interactive" or "elements" not in body["card"]:
             return {"code": 9499, "msg": "Bad Request", "data": {}}
-        self.cards.append(told["card"])
+        self.cards.append(body["card"])
         return SUCCESS
 
-    def verified(self, told):
-        timestamp = told.get("timestamp", "")
+    def verified(self, body):
+        timestamp = body.get("timestamp", "")
         key = f"{timestamp}\n{self.secret}".encode()
-        near = timestamp.isdigit() and abs(int(timestamp) - self.now.timestamp()) < 3600
-        return near and told.get("sign") == hmac_of(key, b"")
+        recent = timestamp.isdigit() and abs(int(timestamp) - self.now.timestamp()) < 3600
+        return recent and body.get("sign") == hmac_of(key, b"")
 
 
-def made(url, outbound, *, kind=feishu, clock=lambda: NOW, **told):
-    settings = kind.Channel.Settings(kind=kind.__name__.rpartition(".")[2], url=url, **told)
+def build_channel(url, outbound, *, kind=feishu, clock=lambda: NOW, **fields):
+    settings = kind.Channel.Settings(kind=kind.__name__.rpartition(".")[2], url=url, **fields)
     return kind.Channel("ops", settings, outbound, clock=clock)
 
 
 @pytest.fixture
 def post(internet):
-    """post(bot, message, **settings): what the channel says, with the real address."""
+    """post(bot, message, **settings): post through a channel with Feishu's real address"""
 
-    def post(bot, told, host="open.feishu.cn", **settings):
+    def post(bot, message, host="open.feishu.cn", **settings):
         internet.serve(host, bot)
         outbound = HttpClientFactory(allow_private=internet.allowed)
-        channel = made(f"https://{host}{HOOK}", outbound, **settings)
+        channel = build_channel(f"https://{host}{HOOK}", outbound, **settings)
         try:
-            return channel.post(told)
+            return channel.post(message)
         finally:
             channel.close()
 
     return post
 
 
-def rendered(type_, language="en", **told):
-    posted = message(type_, **told)
-    return render(build_card(posted.type, posted.body, language), language)
+def render_message(type_, language="en", **fields):
+    sample = message(type_, **fields)
+    return render(build_card(sample.type, sample.body, language), language)
 
 
-def texts(told):
-    """Every text of a card's body: (tag, content)."""
-    for element in told["card"]["elements"]:
-        inside = [element.get("text"), *element.get("elements", ())]
-        inside += [field["text"] for field in element.get("fields", ())]
-        inside += [button["text"] for button in element.get("actions", ())]
-        yield from ((one["tag"], one["content"]) for one in inside if one)
+def texts(body):
+    """Yield every text in the body of a card: (tag, content)."""
+    for element in body["card"]["elements"]:
+        parts = [element.get("text"), *element.get("elements", ())]
+        parts += [field["text"] for field in element.get("fields", ())]
+        parts += [button["text"] for button in element.get("actions", ())]
+        yield from ((part["tag"], part["content"]) for part in parts if part)
 
 
-def assert_no_foreign_markup(told):
-    for tag, content in texts(told):
+def assert_no_foreign_markup(body):
+    for tag, content in texts(body):
         if tag == "lark_md":
-            ours = re.sub(r"\[(?:open|查看)\]\(https://relay\.example\.com/[^()\s]*\)", "", content)
-            ours = re.sub(r"\*\*[^*]*\*\*", "", ours)
-            assert not set(ours) & set("<>*~`[]"), content
-            assert not re.search(r"&\w|://|@\w|(?<!\w):\w+:", ours), content
+            foreign = re.sub(
+                r"\[(?:open|查看)\]\(https://relay\.example\.com/[^()\s]*\)", "", content
+            )
+            foreign = re.sub(r"\*\*[^*]*\*\*", "", foreign)
+            assert not set(foreign) & set("<>*~`[]"), content
+            assert not re.search(r"&\w|://|@\w|(?<!\w):\w+:", foreign), content
 
 
 class TestFeishu(ChannelSuite):
@@ -126,7 +128,7 @@ class TestFeishu(ChannelSuite):
     secrets = (SECRET,)
 
     def make(self, url, language, outbound):
-        return made(url, outbound, language=language, secret=SECRET)
+        return build_channel(url, outbound, language=language, secret=SECRET)
 
     def assert_harmless(self, received):
         super().assert_harmless(received)
@@ -136,16 +138,16 @@ class TestFeishu(ChannelSuite):
 
 class TestLark(TestFeishu):
     def make(self, url, language, outbound):
-        return made(url, outbound, kind=lark, language=language, secret=SECRET)
+        return build_channel(url, outbound, kind=lark, language=language, secret=SECRET)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_bot_takes_every_message_signed(post, language):
-    bot = Bot(secret=SECRET)
-    told = [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]
-    for one in told:
-        assert post(bot, one, secret=SECRET, language=language).answer.startswith("200 ")
-    assert [one["header"]["template"] for one in bot.cards] == [
+def test_the_bot_accepts_every_message_with_a_signature(post, language):
+    bot = FakeBot(secret=SECRET)
+    samples = [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]
+    for sample in samples:
+        assert post(bot, sample, secret=SECRET, language=language).answer.startswith("200 ")
+    assert [card["header"]["template"] for card in bot.cards] == [
         "green",
         "red",
         "grey",
@@ -155,13 +157,13 @@ def test_the_bot_takes_every_message_signed(post, language):
     ]
 
 
-def test_lark_is_at_its_own_host_and_signs_alike(post):
-    bot = Bot(secret=SECRET)
+def test_lark_has_another_host_and_the_same_signature(post):
+    bot = FakeBot(secret=SECRET)
     post(bot, message("import.failed"), "open.larksuite.com", kind=lark, secret=SECRET)
     assert len(bot.cards) == 1
 
 
-def test_the_signature_is_openssls():
+def test_the_signature_equals_that_of_openssl():
     timestamp = "1772600767"
     key = f"{timestamp}\n{SECRET}".encode().hex()
     command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", f"hexkey:{key}", "-binary"]
@@ -170,11 +172,10 @@ def test_the_signature_is_openssls():
     assert signature(timestamp, SECRET) == hmac_of(f"{timestamp}\n{SECRET}".encode(), b"")
 
 
-def test_every_repeat_is_signed_anew(internet):
-    seen = []
-    internet.serve("open.feishu.cn", lambda request: seen.append(json.loads(request.body)) or b"{}")
+def test_every_retry_has_a_new_signature(internet):
+    internet.serve("open.feishu.cn", lambda _: b"{}")
     times = iter([NOW, NOW + timedelta(hours=2)])
-    channel = made(
+    channel = build_channel(
         f"https://open.feishu.cn{HOOK}",
         HttpClientFactory(allow_private=internet.allowed),
         secret=SECRET,
@@ -184,13 +185,14 @@ def test_every_repeat_is_signed_anew(internet):
         with pytest.raises(TemporaryFailure):
             channel.post(message("import.failed"))
     channel.close()
-    assert [one["timestamp"] for one in seen] == ["1772600767", "1772607967"]
-    assert seen[0]["sign"] != seen[1]["sign"]
-    assert seen[0]["card"] == seen[1]["card"]
+    bodies = [json.loads(request.body) for request in internet.requests]
+    assert [body["timestamp"] for body in bodies] == ["1772600767", "1772607967"]
+    assert bodies[0]["sign"] != bodies[1]["sign"]
+    assert bodies[0]["card"] == bodies[1]["card"]
 
 
-def test_without_a_secret_it_is_not_signed(internet, post):
-    bot = Bot()
+def test_without_a_secret_the_request_is_not_signed(internet, post):
+    bot = FakeBot()
     post(bot, message("import.failed"))
     [request] = internet.requests
     assert set(json.loads(request.body)) == {"msg_type", "card"}
@@ -199,15 +201,15 @@ def test_without_a_secret_it_is_not_signed(internet, post):
 @pytest.mark.parametrize(
     ("bot", "settings", "code"),
     [
-        (Bot(secret=SECRET), {}, "sign"),
-        (Bot(secret=SECRET), {"secret": "another"}, "sign"),
-        (Bot(secret=SECRET, now=NOW + timedelta(hours=2)), {"secret": SECRET}, "sign"),
-        (Bot(keywords=["部署"]), {}, "keyword"),
-        (Bot(path="/elsewhere"), {}, "url"),
+        (FakeBot(secret=SECRET), {}, "sign"),
+        (FakeBot(secret=SECRET), {"secret": "another"}, "sign"),
+        (FakeBot(secret=SECRET, now=NOW + timedelta(hours=2)), {"secret": SECRET}, "sign"),
+        (FakeBot(keywords=["部署"]), {}, "keyword"),
+        (FakeBot(path="/elsewhere"), {}, "url"),
     ],
     ids=["unsigned", "wrong key", "clock off", "keyword", "wrong address"],
 )
-def test_what_the_bot_refuses_is_final_and_says_what_to_do(post, bot, settings, code):
+def test_refusals_of_the_bot_are_permanent_and_have_a_hint(post, bot, settings, code):
     with pytest.raises(PermanentFailure) as caught:
         post(bot, message("import.failed"), **settings)
     assert caught.value.code == f"feishu.{code}"
@@ -217,15 +219,15 @@ def test_what_the_bot_refuses_is_final_and_says_what_to_do(post, bot, settings, 
 
 
 @pytest.mark.parametrize("type_", ["import.failed", "digest"])
-def test_a_keyword_that_the_bot_demands_is_in_every_card(post, type_):
-    bot = Bot(keywords=["部署通知"])
-    told = digest() if type_ == "digest" else message(type_)
-    post(bot, told, keyword="部署通知", language="zh")
+def test_the_keyword_is_in_every_card(post, type_):
+    bot = FakeBot(keywords=["部署通知"])
+    sample = digest() if type_ == "digest" else message(type_)
+    post(bot, sample, keyword="部署通知", language="zh")
     assert bot.cards[0]["elements"][-1]["elements"][0]["content"].endswith(" · 部署通知")
 
 
-def test_a_keyword_that_the_title_holds_is_not_said_twice(post):
-    bot = Bot(keywords=["导入"])
+def test_a_keyword_that_the_title_contains_is_not_repeated(post):
+    bot = FakeBot(keywords=["导入"])
     post(bot, message("import.failed"), keyword="导入", language="zh")
     assert "·" not in bot.cards[0]["elements"][-1]["elements"][0]["content"]
 
@@ -238,13 +240,13 @@ def test_a_keyword_is_one_short_line(keyword):
 
 @pytest.fixture
 def channel(stand_in, outbound):
-    channel = made(stand_in.url, outbound)
+    channel = build_channel(stand_in.url, outbound)
     yield channel
     channel.close()
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "seconds"),
+    ("code", "text", "seconds"),
     [
         (11232, "frequency limited psm[lark.oapi.app_platform_runtime]appID[1500]", 60),
         (11233, "frequency limited", 60),
@@ -254,17 +256,15 @@ def channel(stand_in, outbound):
     ],
 )
 @pytest.mark.parametrize("status", [200, 400, 429])
-def test_limits_and_troubles_hold_the_channel_for_a_while(
-    channel, stand_in, status, code, words, seconds
-):
-    stand_in.replies.append(Reply(status, json.dumps({"code": code, "msg": words})))
+def test_rate_limits_and_overload_hold_the_channel(channel, stand_in, status, code, text, seconds):
+    stand_in.replies.append(Reply(status, json.dumps({"code": code, "msg": text})))
     with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "name"),
+    ("code", "text", "name"),
     [
         (9499, "Bad Request", "invalid"),
         (19001, "param invalid: incoming webhook access token invalid", "url"),
@@ -275,9 +275,9 @@ def test_limits_and_troubles_hold_the_channel_for_a_while(
     ],
 )
 @pytest.mark.parametrize("status", [200, 400])
-def test_each_known_refusal_is_final(channel, stand_in, status, code, words, name):
-    told = {"code": code, "msg": words, "data": {}}
-    stand_in.replies.append(Reply(status, json.dumps(told)))
+def test_each_known_error_is_permanent(channel, stand_in, status, code, text, name):
+    body = {"code": code, "msg": text, "data": {}}
+    stand_in.replies.append(Reply(status, json.dumps(body)))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"feishu.{name}"
@@ -285,82 +285,83 @@ def test_each_known_refusal_is_final(channel, stand_in, status, code, words, nam
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         '{"StatusCode": 0, "StatusMessage": "success", "Extra": null}',
         '{"code": 0, "msg": "success", "data": {}}',
     ],
 )
-def test_both_generations_of_success_count(channel, stand_in, answer):
-    stand_in.replies.append(Reply(200, answer))
-    assert channel.post(message("import.failed")).answer == f"200 {answer}"
+def test_success_responses_of_old_and_new_bots_are_accepted(channel, stand_in, response):
+    stand_in.replies.append(Reply(200, response))
+    assert channel.post(message("import.failed")).answer == f"200 {response}"
 
 
 @pytest.mark.parametrize(
-    "answer", ['{"StatusCode": 0, "code": 19021}', '{"code": 0, "StatusCode": 19021}']
+    "response", ['{"StatusCode": 0, "code": 19021}', '{"code": 0, "StatusCode": 19021}']
 )
-def test_an_error_in_either_place_is_one(channel, stand_in, answer):
-    stand_in.replies.append(Reply(200, answer))
+def test_an_error_code_in_either_field_is_an_error(channel, stand_in, response):
+    stand_in.replies.append(Reply(200, response))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "feishu.sign"
 
 
-def test_a_success_shows_at_a_glance_what_became_what():
-    told = rendered("import.succeeded", "zh")["card"]
-    assert told["header"] == {
+def test_a_success_card_has_header_and_facts():
+    card = render_message("import.succeeded", "zh")["card"]
+    assert card["header"] == {
         "template": "green",
         "title": {"tag": "plain_text", "content": "✅ 导入成功：orders"},
     }
-    fields = [field["text"]["content"] for field in told["elements"][0]["fields"]]
+    fields = [field["text"]["content"] for field in card["elements"][0]["fields"]]
     assert "**函数**\norders" in fields
     assert "**对象**\nexports/prod/orders.zip" in fields
     assert "**变更**\n新建函数" in fields
-    short = {f["text"]["content"]: f["is_short"] for f in told["elements"][0]["fields"]}
+    short = {f["text"]["content"]: f["is_short"] for f in card["elements"][0]["fields"]}
     assert short["**函数**\norders"] is True
     assert short["**对象**\nexports/prod/orders.zip"] is False
 
 
-def test_a_failure_shows_the_code_what_it_means_and_what_to_do():
-    told = rendered("import.failed", "zh")
-    assert told["card"]["header"]["template"] == "red"
-    shown = [content for _, content in texts(told)]
-    assert "**出了什么问题**\n压缩包的末尾缺失（archive.truncated）" in shown
-    assert "**下一步怎么做**\n请重新上传。" in shown
+def test_a_failure_card_has_code_problem_and_advice():
+    body = render_message("import.failed", "zh")
+    assert body["card"]["header"]["template"] == "red"
+    contents = [content for _, content in texts(body)]
+    assert "**出了什么问题**\n压缩包的末尾缺失（archive.truncated）" in contents
+    assert "**下一步怎么做**\n请重新上传。" in contents
 
 
-def test_names_can_be_copied_as_they_are():
-    told = json.dumps(rendered("import.succeeded", key="a_b-1.4/my_func.zip"), ensure_ascii=False)
-    assert "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest" in told
-    assert "exports/a_b-1.4/my_func.zip" in told
-    assert "\u2060" not in told
+def test_names_are_not_altered():
+    body = render_message("import.succeeded", key="a_b-1.4/my_func.zip")
+    text = json.dumps(body, ensure_ascii=False)
+    assert "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest" in text
+    assert "exports/a_b-1.4/my_func.zip" in text
+    assert "\u2060" not in text
 
 
 def test_the_links_are_buttons():
-    told = rendered("import.failed", "zh")["card"]
-    [actions] = [one["actions"] for one in told["elements"] if one["tag"] == "action"]
+    card = render_message("import.failed", "zh")["card"]
+    [actions] = [element["actions"] for element in card["elements"] if element["tag"] == "action"]
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
-    assert [(one["text"]["content"], one["url"]) for one in actions] == [
+    assert [(button["text"]["content"], button["url"]) for button in actions] == [
         ("查看投递详情", page),
         ("重新触发", f"{page}#retrigger"),
     ]
 
 
-def test_without_a_public_url_there_are_no_buttons_and_still_the_deliverys_id():
-    posted = message("import.failed")
-    posted.body["links"] = {"delivery": None, "retrigger": None}
-    told = render(build_card(posted.type, posted.body, "zh"), "zh")
-    assert [one["tag"] for one in told["card"]["elements"]].count("action") == 0
-    assert told["card"]["elements"][-1]["elements"][0]["content"] == (
+def test_without_a_public_url_there_are_no_buttons_but_the_delivery_id():
+    sample = message("import.failed")
+    sample.body["links"] = {"delivery": None, "retrigger": None}
+    body = render(build_card(sample.type, sample.body, "zh"), "zh")
+    assert [element["tag"] for element in body["card"]["elements"]].count("action") == 0
+    assert body["card"]["elements"][-1]["elements"][0]["content"] == (
         "投递 01kq3v0m5n6p7q8r9s0t1v2w3x"
     )
 
 
-def test_a_digest_lists_its_deliveries_with_their_links():
-    posted = digest()
-    told = render(build_card(posted.type, posted.body, "zh"), "zh")
-    assert told["card"]["header"]["title"]["content"] == "🗂️ 30 次导入：3 个失败，27 个成功"
-    [lines] = [content for _, content in texts(told) if "查看](" in content]
+def test_a_digest_lists_deliveries_with_links():
+    sample = digest()
+    body = render(build_card(sample.type, sample.body, "zh"), "zh")
+    assert body["card"]["header"]["title"]["content"] == "🗂️ 30 次导入：3 个失败，27 个成功"
+    [lines] = [content for _, content in texts(body) if "查看](" in content]
     rows = lines.splitlines()
     assert len(rows) == 13
     assert rows[0] == (
@@ -385,23 +386,23 @@ def test_a_digest_lists_its_deliveries_with_their_links():
         ("# h", "\u2060# h"),
     ],
 )
-def test_hostile_words_only_stand_there(hostile, shown):
+def test_hostile_text_is_shown_as_text(hostile, shown):
     failed = Failed(Problem("x.y", Localized(hostile, hostile), Localized(hostile, hostile)))
-    told = rendered("import.failed", outcome=failed)
-    assert f"**What happened**\n{shown} (x.y)" in [content for _, content in texts(told)]
-    assert_no_foreign_markup(told)
+    body = render_message("import.failed", outcome=failed)
+    assert f"**What happened**\n{shown} (x.y)" in [content for _, content in texts(body)]
+    assert_no_foreign_markup(body)
 
 
 def test_a_name_in_the_title_is_plain_text():
-    told = rendered("import.failed", key="<at id=all></at>*b*.zip", func_name="{function}")
-    assert told["card"]["header"]["title"] == {
+    body = render_message("import.failed", key="<at id=all></at>*b*.zip", func_name="{function}")
+    assert body["card"]["header"]["title"] == {
         "tag": "plain_text",
         "content": "❌ Import failed: at>*b*.zip",
     }
 
 
 @pytest.mark.parametrize(
-    ("settings", "url", "advised"),
+    ("settings", "url", "warned"),
     [
         (FeishuSettings, "https://open.feishu.cn/open-apis/bot/v2/hook/x", False),
         (FeishuSettings, "https://open.larksuite.com/open-apis/bot/v2/hook/x", True),
@@ -409,8 +410,8 @@ def test_a_name_in_the_title_is_plain_text():
         (LarkSettings, "https://open.feishu.cn/open-apis/bot/v2/hook/s3cret", True),
     ],
 )
-def test_a_url_of_another_host_is_advised_of_and_not_shown(settings, url, advised):
+def test_a_url_of_another_host_causes_a_warning_without_the_url(settings, url, warned):
     kind = "lark" if settings is LarkSettings else "feishu"
-    said = list(settings(kind=kind, url=url).advise())
-    assert bool(said) is advised
-    assert "s3cret" not in str(said)
+    warnings = list(settings(kind=kind, url=url).advise())
+    assert bool(warnings) is warned
+    assert "s3cret" not in str(warnings)

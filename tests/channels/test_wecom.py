@@ -1,4 +1,4 @@
-"""WeCom: what a card says in 4096 bytes, and what the answers of a group robot mean."""
+"""The WeCom channel: cards within 4096 bytes, and errors of the group robot."""
 
 from __future__ import annotations
 
@@ -24,49 +24,49 @@ URL = f"https://{HOST}/cgi-bin/webhook/send?key={KEY}"
 MORE = "more info at https://open.work.weixin.qq.com/devtool/query?e="
 
 
-class Group:
-    """A group robot as WeCom documents it: answers 200 to everything."""
+class FakeRobot:
+    """A group robot as WeCom documents it: always responds with 200."""
 
     def __init__(self, most=20):
         self.most = most
         self.messages = []
 
     def __call__(self, request):
-        code, words = self.answer(request)
-        told = {"errcode": code, "errmsg": words}
-        return json.dumps(told).encode()
+        code, text = self.answer(request)
+        body = {"errcode": code, "errmsg": text}
+        return json.dumps(body).encode()
 
     def answer(self, request):
-        place = urlsplit(request.path)
+        url = urlsplit(request.path)
         hint = "hint: [1592021214_50_551fc8807c11f27ed0e6714d0c267ba4], from ip: 203.0.113.7, "
-        if (place.path, parse_qs(place.query).get("key")) != ("/cgi-bin/webhook/send", [KEY]):
+        if (url.path, parse_qs(url.query).get("key")) != ("/cgi-bin/webhook/send", [KEY]):
             return 93000, f"invalid webhook url, {hint}{MORE}93000"
         if b"\\u" in request.body:
             return 40033, f"invalid charset. {hint}{MORE}40033"
-        told = json.loads(request.body)
-        if told.get("msgtype") != "markdown":
+        body = json.loads(request.body)
+        if body.get("msgtype") != "markdown":
             return 40008, f"invalid message type, {hint}{MORE}40008"
-        if len(told["markdown"]["content"].encode()) > 4096:
+        if len(body["markdown"]["content"].encode()) > 4096:
             return 40058, f"markdown.content exceed max length 4096. {hint}{MORE}40058"
         if len(self.messages) >= self.most:
             return 45009, f"api freq out of limit, {hint}{MORE}45009"
-        self.messages.append(told["markdown"]["content"])
+        self.messages.append(body["markdown"]["content"])
         return 0, "ok"
 
 
-def made(url, outbound, language="en"):
+def build_channel(url, outbound, language="en"):
     return Channel("ops", WeComSettings(kind="wecom", url=url, language=language), outbound)
 
 
 @pytest.fixture
 def post(internet):
-    """post(group, message, ...): what the channel says, with the real address."""
+    """post(robot, message, ...): post through a channel with WeCom's real address"""
 
-    def post(group, told, url=URL, language="en"):
-        internet.serve(HOST, group)
-        channel = made(url, HttpClientFactory(allow_private=internet.allowed), language)
+    def post(robot, message, url=URL, language="en"):
+        internet.serve(HOST, robot)
+        channel = build_channel(url, HttpClientFactory(allow_private=internet.allowed), language)
         try:
-            return channel.post(told)
+            return channel.post(message)
         finally:
             channel.close()
 
@@ -75,29 +75,29 @@ def post(internet):
 
 @pytest.fixture
 def channel(stand_in, outbound):
-    channel = made(stand_in.url, outbound)
+    channel = build_channel(stand_in.url, outbound)
     yield channel
     channel.close()
 
 
-def content(posted, language="en"):
-    shown = build_card(posted.type, posted.body, language)
-    return render(shown, language)["markdown"]["content"]
+def content(sample, language="en"):
+    card = build_card(sample.type, sample.body, language)
+    return render(card, language)["markdown"]["content"]
 
 
 def assert_no_foreign_markup(text):
     for line in text.splitlines():
-        ours = re.sub(r"\[[^][]*\]\(https://relay\.example\.com/[^()\s]*\)", "", line)
-        ours = re.sub(r'<font color="(?:info|warning|comment)">|</font>', "", ours)
-        ours = re.sub(r"\*\*[^*]*\*\*", "", re.sub(r"^(?:### |> )", "", ours))
-        assert "<" not in ours, line
-        assert ">" not in ours, line
-        assert ours.count("`") in (0, 2), line
-        assert not set(ours) & set("[]"), line
-        ours = re.sub(r"`[^`]*`", "", ours)
-        assert not set(ours) & set("*~"), line
-        assert not re.search(r"&\w|://|@\w", ours), line
-        assert not re.match(r"[#>+-]|\d+[.)]", ours), line
+        foreign = re.sub(r"\[[^][]*\]\(https://relay\.example\.com/[^()\s]*\)", "", line)
+        foreign = re.sub(r'<font color="(?:info|warning|comment)">|</font>', "", foreign)
+        foreign = re.sub(r"\*\*[^*]*\*\*", "", re.sub(r"^(?:### |> )", "", foreign))
+        assert "<" not in foreign, line
+        assert ">" not in foreign, line
+        assert foreign.count("`") in (0, 2), line
+        assert not set(foreign) & set("[]"), line
+        foreign = re.sub(r"`[^`]*`", "", foreign)
+        assert not set(foreign) & set("*~"), line
+        assert not re.search(r"&\w|://|@\w", foreign), line
+        assert not re.match(r"[#>+-]|\d+[.)]", foreign), line
 
 
 class TestWeCom(ChannelSuite):
@@ -105,7 +105,7 @@ class TestWeCom(ChannelSuite):
     refuses = Reply(200, '{"errcode":93000,"errmsg":"invalid webhook url, hint: [1]"}')
 
     def make(self, url, language, outbound):
-        return made(url, outbound, language)
+        return build_channel(url, outbound, language)
 
     def assert_harmless(self, received):
         super().assert_harmless(received)
@@ -116,34 +116,34 @@ class TestWeCom(ChannelSuite):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_robot_takes_every_message(post, language):
-    group = Group()
-    for one in [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]:
-        told = post(group, one, language=language)
-        assert told.answer == '200 {"errcode": 0, "errmsg": "ok"}'
-    colours = [re.search(r'^### \S+ <font color="(\w+)">', one)[1] for one in group.messages]
+def test_the_robot_accepts_every_message(post, language):
+    robot = FakeRobot()
+    for sample in [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]:
+        posted = post(robot, sample, language=language)
+        assert posted.answer == '200 {"errcode": 0, "errmsg": "ok"}'
+    colours = [re.search(r'^### \S+ <font color="(\w+)">', text)[1] for text in robot.messages]
     assert colours == ["info", "warning", "comment", "warning", "warning", "info"]
 
 
-def test_a_wrong_key_is_final_and_says_what_to_do(post):
-    group = Group()
+def test_a_wrong_key_is_a_permanent_failure_with_a_hint(post):
+    robot = FakeRobot()
     with pytest.raises(PermanentFailure) as caught:
-        post(group, message("import.failed"), url=URL.replace("693a", "693b"))
+        post(robot, message("import.failed"), url=URL.replace("693a", "693b"))
     assert caught.value.code == "wecom.url"
     assert "重新触发" in caught.value.hint.zh
     assert "693b91f6" not in caught.value.answer
 
 
-def test_too_many_hold_the_channel_for_a_minute(post):
-    group = Group(most=1)
-    post(group, message("import.failed"))
+def test_the_rate_limit_holds_the_channel_for_a_minute(post):
+    robot = FakeRobot(most=1)
+    post(robot, message("import.failed"))
     with pytest.raises(Throttled) as caught:
-        post(group, message("import.failed"))
+        post(robot, message("import.failed"))
     assert caught.value.retry_after == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "name"),
+    ("code", "text", "name"),
     [
         (40008, "invalid message type", "invalid"),
         (40033, "invalid charset", "invalid"),
@@ -155,8 +155,8 @@ def test_too_many_hold_the_channel_for_a_minute(post):
         (93008, "not in group", "url"),
     ],
 )
-def test_each_known_refusal_is_final(channel, stand_in, code, words, name):
-    stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": words})))
+def test_each_known_error_is_permanent(channel, stand_in, code, text, name):
+    stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": text})))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"wecom.{name}"
@@ -164,14 +164,14 @@ def test_each_known_refusal_is_final(channel, stand_in, code, words, name):
 
 
 @pytest.mark.parametrize(("code", "seconds"), [(-1, 30), (45009, 60), (45033, 10)])
-def test_limits_and_troubles_hold_the_channel_for_a_while(channel, stand_in, code, seconds):
+def test_rate_limits_and_overload_hold_the_channel(channel, stand_in, code, seconds):
     stand_in.replies.append(Reply(200, json.dumps({"errcode": code, "errmsg": "x"})))
     with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == timedelta(seconds=seconds)
 
 
-def test_a_failure_is_told_with_its_code_its_meaning_and_the_next_step():
+def test_a_failure_card_has_code_problem_and_advice():
     rows = content(message("import.failed"), "zh").splitlines()
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
     assert rows[0] == '### ❌ <font color="warning">导入失败</font>：orders'
@@ -185,41 +185,41 @@ def test_a_failure_is_told_with_its_code_its_meaning_and_the_next_step():
     ]
 
 
-def test_a_name_that_could_be_changed_on_the_way_is_code_and_can_be_copied():
+def test_a_name_with_markup_characters_is_a_code_span():
     rows = content(message("import.succeeded", key="my_new_func.zip"), "zh").splitlines()
     urn = "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest"
     assert '> <font color="comment">对象：</font>`exports/my_new_func.zip`' in rows
     assert f'> <font color="comment">URN：</font>{urn}' in rows
 
 
-def test_a_change_is_a_sentence_and_not_a_name():
+def test_a_change_is_not_a_code_span():
     rows = content(message("import.succeeded"), "zh").splitlines()
     assert '> <font color="comment">变更：</font>新建函数' in rows
 
 
-def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
-    posted = message("import.failed")
-    posted.body["links"] = {"delivery": None, "retrigger": None}
-    assert "](" not in content(posted, "zh")
-    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in content(posted, "zh")
+def test_without_a_public_url_there_are_no_links_but_the_delivery_id():
+    sample = message("import.failed")
+    sample.body["links"] = {"delivery": None, "retrigger": None}
+    assert "](" not in content(sample, "zh")
+    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in content(sample, "zh")
 
 
-def test_a_digest_lists_its_deliveries_with_their_links():
+def test_a_digest_lists_deliveries_with_links():
     rows = content(digest(), "zh").splitlines()
-    listed = [row for row in rows if "[查看](" in row]
-    assert len(listed) == 12
-    assert listed[0] == (
+    links = [row for row in rows if "[查看](" in row]
+    assert len(links) == 12
+    assert links[0] == (
         "❌ **orders** 导入失败：压缩包的末尾缺失 "
         "[查看](https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x)"
     )
     assert "另有 18 个" in rows
 
 
-def test_long_values_are_cut_before_anything_is_left_out():
+def test_long_values_are_shortened_before_facts_are_dropped():
     long = "很长的名字" * 2_000
     failed = Failed(Problem(f"x.{long}", Localized(long, long), Localized(long, long)))
-    told = message("import.failed", outcome=failed, key=f"{long}/{long}.zip", func_name=long)
-    text = content(told, "zh")
+    sample = message("import.failed", outcome=failed, key=f"{long}/{long}.zip", func_name=long)
+    text = content(sample, "zh")
     assert LONGEST_TEXT // 2 < len(text.encode()) <= LONGEST_TEXT
     for label in ("函数", "应用", "对象", "版本", "尝试次数", "出了什么问题", "下一步怎么做"):
         assert label in text
@@ -227,11 +227,11 @@ def test_long_values_are_cut_before_anything_is_left_out():
     assert "#retrigger)" in text
 
 
-def test_a_digest_of_long_names_keeps_its_failures_and_says_that_there_are_more():
+def test_a_digest_of_long_names_keeps_the_failures():
     text = content(digest(key=f"{'很长的名字' * 100}.zip"), "zh")
-    listed = [row for row in text.splitlines() if "[查看](" in row]
+    links = [row for row in text.splitlines() if "[查看](" in row]
     assert len(text.encode()) <= LONGEST_TEXT
-    assert [row[0] for row in listed[:3]] == ["❌"] * 3
+    assert [row[0] for row in links[:3]] == ["❌"] * 3
 
 
 @pytest.mark.parametrize(
@@ -244,30 +244,30 @@ def test_a_digest_of_long_names_keeps_its_failures_and_says_that_there_are_more(
         ("**b** `c`\n> q", "∗∗b∗∗ ˋcˋ › q"),
     ],
 )
-def test_hostile_words_only_stand_there(hostile, shown):
+def test_hostile_text_is_shown_as_text(hostile, shown):
     failed = Failed(Problem("x.y", Localized(hostile, hostile), Localized(hostile, hostile)))
     text = content(message("import.failed", outcome=failed))
     assert f"**What happened**: {shown} (x.y)" in text.splitlines()
     assert_no_foreign_markup(text)
 
 
-def test_a_hostile_name_cannot_leave_its_code():
+def test_a_hostile_name_cannot_end_the_code_span():
     text = content(message("import.failed", key="`<@all>` [x](https://evil.example).zip"))
     assert "`exports/ˋ‹@all›ˋ ［x］(https://evil.example).zip`" in text
     assert_no_foreign_markup(text)
 
 
-def test_an_answer_that_is_not_wecoms_is_no_success(post):
+def test_a_response_of_another_server_is_not_a_success(post):
     with pytest.raises(TemporaryFailure) as caught:
         post(lambda request: b"<html>ok</html>", message("import.failed"))
     assert caught.value.code == "wecom.not_ok"
 
 
-def test_a_url_of_another_host_is_advised_of():
-    def advised(url):
+def test_a_url_of_another_host_causes_a_warning():
+    def advice(url):
         return list(WeComSettings(kind="wecom", url=url).advise())
 
-    assert not advised(URL)
-    [(words, hint)] = advised("https://qyapi.example.com/send?key=s3cret")
-    assert "qyapi.example.com" in words
-    assert "s3cret" not in words + hint
+    assert not advice(URL)
+    [(warning, hint)] = advice("https://qyapi.example.com/send?key=s3cret")
+    assert "qyapi.example.com" in warning
+    assert "s3cret" not in warning + hint

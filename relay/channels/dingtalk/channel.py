@@ -28,7 +28,7 @@ LONGEST_BODY = 20_000
 
 
 class DingTalkSettings(RobotSettings):
-    """Settings of a robot. Its security settings decide whether secret or keyword is needed."""
+    """Settings of a robot. Its security settings in DingTalk decide what it needs."""
 
     HOST: ClassVar[str] = "oapi.dingtalk.com"
 
@@ -36,7 +36,7 @@ class DingTalkSettings(RobotSettings):
         SecretStr(""), description="the robot's signing key, SEC...; empty: unsigned"
     )
     keyword: Keyword = Field("", description="a custom keyword that the robot requires")
-    # The limit is 20 in any minute; twice the configured number may fall into one minute.
+    # The limit is 20 in any minute; twice the configured number may fall into a minute.
     rate: Rate | None = Field(
         RateLimit(10, timedelta(minutes=1)),
         description='the rate limit, such as "10/1m"; the service allows 20 messages in any '

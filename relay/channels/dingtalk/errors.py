@@ -119,7 +119,7 @@ _SECURITY_WORDS = (
     (SIGNATURE, ("sign", "timestamp", "签名", "时间戳")),
     (IP_ADDRESS, ("whitelist", "ip ", "白名单")),
 )
-"""310000 stands for three errors: only words in its text, old and new, distinguish them."""
+"""310000 stands for three errors: only words in the text, old and new, distinguish them."""
 
 
 def known_error(code: int, response: WebhookResponse) -> KnownError | None:

@@ -23,7 +23,7 @@ _COLOURS = {"good": 0x2EB67D, "bad": 0xE01E5A, "neutral": 0x9AA0A6, "warning": 0
 
 
 def render(card: Card) -> Json:
-    """Return the message: one embed, with all mentions disabled."""
+    """Return the message: an embed, with all mentions disabled."""
     fitting = shrink_to_fit(card, lambda card: _fits(_embed(card)))
     return {"embeds": [_embed(fitting)], "allowed_mentions": {"parse": []}}
 

@@ -31,7 +31,7 @@ _SIGNATURE_BYTES = 120
 
 
 class FeishuSettings(RobotSettings):
-    """Settings of a bot. Its security settings decide whether secret or keyword is needed."""
+    """Settings of a bot. The bot's own security settings decide whether it needs a secret."""
 
     HOST: ClassVar[str] = "open.feishu.cn"
 
@@ -39,7 +39,7 @@ class FeishuSettings(RobotSettings):
         SecretStr(""), description="the key of the bot's signature verification; empty: unsigned"
     )
     keyword: Keyword = Field("", description="a custom keyword that the bot requires")
-    # The service allows 5 messages a second and 100 a minute: one a second respects both.
+    # The service allows 5 messages a second and 100 a minute: 1 a second respects both.
     rate: Rate | None = Field(
         RateLimit(1, timedelta(seconds=1)),
         description='the rate limit, such as "1/1s"; the service allows 5 messages a second '

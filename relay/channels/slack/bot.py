@@ -26,7 +26,7 @@ _METHODS = ("chat.postMessage", "chat.update", "auth.test", "conversations.info"
 
 
 class Bot:
-    """Posts to one Slack channel as a bot. Thread-safe."""
+    """Posts to a Slack channel as a bot. Thread-safe."""
 
     def __init__(
         self, outbound: HttpClientFactory, token: str, channel: str, api: str = API
@@ -47,7 +47,7 @@ class Bot:
             try:
                 return Posted(_summary(self._post_message(body | reply)), thread)
             except PermanentFailure:
-                # The thread or its channel does not exist any more: post to the channel instead.
+                # The thread or the channel does not exist any more: post to the channel instead.
                 # If the bot may not post at all, that call raises the same error.
                 pass
         created = self._post_message(body | {"channel": self._channel})
@@ -70,7 +70,7 @@ class Bot:
         return None
 
     def ready(self) -> str:
-        """Describe the bot and its access to the channel. Changes nothing."""
+        """Describe the bot and the channel. Changes nothing."""
         identity = self._query("auth.test", {})
         bot = f"is {_text(identity, 'user')} in {_text(identity, 'team')}"
         if not _CHANNEL_ID.fullmatch(self._channel):

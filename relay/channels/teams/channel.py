@@ -72,7 +72,7 @@ class Channel(contract.Channel):
     def post(self, message: Message) -> Posted:
         """Post the message. Success is 202, or 200 with the body `1` from an old connector.
 
-        202 means that the workflow has started; only its run history shows whether it posted.
+        202 means that the workflow has started; only the run history shows whether it posted.
         """
         response = self._poster.post(
             encode(self.preview(message)), {"content-type": "application/json; charset=utf-8"}

@@ -20,27 +20,29 @@ from relay.sources.envelopes import ENVELOPES
 from relay.web.app import create_app
 from tests.producers import World
 
-STORE = {"endpoint_url": "http://127.0.0.1:9"}
-REGION = {"region": "us-east-1"}
-KINDS: dict[str, Json] = {
-    "azure": {"account": "acc"},
-    "b2": REGION,
-    "ceph": STORE,
-    "cos": REGION,
-    "gcs": {},
-    "ibm": REGION,
-    "local": {"folder": "/"},
-    "minio": STORE,
-    "obs": REGION,
-    "oci": STORE,
-    "oss": REGION,
-    "r2": STORE,
-    "rustfs": STORE,
-    "s3": {**REGION, **STORE},
-    "seaweedfs": STORE,
-    "tigris": {},
+SAMPLES: Json = {
+    "account": "acc",
+    "endpoint_url": "http://127.0.0.1:9",
+    "folder": "/",
+    "namespace": "tenancy",
+    "region": "us-east-1",
 }
-"""What a source of each kind cannot do without."""
+"""Values for settings that several kinds require."""
+
+
+def sample_settings(kind: str) -> Json:
+    """Enough settings for a source of this kind; other required settings need `examples`."""
+    fields = loader.settings_class("handlers", kind).model_fields
+    required = {
+        name: field.examples[0]
+        for name, field in fields.items()
+        if field.is_required() and field.examples
+    }
+    return {**required, **{name: value for name, value in SAMPLES.items() if name in fields}}
+
+
+KINDS: dict[str, Json] = {kind: sample_settings(kind) for kind in loader.known("handlers")}
+"""The settings of a source of each kind."""
 
 
 class Fetcher:

@@ -1,4 +1,4 @@
-"""The s3 handler against stores that misbehave: answers written byte by byte on a real socket."""
+"""The s3 handler against a store that misbehaves: scripted responses on a real socket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import timedelta
+from email.parser import Parser
 
 import pytest
 
@@ -15,17 +16,24 @@ from relay.handlers.s3 import Handler
 from relay.model import ObjectRef
 
 REF = ObjectRef("exports", "a.zip", etag="abc")
-Answering = Callable[..., Handler]
+StartStore = Callable[..., Handler]
 
 
 @pytest.fixture
-def answering(request: pytest.FixtureRequest) -> Iterator[Answering]:
-    """A handler of a store that answers each request with the next of these texts, then closes."""
-    ends: list[Callable[[], None]] = []
+def requests() -> list[str]:
+    """The heads of the requests that the store received."""
+    return []
 
-    def start(*answers: bytes) -> Handler:
+
+@pytest.fixture
+def start_store(requests: list[str]) -> Iterator[StartStore]:
+    """Starts a store that sends these responses, one per connection; returns its handler."""
+    cleanups: list[Callable[[], None]] = []
+
+    def start(*responses: bytes) -> Handler:
         listener = socket.create_server(("127.0.0.1", 0))
-        thread = threading.Thread(target=_serve, args=(listener, list(answers)), daemon=True)
+        arguments = (listener, list(responses), requests)
+        thread = threading.Thread(target=_serve, args=arguments, daemon=True)
         thread.start()
         handler = Handler(
             "exports",
@@ -38,22 +46,22 @@ def answering(request: pytest.FixtureRequest) -> Iterator[Answering]:
             ),
         )
 
-        def end() -> None:
+        def stop() -> None:
             handler.close()
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
             thread.join(5)
 
-        ends.append(end)
+        cleanups.append(stop)
         return handler
 
     yield start
-    for end in ends:
-        end()
+    for stop in cleanups:
+        stop()
 
 
-def _serve(listener: socket.socket, answers: list[bytes]) -> None:
+def _serve(listener: socket.socket, responses: list[bytes], requests: list[str]) -> None:
     while True:
         try:
             connection, _ = listener.accept()
@@ -61,13 +69,19 @@ def _serve(listener: socket.socket, answers: list[bytes]) -> None:
             return
         with closing(connection):
             request = b""
-            while b"\r\n\r\n" not in request and (more := connection.recv(65536)):
-                request += more
-            # The last answer serves every further try: the SDK's own retries see the same.
-            connection.sendall(answers.pop(0) if len(answers) > 1 else answers[0])
+            while b"\r\n\r\n" not in request and (data := connection.recv(65536)):
+                request += data
+            requests.append(request.decode("latin-1"))
+            # The SDK retries: the last response is repeated.
+            connection.sendall(responses.pop(0) if len(responses) > 1 else responses[0])
 
 
-def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
+def headers_of(request: str) -> dict[str, str]:
+    parsed = Parser().parsestr(request.partition("\r\n")[2], headersonly=True)
+    return {name.lower(): value for name, value in parsed.items()}
+
+
+def response(status: str, body: bytes = b"", **headers: str) -> bytes:
     lines = {"Content-Length": str(len(body)), "Connection": "close"}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -76,23 +90,23 @@ def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
 
 def error(status: str, code: str, **headers: str) -> bytes:
     body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-    return answer(status, body, **headers)
+    return response(status, body, **headers)
 
 
 @pytest.mark.parametrize(
-    ("told", "branch", "code"),
+    ("sent", "branch", "code"),
     [
         (error("404 Not Found", "NoSuchKey"), Gone, "object.gone"),
         (error("404 Not Found", "NoSuchVersion"), Gone, "object.gone"),
         (error("405 Not Allowed", "MethodNotAllowed"), Gone, "object.gone"),
-        (answer("404 Not Found"), Gone, "object.gone"),
+        (response("404 Not Found"), Gone, "object.gone"),
         (error("404 Not Found", "NoSuchBucket"), PermanentFailure, "storage.no_bucket"),
         (error("412 No", "PreconditionFailed"), Superseded, "object.superseded"),
-        (answer("412 No"), Superseded, "object.superseded"),
+        (response("412 No"), Superseded, "object.superseded"),
         (error("403 Forbidden", "AccessDenied"), PermanentFailure, "storage.denied"),
         (error("403 Forbidden", "SignatureDoesNotMatch"), PermanentFailure, "storage.denied"),
         (error("400 Bad", "ExpiredToken"), PermanentFailure, "storage.denied"),
-        (answer("401 Unauthorized"), PermanentFailure, "storage.denied"),
+        (response("401 Unauthorized"), PermanentFailure, "storage.denied"),
         (error("403 Forbidden", "InvalidObjectState"), PermanentFailure, "object.archived"),
         (error("400 Bad", "KMS.Disabled"), PermanentFailure, "storage.refused"),
         (
@@ -103,30 +117,30 @@ def error(status: str, code: str, **headers: str) -> bytes:
         (error("503 Slow", "SlowDown"), TemporaryFailure, "storage.busy"),
         (error("500 Oops", "InternalError"), TemporaryFailure, "storage.busy"),
         (error("429 Many", "TooManyRequests"), TemporaryFailure, "storage.busy"),
-        (answer("502 Bad Gateway", b"<html>proxy"), TemporaryFailure, "storage.busy"),
+        (response("502 Bad Gateway", b"<html>proxy"), TemporaryFailure, "storage.busy"),
         (b"HTTP/1.1 200 OK\r\nContent-", TemporaryFailure, "storage.no_length"),
         (b"", TemporaryFailure, "storage.unreachable"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", TemporaryFailure, "storage.unreachable"),
     ],
 )
-def test_an_error_of_the_store_is_one_of_ours(
-    answering: Answering, told: bytes, branch: type[RelayError], code: str
+def test_an_error_response_is_translated(
+    start_store: StartStore, sent: bytes, branch: type[RelayError], code: str
 ) -> None:
     with pytest.raises(branch) as raised:
-        answering(told).open(REF)
+        start_store(sent).open(REF)
     assert raised.value.code == code
     assert "secret-value" not in f"{raised.value} {raised.value.answer}"
     assert raised.value.message.zh != raised.value.message.en
 
 
-def test_the_wait_that_a_busy_store_asks_for_is_kept(answering: Answering) -> None:
-    told = error("503 Slow Down", "SlowDown", Retry_After="7")
+def test_retry_after_of_a_busy_store_is_honoured(start_store: StartStore) -> None:
+    sent = error("503 Slow Down", "SlowDown", Retry_After="7")
     with pytest.raises(TemporaryFailure) as raised:
-        answering(told).open(REF)
+        start_store(sent).open(REF)
     assert raised.value.retry_after == timedelta(seconds=7)
 
 
-def test_a_store_that_nobody_runs_is_a_temporary_failure() -> None:
+def test_a_refused_connection_is_a_temporary_failure() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     settings = Handler.Settings(
@@ -139,7 +153,7 @@ def test_a_store_that_nobody_runs_is_a_temporary_failure() -> None:
         handler.open(REF)
 
 
-def test_without_keys_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -155,68 +169,86 @@ def test_without_keys_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     assert "keys" in raised.value.hint.en
 
 
-def test_a_body_that_ends_early_is_never_taken_for_the_whole(answering: Answering) -> None:
-    told = answer("200 OK", b"half", ETag='"abc"', Content_Length="8")
-    with closing(answering(told).open(REF)) as stream:
+def test_a_truncated_body_is_an_error(start_store: StartStore) -> None:
+    sent = response("200 OK", b"half", ETag='"abc"', Content_Length="8")
+    with closing(start_store(sent).open(REF)) as stream:
         assert stream.read(100) == b"half"
         with pytest.raises(TemporaryFailure) as raised:
             stream.read(100)
     assert raised.value.code == "object.cut"
 
 
-def test_a_range_that_ends_early_is_never_taken_for_the_whole(answering: Answering) -> None:
-    told = answer(
+def test_a_truncated_range_is_an_error(start_store: StartStore) -> None:
+    sent = response(
         "206 Partial Content",
         b"ha",
         ETag='"abc"',
         Content_Length="4",
         Content_Range="bytes 2-5/10",
     )
-    with closing(answering(told).open(REF, 2, 6)) as stream:
+    with closing(start_store(sent).open(REF, 2, 6)) as stream:
         assert stream.info.size == 10
         assert stream.read(100) == b"ha"
         with pytest.raises(TemporaryFailure):
             stream.read(100)
 
 
-def test_a_store_that_ignores_if_match_does_not_pass_another_object_off(
-    answering: Answering,
+def test_a_read_sends_the_etag_in_if_match(start_store: StartStore, requests: list[str]) -> None:
+    handler = start_store(response("200 OK", b"bytes", ETag='"abc"'))
+    handler.open(REF).close()
+    handler.open(REF, 1, 1).close()  # an empty range, read by HEAD
+    assert [request.split()[0] for request in requests] == ["GET", "HEAD"]
+    assert [headers_of(request)["if-match"] for request in requests] == ['"abc"', '"abc"']
+
+
+def test_a_read_of_a_version_sends_the_version_id_alone(
+    start_store: StartStore, requests: list[str]
+) -> None:
+    handler = start_store(response("200 OK", b"bytes", ETag='"abc"', x_amz_version_id="1"))
+    handler.open(ObjectRef("exports", "a.zip", version="1", etag="abc")).close()
+    (request,) = requests
+    assert request.startswith("GET /exports/a.zip?versionId=1 ")
+    assert "if-match" not in headers_of(request)
+
+
+def test_another_etag_is_superseded_if_the_store_ignores_if_match(
+    start_store: StartStore,
 ) -> None:
     with pytest.raises(Superseded):
-        answering(answer("200 OK", b"new bytes", ETag='"other"')).open(REF)
+        start_store(response("200 OK", b"new bytes", ETag='"other"')).open(REF)
 
 
-def test_a_store_that_ignores_versions_does_not_pass_another_version_off(
-    answering: Answering,
+def test_another_version_is_superseded_if_the_store_ignores_version_ids(
+    start_store: StartStore,
 ) -> None:
-    told = answer("200 OK", b"new bytes", x_amz_version_id="2")
+    sent = response("200 OK", b"new bytes", x_amz_version_id="2")
     with pytest.raises(Superseded):
-        answering(told).open(ObjectRef("exports", "a.zip", version="1"))
+        start_store(sent).open(ObjectRef("exports", "a.zip", version="1"))
 
 
-def test_a_store_that_ignores_ranges_is_found_out(answering: Answering) -> None:
+def test_a_response_without_the_range_is_an_error(start_store: StartStore) -> None:
     with pytest.raises(PermanentFailure) as raised:
-        answering(answer("200 OK", b"0123456789", ETag='"abc"')).open(REF, 5, 8)
+        start_store(response("200 OK", b"0123456789", ETag='"abc"')).open(REF, 5, 8)
     assert raised.value.code == "storage.no_ranges"
 
 
-def test_a_range_from_the_start_of_a_whole_answer_is_cut_to_size(answering: Answering) -> None:
+def test_a_range_from_the_start_is_cut_from_a_full_response(start_store: StartStore) -> None:
     with closing(
-        answering(answer("200 OK", b"0123456789", ETag='"abc"')).open(REF, 0, 3)
+        start_store(response("200 OK", b"0123456789", ETag='"abc"')).open(REF, 0, 3)
     ) as stream:
         assert (stream.read(100), stream.read(100), stream.info.size) == (b"012", b"", 10)
 
 
 @pytest.mark.parametrize("given", ["bytes 0-2/10", "bytes 5-9/10", "bytes 5-6/10", "bytes 5-7/*"])
-def test_another_range_than_asked_for_is_found_out(answering: Answering, given: str) -> None:
-    told = answer("206 Partial Content", b"567", ETag='"abc"', Content_Range=given)
+def test_another_range_than_requested_is_an_error(start_store: StartStore, given: str) -> None:
+    sent = response("206 Partial Content", b"567", ETag='"abc"', Content_Range=given)
     with pytest.raises(PermanentFailure):
-        answering(told).open(REF, 5, 8)
+        start_store(sent).open(REF, 5, 8)
 
 
-def test_a_refused_range_of_an_empty_object_is_its_end(answering: Answering) -> None:
-    empty = answer("200 OK", ETag='"abc"')
-    handler = answering(error("416 No", "InvalidRange"), empty)
+def test_a_range_of_an_empty_object_is_empty(start_store: StartStore) -> None:
+    empty = response("200 OK", ETag='"abc"')
+    handler = start_store(error("416 No", "InvalidRange"), empty)
     with closing(handler.open(REF, 0, 1)) as stream:
         assert stream.read(10) == b""
         assert stream.info.size == 0

@@ -66,7 +66,7 @@ def test_a_broken_handler_does_not_pass(tmp_path: Path) -> None:
 
 
 def test_the_table_names_every_kind_of_ours() -> None:
-    table = README.read_text().partition("## What is here")[2]
+    table = README.read_text().partition("## Kinds")[2]
     named = set(re.findall(r"^\| `([a-z0-9]+)` \|", table, re.MULTILINE))
     folder = README.parent
     paths = [*folder.glob("*.py"), *(path.parent for path in folder.glob("*/__init__.py"))]

@@ -47,7 +47,7 @@ class Handler(StorageHandler):
         path = self.settings.folder / ref.key.replace("/", "∕")
         try:
             file = path.open("rb")
-        except (OSError, UnicodeError) as error:  # no exception of a library leaves us
+        except (OSError, UnicodeError) as error:  # raise only errors of relay.errors
             raise Gone("object.gone", "The book is not there any more") from error
         seen = os.fstat(file.fileno())
         etag = f"{seen.st_ino}-{seen.st_size}-{seen.st_mtime_ns}"

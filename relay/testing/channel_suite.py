@@ -1,6 +1,6 @@
-"""ChannelSuite: the promises of every channel, kept against a stand-in on loopback.
+"""ChannelSuite: the conformance tests for channels, run against a stand-in on loopback.
 
-A channel's test class inherits it and says how its service answers:
+A test class for a channel inherits the suite and defines the responses of the service:
 
     class TestSlack(ChannelSuite):
         accepts = Reply(200, "ok")
@@ -28,7 +28,7 @@ from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
 from relay.testing.fake_server import SECRET_PATH, Received, Reply, StandIn
-from relay.testing.messages import HOSTILE, NOW, OUTCOMES, PROBLEM, digest, message, turned
+from relay.testing.messages import HOSTILE, NOW, OUTCOMES, PROBLEM, digest, message, target_message
 
 __all__ = [
     "HOSTILE",
@@ -39,39 +39,39 @@ __all__ = [
     "digest",
     "message",
     "strings",
-    "turned",
+    "target_message",
 ]
 
 
 def strings(value: Any) -> Iterator[str]:
-    """Every string in a JSON value, keys apart."""
+    """Yield every string in a JSON value except keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from strings(one)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from strings(item)
 
 
 class ChannelSuite:
-    """Inherit, and say `accepts`, `refuses`, `make`; `secrets`, `shown_id` where they apply."""
+    """Subclasses define `accepts`, `refuses` and `make`, and `secrets` and `shown_id` if needed."""
 
     accepts: ClassVar[Reply]
-    """The service's answer to a message that it takes."""
+    """The response of the service to an accepted message."""
     refuses: ClassVar[Reply]
-    """An answer of the service after which waiting would not help."""
+    """An error response of the service after which a retry does not help."""
     secrets: ClassVar[tuple[str, ...]] = ()
-    """What the channel's settings hold that may never be shown, beside the URL."""
+    """Secrets in the settings of the channel, in addition to the URL."""
 
     def make(self, url: str, language: str, outbound: HttpClientFactory) -> Channel:
-        """The channel, configured to post to `url`."""
+        """Create a channel that posts to `url`."""
         raise NotImplementedError
 
     def shown_id(self, received: Received) -> str | None:  # noqa: ARG002 - a default
-        """The message's id as the service shows it to receivers; None: it shows none."""
+        """Return the message id that receivers see, or None."""
         return None
 
     def assert_harmless(self, received: Received) -> None:
-        """Foreign text in the posted body does nothing but stand there."""
+        """Assert that foreign text in the posted body has no effect."""
         for text in strings(received.json()):
             assert "<!" not in text
             assert "<https://evil" not in text
@@ -94,58 +94,60 @@ class ChannelSuite:
 
     @pytest.mark.parametrize("language", ["en", "zh"])
     @pytest.mark.parametrize("type_", OUTCOMES)
-    def test_every_type_is_told_in_both_languages(
+    def test_every_type_is_posted_in_both_languages(
         self, stand_in: StandIn, outbound: HttpClientFactory, type_: str, language: str
     ) -> None:
         channel = self.make(stand_in.url, language, outbound)
         channel.post(message(type_))
         channel.close()
-        told = "\n".join(strings(stand_in.received[0].json()))
-        assert "orders" in told
+        text = "\n".join(strings(stand_in.received[0].json()))
+        assert "orders" in text
         if type_ == "import.failed":
-            assert PROBLEM.code in told
-            assert PROBLEM.message.in_(language) in told
-            assert PROBLEM.hint.in_(language) in told
+            assert PROBLEM.code in text
+            assert PROBLEM.message.in_(language) in text
+            assert PROBLEM.hint.in_(language) in text
 
     @pytest.mark.parametrize("language", ["en", "zh"])
-    def test_a_digest_counts_lists_failures_first_and_says_that_there_are_more(
+    def test_a_digest_has_counts_and_failures(
         self, stand_in: StandIn, outbound: HttpClientFactory, language: str
     ) -> None:
         channel = self.make(stand_in.url, language, outbound)
         channel.post(digest())
         channel.close()
-        told = json.dumps(stand_in.received[0].json(), ensure_ascii=False)
-        assert "27" in told
-        assert PROBLEM.message.in_(language) in told
+        text = json.dumps(stand_in.received[0].json(), ensure_ascii=False)
+        assert "27" in text
+        assert PROBLEM.message.in_(language) in text
 
     @pytest.mark.parametrize("language", ["en", "zh"])
-    def test_a_target_that_is_down_and_up_again_is_told(
+    def test_a_target_that_is_down_and_up_again_is_posted(
         self, stand_in: StandIn, outbound: HttpClientFactory, language: str
     ) -> None:
         channel = self.make(stand_in.url, language, outbound)
-        channel.post(turned("down"))
-        channel.post(turned("up"))
+        channel.post(target_message("down"))
+        channel.post(target_message("up"))
         channel.close()
-        down, up = ("\n".join(strings(one.json())) for one in stand_in.received)
+        down, up = ("\n".join(strings(request.json())) for request in stand_in.received)
         assert "prod" in down
         assert PROBLEM.message.in_(language) in down
         assert "prod" in up
         assert PROBLEM.message.in_(language) not in up
 
-    def test_a_repeat_carries_the_same_id(self, channel: Channel, stand_in: StandIn) -> None:
-        again = message("import.succeeded")
-        channel.post(again)
-        channel.post(again)
+    def test_a_repeated_message_has_the_same_id(self, channel: Channel, stand_in: StandIn) -> None:
+        repeated = message("import.succeeded")
+        channel.post(repeated)
+        channel.post(repeated)
         shown = [self.shown_id(received) for received in stand_in.received]
-        assert shown in ([again.id, again.id], [None, None])
+        assert shown in ([repeated.id, repeated.id], [None, None])
 
-    def test_when_asked_to_wait_it_says_how_long(self, channel: Channel, stand_in: StandIn) -> None:
+    def test_retry_after_of_the_service_is_in_the_error(
+        self, channel: Channel, stand_in: StandIn
+    ) -> None:
         stand_in.replies.append(Reply(429, "slow down", {"Retry-After": "42"}))
         with pytest.raises(TemporaryFailure) as caught:
             channel.post(message("import.failed"))
         assert caught.value.retry_after == timedelta(seconds=42)
 
-    def test_a_service_that_is_down_is_tried_again(
+    def test_a_failing_service_is_a_temporary_failure(
         self, channel: Channel, stand_in: StandIn
     ) -> None:
         stand_in.replies.append(Reply(500, "oops"))
@@ -153,7 +155,7 @@ class ChannelSuite:
             channel.post(message("import.failed"))
         channel.post(message("import.failed"))
 
-    def test_a_service_that_cannot_be_reached_is_tried_again(
+    def test_an_unreachable_service_is_a_temporary_failure(
         self, outbound: HttpClientFactory
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -164,7 +166,7 @@ class ChannelSuite:
         channel.close()
         assert SECRET_PATH not in "".join(traceback.format_exception(caught.value))
 
-    def test_a_refusal_is_final_and_says_what_to_do(
+    def test_a_refusal_is_permanent_and_has_a_hint(
         self, channel: Channel, stand_in: StandIn
     ) -> None:
         stand_in.replies.append(self.refuses)
@@ -173,7 +175,7 @@ class ChannelSuite:
         assert caught.value.hint.en
         assert caught.value.hint.zh
 
-    def test_a_redirect_is_no_success_and_leads_nowhere(
+    def test_a_redirect_is_an_error_and_not_followed(
         self, channel: Channel, stand_in: StandIn
     ) -> None:
         stand_in.replies.append(Reply(302, "", {"Location": stand_in.url}))
@@ -181,17 +183,17 @@ class ChannelSuite:
             channel.post(message("import.failed"))
         assert len(stand_in.received) == 1
 
-    @pytest.mark.parametrize("longer", [1, 100])
+    @pytest.mark.parametrize("repeat", [1, 100])
     def test_hostile_text_is_harmless(
-        self, channel: Channel, stand_in: StandIn, longer: int
+        self, channel: Channel, stand_in: StandIn, repeat: int
     ) -> None:
-        text = HOSTILE * longer
+        text = HOSTILE * repeat
         failed = Failed(Problem("x.y", Localized(text, text), Localized(text, text)))
         channel.post(message("import.failed", outcome=failed, key=f"{text}/{text}.zip"))
         self.assert_harmless(stand_in.received[0])
 
     @pytest.mark.parametrize("status", [200, 302, 400, 401, 404, 410, 429, 500])
-    def test_neither_its_url_nor_its_secrets_are_ever_shown(
+    def test_the_url_and_the_secrets_are_never_shown(
         self,
         channel: Channel,
         stand_in: StandIn,
@@ -202,12 +204,12 @@ class ChannelSuite:
         hidden = (SECRET_PATH, stand_in.url, "T0SECRETPART", "B0SECRETPART", *self.secrets)
         stand_in.replies.append(Reply(status, " ".join(hidden), {"Location": stand_in.url}))
         try:
-            seen = [channel.post(message("import.failed")).answer]
+            texts = [channel.post(message("import.failed")).answer]
         except RelayError as error:
             problem = json.dumps(error.problem.to_json(), ensure_ascii=False)
-            seen = [str(error), repr(error), problem, error.answer or ""]
-        told = "\n".join([*seen, caplog.text])
-        assert not [secret for secret in hidden if secret in told]
+            texts = [str(error), repr(error), problem, error.answer or ""]
+        shown = "\n".join([*texts, caplog.text])
+        assert not [secret for secret in hidden if secret in shown]
 
     def test_a_private_address_is_refused_unless_allowed(self, stand_in: StandIn) -> None:
         channel = self.make(stand_in.url, "en", HttpClientFactory())

@@ -1,4 +1,4 @@
-"""A loopback HTTP server in a chat service's place, for the tests of channels."""
+"""A loopback HTTP server that replaces a chat service in the tests of channels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-SECRET_PATH = "/hook/T0SECRETPART/B0SECRETPART"  # noqa: S105 - what may never be shown again
+SECRET_PATH = "/hook/T0SECRETPART/B0SECRETPART"  # noqa: S105 - a fake secret that must not be shown
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How a service answers."""
+    """A response of the service."""
 
     status: int = 200
     text: str = ""
@@ -26,7 +26,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that a stand-in got. Header names are lower-case."""
+    """A request received by the stand-in. Header names are lower-case."""
 
     path: str
     headers: Mapping[str, str]
@@ -36,15 +36,15 @@ class Received:
         return json.loads(self.body)
 
 
-class _Quiet(WSGIRequestHandler):
+class _SilentHandler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: a log of the stand-in's would show what the channel's must not."""
+        """Log nothing: tests search the log for secrets of the channel."""
 
 
 class StandIn:
-    """A loopback HTTP server in a service's place: records what comes, answers what it is told.
+    """A loopback HTTP server that replaces the service and records requests.
 
-    `replies` are given first, one each; then `accepts`, always.
+    Each request takes the next of `replies`; when there are none left, the response is `accepts`.
     """
 
     def __init__(self, accepts: Reply) -> None:
@@ -52,7 +52,7 @@ class StandIn:
         self.replies: deque[Reply] = deque()
         self.received: list[Received] = []
         self._server = make_server(
-            "127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet
+            "127.0.0.1", 0, self._respond, threaded=True, request_handler=_SilentHandler
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
@@ -69,7 +69,7 @@ class StandIn:
         self._thread.join()
         self._server.server_close()
 
-    def _answer(self, environ: Any, start_response: Any) -> Any:
+    def _respond(self, environ: Any, start_response: Any) -> Any:
         request = Request(environ)
         headers = {name.lower(): value for name, value in request.headers}
         self.received.append(Received(request.path, headers, request.get_data()))

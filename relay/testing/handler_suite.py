@@ -1,4 +1,4 @@
-"""HandlerSuite: what every storage handler promises. Inherit it and give it four fixtures."""
+"""HandlerSuite: the conformance tests for storage handlers; a test class defines four fixtures."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from pydantic import ValidationError
 from relay.errors import Gone, RelayError, Superseded, Unreadable
 from relay.model import Event, Json, ObjectRef, ScanCursor
 from relay.sources.contract import StorageHandler
-from relay.testing.mangling import mangled
+from relay.testing.mangling import mangle
 
 Put = Callable[[str, bytes], ObjectRef]
-"""Stores (or replaces) the object of a key; returns where it is, not pinned."""
+"""Stores or replaces the object with this key; returns a reference without a version."""
 
 BYTES = bytes(range(256)) * 40
 
 
-def assert_bytes(got: bytes, wanted: bytes) -> None:
-    """Fails without showing the bytes: pytest's comparison of long ones takes minutes."""
-    same = got == wanted
-    assert same, f"{len(got)} bytes came, not the {len(wanted)} that were put there"
+def assert_bytes(actual: bytes, expected: bytes) -> None:
+    """Compare without showing the bytes: pytest needs minutes to compare long ones."""
+    same = actual == expected
+    assert same, f"{len(actual)} bytes were read, not the {len(expected)} bytes stored"
 
 
 class HandlerSuite:
-    """Inherit as `class TestMine(HandlerSuite)`; write four fixtures in the class or its module:
+    """Inherit as `class TestMine(HandlerSuite)` and define these fixtures:
 
-    handler   the handler under test, able to read what `put` stores; closed afterwards
+    handler   the handler under test, which reads what `put` stores; the fixture closes it
     put       a `Put`; a second call with the same key replaces the object
-    record    a record, as an envelope unwraps it, that announces one complete object
-    settings  a [sources.NAME] table that is right for this handler, as a dict, with `kind`
+    record    an unwrapped record that announces a single complete object
+    settings  a valid [sources.NAME] table for this handler as a dict, with `kind`
 
-    `odd_keys`: keys that the store must give back exactly; leave out only what it cannot hold.
+    `odd_keys` are keys that the storage must preserve exactly. Remove only keys that the storage
+    does not support.
     """
 
     odd_keys: ClassVar[tuple[str, ...]] = (
@@ -59,44 +60,46 @@ class HandlerSuite:
 
     # records
 
-    def test_a_good_record_is_one_event(self, handler: StorageHandler, record: Json) -> None:
+    def test_a_valid_record_is_a_single_event(self, handler: StorageHandler, record: Json) -> None:
         events = list(handler.parse(record))
         assert len(events) == 1
         assert events[0].object.bucket
         assert events[0].object.key
         assert events[0].identity
 
-    def test_the_same_record_is_the_same_event(self, handler: StorageHandler, record: Json) -> None:
+    def test_the_same_record_gives_the_same_event(
+        self, handler: StorageHandler, record: Json
+    ) -> None:
         first = [event.id_in("x") for event in handler.parse(record)]
         assert first == [event.id_in("x") for event in handler.parse(deepcopy(record))]
 
-    def test_parsing_changes_nothing_in_the_record(
+    def test_parsing_does_not_change_the_record(
         self, handler: StorageHandler, record: Json
     ) -> None:
         before = deepcopy(record)
         list(handler.parse(record))
         assert record == before
 
-    def test_fields_that_nobody_knows_are_no_matter(
-        self, handler: StorageHandler, record: Json
-    ) -> None:
+    def test_unknown_fields_are_ignored(self, handler: StorageHandler, record: Json) -> None:
         more = {**record, "x-new-field": {"deep": [1, None]}}
         assert list(handler.parse(more)) == list(handler.parse(record))
 
-    def test_a_mangled_record_is_read_or_unreadable_never_a_crash(
+    def test_a_malformed_record_is_read_or_unreadable(
         self, handler: StorageHandler, record: Json
     ) -> None:
-        """Each field in turn is missing, or is something else."""
+        """Each field in turn is missing or has a wrong value."""
         refused = 0
-        for path, broken in mangled(record):
+        for path, variant in mangle(record):
             try:
-                events = list(handler.parse(broken))
+                events = list(handler.parse(variant))
             except Unreadable:
                 refused += 1
                 continue
             for event in events:
                 assert_storable(event, path)
-        assert refused, "a handler that refuses nothing does not look at its fields"
+        assert refused, (
+            "the handler accepts every malformed record, so it does not check the fields"
+        )
 
     # reading
 
@@ -104,7 +107,7 @@ class HandlerSuite:
         ("start", "end"),
         [(0, None), (0, 1), (1, 2), (0, 10240), (100, None), (5000, 5001), (9000, 99999), (7, 7)],
     )
-    def test_a_range_holds_exactly_its_bytes(
+    def test_a_range_has_exactly_the_requested_bytes(
         self, handler: StorageHandler, put: Put, start: int, end: int | None
     ) -> None:
         ref = put("range.zip", BYTES)
@@ -120,7 +123,7 @@ class HandlerSuite:
         assert read(handler, ref, 0, 10) == b""
         assert handler.stat(ref).size == 0
 
-    def test_a_read_never_gives_more_than_asked_for(
+    def test_a_read_returns_at_most_the_requested_bytes(
         self, handler: StorageHandler, put: Put
     ) -> None:
         with closing(handler.open(put("small.zip", BYTES))) as stream:
@@ -128,15 +131,15 @@ class HandlerSuite:
         assert max(map(len, parts)) <= 999
         assert_bytes(b"".join(parts), BYTES)
 
-    def test_a_read_goes_on_where_it_stopped(self, handler: StorageHandler, put: Put) -> None:
+    def test_a_read_can_be_resumed(self, handler: StorageHandler, put: Put) -> None:
         ref = pinned(handler, put("resumed.zip", BYTES))
         assert_bytes(read(handler, ref, 0, 4000) + read(handler, ref, 4000), BYTES)
 
-    def test_stat_and_open_say_the_same(self, handler: StorageHandler, put: Put) -> None:
+    def test_stat_and_open_return_the_same_info(self, handler: StorageHandler, put: Put) -> None:
         ref = put("said.zip", BYTES)
         info = handler.stat(ref)
         assert info.size == len(BYTES)
-        assert info.etag or info.version, "nothing pins the bytes"
+        assert info.etag or info.version, "neither etag nor version pins the bytes"
         for start, end in ((0, None), (10, 20)):
             with closing(handler.open(ref, start, end)) as stream:
                 assert stream.info == info
@@ -164,33 +167,37 @@ class HandlerSuite:
         with pytest.raises(Gone):
             handler.open(missing)
 
-    def test_an_odd_key_is_its_own_object(self, handler: StorageHandler, put: Put) -> None:
+    def test_an_unusual_key_is_a_distinct_object(self, handler: StorageHandler, put: Put) -> None:
         refs = [put(key, key.encode()) for key in self.odd_keys]
         for key, ref in zip(self.odd_keys, refs, strict=True):
-            assert read(handler, ref) == key.encode(), f"{key!r} gave another object's bytes"
+            assert read(handler, ref) == key.encode(), (
+                f"{key!r} returned the bytes of another object"
+            )
 
     @pytest.mark.parametrize("key", ["", "..", "../x", "/", "a/", "\0", "\udcff", "k" * 5000])
-    def test_an_impossible_key_is_an_error_of_ours(
+    def test_an_invalid_key_is_a_relay_error(
         self, handler: StorageHandler, put: Put, key: str
     ) -> None:
         ref = replace(put("there.zip", b"x"), key=key)
         with pytest.raises(RelayError):
             handler.open(ref)
 
-    def test_an_unknown_bucket_is_an_error_of_ours(self, handler: StorageHandler, put: Put) -> None:
+    def test_an_unknown_bucket_is_a_relay_error(self, handler: StorageHandler, put: Put) -> None:
         ref = put("there.zip", b"x")
         for bucket in ("no-such-bucket", "", "not/a bucket", "arn:aws:s3:::x"):
             with pytest.raises(RelayError):
                 handler.open(replace(ref, bucket=bucket))
 
-    def test_eight_threads_read_at_once(self, handler: StorageHandler, put: Put) -> None:
+    def test_eight_threads_can_read_concurrently(self, handler: StorageHandler, put: Put) -> None:
         refs = [put(f"thread-{number}.zip", BYTES[number:]) for number in range(8)]
         with ThreadPoolExecutor(8) as pool:
             bodies = list(pool.map(lambda ref: read(handler, ref), refs * 4))
         for number, body in enumerate(bodies):
             assert_bytes(body, BYTES[number % 8 :])
 
-    def test_a_stream_closes_early_and_twice(self, handler: StorageHandler, put: Put) -> None:
+    def test_a_stream_can_be_closed_early_and_twice(
+        self, handler: StorageHandler, put: Put
+    ) -> None:
         ref = put("closed.zip", BYTES)
         for _ in range(40):
             stream = handler.open(ref)
@@ -199,7 +206,7 @@ class HandlerSuite:
             stream.close()
         assert_bytes(read(handler, ref), BYTES)
 
-    # finding
+    # scanning
 
     def test_a_found_object_has_an_identity_and_is_pinned(
         self, handler: StorageHandler, put: Put
@@ -210,7 +217,7 @@ class HandlerSuite:
         assert event.id_in("x") == handler.event_for(ref, handler.stat(ref)).id_in("x")
         assert_bytes(read(handler, event.object), BYTES)
 
-    def test_a_scan_finds_what_is_there(self, handler: StorageHandler, put: Put) -> None:
+    def test_a_scan_finds_the_stored_objects(self, handler: StorageHandler, put: Put) -> None:
         if type(handler).scan is StorageHandler.scan:
             pytest.skip("this storage cannot list")
         keys = [put(f"scan/{number}.zip", BYTES).key for number in range(3)]
@@ -220,51 +227,49 @@ class HandlerSuite:
             assert_storable(event, ())
             assert_bytes(read(handler, event.object), BYTES)
 
-    def test_a_scan_goes_on_where_it_was_cut_off(self, handler: StorageHandler, put: Put) -> None:
+    def test_a_scan_resumes_after_an_interruption(self, handler: StorageHandler, put: Put) -> None:
         if type(handler).scan_pages is StorageHandler.scan_pages:
-            pytest.skip("a scan of this storage always begins anew")
+            pytest.skip("a scan of this storage always restarts")
         for number in range(5):
             put(f"pages/{number}.zip", BYTES)
-        whole = scanned(handler)
-        assert scanned(handler) == whole, "the order does not stay"
-        seen: list[ObjectRef] = []
+        complete = scanned(handler)
+        assert scanned(handler) == complete, "the order is not stable"
+        listed: list[ObjectRef] = []
         for page in handler.scan_pages(limit=2):
-            seen += (event.object for event in page.events)
+            listed += (event.object for event in page.events)
             if page.cursor is not None:
-                assert scanned(handler, page.cursor) == whole[len(seen) :]
-        assert seen == whole
+                assert scanned(handler, page.cursor) == complete[len(listed) :]
+        assert listed == complete
 
     # settings
 
-    def test_its_settings_are_accepted(self, handler: StorageHandler, settings: Json) -> None:
+    def test_valid_settings_are_accepted(self, handler: StorageHandler, settings: Json) -> None:
         assert handler.Settings.model_validate(settings)
 
-    def test_a_setting_that_nobody_knows_is_refused(
-        self, handler: StorageHandler, settings: Json
-    ) -> None:
+    def test_an_unknown_setting_is_refused(self, handler: StorageHandler, settings: Json) -> None:
         with pytest.raises(ValidationError, match="x-unknown"):
             handler.Settings.model_validate({**settings, "x-unknown": "secret-value"})
 
 
 def read(handler: StorageHandler, ref: ObjectRef, start: int = 0, end: int | None = None) -> bytes:
-    """All bytes of a range."""
+    """Return all bytes of a range."""
     with closing(handler.open(ref, start, end)) as stream:
         return b"".join(iter(lambda: stream.read(1 << 16), b""))
 
 
 def scanned(handler: StorageHandler, after: ScanCursor | None = None) -> list[ObjectRef]:
-    """The objects that a scan lists, from a place on."""
+    """Return the objects that a scan lists, from a cursor on."""
     return [event.object for page in handler.scan_pages(after=after) for event in page.events]
 
 
 def pinned(handler: StorageHandler, ref: ObjectRef) -> ObjectRef:
-    """The same object, pinned to what it is now."""
+    """Return a reference pinned to the current version of the object."""
     info = handler.stat(ref)
     return replace(ref, version=info.version, etag=info.etag, size=info.size)
 
 
 def assert_storable(event: Event, where: Any) -> None:
-    """An event that every ledger can hold."""
+    """Assert that every ledger can store the event."""
     ref = event.object
     assert event.identity, where
     assert ref.bucket, where

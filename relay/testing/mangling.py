@@ -1,4 +1,4 @@
-"""Records that went wrong: each field in turn missing, or something that nobody expects there."""
+"""Malformed variants of a record: each field in turn is missing or has an unexpected value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relay.model import Json
 
 Path = tuple[str | int, ...]
 
-WRONG: tuple[Any, ...] = (
+WRONG_VALUES: tuple[Any, ...] = (
     None,
     True,
     -1,
@@ -33,32 +33,32 @@ WRONG: tuple[Any, ...] = (
 )
 
 
-def mangled(record: Json) -> Iterator[tuple[Path, Json]]:
-    """(path, record) for each field, without it and with each wrong value in its place."""
+def mangle(record: Json) -> Iterator[tuple[Path, Json]]:
+    """Yield (path, record) for each field: without the field, then with each wrong value."""
     for path in list(_paths(record)):
-        broken = deepcopy(record)
-        del _parent(broken, path)[path[-1]]
-        yield path, broken
-        for value in WRONG:
-            broken = deepcopy(record)
-            _parent(broken, path)[path[-1]] = value
-            yield path, broken
+        variant = deepcopy(record)
+        del _parent(variant, path)[path[-1]]
+        yield path, variant
+        for value in WRONG_VALUES:
+            variant = deepcopy(record)
+            _parent(variant, path)[path[-1]] = value
+            yield path, variant
     yield (), {}
 
 
-def _paths(value: Any, here: Path = ()) -> Iterator[Path]:
+def _paths(value: Any, prefix: Path = ()) -> Iterator[Path]:
     names: list[Any] = []
     if isinstance(value, dict):
         names = list(value)
     elif isinstance(value, list):
         names = list(range(len(value)))
     for name in names:
-        yield (*here, name)
-        yield from _paths(value[name], (*here, name))
+        yield (*prefix, name)
+        yield from _paths(value[name], (*prefix, name))
 
 
 def _parent(record: Json, path: Path) -> Any:
-    found: Any = record
+    parent: Any = record
     for name in path[:-1]:
-        found = found[name]
-    return found
+        parent = parent[name]
+    return parent

@@ -1,4 +1,4 @@
-"""Messages for the tests of channels: one of each type, with hostile text where asked for."""
+"""Sample messages of each type for the tests of channels, optionally with hostile text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = (
     "<!here> <!channel|x> @channel @everyone &lt; <https://evil.example|click> "
     "*b* _i_ ~s~ `c` :tada: [a](https://evil.example) **b**\r\n# h\x00\x1b[31m\u202egpj.exe\u2066 "
 )
-"""Markup, mentions, links, control characters and marks that turn the direction of text."""
+"""Markup, mentions, links, control characters and marks that change the text direction."""
 
 PROBLEM = Problem(
     "archive.truncated",
@@ -60,7 +60,7 @@ def message(
     key: str = "prod/orders.zip",
     func_name: str = "orders",
 ) -> Message:
-    """A message as the worker makes it, of one of the three types."""
+    """Return a message about an import, like the worker creates it."""
     ref = ObjectRef("exports", key, version="v7", size=1_500_000)
     delivery = Delivery(
         id="01kq3v0m5n6p7q8r9s0t1v2w3x",
@@ -82,20 +82,20 @@ def message(
 
 
 def digest(count: int = 30, key: str = "prod/orders.zip") -> Message:
-    """A digest of so many imports, of which every tenth failed."""
-    kinds = [f"import.{'succeeded' if number % 10 else 'failed'}" for number in range(count)]
-    told = [(NOW, {"type": kind, "body": message(kind, key=key).body}) for kind in kinds]
-    body = digest_body("https://relay.example.com", "01kq3v0m5n6p7q8r9s0t1v2wdg", told)
+    """Return a digest of `count` imports; every tenth import failed."""
+    types = [f"import.{'succeeded' if number % 10 else 'failed'}" for number in range(count)]
+    messages = [(NOW, {"type": type_, "body": message(type_, key=key).body}) for type_ in types]
+    body = digest_body("https://relay.example.com", "01kq3v0m5n6p7q8r9s0t1v2wdg", messages)
     return Message("01kq3v0m5n6p7q8r9s0t1v2wdg", "digest", NOW, body)
 
 
-def turned(word: str) -> Message:
-    """A message that the target is "down", or "up" again."""
+def target_message(state: str) -> Message:
+    """Return a message that the target is "down", or "up" again."""
     body = {
         "target": "prod",
         "since": NOW.isoformat(),
-        "error": PROBLEM.to_json() if word == "down" else None,
+        "error": PROBLEM.to_json() if state == "down" else None,
         "delivery": "01kq3v0m5n6p7q8r9s0t1v2w3x",
         "links": {"delivery": "https://relay.example.com/deliveries/x", "retrigger": None},
     }
-    return Message("01kq3v0m5n6p7q8r9s0t1v2wtd", f"target.{word}", NOW, body)
+    return Message("01kq3v0m5n6p7q8r9s0t1v2wtd", f"target.{state}", NOW, body)

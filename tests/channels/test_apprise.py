@@ -53,14 +53,14 @@ class TestApprise(ChannelSuite):
             assert not re.search(r"@\w|<[!@#&]|\bwww\.", text)
             assert set(re.findall(r"\w+://[^/\s]+", text)) <= {"https://relay.example.com"}
 
-    def test_when_asked_to_wait_it_says_how_long(self, channel, stand_in):
+    def test_retry_after_of_the_service_is_in_the_error(self, channel, stand_in):
         """Overridden: Apprise does not report Retry-After, so the normal backoff applies."""
         stand_in.replies.append(Reply(429, "slow down", {"Retry-After": "42"}))
         with pytest.raises(TemporaryFailure) as caught:
             channel.post(message("import.failed"))
         assert caught.value.retry_after is None
 
-    def test_a_refusal_is_final_and_says_what_to_do(self, channel, stand_in):
+    def test_a_refusal_is_permanent_and_has_a_hint(self, channel, stand_in):
         """Overridden: Apprise reports no error codes, so no refusal is permanent."""
         stand_in.replies.append(self.refuses)
         with pytest.raises(TemporaryFailure) as caught:

@@ -10,9 +10,9 @@ from relay.config.load import load
 from relay.config.templates import WordsSettings
 from relay.errors import ConfigErrors
 from relay.plugins import settings_class
-from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, turned
+from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, target_message
 
-EVERY = [*map(message, OUTCOMES), turned("down"), turned("up"), digest()]
+EVERY = [*map(message, OUTCOMES), target_message("down"), target_message("up"), digest()]
 
 
 def said(told, language="en", **words):

@@ -19,7 +19,7 @@ from relay.channels.dingtalk.channel import Channel, DingTalkSettings, signature
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, target_message
 from relay.testing.fake_server import Reply
 
 HOST = "oapi.dingtalk.com"
@@ -139,7 +139,7 @@ class TestDingTalk(ChannelSuite):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_robot_accepts_every_message_with_a_signature(post, internet, language):
     robot = FakeRobot(secret=SECRET)
-    for sample in [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]:
+    for sample in [*map(message, OUTCOMES), digest(), target_message("down"), target_message("up")]:
         posted = post(robot, sample, secret=SECRET, language=language)
         assert posted.answer == '200 {"errcode": 0, "errmsg": "ok"}'
     assert len(robot.messages) == 6

@@ -22,7 +22,7 @@ from relay.channels.lark.channel import LarkSettings
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, target_message
 from relay.testing.fake_server import Reply
 
 HOOK = "/open-apis/bot/v2/hook/0f3a9d52-1c1e-4c0e-9f2b-5d0b8f6a7c31"
@@ -144,7 +144,7 @@ class TestLark(TestFeishu):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_bot_accepts_every_message_with_a_signature(post, language):
     bot = FakeBot(secret=SECRET)
-    samples = [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]
+    samples = [*map(message, OUTCOMES), digest(), target_message("down"), target_message("up")]
     for sample in samples:
         assert post(bot, sample, secret=SECRET, language=language).answer.startswith("200 ")
     assert [card["header"]["template"] for card in bot.cards] == [

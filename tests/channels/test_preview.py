@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
-from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, turned
+from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, target_message
 from tests.channels import card_preview_markup as markup
 from tests.channels.card_preview import NAMES, render_page
 
 KINDS = [*NAMES, "webhook"]
-ONE_OF_EACH = [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]
+ONE_OF_EACH = [*map(message, OUTCOMES), digest(), target_message("down"), target_message("up")]
 DIALECTS = {name: getattr(markup, name) for name in ("SLACK", "TEAMS", "DISCORD", "FEISHU")}
 TAGS = {"br", "a", "code", "em", "h3", "li", "p", "s", "span", "strong", "u", "ul", "blockquote"}
 DIALECTS |= {"DINGTALK": markup.DINGTALK, "WECOM": markup.WECOM}

@@ -17,7 +17,7 @@ from relay.channels.teams.errors import BY_CODE, BY_STATUS
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings, turned
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings, target_message
 from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
 from tests.channels.cards import cards, full_cards
@@ -127,8 +127,8 @@ def test_a_failure_shows_the_code_what_it_means_and_what_to_do():
     ("told", "style", "sign"),
     [
         (message("import.skipped"), "emphasis", "⏭️"),
-        (turned("down"), "attention", "🔴"),
-        (turned("up"), "good", "🟢"),
+        (target_message("down"), "attention", "🔴"),
+        (target_message("up"), "good", "🟢"),
         (digest(), "attention", "🗂️"),
     ],
 )

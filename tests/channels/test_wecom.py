@@ -15,7 +15,7 @@ from relay.channels.wecom.channel import Channel, WeComSettings
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, turned
+from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, target_message
 from relay.testing.fake_server import Reply
 
 HOST = "qyapi.weixin.qq.com"
@@ -118,7 +118,7 @@ class TestWeCom(ChannelSuite):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_robot_accepts_every_message(post, language):
     robot = FakeRobot()
-    for sample in [*map(message, OUTCOMES), digest(), turned("down"), turned("up")]:
+    for sample in [*map(message, OUTCOMES), digest(), target_message("down"), target_message("up")]:
         posted = post(robot, sample, language=language)
         assert posted.answer == '200 {"errcode": 0, "errmsg": "ok"}'
     colours = [re.search(r'^### \S+ <font color="(\w+)">', text)[1] for text in robot.messages]

@@ -29,7 +29,7 @@ from relay.intake.intake import envelopes, read
 from relay.model import Incoming, Verdict
 from relay.sources.envelopes import ENVELOPES
 from relay.testing.handler_suite import assert_storable
-from relay.testing.mangling import WRONG, mangled
+from relay.testing.mangling import WRONG_VALUES, mangle
 from tests.every_kind import KINDS, kept, loads, of_case, open_house, post, table
 from tests.producers import PRODUCERS, SECRET, World, basic, by_google, by_sns, incoming
 from tests.senders import b2, signed
@@ -229,7 +229,7 @@ leaves = (
     | st.floats()
     | st.text(max_size=20)
     | st.sampled_from(WORDS)
-    | st.sampled_from([one for one in WRONG if len(str(one)) < 100])
+    | st.sampled_from([one for one in WRONG_VALUES if len(str(one)) < 100])
 )
 anything = st.recursive(
     leaves,
@@ -295,7 +295,7 @@ def of_a_real_one(draw: st.DrawFn) -> Made:
 
 
 def _changed(found: Any) -> Iterator[bytes]:
-    for _, broken in mangled(found):
+    for _, broken in mangle(found):
         with_text = json.dumps(broken)
         if len(with_text) < LIMIT // 2:
             yield with_text.encode("utf-8", "surrogatepass")

@@ -103,7 +103,7 @@ def test_a_port_in_use_has_a_readable_error(process: subprocess.Popen[str]) -> N
 
 
 def peak_memory(process: subprocess.Popen[str]) -> int:
-    """VmHWM in bytes."""
+    """Return VmHWM in bytes."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 

@@ -1,4 +1,4 @@
-"""What is held can be listed, shown, changed, exported and deleted."""
+"""Functions can be listed, shown, changed, exported and deleted."""
 
 import base64
 import hashlib

@@ -33,7 +33,7 @@ def get(sandbox: SandboxServer, token: str = "") -> requests.Response:
 
 
 def signed_get(sandbox: SandboxServer, lent: dict[str, str]) -> requests.Response:
-    """The list of functions, asked for with a key that was lent."""
+    """List the functions with a temporary key."""
     target = f"/v2/{sandbox.project_id}/fgs/functions"
     headers = {
         "host": sandbox.url.removeprefix("http://"),

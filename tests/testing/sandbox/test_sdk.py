@@ -30,7 +30,7 @@ from relay.model import utc_now
 from relay.testing.sandbox.functiongraph import SandboxServer
 from tests.testing.sandbox.conftest import CODE, export
 
-# The SDK still asks for the time in a way that newer Pythons warn of.
+# The SDK calls datetime.utcnow, which is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 
@@ -65,7 +65,7 @@ def urn(client: Any) -> str:
     return str(client.import_function(order()).func_urn)
 
 
-# What it can do
+# Operations
 
 
 def test_import(client: Any, sandbox: SandboxServer) -> None:
@@ -208,7 +208,7 @@ def test_no_project_is_found_in_another_region(sandbox: SandboxServer) -> None:
         builder.with_region(Region("ru-moscow-1", sandbox.url)).build()
 
 
-# What goes wrong, in its own classes
+# Errors and their exception classes
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
@@ -27,7 +25,7 @@ from relay.config.globs import wildcards
 from relay.config.senders import SenderSettings
 from relay.config.table import Table
 from relay.config.templates import WordsSettings
-from relay.config.units import Duration, Rate, SchemaInWords, Size
+from relay.config.units import Duration, Rate, Size
 
 Result = Literal["succeeded", "failed", "skipped"]
 Glob = Annotated[str, AfterValidator(rules.glob)]
@@ -265,29 +263,6 @@ class Settings(Table):
 
 OWN_TABLES = frozenset({Settings, Route, SourceSettings, TargetSettings, ChannelSettings})
 """Tables without keys of plug-ins: their errors never quote a value."""
-
-
-def settings_table() -> Iterator[tuple[str, str, str]]:
-    """Yield path, default as JSON, and description of each built-in setting, for the documents.
-
-    Plug-ins describe their own keys; a setting without a default is required.
-    """
-    schema = Settings.model_json_schema(mode="validation", schema_generator=SchemaInWords)
-    tables = {name: Settings.model_fields[name].annotation for name in shape() if shape()[name]}
-    named: dict[str, Any] = {
-        "": Settings,
-        **tables,
-        "sources.NAME": SourceSettings,
-        "targets.NAME": TargetSettings,
-        "channels.NAME": ChannelSettings,
-        "routes": Route,
-    }
-    for path, table in named.items():
-        keys = schema if table is Settings else schema["$defs"][table.__name__]
-        for key, field in keys["properties"].items():
-            if "description" in field:
-                default = json.dumps(field["default"]) if "default" in field else ""
-                yield f"{path}.{key}".removeprefix("."), default, field["description"]
 
 
 def shape() -> dict[str, tuple[str, ...]]:

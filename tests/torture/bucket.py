@@ -18,7 +18,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, quote_plus, unquote
 from xml.sax.saxutils import escape
 
-from relay.testing.sandbox.server import ListenAddress, LoopbackServer
+from relay.testing.sandbox.server import LoopbackServer
 
 NAME = "exports"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -70,7 +70,7 @@ class Bucket:
         self._objects: dict[str, list[Version]] = {}
         self._lock = threading.Lock()
         self._sequence = 0
-        self._server = LoopbackServer(self._answer, ListenAddress())
+        self._server = LoopbackServer(self._answer)
 
     def __enter__(self) -> Self:
         self._server.start()

@@ -27,20 +27,15 @@ _PREFIXES = ("HUAWEICLOUD_SDK", "CLOUD_SDK")
 
 @dataclass(frozen=True, slots=True)
 class CredentialSource:
-    """The credentials from one source. Missing values are ""; `problem` says what is missing."""
+    """The credentials from a source, whose `name` contains no secret.
+
+    Missing values are ""; `problem` says what is missing.
+    """
 
     name: str
     key: AccessKey = field(default_factory=lambda: AccessKey("", ""))
     project_id: str = ""
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SourcedKey:
-    """An access key and a description of its source that contains no secret."""
-
-    key: AccessKey
-    source: str
 
 
 def discover_credentials() -> tuple[CredentialSource, ...]:
@@ -62,7 +57,7 @@ class AccessKeyProvider:
         self._metadata = metadata
         self._cached = CachedCredential(self._look_up, clock)
 
-    def get(self) -> SourcedKey:
+    def get(self) -> CredentialSource:
         """Return the key. An error lists every source and what is missing there."""
         return self._cached.get()
 
@@ -73,20 +68,20 @@ class AccessKeyProvider:
             current = self._cached.renew(current)
         return current.key if current.key != stale else None
 
-    def _look_up(self) -> ExpiringValue[SourcedKey]:
+    def _look_up(self) -> ExpiringValue[CredentialSource]:
         if self._configured:
-            return ExpiringValue(SourcedKey(self._configured, "relay.toml"))
+            return ExpiringValue(CredentialSource("relay.toml", self._configured))
         sources = discover_credentials()
         for source in sources:
             if not source.problem:
                 hide(source.key.secret, source.key.security_token)
-                return ExpiringValue(SourcedKey(source.key, source.name))
+                return ExpiringValue(source)
         try:
             key, lifetime = self._metadata.key()
         except RelayError as error:
             raise _no_credentials(sources, error) from error
         hide(key.secret, key.security_token)
-        return ExpiringValue(SourcedKey(key, self._metadata.name), lifetime)
+        return ExpiringValue(CredentialSource(self._metadata.name, key), lifetime)
 
 
 def _from_environment(prefix: str) -> CredentialSource:

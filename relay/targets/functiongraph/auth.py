@@ -113,8 +113,8 @@ class Credentials:
     def credential_options(self) -> Iterator[tuple[str, AuthBase]]:
         """Yield each configured credential with a description of its origin."""
         if self._keys:
-            sourced = self._keys.get()
-            yield f"access key from {sourced.source}", self._key_auth(sourced.key)
+            source = self._keys.get()
+            yield f"access key from {source.name}", self._key_auth(source.key)
         if self._tokens:
             yield "token for iam_user from relay.toml", self._token_auth()
 

@@ -28,7 +28,7 @@ from relay.testing.sandbox.iam import AccessKey, Iam, KeyRing, User
 from relay.testing.sandbox.links import Links
 from relay.testing.sandbox.metadata import MetadataService
 from relay.testing.sandbox.replies import RequestRefused
-from relay.testing.sandbox.server import ListenAddress, LoopbackServer
+from relay.testing.sandbox.server import LoopbackServer
 from relay.testing.sandbox.state import Account, CallLog, CodeFiles, Function, RecordedCall, Tenant
 
 _HEX = secrets.token_hex
@@ -169,5 +169,6 @@ class SandboxServer:
         stopping = threading.Event()
         dispatcher = Dispatcher(gateway, self.faults, self._log, stopping, self.clock, self.on_call)
         app = make_app(self._api, self._iam, metadata, dispatcher, self)
-        address = ListenAddress(self.host, self.port, self.allow_remote)
-        return LoopbackServer(app, address, stopping)
+        return LoopbackServer(
+            app, self.host, self.port, allow_remote=self.allow_remote, stopping=stopping
+        )

@@ -13,7 +13,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self, Unpack
 
@@ -22,8 +22,8 @@ from flask import Flask, Response, request
 from relay.errors import ConfigError
 from relay.model import Json, utc_now
 from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, make_fault
-from relay.testing.sandbox.inbox_page import render
-from relay.testing.sandbox.server import ListenAddress, LoopbackServer
+from relay.testing.sandbox.inbox_page import ReceivedMessage, render
+from relay.testing.sandbox.server import LoopbackServer
 
 MAX_BODY = 1 << 20
 MAX_MESSAGES = 10_000
@@ -38,32 +38,6 @@ _SLACK_ERRORS = {
     429: "rate_limited",
     500: "rollup_error",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedMessage:
-    """A request as received. Header names are lower-case; `json` is None for other content.
-
-    `verified` is None if nothing is signed. `repeat` counts the messages with the same webhook-id.
-    `status` is the status of the response, or None after a reset.
-    """
-
-    channel: str
-    path: str
-    received: datetime
-    headers: Mapping[str, str]
-    body: str
-    json: Json | None
-    verified: bool | None
-    repeat: int
-    status: int | None
-
-    @property
-    def webhook_id(self) -> str | None:
-        return self.headers.get("webhook-id")
-
-    def to_json(self) -> Json:
-        return asdict(self) | {"received": self.received.isoformat()}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -117,8 +91,13 @@ class InboxServer:
 
     def start(self) -> None:
         """Start serving. Raises ConfigError for a public address, OSError for a port in use."""
-        address = ListenAddress(self.host, self.port, self.allow_remote)
-        self._server = LoopbackServer(self._application(), address, self._stopping)
+        self._server = LoopbackServer(
+            self._application(),
+            self.host,
+            self.port,
+            allow_remote=self.allow_remote,
+            stopping=self._stopping,
+        )
         self._server.start()
 
     def close(self) -> None:

@@ -1,10 +1,12 @@
-"""The page of the inbox: the received messages, newest first. All content is escaped."""
+"""The messages in the inbox and the page that shows them, newest first; content is escaped."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
 
 from flask import Response
 from jinja2 import Environment
@@ -80,30 +82,33 @@ instead of in a team chat.</p>
 _TEMPLATE = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
 
 
-class Message(Protocol):
-    """The fields of a message that the page shows."""
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A request as received. Header names are lower-case; `json` is None for other content.
+
+    `verified` is None if nothing is signed. `repeat` counts the messages with the same webhook-id.
+    `status` is the status of the response, or None after a reset.
+    """
+
+    channel: str
+    path: str
+    received: datetime
+    headers: Mapping[str, str]
+    body: str
+    json: Json | None
+    verified: bool | None
+    repeat: int
+    status: int | None
 
     @property
-    def channel(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def received(self) -> Any: ...
-    @property
-    def headers(self) -> Any: ...
-    @property
-    def body(self) -> str: ...
-    @property
-    def json(self) -> Json | None: ...
-    @property
-    def verified(self) -> bool | None: ...
-    @property
-    def repeat(self) -> int: ...
-    @property
-    def status(self) -> int | None: ...
+    def webhook_id(self) -> str | None:
+        return self.headers.get("webhook-id")
+
+    def to_json(self) -> Json:
+        return asdict(self) | {"received": self.received.isoformat()}
 
 
-def render(messages: Sequence[Message]) -> Response:
+def render(messages: Sequence[ReceivedMessage]) -> Response:
     """Render the last hundred messages. The page has no scripts and loads no resources."""
     shown = [_context(message) for message in messages[: -MAX_SHOWN - 1 : -1]]
     page = Response(_TEMPLATE.render(messages=shown, count=len(messages)))
@@ -112,7 +117,7 @@ def render(messages: Sequence[Message]) -> Response:
     return page
 
 
-def _context(message: Message) -> Json:
+def _context(message: ReceivedMessage) -> Json:
     content = message.json or {}
     result = str(content.get("type", "")).removeprefix("import.")
     raw = json.dumps(message.json, indent=2, ensure_ascii=False) if message.json else message.body

@@ -16,7 +16,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from io import BufferedIOBase, RawIOBase
 from typing import Any, cast
 
@@ -189,19 +188,11 @@ class _Handler(WSGIRequestHandler):
         log.debug(message, *args)
 
 
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """The address to listen on; port 0 selects a free port."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    allow_remote: bool = False
-
-
 class LoopbackServer(ThreadedWSGIServer):
     """Serves `application` at `url` from start() to close().
 
-    Raises ConfigError for a host that is not loopback unless the address allows it.
+    Port 0 selects a free port. Raises ConfigError for a host that is not loopback, unless
+    `allow_remote` is set.
     """
 
     daemon_threads = False
@@ -209,10 +200,15 @@ class LoopbackServer(ThreadedWSGIServer):
     request_queue_size = 128
 
     def __init__(
-        self, application: WsgiApp, address: ListenAddress, stopping: threading.Event | None = None
+        self,
+        application: WsgiApp,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        allow_remote: bool = False,
+        stopping: threading.Event | None = None,
     ) -> None:
-        host, port = address.host, address.port
-        if not address.allow_remote and not is_loopback(host):
+        if not allow_remote and not is_loopback(host):
             raise ConfigError(
                 "host",
                 Localized(f"{host} is reachable from other machines", f"{host} 可以被其他机器访问"),

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.sources.fields import LARGEST, LONGEST
+from relay.sources.fields import MAX_BYTES, MAX_COUNT
 
 UNFINISHED = (".part", ".tmp")
 """What programs call a file that they still write."""
@@ -65,7 +65,7 @@ def path_of(key: str) -> str | None:
 def is_ignored(path: str) -> bool:
     """Whether a path below the folder is none of ours: hidden, or still being written."""
     hidden = any(part.startswith(".") for part in path.split("/"))
-    return hidden or path.endswith(UNFINISHED) or len(key_of(path).encode()) > LONGEST
+    return hidden or path.endswith(UNFINISHED) or len(key_of(path).encode()) > MAX_BYTES
 
 
 def look(folder: Path, key: str) -> File | None:
@@ -141,5 +141,5 @@ def _inside(folder: Path, inside: str, trail: list[str]) -> tuple[str, _Entries,
 def _file(key: str, seen: os.stat_result) -> File | None:
     if not stat.S_ISREG(seen.st_mode):
         return None
-    times = (min(max(time, 0), LARGEST) for time in (seen.st_mtime_ns, seen.st_ctime_ns))
-    return File(key, seen.st_ino & LARGEST, seen.st_size, *times)
+    times = (min(max(time, 0), MAX_COUNT) for time in (seen.st_mtime_ns, seen.st_ctime_ns))
+    return File(key, seen.st_ino & MAX_COUNT, seen.st_size, *times)

@@ -1,8 +1,7 @@
-"""StorageHandler: the contract of a storage. `parse` and `open` are required, no more.
+"""StorageHandler: the contract of a storage. Only `parse` and `open` are required.
 
-A handler is one file: `handlers/<kind>.py` with a class `Handler`. It imports `relay` and its SDK,
-nothing else of ours, and lets no exception of its SDK out: everything raised is in the tree of
-`relay.errors`.
+A handler is a class `Handler` in `handlers/<kind>.py` or in a folder of that name. It raises errors
+of the tree in `relay.errors` only; exceptions of its SDK do not leave it.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from relay.sources.setup.steps import SetupChange, SetupContext, Step, generic_s
 
 
 class ObjectStream(Protocol):
-    """Bytes of one object, in order. `info` describes the whole object, not only the range."""
+    """The bytes of a range of an object. `info` describes the whole object."""
 
     info: ObjectInfo
 
     def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes; b"" only at the end of the range.
+        """Return up to `size` bytes; b"" only at the end of the range.
 
         TemporaryFailure when the connection breaks or ends early.
         """
@@ -36,44 +35,44 @@ class ObjectStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueueMessage:
-    """One message of a source's queue: the bytes to accept, and the receipt that deletes it."""
+    """A message of a source's queue, and the receipt with which it is deleted."""
 
     body: bytes
     receipt: str
 
     @classmethod
     def from_text(cls, text: str, receipt: str) -> QueueMessage:
-        """From a queue that holds text: a notification as it is, or in base64. JSON needs none,
-        and no base64 looks like JSON."""
+        """Create a message from text that may be in base64. No base64 text looks like JSON."""
         if text.lstrip()[:1] not in ("{", "["):
             try:
                 return cls(base64.b64decode(text, validate=True), receipt)
             except ValueError:
-                pass  # not encoded: it is the text itself
+                pass  # plain text
         return cls(text.encode("utf-8", "surrogatepass"), receipt)
 
 
 class Queue(Protocol):
-    """A place to pull notifications from, instead of or beside the hook."""
+    """A queue that notifications are pulled from, instead of or in addition to the hook."""
 
     def receive(self, wait: float) -> list[QueueMessage]:
-        """Waits up to `wait` seconds; [] when none came. TemporaryFailure: not reachable."""
+        """Wait up to `wait` seconds for messages; TemporaryFailure when it is unreachable."""
 
     def delete(self, messages: Iterable[QueueMessage]) -> None:
-        """Called after the messages were stored durably, never before."""
+        """Delete messages. Called only after they were stored durably."""
 
     def close(self) -> None: ...
 
 
 PAGE = 1000
-"""Objects in one page of a scan: as many as S3 lists in one call."""
+"""Objects on one page of a scan, as many as S3 lists per call."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanPage:
-    """A page of a scan: the events of its objects, and how many objects were looked at for them.
+    """A page of a scan.
 
-    `cursor`: where a later scan goes on. None: this was the last page, or nothing can go on here.
+    `listed`: the number of objects read for the events. `cursor`: where a later scan continues;
+    None for the last page, or if the storage cannot continue here.
     """
 
     events: tuple[Event, ...]
@@ -82,12 +81,12 @@ class ScanPage:
 
 
 class StorageHandler(ABC):
-    """One configured source. Made once per process, used by many threads at once."""
+    """One configured source. Created once per process; used by many threads at once."""
 
     Settings: ClassVar[type[SourceSettings]] = SourceSettings
 
     announces: ClassVar[bool] = True
-    """Whether the storage announces its objects itself; else silence means nothing."""
+    """Whether the storage sends notifications. If not, Relay does not warn about silence."""
 
     def __init__(self, name: str, settings: Any) -> None:
         """`name` is the source's name in relay.toml; `settings` is of this class's `Settings`."""
@@ -96,28 +95,28 @@ class StorageHandler(ABC):
 
     @abstractmethod
     def parse(self, record: Mapping[str, Any]) -> Iterable[Event]:
-        """The events in one unwrapped record; none when it announces no complete object.
+        """Return the events of an unwrapped record; none if it announces no complete object.
 
-        Reads only the fields it needs. Raises Unreadable when one of them is missing or of a
+        Read only the fields that are needed. Raise Unreadable when one of them is missing or of a
         wrong type.
         """
 
     @abstractmethod
     def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> ObjectStream:
-        """The bytes [start, end) of exactly the version that `ref` pins; None: to the end.
+        """Open the bytes [start, end) of the version that `ref` pins; None means to the end.
 
-        Raises Gone (not there), Superseded (there, but not the pinned bytes), PermanentFailure
-        (not allowed), TemporaryFailure (not reachable).
+        Raises Gone (no such object), Superseded (another version), PermanentFailure (access
+        denied), TemporaryFailure (unreachable).
         """
 
     def stat(self, ref: ObjectRef) -> ObjectInfo:
-        """Size, etag and version of the object, pinned as in `open`; the same errors."""
+        """Return size, etag and version of the object. Pinned and with errors as in `open`."""
         stream = self.open(ref, 0, 1)
         stream.close()
         return stream.info
 
     def scan(self, since: datetime | None = None) -> Iterator[Event]:
-        """The objects that are there now, modified at or after `since`. Default: cannot list."""
+        """List the objects modified at or after `since`. Default: the storage cannot list."""
         return iter(())
 
     def scan_pages(
@@ -126,46 +125,47 @@ class StorageHandler(ABC):
         after: ScanCursor | None = None,
         limit: int | None = None,
     ) -> Iterator[ScanPage]:
-        """The same, page by page, from `after` on; `limit`: no more objects need be looked at.
+        """List as `scan`, in pages, starting at `after`; about `limit` objects are enough.
 
-        Override it where the storage lists in an order that stays: then scans are bounded, and go
-        on where they were cut off. This one makes pages of `scan`, which begins anew each time.
+        Override this if the storage lists in a stable order. Scans are then bounded and continue
+        where they stopped. The default makes pages of `scan`, which starts from the beginning.
         """
         events = iter(self.scan(since))
         while batch := tuple(islice(events, PAGE)):
             yield ScanPage(batch, len(batch))
 
     def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
-        """The event of an object that a person (a submission) or a scan came upon."""
+        """Create the event of an object from a submission or a scan."""
         identity = f"etag:{info.etag}@{info.modified.isoformat() if info.modified else ''}"
         identity = f"version:{info.version}" if info.version else identity
         pinned = ObjectRef(ref.bucket, ref.key, info.version or ref.version, info.etag, info.size)
         return Event(pinned, identity, "found", info.modified)
 
     def queue(self) -> Queue | None:
-        """The queue to pull from, or None. Each call opens a new one."""
+        """Open the queue to pull from, None if there is none."""
         return None
 
     def ready(self) -> str | None:
-        """Tries the connection and says what worked; None: there is no way to try.
+        """Test the connection for `relay check --connect`; return what worked.
 
-        For `relay check --connect`. Changes nothing. Raises as `open` does.
+        Changes nothing. Returns None if there is nothing to test. Raises as `open`.
         """
         return None
 
     def setup(self, context: SetupContext) -> Iterable[Step]:
-        """What to do at the storage so that its notifications come in at the context.
+        """Return the steps that make the storage send its notifications to Relay.
 
-        For `relay sources setup`. Names secrets, never holds one. Default: what any storage needs.
+        For `relay sources setup`. The steps name secrets and do not contain them. The default
+        steps fit any storage.
         """
         return generic_steps(context)
 
     def changes(self, context: SetupContext) -> Iterator[SetupChange]:
-        """The same as far as it can be done from here, in order, for `--apply`. Default: nothing.
+        """Yield the steps of `setup` that Relay can do itself, for `--apply`. Default: none.
 
-        Each is looked at and made before the next is asked for. Raises as `open` does.
+        Each change is checked and applied before the next one is requested. Raises as `open`.
         """
         return iter(())
 
     def close(self) -> None:
-        """Gives connections back."""
+        """Release connections."""

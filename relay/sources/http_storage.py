@@ -1,4 +1,4 @@
-"""HttpStorage: what storages share whose objects are read by a REST API of their own."""
+"""HttpStorage: base of storages with a REST API of their own."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from relay.config.load import SourceSettings
 from relay.config.scans import ScannedSettings
 from relay.model import Event, ObjectInfo, ObjectRef, ScanCursor
 from relay.outbound.credentials import Credential
-from relay.sources import range_stream as ranged
 from relay.sources.contract import Queue, ScanPage, StorageHandler
 from relay.sources.listing import ListingPage, bucket_pages
+from relay.sources.range_stream import RangeStream, parse_range
 from relay.sources.rest import HttpApi, Refusal
 
 Address = Annotated[str, AfterValidator(rules.checked_url)]
@@ -31,24 +31,28 @@ _LENGTH = re.compile("[0-9]{1,19}")
 
 
 class HttpSettings(ScannedSettings):
-    """The keys of every such source."""
+    """The keys of every source with a REST API."""
 
-    anonymous: bool = Field(False, description="ask without credentials: public buckets, emulators")
+    anonymous: bool = Field(
+        False, description="send no credentials: for public buckets and emulators"
+    )
 
 
 class CheckedQueue(Queue, Protocol):
+    """A queue whose access can be tested."""
+
     def check(self) -> str:
-        """Tries it without taking a message, and says what worked."""
+        """Test the access without taking a message; return what worked."""
 
 
-class HttpStream(ranged.RangeStream):
-    """The bytes as they were sent: whatever Content-Encoding says, nothing is unpacked."""
+class HttpStream(RangeStream):
+    """The bytes as sent; content encodings are not decoded."""
 
     failures: ClassVar = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
 
 class HttpStorage(StorageHandler):
-    """A storage with a REST API. A subclass says how objects are asked for and listed."""
+    """A storage with a REST API. Subclasses build the requests for objects and listings."""
 
     Settings: ClassVar[type[SourceSettings]] = HttpSettings
     settings: HttpSettings
@@ -61,11 +65,11 @@ class HttpStorage(StorageHandler):
         self.api = HttpApi(credential, refusal)
 
     @abstractmethod
-    def list_bucket(self, bucket: str, place: str, limit: int | None) -> Iterator[ListingPage]:
-        """A `relay.sources.listing.ListBucket`."""
+    def list_bucket(self, bucket: str, marker: str, limit: int | None) -> Iterator[ListingPage]:
+        """List a bucket; see `relay.sources.listing.ListBucket`."""
 
     def scan(self, since: datetime | None = None) -> Iterator[Event]:
-        """The objects of every bucket in `buckets`, a page at a time."""
+        """List the objects of every bucket in `buckets`, a page at a time."""
         return (event for page in self.scan_pages(since) for event in page.events)
 
     def scan_pages(
@@ -74,74 +78,76 @@ class HttpStorage(StorageHandler):
         after: ScanCursor | None = None,
         limit: int | None = None,
     ) -> Iterator[ScanPage]:
-        """The same; each page is one call, and one of a whole bucket's is never asked for twice."""
+        """List in pages, with one request for each page."""
         return bucket_pages(self, self.list_bucket, since, after, limit)
 
     @abstractmethod
     def queue(self) -> CheckedQueue | None: ...
 
     def ready(self) -> str | None:
-        """Lists one object of each bucket, and tries the queue."""
+        """List one object of each bucket, and test the queue."""
         for bucket in self.settings.buckets:
             next(self.list_bucket(bucket, "", 1), None)
-        tried = [f"lists {bucket}" for bucket in self.settings.buckets]
+        results = [f"lists {bucket}" for bucket in self.settings.buckets]
         if queue := self.queue():
             with closing(queue):
-                tried.append(queue.check())
-        return ", ".join(tried) or None
+                results.append(queue.check())
+        return ", ".join(results) or None
 
     def close(self) -> None:
         self.api.close()
 
 
-class _Raw:
-    def __init__(self, answer: requests.Response) -> None:
-        self._answer = answer
+class _RawBody:
+    """The undecoded body of a response."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
 
     def read(self, size: int, /) -> bytes:
-        part: bytes = self._answer.raw.read1(size, decode_content=False)
+        part: bytes = self._response.raw.read1(size, decode_content=False)
         return part
 
     def close(self) -> None:
-        self._answer.close()
+        self._response.close()
 
 
 def open_stream(
-    answer: requests.Response,
-    thing: str,
+    response: requests.Response,
+    name: str,
     bounds: tuple[int, int | None],
-    told: Callable[[int], ObjectInfo],
+    describe: Callable[[int], ObjectInfo],
 ) -> HttpStream:
-    """The bytes of a success. `bounds`: start and end of what was asked for.
+    """Return the stream of a successful response. `bounds`: start and end of the requested range.
 
-    `told` makes the object's description when given its size; what it raises comes through.
+    `describe(size)` returns the object's description or raises; the response is then closed.
     """
-    is_chunked = "Transfer-Encoding" in answer.headers  # and so of no known length
-    length = "" if is_chunked else answer.headers.get("Content-Length", "")
-    # A part that does not say which must not pass for the whole.
-    unsaid = None if answer.status_code == 200 else "?"
+    is_chunked = "Transfer-Encoding" in response.headers  # such a body has no known length
+    length = "" if is_chunked else response.headers.get("Content-Length", "")
+    # A 206 without Content-Range is invalid: it must not be taken for the whole object.
+    default_range = None if response.status_code == 200 else "?"
     try:
-        size, wanted = ranged.parse_range(
+        size, expected = parse_range(
             int(length) if _LENGTH.fullmatch(length) else None,
-            answer.headers.get("Content-Range", unsaid),
+            response.headers.get("Content-Range", default_range),
             *bounds,
-            thing,
+            name,
         )
-        return HttpStream(_Raw(answer), told(size), wanted, thing)
+        return HttpStream(_RawBody(response), describe(size), expected, name)
     except BaseException:
-        answer.close()
+        response.close()
         raise
 
 
 def parse_http_date(header: str | None) -> datetime | None:
-    """The time in an HTTP header (RFC 9110 §5.6.7), in UTC; None when it is not to be made out."""
+    """Parse an HTTP date (RFC 9110 §5.6.7) as UTC; None when it is absent or invalid."""
     try:
-        found = parsedate_to_datetime(header or "")
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        date = parsedate_to_datetime(header or "")
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
 
 def object_name(ref: ObjectRef) -> str:
-    """How errors name an object."""
+    """The name of an object in errors."""
     return f"{ref.bucket}/{ref.key}"

@@ -1,4 +1,4 @@
-"""A source's buckets, listed one after the other, from any place on."""
+"""Listing of all buckets of a source, page by page, from a cursor."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from relay.sources.contract import ScanPage, StorageHandler
 
 @dataclass(frozen=True, slots=True)
 class ListingPage:
-    """A page of one bucket's listing.
+    """A page of a bucket's listing.
 
-    `looked`: how many things it lists, those included that are no objects. `goes_on`: where the
-    listing goes on, in the storage's own words; None: this was its end.
+    `listed`: the number of entries, including those that are not objects. `next_marker`: where
+    the next page starts, in the storage's own format; None for the last page.
     """
 
-    found: Sequence[tuple[ObjectRef, ObjectInfo]]
-    looked: int
-    goes_on: str | None
+    objects: Sequence[tuple[ObjectRef, ObjectInfo]]
+    listed: int
+    next_marker: str | None
 
 
 ListBucket = Callable[[str, str, int | None], Iterator[ListingPage]]
-"""list_bucket(bucket, place, limit): its pages from `place` on, in an order that stays; "" is the
-beginning. They list no more than `limit` things, as far as the storage can be asked for so many."""
+"""list_bucket(bucket, marker, limit) yields pages in a stable order, from `marker` on ("" is the
+start). The pages have at most `limit` entries, if the storage supports such a limit."""
 
 
 def bucket_pages(
@@ -36,29 +36,29 @@ def bucket_pages(
     after: ScanCursor | None,
     limit: int | None,
 ) -> Iterator[ScanPage]:
-    """What `StorageHandler.scan_pages` promises, over all buckets of the source's settings.
+    """Implement `StorageHandler.scan_pages` over all buckets of the source's settings.
 
-    Raises ConfigError when they name none, and what `list_bucket` raises.
+    Raises ConfigError without buckets, and the errors of `list_bucket`.
     """
     buckets = handler.settings.buckets
     if not buckets:
         raise ConfigError(
             f"sources.{handler.name}.buckets",
             "The source has no buckets to list",
-            'Name them, such as buckets = ["exports"].',
+            'Name them, for example buckets = ["exports"].',
         )
-    first, place = after if after and after[0] in buckets else (buckets[0], "")
-    left = buckets[buckets.index(first) :]
-    for bucket, following in zip(left, (*left[1:], None), strict=True):
-        for page in list_bucket(bucket, place, limit):
-            limit = None if limit is None else max(limit - page.looked, 1)
-            here = None if page.goes_on is None else (bucket, page.goes_on)
-            events = (handler.event_for(*one) for one in page.found if _is_due(one[1], since))
-            yield ScanPage(
-                tuple(events), page.looked, here or ((following, "") if following else None)
+    first, marker = after if after and after[0] in buckets else (buckets[0], "")
+    remaining = buckets[buckets.index(first) :]
+    for bucket, next_bucket in zip(remaining, (*remaining[1:], None), strict=True):
+        next_start = (next_bucket, "") if next_bucket else None
+        for page in list_bucket(bucket, marker, limit):
+            limit = None if limit is None else max(limit - page.listed, 1)
+            events = tuple(
+                handler.event_for(ref, info)
+                for ref, info in page.objects
+                if since is None or info.modified is None or info.modified >= since
             )
-        place = ""
-
-
-def _is_due(info: ObjectInfo, since: datetime | None) -> bool:
-    return since is None or info.modified is None or info.modified >= since
+            is_last = page.next_marker is None
+            cursor = next_start if is_last else (bucket, page.next_marker or "")
+            yield ScanPage(events, page.listed, cursor)
+        marker = ""

@@ -1,4 +1,4 @@
-"""A range of an object: how it is asked for, what an answer says, and its bytes held to that."""
+"""Range reads of an object: the Range header, the checked response, and a stream of its bytes."""
 
 from __future__ import annotations
 
@@ -8,73 +8,75 @@ from typing import ClassVar, Protocol
 from relay.model import ObjectInfo
 from relay.sources.errors import cut_short, no_length, no_ranges
 
-_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
 
 class Body(Protocol):
+    """The body of a response, as an HTTP client or an SDK returns it."""
+
     def read(self, size: int, /) -> bytes: ...
 
     def close(self) -> None: ...
 
 
 def range_header(start: int, end: int | None) -> str | None:
-    """The Range header (RFC 9110 §14.1.2) for the bytes [start, end); None: all of them."""
+    """The Range header (RFC 9110 §14.1.2) for the bytes [start, end); None for the whole object."""
     if start == 0 and end is None:
         return None
     return f"bytes={start}-{'' if end is None else end - 1}"
 
 
 def parse_range(
-    length: object, content_range: str | None, start: int, end: int | None, thing: str
+    length: object, content_range: str | None, start: int, end: int | None, name: str
 ) -> tuple[int, int]:
-    """The size of the object, and how many bytes of the answer are those that were asked for.
+    """Return the size of the object, and how many bytes of the response to read.
 
-    `length`: the answer's Content-Length. A store without ranges sends the whole: as much as was
-    asked for is read of it, if it was from the beginning. TemporaryFailure when the answer is too
-    short or does not say its length; PermanentFailure when it holds other bytes.
+    `length`: the Content-Length of the response. A storage without range support sends the whole
+    object; that is accepted if the range starts at 0. TemporaryFailure when the length is missing
+    or too short, PermanentFailure when the response contains another range.
     """
     if not isinstance(length, int) or length < 0:
-        raise no_length(thing)
+        raise no_length(name)
     size = length
     if content_range:
-        given = _RANGE.fullmatch(content_range)
-        if not given:
-            raise no_ranges(thing)
-        first, last, size = (int(number) for number in given.groups())
+        match = _CONTENT_RANGE.fullmatch(content_range)
+        if not match:
+            raise no_ranges(name)
+        first, last, size = (int(number) for number in match.groups())
         if first != start or last - first + 1 != length or (end and last >= end):
-            raise no_ranges(thing)
+            raise no_ranges(name)
     elif start:
-        raise no_ranges(thing)
-    wanted = min(size, size if end is None else end) - start
-    if wanted > length:
-        raise cut_short(thing)
-    return size, wanted
+        raise no_ranges(name)
+    expected = min(size, size if end is None else end) - start
+    if expected > length:
+        raise cut_short(name)
+    return size, expected
 
 
 class RangeStream:
-    """Bytes of one answer, held against the length that it announced: an `ObjectStream`.
+    """The bytes of one response, checked against the announced length: an `ObjectStream`.
 
-    A subclass says in `failures` what its body raises when the connection breaks.
+    `failures` lists the exceptions that the body raises when the connection breaks.
     """
 
     failures: ClassVar[tuple[type[Exception], ...]] = (OSError,)
 
-    def __init__(self, body: Body, info: ObjectInfo, length: int, thing: str) -> None:
+    def __init__(self, body: Body, info: ObjectInfo, length: int, name: str) -> None:
         self.info = info
         self._body = body
-        self._left = length
-        self._thing = thing
+        self._remaining = length
+        self._name = name
 
     def read(self, size: int, /) -> bytes:
-        if size <= 0 or not self._left:
+        if size <= 0 or not self._remaining:
             return b""
         try:
-            part = self._body.read(min(size, self._left))
+            part = self._body.read(min(size, self._remaining))
         except self.failures as error:
-            raise cut_short(self._thing) from error
+            raise cut_short(self._name) from error
         if not part:
-            raise cut_short(self._thing)
-        self._left -= len(part)
+            raise cut_short(self._name)
+        self._remaining -= len(part)
         return part
 
     def close(self) -> None:

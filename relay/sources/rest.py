@@ -1,4 +1,4 @@
-"""HttpApi: a REST API of a storage or a queue: exact addresses, who asks, refusals in our words."""
+"""HttpApi: a client for the REST API of a storage or a queue."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from relay.sources.errors import bad_key, not_understood, slow
 
 CONNECT = 10.0
 STALL = 60.0
-"""Seconds in which some bytes of an object have to come; any other answer as a whole."""
+"""Seconds for the next bytes of an object; seconds for any other response as a whole."""
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes of an answer that is read whole: a page of 1,000 objects has a tenth of that, a message of
-Pub/Sub at its longest a little less."""
+"""Bytes of a response that is read whole. A page of 1,000 objects has a tenth of that; the longest
+message of Pub/Sub has a little less."""
 
 Refusal = Callable[[requests.Response, str], RelayError]
-"""The error in an answer that is no success. The text names what was asked for."""
+"""refusal(response, name) -> the error of an unsuccessful response about the named object."""
 
 
 @dataclass(frozen=True, slots=True)
 class StorageRequest:
-    """One request. `url` goes out exactly as it stands here, so it is percent-encoded already.
+    """One request.
 
-    `timeout`: seconds. `accepted`: statuses that are answers too, not refusals.
+    `url`: sent unchanged, so it is percent-encoded already. `timeout`: seconds. `accepted`: error
+    statuses that the caller handles.
     """
 
     url: str
@@ -44,7 +45,7 @@ class StorageRequest:
 
 
 class HttpApi:
-    """For many threads. A proof that is refused (401) is renewed, and the request made again."""
+    """Sends requests with a credential; after a 401, renews it and repeats the request once."""
 
     def __init__(self, credential: Credential, refusal: Refusal) -> None:
         self._credential = credential
@@ -53,49 +54,51 @@ class HttpApi:
         self._whole = outbound.session(guarded=False, max_answer=LARGEST)
         self._streams = outbound.session(guarded=False, streams=True)
 
-    def send(self, call: StorageRequest, thing: str) -> requests.Response:
-        """An answer, read whole. `thing` names in errors what is asked for."""
-        return self._answered(self._whole, call, thing)
+    def send(self, request: StorageRequest, name: str) -> requests.Response:
+        """Return a response that is read whole. `name` stands for the object in errors."""
+        return self._send_twice(self._whole, request, name)
 
-    def stream(self, call: StorageRequest, thing: str) -> requests.Response:
-        """An answer whose body, if it is a success, is left for the caller to read and close."""
-        return self._answered(self._streams, call, thing)
+    def stream(self, request: StorageRequest, name: str) -> requests.Response:
+        """Return a response with an unread body, which the caller reads and closes."""
+        return self._send_twice(self._streams, request, name)
 
     def close(self) -> None:
         self._whole.close()
         self._streams.close()
 
-    def _answered(
-        self, session: requests.Session, call: StorageRequest, thing: str
+    def _send_twice(
+        self, session: requests.Session, request: StorageRequest, name: str
     ) -> requests.Response:
-        answer = self._sent(session, call)
-        if answer.status_code == 401 and self._credential.renew(answer.request):
-            answer = self._sent(session, call)
-        if not 200 <= answer.status_code < 300 and answer.status_code not in call.accepted:
-            raise self._refusal(answer, thing)
-        return answer
+        response = self._send_once(session, request)
+        if response.status_code == 401 and self._credential.renew(response.request):
+            response = self._send_once(session, request)
+        if not 200 <= response.status_code < 300 and response.status_code not in request.accepted:
+            raise self._refusal(response, name)
+        return response
 
-    def _sent(self, session: requests.Session, call: StorageRequest) -> requests.Response:
-        parts = urlsplit(call.url)
+    def _send_once(self, session: requests.Session, request: StorageRequest) -> requests.Response:
+        parts = urlsplit(request.url)
         try:
             return session.request(
-                call.method,
+                request.method,
                 f"{parts.scheme}://{parts.netloc}/",
-                headers=dict(call.headers),
-                json=call.json,
-                auth=_Exactly(call.url, self._credential),
-                timeout=(CONNECT, call.timeout),
+                headers=dict(request.headers),
+                json=request.json,
+                auth=_ExactUrl(request.url, self._credential),
+                timeout=(CONNECT, request.timeout),
             )
         except requests.ReadTimeout:
-            raise slow(parts.hostname or "", call.timeout) from None
+            raise slow(parts.hostname or "", request.timeout) from None
         except requests.RequestException as error:
-            # Not `from error`: it tells the address, and that may hold a signature.
+            # Not `from error`: its text contains the URL, which may contain a signature.
             raise translate(error, sent=False) from None
 
 
-class _Exactly:
-    """Sets the address when the request is ready: requests would decode %2E in it, and fold what
-    then looks like a step up. Signs after that."""
+class _ExactUrl:
+    """Sets the URL of a prepared request, then signs it.
+
+    requests would decode %2E in the path and then resolve `..` segments.
+    """
 
     def __init__(self, url: str, credential: Credential) -> None:
         self._url = url
@@ -108,9 +111,9 @@ class _Exactly:
 
 
 def path_segment(text: str) -> str:
-    """A name as one segment of a path: nothing on the way reads more into it.
+    """Encode a name as one segment of a URL path, dot segments included.
 
-    PermanentFailure when it is empty or is no Unicode.
+    PermanentFailure when the name is empty or not valid Unicode.
     """
     try:
         encoded = quote(text, safe="")
@@ -121,12 +124,12 @@ def path_segment(text: str) -> str:
     return encoded.replace(".", "%2E") if not text.strip(".") else encoded
 
 
-def read_json(answer: requests.Response, thing: str) -> dict[str, Any]:
-    """The object in an answer; TemporaryFailure when there is none."""
+def read_json(response: requests.Response, name: str) -> dict[str, Any]:
+    """Return the JSON object of a response; TemporaryFailure when there is none."""
     try:
-        found = answer.json()
+        body = response.json()
     except (requests.JSONDecodeError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise not_understood(thing, str(answer.status_code))
-    return found
+        body = None
+    if not isinstance(body, dict):
+        raise not_understood(name, str(response.status_code))
+    return body

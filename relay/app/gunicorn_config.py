@@ -1,8 +1,7 @@
-"""How gunicorn runs Relay: its settings, and the hooks that start and stop the worker in it.
+"""Configuration of gunicorn, and the hooks that start and stop the worker.
 
 `relay serve` runs gunicorn with `-c python:relay.app.gunicorn_config`; deploy/gunicorn.conf.py
-imports it.
-Few processes with many threads: half-sent requests must not stop the others.
+imports this module. Few processes with many threads: slow requests must not block other requests.
 """
 
 from __future__ import annotations
@@ -12,40 +11,42 @@ import os
 from typing import Any
 
 GRACE = 25
-"""Seconds a delivery under way gets after SIGTERM; then it is given back and done elsewhere."""
+"""Seconds that running deliveries get after SIGTERM; then they are released."""
 
 wsgi_app = "relay.app.wsgi:create()"
 bind = f"127.0.0.1:{os.environ.get('PORT') or '8080'}"
 worker_class = "relay.app.gunicorn_worker.Worker"
-# SQLite has one writer: one process. Over PostgreSQL WEB_CONCURRENCY may say more.
+# SQLite allows a single writer, so the default is one process. Set WEB_CONCURRENCY for PostgreSQL.
 workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
 threads = 32
 keepalive = 75
 graceful_timeout = GRACE + 5
 control_socket_disable = True
-# For `--access-logfile`; none is written by default. The path alone: a hook's query may hold its
-# token.
+# Used with `--access-logfile`; no access log is written by default. Only the path is logged: a
+# hook's query may contain the token.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(L)s s %({x-request-id}o)s'
 
 
-def collect_seldom() -> None:
-    """What is there after the start stays: Python's collector need not go through it again, nor
-    after each of a few notifications. It took a tenth of each."""
+def tune_garbage_collection() -> None:
+    """Reduces garbage collection, which took a tenth of the time of each notification.
+
+    Objects that exist after the start are excluded, and collections become less frequent.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
 def post_worker_init(worker: Any) -> None:
-    """After the fork: threads made earlier would not be in this process."""
-    collect_seldom()
+    """Starts the worker after the fork: threads do not survive a fork."""
+    tune_garbage_collection()
     relay = worker.wsgi.extensions["relay"]
     if relay.settings.server.worker:
         relay.start_worker()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Lets deliveries end; what does not in time goes back to the ledger."""
+    """Waits for running deliveries, and releases those that do not end in time."""
     wsgi = getattr(worker, "wsgi", None)
     relay = wsgi.extensions["relay"] if wsgi is not None else None
     if relay is not None:

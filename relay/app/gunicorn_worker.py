@@ -1,7 +1,7 @@
-"""gunicorn's worker with threads, where a connection takes a thread once its request begins.
+"""A threaded gunicorn worker that gives a connection a thread only when a request begins.
 
-gunicorn's own keeps a thread of the pool for five seconds on each new connection that says nothing
-yet: some hundred such connections, which cost their sender nothing, shut everybody else out.
+gunicorn's own worker blocks a thread for five seconds on each new silent connection. A few hundred
+such connections cost an attacker nothing and would block all other clients.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from relay.app.gunicorn_config import GRACE
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """What has sent nothing yet waits where kept-alive connections wait, as long as these."""
+    """Keeps silent connections in the poller, where kept-alive connections wait."""
 
     def enqueue_req(self, conn: Any) -> None:
+        """Queues a request; a new connection without data waits in the poller first."""
         if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
             return
         conn.sock.setblocking(False)
         conn.set_timeout()
         self.pending_conns.append(conn)
-        begins = partial(self.on_pending_socket_readable, conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, begins)
+        on_readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, on_readable)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """The first thing that a worker does which stops: no delivery begins from now on, while
-        requests under way end, and silent connections get no longer than kept-alive ones."""
+        """The first step of stopping: start no more deliveries while requests finish.
+
+        Silent connections get the same deadline as kept-alive ones.
+        """
         self.wsgi.extensions["relay"].ask_to_stop(GRACE)
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:

@@ -1,4 +1,4 @@
-"""One relay put together from its settings: ledger, plug-ins, intake, desk and worker."""
+"""The composition root: builds one relay from its settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from relay.web.operations import Operations
 
 
 class Relay:
-    """Everything one process needs; whether a worker runs in it is for its caller to say."""
+    """All parts of one process. The caller decides whether the worker runs."""
 
     def __init__(
         self,
@@ -58,15 +58,15 @@ class Relay:
             metrics=self.metrics,
         )
         self.queue_poller = QueuePoller(self.intake, clock=clock)
-        self.retention_loop = RetentionLoop(settings, ledger, clock=clock)
+        self.retention_loop = RetentionLoop(settings.retention, ledger.retention, clock=clock)
         planner = Planner(settings, plugins, ledger.digests, clock=clock)
         self.operations = Operations(self.intake, self.queue_poller.scanner, planner)
 
     @classmethod
     def open(cls, settings: Settings) -> Relay:
-        """Opens the ledger, brings it to the newest version, and makes every plug-in.
+        """Opens and migrates the ledger, and builds every plug-in.
 
-        Raises ConfigError and StoreUnavailable.
+        Raises ConfigError and LedgerUnavailable.
         """
         plugins = build(settings, outbound(settings))
         ledger = Ledger.open(settings.database.url)
@@ -74,25 +74,29 @@ class Relay:
         return cls(settings, ledger, plugins)
 
     def start_worker(self) -> None:
-        """Starts claiming, pulling and scanning."""
+        """Starts the worker, the queue polls, the scans and the retention loop."""
         self.worker.start()
         self.queue_poller.start()
         self.retention_loop.start()
 
     def ask_to_stop(self, grace: float) -> None:
-        """Begins no delivery, poll or scan any more; returns at once."""
+        """Starts no more deliveries, polls or scans; returns at once."""
         self.queue_poller.ask_to_stop()
         self.worker.ask_to_stop(grace)
 
     def stop_worker(self, grace: float) -> None:
-        """Stops them; deliveries under way get `grace` seconds, from when they were asked to stop
-        if they were; then they are given back."""
+        """Stops what `start_worker` started.
+
+        Running deliveries get `grace` seconds, counted from an earlier `ask_to_stop`; then they
+        are released.
+        """
         self.ask_to_stop(grace)
         self.worker.stop(grace)
         self.queue_poller.stop()
         self.retention_loop.stop()
 
     def close(self) -> None:
+        """Closes plug-ins, connections and the ledger."""
         self.plugins.close()
         self.fetcher.close()
         self.ledger.close()

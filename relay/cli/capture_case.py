@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from relay.config.load import SourceSettings, secrets
 from relay.config.senders import SenderSettings
 from relay.errors import Unreadable, Unverified
-from relay.intake.intake import ParsedNotification, envelopes, read
+from relay.intake.intake import ParsedNotification, build_envelopes, parse
 from relay.ledger import Notification
 from relay.model import Event, Incoming, Json
 from relay.sources.contract import StorageHandler
@@ -83,7 +83,9 @@ def parse_as_test(handler: StorageHandler, raw: bytes) -> ParsedNotification | N
     """
     settings = _test_settings(handler.settings)
     incoming = _parse_request(handler.name, raw)
-    accepted = [envelope for envelope in envelopes(settings) if not envelope.missing_setting()]
+    accepted = [
+        envelope for envelope in build_envelopes(settings) if not envelope.missing_setting()
+    ]
     envelope = next((item for item in accepted if item.recognises(incoming)), None)
     if envelope is None:
         return None
@@ -91,12 +93,12 @@ def parse_as_test(handler: StorageHandler, raw: bytes) -> ParsedNotification | N
         envelope.verify(incoming)
     except Unverified:
         return None
-    return read(handler, envelope, incoming)
+    return parse(handler, envelope, incoming)
 
 
 def _parse_original(notification: Notification, handler: StorageHandler) -> ParsedNotification:
     envelope = _envelope(notification, handler.settings)
-    return read(handler, envelope, _incoming(notification))
+    return parse(handler, envelope, _incoming(notification))
 
 
 def _envelope(notification: Notification, settings: SourceSettings) -> Envelope:

@@ -12,7 +12,7 @@ import click
 from relay.app.relay import Relay
 from relay.cli.context import load_settings, unknown_source
 from relay.cli.output import PointInTime, json_option, print_json, visible
-from relay.intake.scanner import Watch
+from relay.intake.scanner import ScanProgress
 from relay.model import Json
 from relay.sources.contract import StorageHandler
 
@@ -39,7 +39,7 @@ def command(
             result = _dry_run(relay, handler, since)
         else:
             result = relay.queue_poller.scanner.scan_once(
-                handler, since, everything=everything, watch=_progress()
+                handler, since, everything=everything, progress=_progress()
             )
     if as_json:
         print_json(result)
@@ -56,11 +56,11 @@ def _handler(relay: Relay, source: str) -> StorageHandler:
 
 
 def _dry_run(relay: Relay, handler: StorageHandler, since: datetime | None) -> Json:
-    events = islice(relay.queue_poller.scanner.unknown(handler, since), 1000)
+    events = islice(relay.queue_poller.scanner.list_unannounced(handler, since), 1000)
     return {"would_enqueue": [f"{event.object.bucket}/{event.object.key}" for event in events]}
 
 
-def _progress() -> Watch:
+def _progress() -> ScanProgress:
     """Return a callback that updates a counter line, on a terminal only."""
     if not sys.stderr.isatty():
         return lambda _listed, _found: None

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from relay.app.gunicorn_config import GRACE, collect_seldom
+from relay.app.gunicorn_config import GRACE, tune_garbage_collection
 from relay.app.logging import configure
 from relay.app.relay import Relay
 from relay.cli.context import load_settings
@@ -24,7 +24,7 @@ def command(grace: int) -> None:
     configure(sys.stderr, secrets=secrets(settings))
     relay = Relay.open(settings)
     with stop_signal() as stop:
-        collect_seldom()
+        tune_garbage_collection()
         relay.start_worker()
         stop.wait()
         relay.stop_worker(grace)

@@ -1,7 +1,7 @@
-"""Every figure that Prometheus reads, named once (interface.md §5).
+"""All Prometheus metrics, with their names (interface.md §5).
 
-What the ledger knows is read from it at each scrape, so that all processes show the same; what
-only a running attempt knows is counted in the process that runs it.
+Ledger metrics are read from the database at each scrape, so that all processes show the same
+values. Process metrics, such as the duration of attempts, are counted in memory.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 
 
 class LedgerCollector(PrometheusCollector):
-    """Reads the ledger when Prometheus scrapes. A ledger that cannot be read fails the scrape:
-    no figures are an alarm, stale or zero ones are a lie."""
+    """Reads the ledger at each scrape.
+
+    If the database is unavailable, the scrape fails: a missing value raises an alarm, a stale one
+    or a zero would hide the outage.
+    """
 
     def __init__(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._clock = clock
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: else registering would read the ledger."""
+        """Describes no metrics, so that registering does not read the ledger."""
         return []
 
     def collect(self) -> Iterator[Metric]:
+        """Yields all metrics of the ledger."""
         yield self._notifications()
         yield self._events()
         yield self._deliveries()
@@ -55,20 +59,22 @@ class LedgerCollector(PrometheusCollector):
 
     def _notifications(self) -> Metric:
         family = CounterMetricFamily(
-            NOTIFICATIONS, "Notifications that came in.", labels=("source", "verdict")
+            NOTIFICATIONS, "Notifications received.", labels=("source", "verdict")
         )
         for (source, verdict), count in self._ledger.statistics.notification_counts().items():
             family.add_metric((source, str(verdict)), count)
         return family
 
     def _events(self) -> Metric:
-        family = CounterMetricFamily(EVENTS, "Events, each upload once.", labels=("source",))
+        family = CounterMetricFamily(EVENTS, "Events; each upload counts once.", labels=("source",))
         for source, count in self._ledger.statistics.event_counts().items():
             family.add_metric((source,), count)
         return family
 
     def _deliveries(self) -> Metric:
-        family = GaugeMetricFamily(DELIVERIES, "Deliveries by state now.", labels=("kind", "state"))
+        family = GaugeMetricFamily(
+            DELIVERIES, "Deliveries by current state.", labels=("kind", "state")
+        )
         counts = self._ledger.statistics.counts()
         for kind in Kind:
             for state in State:
@@ -86,7 +92,7 @@ class LedgerCollector(PrometheusCollector):
     def _oldest_due(self) -> Metric:
         family = GaugeMetricFamily(
             OLDEST_DUE,
-            "How long the delivery has waited that has been due the longest; 0: none is.",
+            "Seconds since the oldest due delivery became due; 0 if none is due.",
             labels=("kind",),
         )
         overdue = self._ledger.statistics.oldest_due(self._clock())
@@ -96,7 +102,7 @@ class LedgerCollector(PrometheusCollector):
 
     def _last_events(self) -> Metric:
         family = GaugeMetricFamily(
-            LAST_EVENT, "When the source's last event came.", labels=("source",)
+            LAST_EVENT, "Time of the last event of the source.", labels=("source",)
         )
         for source, moment in self._ledger.statistics.last_events().items():
             family.add_metric((source,), moment.timestamp())
@@ -104,7 +110,7 @@ class LedgerCollector(PrometheusCollector):
 
     def _silences(self) -> Metric:
         family = GaugeMetricFamily(
-            SILENT, "1 while objects come that the source does not announce.", labels=("source",)
+            SILENT, "1 while new objects arrive without notifications.", labels=("source",)
         )
         for source, since in self._ledger.scans.silences(self._clock()).items():
             family.add_metric((source,), int(since is not None))
@@ -113,7 +119,7 @@ class LedgerCollector(PrometheusCollector):
     def _gates(self) -> Metric:
         family = GaugeMetricFamily(
             CLOSED,
-            "1 while deliveries to the destination wait, because it is down or was paused.",
+            "1 while deliveries wait because the destination is down or paused.",
             labels=("kind", "destination", "why"),
         )
         for gate in self._ledger.destinations.all():
@@ -123,13 +129,13 @@ class LedgerCollector(PrometheusCollector):
 
 
 class ProcessMetrics:
-    """What this process counts itself, in a registry of its own."""
+    """Metrics that this process counts, in a separate registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self._seconds = Histogram(
             ATTEMPT_SECONDS,
-            "How long attempts took.",
+            "Duration of attempts in seconds.",
             labelnames=("kind",),
             buckets=_BUCKETS,
             registry=self.registry,
@@ -142,18 +148,18 @@ class ProcessMetrics:
         )
 
     def attempt(self, kind: Kind, seconds: float) -> None:
-        """An attempt ended after that many seconds."""
+        """Records the duration of an attempt."""
         self._seconds.labels(str(kind)).observe(seconds)
 
     def sent(self, target: str, count: int) -> None:
-        """So many more bytes of an archive went out."""
+        """Counts archive bytes sent to a target."""
         self._bytes.labels(target).inc(count)
 
     def watch(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:
-        """Shows the ledger's figures beside this process's own."""
+        """Adds the metrics of the ledger to the registry."""
         self.registry.register(LedgerCollector(ledger, clock))
 
 
 def render(registry: CollectorRegistry) -> tuple[bytes, str]:
-    """The registry in Prometheus' text format, and its content type."""
+    """The registry in the Prometheus text format, and the content type."""
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,4 +1,4 @@
-"""Housekeeping: old history goes, minutes after the start and every hour, a page at a time."""
+"""Removes old history: a few minutes after the start and then every hour, page by page."""
 
 from __future__ import annotations
 
@@ -8,111 +8,108 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from relay.config.load import Settings
+from relay.config.load import RetentionSettings
 from relay.errors import RelayError
-from relay.ledger import Ledger, LedgerUnavailable, PruneResult, RetentionPolicy
+from relay.ledger import LedgerUnavailable, PruneResult, RetentionPolicy
 from relay.ledger.ids import id_of
+from relay.ledger.retention import Retention
 
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(hours=1)
 FIRST = timedelta(minutes=3)
-"""When it begins, or up to twice as late: a process that lives for less than an hour tidies too,
-and those that were started together do not all begin at once."""
-AGAIN = timedelta(minutes=1)
-"""When it goes on after others held the database, or up to twice as late."""
+"""Wait before the first run, up to twice as long. Short, because some processes live for less than
+an hour; random, so that processes started together do not run together."""
+AFTER_LOCK = timedelta(minutes=1)
+"""Wait after the database was locked or unavailable, up to twice as long."""
 
 PAUSE = 0.05
-"""Seconds between two pages: whoever wants to write meanwhile can."""
+"""Seconds between two pages, so that other transactions can write."""
 
 
 class RetentionLoop:
-    """Keeps the ledger bounded by what [retention] says."""
+    """Limits the ledger to what [retention] allows."""
 
     def __init__(
         self,
-        settings: Settings,
-        ledger: Ledger,
+        settings: RetentionSettings,
+        retention: Retention,
         *,
         clock: Callable[[], datetime],
         pause: float = PAUSE,
     ) -> None:
-        rules = settings.retention
-        self.kept = RetentionPolicy(rules.history, rules.deliveries, rules.bodies)
-        self.ledger = ledger
+        self.policy = RetentionPolicy(settings.history, settings.deliveries, settings.bodies)
+        self.retention = retention
         self.clock = clock
         self._pause = pause
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Starts its thread; returns at once."""
+        """Starts the thread; returns at once."""
         self._thread = threading.Thread(target=self._run, name="relay housekeeping", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends it after the page that it is at."""
+        """Ends the thread after the current page."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def tidy(self) -> PruneResult:
-        """Takes away all that is old; what went. StoreUnavailable: some may have gone."""
+    def prune(self) -> PruneResult:
+        """Removes old history; returns the counts. On LedgerUnavailable, a part may be removed."""
         now = self.clock()
-        before = self.ledger.retention.cutoff(self.kept, now)
-        bodies = max(before, id_of(now - self.kept.bodies))
-        deliveries = self._pages(
-            lambda after: self.ledger.retention.prune_deliveries(before, after)
+        before = self.retention.cutoff(self.policy, now)
+        bodies_before = max(before, id_of(now - self.policy.bodies))
+        deliveries = self._prune_pages(lambda after: self.retention.prune_deliveries(before, after))
+        notifications = self._prune_pages(
+            lambda after: self.retention.prune_notifications(before, bodies_before, after)
         )
-        came = self._pages(
-            lambda after: self.ledger.retention.prune_notifications(before, bodies, after)
+        self.retention.prune_digests(now - self.policy.history, now)
+        return PruneResult(
+            None, deliveries.deliveries, notifications.notifications, notifications.bodies
         )
-        self.ledger.retention.prune_digests(now - self.kept.history, now)
-        return PruneResult(None, deliveries.deliveries, came.notifications, came.bodies)
 
-    def _pages(self, prune: Callable[[str], PruneResult]) -> PruneResult:
+    def _prune_pages(self, prune_page: Callable[[str], PruneResult]) -> PruneResult:
         after: str | None = ""
-        gone = PruneResult(None)
+        total = PruneResult(None)
         while after is not None and not self._stopping.is_set():
-            page = prune(after)
+            page = prune_page(after)
             after = page.after
-            gone = PruneResult(
+            total = PruneResult(
                 None,
-                gone.deliveries + page.deliveries,
-                gone.notifications + page.notifications,
-                gone.bodies + page.bodies,
+                total.deliveries + page.deliveries,
+                total.notifications + page.notifications,
+                total.bodies + page.bodies,
             )
             self._stopping.wait(self._pause if after else 0)
-        return gone
+        return total
 
     def _run(self) -> None:
         wait = _jittered(FIRST)
         while not self._stopping.wait(wait.total_seconds()):
-            wait = self.turn()
+            wait = self.run_once()
 
-    def turn(self) -> timedelta:
-        """Tidies; how long to wait until the next time."""
+    def run_once(self) -> timedelta:
+        """Prunes and logs the result; returns the wait until the next run."""
         try:
-            gone = self.tidy()
+            removed = self.prune()
         except LedgerUnavailable as error:
             log.warning("history not tidied", extra={"error": str(error)})
-            return _jittered(AGAIN)
+            return _jittered(AFTER_LOCK)
         except RelayError as error:
             log.warning("history not tidied", extra={"error": str(error)})
         except Exception:
             log.exception("housekeeping hit a bug")
         else:
-            log.info("history tidied", extra=_figures(gone))
+            counts = {
+                "deliveries": removed.deliveries,
+                "notifications": removed.notifications,
+                "bodies": removed.bodies,
+            }
+            log.info("history tidied", extra=counts)
         return EVERY
 
 
 def _jittered(wait: timedelta) -> timedelta:
     return wait * random.uniform(1, 2)  # noqa: S311 - no secret
-
-
-def _figures(gone: PruneResult) -> dict[str, int]:
-    return {
-        "deliveries": gone.deliveries,
-        "notifications": gone.notifications,
-        "bodies": gone.bodies,
-    }

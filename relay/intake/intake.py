@@ -1,28 +1,28 @@
-"""accept(): the one door. Verify the sender, store what came, and read its events: one transaction.
+"""Accepts notifications: verifies the sender, stores the notification and routes its events.
 
-Hooks, queues, scans and submissions all come through here. What is verified but cannot be
-understood is kept as unreadable; only an unknown sender leaves no trace.
+Hooks, queues, scans and submissions share this path. Storing happens in one transaction. A verified
+notification that cannot be read is stored as unreadable; an unverified one is not stored.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from relay.config import routing as routes
 from relay.config.load import Settings, SourceSettings
+from relay.config.routing import match
 from relay.errors import TooLarge, Unreadable, Unverified
 from relay.ledger import Accepted, Ledger, NewNotification, NotFound, RoutedEvent
 from relay.model import Event, Incoming, Origin, Verdict
-from relay.sources import own_record as own_records
 from relay.sources.contract import StorageHandler
 from relay.sources.envelope import Envelope, Fetch, HandshakeReply, refuse_fetch
 from relay.sources.envelopes import ENVELOPES, secret_fields
+from relay.sources.own_record import is_own_record, own_event
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +41,17 @@ SECRET_HEADERS = (
     "signature",
     "token",
 )
-"""A header whose name holds one of these is stored without its value, as is a `token_header`."""
+"""A header whose name contains one of these words is stored without the value, as is the source's
+`token_header`."""
 
-
-METHODS = "POST, OPTIONS, HEAD"
-SELDOM = 10.0
-"""Seconds between two log lines about senders that a source does not know."""
+HOOK_METHODS = "POST, OPTIONS, HEAD"
+REFUSAL_LOG_INTERVAL = 10.0
+"""Seconds between two log lines about unverified senders of one source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a notification. `answer` is set for a handshake."""
+    """The result of accepting a notification. `answer` is set for a handshake."""
 
     notification: str | None
     events: int
@@ -61,7 +61,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class ParsedNotification:
-    """What could be made of a body."""
+    """The events in a notification and the verdict about it."""
 
     events: tuple[Event, ...]
     verdict: Verdict
@@ -71,7 +71,7 @@ class ParsedNotification:
 class Intake:
     """Accepts notifications for every configured source."""
 
-    def __init__(  # noqa: PLR0913 - put together once, in the house
+    def __init__(  # noqa: PLR0913 - keyword-only after the third
         self,
         settings: Settings,
         ledger: Ledger,
@@ -81,8 +81,10 @@ class Intake:
         wake: Callable[[], None] = lambda: None,
         fetch: Fetch = refuse_fetch,
     ) -> None:
-        """`wake` is called after deliveries were stored, so that a worker need not wait; `fetch`
-        is what envelopes get certificates and keys with."""
+        """`wake` is called after deliveries are stored, so that a worker starts at once.
+
+        `fetch` gets the certificates and keys that envelopes need.
+        """
         self.settings = settings
         self.ledger = ledger
         self.sources = sources
@@ -90,75 +92,85 @@ class Intake:
         self.wake = wake
         self._refusals: dict[str, tuple[float, int]] = {}
         self._envelopes = {
-            name: envelopes(source, fetch) for name, source in settings.sources.items()
+            name: build_envelopes(source, fetch) for name, source in settings.sources.items()
         }
 
     def accept(self, incoming: Incoming) -> Receipt:
-        """Takes a notification from a hook: verified, or nothing is kept.
+        """Accepts a notification from a hook.
 
-        Raises NotFound (no such source), TooLarge, Unverified, StoreUnavailable.
+        Raises NotFound (unknown source), TooLarge, Unverified and LedgerUnavailable; nothing is
+        stored then.
         """
         handler = self._handler(incoming.source)
         if len(incoming.body) > self.settings.hooks.max_body:
             raise TooLarge(
                 "hook.too_large",
                 f"The body is larger than {self.settings.hooks.max_body} bytes",
-                "Raise hooks.max_body if your storage really sends such notifications.",
+                "Raise hooks.max_body if the storage really sends such notifications.",
             )
         try:
-            envelope = self._verified(incoming)
+            envelope = self._verified_envelope(incoming)
         except Unverified as error:
-            self._refused(incoming.source, error)
+            self._log_refusal(incoming.source, error)
             raise
         answer = envelope.answer(incoming)
         if incoming.method != "POST":
-            # A handshake without a body: nothing to keep, and anybody may ask.
-            return Receipt(None, 0, answer=answer or HandshakeReply(headers={"Allow": METHODS}))
+            # A handshake without a body: there is nothing to store.
+            headers = {"Allow": HOOK_METHODS}
+            return Receipt(None, 0, answer=answer or HandshakeReply(headers=headers))
         if answer:
-            reading = ParsedNotification((), Verdict.HANDSHAKE)
-            return replace(self._store(incoming, reading, envelope.name), answer=answer)
-        return self._store(incoming, read(handler, envelope, incoming), envelope.name)
+            handshake = ParsedNotification((), Verdict.HANDSHAKE)
+            return replace(self._store(incoming, handshake, envelope.name), answer=answer)
+        return self._store(incoming, parse(handler, envelope, incoming), envelope.name)
 
-    def pull(self, incoming: Incoming) -> Receipt:
-        """Takes a message of the source's own queue, which checked who may write there."""
+    def accept_queued(self, incoming: Incoming) -> Receipt:
+        """Accepts a message of the source's queue; the queue has verified the sender."""
         handler = self._handler(incoming.source)
         bare = ENVELOPES["bare"](handler.settings)
-        return self._store(incoming, read(handler, bare, incoming), bare.name)
+        return self._store(incoming, parse(handler, bare, incoming), bare.name)
 
-    def found(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
-        """Takes objects that a scan or a person came upon."""
+    def accept_found(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
+        """Accepts objects from a scan or a submission."""
         return self._store(incoming, ParsedNotification(tuple(events), Verdict.ACCEPTED))
 
-    def seen(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
-        """Marks objects as seen without delivering them."""
-        reason = "first scan: what was there is marked as seen"
+    def mark_seen(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
+        """Stores the events of existing objects without deliveries."""
+        reason = "first scan: existing objects are marked as seen"
         new = NewNotification(incoming, Verdict.IGNORED, reason, ())
-        arrivals = [RoutedEvent(event, ()) for event in events]
-        accepted = self.ledger.intake.accept(new, arrivals, self.clock())
+        routed = [RoutedEvent(event, ()) for event in events]
+        accepted = self.ledger.intake.accept(new, routed, self.clock())
         return Receipt(accepted.notification_id, accepted.new_events)
 
     def replay(self, notification_id: str) -> Receipt:
-        """Reads a stored notification again, after a fix. Its sender was verified when it came."""
-        old = self.ledger.history.notification(notification_id)
-        if old is None:
+        """Parses a stored notification again, after a fix. The sender was verified on arrival.
+
+        Raises NotFound and Unreadable.
+        """
+        stored = self.ledger.history.notification(notification_id)
+        if stored is None:
             raise NotFound("notification.unknown", f"There is no notification {notification_id}")
-        if old.verdict == Verdict.HANDSHAKE or old.road in (Origin.SCAN, Origin.SUBMISSION):
+        if stored.verdict == Verdict.HANDSHAKE or stored.road in (Origin.SCAN, Origin.SUBMISSION):
             raise Unreadable(
                 "notification.no_replay",
-                "A handshake, a scan or a submission holds nothing to read again",
-                "Scan or submit once more instead.",
+                "A handshake, a scan or a submission contains nothing to parse again",
+                "Start another scan or submission instead.",
             )
-        handler = self._handler(old.source)
-        headers = {**old.headers, "relay-replay-of": old.id}
+        handler = self._handler(stored.source)
         incoming = Incoming(
-            old.source, old.body, self.clock(), old.road, old.method, old.path, headers=headers
+            stored.source,
+            stored.body,
+            self.clock(),
+            stored.road,
+            stored.method,
+            stored.path,
+            headers={**stored.headers, "relay-replay-of": stored.id},
         )
-        name = next((one for one in old.envelopes if one in ENVELOPES), "bare")
+        name = next((name for name in stored.envelopes if name in ENVELOPES), "bare")
         envelope = ENVELOPES[name](handler.settings)
-        return self._store(incoming, read(handler, envelope, incoming), name)
+        return self._store(incoming, parse(handler, envelope, incoming), name)
 
     def is_open(self, source: str) -> bool:
-        """Whether a hook could be let in: one of its envelopes has what it verifies by."""
+        """Whether the hook can accept requests: at least one envelope can verify senders."""
         return any(envelope.missing_setting() is None for envelope in self._envelopes[source])
 
     def _handler(self, source: str) -> StorageHandler:
@@ -171,65 +183,67 @@ class Intake:
                 "The address ends in the name of a [sources.NAME] table of relay.toml.",
             ) from None
 
-    def _verified(self, incoming: Incoming) -> Envelope:
-        every = self._envelopes[incoming.source]
-        offered = [envelope for envelope in every if envelope.missing_setting() is None]
-        envelope = next((one for one in offered if one.recognises(incoming)), None)
-        if envelope is None:
-            missing = "; ".join(filter(None, (envelope.missing_setting() for envelope in every)))
-            raise Unverified(
-                "hook.unverified",
-                f"Source {incoming.source} has no way to know this sender",
-                f"Set {missing} in [sources.{incoming.source}]." if missing else "",
-            )
-        envelope.verify(incoming)
-        return envelope
+    def _verified_envelope(self, incoming: Incoming) -> Envelope:
+        configured = self._envelopes[incoming.source]
+        for envelope in configured:
+            if envelope.missing_setting() is None and envelope.recognises(incoming):
+                envelope.verify(incoming)
+                return envelope
+        missing = "; ".join(filter(None, (envelope.missing_setting() for envelope in configured)))
+        raise Unverified(
+            "hook.unverified",
+            f"Source {incoming.source} has no way to verify this sender",
+            f"Set {missing} in [sources.{incoming.source}]." if missing else "",
+        )
 
-    def _refused(self, source: str, error: Unverified) -> None:
-        """Logs why a sender was refused; seldom, or strangers could fill the disk."""
-        said, unsaid = self._refusals.get(source, (-SELDOM, 0))
-        if monotonic() - said < SELDOM:
-            self._refusals[source] = (said, unsaid + 1)
+    def _log_refusal(self, source: str, error: Unverified) -> None:
+        """Log why a sender was refused. Rate-limited: strangers must not fill the disk."""
+        logged_at, suppressed = self._refusals.get(source, (-REFUSAL_LOG_INTERVAL, 0))
+        if monotonic() - logged_at < REFUSAL_LOG_INTERVAL:
+            self._refusals[source] = (logged_at, suppressed + 1)
             return
         self._refusals[source] = (monotonic(), 0)
-        told = {"source": source, "reason": error.message.en, "hint": error.hint.en}
-        log.warning("notification refused", extra={**told, "others_before": unsaid})
+        fields = {"source": source, "reason": error.message.en, "hint": error.hint.en}
+        log.warning("notification refused", extra={**fields, "others_before": suppressed})
 
-    def _store(self, incoming: Incoming, reading: ParsedNotification, *envelopes: str) -> Receipt:
+    def _store(self, incoming: Incoming, parsed: ParsedNotification, *envelopes: str) -> Receipt:
         source = self.settings.sources[incoming.source]
-        allowed = source.buckets
-        events = [one for one in reading.events if not allowed or one.object.bucket in allowed]
-        if len(events) < len(reading.events):
-            reason = "bucket is not in the source's allow-list"
-            verdict = reading.verdict if events else Verdict.IGNORED
-            reading = ParsedNotification(tuple(events), verdict, reading.reason or reason)
-        arrivals = [self._arrival(incoming.source, event) for event in events]
-        body = SECRETS.sub(rb"\1redacted", incoming.body)
-        kept = replace(incoming, body=body, headers=_redacted(incoming.headers, source))
-        new = NewNotification(kept, reading.verdict, reading.reason, envelopes)
-        accepted = self.ledger.intake.accept(new, arrivals, self.clock())
-        _tell(incoming, reading, accepted)
+        parsed = _in_allowed_buckets(parsed, source)
+        new = NewNotification(_redacted(incoming, source), parsed.verdict, parsed.reason, envelopes)
+        routes = self.settings.routes
+        routed = [
+            RoutedEvent(event, (match(routes, incoming.source, event),)) for event in parsed.events
+        ]
+        accepted = self.ledger.intake.accept(new, routed, self.clock())
+        _log_accepted(incoming, parsed, accepted)
         if accepted.deliveries:
             self.wake()
         return Receipt(accepted.notification_id, accepted.new_events, accepted.deliveries)
 
-    def _arrival(self, source: str, event: Event) -> RoutedEvent:
-        return RoutedEvent(event, (routes.match(self.settings.routes, source, event),))
+
+def build_envelopes(source: SourceSettings, fetch: Fetch = refuse_fetch) -> list[Envelope]:
+    """A source's envelopes in the order of trial: bare matches everything and comes last."""
+    return [
+        envelope(source, fetch) for name, envelope in ENVELOPES.items() if name in source.accept
+    ]
 
 
-def envelopes(source: SourceSettings, fetch: Fetch = refuse_fetch) -> list[Envelope]:
-    """A source's envelopes in the order in which they are asked: bare takes all, so it is last."""
-    return [make(source, fetch) for name, make in ENVELOPES.items() if name in source.accept]
+def parse(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> ParsedNotification:
+    """Reads the events of a notification. Never raises.
 
-
-def read(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> ParsedNotification:
-    """The events in a notification. Never raises: one bad record makes it unreadable, and the
-    good ones beside it count all the same."""
+    One bad record makes the notification unreadable; the events of the other records count.
+    """
     events: list[Event] = []
     problems: list[str] = []
     try:
         for record in envelope.unwrap(incoming):
-            _read_record(handler, record, events, problems)
+            try:
+                events.extend(_parse_record(handler, record))
+            except Unreadable as error:
+                problems.append(error.message.en)
+            except Exception as bug:  # A handler's bug must not lose the notification.
+                log.exception("handler failed on a record", extra={"source": handler.name})
+                problems.append(f"the handler itself failed: {type(bug).__name__}")
     except Unreadable as error:
         problems.append(error.message.en)
     if problems:
@@ -239,30 +253,33 @@ def read(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> Par
     return ParsedNotification(tuple(events), Verdict.ACCEPTED)
 
 
-def _read_record(
-    handler: StorageHandler, record: Mapping[str, Any], events: list[Event], problems: list[str]
-) -> None:
-    try:
-        if own_records.is_own_record(record):
-            events.append(own_records.own_event(record))
-        else:
-            events.extend(handler.parse(record))
-    except Unreadable as error:
-        problems.append(error.message.en)
-    except Exception as bug:  # a handler's bug must not lose the notification
-        log.exception("handler failed on a record", extra={"source": handler.name})
-        problems.append(f"the handler itself failed: {type(bug).__name__}")
+def _parse_record(handler: StorageHandler, record: Mapping[str, Any]) -> Iterable[Event]:
+    if is_own_record(record):
+        return [own_event(record)]
+    return handler.parse(record)
 
 
-def _redacted(headers: Mapping[str, str], source: SourceSettings) -> dict[str, str]:
+def _in_allowed_buckets(parsed: ParsedNotification, source: SourceSettings) -> ParsedNotification:
+    """Remove events of buckets that are not in the source's allow-list."""
+    allowed = source.buckets
+    events = tuple(e for e in parsed.events if not allowed or e.object.bucket in allowed)
+    if len(events) == len(parsed.events):
+        return parsed
+    reason = parsed.reason or "bucket is not in the source's allow-list"
+    return ParsedNotification(events, parsed.verdict if events else Verdict.IGNORED, reason)
+
+
+def _redacted(incoming: Incoming, source: SourceSettings) -> Incoming:
+    """The notification as it is stored: without credentials in the body and the headers."""
     words = (*SECRET_HEADERS, (source.token_header or SECRET_HEADERS[0]).lower())
-    return {
+    headers = {
         name: "[redacted]" if any(word in name.lower() for word in words) else value
-        for name, value in headers.items()
+        for name, value in incoming.headers.items()
     }
+    return replace(incoming, body=SECRETS.sub(rb"\1redacted", incoming.body), headers=headers)
 
 
-def _tell(incoming: Incoming, reading: ParsedNotification, accepted: Accepted) -> None:
+def _log_accepted(incoming: Incoming, parsed: ParsedNotification, accepted: Accepted) -> None:
     level = logging.WARNING if accepted.verdict == Verdict.UNREADABLE else logging.INFO
     log.log(
         level,
@@ -272,6 +289,6 @@ def _tell(incoming: Incoming, reading: ParsedNotification, accepted: Accepted) -
             "source": incoming.source,
             "road": incoming.road,
             "events": accepted.new_events,
-            "reason": reading.reason,
+            "reason": parsed.reason,
         },
     )

@@ -1,4 +1,4 @@
-"""The other doors: a source's queue is polled, its objects are listed; both end in the intake."""
+"""Polls the queues of sources and scans sources on schedule; both feed the intake."""
 
 from __future__ import annotations
 
@@ -16,83 +16,90 @@ from relay.sources.contract import Queue, StorageHandler
 
 log = logging.getLogger(__name__)
 
-WAIT = 5.0
-"""Seconds one long poll lasts; a stopping worker waits no longer than this for it."""
+POLL_SECONDS = 5.0
+"""Duration of a long poll; stopping takes at most this long."""
+
+ERROR_PAUSE = 5.0
+"""Seconds to wait after an error of a source."""
 
 
 class QueuePoller:
-    """Pulls notifications of every source that has a queue, and scans those that ask for it."""
+    """Runs one thread for each queue and one for each source with `scan_every`."""
 
     def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
         self.intake = intake
         self.clock = clock
-        self.wait = WAIT
+        self.wait = POLL_SECONDS
         self.scanner = Scanner(intake, clock=clock)
         self._stopping = self.scanner.stopping
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Starts one thread for each queue and each scanned source; returns at once."""
+        """Starts the threads; returns at once."""
         for name, handler in self.intake.sources.items():
             queue = handler.queue()
             if queue is not None:
-                self._thread(f"pulls {name}", self._pull, name, queue)
-            every = getattr(handler.settings, "scan_every", None)
-            if every:
-                self._thread(f"scans {name}", self._scan_often, handler, every)
+                self._thread(f"pulls {name}", self._poll_loop, name, queue)
+            interval = getattr(handler.settings, "scan_every", None)
+            if interval:
+                self._thread(f"scans {name}", self._scan_loop, handler, interval)
 
     def ask_to_stop(self) -> None:
-        """No new poll begins; returns at once."""
+        """Starts no more polls or scans; returns at once."""
         self._stopping.set()
 
     def stop(self) -> None:
-        """Ends the threads. A message in flight is not deleted, so it comes again."""
+        """Ends the threads. A message in progress is not deleted, so the queue redelivers it."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=self.wait + 1)
 
-    def pull_once(self, name: str, queue: Queue) -> int:
-        """Accepts what the queue holds; only then deletes it there. Returns how many came."""
+    def poll_once(self, name: str, queue: Queue) -> int:
+        """Accepts the messages of one poll, then deletes them; returns their number."""
         messages = queue.receive(self.wait)
         for message in messages:
-            now = self.clock()
-            self.intake.pull(Incoming(name, message.body, now, Origin.QUEUE, method="", path=""))
+            self.intake.accept_queued(
+                Incoming(name, message.body, self.clock(), Origin.QUEUE, method="", path="")
+            )
         queue.delete(messages)
         return len(messages)
 
-    def _pull(self, name: str, queue: Queue) -> None:
+    def _poll_loop(self, name: str, queue: Queue) -> None:
         try:
             while not self._stopping.is_set():
-                self._patiently(name, lambda: self.pull_once(name, queue))
+                self._log_errors(name, lambda: self.poll_once(name, queue))
         finally:
             queue.close()
 
-    def _scan_often(self, handler: StorageHandler, every: timedelta) -> None:
-        began = self.clock()
+    def _scan_loop(self, handler: StorageHandler, interval: timedelta) -> None:
+        started = self.clock()
         while not self._stopping.is_set():
-            self._patiently(handler.name, lambda: self._scan_when_due(handler, began, every))
+            self._log_errors(handler.name, lambda: self._scan_when_due(handler, started, interval))
 
-    def _scan_when_due(self, handler: StorageHandler, began: datetime, every: timedelta) -> None:
-        """Once at our start, then so long after the last run, whichever process made that."""
+    def _scan_when_due(
+        self, handler: StorageHandler, started: datetime, interval: timedelta
+    ) -> None:
+        """Scan once after our start, then `interval` after the last run of any process."""
         last = self.intake.ledger.scans.last(handler.name)
-        due = last.ran + every if last and last.ran >= began else began
+        due = last.ran + interval if last and last.ran >= started else started
         if (left := due - self.clock()) > timedelta(0):
-            self._stopping.wait(min(left, every).total_seconds())
+            self._stopping.wait(min(left, interval).total_seconds())
             return
         try:
             self.scanner.scan_once(handler)
-        except Conflict:
-            self._stopping.wait(min(every.total_seconds(), 30))
+        except Conflict:  # Another process is scanning.
+            self._stopping.wait(min(interval.total_seconds(), 30))
 
-    def _patiently(self, name: str, step: Callable[[], object]) -> None:
+    def _log_errors(self, name: str, step: Callable[[], object]) -> None:
+        """Log any error of a background loop and pause, so that the loop goes on."""
         try:
             step()
         except RelayError as error:
             log.warning("source not reachable", extra={"source": name, "error": str(error)})
-            self._stopping.wait(5)
+            self._stopping.wait(ERROR_PAUSE)
         except Exception:
             log.exception("source hit a bug", extra={"source": name})
-            self._stopping.wait(5)
+            self._stopping.wait(ERROR_PAUSE)
 
     def _thread(self, name: str, work: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=work, args=args, name=f"relay {name}", daemon=True)

@@ -1,4 +1,4 @@
-"""Scanner: lists a source's objects and enqueues those that no event announced."""
+"""Lists the objects of a source and accepts those that no event has announced."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from datetime import datetime
 
 from relay.errors import PermanentFailure
 from relay.intake.intake import Intake
-from relay.ledger import NewScan, Scan, ScanStep
-from relay.ledger import owners as presence
+from relay.ledger import NewScan, Scan, ScanStep, owners
 from relay.model import Event, Incoming, Json, Localized, Origin, Problem
 from relay.sources.contract import ScanPage, StorageHandler
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
-"""Found objects that one notification of a scan holds."""
+"""Objects per notification of a scan."""
 
-LIMIT = 100_000
-"""Objects that one run looks at, where the source's settings do not say."""
+DEFAULT_LIMIT = 100_000
+"""Objects that one run lists, unless the source's settings set `scan_limit`."""
 
-Watch = Callable[[int, int], None]
-"""watch(listed, found): how far a run came."""
+ScanProgress = Callable[[int, int], None]
+"""Called after each page with the objects listed and found so far in the run."""
 
 
 class Scanner:
-    """Scans in bounded runs: each goes on where the last one was cut off, or its process died.
+    """Scans in bounded runs; a run resumes where the last one was interrupted.
 
-    One page of a listing is in memory at a time, and asked for in the ledger with one query.
+    Memory holds one page of a listing. Each page needs one query for known events.
     """
 
     def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
@@ -46,29 +45,29 @@ class Scanner:
         since: datetime | None = None,
         *,
         everything: bool = False,
-        watch: Watch = lambda _listed, _found: None,
+        progress: ScanProgress = lambda _listed, _found: None,
     ) -> Json:
-        """Enqueues the objects that no event announced, as many as one run looks at.
+        """Accepts the unannounced objects that one run lists.
 
-        The first scan of a source marks what is there as seen, unless `everything` is asked for:
-        pointing Relay at a bucket of old exports must not import them all.
+        The first scan of a source only marks the objects as seen, unless `everything` is set: a
+        bucket of old exports must not be imported as a whole.
 
-        Returns {"listed", "found", "first", "resumed", "finished"}: this run's counts; whether it
-        was such a first scan, went on with one that was cut off, came to the end of the objects.
-        Raises Conflict while another scan of the source is under way, and what listing raises.
+        Returns {"listed", "found", "first", "resumed", "finished"}: the counts of this run, whether
+        it belongs to a first scan, resumed an interrupted scan, and reached the end of the listing.
+        Raises Conflict while another scan of the source runs, and the errors of listing.
         """
         scan = self._begin(handler, since, everything=everything)
-        run = _Run(self, handler, scan, watch)
+        run = _Run(self, handler, scan, progress)
         try:
-            run.go()
+            run.list_pages()
         except PermanentFailure:
             if scan.resumed and not run.listed:
-                # Not every storage knows a place for ever: the next run begins anew.
+                # Some storages forget a cursor after a while: the next run starts over.
                 self.ledger.scans.advance(scan, ScanStep(0, 0, None), self.clock())
             raise
         finally:
             self.ledger.scans.end(scan, self.clock(), completed=run.finished)
-        self._tell(handler, run)
+        self._log_run(handler, run)
         return {
             "listed": run.listed,
             "found": run.found,
@@ -77,33 +76,36 @@ class Scanner:
             "finished": run.finished,
         }
 
-    def unknown(self, handler: StorageHandler, since: datetime | None = None) -> Iterator[Event]:
-        """The objects that no event announced; enqueues nothing."""
+    def list_unannounced(
+        self, handler: StorageHandler, since: datetime | None = None
+    ) -> Iterator[Event]:
+        """The objects that no event has announced; stores nothing."""
         for page in handler.scan_pages(since):
-            yield from self.fresh(handler.name, page.events)
+            yield from self.unannounced(handler.name, page.events)
 
-    def fresh(self, source: str, events: Sequence[Event]) -> list[Event]:
-        """Those that no event announced."""
+    def unannounced(self, source: str, events: Sequence[Event]) -> list[Event]:
+        """The events whose object is not known yet."""
         known = self.ledger.intake.known_ids(source, events)
         return [event for event, id_ in zip(events, known, strict=True) if id_ is None]
 
-    def _begin(self, handler: StorageHandler, since: datetime | None, *, everything: bool) -> Scan:
-        before = self.ledger.scans.last(handler.name)
-        dead = before.owner if before and before.owner and presence.is_dead(before.owner) else None
-        new = NewScan(handler.name, presence.current_owner(), since, everything, dead)
-        return self.ledger.scans.begin(new, self.clock())
-
-    def hears(self, handler: StorageHandler) -> bool:
-        """Whether anything could tell of the source's objects: a source that is only scanned is
-        never silent."""
-        if not handler.announces or self.intake.is_open(handler.name):
-            return handler.announces
+    def has_push_source(self, handler: StorageHandler) -> bool:
+        """Whether notifications can arrive: a source that is only scanned is never silent."""
+        if not handler.announces:
+            return False
+        if self.intake.is_open(handler.name):
+            return True
         queue = handler.queue()
         if queue is not None:
             queue.close()
         return queue is not None
 
-    def _tell(self, handler: StorageHandler, run: _Run) -> None:
+    def _begin(self, handler: StorageHandler, since: datetime | None, *, everything: bool) -> Scan:
+        last = self.ledger.scans.last(handler.name)
+        dead = last.owner if last and last.owner and owners.is_dead(last.owner) else None
+        new = NewScan(handler.name, owners.current_owner(), since, everything, dead)
+        return self.ledger.scans.begin(new, self.clock())
+
+    def _log_run(self, handler: StorageHandler, run: _Run) -> None:
         counts = {"source": handler.name, "listed": run.listed, "found": run.found}
         # Most scans find nothing: a folder is scanned every minute.
         level = logging.INFO if run.found or not run.finished else logging.DEBUG
@@ -111,21 +113,22 @@ class Scanner:
         silent = self.ledger.scans.silences(self.clock()).get(handler.name)
         if silent and self._warned.get(handler.name) != silent:
             self._warned[handler.name] = silent
-            told = {"source": handler.name, "since": silent.isoformat()}
-            log.warning("source silent", extra={**told, "hint": silence(handler.name).hint.en})
+            hint = silence_problem(handler.name).hint.en
+            fields = {"source": handler.name, "since": silent.isoformat(), "hint": hint}
+            log.warning("source silent", extra=fields)
 
 
-def silence(source: str) -> Problem:
-    """What a person is told of a source whose objects change while nobody announces them."""
+def silence_problem(source: str) -> Problem:
+    """The problem of a source that receives objects but sends no notifications."""
     return Problem(
         "source.silent",
         Localized(
-            "Objects came that nobody announced, and no notification since: scans find them, late",
-            "有新对象出现但未收到通知，此后也没有任何通知：只能靠扫描发现，会有延迟",
+            "New objects arrive without notifications: only scans find them, with a delay",
+            "有新对象出现但未收到任何通知：只能靠扫描发现，会有延迟",
         ),
         Localized(
-            "Check at the storage where it sends its notifications, and whether it may; "
-            f"`relay sources setup {source}` shows how it should be.",
+            "Check in the storage where it sends notifications, and whether it is allowed to; "
+            f"`relay sources setup {source}` shows the right configuration.",
             f"请在存储端检查通知的发送地址与权限；正确的配置见 `relay sources setup {source}`。",
         ),
     )
@@ -134,50 +137,50 @@ def silence(source: str) -> Problem:
 class _Run:
     """One run of a scan, page after page."""
 
-    def __init__(self, scanner: Scanner, handler: StorageHandler, scan: Scan, watch: Watch) -> None:
+    def __init__(
+        self, scanner: Scanner, handler: StorageHandler, scan: Scan, progress: ScanProgress
+    ) -> None:
         self.scanner = scanner
         self.ledger = scanner.ledger
         self.handler = handler
         self.scan = scan
-        self.watch = watch
-        self.limit = getattr(handler.settings, "scan_limit", LIMIT) or None
+        self.progress = progress
+        self.limit = getattr(handler.settings, "scan_limit", DEFAULT_LIMIT) or None
         self.listed = self.found = 0
         self.finished = False
 
-    def go(self) -> None:
-        pages = self.handler.scan_pages(self.scan.since, self.scan.place, self.limit)
-        for page in pages:
-            if not self._take(page):
+    def list_pages(self) -> None:
+        """List pages until the end, the limit, a stop, or the loss of the scan."""
+        for page in self.handler.scan_pages(self.scan.since, self.scan.place, self.limit):
+            if not self._accept_page(page):
                 return
-            if page.cursor is not None and self._is_enough():
+            if page.cursor is not None and self._should_pause():
                 return
         self.finished = True
 
-    def _is_enough(self) -> bool:
-        is_over = self.limit is not None and self.listed >= self.limit
-        return is_over or self.scanner.stopping.is_set()
+    def _should_pause(self) -> bool:
+        reached_limit = self.limit is not None and self.listed >= self.limit
+        return reached_limit or self.scanner.stopping.is_set()
 
-    def _take(self, page: ScanPage) -> bool:
-        fresh = self.scanner.fresh(self.handler.name, page.events)
-        found = sum(self._accept(fresh[at : at + BATCH]) for at in range(0, len(fresh), BATCH))
-        if found and not self.scan.first and self.scanner.hears(self.handler):
-            moments = [one.time for one in fresh if one.time]
-            self.ledger.scans.note_unannounced(self.handler.name, moments)
+    def _accept_page(self, page: ScanPage) -> bool:
+        events = self.scanner.unannounced(self.handler.name, page.events)
+        found = sum(self._accept(events[at : at + BATCH]) for at in range(0, len(events), BATCH))
+        if found and not self.scan.first and self.scanner.has_push_source(self.handler):
+            times = [event.time for event in events if event.time]
+            self.ledger.scans.note_unannounced(self.handler.name, times)
         self.listed += page.listed
         self.found += found
-        self.watch(self.listed, self.found)
+        self.progress(self.listed, self.found)
         step = ScanStep(page.listed, found, page.cursor)
         return self.ledger.scans.advance(self.scan, step, self.scanner.clock())
 
     def _accept(self, events: Sequence[Event]) -> int:
-        """How many of them were new: a notification may have come meanwhile."""
-        listed = [
-            {"bucket": one.object.bucket, "key": one.object.key, "etag": one.object.etag}
-            for one in events
-        ]
+        """Accept events; returns how many were new: a notification may have arrived meanwhile."""
+        objects = [event.object for event in events]
+        listed = [{"bucket": ref.bucket, "key": ref.key, "etag": ref.etag} for ref in objects]
         body = json.dumps({"found": listed}).encode()
         now = self.scanner.clock()
         incoming = Incoming(self.handler.name, body, now, Origin.SCAN, method="", path="")
         intake = self.scanner.intake
-        take = intake.seen if self.scan.first else intake.found
-        return take(incoming, events).events
+        accept = intake.mark_seen if self.scan.first else intake.accept_found
+        return accept(incoming, events).events

@@ -10,7 +10,7 @@ from datetime import datetime
 from relay.config.load import Settings
 from relay.delivery.plan import Planner
 from relay.intake.intake import Intake
-from relay.intake.scanner import Scanner, silence
+from relay.intake.scanner import Scanner, silence_problem
 from relay.ledger import Gate, NotFound
 from relay.model import Delivery, Event, Incoming, Json, Kind, ObjectRef, Origin, Verdict
 from relay.sources.contract import StorageHandler
@@ -48,7 +48,7 @@ class Operations:
         body = json.dumps({"source": source, "bucket": bucket, "key": key, "version": version})
         now = self.clock()
         incoming = Incoming(source, body.encode(), now, Origin.SUBMISSION, method="", path="")
-        receipt = self.intake.found(incoming, [event])
+        receipt = self.intake.accept_found(incoming, [event])
         deliveries = map(self.ledger.history.delivery, receipt.deliveries)
         return [delivery for delivery in deliveries if delivery is not None]
 
@@ -91,7 +91,7 @@ class Operations:
                 "last_event": last_events.get(name),
                 "lag_seconds": _seconds_since(last_events.get(name), now),
                 "silent_since": silent_since.get(name),
-                "silent": silence(name) if silent_since.get(name) else None,
+                "silent": silence_problem(name) if silent_since.get(name) else None,
                 "errors": _reading_errors(counts.get((name, Verdict.UNREADABLE), 0)),
             }
             for name, source in self.settings.sources.items()

@@ -68,7 +68,7 @@ def send(relay: Relay) -> Send:
             query={"token": TOKEN} if query else {},
             headers={} if queue else extra if query else {**token, **extra},
         )
-        (relay.intake.pull if queue else relay.intake.accept)(incoming)
+        (relay.intake.accept_queued if queue else relay.intake.accept)(incoming)
 
     return send
 

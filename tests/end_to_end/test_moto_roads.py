@@ -23,7 +23,7 @@ def pull(relay):
     queue = handler.queue()
     relay.queue_poller.wait = 0
     try:
-        while relay.queue_poller.pull_once("exports", queue):
+        while relay.queue_poller.poll_once("exports", queue):
             pass
     finally:
         queue.close()

@@ -76,7 +76,7 @@ def test_of_2000_objects_all_are_found_and_none_twice(world, tools, fill):
     queue = relay.plugins.sources["exports"].queue()
     world.stack.callback(queue.close)
     relay.queue_poller.wait = 0
-    while relay.queue_poller.pull_once("exports", queue):
+    while relay.queue_poller.poll_once("exports", queue):
         pass
     assert every(relay.ledger) == sorted(told)
 

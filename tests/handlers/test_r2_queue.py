@@ -192,7 +192,7 @@ def test_messages_are_acknowledged_after_they_were_stored(
 ) -> None:
     server.send(told("a.zip"))
     server.send(told("b.zip"), "text")
-    assert puller.pull_once("exports", queue) == 2
+    assert puller.poll_once("exports", queue) == 2
     assert delivered(store) == ["a.zip", "b.zip"]
     assert server.messages == []
 
@@ -201,19 +201,19 @@ def test_what_could_not_be_stored_is_not_acknowledged(
     server: CloudflareServer, queue: Queue, puller: QueuePoller, store: Ledger
 ) -> None:
     server.send(told("a.zip"))
-    accept = puller.intake.pull
+    accept = puller.intake.accept_queued
 
     def full(_: Incoming) -> Any:
         raise LedgerUnavailable("store.unavailable", "The disk is full")
 
-    puller.intake.pull = full  # type: ignore[method-assign]
+    puller.intake.accept_queued = full  # type: ignore[method-assign]
     with pytest.raises(LedgerUnavailable):
-        puller.pull_once("exports", queue)
+        puller.poll_once("exports", queue)
     assert len(server.messages) == 1
     assert [one.path for one in server.asked] == [f"{QUEUE}/messages/pull"]
-    puller.intake.pull = accept  # type: ignore[method-assign]
+    puller.intake.accept_queued = accept  # type: ignore[method-assign]
     server.comes_again()
-    assert puller.pull_once("exports", queue) == 1
+    assert puller.poll_once("exports", queue) == 1
     assert delivered(store) == ["a.zip"]
 
 
@@ -222,7 +222,7 @@ def test_a_message_that_comes_twice_is_delivered_once(
 ) -> None:
     server.send(told("a.zip"))
     server.send(told("a.zip"))
-    puller.pull_once("exports", queue)
+    puller.poll_once("exports", queue)
     assert delivered(store) == ["a.zip"]
 
 
@@ -230,7 +230,7 @@ def test_what_cannot_be_understood_is_kept_and_acknowledged(
     server: CloudflareServer, queue: Queue, puller: QueuePoller, store: Ledger
 ) -> None:
     server.messages += [Waiting("AAEC"), Waiting("no JSON"), Waiting(None), Waiting(7)]
-    assert puller.pull_once("exports", queue) == 4
+    assert puller.poll_once("exports", queue) == 4
     (*found,) = store.history.notifications(limit=10, cursor=None).items
     assert [one.verdict for one in found] == ["unreadable"] * 4
     assert server.messages == []
@@ -241,7 +241,7 @@ def test_many_are_pulled_and_acknowledged_in_batches(
 ) -> None:
     for number in range(120):
         server.send(told(f"{number:03d}.zip"))
-    assert [puller.pull_once("exports", queue) for _ in range(4)] == [50, 50, 20, 0]
+    assert [puller.poll_once("exports", queue) for _ in range(4)] == [50, 50, 20, 0]
     assert delivered(store) == [f"{number:03d}.zip" for number in range(120)]
     assert server.messages == []
 

@@ -160,7 +160,7 @@ def test_messages_are_deleted_after_they_were_stored(
 ) -> None:
     road.upload("a.zip", b"x")
     with closing(road.queue()) as queue:
-        assert puller.pull_once("exports", queue) == 1
+        assert puller.poll_once("exports", queue) == 1
     assert delivered(store) == {"a.zip"}
     assert road.held() == 0
 
@@ -176,10 +176,10 @@ def test_what_could_not_be_stored_is_not_deleted(
         with monkeypatch.context() as patched:
             patched.setattr(puller.intake, "pull", full)
             with pytest.raises(LedgerUnavailable):
-                puller.pull_once("exports", queue)
+                puller.poll_once("exports", queue)
         assert road.held() == 1
         comes_again_at_once(road)
-        assert puller.pull_once("exports", queue) == 1
+        assert puller.poll_once("exports", queue) == 1
     assert delivered(store) == {"a.zip"}
     assert road.held() == 0
 
@@ -203,9 +203,9 @@ def test_the_same_upload_told_twice_is_delivered_once(
         again = queue.receive(0)
         assert [one.body for one in messages] == [one.body for one in again]
         comes_again_at_once(road)
-        puller.pull_once("exports", queue)
+        puller.poll_once("exports", queue)
         for message in messages:
-            puller.intake.pull(Incoming("exports", message.body, utc_now(), Way.QUEUE))
+            puller.intake.accept_queued(Incoming("exports", message.body, utc_now(), Way.QUEUE))
     assert len(store.history.deliveries(DeliveryQuery()).items) == 1
 
 

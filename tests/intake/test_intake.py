@@ -164,12 +164,12 @@ def test_secrets_in_headers_are_not_kept(intake, ledger):
 
 def test_a_queue_needs_no_token(make_intake, ledger):
     queued = Incoming("exports", notification().body, NOW, Origin.QUEUE)
-    assert make_intake(token=None).pull(queued).events == 1
+    assert make_intake(token=None).accept_queued(queued).events == 1
 
 
 def test_a_queue_message_that_nobody_recognises_is_kept(make_intake, ledger):
     queued = Incoming("exports", b"{}", NOW, Origin.QUEUE)
-    make_intake(accept=["sns"]).pull(queued)
+    make_intake(accept=["sns"]).accept_queued(queued)
     assert [one.verdict for one in kept(ledger)] == [Verdict.UNREADABLE]
 
 
@@ -191,14 +191,14 @@ def test_a_replay_of_nothing_is_not_found(intake):
 
 
 def test_a_scan_cannot_be_replayed(intake):
-    found = intake.found(Incoming("exports", b"{}", NOW, Origin.SCAN), [])
+    found = intake.accept_found(Incoming("exports", b"{}", NOW, Origin.SCAN), [])
     with pytest.raises(Unreadable):
         intake.replay(found.notification)
 
 
 def test_what_a_first_scan_marked_is_delivered_when_it_is_announced(intake, ledger):
     event = Event(ObjectRef("exports", "a.zip", etag="e1", size=3), "etag:e1@", "found", NOW)
-    intake.seen(Incoming("exports", b"{}", NOW, Origin.SCAN), [event])
+    intake.mark_seen(Incoming("exports", b"{}", NOW, Origin.SCAN), [event])
     assert ledger.history.deliveries(DeliveryQuery()).items == ()
     intake.accept(notification())
     assert len(ledger.history.deliveries(DeliveryQuery()).items) == 1

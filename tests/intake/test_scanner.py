@@ -259,20 +259,20 @@ class TestRuns:
     def test_one_that_is_asked_to_stop_ends_after_its_page(self, make):
         relay = make()
         relay.put(*"abcdefgh")
-        told = relay.scan(watch=lambda *_: relay.queue_poller.ask_to_stop())
+        told = relay.scan(progress=lambda *_: relay.queue_poller.ask_to_stop())
         assert (told["listed"], told["finished"]) == (3, False)
 
     def test_its_progress_is_told_page_by_page(self, make):
         relay = make()
         relay.put(*"abcd")
         seen = []
-        relay.scan(watch=lambda *numbers: seen.append(numbers))
+        relay.scan(progress=lambda *numbers: seen.append(numbers))
         assert seen == [(3, 3), (4, 4)]
 
     def test_a_dry_run_changes_nothing(self, scanned):
         scanned.put("a", "b")
         scanned.tell("a", etag="e1")
-        unknown = scanned.scanner.unknown(scanned.handler)
+        unknown = scanned.scanner.list_unannounced(scanned.handler)
         assert [event.object.key for event in unknown] == ["b.zip"]
         assert scanned.imports() == ["a"]
 
@@ -292,7 +292,7 @@ class TestRuns:
             relay.later(minutes=6)
             ledger.scans.begin(NewScan("shelf", "another process"), relay.now)
 
-        assert relay.scan(watch=slow)["finished"] is False
+        assert relay.scan(progress=slow)["finished"] is False
         assert relay.handler.listed == ["a.zip", "b.zip", "c.zip"]
         assert ledger.scans.last("shelf").owner == "another process"
 

@@ -25,7 +25,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from relay import plugins as loader
 from relay.app.relay import Relay
-from relay.intake.intake import envelopes, read
+from relay.intake.intake import build_envelopes, parse
 from relay.model import Incoming, Verdict
 from relay.sources.envelopes import ENVELOPES
 from relay.testing.handler_suite import assert_storable
@@ -121,7 +121,7 @@ def check(relay: RunningRelay, source: str, sent: Incoming, envelope: str = "") 
 
 def first(relay: RunningRelay, source: str, sent: Incoming) -> str:
     """The envelope that takes it for its own."""
-    every = envelopes(relay.relay.settings.sources[source])
+    every = build_envelopes(relay.relay.settings.sources[source])
     return next(one.name for one in every if one.missing_setting() is None and one.recognises(sent))
 
 
@@ -401,13 +401,13 @@ def test_any_field_of_a_real_one_may_be_anything(relay: RunningRelay, kind: str)
     assert good, f"there is no case of {kind} that is accepted"
     for case in good[:: len(good) // 3 + 1]:
         headers, body = of_case(case)
-        every = envelopes(relay.relay.settings.sources[kind])
+        every = build_envelopes(relay.relay.settings.sources[kind])
         open_ones = [one for one in every if one.missing_setting() is None]
         for changed in _changed(loads(body) or {}):
             sent = incoming(changed, headers)
             envelope = next(one for one in open_ones if one.recognises(sent))
             with no_errors():
-                reading = read(handler, envelope, sent)
+                reading = parse(handler, envelope, sent)
             for one in reading.events:
                 assert_storable(one, case)
 
@@ -425,7 +425,7 @@ def test_every_kind_reads_our_own_records(relay: RunningRelay, kind: str, envelo
     other = {"bucket": "exports", "key": "b.zip", "etag": "e", "time": "2026-11-24T03:00:00Z"}
     third = {"bucket": "exports", "key": "c.zip", "id": "upload 3"}
     body = assembled({"events": [ours, other, third]})
-    reading = read(handler, ENVELOPES[envelope](handler.settings), incoming(body, {}))
+    reading = parse(handler, ENVELOPES[envelope](handler.settings), incoming(body, {}))
     assert reading.verdict == Verdict.ACCEPTED
     assert [one.identity for one in reading.events] == [
         "version:7",

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from relay.errors import TemporaryFailure, Unverified
-from relay.intake.intake import ParsedNotification, envelopes, read
+from relay.intake.intake import ParsedNotification, build_envelopes, parse
 from relay.model import Event, Incoming, Json, Verdict
 from relay.plugins import find, known
 from relay.sources.contract import StorageHandler
@@ -84,14 +84,16 @@ def test_every_kind_has_cases_that_are_good_and_others() -> None:
 def received(handler: StorageHandler, raw: bytes) -> ParsedNotification:
     """As the intake does it: the first offered envelope that recognises it decides."""
     incoming = request(handler.name, raw)
-    offered = [one for one in envelopes(handler.settings, fetch) if one.missing_setting() is None]
+    offered = [
+        one for one in build_envelopes(handler.settings, fetch) if one.missing_setting() is None
+    ]
     envelope = next((one for one in offered if one.recognises(incoming)), None)
     if envelope is None:
         raise Unverified("hook.unverified", "no envelope is offered")
     envelope.verify(incoming)
     if envelope.answer(incoming) is not None:
         return ParsedNotification((), Verdict.HANDSHAKE)
-    return read(handler, envelope, incoming)
+    return parse(handler, envelope, incoming)
 
 
 def fetch(url: str) -> bytes:

@@ -149,7 +149,7 @@ class World:
     def announce(self) -> None:
         """One notification of all that lies in the folder, by the door that scans use."""
         events = list(self.relay.plugins.sources["exports"].scan())
-        self.relay.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), events)
+        self.relay.intake.accept_found(Incoming("exports", b"", utc_now(), Origin.SCAN), events)
 
     def upload(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
         path = self.put(function, body, **more)

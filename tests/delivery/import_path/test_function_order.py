@@ -46,7 +46,7 @@ def announce(world: World, *numbers: int) -> None:
     found = {one.object.key: one for one in world.relay.plugins.sources["exports"].scan()}
     for number in numbers:
         event = found[f"hello-v{number}.zip"]
-        world.relay.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
+        world.relay.intake.accept_found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
 
 
 def states(world: World) -> dict[str, tuple[State, str | None]]:

@@ -103,7 +103,7 @@ def world(make_world: Callable[..., World], store: Store) -> World:
     world = make_world(source=S3.format(url=store.url))
     ref = ObjectRef("exports", "hello.zip", etag=store.etag, size=len(store.body))
     event = Event(ref, f"etag:{store.etag}", "put")
-    world.relay.intake.found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
+    world.relay.intake.accept_found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
     return world
 
 

@@ -296,7 +296,7 @@ def test_a_queue_is_no_hook(make, world):
     """What is pulled was let in by the queue; the same bytes at the hook are not."""
     door = make(accept=["sns"], sns_topic_arns=["arn:aws:sns:us-east-1:123456789012:uploads"])
     queued = replace(PRODUCERS[0].send(world, NOW), road=Origin.QUEUE, headers={})
-    assert door.intake.pull(queued).events == 1
+    assert door.intake.accept_queued(queued).events == 1
     door = make(accept=["bare"], token="the-token-of-this-source")
     with pytest.raises(Unverified):
         door.accept(with_header(queued, "authorization", bearer("x")["authorization"]))

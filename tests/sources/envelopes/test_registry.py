@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from relay.config.load import SourceSettings, load
 from relay.errors import ConfigErrors, Unverified
-from relay.intake.intake import envelopes
+from relay.intake.intake import build_envelopes
 from relay.model import Incoming
 from relay.plugins import settings_class
 from relay.sources.envelope import Envelope
@@ -63,7 +63,7 @@ def test_accept_takes_a_new_envelope_and_its_keys_exist(tmp_path: Path, kind: st
     if kind == "azure":
         keys += 'account = "exports"\n'
     source = load_source(tmp_path, keys, kind)
-    offered = {envelope.name: envelope for envelope in envelopes(source)}
+    offered = {envelope.name: envelope for envelope in build_envelopes(source)}
     assert offered.keys() == {"toy", "bare"}
     assert offered["toy"].missing_setting() is None
     incoming = Incoming("exports", b"{}", NOW, headers={"x-toy": "open sesame"})

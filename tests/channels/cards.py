@@ -1,4 +1,4 @@
-"""Cards of every shape, with the worst text that `relay.channels.card` lets through."""
+"""Hypothesis strategies for cards with any text that `relay.channels.card` can contain."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ problems = st.none() | st.builds(Fact, labels, sentences, st.just(True))
 lines = st.builds(Line, st.sampled_from(list(SIGNS.values())), names, names, st.none() | urls)
 
 
-def built(names, sentences, facts, lines, links):
+def build_cards(names, sentences, facts, lines, links):
     return st.builds(
         Card,
         result=st.sampled_from([*TONES, "digest"]),
@@ -58,7 +58,7 @@ def built(names, sentences, facts, lines, links):
     )
 
 
-cards = built(
+cards = build_cards(
     names,
     sentences,
     st.lists(facts, max_size=12),
@@ -66,12 +66,12 @@ cards = built(
     st.lists(st.builds(Link, labels, urls), max_size=2),
 )
 
-long = st.sampled_from("&😀*名a_@:<").map(lambda one: plain(one * 1000))
-full_cards = built(
+long = st.sampled_from("&😀*名a_@:<").map(lambda character: plain(character * 1000))
+full_cards = build_cards(
     long,
     long,
     st.builds(Fact, labels, long, st.booleans()).map(lambda fact: [fact] * 12),
     st.builds(Line, st.just("❌"), long, long, urls).map(lambda line: [line] * MOST_LINES),
     st.builds(Link, labels, urls).map(lambda link: [link] * 2),
 )
-"""Those that no service takes whole."""
+"""Cards that exceed the limit of every service."""

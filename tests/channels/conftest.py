@@ -1,4 +1,4 @@
-"""What the tests of channels share."""
+"""Fixtures of the channel tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A team's own words: what they may say, what they may not do, and what happens when they fail."""
+"""Templates of a team: the variables, the sandbox, and templates that fail."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from relay.errors import ConfigErrors
 from relay.plugins import settings_class
 from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, target_message
 
-EVERY = [*map(message, OUTCOMES), target_message("down"), target_message("up"), digest()]
+SAMPLES = [*map(message, OUTCOMES), target_message("down"), target_message("up"), digest()]
 
 
-def said(told, language="en", **words):
-    shown = build_card(told.type, told.body, language)
-    return apply_templates(shown, WordsSettings(**words), told.type, told.body, language)
+def card_with(sample, language="en", **templates):
+    card = build_card(sample.type, sample.body, language)
+    return apply_templates(card, WordsSettings(**templates), sample.type, sample.body, language)
 
 
-def test_without_words_of_its_own_a_card_stays_as_it_is():
-    told = message("import.failed")
-    assert said(told) == build_card(told.type, told.body, "en")
+def test_without_templates_the_card_is_unchanged():
+    sample = message("import.failed")
+    assert card_with(sample) == build_card(sample.type, sample.body, "en")
 
 
-def test_every_part_can_be_said_otherwise():
-    shown = said(
+def test_every_text_can_be_replaced():
+    card = card_with(
         message("import.failed"),
         title="{{ result }}!",
         name="{{ package }}/{{ func_name }}",
@@ -34,45 +34,35 @@ def test_every_part_can_be_said_otherwise():
         advice="{{ advice }} Call 110.",
         footer="{{ source }}",
     )
-    assert (shown.title, shown.name, shown.footer) == ("failed!", "default/orders", "exports")
-    assert shown.problem.value == PROBLEM.code
-    assert shown.advice.value == f"{PROBLEM.hint.en} Call 110."
+    assert (card.title, card.name, card.footer) == ("failed!", "default/orders", "exports")
+    assert card.problem.value == PROBLEM.code
+    assert card.advice.value == f"{PROBLEM.hint.en} Call 110."
 
 
-def test_the_variables_are_in_the_channels_language():
-    shown = said(message("import.failed"), "zh", title="{{ error.message }}", advice="{{ advice }}")
-    assert shown.title == PROBLEM.message.zh
-    assert shown.advice.value == PROBLEM.hint.zh
-    assert shown.advice.label == "下一步怎么做"
+def test_variables_are_in_the_language_of_the_channel():
+    card = card_with(
+        message("import.failed"), "zh", title="{{ error.message }}", advice="{{ advice }}"
+    )
+    assert card.title == PROBLEM.message.zh
+    assert card.advice.value == PROBLEM.hint.zh
+    assert card.advice.label == "下一步怎么做"
 
 
-def test_empty_text_leaves_a_sentence_out_and_text_puts_one_in():
-    assert said(message("import.failed"), problem="", advice="{# nothing #}").problem is None
-    assert said(message("import.succeeded"), advice="Celebrate.").advice.value == "Celebrate."
+def test_a_template_can_remove_or_add_a_sentence():
+    assert card_with(message("import.failed"), problem="", advice="{# nothing #}").problem is None
+    assert card_with(message("import.succeeded"), advice="Celebrate.").advice.value == "Celebrate."
 
 
-def test_title_and_name_cannot_be_emptied():
-    shown = said(message("import.failed"), title="{{ '' }}", name="{{ '' }}")
-    assert (shown.title, shown.name) == ("Import failed", "orders")
+def test_title_and_name_cannot_be_removed():
+    card = card_with(message("import.failed"), title="{{ '' }}", name="{{ '' }}")
+    assert (card.title, card.name) == ("Import failed", "orders")
 
 
-@pytest.mark.parametrize(
-    ("results", "tone"),
-    [
-        ({"failed": 1, "succeeded": 99}, "bad"),
-        ({"skipped": 9, "succeeded": 1}, "good"),
-        ({"skipped": 9, "failed": 0}, "neutral"),
-    ],
-)
-def test_a_digest_looks_as_bad_as_the_worst_in_it(results, tone):
-    assert build_card("digest", {"count": 10, "results": results}, "en").tone == tone
-
-
-@pytest.mark.parametrize("told", EVERY, ids=lambda told: told.type)
-def test_each_documented_variable_is_there_for_each_type_of_message(told):
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.type)
+def test_every_documented_variable_is_defined_for_every_type_of_message(sample):
     names = "type result title name problem advice footer func_name error reason links count key"
-    shown = said(told, title=" ".join(f"{{{{ {name} }}}}" for name in names.split()))
-    assert "failed:" not in shown.footer
+    card = card_with(sample, title=" ".join(f"{{{{ {name} }}}}" for name in names.split()))
+    assert "failed:" not in card.footer
 
 
 @pytest.mark.parametrize(
@@ -87,29 +77,29 @@ def test_each_documented_variable_is_there_for_each_type_of_message(told):
         "{% include 'base.html' %}",
     ],
 )
-def test_a_template_that_fails_costs_nothing_but_itself_and_the_card_says_so(broken, caplog):
-    told = message("import.failed")
-    shown = said(told, title=broken, name="mine")
-    assert shown.title == "Import failed"
-    assert shown.name == "mine"
-    assert shown.footer.endswith("templates that failed: title")
+def test_a_template_that_fails_is_reported_in_the_footer_and_changes_nothing_else(broken, caplog):
+    sample = message("import.failed")
+    card = card_with(sample, title=broken, name="mine")
+    assert card.title == "Import failed"
+    assert card.name == "mine"
+    assert card.footer.endswith("templates that failed: title")
     assert "words failed" in caplog.text
-    assert "自定义文案出错：title" in said(told, "zh", title=broken).footer
+    assert "自定义文案出错：title" in card_with(sample, "zh", title=broken).footer
 
 
-def test_foreign_text_in_a_template_is_cleaned_and_cut_as_everywhere():
-    told = message("import.succeeded", func_name=HOSTILE * 100)
-    shown = said(told, title="{{ func_name }}")
-    assert len(shown.title) <= LONGEST_SENTENCE
-    assert not set(shown.title) & set("\x00\x1b\r\n\u202e\u2066")
+def test_foreign_text_in_a_template_is_cleaned_and_shortened():
+    sample = message("import.succeeded", func_name=HOSTILE * 100)
+    card = card_with(sample, title="{{ func_name }}")
+    assert len(card.title) <= LONGEST_SENTENCE
+    assert not set(card.title) & set("\x00\x1b\r\n\u202e\u2066")
 
 
-def test_foreign_text_is_never_a_template_itself():
-    told = message("import.succeeded", key="{{ 7 * 7 }}")
-    assert said(told, title="{{ key }}").title == "{{ 7 * 7 }}"
+def test_foreign_text_is_not_interpreted_as_a_template():
+    sample = message("import.succeeded", key="{{ 7 * 7 }}")
+    assert card_with(sample, title="{{ key }}").title == "{{ 7 * 7 }}"
 
 
-def test_a_template_that_is_none_is_an_error_of_the_configuration_with_its_path(tmp_path):
+def test_an_invalid_template_is_a_configuration_error_with_the_path(tmp_path):
     file = tmp_path / "relay.toml"
     file.write_text(
         '[channels.ops]\nkind = "slack"\nurl = "https://x.example/1"\n'
@@ -117,6 +107,6 @@ def test_a_template_that_is_none_is_an_error_of_the_configuration_with_its_path(
     )
     with pytest.raises(ConfigErrors) as caught:
         load(file, {}, settings_class)
-    told = {error.path: str(error) for error in caught.value.errors}
-    assert "is no Jinja template" in told["channels.ops.words.title"]
-    assert "channels.ops.words.titel" in told
+    errors = {error.path: str(error) for error in caught.value.errors}
+    assert "is not a valid Jinja template" in errors["channels.ops.words.title"]
+    assert "channels.ops.words.titel" in errors

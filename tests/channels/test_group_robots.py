@@ -1,4 +1,4 @@
-"""What holds for the group robots of Feishu, Lark, DingTalk and WeCom alike."""
+"""Common behaviour of the group robots of Feishu, Lark, DingTalk and WeCom."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ KINDS = {
 CODES = {"feishu": "code", "lark": "code", "dingtalk": "errcode", "wecom": "errcode"}
 
 
-def made(kind, outbound, url=None, language="en", **told):
-    plug_in = importlib.import_module(f"relay.channels.{kind}").Channel
-    settings = plug_in.Settings(kind=kind, url=url or KINDS[kind], language=language, **told)
-    return plug_in("ops", settings, outbound)
+def build_channel(kind, outbound, url=None, language="en", **fields):
+    channel_class = importlib.import_module(f"relay.channels.{kind}").Channel
+    settings = channel_class.Settings(
+        kind=kind, url=url or KINDS[kind], language=language, **fields
+    )
+    return channel_class("ops", settings, outbound)
 
 
 @pytest.fixture(params=KINDS)
@@ -41,62 +43,64 @@ def kind(request):
 
 @pytest.fixture
 def channel(kind, stand_in, outbound):
-    channel = made(kind, outbound, stand_in.url)
+    channel = build_channel(kind, outbound, stand_in.url)
     yield channel
     channel.close()
 
 
-def laid_out(kind, shown, **told):
-    """The body that would show the card, signed where there is a secret."""
-    channel = made(kind, HttpClientFactory(), language="zh", **told)
-    body, _ = channel.sign(channel.render(shown))
+def render_signed(kind, card, **fields):
+    """Return the body that shows the card, signed if there is a secret."""
+    channel = build_channel(kind, HttpClientFactory(), language="zh", **fields)
+    body, _ = channel.sign(channel.render(card))
     channel.close()
     return body
 
 
-@given(shown=cards)
-def test_no_card_of_feishu_is_longer_than_20_kb(shown):
-    told = laid_out("feishu", shown, secret="s" * 32, keyword="部署通知")
-    assert "sign" in told
-    assert len(encode(told)) <= 20_000
-    assert "部署通知" in json.dumps(told, ensure_ascii=False)
+@given(card=cards)
+def test_every_feishu_card_fits_20_kb(card):
+    body = render_signed("feishu", card, secret="s" * 32, keyword="部署通知")
+    assert "sign" in body
+    assert len(encode(body)) <= 20_000
+    assert "部署通知" in json.dumps(body, ensure_ascii=False)
 
 
-@given(shown=cards)
-def test_no_card_of_dingtalk_is_longer_than_20000_bytes(shown):
-    told = laid_out("dingtalk", shown, keyword="部署通知")
-    assert len(encode(told)) <= 20_000
-    assert "部署通知" in told[told["msgtype"]]["text"]
+@given(card=cards)
+def test_every_dingtalk_card_fits_20000_bytes(card):
+    body = render_signed("dingtalk", card, keyword="部署通知")
+    assert len(encode(body)) <= 20_000
+    assert "部署通知" in body[body["msgtype"]]["text"]
 
 
-@given(shown=cards)
-def test_no_card_of_wecom_is_longer_than_4096_bytes(shown):
-    told = laid_out("wecom", shown)["markdown"]["content"]
-    assert len(told.encode()) <= 4096
-    assert shown.sign in told
-    assert all(link.url in told for link in shown.links)
+@given(card=cards)
+def test_every_wecom_card_fits_4096_bytes(card):
+    content = render_signed("wecom", card)["markdown"]["content"]
+    assert len(content.encode()) <= 4096
+    assert card.sign in content
+    assert all(link.url in content for link in card.links)
 
 
-@pytest.mark.no_cover  # much of the same
-@given(shown=cards)
-def test_foreign_words_are_no_markup_in_any_card(shown):
+@pytest.mark.no_cover  # the same code as above
+@given(card=cards)
+def test_foreign_text_contains_no_markup_in_any_card(card):
     for kind in ("feishu", "dingtalk", "wecom"):
-        for text in marked_up(kind, laid_out(kind, shown)):
-            ours = re.sub(r"\[[^][]*\]\(https://relay\.example\.com/deliveries/\d+\)", "", text)
-            ours = re.sub(r'<font color=(?:"\w+"|#\w+)>|</font>', "", ours)
-            ours = re.sub(r"\*\*[^*\n]*\*\*", "", re.sub(r"(?m)^(?:### |- |> )", "", ours))
-            assert not set(ours) & set("<>[]"), (kind, text)
-            assert not set(re.sub(r"`[^`\n]*`", "", ours)) & set("*~`"), (kind, text)
+        for text in marked_up(kind, render_signed(kind, card)):
+            foreign = re.sub(r"\[[^][]*\]\(https://relay\.example\.com/deliveries/\d+\)", "", text)
+            foreign = re.sub(r'<font color=(?:"\w+"|#\w+)>|</font>', "", foreign)
+            foreign = re.sub(r"\*\*[^*\n]*\*\*", "", re.sub(r"(?m)^(?:### |- |> )", "", foreign))
+            assert not set(foreign) & set("<>[]"), (kind, text)
+            assert not set(re.sub(r"`[^`\n]*`", "", foreign)) & set("*~`"), (kind, text)
 
 
-def marked_up(kind, told):
+def marked_up(kind, body):
     if kind == "wecom":
-        return [told["markdown"]["content"]]
+        return [body["markdown"]["content"]]
     if kind == "dingtalk":
-        return [told[told["msgtype"]]["text"]]
-    inside = [one.get("text") for one in told["card"]["elements"]]
-    inside += [f["text"] for one in told["card"]["elements"] for f in one.get("fields", ())]
-    return [one["content"] for one in inside if one and one["tag"] == "lark_md"]
+        return [body[body["msgtype"]]["text"]]
+    texts = [element.get("text") for element in body["card"]["elements"]]
+    texts += [
+        field["text"] for element in body["card"]["elements"] for field in element.get("fields", ())
+    ]
+    return [element["content"] for element in texts if element and element["tag"] == "lark_md"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ def marked_up(kind, told):
         '{"errcode": 0, "code": 0',
     ],
 )
-def test_200_without_the_number_0_in_a_json_object_is_no_success(channel, stand_in, kind, body):
+def test_200_without_error_code_0_is_not_a_success(channel, stand_in, kind, body):
     stand_in.replies.append(Reply(200, body))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
@@ -125,15 +129,15 @@ def test_200_without_the_number_0_in_a_json_object_is_no_success(channel, stand_
 
 
 @pytest.mark.parametrize("status", [201, 202, 302, 404, 502])
-def test_the_number_0_with_another_status_is_no_success(channel, stand_in, kind, status):
+def test_error_code_0_with_another_status_is_not_a_success(channel, stand_in, kind, status):
     stand_in.replies.append(Reply(status, json.dumps({CODES[kind]: 0})))
     with pytest.raises(TemporaryFailure):
         channel.post(message("import.failed"))
 
 
-def test_an_error_that_we_do_not_know_is_tried_again_and_kept(channel, stand_in, kind):
-    told = json.dumps({CODES[kind]: 123456, "errmsg": "brand new", "msg": "brand new"})
-    stand_in.replies.append(Reply(200, told))
+def test_an_unknown_error_is_temporary_and_its_text_is_stored(channel, stand_in, kind):
+    body = json.dumps({CODES[kind]: 123456, "errmsg": "brand new", "msg": "brand new"})
+    stand_in.replies.append(Reply(200, body))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"{kind}.refused"
@@ -141,16 +145,16 @@ def test_an_error_that_we_do_not_know_is_tried_again_and_kept(channel, stand_in,
     assert "brand new" in caught.value.answer
 
 
-def test_an_error_in_a_long_answer_is_still_understood(channel, stand_in, kind):
-    told = json.dumps({"errmsg": "x" * 20_000, CODES[kind]: 123456})
-    stand_in.replies.append(Reply(200, told))
+def test_an_error_in_a_long_response_is_recognised(channel, stand_in, kind):
+    body = json.dumps({"errmsg": "x" * 20_000, CODES[kind]: 123456})
+    stand_in.replies.append(Reply(200, body))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"{kind}.refused"
     assert len(caught.value.answer) <= 310
 
 
-def test_the_services_own_retry_after_wins(channel, stand_in, kind):
+def test_retry_after_of_the_service_takes_precedence(channel, stand_in, kind):
     code = {"feishu": 11232, "lark": 11232, "dingtalk": 130101, "wecom": 45009}[kind]
     stand_in.replies.append(Reply(429, json.dumps({CODES[kind]: code}), {"Retry-After": "7"}))
     with pytest.raises(TemporaryFailure) as caught:
@@ -158,28 +162,28 @@ def test_the_services_own_retry_after_wins(channel, stand_in, kind):
     assert caught.value.retry_after == timedelta(seconds=7)
 
 
-def test_a_preview_is_what_is_posted(channel, stand_in):
-    told = channel.preview(message("import.failed"))
+def test_a_preview_equals_the_posted_body(channel, stand_in):
+    preview = channel.preview(message("import.failed"))
     assert stand_in.received == []
     stand_in.accepts = Reply(200, '{"code": 0, "errcode": 0}')
     channel.post(message("import.failed"))
-    assert stand_in.received[0].json() == told
+    assert stand_in.received[0].json() == preview
 
 
-def test_a_burst_never_passes_what_the_service_takes(kind):
-    """Twice an allowance, less one, may fall into one period: the ledger keeps an even pace."""
+def test_the_default_rate_stays_below_the_limit_of_the_service(kind):
+    """The allowance of a period may be used up twice within that time."""
     rate = (
         importlib.import_module(f"relay.channels.{kind}")
         .Channel.Settings(kind=kind, url=KINDS[kind])
         .rate
     )
-    in_a_minute = rate.count + rate.count * (timedelta(minutes=1) / rate.period)
-    assert in_a_minute <= {"feishu": 100, "lark": 100}.get(kind, 20)
+    per_minute = rate.count + rate.count * (timedelta(minutes=1) / rate.period)
+    assert per_minute <= {"feishu": 100, "lark": 100}.get(kind, 20)
     if kind in ("feishu", "lark"):
         assert rate.count + rate.count * (timedelta(seconds=1) / rate.period) <= 5
 
 
-def refusals(kind):
+def known_errors(kind):
     if kind in ("feishu", "lark"):
         product = importlib.import_module(f"relay.channels.{kind}").Channel.PRODUCT
         return list(feishu_errors.error_table(product).values())
@@ -190,21 +194,21 @@ def refusals(kind):
     return errors
 
 
-def test_every_refusal_is_told_in_both_languages_as_each_is_written(kind):
-    for one in refusals(kind):
-        for words in (one.message.zh, one.hint.zh):
-            assert words == words.strip()
-            assert not re.search(r"[\u4e00-\u9fff] ?[,;:()!?]|[,;:()!?] ?[\u4e00-\u9fff]", words)
-            assert re.search(r"[\u4e00-\u9fff]", words)
-        for words in (one.message.en, one.hint.en):
-            assert words.isascii()
-        assert one.hint.en.endswith(".")
-        assert one.hint.zh.endswith("。")
+def test_every_error_has_well_formed_english_and_chinese_texts(kind):
+    for error in known_errors(kind):
+        for text in (error.message.zh, error.hint.zh):
+            assert text == text.strip()
+            assert not re.search(r"[\u4e00-\u9fff] ?[,;:()!?]|[,;:()!?] ?[\u4e00-\u9fff]", text)
+            assert re.search(r"[\u4e00-\u9fff]", text)
+        for text in (error.message.en, error.hint.en):
+            assert text.isascii()
+        assert error.hint.en.endswith(".")
+        assert error.hint.zh.endswith("。")
 
 
-def test_words_of_ours_are_told_in_the_channels_language(kind, outbound):
-    channel = made(kind, outbound, language="zh")
-    told = json.dumps(channel.preview(message("import.failed")), ensure_ascii=False)
+def test_cards_are_in_the_language_of_the_channel(kind, outbound):
+    channel = build_channel(kind, outbound, language="zh")
+    text = json.dumps(channel.preview(message("import.failed")), ensure_ascii=False)
     channel.close()
-    assert "导入失败：orders" in told or "导入失败</font>：orders" in told
-    assert "压缩包的末尾缺失（archive.truncated）" in told
+    assert "导入失败：orders" in text or "导入失败</font>：orders" in text
+    assert "压缩包的末尾缺失（archive.truncated）" in text

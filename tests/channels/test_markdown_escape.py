@@ -1,4 +1,4 @@
-"""Foreign words look the same and mean nothing; a card that is too long loses its end politely."""
+"""Escaping of foreign text for Markdown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 
-from relay.channels.card import build_card, shrink_to_fit
 from relay.channels.markdown_escape import code_span, escape_markdown
-from relay.testing.messages import digest, message
 from tests.channels.cards import words
 
 
@@ -40,27 +38,27 @@ from tests.channels.cards import words
         ("压缩包的末尾缺失，请重新上传。", "压缩包的末尾缺失，请重新上传。"),
     ],
 )
-def test_markup_only_stands_there(hostile, shown):
+def test_markup_becomes_text(hostile, shown):
     assert escape_markdown(hostile) == shown
 
 
 @given(words)
-def test_inert_text_reads_as_it_did(text):
-    """What was parted is whole without the joiners; look-alikes stand for themselves, one each."""
+def test_escaped_text_looks_the_same(text):
+    """Without joiners the text has the same length, and only markup characters differ."""
     shown = escape_markdown(text).replace("\u2060", "")
     plain = text.replace("\u2060", "")
     assert len(shown) == len(plain)
-    for ours, theirs in zip(shown, plain, strict=True):
-        assert ours == theirs or theirs in "*~`|\\[]<>_"
+    for escaped, original in zip(shown, plain, strict=True):
+        assert escaped == original or original in "*~`|\\[]<>_"
 
 
 @given(words)
-def test_making_inert_text_inert_changes_nothing(text):
+def test_escaping_twice_changes_nothing(text):
     assert escape_markdown(escape_markdown(text)) == escape_markdown(text)
 
 
 @given(words)
-def test_a_code_span_ends_where_it_should(text):
+def test_a_code_span_contains_no_backtick(text):
     shown = code_span(text)
     assert shown[0] == shown[-1] == "`"
     assert "`" not in shown[1:-1]
@@ -69,26 +67,4 @@ def test_a_code_span_ends_where_it_should(text):
 
 def test_the_look_alikes_are_visible_characters():
     shown = escape_markdown("*~`|\\[]<>_")
-    assert {unicodedata.category(one)[0] for one in shown} <= {"S", "P", "L"}
-
-
-def test_lines_go_before_facts_and_no_number_is_told_wrongly():
-    shown = build_card("digest", digest().body, "en")
-    assert shown.more == "and 18 more"
-    cut = shrink_to_fit(shown, lambda one: len(one.lines) <= 3)
-    assert cut.lines == shown.lines[:3]
-    assert cut.facts == shown.facts
-    assert cut.more == "…"
-
-
-def test_facts_go_last_first_and_what_happened_stays():
-    shown = build_card("import.failed", message("import.failed").body, "en")
-    cut = shrink_to_fit(shown, lambda one: len(one.facts) <= 2)
-    assert cut.facts == shown.facts[:2]
-    assert (cut.problem, cut.advice) == (shown.problem, shown.advice)
-
-
-def test_a_card_that_fits_is_left_alone_and_one_that_never_does_ends():
-    shown = build_card("digest", digest().body, "en")
-    assert shrink_to_fit(shown, lambda one: True) is shown
-    assert shrink_to_fit(shown, lambda one: False).facts == ()
+    assert {unicodedata.category(character)[0] for character in shown} <= {"S", "P", "L"}

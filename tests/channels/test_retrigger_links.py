@@ -1,4 +1,4 @@
-"""Links by which a delivery is tried again: what they hold, who signs, what is refused."""
+"""Signed retrigger links: the grant, the signature, and forged tokens."""
 
 import io
 import logging
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.app import logging as logs
+from relay.app import logging as app_logging
 from relay.channels.retrigger_links import add_signed_link, read_token
 from relay.config.load import Settings
 from relay.model import Delivery, Kind, State
@@ -19,22 +19,22 @@ FIRST, SECOND = "the-first-token-of-this-relay", "the-second-token-of-this-relay
 PAGE = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
 
 
-def settings(*tokens, **more):
+def settings(*tokens, **tables):
     return Settings.model_validate(
         {
             "public_url": "https://relay.example.com",
-            "api": {"tokens": tokens or (FIRST,), **more.pop("api", {})},
-            **more,
+            "api": {"tokens": tokens or (FIRST,), **tables.pop("api", {})},
+            **tables,
         }
     )
 
 
-def message(type_="import.failed", **more):
+def message(type_="import.failed", **fields):
     body = {
         "delivery": "01kq3v0m5n6p7q8r9s0t1v2w3x",
         "attempts": 3,
         "links": {"delivery": PAGE, "retrigger": f"{PAGE}#retrigger"},
-        **more,
+        **fields,
     }
     return Delivery(
         id="01kq3v0m5n6p7q8r9s0t1v2wms",
@@ -50,49 +50,49 @@ def message(type_="import.failed", **more):
     )
 
 
-def token_of(chosen, told=None):
-    link = add_signed_link(chosen, told or message())["links"]["retrigger"]
+def token_of(configured, sample=None):
+    link = add_signed_link(configured, sample or message())["links"]["retrigger"]
     address, token = link.rsplit("/", 1)
     assert address == "https://relay.example.com/links"
     return token
 
 
-def test_a_link_says_what_it_is_for_and_when_it_ends():
-    offer = read_token(settings(), token_of(settings()))
-    assert (offer.delivery, offer.attempts, offer.channel) == (
+def test_a_link_contains_the_grant_and_the_expiry():
+    grant = read_token(settings(), token_of(settings()))
+    assert (grant.delivery, grant.attempts, grant.channel) == (
         "01kq3v0m5n6p7q8r9s0t1v2w3x",
         3,
         "ops",
     )
-    assert offer.ends == NOW + timedelta(days=7)
+    assert grant.ends == NOW + timedelta(days=7)
 
 
-def test_a_repeat_of_the_message_carries_the_same_link_and_the_ledgers_body_keeps_none():
-    told = message()
-    assert add_signed_link(settings(), told) == add_signed_link(settings(), told)
-    assert told.message["body"]["links"]["retrigger"] == f"{PAGE}#retrigger"
+def test_a_retry_has_the_same_link_and_the_stored_body_has_none():
+    sample = message()
+    assert add_signed_link(settings(), sample) == add_signed_link(settings(), sample)
+    assert sample.message["body"]["links"]["retrigger"] == f"{PAGE}#retrigger"
 
 
-def test_how_long_it_lasts_is_a_setting():
-    brief = settings(api={"links_last": "2h"})
-    assert read_token(brief, token_of(brief)).ends == NOW + timedelta(hours=2)
+def test_the_lifetime_is_a_setting():
+    configured = settings(api={"links_last": "2h"})
+    assert read_token(configured, token_of(configured)).ends == NOW + timedelta(hours=2)
 
 
 @pytest.mark.parametrize(
-    "chosen",
+    "configured",
     [
         settings(api={"tokens": ()}),
         settings(api={"links_last": "0"}),
         settings(public_url=""),
     ],
-    ids=["no token", "not wanted", "no address"],
+    ids=["no token", "disabled", "no public_url"],
 )
-def test_without_what_it_needs_the_link_leads_to_the_page(chosen):
-    assert add_signed_link(chosen, message()) == message().message["body"]
+def test_without_token_lifetime_or_public_url_the_link_leads_to_the_page(configured):
+    assert add_signed_link(configured, message()) == message().message["body"]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "sample",
     [
         message("target.down"),
         message("digest", links={"deliveries": PAGE}),
@@ -102,53 +102,60 @@ def test_without_what_it_needs_the_link_leads_to_the_page(chosen):
     ],
     ids=["a target", "a digest", "no links", "an old body", "no attempts"],
 )
-def test_what_tells_of_no_single_import_gets_no_link(told):
-    assert add_signed_link(settings(), told) == told.message["body"]
+def test_a_message_that_is_not_about_a_single_import_has_no_signed_link(sample):
+    assert add_signed_link(settings(), sample) == sample.message["body"]
 
 
-def test_the_first_token_signs_and_every_one_verifies():
-    old = token_of(settings(FIRST))
-    assert read_token(settings(SECOND, FIRST), old)
-    assert token_of(settings(SECOND, FIRST)) == token_of(settings(SECOND)) != old
-    assert read_token(settings(SECOND), old) is None
+def test_the_first_token_signs_and_all_tokens_verify():
+    token = token_of(settings(FIRST))
+    assert read_token(settings(SECOND, FIRST), token)
+    assert token_of(settings(SECOND, FIRST)) == token_of(settings(SECOND)) != token
+    assert read_token(settings(SECOND), token) is None
 
 
-def test_what_nobody_of_us_signed_is_no_link():
-    genuine = token_of(settings())
-    assert read_token(settings(api={"tokens": ()}), genuine) is None
-    content, signature = genuine.rsplit(".", 1)
-    another = token_of(settings(), message(attempts=4)).rsplit(".", 1)[0]
-    for forged in (content, f"{content}.", f"{another}.{signature}", "", "x" * 5000, f"{genuine}a"):
+def test_a_token_with_a_wrong_signature_is_rejected():
+    token = token_of(settings())
+    assert read_token(settings(api={"tokens": ()}), token) is None
+    content, signature = token.rsplit(".", 1)
+    other_content = token_of(settings(), message(attempts=4)).rsplit(".", 1)[0]
+    for forged in (
+        content,
+        f"{content}.",
+        f"{other_content}.{signature}",
+        "",
+        "x" * 5000,
+        f"{token}a",
+    ):
         assert read_token(settings(), forged) is None
 
 
 @given(st.text(max_size=700))
-def test_no_text_breaks_the_reader(text):
+def test_any_other_text_is_rejected(text):
     assert read_token(settings(), text) is None
 
 
-@given(place=st.integers(0, 10_000), letter=st.sampled_from("abcXYZ019_-."))
-def test_not_one_letter_of_it_can_be_changed(place, letter):
-    genuine = token_of(settings())
-    place %= len(genuine) - 1  # the last one holds bits that base64 leaves open
-    changed = genuine[:place] + letter + genuine[place + 1 :]
-    assert changed == genuine or read_token(settings(), changed) is None
+@given(position=st.integers(0, 10_000), character=st.sampled_from("abcXYZ019_-."))
+def test_changing_any_character_invalidates_the_token(position, character):
+    token = token_of(settings())
+    position %= len(token) - 1  # base64 ignores some bits of the last character
+    changed = token[:position] + character + token[position + 1 :]
+    assert changed == token or read_token(settings(), changed) is None
 
 
-def test_it_holds_nothing_of_the_token_and_fits_into_any_message():
+def test_the_link_is_short_and_does_not_contain_the_api_token():
     token = token_of(settings())
     assert len(token) < 160
     assert FIRST not in token
 
 
 @pytest.mark.parametrize("form", ["{}", "GET {} HTTP/1.1", '{{"url": "{}"}}', "{}?lang=zh"])
-def test_no_log_line_shows_it(form):
+def test_log_lines_do_not_contain_the_link(form):
     stream = io.StringIO()
-    handler = logs.configure(stream, json=True)
+    handler = app_logging.configure(stream, json=True)
     link = f"https://relay.example.com/links/{token_of(settings())}"
     try:
-        logging.getLogger("anybody").error(form.format(link))
-        logging.getLogger("anybody").error("asked", extra={"path": form.format(link)})
+        logging.getLogger("test").error(form.format(link))
+        logging.getLogger("test").error("asked", extra={"path": form.format(link)})
     finally:
         logging.getLogger().removeHandler(handler)
     assert "/links/[redacted]" in stream.getvalue()
@@ -156,9 +163,9 @@ def test_no_log_line_shows_it(form):
 
 
 @pytest.mark.parametrize("slash", ["/", "\\/", "%2F"])
-def test_an_answer_that_repeats_the_message_is_kept_without_it(slash):
+def test_a_link_in_a_response_is_redacted(slash):
     token = token_of(settings())
-    answer = f'{{"error": "bad url https:{slash}relay.example.com{slash}links{slash}{token}"}}'
-    kept = redactor_for("https://hooks.example.com/secret").known(answer)
-    assert token[:12] not in kept
-    assert "relay.example.com" in kept
+    response = f'{{"error": "bad url https:{slash}relay.example.com{slash}links{slash}{token}"}}'
+    stored = redactor_for("https://hooks.example.com/secret").known(response)
+    assert token[:12] not in stored
+    assert "relay.example.com" in stored

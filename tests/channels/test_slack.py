@@ -1,4 +1,4 @@
-"""Slack: what a card says, that foreign text only stands there, and what Slack's answers mean."""
+"""The Slack channel as an incoming webhook: cards, foreign text, and error responses."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
 from relay.testing.fake_server import Reply
 
 
-def made(url, outbound, language="en"):
+def build_channel(url, outbound, language="en"):
     return Channel("ops", SlackSettings(kind="slack", url=url, language=language), outbound)
 
 
-def rendered(type_, language="en", **told):
-    posted = message(type_, **told)
-    return render(build_card(posted.type, posted.body, language))
+def render_message(type_, language="en", **fields):
+    sample = message(type_, **fields)
+    return render(build_card(sample.type, sample.body, language))
 
 
 def texts(block):
@@ -38,12 +38,12 @@ def texts(block):
     return [block["text"]] if "text" in block else block["fields"]
 
 
-def every_text(told):
-    return [text for block in told["blocks"] for text in texts(block)]
+def every_text(body):
+    return [text for block in body["blocks"] for text in texts(block)]
 
 
-def failed_with(words, code="x.y"):
-    return Failed(Problem(code, Localized(words, words), Localized(words, words)))
+def failed_with(text, code="x.y"):
+    return Failed(Problem(code, Localized(text, text), Localized(text, text)))
 
 
 class TestSlack(ChannelSuite):
@@ -51,38 +51,38 @@ class TestSlack(ChannelSuite):
     refuses = Reply(404, "no_service")
 
     def make(self, url, language, outbound):
-        return made(url, outbound, language)
+        return build_channel(url, outbound, language)
 
     def assert_harmless(self, received):
         super().assert_harmless(received)
-        told = received.json()
-        assert told["unfurl_links"] is told["unfurl_media"] is False
-        assert len(told["blocks"]) <= 50
-        for text in every_text(told):
+        body = received.json()
+        assert body["unfurl_links"] is body["unfurl_media"] is False
+        assert len(body["blocks"]) <= 50
+        for text in every_text(body):
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
-                ours = re.sub(r"<https://relay\.example\.com/[^<>|]*\|[^<>]*>", "", text["text"])
-                assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", ours)
+                foreign = re.sub(r"<https://relay\.example\.com/[^<>|]*\|[^<>]*>", "", text["text"])
+                assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", foreign)
             else:
                 assert text["emoji"] is False
 
 
 @pytest.fixture
 def channel(stand_in, outbound):
-    channel = made(stand_in.url, outbound)
+    channel = build_channel(stand_in.url, outbound)
     yield channel
     channel.close()
 
 
-def test_a_success_shows_at_a_glance_what_became_what():
-    told = rendered("import.succeeded")
-    assert told["text"] == "✅ Imported: orders"
-    assert told["blocks"][0]["text"] == {
+def test_a_success_card_has_header_and_facts():
+    body = render_message("import.succeeded")
+    assert body["text"] == "✅ Imported: orders"
+    assert body["blocks"][0]["text"] == {
         "type": "plain_text",
         "text": "✅ Imported: orders",
         "emoji": False,
     }
-    fields = [text["text"] for text in told["blocks"][1]["fields"]]
+    fields = [text["text"] for text in body["blocks"][1]["fields"]]
     assert fields == [
         "*Function*\n`orders`",
         "*Package*\n`default`",
@@ -95,44 +95,44 @@ def test_a_success_shows_at_a_glance_what_became_what():
         "*Attempts*\n`2 (4.2 s)`",
         "*URN*\n`urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest`",
     ]
-    assert "What to do next" not in "".join(strings(told))
+    assert "What to do next" not in "".join(strings(body))
 
 
-def test_a_failure_shows_the_code_what_it_means_and_what_to_do():
-    told = rendered("import.failed")
-    shown = [text["text"] for text in every_text(told)]
-    assert told["text"] == "❌ Import failed: orders – The end of the archive is missing"
-    assert "*What happened*\nThe end of the archive is missing (`archive.truncated`)" in shown
-    assert "*What to do next*\nUpload it again." in shown
+def test_a_failure_card_has_code_problem_and_advice():
+    body = render_message("import.failed")
+    lines = [text["text"] for text in every_text(body)]
+    assert body["text"] == "❌ Import failed: orders – The end of the archive is missing"
+    assert "*What happened*\nThe end of the archive is missing (`archive.truncated`)" in lines
+    assert "*What to do next*\nUpload it again." in lines
 
 
-def test_a_skip_shows_why():
-    shown = "\n".join(text["text"] for text in every_text(rendered("import.skipped")))
-    assert "⏭️ Import skipped: orders" in shown
-    assert "*Reason*\nThe target already holds exactly this code." in shown
+def test_a_skip_card_has_the_reason():
+    content = "\n".join(text["text"] for text in every_text(render_message("import.skipped")))
+    assert "⏭️ Import skipped: orders" in content
+    assert "*Reason*\nThe target already holds exactly this code." in content
 
 
-def test_in_chinese_no_label_of_ours_is_left_in_english():
+def test_all_labels_are_in_chinese():
     for type_ in OUTCOMES:
-        shown = "\n".join(text["text"] for text in every_text(rendered(type_, "zh")))
-        labels = re.findall(r"^\*(.+)\*$", shown, re.MULTILINE)
+        content = "\n".join(text["text"] for text in every_text(render_message(type_, "zh")))
+        labels = re.findall(r"^\*(.+)\*$", content, re.MULTILINE)
         assert labels
         assert [label for label in labels if label.isascii()] in ([], ["URN"])
-    assert "导入失败" in rendered("import.failed", "zh")["text"]
+    assert "导入失败" in render_message("import.failed", "zh")["text"]
 
 
-def test_the_links_lead_to_the_delivery_and_to_its_retrigger():
-    shown = [text["text"] for text in every_text(rendered("import.failed"))]
+def test_the_links_lead_to_the_page_of_the_delivery():
+    lines = [text["text"] for text in every_text(render_message("import.failed"))]
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
-    assert f"<{page}|Open the delivery> · <{page}#retrigger|Try again>" in shown
+    assert f"<{page}|Open the delivery> · <{page}#retrigger|Try again>" in lines
 
 
-def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
-    posted = message("import.failed")
-    posted.body["links"] = {"delivery": None, "retrigger": None}
-    shown = "".join(strings(render(build_card(posted.type, posted.body, "en"))))
-    assert "<http" not in shown
-    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in shown
+def test_without_a_public_url_there_are_no_links_but_the_delivery_id():
+    sample = message("import.failed")
+    sample.body["links"] = {"delivery": None, "retrigger": None}
+    content = "".join(strings(render(build_card(sample.type, sample.body, "en"))))
+    assert "<http" not in content
+    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in content
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
         ("\u202egpj.exe\u2066\u200f", "gpj.exe"),
     ],
 )
-def test_hostile_words_in_a_sentence_only_stand_there(hostile, shown):
-    told = rendered("import.failed", outcome=failed_with(hostile))
-    assert f"*What happened*\n{shown} (`x.y`)" in [text["text"] for text in every_text(told)]
-    assert told["text"] == f"❌ Import failed: orders – {shown}"
+def test_hostile_text_in_a_sentence_is_shown_as_text(hostile, shown):
+    body = render_message("import.failed", outcome=failed_with(hostile))
+    assert f"*What happened*\n{shown} (`x.y`)" in [text["text"] for text in every_text(body)]
+    assert body["text"] == f"❌ Import failed: orders – {shown}"
 
 
 @pytest.mark.parametrize(
@@ -167,26 +167,26 @@ def test_hostile_words_in_a_sentence_only_stand_there(hostile, shown):
         ("a\nb&c", "`exports/a b&amp;c`"),
     ],
 )
-def test_hostile_keys_are_shown_as_code(key, shown):
-    told = rendered("import.failed", key=key)
-    assert f"*Object*\n{shown}" in [text["text"] for text in every_text(told)]
+def test_hostile_keys_are_code_spans(key, shown):
+    body = render_message("import.failed", key=key)
+    assert f"*Object*\n{shown}" in [text["text"] for text in every_text(body)]
 
 
-def test_a_name_cannot_make_markup_of_the_header():
+def test_a_name_in_the_header_contains_no_markup():
     outcome = Succeeded({"func_name": "<!channel> & :tada:"})
-    header = rendered("import.succeeded", outcome=outcome)["blocks"][0]["text"]
+    header = render_message("import.succeeded", outcome=outcome)["blocks"][0]["text"]
     assert header["text"] == "✅ Imported: ‹!channel› ＆ :tada:"
     assert header["emoji"] is False
 
 
 @pytest.mark.parametrize("character", ["x", "&", "<", "名", "😀", "`"])
-def test_text_of_ten_thousand_characters_is_cut_to_slacks_limits(character):
+def test_long_text_is_shortened_to_the_limits_of_slack(character):
     long = character * 10_000
     outcome = failed_with(long, code=long)
-    told = rendered(
+    body = render_message(
         "import.failed", outcome=outcome, key=f"{long}/{long}.zip", func_name="{function}"
     )
-    for block in told["blocks"]:
+    for block in body["blocks"]:
         assert len(block.get("fields", ())) <= MOST_FIELDS
         for text in texts(block):
             limits = {"header": LONGEST_HEADER}
@@ -194,19 +194,19 @@ def test_text_of_ten_thousand_characters_is_cut_to_slacks_limits(character):
             longest = limits.get(block["type"], LONGEST_FIELD if field else LONGEST_TEXT)
             assert 0 < len(text["text"]) <= longest
             assert not re.search(r"&[a-z]{0,3}(?![a-z;])", text["text"])
-    assert len(told["text"]) <= LONGEST_TEXT
-    assert not re.search(r"&[a-z]{0,3}(?![a-z;])", told["text"])
-    assert "…" in told["blocks"][0]["text"]["text"]
-    assert ".zip" in "".join(strings(told["blocks"][1]))
+    assert len(body["text"]) <= LONGEST_TEXT
+    assert not re.search(r"&[a-z]{0,3}(?![a-z;])", body["text"])
+    assert "…" in body["blocks"][0]["text"]["text"]
+    assert ".zip" in "".join(strings(body["blocks"][1]))
 
 
-def test_what_we_do_not_know_is_not_shown():
+def test_missing_values_are_not_shown():
     outcome = Skipped("something new")
-    told = rendered("import.skipped", outcome=outcome)
-    shown = "\n".join(text["text"] for text in every_text(told))
-    assert "*Reason*\nsomething new" in shown
-    assert "None" not in shown
-    assert "URN" not in shown
+    body = render_message("import.skipped", outcome=outcome)
+    content = "\n".join(text["text"] for text in every_text(body))
+    assert "*Reason*\nsomething new" in content
+    assert "None" not in content
+    assert "URN" not in content
 
 
 @pytest.mark.parametrize(
@@ -222,18 +222,18 @@ def test_what_we_do_not_know_is_not_shown():
         (200, "no_service"),
     ],
 )
-def test_slacks_refusals_are_final_and_say_what_to_do(channel, stand_in, status, word):
+def test_known_errors_are_permanent_and_have_a_hint(channel, stand_in, status, word):
     stand_in.replies.append(Reply(status, word))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"slack.{word}"
     assert caught.value.answer == f"{status} {word}"
-    for words in (*caught.value.message, *caught.value.hint):
-        assert words
+    for text in (*caught.value.message, *caught.value.hint):
+        assert text
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
-def test_a_refusal_that_we_do_not_know_is_final_and_kept(channel, stand_in, status):
+def test_an_unknown_refusal_is_permanent_and_its_text_is_stored(channel, stand_in, status):
     stand_in.replies.append(Reply(status, "brand_new_error"))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
@@ -241,22 +241,22 @@ def test_a_refusal_that_we_do_not_know_is_final_and_kept(channel, stand_in, stat
     assert caught.value.answer == f"{status} brand_new_error"
 
 
-def test_being_told_to_slow_down_holds_the_whole_channel(channel, stand_in):
+def test_the_rate_limit_holds_the_channel(channel, stand_in):
     stand_in.replies.append(Reply(429, "rate_limited", {"Retry-After": "30"}))
     with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == timedelta(seconds=30)
 
 
-@pytest.mark.parametrize("answer", ["", "<html>Sign in to the hotel's network</html>", "OK then"])
-def test_200_without_slacks_ok_is_no_success(channel, stand_in, answer):
-    stand_in.replies.append(Reply(200, answer))
+@pytest.mark.parametrize("response", ["", "<html>Sign in to the hotel's network</html>", "OK then"])
+def test_200_without_ok_is_not_a_success(channel, stand_in, response):
+    stand_in.replies.append(Reply(200, response))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "slack.not_ok"
 
 
-def test_slacks_own_trouble_is_waited_for(channel, stand_in):
+def test_a_server_error_of_slack_is_temporary(channel, stand_in):
     stand_in.replies.append(Reply(500, "rollup_error"))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
@@ -264,7 +264,7 @@ def test_slacks_own_trouble_is_waited_for(channel, stand_in):
     assert channel.post(message("import.failed")).answer == "200 ok"
 
 
-def test_the_url_is_refused_without_being_shown():
+def test_an_invalid_url_is_refused_and_not_shown():
     with pytest.raises(ValidationError) as caught:
         SlackSettings(kind="slack", url="hooks.slack.com/services/T0/B0/s3cret")
     assert "s3cret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Slack as a bot: threads, marks, and what the Web API's error words mean."""
+"""The Slack channel as a bot: threads, marks, and errors of the Web API."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from relay.testing.channel_suite import ChannelSuite, message
 from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
 from tests.channels.cards import cards, full_cards
-from tests.fake_internet import Reply as Answer
+from tests.fake_internet import Reply as HttpReply
 
 TOKEN = "xoxb-1234567890-abcdefghijkl"
 TOP = "1503435956.000247"
 THREAD = f"C024BE91L:{TOP}"
 
 
-class Workspace:
-    """slack.com: one channel C024BE91L, #ops, that the bot of TOKEN is a member of.
+class FakeSlack:
+    """slack.com with the channel C024BE91L, #ops. The bot of TOKEN is a member.
 
-    `refusals`: what a method answers instead, once each.
+    `refusals`: responses of a method to send instead, once each.
     """
 
     def __init__(self):
@@ -46,61 +46,61 @@ class Workspace:
     def __call__(self, request):
         method = request.path.removeprefix("/api/")
         form = request.headers["content-type"].startswith("application/x-www-form-urlencoded")
-        told = (
-            {name: one[0] for name, one in parse_qs(request.body.decode()).items()}
+        body = (
+            {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
             if form
             else json.loads(request.body)
         )
-        self.calls.append((method, told))
+        self.calls.append((method, body))
         if self.refusals.get(method):
             return self.refusals[method].pop(0)
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
-            return said(ok=False, error="invalid_auth")
-        return self.answer(method, told)
+            return json_bytes(ok=False, error="invalid_auth")
+        return self.answer(method, body)
 
-    def answer(self, method, told):
+    def answer(self, method, body):
         if method == "auth.test":
-            return said(ok=True, team="Acme", user="relay", team_id="T1", user_id="U1")
-        if told.get("channel") not in ("C024BE91L", "#ops"):
-            return said(ok=False, error="channel_not_found")
+            return json_bytes(ok=True, team="Acme", user="relay", team_id="T1", user_id="U1")
+        if body.get("channel") not in ("C024BE91L", "#ops"):
+            return json_bytes(ok=False, error="channel_not_found")
         if method == "conversations.info":
-            about = {"id": "C024BE91L", "name": "ops", "is_member": self.member}
-            return said(ok=True, channel=about | {"is_archived": self.archived})
-        # The real answers hold the whole message: far more than an excerpt does.
-        echo = {"text": told.get("text"), "blocks": told.get("blocks")}
-        ts = told.get("ts") or f"{1503435955 + len(self.calls)}.000247"
-        return said(ok=True, channel="C024BE91L", ts=ts, message=echo)
+            info = {"id": "C024BE91L", "name": "ops", "is_member": self.member}
+            return json_bytes(ok=True, channel=info | {"is_archived": self.archived})
+        # Slack returns the whole message, which is longer than an excerpt.
+        echo = {"text": body.get("text"), "blocks": body.get("blocks")}
+        ts = body.get("ts") or f"{1503435955 + len(self.calls)}.000247"
+        return json_bytes(ok=True, channel="C024BE91L", ts=ts, message=echo)
 
-    def refuse(self, method, *words, status=200, headers=None):
-        body = [json.dumps({"ok": False, "error": word}).encode() for word in words]
-        self.refusals[method] = [Answer(status, one, headers or {}) for one in body]
-
-
-def said(**told):
-    return json.dumps(told).encode()
+    def refuse(self, method, *errors, status=200, headers=None):
+        bodies = [json_bytes(ok=False, error=error) for error in errors]
+        self.refusals[method] = [HttpReply(status, body, headers or {}) for body in bodies]
 
 
-def bot(outbound, channel="C024BE91L", **more):
-    settings = SlackSettings(kind="slack", token=TOKEN, channel=channel, **more)
+def json_bytes(**fields):
+    return json.dumps(fields).encode()
+
+
+def build_bot(outbound, channel="C024BE91L", **keys):
+    settings = SlackSettings(kind="slack", token=TOKEN, channel=channel, **keys)
     return Channel("ops", settings, outbound)
 
 
-def recovered(thread=THREAD):
-    told = message("import.succeeded")
-    body = {**told.body, "recovered": {"failed_at": "2026-03-04T05:00:00Z", "message": "x"}}
-    return type(told)(told.id, told.type, told.timestamp, body, thread)
+def recovery(thread=THREAD):
+    sample = message("import.succeeded")
+    body = {**sample.body, "recovered": {"failed_at": "2026-03-04T05:00:00Z", "message": "x"}}
+    return type(sample)(sample.id, sample.type, sample.timestamp, body, thread)
 
 
 @pytest.fixture
-def workspace(internet):
-    workspace = Workspace()
-    internet.serve("slack.com", workspace)
-    return workspace
+def slack(internet):
+    slack = FakeSlack()
+    internet.serve("slack.com", slack)
+    return slack
 
 
 @pytest.fixture
-def channel(workspace, internet):
-    channel = bot(HttpClientFactory(allow_private=internet.allowed, read_timeout=5))
+def channel(slack, internet):
+    channel = build_bot(HttpClientFactory(allow_private=internet.allowed, read_timeout=5))
     yield channel
     channel.close()
 
@@ -115,83 +115,83 @@ class TestSlackBot(ChannelSuite):
         return Channel("ops", settings, outbound, api=url)
 
 
-def test_a_message_goes_to_the_channel_and_its_place_is_kept(channel, workspace, internet):
+def test_a_message_is_posted_to_the_channel_and_the_thread_is_returned(channel, slack, internet):
     posted = channel.post(message("import.failed"))
-    [(method, told)] = workspace.calls
-    assert (method, told["channel"]) == ("chat.postMessage", "C024BE91L")
-    assert told["text"] == "❌ Import failed: orders – The end of the archive is missing"
-    assert "thread_ts" not in told
+    [(method, body)] = slack.calls
+    assert (method, body["channel"]) == ("chat.postMessage", "C024BE91L")
+    assert body["text"] == "❌ Import failed: orders – The end of the archive is missing"
+    assert "thread_ts" not in body
     assert posted.thread == THREAD
     assert posted.answer == f"200 ok, ts {TOP}"
     [request] = internet.requests
     assert TOKEN not in request.path
 
 
-def test_what_recovered_is_a_reply_seen_by_all_and_marked_at_the_failure(channel, workspace):
-    posted = channel.post(recovered())
-    (posting, reply), (marking, marked) = workspace.calls
-    assert (posting, marking) == ("chat.postMessage", "chat.update")
+def test_a_recovery_is_a_broadcast_reply_and_marks_the_failure(channel, slack):
+    posted = channel.post(recovery())
+    (first, reply), (second, mark) = slack.calls
+    assert (first, second) == ("chat.postMessage", "chat.update")
     assert (reply["channel"], reply["thread_ts"]) == ("C024BE91L", TOP)
     assert reply["reply_broadcast"] is True
-    assert (marked["channel"], marked["ts"]) == ("C024BE91L", TOP)
-    # With either of them Slack would replace what the message said.
-    assert not marked.keys() & {"text", "blocks"}
-    [attachment] = marked["attachments"]
+    assert (mark["channel"], mark["ts"]) == ("C024BE91L", TOP)
+    # With either of them Slack would replace the text of the message.
+    assert not mark.keys() & {"text", "blocks"}
+    [attachment] = mark["attachments"]
     assert attachment["blocks"][0]["text"]["text"] == "💚 Recovered: imported: `orders`"
     assert attachment["blocks"][0]["text"]["verbatim"] is True
-    # A reply's own time would begin a thread below it, which Slack has not.
+    # The time of the reply would start a nested thread, which Slack does not support.
     assert posted.thread == THREAD
 
 
-def test_what_fails_again_is_a_reply_without_a_mark(channel, workspace):
-    again = message("import.failed")
-    channel.post(type(again)(again.id, again.type, again.timestamp, again.body, THREAD))
-    [(method, reply)] = workspace.calls
+def test_a_second_failure_is_a_reply_without_a_mark(channel, slack):
+    sample = message("import.failed")
+    channel.post(type(sample)(sample.id, sample.type, sample.timestamp, sample.body, THREAD))
+    [(method, reply)] = slack.calls
     assert method == "chat.postMessage"
     assert reply["thread_ts"] == TOP
     assert reply["reply_broadcast"] is False
 
 
 @pytest.mark.parametrize("word", ["cant_update_message", "edit_window_closed", "ratelimited"])
-def test_a_mark_that_fails_does_not_post_twice(channel, workspace, caplog, word):
+def test_a_mark_that_fails_does_not_post_twice(channel, slack, caplog, word):
     caplog.set_level(logging.WARNING)
-    workspace.refuse("chat.update", word)
-    assert channel.post(recovered()).thread == THREAD
-    assert [method for method, _ in workspace.calls] == ["chat.postMessage", "chat.update"]
+    slack.refuse("chat.update", word)
+    assert channel.post(recovery()).thread == THREAD
+    assert [method for method, _ in slack.calls] == ["chat.postMessage", "chat.update"]
     assert "message not marked" in caplog.text
 
 
 @pytest.mark.parametrize("word", ["thread_not_found", "channel_not_found", "is_archived"])
-def test_a_thread_that_is_gone_does_not_cost_the_message(channel, workspace, word):
-    workspace.refuse("chat.postMessage", word)
-    posted = channel.post(recovered())
-    assert [told.get("thread_ts") for _, told in workspace.calls] == [TOP, None]
+def test_if_the_thread_is_gone_the_message_is_posted_to_the_channel(channel, slack, word):
+    slack.refuse("chat.postMessage", word)
+    posted = channel.post(recovery())
+    assert [body.get("thread_ts") for _, body in slack.calls] == [TOP, None]
     assert posted.thread == "C024BE91L:1503435957.000247"
 
 
 @pytest.mark.parametrize(
     "thread", ["", "C1", "om_dc13264520392913993dd051dba21dcf", "C1:x", "a:1.1"]
 )
-def test_a_thread_of_another_service_is_none(channel, workspace, thread):
-    channel.post(recovered(thread))
-    [(_, told)] = workspace.calls
-    assert "thread_ts" not in told
-    assert told["channel"] == "C024BE91L"
+def test_a_thread_id_of_another_service_is_ignored(channel, slack, thread):
+    channel.post(recovery(thread))
+    [(_, body)] = slack.calls
+    assert "thread_ts" not in body
+    assert body["channel"] == "C024BE91L"
 
 
 @pytest.mark.parametrize("word", sorted(BOT))
-def test_the_apis_refusals_are_final_and_say_what_to_do(channel, workspace, word):
-    workspace.refuse("chat.postMessage", word)
+def test_known_errors_are_permanent_and_have_a_hint(channel, slack, word):
+    slack.refuse("chat.postMessage", word)
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == f"slack.{word}"
     assert word in caught.value.answer
-    for words in (*caught.value.message, *caught.value.hint):
-        assert words
+    for text in (*caught.value.message, *caught.value.hint):
+        assert text
     assert not caught.value.hint.zh.isascii()
 
 
-def test_a_wrong_token_is_told_without_being_shown(workspace, internet):
+def test_a_wrong_token_is_reported_and_not_shown(slack, internet):
     outbound = HttpClientFactory(allow_private=internet.allowed)
     settings = SlackSettings(kind="slack", token=f"{TOKEN}x", channel="#ops")
     wrong = Channel("ops", settings, outbound)
@@ -202,16 +202,16 @@ def test_a_wrong_token_is_told_without_being_shown(workspace, internet):
     assert TOKEN not in f"{caught.value} {caught.value.answer} {settings!r}"
 
 
-def test_being_told_to_slow_down_holds_the_whole_channel(channel, workspace):
-    workspace.refuse("chat.postMessage", "ratelimited", status=429, headers={"Retry-After": "30"})
+def test_the_rate_limit_holds_the_channel(channel, slack):
+    slack.refuse("chat.postMessage", "ratelimited", status=429, headers={"Retry-After": "30"})
     with pytest.raises(Throttled) as caught:
         channel.post(message("import.failed"))
     assert caught.value.retry_after == timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("word", ["ratelimited", "rate_limited", "message_limit_exceeded"])
-def test_a_limit_that_is_told_in_a_200_is_one_too(channel, workspace, word):
-    workspace.refuse("chat.postMessage", word)
+def test_a_rate_limit_error_in_a_200_holds_the_channel(channel, slack, word):
+    slack.refuse("chat.postMessage", word)
     with pytest.raises(Throttled):
         channel.post(message("import.failed"))
 
@@ -219,8 +219,8 @@ def test_a_limit_that_is_told_in_a_200_is_one_too(channel, workspace, word):
 @pytest.mark.parametrize(
     "word", ["internal_error", "fatal_error", "service_unavailable", "new_one"]
 )
-def test_slacks_own_trouble_is_waited_for(channel, workspace, word):
-    workspace.refuse("chat.postMessage", word)
+def test_other_errors_of_slack_are_temporary(channel, slack, word):
+    slack.refuse("chat.postMessage", word)
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "slack.trouble"
@@ -229,63 +229,63 @@ def test_slacks_own_trouble_is_waited_for(channel, workspace, word):
 
 
 @pytest.mark.parametrize("body", [b"ok", b"", b"[]", b"{}", b'{"ok": "true"}', b"<html>Sign in"])
-def test_200_without_ok_is_no_success(channel, workspace, body):
-    workspace.refusals["chat.postMessage"] = [Answer(200, body)]
+def test_200_without_ok_is_not_a_success(channel, slack, body):
+    slack.refusals["chat.postMessage"] = [HttpReply(200, body)]
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == "slack.not_ok"
 
 
-def test_ready_says_who_the_bot_is_and_what_it_sees(channel, workspace):
+def test_ready_describes_the_bot_and_the_channel(channel, slack):
     assert channel.ready() == "is relay in Acme; sees #ops"
-    assert [method for method, _ in workspace.calls] == ["auth.test", "conversations.info"]
+    assert [method for method, _ in slack.calls] == ["auth.test", "conversations.info"]
 
 
-def test_ready_says_that_the_bot_was_not_invited(channel, workspace):
-    workspace.member = False
+def test_ready_reports_that_the_bot_is_not_a_member(channel, slack):
+    slack.member = False
     assert channel.ready() == "is relay in Acme; sees #ops, but is not a member: /invite it"
 
 
-def test_ready_finds_that_the_channel_is_archived_or_unknown(channel, workspace, internet):
-    workspace.archived = True
+def test_ready_reports_an_archived_or_unknown_channel(channel, slack, internet):
+    slack.archived = True
     with pytest.raises(PermanentFailure) as caught:
         channel.ready()
     assert caught.value.code == "slack.is_archived"
-    elsewhere = bot(HttpClientFactory(allow_private=internet.allowed), channel="C000000000")
+    elsewhere = build_bot(HttpClientFactory(allow_private=internet.allowed), channel="C000000000")
     with pytest.raises(PermanentFailure) as caught:
         elsewhere.ready()
     elsewhere.close()
     assert caught.value.code == "slack.channel_not_found"
 
 
-def test_ready_does_without_the_scope_to_look(channel, workspace):
-    workspace.refuse("conversations.info", "missing_scope")
+def test_ready_does_not_check_the_channel_without_the_scope(channel, slack):
+    slack.refuse("conversations.info", "missing_scope")
     assert (
         channel.ready()
         == "is relay in Acme; the channel was not checked (needs the scope channels:read)"
     )
 
 
-def test_ready_cannot_look_a_name_up(workspace, internet):
-    named = bot(HttpClientFactory(allow_private=internet.allowed), channel="#ops")
-    words = named.ready()
+def test_ready_does_not_check_a_channel_given_by_name(slack, internet):
+    named = build_bot(HttpClientFactory(allow_private=internet.allowed), channel="#ops")
+    text = named.ready()
     named.close()
-    assert words == "is relay in Acme; the channel was not checked (needs the id, not the name)"
+    assert text == "is relay in Acme; the channel was not checked (needs the id, not the name)"
 
 
-def test_ready_tells_of_a_token_that_was_revoked(channel, workspace):
-    workspace.refuse("auth.test", "token_revoked")
+def test_ready_reports_a_revoked_token(channel, slack):
+    slack.refuse("auth.test", "token_revoked")
     with pytest.raises(PermanentFailure) as caught:
         channel.ready()
     assert caught.value.code == "slack.token_revoked"
 
 
-def test_a_webhook_is_at_slacks_own_address_and_has_no_thread(internet):
+def test_a_webhook_has_no_threads(internet):
     internet.serve("hooks.slack.com", lambda request: b"ok")
     url = "https://hooks.slack.com/services/T1/B1/s3cret"
     outbound = HttpClientFactory(allow_private=internet.allowed)
     channel = Channel("ops", SlackSettings(kind="slack", url=url), outbound)
-    posted = channel.post(recovered())
+    posted = channel.post(recovery())
     assert channel.ready() is None
     channel.close()
     [request] = internet.requests
@@ -293,8 +293,8 @@ def test_a_webhook_is_at_slacks_own_address_and_has_no_thread(internet):
     assert posted.thread is None
 
 
-def test_a_webhook_that_was_removed_is_told_as_slack_does(internet):
-    internet.serve("hooks.slack.com", lambda request: Answer(404, b"no_service"))
+def test_a_removed_webhook_is_reported(internet):
+    internet.serve("hooks.slack.com", lambda request: HttpReply(404, b"no_service"))
     url = "https://hooks.slack.com/services/T1/B1/s3cret"
     outbound = HttpClientFactory(allow_private=internet.allowed)
     channel = Channel("ops", SlackSettings(kind="slack", url=url), outbound)
@@ -304,14 +304,14 @@ def test_a_webhook_that_was_removed_is_told_as_slack_does(internet):
     assert caught.value.code == "slack.no_service"
 
 
-def test_the_words_of_webhooks_and_bots_are_in_chinese_too():
+def test_every_error_is_explained_in_english_and_chinese():
     for error in (*WEBHOOK.values(), *BOT.values()):
         texts = (error.message, error.hint)
         assert not [text for text in texts if text.zh.isascii() or not text.en.isascii()]
 
 
 @pytest.mark.parametrize(
-    ("given_keys", "words"),
+    ("keys", "text"),
     [
         ("", "needs url (an incoming webhook), or token and channel (a bot)"),
         ('url = ""\ntoken = ""', "needs url (an incoming webhook), or token and channel (a bot)"),
@@ -322,30 +322,30 @@ def test_the_words_of_webhooks_and_bots_are_in_chinese_too():
         ),
     ],
 )
-def test_it_is_either_a_webhook_or_a_bot(tmp_path, given_keys, words):
+def test_the_settings_are_those_of_a_webhook_or_of_a_bot(tmp_path, keys, text):
     file = tmp_path / "relay.toml"
-    file.write_text(f'[channels.ops]\nkind = "slack"\n{given_keys}\n')
+    file.write_text(f'[channels.ops]\nkind = "slack"\n{keys}\n')
     with pytest.raises(ConfigErrors) as caught:
         load(file, {}, settings_class)
     [error] = caught.value.errors
     assert error.path == "channels.ops"
-    assert words in str(error)
+    assert text in str(error)
     assert "s3cret" not in str(error)
 
 
-def test_the_logs_know_the_token_as_a_secret(tmp_path):
+def test_the_token_is_redacted_in_logs(tmp_path):
     file = tmp_path / "relay.toml"
     file.write_text(f'[channels.ops]\nkind = "slack"\ntoken = "{TOKEN}"\nchannel = "#ops"\n')
     assert TOKEN in set(secrets(load(file, {}, settings_class)))
 
 
-def test_slack_is_told_one_message_a_second_unless_asked_otherwise():
+def test_the_default_rate_is_a_message_a_second():
     url = "https://hooks.slack.com/services/T1/B1/x"
     assert SlackSettings(kind="slack", url=url).rate == RateLimit(1, timedelta(seconds=1))
     assert SlackSettings(kind="slack", url=url, rate="5/1m").rate.count == 5
 
 
-def test_what_looks_wrong_is_advice_not_an_error():
+def test_unusual_settings_cause_warnings():
     def advice(**keys):
         return [words for words, _ in SlackSettings(kind="slack", **keys).advise()]
 
@@ -355,19 +355,19 @@ def test_what_looks_wrong_is_advice_not_an_error():
     assert advice(token="xoxp-1", channel="C1") == ["its token is not a bot's"]
 
 
-def test_a_channel_of_the_settings_is_bounded():
+def test_the_length_of_the_channel_name_is_limited():
     with pytest.raises(ValidationError):
         SlackSettings(kind="slack", token=TOKEN, channel="C" * 101)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cards | full_cards)
-def test_no_card_is_more_than_slack_takes(shown):
-    told = render(shown)
-    assert len(told["blocks"]) <= 50
-    assert len(json.dumps(told["blocks"], ensure_ascii=False)) <= 12_000
-    assert len(told["text"]) <= LONGEST_TEXT
-    for block in told["blocks"]:
+def test_every_card_fits_the_limits_of_slack(card):
+    body = render(card)
+    assert len(body["blocks"]) <= 50
+    assert len(json.dumps(body["blocks"], ensure_ascii=False)) <= 12_000
+    assert len(body["text"]) <= LONGEST_TEXT
+    for block in body["blocks"]:
         texts = block.get("fields") or block.get("elements") or [block["text"]]
         assert len(texts) <= 10
         limit = {"header": 150, "context": 2000}.get(
@@ -376,14 +376,14 @@ def test_no_card_is_more_than_slack_takes(shown):
         assert all(0 < len(text["text"]) <= limit for text in texts)
 
 
-def test_a_digest_of_the_worst_names_keeps_every_link_whole():
-    told = digest(count=500)
-    for one in told.body["deliveries"]:
-        one["func_name"] = "&" * 900
-    shown = render(build_card("digest", told.body, "en"))
+def test_a_digest_that_is_too_long_contains_no_cut_links():
+    sample = digest(count=500)
+    for delivery in sample.body["deliveries"]:
+        delivery["func_name"] = "&" * 900
+    body = render(build_card("digest", sample.body, "en"))
     texts = [
         block["text"]["text"]
-        for block in shown["blocks"]
+        for block in body["blocks"]
         if block["type"] == "section" and "text" in block
     ]
     assert sum(text.count("|→>") for text in texts) >= 5

@@ -1,4 +1,4 @@
-"""Teams: what a card says, that foreign text only stands there, and what the answers mean."""
+"""The Teams channel: cards, foreign text, and error responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
 from relay.testing.fake_server import Reply
 from relay.testing.messages import digest
 from tests.channels.cards import cards, full_cards
-from tests.fake_internet import Reply as Answer
+from tests.fake_internet import Reply as HttpReply
 
 HOST = "prod-11.westeurope.logic.azure.com"
 URL = (
@@ -32,35 +32,35 @@ CONNECTOR = "https://acme.webhook.office.com/webhookb2/1@2/IncomingWebhook/s3cr3
 DELIVERY_FAILED = "Webhook message delivery failed with error: Microsoft Teams endpoint returned"
 
 
-def problem(code, words="words"):
-    return json.dumps({"error": {"code": code, "message": words}})
+def problem(code, text="text"):
+    return json.dumps({"error": {"code": code, "message": text}})
 
 
-def rendered(type_, language="en", **told):
-    posted = message(type_, **told)
-    return render(build_card(posted.type, posted.body, language))
+def render_message(type_, language="en", **fields):
+    sample = message(type_, **fields)
+    return render(build_card(sample.type, sample.body, language))
 
 
-def content(told):
-    [attachment] = told["attachments"]
+def content(body):
+    [attachment] = body["attachments"]
     assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
     return attachment["content"]
 
 
-def texts(told):
-    """Every text that Teams reads as Markdown."""
-    for element in content(told)["body"]:
-        for one in element.get("items", [element]):
-            if one["type"] == "FactSet":
-                for fact in one["facts"]:
+def texts(body):
+    """Yield every text that Teams interprets as Markdown."""
+    for element in content(body)["body"]:
+        for item in element.get("items", [element]):
+            if item["type"] == "FactSet":
+                for fact in item["facts"]:
                     yield from fact.values()
             else:
-                yield one["text"]
+                yield item["text"]
 
 
-def facts(told):
-    [found] = [one for one in content(told)["body"] if one["type"] == "FactSet"]
-    return [(fact["title"], fact["value"]) for fact in found["facts"]]
+def facts(body):
+    [fact_set] = [item for item in content(body)["body"] if item["type"] == "FactSet"]
+    return [(fact["title"], fact["value"]) for fact in fact_set["facts"]]
 
 
 class TestTeams(ChannelSuite):
@@ -72,11 +72,11 @@ class TestTeams(ChannelSuite):
 
     def assert_harmless(self, received):
         super().assert_harmless(received)
-        told = received.json()
-        assert content(told)["msteams"] == {"width": "Full"}
-        for text in texts(told):
-            ours = re.sub(r" \[→\]\(https://relay\.example\.com/[^)]*\)$", "", text)
-            assert not re.search(r"[\[\]<>`|\\~]|(?<!\*)\*(?!\*)|://|\{\{|&\w", ours)
+        body = received.json()
+        assert content(body)["msteams"] == {"width": "Full"}
+        for text in texts(body):
+            foreign = re.sub(r" \[→\]\(https://relay\.example\.com/[^)]*\)$", "", text)
+            assert not re.search(r"[\[\]<>`|\\~]|(?<!\*)\*(?!\*)|://|\{\{|&\w", foreign)
         assert len(received.body) <= LARGEST
 
 
@@ -88,14 +88,14 @@ def channel(internet):
     channel.close()
 
 
-def test_a_success_shows_at_a_glance_what_became_what():
-    told = rendered("import.succeeded")
-    assert (told["type"], content(told)["type"]) == ("message", "AdaptiveCard")
-    assert content(told)["version"] == "1.4"
-    heading = content(told)["body"][0]
+def test_a_success_card_has_heading_and_facts():
+    body = render_message("import.succeeded")
+    assert (body["type"], content(body)["type"]) == ("message", "AdaptiveCard")
+    assert content(body)["version"] == "1.4"
+    heading = content(body)["body"][0]
     assert (heading["type"], heading["style"]) == ("Container", "good")
     assert heading["items"][0]["text"] == "✅ Imported: orders"
-    assert facts(told) == [
+    assert facts(body) == [
         ("Function", "orders"),
         ("Package", "default"),
         ("Target", "prod, cn-north-4"),
@@ -107,14 +107,14 @@ def test_a_success_shows_at_a_glance_what_became_what():
         ("Attempts", "2 (4.2 s)"),
         ("URN", "urn:fss:cn-north-4:0123456789abcdef:function:default:orders:latest"),
     ]
-    assert content(told)["fallbackText"] == "✅ Imported: orders"
+    assert content(body)["fallbackText"] == "✅ Imported: orders"
 
 
-def test_a_failure_shows_the_code_what_it_means_and_what_to_do():
-    told = rendered("import.failed")
-    assert content(told)["body"][0]["style"] == "attention"
-    shown = list(texts(told))
-    assert shown[:5] == [
+def test_a_failure_card_has_code_problem_and_advice():
+    body = render_message("import.failed")
+    assert content(body)["body"][0]["style"] == "attention"
+    lines = list(texts(body))
+    assert lines[:5] == [
         "❌ Import failed: orders",
         "What happened",
         "The end of the archive is missing (archive.truncated)",
@@ -124,7 +124,7 @@ def test_a_failure_shows_the_code_what_it_means_and_what_to_do():
 
 
 @pytest.mark.parametrize(
-    ("told", "style", "sign"),
+    ("sample", "style", "sign"),
     [
         (message("import.skipped"), "emphasis", "⏭️"),
         (target_message("down"), "attention", "🔴"),
@@ -132,85 +132,85 @@ def test_a_failure_shows_the_code_what_it_means_and_what_to_do():
         (digest(), "attention", "🗂️"),
     ],
 )
-def test_the_colour_says_what_sign_and_words_say(told, style, sign):
-    heading = content(render(build_card(told.type, told.body, "en")))["body"][0]
+def test_the_colour_matches_the_sign(sample, style, sign):
+    heading = content(render(build_card(sample.type, sample.body, "en")))["body"][0]
     assert heading["style"] == style
     assert heading["items"][0]["text"].startswith(sign)
 
 
-def test_in_chinese_no_label_of_ours_is_left_in_english():
+def test_all_labels_are_in_chinese():
     for type_ in OUTCOMES:
-        labels = [title for title, _ in facts(rendered(type_, "zh"))]
+        labels = [title for title, _ in facts(render_message(type_, "zh"))]
         assert [label for label in labels if label.isascii()] in ([], ["URN"])
 
 
 def test_the_links_are_buttons():
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
-    assert content(rendered("import.failed"))["actions"] == [
+    assert content(render_message("import.failed"))["actions"] == [
         {"type": "Action.OpenUrl", "title": "Open the delivery", "url": page},
         {"type": "Action.OpenUrl", "title": "Try again", "url": f"{page}#retrigger"},
     ]
 
 
-def test_without_a_public_url_there_are_no_links_and_still_the_deliverys_id():
-    posted = message("import.failed")
-    posted.body["links"] = {"delivery": None, "retrigger": None}
-    told = render(build_card(posted.type, posted.body, "en"))
-    assert content(told)["actions"] == []
-    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in "".join(strings(told))
+def test_without_a_public_url_there_are_no_links_but_the_delivery_id():
+    sample = message("import.failed")
+    sample.body["links"] = {"delivery": None, "retrigger": None}
+    body = render(build_card(sample.type, sample.body, "en"))
+    assert content(body)["actions"] == []
+    assert "01kq3v0m5n6p7q8r9s0t1v2w3x" in "".join(strings(body))
 
 
-def test_a_digest_has_a_line_for_each_with_its_page():
-    told = render(build_card("digest", digest().body, "en"))
-    shown = list(texts(told))
+def test_a_digest_lists_deliveries_with_links():
+    body = render(build_card("digest", digest().body, "en"))
+    lines = list(texts(body))
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
     line = f"❌ **orders** Import failed: The end of the archive is missing [→]({page})"
-    assert shown.count(line) == 3
-    assert "and 18 more" in shown
-    [button] = content(told)["actions"]
+    assert lines.count(line) == 3
+    assert "and 18 more" in lines
+    [button] = content(body)["actions"]
     assert button["url"] == "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2wdg"
 
 
-def test_a_page_cannot_end_its_link():
-    told = digest(count=1)
-    told.body["deliveries"][0]["links"]["delivery"] = "https://relay.example.com/(a) b"
-    shown = list(texts(render(build_card(told.type, told.body, "en"))))
-    assert any(text.endswith("[→](https://relay.example.com/%28a%29%20b)") for text in shown)
+def test_parentheses_in_an_address_are_encoded():
+    sample = digest(count=1)
+    sample.body["deliveries"][0]["links"]["delivery"] = "https://relay.example.com/(a) b"
+    lines = list(texts(render(build_card(sample.type, sample.body, "en"))))
+    assert any(text.endswith("[→](https://relay.example.com/%28a%29%20b)") for text in lines)
 
 
-def test_what_looks_like_a_mention_is_none():
-    words = "<at>everyone</at> @channel [x](https://evil.example)"
-    outcome = Failed(Problem("x.y", Localized(words, words), Localized("", "")))
-    told = rendered("import.failed", outcome=outcome, key="<at>a</at>.zip")
-    assert "entities" not in json.dumps(told)
-    assert "‹at›everyone‹/at› @\u2060channel ［x］(https:\u2060//evil.example) (x.y)" in texts(told)
-    assert ("Object", "exports/‹at›a‹/at›.zip") in facts(told)
+def test_text_that_looks_like_a_mention_is_escaped():
+    text = "<at>everyone</at> @channel [x](https://evil.example)"
+    outcome = Failed(Problem("x.y", Localized(text, text), Localized("", "")))
+    body = render_message("import.failed", outcome=outcome, key="<at>a</at>.zip")
+    assert "entities" not in json.dumps(body)
+    assert "‹at›everyone‹/at› @\u2060channel ［x］(https:\u2060//evil.example) (x.y)" in texts(body)
+    assert ("Object", "exports/‹at›a‹/at›.zip") in facts(body)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cards | full_cards)
-def test_no_card_is_more_than_teams_takes(shown):
-    told = render(shown)
-    assert len(encode(told)) <= LARGEST
-    assert content(told)["body"][0]["items"][0]["text"].startswith(shown.sign)
-    if shown.problem:
-        assert shown.problem.label in texts(told)
+def test_every_card_fits_the_limit_of_teams(card):
+    body = render(card)
+    assert len(encode(body)) <= LARGEST
+    assert content(body)["body"][0]["items"][0]["text"].startswith(card.sign)
+    if card.problem:
+        assert card.problem.label in texts(body)
 
 
-def test_a_digest_of_the_worst_names_loses_its_last_lines_only():
-    told = digest()
-    for one in told.body["deliveries"]:
-        one["func_name"] = "😀" * 1000
-        one["error"] = {"message": {"en": "😀" * 900, "zh": "😀" * 900}}
-    shown = list(texts(render(build_card(told.type, told.body, "en"))))
-    assert shown.count("…") == 1
-    assert "and 18 more" not in shown
-    assert sum("[→]" in text for text in shown) >= 3
+def test_a_digest_that_is_too_long_loses_only_the_last_lines():
+    sample = digest()
+    for delivery in sample.body["deliveries"]:
+        delivery["func_name"] = "😀" * 1000
+        delivery["error"] = {"message": {"en": "😀" * 900, "zh": "😀" * 900}}
+    lines = list(texts(render(build_card(sample.type, sample.body, "en"))))
+    assert lines.count("…") == 1
+    assert "and 18 more" not in lines
+    assert sum("[→]" in text for text in lines) >= 3
 
 
 @pytest.mark.parametrize(("status", "body"), [(202, b""), (202, b"null"), (200, b"1")])
-def test_what_teams_takes_is_a_success(channel, internet, status, body):
-    internet.serve(HOST, lambda request: Answer(status, body))
+def test_success_responses_are_accepted(channel, internet, status, body):
+    internet.serve(HOST, lambda request: HttpReply(status, body))
     assert channel.post(message("import.failed")).answer.startswith(str(status))
     [request] = internet.requests
     assert request.path.endswith("&sig=s3cretS1gnatureXYZ-_")
@@ -237,8 +237,8 @@ def test_what_teams_takes_is_a_success(channel, internet, status, body):
         (200, f"{DELIVERY_FAILED} HTTP error 413 with ContextId tcid=0", "teams.too_large"),
     ],
 )
-def test_refusals_are_final_and_say_what_to_do(channel, internet, status, body, code):
-    internet.serve(HOST, lambda request: Answer(status, body.encode()))
+def test_known_errors_are_permanent(channel, internet, status, body, code):
+    internet.serve(HOST, lambda request: HttpReply(status, body.encode()))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
     assert caught.value.code == code
@@ -247,7 +247,7 @@ def test_refusals_are_final_and_say_what_to_do(channel, internet, status, body, 
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "code"),
+    ("status", "body", "error", "code"),
     [
         (429, "", Throttled, "channel.busy"),
         (200, f"{DELIVERY_FAILED} HTTP error 429 with ContextId tcid=0", Throttled, "teams.busy"),
@@ -268,18 +268,18 @@ def test_refusals_are_final_and_say_what_to_do(channel, internet, status, body, 
         (504, "", TemporaryFailure, "channel.down"),
     ],
 )
-def test_the_rest_is_waited_for(channel, internet, status, body, kind, code):
-    answer = Answer(status, body.encode() if status != 204 else b"", {"Retry-After": "17"})
-    internet.serve(HOST, lambda request: answer)
-    with pytest.raises(kind) as caught:
+def test_other_errors_are_temporary(channel, internet, status, body, error, code):
+    response = HttpReply(status, body.encode() if status != 204 else b"", {"Retry-After": "17"})
+    internet.serve(HOST, lambda request: response)
+    with pytest.raises(error) as caught:
         channel.post(message("import.failed"))
     assert not isinstance(caught.value, OutcomeUnknown)
     assert caught.value.code == code
-    if kind is Throttled:
+    if error is Throttled:
         assert caught.value.retry_after == timedelta(seconds=17)
 
 
-def test_a_connector_is_posted_to_as_well(internet):
+def test_an_old_connector_is_supported(internet):
     internet.serve("acme.webhook.office.com", lambda request: b"1")
     outbound = HttpClientFactory(allow_private=internet.allowed)
     channel = Channel("ops", TeamsSettings(kind="teams", url=CONNECTOR), outbound)
@@ -289,7 +289,7 @@ def test_a_connector_is_posted_to_as_well(internet):
     channel.close()
 
 
-def test_the_words_of_refusals_are_in_chinese_too():
+def test_every_error_is_explained_in_english_and_chinese():
     errors = {*BY_CODE.values(), *BY_STATUS.values()}
     assert len(errors) == 6
     for error in errors:
@@ -298,7 +298,7 @@ def test_the_words_of_refusals_are_in_chinese_too():
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "warning"),
     [
         (URL, None),
         ("https://default0.55.environment.api.powerplatform.com:443/powerautomate/x?sig=y", None),
@@ -307,12 +307,12 @@ def test_the_words_of_refusals_are_in_chinese_too():
         ("https://logic.azure.com.evil.example/x", "its url is not that of a Teams webhook"),
     ],
 )
-def test_a_host_that_looks_wrong_is_advice_not_an_error(url, words):
-    advice = [said for said, _ in TeamsSettings(kind="teams", url=url).advise()]
-    assert advice == ([words] if words else [])
+def test_an_unusual_host_causes_a_warning(url, warning):
+    advice = [text for text, _ in TeamsSettings(kind="teams", url=url).advise()]
+    assert advice == ([warning] if warning else [])
 
 
-def test_the_url_is_refused_without_being_shown():
+def test_an_invalid_url_is_refused_and_not_shown():
     with pytest.raises(ValidationError) as caught:
         TeamsSettings(kind="teams", url="prod-11.logic.azure.com/s3cret")
     assert "s3cret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The generic webhook: signed as Standard Webhooks says, and patient with its receivers."""
+"""The generic webhook: signatures of Standard Webhooks, and errors of receivers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import HOSTILE, PROBLEM, ChannelSuite, message
 from relay.testing.fake_server import SECRET_PATH, Received, Reply
 from relay.testing.sandbox.inbox import InboxServer
-from tests.fake_internet import Reply as Answer
+from tests.fake_internet import Reply as HttpReply
 
 OLD = "whsec_" + base64.b64encode(b"the old key, 24 bytes or more").decode()
 NEW = "whsec_" + base64.b64encode(b"\x00\xff" * 16).decode()
 ID = "01kq3v0m5n6p7q8r9s0t1v2wms"
 
 
-def made(url, outbound, secret=(), language="en", clock=utc_now):
+def build_channel(url, outbound, secret=(), language="en", clock=utc_now):
     settings = WebhookSettings(kind="webhook", url=url, secret=secret, language=language)
     return Channel("hook", settings, outbound, clock=clock)
 
@@ -38,42 +38,42 @@ class TestWebhook(ChannelSuite):
     secrets = (OLD, NEW)
 
     def make(self, url, language, outbound):
-        return made(url, outbound, [OLD, NEW], language)
+        return build_channel(url, outbound, [OLD, NEW], language)
 
     def shown_id(self, received: Received):
         return received.headers["webhook-id"]
 
     def assert_harmless(self, received: Received):
-        # Read by programs: a key must arrive exactly, and the JSON around it must hold.
-        told = received.json()
-        assert told["data"]["bucket"] == "exports"
-        assert told["data"]["key"].startswith(HOSTILE)
-        assert set(told) == {"type", "timestamp", "data"}
+        # Programs read the body: the key is exact, and the JSON is valid.
+        body = received.json()
+        assert body["data"]["bucket"] == "exports"
+        assert body["data"]["key"].startswith(HOSTILE)
+        assert set(body) == {"type", "timestamp", "data"}
         assert received.body.isascii()
 
 
 @pytest.fixture
 def post(stand_in, outbound):
-    opened = []
+    channels = []
 
-    def post(told, **settings):
-        opened.append(made(stand_in.url, outbound, **settings))
-        opened[-1].post(told)
+    def post(sample, **settings):
+        channels.append(build_channel(stand_in.url, outbound, **settings))
+        channels[-1].post(sample)
         return stand_in.received[-1]
 
     yield post
-    for channel in opened:
+    for channel in channels:
         channel.close()
 
 
-def test_the_official_library_verifies_it_with_either_secret(post):
+def test_the_official_library_accepts_the_signature_of_either_secret(post):
     received = post(message("import.succeeded"), secret=[OLD, NEW])
     for secret in (OLD, NEW):
-        told = Webhook(secret).verify(received.body, dict(received.headers))
-        assert told["data"]["func_name"] == "orders"
+        body = Webhook(secret).verify(received.body, dict(received.headers))
+        assert body["data"]["func_name"] == "orders"
 
 
-def test_the_official_library_refuses_another_secret_and_a_changed_body(post):
+def test_the_official_library_rejects_another_secret_and_a_changed_body(post):
     received = post(message("import.succeeded"), secret=OLD)
     with pytest.raises(WebhookVerificationError):
         Webhook(NEW).verify(received.body, dict(received.headers))
@@ -82,40 +82,40 @@ def test_the_official_library_refuses_another_secret_and_a_changed_body(post):
 
 
 def test_the_signature_is_the_hmac_of_id_time_and_body(post):
-    at = datetime(2026, 3, 4, 5, 6, 7, 890000, UTC)
-    received = post(message("import.failed"), secret=NEW, clock=lambda: at)
-    signed = b"01kq3v0m5n6p7q8r9s0t1v2wms.1772600767." + received.body
-    digest = hmac.new(b"\x00\xff" * 16, signed, hashlib.sha256).digest()
+    now = datetime(2026, 3, 4, 5, 6, 7, 890000, UTC)
+    received = post(message("import.failed"), secret=NEW, clock=lambda: now)
+    data = b"01kq3v0m5n6p7q8r9s0t1v2wms.1772600767." + received.body
+    digest = hmac.new(b"\x00\xff" * 16, data, hashlib.sha256).digest()
     assert received.headers["webhook-timestamp"] == "1772600767"
     assert received.headers["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
 
 
-def test_a_repeat_has_a_new_time_and_the_same_id_and_body(post):
+def test_a_retry_has_a_new_timestamp_and_the_same_id_and_body(post):
     times = iter([datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 5, tzinfo=UTC)])
     clock = lambda: next(times)  # noqa: E731
-    told = message("import.failed")
-    channel_clock = {"secret": OLD, "clock": clock}
-    first, second = post(told, **channel_clock), post(told, **channel_clock)
+    sample = message("import.failed")
+    settings = {"secret": OLD, "clock": clock}
+    first, second = post(sample, **settings), post(sample, **settings)
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == ID
     assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
     assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
     assert first.body == second.body
 
 
-def test_without_a_secret_it_is_posted_unsigned(post):
+def test_without_a_secret_the_message_is_not_signed(post):
     received = post(message("import.failed"))
     assert received.headers["webhook-id"] == ID
     assert "webhook-signature" not in received.headers
 
 
-def test_the_body_of_a_success_says_what_was_imported(post):
+def test_the_body_of_a_success(post):
     received = post(message("import.succeeded"))
     assert received.headers["content-type"] == "application/json"
-    told = received.json()
-    assert told["type"] == "import.succeeded"
-    assert told["timestamp"] == "2026-03-04T05:06:07Z"
+    body = received.json()
+    assert body["type"] == "import.succeeded"
+    assert body["timestamp"] == "2026-03-04T05:06:07Z"
     page = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
-    assert told["data"] == {
+    assert body["data"] == {
         "delivery": "01kq3v0m5n6p7q8r9s0t1v2w3x",
         "source": "exports",
         "route": "exports",
@@ -141,7 +141,7 @@ def test_the_body_of_a_success_says_what_was_imported(post):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_sentences_come_in_the_channels_language_as_plain_text(post, language):
+def test_sentences_are_strings_in_the_language_of_the_channel(post, language):
     failed = post(message("import.failed"), language=language).json()["data"]
     assert failed["error"] == {
         "code": "archive.truncated",
@@ -157,15 +157,15 @@ def test_sentences_come_in_the_channels_language_as_plain_text(post, language):
     assert skipped["reason"]["message"] == expected[language]
 
 
-def test_a_key_with_lone_surrogates_leaves_as_json_that_every_reader_takes():
+def test_lone_surrogates_in_a_key_are_replaced():
     body = encode(message("import.failed", key="a\ud800b"), "en")
     assert "\\ud800" not in body.decode()
     assert json.loads(body)["data"]["key"] == "a\ufffdb"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 422, 425, 500, 502, 504])
-def test_a_receiver_that_is_misconfigured_for_an_hour_costs_no_message(stand_in, outbound, status):
-    channel = made(stand_in.url, outbound)
+def test_other_error_statuses_are_temporary(stand_in, outbound, status):
+    channel = build_channel(stand_in.url, outbound)
     stand_in.replies.append(Reply(status, "what?", {"Retry-After": "7"}))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
@@ -176,16 +176,16 @@ def test_a_receiver_that_is_misconfigured_for_an_hour_costs_no_message(stand_in,
 
 
 @pytest.mark.parametrize(("status", "headers"), [(429, {}), (503, {"Retry-After": "7"})])
-def test_a_receiver_that_asks_to_wait_holds_all_its_messages(stand_in, outbound, status, headers):
-    channel = made(stand_in.url, outbound)
+def test_a_receiver_that_asks_to_wait_holds_the_channel(stand_in, outbound, status, headers):
+    channel = build_channel(stand_in.url, outbound)
     stand_in.replies.append(Reply(status, "", headers))
     with pytest.raises(Throttled):
         channel.post(message("import.failed"))
     channel.close()
 
 
-def test_a_receiver_that_is_gone_is_given_up_with_words(stand_in, outbound):
-    channel = made(stand_in.url, outbound)
+def test_410_is_a_permanent_failure_with_a_hint(stand_in, outbound):
+    channel = build_channel(stand_in.url, outbound)
     stand_in.replies.append(Reply(410))
     with pytest.raises(PermanentFailure) as caught:
         channel.post(message("import.failed"))
@@ -194,10 +194,10 @@ def test_a_receiver_that_is_gone_is_given_up_with_words(stand_in, outbound):
     assert "channels.hook" in caught.value.hint.en
 
 
-@pytest.mark.parametrize("moved", [301, 302, 303, 307, 308])
-def test_a_redirect_is_a_failure_in_words(stand_in, outbound, moved):
-    channel = made(stand_in.url, outbound)
-    stand_in.replies.append(Reply(moved, "", {"Location": stand_in.url}))
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_an_error_and_not_followed(stand_in, outbound, status):
+    channel = build_channel(stand_in.url, outbound)
+    stand_in.replies.append(Reply(status, "", {"Location": stand_in.url}))
     with pytest.raises(TemporaryFailure) as caught:
         channel.post(message("import.failed"))
     channel.close()
@@ -207,7 +207,7 @@ def test_a_redirect_is_a_failure_in_words(stand_in, outbound, moved):
 
 
 @pytest.mark.parametrize(
-    ("secret", "words"),
+    ("secret", "text"),
     [
         ("hunter2-hunter2-hunter2", "starts with whsec_"),
         ("whsec_hunter2-*!", "not base64"),
@@ -216,20 +216,20 @@ def test_a_redirect_is_a_failure_in_words(stand_in, outbound, moved):
         ([OLD, "whsec_c2hvcnQ="], "24 to 64"),
     ],
 )
-def test_a_wrong_secret_is_refused_without_being_shown(secret, words):
-    with pytest.raises(ValidationError, match=words) as caught:
+def test_an_invalid_secret_is_refused_and_not_shown(secret, text):
+    with pytest.raises(ValidationError, match=text) as caught:
         WebhookSettings(kind="webhook", url="https://example.com/hook", secret=secret)
-    for shown in [secret] if isinstance(secret, str) else secret:
-        assert shown not in str(caught.value)
+    for value in [secret] if isinstance(secret, str) else secret:
+        assert value not in str(caught.value)
 
 
 @pytest.mark.parametrize("secret", ["", [], [""]])
-def test_an_empty_secret_is_none(secret):
+def test_an_empty_secret_is_ignored(secret):
     settings = WebhookSettings(kind="webhook", url="https://example.com/hook", secret=secret)
     assert settings.secrets == ()
 
 
-def test_a_secret_without_padding_is_taken_as_the_official_library_takes_it(post):
+def test_a_secret_without_padding_is_accepted(post):
     unpadded = OLD.rstrip("=")
     assert unpadded != OLD
     received = post(message("import.failed"), secret=unpadded)
@@ -239,19 +239,19 @@ def test_a_secret_without_padding_is_taken_as_the_official_library_takes_it(post
 @pytest.mark.parametrize(
     "url", ["ftp://example.com/s3cret", "example.com/s3cret", "https:///s3cret"]
 )
-def test_a_wrong_url_is_refused_without_being_shown(url):
+def test_an_invalid_url_is_refused_and_not_shown(url):
     with pytest.raises(ValidationError, match="starts with https://") as caught:
         WebhookSettings(kind="webhook", url=url)
     assert "s3cret" not in str(caught.value)
 
 
-def test_the_demos_inbox_verifies_it_and_knows_a_repeat(outbound):
+def test_the_inbox_of_the_sandbox_verifies_messages_and_recognises_retries(outbound):
     with InboxServer(webhook_secret=OLD) as inbox:
-        channel = made(f"{inbox.url}/webhook/ops", outbound, secret=[NEW, OLD])
+        channel = build_channel(f"{inbox.url}/webhook/ops", outbound, secret=[NEW, OLD])
         channel.post(message("import.failed"))
         channel.post(message("import.failed"))
         channel.close()
-    assert [one.verified for one in inbox.messages] == [True, True]
+    assert [received.verified for received in inbox.messages] == [True, True]
     assert inbox.messages[0].webhook_id == inbox.messages[1].webhook_id == ID
     assert inbox.messages[1].repeat > inbox.messages[0].repeat
 
@@ -260,26 +260,26 @@ ADDRESS = "https://hooks.example.com/relay/s3cret-word-of-the-path"
 
 
 @pytest.mark.parametrize(
-    ("answer", "raised"),
+    ("reply", "error"),
     [
-        (Answer(204), None),
-        (Answer(200, b"thanks"), None),
-        (Answer(410, b"gone"), PermanentFailure),
-        (Answer(429, b"wait", {"Retry-After": "7"}), Throttled),
-        (Answer(500, b"oops"), TemporaryFailure),
-        (Answer(301, b"", {"Location": "https://elsewhere.example/"}), TemporaryFailure),
+        (HttpReply(204), None),
+        (HttpReply(200, b"thanks"), None),
+        (HttpReply(410, b"gone"), PermanentFailure),
+        (HttpReply(429, b"wait", {"Retry-After": "7"}), Throttled),
+        (HttpReply(500, b"oops"), TemporaryFailure),
+        (HttpReply(301, b"", {"Location": "https://elsewhere.example/"}), TemporaryFailure),
     ],
 )
-def test_at_an_https_address_each_answer_is_what_it_means(internet, answer, raised):
-    internet.serve("hooks.example.com", lambda _: answer)
-    channel = made(ADDRESS, HttpClientFactory(allow_private=internet.allowed), [OLD])
-    told = message("import.failed")
-    if raised is None:
-        channel.post(told)
+def test_responses_of_an_https_receiver_are_classified(internet, reply, error):
+    internet.serve("hooks.example.com", lambda _: reply)
+    channel = build_channel(ADDRESS, HttpClientFactory(allow_private=internet.allowed), [OLD])
+    sample = message("import.failed")
+    if error is None:
+        channel.post(sample)
     else:
-        with pytest.raises(raised) as caught:
-            channel.post(told)
-        assert type(caught.value) is raised
+        with pytest.raises(error) as caught:
+            channel.post(sample)
+        assert type(caught.value) is error
         assert "s3cret" not in f"{caught.value} {caught.value.answer}"
     channel.close()
     [request] = internet.requests

@@ -107,7 +107,8 @@ def _missing_code() -> PermanentFailure:
         "export.no_code",
         Localized("The archive has no code file for an update", "压缩包中没有可用于更新的代码文件"),
         Localized(
-            "Only an exported function can replace a function. Upload an export, or rename it.",
+            "Only an exported function can replace a function. Upload an export, or use another"
+            " function name.",
             "只有导出的函数包才能用于覆盖更新。请上传导出包，或使用其他函数名。",
         ),
     )

@@ -94,7 +94,7 @@ def _parse_yaml(
 
 
 def _find_function(document: Any, yaml: str, findings: Findings) -> tuple[str, Json] | None:
-    """Return the only function and its properties, or {} if they are missing."""
+    """Return the name and properties of the only function; missing properties are {}."""
     if not isinstance(document, dict) or TEMPLATE not in document:
         findings.add("export.template", yaml)
         return None

@@ -168,15 +168,15 @@ class FaultQueue:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
-        with self._guard:
+        with self._lock:
             if fault.times != 0:
                 self._faults.append(fault)
 
     def take(self, operation: str) -> Fault | None:
-        with self._guard:
+        with self._lock:
             for index, fault in enumerate(self._faults):
                 if fault.operation in (operation, "*"):
                     self._consume(index, fault)
@@ -190,12 +190,12 @@ class FaultQueue:
             self._faults[index] = replace(fault, times=fault.times - 1)
 
     def pending(self) -> list[Fault]:
-        with self._guard:
+        with self._lock:
             return list(self._faults)
 
     def clear(self) -> int:
         """Remove all pending faults and return their number."""
-        with self._guard:
+        with self._lock:
             count = len(self._faults)
             self._faults.clear()
         return count

@@ -48,7 +48,7 @@ class Iam:
         self._lifetime = lifetime
         self._clock = clock
         self._tokens: dict[str, Token] = {}
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def region(self) -> str:
@@ -58,18 +58,18 @@ class Iam:
         """Issue a token. It is as long as a real token, because gateways limit headers."""
         text = "MII" + secrets.token_urlsafe(1500)
         token = Token(self._clock() + self._lifetime, region)
-        with self._guard:
+        with self._lock:
             self._tokens[text] = token
         return text, token
 
     def find(self, text: str) -> Token | None:
-        with self._guard:
+        with self._lock:
             return self._tokens.get(text)
 
     def expire_all(self) -> None:
         """Expire every token, as after a change of the password."""
         past = self._clock() - timedelta(seconds=1)
-        with self._guard:
+        with self._lock:
             self._tokens = {text: Token(past, token.region) for text, token in self._tokens.items()}
 
     def authenticate(self, fields: Json) -> SandboxReply:
@@ -137,10 +137,10 @@ class KeyRing:
     def __init__(self, permanent: AccessKey, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._keys = {permanent.id: permanent}
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def find(self, access_key: str) -> AccessKey | None:
-        with self._guard:
+        with self._lock:
             return self._keys.get(access_key)
 
     def is_valid_for(self, key: AccessKey, span: timedelta) -> bool:
@@ -152,14 +152,14 @@ class KeyRing:
         """Issue a temporary key with a security token as long as a real token."""
         name, secret = "HST" + secrets.token_hex(8).upper(), secrets.token_hex(20)
         key = AccessKey(name, secret, "gQ" + secrets.token_urlsafe(900), self._clock() + lifetime)
-        with self._guard:
+        with self._lock:
             self._keys[name] = key
         return key
 
     def expire_temporary(self) -> None:
         """Expire every temporary key."""
         past = self._clock() - timedelta(seconds=1)
-        with self._guard:
+        with self._lock:
             self._keys = {
                 name: replace(key, expires=past) if key.expires else key
                 for name, key in self._keys.items()

@@ -27,7 +27,7 @@ class MetadataService:
         self._version = version
         self._tokens: set[str] = set()
         self._current: AccessKey | None = None
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def token(self, exchange: Exchange) -> SandboxReply:
         """Handle PUT /meta-data/latest/api/token."""
@@ -37,13 +37,13 @@ class MetadataService:
         if not seconds.isdecimal() or not 1 <= int(seconds) <= 21600:
             raise _http_error(400, "Bad Request")
         token = secrets.token_urlsafe(40)
-        with self._guard:
+        with self._lock:
             self._tokens.add(token)
         return _text(200, token)
 
     def key(self, exchange: Exchange) -> SandboxReply:
         """Handle GET /openstack/latest/securitykey."""
-        with self._guard:
+        with self._lock:
             if self._version == 2 and exchange.header("X-Metadata-Token") not in self._tokens:
                 raise _http_error(401, "Unauthorized")
             if self._lifetime is None:

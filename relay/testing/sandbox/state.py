@@ -160,10 +160,10 @@ class Tenant:
 
     quota: int | None = None
     _functions: dict[str, Function] = field(default_factory=dict)
-    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def snapshot(self) -> dict[str, Function]:
-        with self._guard:
+        with self._lock:
             return dict(self._functions)
 
     def refuse_taken(self, name: str) -> None:
@@ -173,7 +173,7 @@ class Tenant:
 
     def add(self, function: Function) -> None:
         """Add a function. Raises FSS.1061 or FSS.1041."""
-        with self._guard:
+        with self._lock:
             if function.name in self._functions:
                 raise refusal("FSS.1061")
             if self.quota is not None and len(self._functions) >= self.quota:
@@ -182,7 +182,7 @@ class Tenant:
 
     def change(self, function: Function) -> Function:
         """Replace a function. Raises FSS.1051 if it does not exist any more."""
-        with self._guard:
+        with self._lock:
             before = self._functions.get(function.name)
             if before is None:
                 raise refusal("FSS.1051")
@@ -193,7 +193,7 @@ class Tenant:
         return after
 
     def remove(self, name: str) -> None:
-        with self._guard:
+        with self._lock:
             removed = self._functions.pop(name, None)
         if removed is None:
             raise refusal("FSS.1051")
@@ -205,12 +205,12 @@ class CallLog:
 
     def __init__(self) -> None:
         self._calls: list[RecordedCall] = []
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def add(self, call: RecordedCall) -> None:
-        with self._guard:
+        with self._lock:
             self._calls.append(call)
 
     def snapshot(self) -> list[RecordedCall]:
-        with self._guard:
+        with self._lock:
             return [copy(call) for call in self._calls]

@@ -151,7 +151,7 @@ class _Run:
 
     def list_pages(self) -> None:
         """List pages until the end, the limit, a stop, or the loss of the scan."""
-        for page in self.handler.scan_pages(self.scan.since, self.scan.place, self.limit):
+        for page in self.handler.scan_pages(self.scan.since, self.scan.cursor, self.limit):
             if not self._accept_page(page):
                 return
             if page.cursor is not None and self._should_pause():

@@ -1,6 +1,7 @@
-"""The ledger: what came in, what is to be delivered, and what became of it.
+"""The ledger: the database of notifications, events, deliveries and their attempts.
 
-One `Ledger` for SQLite and PostgreSQL. Every method is one transaction; times are handed in.
+`Ledger` serves SQLite and PostgreSQL. Each method runs in its own transaction and takes the time as
+an argument.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from relay.ledger.values import (
 
 
 class Ledger:
-    """The ledger, shared by all threads of a process. Any method may raise LedgerUnavailable.
+    """The database, shared by all threads of a process. The parts group the methods by task.
 
-    A caller receives the part that it needs.
+    Any method may raise LedgerUnavailable.
     """
 
     def __init__(self, database: Database) -> None:
@@ -60,15 +61,15 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str) -> Ledger:
-        """Opens the ledger at a database URL; connects at first use.
+        """Open the ledger at a database URL; connect at first use.
 
-        "sqlite:///var/relay.db" (relative to the working directory, or absolute with a fourth
-        slash) or "postgresql://user@host/name". Raises ConfigError.
+        The URL is "sqlite:///var/relay.db" (relative to the working directory, or absolute with a
+        fourth slash) or "postgresql://user@host/name". Raises ConfigError.
         """
         return cls(Database.open(url))
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Close all connections."""
         self._database.close()
 
 

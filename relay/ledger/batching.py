@@ -26,7 +26,7 @@ MAX_MESSAGES = 1000
 PostDecision = Literal["post", "wait", "digest", "lost"]
 
 Compose = Callable[[str, Sequence[tuple[datetime, Json]]], Json]
-"""Composes the body of a digest from its id and the messages in it: when each was created, and the
+"""Composes the body of a digest from an id and the merged messages: when each was created, and the
 message as {"type", "body"}."""
 
 _IS_DIGEST = deliveries.c.message_type == "digest"
@@ -46,7 +46,7 @@ class MessageBatching(LedgerPart):
     def decide_post(
         self, claim: Claim, channel: ChannelSettings, compose: Compose, now: datetime
     ) -> PostDecision:
-        """Decide what to do with a claimed message, in one transaction.
+        """Decide what to do with a claimed message, atomically.
 
         "post": the claim holds, and the message may be posted. "wait": quiet hours, or `burst`
         messages within a minute; the claim is undone, and the message says why it waits.

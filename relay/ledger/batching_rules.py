@@ -44,7 +44,7 @@ def is_batchable(type_: str) -> bool:
 
 
 def is_urgent(message: Mapping[str, Any], settings: ChannelSettings) -> bool:
-    """Return whether a message is posted during quiet hours; a recovery counts as its failure."""
+    """Return whether a message is posted during quiet hours; a recovery counts as a failure."""
     body: Mapping[str, Any] = message["body"]
     if message["type"] == "digest":
         results = set(body["results"])

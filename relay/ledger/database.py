@@ -1,4 +1,4 @@
-"""Opens the database and hands out its connections; each use is one transaction."""
+"""Opens the database and hands out connections; each use is a transaction."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHANNEL = "relay"
 """The LISTEN channel of PostgreSQL on which processes announce new deliveries to each other."""
 
 # unnest() returns the numbers in the order of the array, so the locks are taken in that order.
-_LOCK_EACH = text("SELECT pg_advisory_xact_lock(one) FROM unnest(CAST(:numbers AS bigint[])) one")
+_LOCK_EACH = text("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) n")
 _SHORT_LOCK_TIMEOUT = text(f"SET LOCAL lock_timeout = '{BUSY_WAIT * 1000:.0f}ms'")
 
 # hide_parameters: errors reach the logs, and parameters hold what senders sent.
@@ -50,7 +50,7 @@ _POOL = {"pool_size": 40, "max_overflow": 24, "pool_timeout": WAIT, "hide_parame
 
 
 class Database:
-    """One SQLAlchemy engine, shared by all threads of the process."""
+    """A SQLAlchemy engine, shared by all threads of the process."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -104,9 +104,9 @@ class Database:
                 yield connection
 
     def write_grouped(self, work: Work[T], wait: float = WAIT) -> T:
-        """Run `work` in a transaction and return its result.
+        """Run `work` in a transaction and return the result.
 
-        On SQLite, concurrent calls share one commit; see GroupCommitter.do.
+        On SQLite, concurrent calls share a commit; see GroupCommitter.do.
         """
         if self.is_sqlite:
             return self._writer.do(work, wait)
@@ -130,7 +130,7 @@ class Database:
             connection.execute(select(func.pg_advisory_xact_lock(_lock_number(name))))
 
     def advisory_locks(self, connection: Connection, names: Iterable[LockName]) -> None:
-        """Take several locks by one statement, in the given order."""
+        """Take several locks by a single statement, in the given order."""
         numbers = [] if self.is_sqlite else [_lock_number(name) for name in names]
         if numbers:
             connection.execute(_LOCK_EACH, {"numbers": numbers})
@@ -188,8 +188,8 @@ class Database:
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
     ) -> None:
         """Insert rows whose key is `id`, with few statements."""
-        # RETURNING makes SQLAlchemy send the rows in one statement, so that the statement-level
-        # trigger of PostgreSQL runs once.
+        # RETURNING makes SQLAlchemy send all rows in a single statement, so that the
+        # statement-level trigger of PostgreSQL runs once.
         batched = len(rows) > 1 and not self.is_sqlite
         insert = table.insert().returning(table.c.id) if batched else table.insert()
         connection.execute(insert, rows)

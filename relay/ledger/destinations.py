@@ -1,7 +1,7 @@
-"""Gates of destinations: one row per destination holds its deliveries back, for all processes.
+"""Gates of destinations: a row per destination holds deliveries back in all processes.
 
-A destination is closed while it is paused, while it asked to wait (Retry-After), while its rate is
-used up, and while it is down; then one delivery at a time probes it.
+A destination is closed while it is paused, while it asked to wait (Retry-After), while the rate is
+used up, and while it is down; then single deliveries probe it.
 """
 
 from __future__ import annotations
@@ -162,12 +162,12 @@ class GateRow:
         return row.down is not None
 
     def pause(self, now: datetime) -> None:
-        """Pause the destination; an earlier pause keeps its start."""
+        """Pause the destination; an earlier pause keeps the start time."""
         new = self._insert({"paused": now}).excluded.paused
         self._upsert({"paused": now}, func.coalesce(gates.c.paused, new))
 
     def open(self) -> None:
-        """Open the gate, for whatever reason it was closed."""
+        """Open the gate, regardless of why it was closed."""
         self._update(paused=None, until=None, down=None, probe=None, failures=0)
 
     @property

@@ -1,4 +1,4 @@
-"""Orders the imports of a function: one at a time, and never an older upload over a newer one."""
+"""Orders the imports of a function: no two at once, and never an older upload over a newer one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class UploadPosition:
 class FunctionLock:
     """The result of locking a function for an import.
 
-    `newer`: an upload that was already imported and must not be overwritten by this one.
+    `newer`: an upload that was already imported and must not be overwritten by this import.
     """
 
     status: Literal["locked", "busy", "lost"]
@@ -53,9 +53,9 @@ class FunctionOrder(LedgerPart):
     """Locks functions for imports."""
 
     def lock(self, claim: Claim, function: str, rate: RateLimit | None = None) -> FunctionLock:
-        """Make a claimed import the only one of a function at its destination.
+        """Make a claimed import the only running import of a function at a destination.
 
-        "busy": another import of the function is running. The claim is undone, and its share of the
+        "busy": another import of the function is running. The claim is undone, and the share of the
         destination's `rate` refunded; the delivery is due as before, and will be claimed after the
         other import. "lost": the claim no longer holds the delivery.
         """
@@ -99,7 +99,7 @@ class FunctionOrder(LedgerPart):
 
 
 def record_imported(database: Database, connection: Connection, delivery_id: str) -> None:
-    """Store the upload of a delivery as the content of its function, unless a newer one is."""
+    """Store the upload of a delivery as the newest of the function, unless it is older."""
     row = connection.execute(_UPLOAD_OF_DELIVERY, {"this_id": delivery_id}).first()
     if row is None or row.function is None:
         return
@@ -133,10 +133,10 @@ _CURRENT = select(functions).where(*(functions.c[name] == bindparam(name) for na
 def _newer_import(
     connection: Connection, claim: Claim, upload: AnyRow, function: str
 ) -> UploadPosition | None:
-    """Return the upload that was imported to the function, if it is newer than this one.
+    """Return the upload that was imported to the function, if it is newer than this import.
 
     Returns None for a manual run or a submission, which may import older uploads. Also for the same
-    object, because only the storage knows its newest upload.
+    object, because only the storage knows the newest upload.
     """
     if claim.delivery.trigger == Trigger.MANUAL or upload.road == Origin.SUBMISSION:
         return None
@@ -150,7 +150,7 @@ def _newer_import(
 
 
 def _upload_position(row: AnyRow) -> UploadPosition:
-    # No upload is later than its announcement: a fast clock of the storage would otherwise block
+    # No upload is later than the announcement: a fast clock of the storage would otherwise block
     # later uploads.
     moment = row.received if row.time is None else min(row.time, row.received)
     return UploadPosition(moment, row.type == FOUND, row.id, (row.source, row.bucket, row.key))

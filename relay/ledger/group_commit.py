@@ -1,6 +1,6 @@
-"""Group commit: transactions of many threads that share one commit on SQLite.
+"""Group commit: transactions of many threads that share a commit on SQLite.
 
-A commit waits for the disk, however much it writes. All transactions that arrive during one commit
+A commit waits for the disk, however much it writes. All transactions that arrive during a commit
 share the next.
 """
 
@@ -26,7 +26,7 @@ Work = Callable[[Connection], T]
 Begin = Callable[[float], AbstractContextManager[Connection]]
 
 MAX_BATCH = 64
-"""Transactions in one commit: the last must not wait much longer than the first."""
+"""Transactions in a commit: the last must not wait much longer than the first."""
 
 _MIN_WAIT = 0.05
 """Seconds that a batch waits at least for the write lock."""
@@ -43,7 +43,7 @@ class _Item(NamedTuple):
 
 
 class GroupCommitter:
-    """Runs the transactions of all threads in one writer thread.
+    """Runs the transactions of all threads in a writer thread.
 
     The thread starts at first use, because threads do not survive the fork of gunicorn.
     """
@@ -58,7 +58,7 @@ class GroupCommitter:
         self._is_blocked = False
 
     def do(self, work: Work[T], wait: float) -> T:
-        """Run `work` in a transaction and return its result once it is durable.
+        """Run `work` in a transaction and return the result once it is durable.
 
         `work` may run a second time after a rollback of the first, so it must only read and write
         the database. Raises what `work` raises, and LedgerUnavailable if the transaction does not
@@ -105,12 +105,12 @@ class GroupCommitter:
             running = None not in taken
             batch = [item for item in taken if item and item.future.set_running_or_notify_cancel()]
             if batch and not self._write(batch):
-                # One transaction failed, so the batch was rolled back. Repeat each by itself.
+                # A transaction failed, so the batch was rolled back. Repeat each by itself.
                 for item in batch:
                     self._write([item])
 
     def _write(self, batch: Sequence[_Item]) -> bool:
-        """Return whether all futures are resolved; a batch of one always is."""
+        """Return whether all futures are resolved; a batch with a single item always is."""
         wait = max(min(item.deadline for item in batch) - monotonic(), _MIN_WAIT)
         try:
             with self._begin(wait) as connection:

@@ -1,4 +1,4 @@
-"""Reads the history: single records, lists, and which event or message is the latest."""
+"""Reads the history: single records, pages of them, and the latest event or message."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from relay.ledger.schema import attempts, deliveries, events, notifications
 from relay.ledger.values import Attempt, DeliveryQuery, Notification, Page
 from relay.model import Delivery, Event, Json, Kind
 
-_mine, _other = events.alias("mine"), events.alias("other")
-# Asked by every import and nearly always no: built once, for building takes longer than running.
-_HAS_OTHERS = select(
+_this, _other = events.alias("mine"), events.alias("other")
+# Every import runs this query, and the result is nearly always false. It is built once, because
+# building a statement takes longer than running it.
+_HAS_OTHER_EVENTS = select(
     exists().where(
-        _mine.c.id == bindparam("id"),
-        _other.c.id != _mine.c.id,
-        *(_other.c[name] == _mine.c[name] for name in ("source", "bucket", "key")),
+        _this.c.id == bindparam("id"),
+        _other.c.id != _this.c.id,
+        *(_other.c[name] == _this.c[name] for name in ("source", "bucket", "key")),
     )
 )
 
+_MAX_MESSAGES = 100
+"""The newest messages of an object that are searched for the last failure."""
 
-_LOOKED_AT = 100
-"""Messages of an object that are looked at, the newest: its last news are among them."""
-
-_SAME = ("key", "source", "bucket", "route")
-_NEWEST = (
+_OBJECT_AND_ROUTE = ("key", "source", "bucket", "route")
+_NEWEST_MESSAGES = (
     select(*(deliveries.c[name] for name in ("id", "destination", "created", "message")))
-    .where(*(deliveries.c[name] == bindparam(name) for name in _SAME))
+    .where(*(deliveries.c[name] == bindparam(name) for name in _OBJECT_AND_ROUTE))
     .where(deliveries.c.kind == Kind.MESSAGE)
     .order_by(deliveries.c.id.desc())
-    .limit(_LOOKED_AT)
+    .limit(_MAX_MESSAGES)
 )
 _RESULT = select(deliveries.c.result).where(deliveries.c.id == bindparam("id"))
 
@@ -43,42 +43,44 @@ _RESULT = select(deliveries.c.result).where(deliveries.c.id == bindparam("id"))
 class History(LedgerPart):
     """Reads notifications, events, deliveries and their attempts."""
 
-    def delivery(self, id: str) -> Delivery | None:  # noqa: A002 - the noun of the house
-        """The delivery by that id."""
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        """Return the delivery with this id."""
+        query = select(deliveries).where(deliveries.c.id == delivery_id)
         with self._database.read() as connection:
-            row = connection.execute(select(deliveries).where(deliveries.c.id == id)).first()
+            row = connection.execute(query).first()
             return to_delivery(row) if row else None
 
-    def attempts(self, id: str) -> list[Attempt]:  # noqa: A002 - as above
-        """The attempts of a delivery, the first one first."""
-        query = select(attempts).where(attempts.c.delivery_id == id).order_by(attempts.c.number)
+    def attempts(self, delivery_id: str) -> list[Attempt]:
+        """Return the attempts of a delivery, oldest first."""
+        query = select(attempts).where(attempts.c.delivery_id == delivery_id)
         with self._database.read() as connection:
-            return [to_attempt(row) for row in connection.execute(query)]
+            rows = connection.execute(query.order_by(attempts.c.number))
+            return [to_attempt(row) for row in rows]
 
-    def messages(self, id: str) -> list[Delivery]:  # noqa: A002 - as above
-        """The deliveries of the messages that tell of a delivery, the oldest first."""
-        return self._deliveries(deliveries.c.parent == id)
+    def messages(self, delivery_id: str) -> list[Delivery]:
+        """Return the messages about a delivery, oldest first."""
+        return self._deliveries(deliveries.c.parent == delivery_id)
 
-    def event(self, id: str) -> Event | None:  # noqa: A002 - as above
-        """The event by that id."""
+    def event(self, event_id: str) -> Event | None:
+        """Return the event with this id."""
         with self._database.read() as connection:
-            row = connection.execute(select(events).where(events.c.id == id)).first()
+            row = connection.execute(select(events).where(events.c.id == event_id)).first()
             return to_event(row) if row else None
 
     def event_deliveries(self, event_id: str) -> list[Delivery]:
-        """The imports that were made of an event (not their messages), the oldest first."""
-        its = deliveries.c.event_id == event_id
-        return self._deliveries(and_(its, deliveries.c.kind == Kind.IMPORT))
+        """Return the imports of an event (not the messages), oldest first."""
+        of_event = deliveries.c.event_id == event_id
+        return self._deliveries(and_(of_event, deliveries.c.kind == Kind.IMPORT))
 
-    def notification(self, id: str) -> Notification | None:  # noqa: A002 - as above
-        """The notification by that id, with its body."""
-        query = select(notifications).where(notifications.c.id == id)
+    def notification(self, notification_id: str) -> Notification | None:
+        """Return the notification with this id, with the body."""
+        query = select(notifications).where(notifications.c.id == notification_id)
         with self._database.read() as connection:
             row = connection.execute(query).first()
             return to_notification(row) if row else None
 
     def announcement(self, event_id: str) -> Notification | None:
-        """The notification that first told of an event, with its body."""
+        """Return the notification that first announced an event, with the body."""
         query = (
             select(notifications)
             .join(events, events.c.notification_id == notifications.c.id)
@@ -89,46 +91,48 @@ class History(LedgerPart):
             return to_notification(row) if row else None
 
     def newer_event(self, event_id: str, route: str, *, possibly: bool = False) -> str | None:
-        """The id of a newer event of the same object that the same route has a delivery for.
+        """Return the id of a newer event of the same object with a delivery by the same route.
 
-        Certain is what the storage ordered itself. `possibly`: also one of which, by the times, it
-        cannot be excluded that it is newer; then only the storage can tell.
+        Only the storage's own order is certain. With `possibly`, also return an event that may be
+        newer according to the time; then the storage must be asked.
         """
-        routed = exists().where(
+        is_routed = exists().where(
             deliveries.c.event_id == events.c.id,
             deliveries.c.route == route,
             deliveries.c.kind == Kind.IMPORT,
             deliveries.c.destination != "",
         )
         with self._database.read() as connection:
-            if not connection.execute(_HAS_OTHERS, {"id": event_id}).scalar():
+            if not connection.execute(_HAS_OTHER_EVENTS, {"id": event_id}).scalar():
                 return None
-            mine = connection.execute(select(events).where(events.c.id == event_id)).first()
-            if mine is None:
+            this = connection.execute(select(events).where(events.c.id == event_id)).first()
+            if this is None:
                 return None
-            same = [events.c[name] == mine._mapping[name] for name in ("source", "bucket", "key")]
-            query = select(events.c.id).where(*same, events.c.id != event_id, routed)
-            query = query.where(_newer(mine, possibly=possibly))
+            of_object = [
+                events.c[name] == this._mapping[name] for name in ("source", "bucket", "key")
+            ]
+            query = select(events.c.id).where(*of_object, events.c.id != event_id, is_routed)
+            query = query.where(_is_newer(this, possibly=possibly))
             return connection.execute(query.order_by(events.c.received.desc()).limit(1)).scalar()
 
     def deliveries(self, query: DeliveryQuery) -> Page[Delivery]:
-        """The deliveries that match. Raises Rejected: the cursor, the limit or a glob is wrong."""
-        where = conditions(self._database, query)
-        return select_page(
-            self._database, deliveries, (query.limit, query.cursor), to_delivery, where
-        )
+        """Return a page of matching deliveries. Raises Rejected for a bad cursor, limit or glob."""
+        rows = select(deliveries).where(*conditions(self._database, query))
+        return select_page(self._database, rows, query.limit, query.cursor, to_delivery)
 
     def notifications(self, limit: int = 50, cursor: str | None = None) -> Page[Notification]:
-        """What came in. Raises Rejected: the cursor or the limit is wrong."""
-        return select_page(self._database, notifications, (limit, cursor), to_notification)
+        """Return a page of notifications. Raises Rejected for a bad cursor or limit."""
+        return select_page(self._database, select(notifications), limit, cursor, to_notification)
 
     def last_failures(self, delivery: Delivery) -> Mapping[str, Json]:
-        """For each channel that heard last of this object, by this route, that its import failed:
-        when that was and in which message, as {"failed_at": time, "message": id}."""
+        """Return the channels whose last message about this object and route was a failure.
+
+        The values are {"failed_at": time, "message": id} of that message.
+        """
         last: dict[str, Any] = {}
-        same = {name: getattr(delivery, name) for name in _SAME}
+        params = {name: getattr(delivery, name) for name in _OBJECT_AND_ROUTE}
         with self._database.read() as connection:
-            for row in connection.execute(_NEWEST, same):
+            for row in connection.execute(_NEWEST_MESSAGES, params):
                 last.setdefault(row.destination, row)
         return {
             channel: {"failed_at": row.created.isoformat(timespec="seconds"), "message": row.id}
@@ -137,7 +141,7 @@ class History(LedgerPart):
         }
 
     def message_thread(self, message_id: str) -> str | None:
-        """The service's own name of a message, or of the digest that it was told in."""
+        """Return the chat service's id of a posted message, or of the digest that contains it."""
         with self._database.read() as connection:
             result = connection.execute(_RESULT, {"id": message_id}).scalar() or {}
             if "digest" in result:
@@ -151,24 +155,28 @@ class History(LedgerPart):
             return [to_delivery(row) for row in connection.execute(query)]
 
 
-def _newer(mine: AnyRow, *, possibly: bool) -> ColumnElement[bool]:
-    """By order where both have one of the same kind; else `possibly`, unless it is surely older.
+def _is_newer(this: AnyRow, *, possibly: bool) -> ColumnElement[bool]:
+    """Return the condition for newer events.
 
-    Of equal orders too: some storages give all uploads the same.
+    Events with comparable orders are compared by them; with `possibly`, equal orders match too,
+    because some storages give the same order to all uploads.
     """
-    otherwise = _may_be_newer(mine) if possibly else false()
-    prefix, colon, _ = mine.order.partition(":")
+    otherwise = _may_be_newer(this) if possibly else false()
+    prefix, colon, _ = this.order.partition(":")
     if not colon:
         return otherwise
-    same_kind = func.substr(events.c.order, 1, len(prefix) + 1) == prefix + ":"
-    later = events.c.order >= mine.order if possibly else events.c.order > mine.order
-    return case((same_kind, later), else_=otherwise)
+    is_comparable = func.substr(events.c.order, 1, len(prefix) + 1) == prefix + ":"
+    is_later = events.c.order >= this.order if possibly else events.c.order > this.order
+    return case((is_comparable, is_later), else_=otherwise)
 
 
-def _may_be_newer(mine: AnyRow) -> ColumnElement[bool]:
-    """What was found was there when it was found, whatever the time that its listing gave: that is
-    rounded, and a multipart upload's is that of its beginning."""
-    if mine.time is None:
+def _may_be_newer(this: AnyRow) -> ColumnElement[bool]:
+    """Return the condition for events whose time does not exclude that they are newer.
+
+    A listing's time is not reliable: it is rounded, and the start time of a multipart upload. The
+    object existed when the scan found it.
+    """
+    if this.time is None:
         return true()
     latest = case((events.c.type == FOUND, events.c.received), else_=events.c.time)
-    return or_(latest.is_(None), latest >= mine.time - TOLERANCE)
+    return or_(latest.is_(None), latest >= this.time - TOLERANCE)

@@ -1,7 +1,7 @@
 """Matches an event with a stored event of the same upload.
 
 A notification and a scan may announce the same upload with different ids. These functions are pure:
-they take an event and the stored events of its object, and return the id of the match.
+they take an event and the stored events of the object, and return the id of the match.
 """
 
 from __future__ import annotations

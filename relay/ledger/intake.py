@@ -1,4 +1,4 @@
-"""Stores a notification with its events and deliveries in one transaction."""
+"""Stores a notification with events and deliveries in one transaction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HISTORY_DEPTH = 64
 often that they cannot be the current content."""
 
 _CHUNK = 5000
-"""Objects in one query."""
+"""Objects per query."""
 
 _NAMES = ("id", "bucket", "key", "version", "etag", "size", "type", "time", "order", "received")
 _COMPARED = [events.c[name] for name in _NAMES]
@@ -51,9 +51,9 @@ class Intake(LedgerPart):
     def accept(
         self, notification: NewNotification, routed_events: Sequence[RoutedEvent], now: datetime
     ) -> Accepted:
-        """Store a notification, its new events and their deliveries; durable on return.
+        """Store a notification, new events and their deliveries; durable on return.
 
-        An event is known if its id is stored, or if another transport announced the same upload
+        An event is known if the id is stored, or if another transport announced the same upload
         (identity.py). A known event gets no deliveries, with an exception: an event that no route
         matched, or that a first scan only marked as seen, is routed when it is announced or
         submitted again. ACCEPTED becomes DUPLICATE if nothing new was stored.
@@ -86,7 +86,7 @@ class Intake(LedgerPart):
     def known_ids(self, source: str, found: Sequence[Event]) -> list[str | None]:
         """Return the id of the stored event of each found event, or None for a new upload.
 
-        One query serves 5,000 objects of a bucket.
+        A query serves 5,000 objects of a bucket.
         """
         with self._database.read() as connection:
             rows = _newest_events(connection, source, found)
@@ -96,7 +96,7 @@ class Intake(LedgerPart):
         ]
 
     def pin_event(self, event_id: str, ref: ObjectRef) -> None:
-        """Store version, etag and size of an object where its announcement had none.
+        """Store version, etag and size of an object where the announcement had none.
 
         A later scan recognises the upload by them. Stored values never change.
         """
@@ -118,7 +118,7 @@ class Intake(LedgerPart):
         self, connection: Connection, source: str, routed_events: Sequence[RoutedEvent]
     ) -> None:
         """Serialize notifications of the same object, so that two transports that announce an
-        upload at the same time create one event."""
+        upload at the same time create a single event."""
         keys = {_object_key(routed.event) for routed in routed_events}
         # Sorted, so that two notifications of the same objects cannot deadlock.
         names = [("object", source, *key) for key in sorted(keys)]
@@ -136,7 +136,7 @@ class _StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class _NotificationWriter:
-    """Stores the events and deliveries of one notification, in a transaction.
+    """Stores the events and deliveries of a notification, in a transaction.
 
     `routes_known_events`: known events that were never routed get deliveries.
     """
@@ -151,8 +151,8 @@ class _NotificationWriter:
     def store(self, routed_events: Sequence[RoutedEvent]) -> list[_StoredEvent]:
         """Store the events, in batches of different objects.
 
-        The same event may occur twice in a notification, so events of an object are stored one
-        after the other.
+        The same event may occur twice in a notification, so events of an object are stored in
+        sequence.
         """
         return [
             stored

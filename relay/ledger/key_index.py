@@ -1,7 +1,7 @@
-"""Keys of objects, compared so that PostgreSQL finds them by an index however long they are.
+"""Object keys, compared so that PostgreSQL finds them by an index however long they are.
 
-It takes no more than 2,704 bytes into an index; a key may be longer. So its indexes hold the
-beginning of a key, and whoever asks for a key asks for its beginning too. SQLite has no such limit.
+PostgreSQL's index entries hold at most 2,704 bytes, and a key may be longer. The indexes therefore
+hold the prefix of a key, and each comparison of keys also compares the prefix. SQLite has no limit.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sqlalchemy.types import TypeDecorator
 
 from relay.ledger.types import AnyText, storable
 
-HEAD = 300
-"""Characters of the beginning: 1,200 bytes at the most, beside the names of source and bucket."""
+PREFIX_LENGTH = 300
+"""Characters: at most 1,200 bytes, beside the names of source and bucket."""
 
 
 class KeyPrefix(FunctionElement[str]):
-    """What the index holds of a key."""
+    """The indexed part of a key."""
 
     name = "key_head"
     type = Text()
@@ -34,76 +34,77 @@ class _Condition(FunctionElement[bool]):
     inherit_cache = True
 
     def self_group(self, against: object = None) -> Any:
-        del against  # it needs no brackets, and SQLite is not to compare it with 1
+        del against  # no parentheses, and no comparison with 1 on SQLite
         return self
 
 
-class _Same(_Condition):
-    """Whether two keys are equal."""
+class _Equal(_Condition):
+    """The condition that two keys are equal."""
 
     name = "same_key"
     inherit_cache = True
 
 
-class _Among(_Condition):
-    """Whether a key is one of many: what asks for it, and what asks for its beginning."""
+class _In(_Condition):
+    """The condition that a key is in a collection: for the key and for the prefix."""
 
     name = "among_keys"
     inherit_cache = True
 
 
 class _Comparator(TypeDecorator.Comparator[str]):
-    """`key == other` asks for the beginning too."""
+    """Makes `key == other` compare the prefix too."""
 
-    def operate(self, op: OperatorType, *other: Any, **more: Any) -> ColumnElement[Any]:
-        plain = super().operate(op, *other, **more)
-        if isinstance(plain, BinaryExpression) and plain.operator is eq:
-            return _Same(plain.left, plain.right)
-        return plain
+    def operate(self, op: OperatorType, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
+        expression = super().operate(op, *other, **kwargs)
+        if isinstance(expression, BinaryExpression) and expression.operator is eq:
+            return _Equal(expression.left, expression.right)
+        return expression
 
 
 class KeyText(AnyText):
-    """An object's key, which may be longer than PostgreSQL takes into an index."""
+    """An object key of any length."""
 
     cache_ok = True
     comparator_factory = _Comparator
 
 
 def among(column: ColumnElement[str], keys: Collection[str]) -> ColumnElement[bool]:
-    """`column.in_(keys)`, found by the index too."""
-    heads = {storable(key)[:HEAD] for key in keys}
-    return _Among(column.in_(keys), KeyPrefix(column).in_(heads))
+    """Return `column.in_(keys)`, which also uses the index."""
+    prefixes = {storable(key)[:PREFIX_LENGTH] for key in keys}
+    return _In(column.in_(keys), KeyPrefix(column).in_(prefixes))
 
 
 @compiles(KeyPrefix)
-def _whole(element: Any, compiler: Any, **more: Any) -> str:
-    return str(compiler.process(element.clauses, **more))
+def _prefix(element: Any, compiler: Any, **kwargs: Any) -> str:
+    return str(compiler.process(element.clauses, **kwargs))
 
 
 @compiles(KeyPrefix, "postgresql")
-def _beginning(element: Any, compiler: Any, **more: Any) -> str:
-    return f"left({compiler.process(element.clauses, **more)}, {HEAD})"
+def _prefix_postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
+    return f"left({compiler.process(element.clauses, **kwargs)}, {PREFIX_LENGTH})"
 
 
-@compiles(_Among)
-def _among(element: Any, compiler: Any, **more: Any) -> str:
+@compiles(_In)
+def _in(element: Any, compiler: Any, **kwargs: Any) -> str:
     keys, _ = element.clauses
-    return str(compiler.process(keys, **more))
+    return str(compiler.process(keys, **kwargs))
 
 
-@compiles(_Among, "postgresql")
-def _among_by_index(element: Any, compiler: Any, **more: Any) -> str:
-    keys, heads = (compiler.process(each, **more) for each in element.clauses)
-    return f"({keys} AND {heads})"
+@compiles(_In, "postgresql")
+def _in_postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
+    keys, prefixes = (compiler.process(clause, **kwargs) for clause in element.clauses)
+    return f"({keys} AND {prefixes})"
 
 
-@compiles(_Same)
-def _same(element: Any, compiler: Any, **more: Any) -> str:
-    one, other = (compiler.process(each, **more) for each in element.clauses)
-    return f"{one} = {other}"
+@compiles(_Equal)
+def _equal(element: Any, compiler: Any, **kwargs: Any) -> str:
+    left, right = (compiler.process(clause, **kwargs) for clause in element.clauses)
+    return f"{left} = {right}"
 
 
-@compiles(_Same, "postgresql")
-def _same_by_index(element: Any, compiler: Any, **more: Any) -> str:
-    one, other = (compiler.process(each, **more) for each in element.clauses)
-    return f"({one} = {other} AND left({one}, {HEAD}) = left({other}, {HEAD}))"
+@compiles(_Equal, "postgresql")
+def _equal_postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
+    left, right = (compiler.process(clause, **kwargs) for clause in element.clauses)
+    length = PREFIX_LENGTH
+    return f"({left} = {right} AND left({left}, {length}) = left({right}, {length}))"

@@ -1,4 +1,4 @@
-"""Wakes: every process hears soon that there is something to deliver, whoever stored it."""
+"""Wakes a process when another process stores deliveries."""
 
 from __future__ import annotations
 
@@ -8,46 +8,48 @@ from time import sleep
 
 from relay.ledger.database import CHANNEL, LedgerPart
 
-HEARING = 1.0
-"""Seconds between two looks whether it should still listen."""
+NOTIFY_TIMEOUT = 1.0
+"""Seconds between two checks whether to stop, on PostgreSQL."""
 
-LOOKING = 0.03
-"""Seconds between two looks at a SQLite file: it tells nobody that it was written to."""
+POLL_INTERVAL = 0.03
+"""Seconds between two checks of a SQLite file, which has no notifications."""
 
 
 class ChangeListener(LedgerPart):
-    """Who waits for deliveries that other processes store."""
+    """Listens for changes of the database by any process."""
 
     def listen(self, wake: Callable[[], None], going: Callable[[], bool]) -> None:
-        """Calls `wake` for what any process stored, while `going()`; StoreUnavailable when the
-        connection breaks: what was missed meanwhile, looking finds."""
+        """Call `wake` after every change, as long as `going()`.
+
+        Raises LedgerUnavailable if the connection breaks; the next claim finds missed changes.
+        """
         file = self._database.file
         if file is not None:
-            _watch(file, wake, going)
+            _poll(file, wake, going)
             return
         with self._database.raw_connection() as connection:
             connection.execute(f"LISTEN {CHANNEL}")
-            wake()  # what came before we listened
+            wake()  # for changes before LISTEN
             while going():
-                for _ in connection.notifies(timeout=HEARING, stop_after=1):
+                for _ in connection.notifies(timeout=NOTIFY_TIMEOUT, stop_after=1):
                     wake()
 
 
-def _watch(file: Path, wake: Callable[[], None], going: Callable[[], bool]) -> None:
+def _poll(file: Path, wake: Callable[[], None], going: Callable[[], bool]) -> None:
     files = (file, file.with_name(f"{file.name}-wal"))
-    seen = None
+    previous = None
     while going():
-        # Only looked at, never opened: to close it would end the locks that SQLite has on it.
-        now = [_written(one) for one in files]
-        if now != seen:
-            seen = now
+        # stat() only: closing a file descriptor would release SQLite's locks on the file.
+        current = [_fingerprint(path) for path in files]
+        if current != previous:
+            previous = current
             wake()
-        sleep(LOOKING)
+        sleep(POLL_INTERVAL)
 
 
-def _written(file: Path) -> tuple[int, int]:
+def _fingerprint(file: Path) -> tuple[int, int]:
     try:
-        told = file.stat()
+        status = file.stat()
     except OSError:
         return 0, 0
-    return told.st_mtime_ns, told.st_size
+    return status.st_mtime_ns, status.st_size

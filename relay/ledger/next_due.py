@@ -55,7 +55,7 @@ _FIRST = _CLAIMABLE.where(
 _FIRST_OF_OTHER_FUNCTIONS = _FIRST.where(
     or_(_d.function.is_(None), _d.function.not_in(bindparam("busy_functions", expanding=True)))
 )
-# A recursive query finds the destinations by one index lookup each, however many deliveries wait.
+# A recursive query finds the destinations by an index lookup each, however many deliveries wait.
 _NEXT_NAME = select(func.min(_d.destination)).where(*_PENDING_OF_KIND)
 _destination = _NEXT_NAME.cte("lane", recursive=True)
 _destination = _destination.union_all(
@@ -90,8 +90,8 @@ class ClaimRequest:
 def next_due(connection: Connection, request: ClaimRequest) -> AnyRow | None:
     """Return the row of the next delivery to claim, or None.
 
-    Looks at one destination after the other, so that ten thousand deliveries of a closed
-    destination cost as much as one.
+    Looks at each destination separately, so that ten thousand deliveries of a closed destination
+    cost as much as a single delivery.
     """
     running = connection.execute(_UNDER_WAY).all()
     leased = [row for row in running if row.leased_until > request.lease_cutoff]

@@ -1,4 +1,4 @@
-"""Records the outcome of an attempt, the new state of the delivery and its messages."""
+"""Records the outcome of an attempt, the new state of the delivery and the messages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Recorded:
 class Outcomes(LedgerPart):
     """Records the outcomes of attempts."""
 
-    def finish(  # noqa: PLR0913 - values of one transaction
+    def finish(  # noqa: PLR0913 - values of a transaction
         self,
         claim: Claim,
         outcome: Outcome,
@@ -59,7 +59,7 @@ class Outcomes(LedgerPart):
         messages: Sequence[NewMessage] = (),
         destination_messages: Callable[[DestinationChange], Sequence[NewMessage]] = lambda _: (),
     ) -> Recorded | None:
-        """Record an outcome and the messages about it in one transaction.
+        """Record an outcome and the messages about it, atomically.
 
         A Retry needs `due`; with `hold`, the destination waits until then as well.
         `destination_messages` returns the messages about a destination that goes "down" or comes

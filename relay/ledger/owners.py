@@ -1,7 +1,7 @@
-"""Who works on this host, and is that one still alive? Lets a restart take over at once.
+"""Names the owner of claims, and detects owners on this host whose process has ended.
 
-A lease protects against every death, but only after it ran out. Where a worker's process can be
-looked up (same boot, same process namespace), its death is certain at once.
+A lease protects against every crash, but only after it expires. A process that can be looked up
+(same boot, same PID namespace) is known to be dead at once, so a restart takes over immediately.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ _PROC = Path("/proc")
 
 
 def current_owner() -> str:
-    """This worker's name: `place/pid/start/chance`; equal for no other worker, ever."""
+    """Return a unique name of this worker: `namespace/pid/start time/random`."""
     pid = os.getpid()
     try:
-        started = _started(pid)
+        started = _start_time(pid)
     except OSError:
-        return f"/{pid}/0/{secrets.token_hex(4)}"  # a place where nobody can be looked up
-    return f"{_place()}/{pid}/{started}/{secrets.token_hex(4)}"
+        return f"/{pid}/0/{secrets.token_hex(4)}"  # without a namespace: cannot be looked up
+    return f"{_namespace()}/{pid}/{started}/{secrets.token_hex(4)}"
 
 
 def is_dead(owner: str) -> bool:
-    """Whether that worker's process is certainly gone. False when this host cannot know."""
-    place, _, rest = owner.partition("/")
+    """Return whether the owner's process has certainly ended; False if this host cannot know."""
+    namespace, _, rest = owner.partition("/")
     pid, _, rest = rest.partition("/")
     started = rest.partition("/")[0]
-    if not place or place != _place() or not pid.isdecimal():
+    if not namespace or namespace != _namespace() or not pid.isdecimal():
         return False
     return _has_ended(int(pid), started)
 
 
 def _has_ended(pid: int, started: str) -> bool:
     try:
-        its = _started(pid)
-    except OSError:  # kept from us, perhaps: the kernel itself has the last word
+        current = _start_time(pid)
+    except OSError:  # /proc may hide the process; kill() knows
         return not _exists(pid)
-    return its is None or str(its) != started
+    return current is None or str(current) != started
 
 
 def _exists(pid: int) -> bool:
@@ -51,8 +51,8 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _place() -> str:
-    """The boot and the process namespace in which process numbers mean anything; "" unknown."""
+def _namespace() -> str:
+    """Return the boot and PID namespace in which process ids are valid; "" if unknown."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot[:13]}.{(_PROC / 'self/ns/pid').stat().st_ino}"
@@ -60,10 +60,10 @@ def _place() -> str:
         return ""
 
 
-def _started(pid: int) -> int | None:
-    """The process's start in clock ticks since boot (proc(5), field 22); None: it has ended.
+def _start_time(pid: int) -> int | None:
+    """Return the start of a process in clock ticks since boot (proc(5), field 22).
 
-    Raises OSError where it cannot be read, for whatever reason.
+    Returns None for a zombie. Raises OSError if it cannot be read.
     """
     stat = (_PROC / str(pid) / "stat").read_text()
     fields = stat.rpartition(")")[2].split()

@@ -1,13 +1,13 @@
-"""Lists of the ledger, page by page; new rows never move a page."""
+"""Pagination of lists by the id of the last row; new rows do not shift the pages."""
 
 from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Table, select, true
+from sqlalchemy import Column, ColumnElement, Select
 
 from relay.errors import Rejected
 from relay.ledger.database import Database
@@ -16,7 +16,7 @@ from relay.ledger.schema import deliveries
 from relay.ledger.values import DeliveryQuery, Page
 from relay.model import Localized
 
-MOST = 200
+MAX_LIMIT = 200
 """The largest page."""
 
 T = TypeVar("T")
@@ -24,33 +24,33 @@ T = TypeVar("T")
 
 def select_page(
     database: Database,
-    table: Table,
-    place: tuple[int, str | None],
-    read: Callable[[AnyRow], T],
-    where: Iterable[ColumnElement[bool]] = (),
+    query: Select[Any],
+    limit: int,
+    cursor: str | None,
+    convert: Callable[[AnyRow], T],
 ) -> Page[T]:
-    """The page of `table` at `place` (limit, cursor), newest first. Raises Rejected."""
-    limit, cursor = place
-    if not 1 <= limit <= MOST:
+    """Return a page of the rows of `query`, newest first. Raises Rejected."""
+    if not 1 <= limit <= MAX_LIMIT:
         raise Rejected(
             "limit",
             Localized(f"limit is {limit}", f"limit 为 {limit}"),
-            Localized(f"Use 1 to {MOST}.", f"请使用 1 到 {MOST}。"),
+            Localized(f"Use 1 to {MAX_LIMIT}.", f"请使用 1 到 {MAX_LIMIT}。"),
         )
-    # Ids sort by time: they are the order and the place in it at once.
-    older = table.c.id < _decoded(cursor) if cursor is not None else true()
-    query = select(table).where(older, *where).order_by(table.c.id.desc()).limit(limit + 1)
+    # Ids sort by time, so an id is both the order and the position in it.
+    id_ = query.selected_columns.id
+    if cursor is not None:
+        query = query.where(id_ < _decode(cursor))
     with database.read() as connection:
-        rows = connection.execute(query).all()
-    more = _encoded(rows[limit - 1].id) if len(rows) > limit else None
-    return Page(tuple(read(row) for row in rows[:limit]), more)
+        rows = connection.execute(query.order_by(id_.desc()).limit(limit + 1)).all()
+    next_cursor = _encode(rows[limit - 1].id) if len(rows) > limit else None
+    return Page(tuple(convert(row) for row in rows[:limit]), next_cursor)
 
 
 def conditions(database: Database, query: DeliveryQuery) -> Iterator[ColumnElement[bool]]:
-    """The filters of a query. Raises Rejected: a glob is wrong."""
+    """Yield the conditions of a query. Raises Rejected for a bad glob."""
     for name in ("state", "kind", "source", "route"):
-        if (wanted := getattr(query, name)) is not None:
-            yield deliveries.c[name] == wanted
+        if (value := getattr(query, name)) is not None:
+            yield deliveries.c[name] == value
     for name in ("bucket", "key"):
         if (glob := getattr(query, name)) is not None:
             yield _matches(database, deliveries.c[name], glob)
@@ -75,11 +75,11 @@ def _matches(database: Database, column: Column[str], glob: str) -> ColumnElemen
         ) from None
 
 
-def _encoded(id_: str) -> str:
+def _encode(id_: str) -> str:
     return urlsafe_b64encode(id_.encode()).decode().rstrip("=")
 
 
-def _decoded(cursor: str) -> str:
+def _decode(cursor: str) -> str:
     try:
         id_ = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except ValueError:
@@ -87,7 +87,7 @@ def _decoded(cursor: str) -> str:
     if not re.fullmatch("[0-9a-z]{26}", id_):
         raise Rejected(
             "cursor",
-            Localized("The cursor is not one that we gave out", "cursor 无效"),
-            Localized("Take next_cursor from the page before.", "请使用上一页返回的 next_cursor。"),
+            Localized("The cursor is not valid", "cursor 无效"),
+            Localized("Use next_cursor of the previous page.", "请使用上一页返回的 next_cursor。"),
         )
     return id_

@@ -21,7 +21,7 @@ CONNECTION_OPTIONS = {
     "keepalives_count": "3",
 }
 """libpq's timeouts: how long until an unresponsive PostgreSQL counts as down. With the system's
-values, a worker that lost its network would wait silently for minutes. The URL overrides them."""
+values, a disconnected worker would wait silently for minutes. The URL overrides them."""
 
 
 def open_postgresql(url: URL, pool: dict[str, Any]) -> Engine:
@@ -46,7 +46,7 @@ def open_postgresql(url: URL, pool: dict[str, Any]) -> Engine:
 
 
 def _prepare_connection(connection: Any, _record: object) -> None:
-    # A worker that loses its network inside a transaction would otherwise keep the locks, the claim
+    # A worker that is disconnected inside a transaction would otherwise keep the locks, the claim
     # lock included, until the server's TCP stack gives up after two hours.
     connection.autocommit = True
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT:.0f}ms'")

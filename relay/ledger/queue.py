@@ -1,4 +1,4 @@
-"""The delivery queue: one worker claims a delivery, until the lease expires."""
+"""The delivery queue: a worker claims a delivery until the lease expires."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _MAX_CRASHES = 1000
 # Built once: building a statement takes longer than running it.
 _THIS = deliveries.c.id == bindparam("this_id")
 CLAIMED = and_(_THIS, deliveries.c.fence == bindparam("this_fence"), RUNNING)
-"""The condition that a claim still holds its delivery; see claim_params()."""
+"""The condition that a claim still holds the delivery; see claim_params()."""
 _UPDATE_CLAIMED = update(deliveries).where(CLAIMED)
 _SELECT_CLAIMED = select(deliveries.c.id).where(CLAIMED)
 _START = update(deliveries).where(_THIS)
@@ -207,7 +207,7 @@ def undo_claim(connection: Connection, claim: Claim, **values: object) -> bool:
 
 
 def holds_claim(connection: Connection, claim: Claim) -> bool:
-    """Return whether the claim still holds its delivery."""
+    """Return whether the claim still holds the delivery."""
     return connection.execute(_SELECT_CLAIMED, claim_params(claim)).first() is not None
 
 
@@ -306,7 +306,7 @@ def _count_crashes_and_hangs(
 def _has_unrelated_crash(connection: Connection, row: AnyRow, now: datetime) -> bool:
     """Return whether this delivery cannot have caused a recent worker crash.
 
-    Attempts that were lost in the same crash share one `finished` time. A crash is unrelated if
+    Attempts that were lost in the same crash share the `finished` time. A crash is unrelated if
     this delivery was not among them and the others ended without a crash afterwards.
     """
     later = attempts.alias("ended")

@@ -1,4 +1,4 @@
-"""By hand: a delivery is tried again because a person asked for it."""
+"""Retriggers deliveries on request of a person."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from relay.model import Delivery, Json, Localized, State, Trigger
 
 
 class Retriggers(LedgerPart):
-    """What people ask for."""
+    """Starts new runs of deliveries."""
 
-    def retrigger(  # noqa: PLR0913 - what a wish may say
+    def retrigger(  # noqa: PLR0913 - options of a request
         self,
         delivery_id: str,
         now: datetime,
@@ -27,13 +27,13 @@ class Retriggers(LedgerPart):
         by: str | None = None,
         expected_attempts: int | None = None,
     ) -> Delivery:
-        """Makes a delivery due now: a finished one in a new run, a pending one at once.
+        """Make a delivery due now: a finished delivery in a new run, a pending delivery at once.
 
-        `options` go over its own. The same `key` (an Idempotency-Key) again does nothing and
-        returns the delivery. `by`: who asks. `seen`: how many attempts there were when who asks
-        was told of its end; only if none has been asked for since is it tried again.
-        Raises NotFound, and Conflict: it is running, it has no destination, the key was used for
-        another delivery, or (delivery.tried_since) it is not as it was `seen`.
+        `options` override those of the delivery. A repeated `key` (Idempotency-Key) changes nothing
+        and returns the delivery. `by`: the requester. `expected_attempts`: only retrigger a
+        finished delivery that has had this many attempts.
+        Raises NotFound, or Conflict if it is running, has no destination, the key was used for
+        another delivery, or the attempts differ (delivery.tried_since).
         """
         with self._database.write() as connection:
             self._database.advisory_lock(connection, "retrigger", delivery_id)
@@ -41,39 +41,38 @@ class Retriggers(LedgerPart):
             query = select(deliveries).where(this)
             row = connection.execute(query.with_for_update()).first()
             if row is None:
-                raise _unknown(delivery_id)
-            if key is not None and not self._first_time(connection, key, delivery_id, now):
+                raise _not_found(delivery_id)
+            if key is not None and not self._store_key(connection, key, delivery_id, now):
                 return to_delivery(row)
             if expected_attempts is not None:
-                _refuse_stale(row, expected_attempts)
-            values = _again(row, now) | {"options": {**row.options, **(options or {})}, "by": by}
-            if options:  # by another policy it may lead elsewhere: known after the next look
+                _require_attempts(row, expected_attempts)
+            values = _new_run(row, now) | {"options": {**row.options, **(options or {})}, "by": by}
+            if options:  # other options may lead to another function: unknown until the next claim
                 values["function"] = None
             connection.execute(update(deliveries).where(this).values(**values))
             self._database.notify_workers(connection)
             return to_delivery(connection.execute(query).one())
 
-    def _first_time(
-        self, connection: Connection, key: str, delivery_id: str, now: datetime
-    ) -> bool:
+    def _store_key(self, connection: Connection, key: str, delivery_id: str, now: datetime) -> bool:
+        """Return whether the key is new."""
         row = {"key": key, "delivery_id": delivery_id, "created": now}
         if self._database.insert_new(connection, idempotency, row):
             return True
-        used = select(idempotency.c.delivery_id).where(idempotency.c.key == key)
-        if connection.execute(used).scalar_one() != delivery_id:
+        query = select(idempotency.c.delivery_id).where(idempotency.c.key == key)
+        if connection.execute(query).scalar_one() != delivery_id:
             raise Conflict(
                 "idempotency.reused",
                 Localized(
                     "This Idempotency-Key was used for another delivery",
                     "该 Idempotency-Key 已用于另一个投递",
                 ),
-                Localized("Send a new key with each new wish.", "每个新请求请使用新的 key。"),
+                Localized("Send a new key with each new request.", "每个新请求请使用新的 key。"),
             )
         return False
 
 
-def _refuse_stale(row: AnyRow, seen: int) -> None:
-    if row.state.finished and row.attempts == seen:
+def _require_attempts(row: AnyRow, expected: int) -> None:
+    if row.state.finished and row.attempts == expected:
         return
     raise Conflict(
         "delivery.tried_since",
@@ -81,11 +80,11 @@ def _refuse_stale(row: AnyRow, seen: int) -> None:
             "It has been tried again since the message was written",
             "该消息发出之后，此投递已被重新触发",
         ),
-        Localized("The delivery's page tells what became of it.", "结果请查看该投递的页面。"),
+        Localized("The delivery's page shows the result.", "结果请查看该投递的页面。"),
     )
 
 
-def _again(row: AnyRow, now: datetime) -> dict[str, Any]:
+def _new_run(row: AnyRow, now: datetime) -> dict[str, Any]:
     if row.state == State.RUNNING:
         raise Conflict(
             "delivery.running",
@@ -96,7 +95,7 @@ def _again(row: AnyRow, now: datetime) -> dict[str, Any]:
         raise Conflict(
             "delivery.no_route",
             Localized(
-                "The delivery has no destination: no route took it",
+                "The delivery has no destination: no route matches it",
                 "没有匹配的路由，该投递没有目标",
             ),
             Localized(
@@ -106,12 +105,12 @@ def _again(row: AnyRow, now: datetime) -> dict[str, Any]:
     due_now = {"due": now, "trigger": Trigger.MANUAL}
     if row.state == State.PENDING:
         return due_now
-    fresh = {"state": State.PENDING, "run": row.run + 1, "tries": 0}
+    new_run = {"state": State.PENDING, "run": row.run + 1, "tries": 0}
     cleared = dict.fromkeys(("finished", "reason", "error", "result"))
-    return {**due_now, **fresh, **cleared}
+    return {**due_now, **new_run, **cleared}
 
 
-def _unknown(delivery_id: str) -> NotFound:
+def _not_found(delivery_id: str) -> NotFound:
     return NotFound(
         "delivery.unknown",
         Localized(f"There is no delivery {delivery_id}", f"不存在投递 {delivery_id}"),

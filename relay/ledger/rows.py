@@ -1,4 +1,4 @@
-"""Rows of the ledger become the nouns of relay/model.py."""
+"""Converts rows to the types of relay/model.py and values.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scans of the sources: where the one under way goes on, who is at it, and who fell silent."""
+"""Stores the progress of scans, and since when a source has sent no notifications."""
 
 from __future__ import annotations
 
@@ -18,81 +18,83 @@ from relay.ledger.values import NewScan, Scan, ScanStep
 from relay.model import Localized, Origin, ScanCursor
 
 LEASE = timedelta(minutes=5)
-"""After so long without a step a scan counts as broken off, and another may go on with it."""
+"""A scan without a step for so long counts as interrupted, and another may resume it."""
 
 GRACE = timedelta(minutes=10)
-"""How long the news of an object may take before its source counts as silent."""
+"""How late a notification of an object may be before the source counts as silent."""
 
-_TOLD = (Origin.HOOK, Origin.QUEUE)
-"""The roads by which a storage itself tells of its objects."""
+_PUSHED = (Origin.HOOK, Origin.QUEUE)
+"""The origins of notifications that the storage itself sends."""
 
 
 class Scans(LedgerPart):
-    """One row for each source: its scan under way, else its last one."""
+    """Stores the current or last scan of each source."""
 
     def last(self, source: str) -> Scan | None:
-        """The scan of that source that is under way, else the last one; None: there was none."""
+        """Return the current or last scan of a source."""
         with self._database.read() as connection:
-            row = _row(connection, source)
-            return _scan(row) if row else None
+            row = _select(connection, source)
+            return _to_scan(row) if row else None
 
     def was_completed(self, source: str) -> bool:
-        """Whether a scan of the whole source ever came to its end."""
+        """Return whether the whole source was ever scanned to the end."""
         last = self.last(source)
         return last is not None and last.finished is not None
 
     def begin(self, new: NewScan, now: datetime) -> Scan:
-        """Takes the right to scan a source, and goes on with the scan that was broken off.
+        """Begin a scan of a source, or resume an interrupted scan.
 
-        It begins anew when that one had left out what is asked for now. Raises Conflict while
-        another is at it.
+        An interrupted scan that would not cover `new` is started again. Raises Conflict while
+        another process scans the source.
         """
         with self._database.write() as connection:
             self._database.advisory_lock(connection, "scan", new.source)
-            row = _row(connection, new.source)
-            old = _scan(row) if row else None
-            _refuse_a_second(row, new, now)
-            begun = replace(_goes_on(old, new, now), ran=now, owner=new.owner)
-            taken = {**_values(begun), "leased_until": now + LEASE}
-            insert = self._database.insert(scans).values(**taken)
-            upsert = insert.on_conflict_do_update(index_elements=[scans.c.source], set_=taken)
+            row = _select(connection, new.source)
+            previous = _to_scan(row) if row else None
+            _refuse_second(row, new, now)
+            scan = replace(_start_or_resume(previous, new, now), ran=now, owner=new.owner)
+            values = {**_to_values(scan), "leased_until": now + LEASE}
+            insert = self._database.insert(scans).values(**values)
+            upsert = insert.on_conflict_do_update(index_elements=[scans.c.source], set_=values)
             connection.execute(upsert)
-        return begun
+        return scan
 
     def advance(self, scan: Scan, step: ScanStep, now: datetime) -> bool:
-        """Keeps how far it came; False, and nothing is kept, when another goes on with it."""
-        kept = {
-            "cursor": _written(step.place),
+        """Store the progress. Returns False, and stores nothing, if another process resumed it."""
+        values = {
+            "cursor": _to_json(step.cursor),
             "listed": scans.c.listed + step.listed,
             "found": scans.c.found + step.found,
             "leased_until": now + LEASE,
             "ran": now,
         }
         with self._database.write() as connection:
-            return _change(connection, scan, kept)
+            return _update(connection, scan, values)
 
     def end(self, scan: Scan, now: datetime, *, completed: bool) -> None:
-        """Release the scan. `completed` False: the next scan resumes it."""
-        kept: dict[str, Any] = {"owner": None, "leased_until": None, "ran": now}
+        """Release the scan. If it is not `completed`, the next scan resumes it."""
+        values: dict[str, Any] = {"owner": None, "leased_until": None, "ran": now}
         if completed:
-            kept["cursor"] = None
-            # The first scan of the whole source is still to come after one of the last days.
-            kept |= {"finished": now} if scan.since is None else {"first": True}
+            values["cursor"] = None
+            # A scan of the last days does not replace the first scan of the whole source.
+            values |= {"finished": now} if scan.since is None else {"first": True}
         with self._database.write() as connection:
-            if _change(connection, scan, kept):
-                _note(connection, scan.source, ())
+            if _update(connection, scan, values):
+                _update_silence(connection, scan.source, ())
 
     def note_unannounced(self, source: str, moments: Sequence[datetime]) -> None:
-        """Keeps when the oldest object was modified, of those found, that nobody announced and
-        after which no news came from the source: since then it is silent."""
+        """Store the oldest time of objects that were found without a notification.
+
+        The source is silent since then, unless a later notification arrived.
+        """
         with self._database.write() as connection:
             self._database.advisory_lock(connection, "scan", source)
-            _note(connection, source, moments)
+            _update_silence(connection, source, moments)
 
     def silences(self, now: datetime) -> dict[str, datetime | None]:
-        """For each source that was scanned, since when it is silent; None: it is not.
+        """Return for each scanned source since when it is silent, or None.
 
-        Any notification by hook or queue ends it.
+        Any notification by hook or queue ends the silence.
         """
         query = select(scans.c.source, scans.c.silent)
         with self._database.read() as connection:
@@ -102,52 +104,67 @@ class Scans(LedgerPart):
             }
 
 
-def _row(connection: Connection, source: str) -> AnyRow | None:
+def _select(connection: Connection, source: str) -> AnyRow | None:
     return connection.execute(select(scans).where(scans.c.source == source)).first()
 
 
-def _refuse_a_second(row: AnyRow | None, new: NewScan, now: datetime) -> None:
+def _refuse_second(row: AnyRow | None, new: NewScan, now: datetime) -> None:
     if row is None or row.owner is None or row.owner == new.dead or row.leased_until <= now:
         return
     raise Conflict(
         "scan.under_way",
         Localized(
-            f"A scan of {new.source} is under way: {row.listed} objects looked at so far",
-            f"对 {new.source} 的扫描正在进行：目前已查看 {row.listed} 个对象",
+            f"A scan of {new.source} is under way: {row.listed} objects listed so far",
+            f"对 {new.source} 的扫描正在进行：目前已列出 {row.listed} 个对象",
         ),
-        Localized("Wait for its end; two would find the same.", "请等待其结束；两次扫描结果相同。"),
+        Localized(
+            "Wait until it ends; a second scan would find the same objects.",
+            "请等待其结束；再次扫描的结果相同。",
+        ),
     )
 
 
-def _goes_on(old: Scan | None, new: NewScan, now: datetime) -> Scan:
-    """The scan that begins or goes on. Who asks for everything cannot go on with one that only
-    marks; nor who asks for older objects than the other looks at."""
-    fence = old.fence + 1 if old else 1
-    if old and old.place and not (new.everything and old.first) and _covers(old.since, new.since):
-        return replace(old, fence=fence, resumed=True)
-    finished = old.finished if old else None
-    # Who was asked for everything and broke off is still asked for it.
-    is_asked_for_all = new.everything or (old is not None and not old.first)
-    first = finished is None and not is_asked_for_all
+def _start_or_resume(previous: Scan | None, new: NewScan, now: datetime) -> Scan:
+    """Return the scan to run.
+
+    An interrupted scan is not resumed if it only marks objects as seen and `new` wants everything,
+    or if it does not list objects as old as `new` does.
+    """
+    fence = previous.fence + 1 if previous else 1
+    if previous and previous.cursor and _covers(previous, new):
+        return replace(previous, fence=fence, resumed=True)
+    finished = previous.finished if previous else None
+    # An interrupted scan of everything is still wanted.
+    wants_everything = new.everything or (previous is not None and not previous.first)
+    first = finished is None and not wants_everything
     return Scan(new.source, now, now, fence, first=first, since=new.since, finished=finished)
 
 
-def _covers(earlier: datetime | None, asked: datetime | None) -> bool:
-    return earlier is None or (asked is not None and earlier <= asked)
+def _covers(previous: Scan, new: NewScan) -> bool:
+    if new.everything and previous.first:
+        return False
+    return previous.since is None or (new.since is not None and previous.since <= new.since)
 
 
-def _change(connection: Connection, scan: Scan, values: dict[str, Any]) -> bool:
-    ours = (scans.c.source == scan.source, scans.c.fence == scan.fence)
-    return connection.execute(update(scans).where(*ours).values(values)).rowcount == 1
+def _update(connection: Connection, scan: Scan, values: dict[str, Any]) -> bool:
+    this = (scans.c.source == scan.source, scans.c.fence == scan.fence)
+    return connection.execute(update(scans).where(*this).values(values)).rowcount == 1
 
 
-def _note(connection: Connection, source: str, moments: Sequence[datetime]) -> None:
-    """What came before the last news counts no more: that news may be forgotten one day."""
-    row, heard = _row(connection, source), _heard(connection, source)
+def _update_silence(connection: Connection, source: str, moments: Sequence[datetime]) -> None:
+    """Store the oldest moment after the last notification.
+
+    Earlier moments are dropped, because retention may delete that notification.
+    """
+    row, last_notification = _select(connection, source), _last_notification(connection, source)
     if row is None:
         return
-    since = [one for one in (*moments, row.silent) if one and (not heard or one > heard)]
-    oldest = min(since, default=None)
+    after = [
+        moment
+        for moment in (*moments, row.silent)
+        if moment and (not last_notification or moment > last_notification)
+    ]
+    oldest = min(after, default=None)
     if oldest != row.silent:
         connection.execute(update(scans).where(scans.c.source == source).values(silent=oldest))
 
@@ -155,36 +172,37 @@ def _note(connection: Connection, source: str, moments: Sequence[datetime]) -> N
 def _is_silent(connection: Connection, source: str, since: datetime | None, now: datetime) -> bool:
     if since is None or now - since < GRACE:
         return False
-    heard = _heard(connection, source)
-    return heard is None or heard < since
+    last_notification = _last_notification(connection, source)
+    return last_notification is None or last_notification < since
 
 
-def _heard(connection: Connection, source: str) -> datetime | None:
-    """When the storage last told of anything by itself. One look into the index for each road."""
+def _last_notification(connection: Connection, source: str) -> datetime | None:
+    """Return when the storage last sent a notification, by an index lookup per origin."""
     received = notifications.c.received
-    ours = notifications.c.source == source
+    of_source = notifications.c.source == source
     moments = [
         connection.execute(
-            select(func.max(received)).where(ours, notifications.c.road == road)
+            select(func.max(received)).where(of_source, notifications.c.road == origin)
         ).scalar()
-        for road in _TOLD
+        for origin in _PUSHED
     ]
-    return max((one for one in moments if one), default=None)
+    return max((moment for moment in moments if moment), default=None)
 
 
-def _values(scan: Scan) -> dict[str, Any]:
+def _to_values(scan: Scan) -> dict[str, Any]:
     values = asdict(scan)
-    values["cursor"] = _written(values.pop("place"))
-    values.pop("resumed")
+    values["cursor"] = _to_json(scan.cursor)
+    del values["resumed"]
     return values
 
 
-def _scan(row: AnyRow) -> Scan:
-    held = row._mapping
-    kept = {name: held[name] for name in Scan.__dataclass_fields__ if name in held}
-    place = json.loads(row.cursor) if row.cursor else None
-    return Scan(**kept, place=(place[0], place[1]) if place else None)
+def _to_scan(row: AnyRow) -> Scan:
+    mapping = row._mapping
+    values = {name: mapping[name] for name in Scan.__dataclass_fields__ if name in mapping}
+    cursor = json.loads(row.cursor) if row.cursor else None
+    values["cursor"] = (cursor[0], cursor[1]) if cursor else None
+    return Scan(**values)
 
 
-def _written(place: ScanCursor | None) -> str | None:
-    return None if place is None else json.dumps(list(place))
+def _to_json(cursor: ScanCursor | None) -> str | None:
+    return None if cursor is None else json.dumps(list(cursor))

@@ -1,4 +1,4 @@
-"""The ledger's tables: what is kept of notifications, events, deliveries and their attempts."""
+"""The tables of the ledger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _json() -> JSON:
     return JSON(none_as_null=True)
 
 
-def _kept(name: str, type_: TypeEngine[Any], **more: Any) -> Column[Any]:
+def _required(name: str, type_: TypeEngine[Any], **more: Any) -> Column[Any]:
     return Column(name, type_, nullable=False, **more)
 
 
@@ -40,17 +40,17 @@ notifications = Table(
     "notifications",
     metadata,
     Column("id", AnyText(), primary_key=True),
-    _kept("source", AnyText()),
-    _kept("road", EnumText(Origin)),
-    _kept("received", UtcTimestamp()),
-    _kept("method", AnyText()),
-    _kept("path", AnyText()),
-    _kept("headers", _json()),
-    _kept("body", LargeBinary()),
-    _kept("verdict", EnumText(Verdict)),
+    _required("source", AnyText()),
+    _required("road", EnumText(Origin)),
+    _required("received", UtcTimestamp()),
+    _required("method", AnyText()),
+    _required("path", AnyText()),
+    _required("headers", _json()),
+    _required("body", LargeBinary()),
+    _required("verdict", EnumText(Verdict)),
     Column("reason", AnyText()),
-    _kept("envelopes", _json()),
-    _kept("events", Integer()),
+    _required("envelopes", _json()),
+    _required("events", Integer()),
 )
 
 events = Table(
@@ -58,48 +58,48 @@ events = Table(
     metadata,
     Column("id", AnyText(), primary_key=True),
     Column("notification_id", AnyText(), ForeignKey("notifications.id"), nullable=False),
-    _kept("source", AnyText()),
-    _kept("bucket", AnyText()),
-    _kept("key", KeyText()),
+    _required("source", AnyText()),
+    _required("bucket", AnyText()),
+    _required("key", KeyText()),
     Column("version", AnyText()),
     Column("etag", AnyText()),
     Column("size", BigInteger()),
-    _kept("identity", AnyText()),
-    _kept("type", AnyText()),
+    _required("identity", AnyText()),
+    _required("type", AnyText()),
     Column("time", UtcTimestamp()),
-    _kept("order", AnyText()),
-    _kept("received", UtcTimestamp()),
+    _required("order", AnyText()),
+    _required("received", UtcTimestamp()),
 )
 
 deliveries = Table(
     "deliveries",
     metadata,
     Column("id", AnyText(), primary_key=True),
-    _kept("kind", EnumText(Kind)),
-    _kept("state", EnumText(State)),
-    _kept("source", AnyText()),
-    _kept("route", AnyText()),
-    _kept("bucket", AnyText()),
-    _kept("key", KeyText()),
+    _required("kind", EnumText(Kind)),
+    _required("state", EnumText(State)),
+    _required("source", AnyText()),
+    _required("route", AnyText()),
+    _required("bucket", AnyText()),
+    _required("key", KeyText()),
     Column("version", AnyText()),
-    _kept("destination", AnyText()),
+    _required("destination", AnyText()),
     Column("event_id", AnyText(), ForeignKey("events.id")),
     Column("parent", AnyText(), ForeignKey("deliveries.id")),
-    _kept("created", UtcTimestamp()),
+    _required("created", UtcTimestamp()),
     Column("due", UtcTimestamp()),
     Column("finished", UtcTimestamp()),
     Column("reason", AnyText()),
-    _kept("attempts", Integer(), default=0),  # over all runs: numbers the attempts
-    _kept("tries", Integer(), default=0),  # in this run: what the backoff counts
-    _kept("run", Integer(), default=1),
-    _kept("trigger", EnumText(Trigger), default=Trigger.AUTOMATIC),
-    Column("by", AnyText()),  # who asked for this run, where it was by hand
-    _kept("fence", Integer(), default=0),
+    _required("attempts", Integer(), default=0),  # over all runs; the number of the last attempt
+    _required("tries", Integer(), default=0),  # in this run; determines the backoff
+    _required("run", Integer(), default=1),
+    _required("trigger", EnumText(Trigger), default=Trigger.AUTOMATIC),
+    Column("by", AnyText()),  # the requester of a manual run
+    _required("fence", Integer(), default=0),
     Column("owner", AnyText()),
     Column("leased_until", UtcTimestamp()),
-    Column("function", AnyText()),  # at the destination; none: not known yet, or no matter
-    _kept("options", _json()),
-    _kept("channels", _json()),
+    Column("function", AnyText()),  # at the destination; null: unknown yet, or not needed
+    _required("options", _json()),
+    _required("channels", _json()),
     Column("message_type", AnyText()),
     Column("message", _json()),
     Column("result", _json()),
@@ -111,11 +111,11 @@ attempts = Table(
     metadata,
     Column("delivery_id", AnyText(), ForeignKey("deliveries.id"), primary_key=True),
     Column("number", Integer(), primary_key=True, autoincrement=False),
-    _kept("kind", EnumText(Kind)),  # kind and destination are repeated here, to be counted by
-    _kept("destination", AnyText()),
-    _kept("trigger", EnumText(Trigger)),
+    _required("kind", EnumText(Kind)),  # kind and destination are copied for counting
+    _required("destination", AnyText()),
+    _required("trigger", EnumText(Trigger)),
     Column("by", AnyText()),
-    _kept("started", UtcTimestamp()),
+    _required("started", UtcTimestamp()),
     Column("finished", UtcTimestamp()),
     Column("outcome", EnumText(AttemptOutcome)),
     Column("error", _json()),
@@ -127,35 +127,35 @@ gates = Table(
     metadata,
     Column("kind", EnumText(Kind), primary_key=True),
     Column("destination", AnyText(), primary_key=True),
-    Column("until", UtcTimestamp()),  # what the destination asked for
-    Column("next", UtcTimestamp()),  # when the next delivery is due if all come evenly
-    _kept("failures", Integer()),  # of the destination, in a row
-    Column("down", UtcTimestamp()),  # since when it counts as down
-    Column("probe", UtcTimestamp()),  # when it is tried again
-    Column("paused", UtcTimestamp()),  # since when, by hand
+    Column("until", UtcTimestamp()),  # the end of the requested wait
+    Column("next", UtcTimestamp()),  # when the next delivery is due at an even rate
+    _required("failures", Integer()),  # in a row
+    Column("down", UtcTimestamp()),  # since when
+    Column("probe", UtcTimestamp()),  # the next attempt while it is down
+    Column("paused", UtcTimestamp()),  # since when
 )
 
-functions = Table(  # the newest upload that was brought to a function at its destination
+functions = Table(  # the newest upload that was imported to each function
     "functions",
     metadata,
     Column("destination", AnyText(), primary_key=True),
     Column("function", AnyText(), primary_key=True),
-    _kept("delivery_id", AnyText()),
-    *(_kept(name, AnyText()) for name in ("source", "bucket", "key")),
-    _kept("moment", UtcTimestamp()),  # of the upload
-    _kept("found", Boolean()),
+    _required("delivery_id", AnyText()),
+    *(_required(name, AnyText()) for name in ("source", "bucket", "key")),
+    _required("moment", UtcTimestamp()),  # of the upload
+    _required("found", Boolean()),
 )
 
-# Counted by triggers (migration 0003) in the transaction in which it happens, whoever writes.
-# `deliveries`: how many are there by kind and final state; `notifications`, `events` and
-# `attempts`: how many there ever were. On PostgreSQL in shards, so that nobody waits for a row.
+# Triggers (migration 0003) count in the transaction that writes. `deliveries` counts the rows by
+# kind and final state; `notifications`, `events` and `attempts` count all that were ever stored. On
+# PostgreSQL each total has several shards, so that transactions do not wait for the same row.
 totals = Table(
     "totals",
     metadata,
     Column("what", AnyText(), primary_key=True),
     *(Column(name, AnyText(), primary_key=True) for name in ("first", "second", "third")),
     Column("shard", Integer(), primary_key=True, autoincrement=False),
-    _kept("number", BigInteger()),
+    _required("number", BigInteger()),
 )
 
 idempotency = Table(
@@ -163,7 +163,7 @@ idempotency = Table(
     metadata,
     Column("key", AnyText(), primary_key=True),
     Column("delivery_id", AnyText(), ForeignKey("deliveries.id"), nullable=False),
-    _kept("created", UtcTimestamp()),
+    _required("created", UtcTimestamp()),
 )
 
 digests = Table(
@@ -171,35 +171,36 @@ digests = Table(
     metadata,
     Column("target", AnyText(), primary_key=True),
     Column("ours", AnyText(), primary_key=True),
-    _kept("theirs", AnyText()),
-    Column("unused", UtcTimestamp()),  # since when nobody asked for it; none: lately somebody did
+    _required("theirs", AnyText()),
+    Column("unused", UtcTimestamp()),  # not used since then; null: used recently
 )
 
 scans = Table(
     "scans",
     metadata,
     Column("source", AnyText(), primary_key=True),
-    _kept("started", UtcTimestamp()),  # the scan under way, else the last one
-    Column("finished", UtcTimestamp()),  # when one last came to its end
-    _kept("ran", UtcTimestamp()),  # when one last made a step
+    _required("started", UtcTimestamp()),  # of the current or last scan
+    Column("finished", UtcTimestamp()),  # the last end of a complete scan
+    _required("ran", UtcTimestamp()),  # the last step
     Column("since", UtcTimestamp()),
-    _kept("first", Boolean()),
-    _kept("listed", Integer()),
-    _kept("found", Integer()),
-    Column("cursor", AnyText()),  # where it goes on; none: it is not under way
-    _kept("fence", Integer()),
+    _required("first", Boolean()),
+    _required("listed", Integer()),
+    _required("found", Integer()),
+    Column("cursor", AnyText()),  # where to resume; null: not running
+    _required("fence", Integer()),
     Column("owner", AnyText()),
     Column("leased_until", UtcTimestamp()),
-    Column("silent", UtcTimestamp()),  # the oldest object since the last news that nobody announced
+    Column("silent", UtcTimestamp()),  # the oldest object without a notification
 )
 
-# Spelled out, not bound: a partial index serves only a query that says the same at planning time.
+# Literals, not bound parameters: the planner uses a partial index only if the query contains the
+# same literal condition.
 PENDING = deliveries.c.state == literal_column("'pending'")
 RUNNING = deliveries.c.state == literal_column("'running'")
 MESSAGE_ATTEMPT = attempts.c.kind == literal_column("'message'")
 
-# Every kind: by that the indexes begin. Without it SQLite, which takes each state for as frequent
-# as any other, would read all of the history.
+# All kinds, because the indexes begin with the kind. Without it, SQLite would read the whole
+# history, because it assumes that all states are equally frequent.
 _ANY = deliveries.c.kind.in_([literal_column(f"'{kind}'") for kind in Kind])
 WAITING = select(deliveries).where(PENDING, _ANY)
 UNDER_WAY = select(deliveries).where(RUNNING, _ANY)

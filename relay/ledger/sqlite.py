@@ -30,7 +30,7 @@ def journal_mode(version: tuple[int, ...]) -> str:
 
 
 def open_sqlite(url: URL, pool: dict[str, Any]) -> Engine:
-    """Return an engine for one file, and create its directory. Raises ConfigError."""
+    """Return an engine for a file, and create the directory. Raises ConfigError."""
     if not url.database or url.database == ":memory:" or url.query:
         raise ConfigError(
             SETTING,
@@ -65,7 +65,7 @@ def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None
     mode = journal_mode(sqlite3.sqlite_version_info)
     current = connection.execute("PRAGMA journal_mode").fetchone()[0]
     if mode == "WAL" and current.upper() != mode:
-        # The mode belongs to the file. If another connection sets it first, this one may fail.
+        # The mode belongs to the file. If another connection sets it first, this may fail.
         with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode=WAL")
     elif mode != "WAL":

@@ -1,4 +1,4 @@
-"""Figures of the ledger, for metrics and pages: none of them costs more as the history grows."""
+"""Counts and ages for metrics and pages, at a cost that does not grow with the history."""
 
 from __future__ import annotations
 
@@ -24,81 +24,86 @@ from relay.model import Kind, Origin, State, Verdict
 _LABELS = totals.c.first, totals.c.second, totals.c.third
 _NUMBER = func.sum(totals.c.number).label("number")
 _FINISHED = select(totals.c.first, totals.c.second, _NUMBER).where(totals.c.what == "deliveries")
-# What waits and what runs is counted where it stands: in indexes of nothing else.
+# Pending and running deliveries are counted in their partial indexes.
 _PENDING = WAITING.with_only_columns(deliveries.c.kind)
 _RUNNING = UNDER_WAY.with_only_columns(deliveries.c.kind)
 _DELIVERIES = union_all(
     _FINISHED.group_by(totals.c.first, totals.c.second),
     *(
-        query.add_columns(literal(str(word)), func.count()).group_by(deliveries.c.kind)
-        for query, word in ((_PENDING, State.PENDING), (_RUNNING, State.RUNNING))
+        query.add_columns(literal(str(state)), func.count()).group_by(deliveries.c.kind)
+        for query, state in ((_PENDING, State.PENDING), (_RUNNING, State.RUNNING))
     ),
 )
 
 
 class Statistics(LedgerPart):
-    """How much is there, and how late it is."""
+    """Counts records, and measures how late deliveries are."""
 
     def counts(self) -> dict[tuple[Kind, State], int]:
-        """Deliveries by kind and state."""
+        """Return the number of deliveries by kind and state."""
         with self._database.read() as connection:
             rows = connection.execute(_DELIVERIES).all()
         return {(Kind(kind), State(state)): int(number) for kind, state, number in rows if number}
 
     def oldest_due(self, now: datetime) -> dict[Kind, float]:
-        """Seconds since the oldest due delivery of each kind became due; absent: none is due.
+        """Return by kind the seconds since the oldest due delivery became due.
 
-        One that is running is due again once its lease has ended.
+        A running delivery is due again once the lease expires. A kind without a due delivery is
+        absent.
         """
-        found: dict[Kind, float] = {}
-        for kind, moment in self._due(now):
-            found[kind] = max((now - moment).total_seconds(), found.get(kind, 0.0))
-        return found
+        ages: dict[Kind, float] = {}
+        for kind, moment in self._due_since(now):
+            ages[kind] = max((now - moment).total_seconds(), ages.get(kind, 0.0))
+        return ages
 
     def last_events(self) -> dict[str, datetime]:
-        """When the last new event of each source came in."""
+        """Return when the last new event of each source arrived."""
         last = select(func.max(events.c.received)).where(events.c.source == totals.c.first)
         return self._last("events", last)
 
     def last_notifications(self) -> dict[str, datetime]:
-        """When the last notification of each source came in, whatever its verdict."""
+        """Return when the last notification of each source arrived, with any verdict."""
         received, found = notifications.c.received, dict[str, datetime]()
-        for road in Origin:  # the index has the road before the moment
-            ours = notifications.c.source == totals.c.first, notifications.c.road == road
+        for origin in Origin:  # the index has the origin before the time
+            this = notifications.c.source == totals.c.first, notifications.c.road == origin
             for source, moment in self._last(
-                "notifications", select(func.max(received)).where(*ours)
+                "notifications", select(func.max(received)).where(*this)
             ).items():
                 found[source] = max(moment, found.get(source, moment))
         return found
 
     def event_counts(self) -> dict[str, int]:
-        """Events by source, each upload once."""
+        """Return the number of events by source; an upload counts once."""
         return {source: number for (source, _, _), number in self._totals("events").items()}
 
     def attempt_counts(self) -> dict[tuple[Kind, str, str], int]:
-        """Finished attempts by kind, destination and outcome."""
-        counted = self._totals("attempts").items()
-        return {(Kind(kind), where, outcome): n for (kind, where, outcome), n in counted}
+        """Return the number of finished attempts by kind, destination and outcome."""
+        return {
+            (Kind(kind), destination, outcome): number
+            for (kind, destination, outcome), number in self._totals("attempts").items()
+        }
 
     def notification_counts(self) -> dict[tuple[str, Verdict], int]:
-        """Notifications by source and verdict."""
-        counted = self._totals("notifications").items()
-        return {(source, Verdict(verdict)): number for (source, verdict, _), number in counted}
+        """Return the number of notifications by source and verdict."""
+        return {
+            (source, Verdict(verdict)): number
+            for (source, verdict, _), number in self._totals("notifications").items()
+        }
 
-    def _due(self, now: datetime) -> list[tuple[Kind, datetime]]:
-        """For each lane since when its oldest delivery is due, and since when leases are over."""
+    def _due_since(self, now: datetime) -> list[tuple[Kind, datetime]]:
+        """Return since when the oldest delivery of each destination is due, and leases expired."""
         oldest = func.min(deliveries.c.due)
         with self._database.read() as connection:
-            found = [
-                (kind, connection.execute(select(oldest).where(*_of(kind, destination))).scalar())
-                for kind, destination in pending_destinations(connection)
+            due = [
+                (kind, connection.execute(select(oldest).where(*_pending(kind, name))).scalar())
+                for kind, name in pending_destinations(connection)
             ]
-            over = UNDER_WAY.with_only_columns(deliveries.c.kind, deliveries.c.leased_until)
-            found += [(row.kind, row.leased_until) for row in connection.execute(over)]
-        return [(kind, moment) for kind, moment in found if moment is not None and moment <= now]
+            leases = UNDER_WAY.with_only_columns(deliveries.c.kind, deliveries.c.leased_until)
+            due += [(row.kind, row.leased_until) for row in connection.execute(leases)]
+        return [(kind, moment) for kind, moment in due if moment is not None and moment <= now]
 
     def _last(self, what: str, last: Select[tuple[datetime]]) -> dict[str, datetime]:
-        """The last moment of each source that was ever counted."""
+        """Return the value of `last` for each source in the totals."""
         query = select(totals.c.first, last.scalar_subquery().label("last"))
         rows = self._rows(query.where(totals.c.what == what).distinct())
         return {row.first: row.last for row in rows if row.last is not None}
@@ -113,5 +118,5 @@ class Statistics(LedgerPart):
             return list(connection.execute(query).all())
 
 
-def _of(kind: Kind, destination: str) -> tuple[ColumnElement[bool], ...]:
+def _pending(kind: Kind, destination: str) -> tuple[ColumnElement[bool], ...]:
     return PENDING, deliveries.c.kind == kind, deliveries.c.destination == destination

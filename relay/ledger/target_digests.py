@@ -1,4 +1,4 @@
-"""What the targets taught us: how they name code where they do not keep its SHA-512."""
+"""Learned digests: maps the SHA-512 of code to the digest that a target reports for it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from relay.ledger.schema import digests
 
 
 class TargetDigests(LedgerPart):
-    """Pairs of digests, ours and the target's, from answers that left no doubt."""
+    """Stores pairs of digests from unambiguous responses of targets."""
 
-    def remember(self, target: str, ours: str, theirs: str) -> None:
-        """Keeps that `target` shows `theirs` for a code file whose SHA-512 (hex) is `ours`."""
-        row = {"target": target, "ours": ours.lower(), "theirs": theirs.lower()}
+    def remember(self, target: str, sha512: str, reported: str) -> None:
+        """Store that `target` reports `reported` for code with this SHA-512 (hex)."""
+        row = {"target": target, "ours": sha512.lower(), "theirs": reported.lower()}
         insert = self._database.insert(digests).values(row)
         upsert = insert.on_conflict_do_update(
             index_elements=[digests.c.target, digests.c.ours],
@@ -25,16 +25,16 @@ class TargetDigests(LedgerPart):
         with self._database.write() as connection:
             connection.execute(upsert)
 
-    def find(self, target: str, ours: str) -> str | None:
-        """What the target showed for that code the last time, in lower case; None: not known."""
-        this = digests.c.target == target, digests.c.ours == ours.lower()
+    def find(self, target: str, sha512: str) -> str | None:
+        """Return the digest that the target last reported for this code, in lower case."""
+        this = digests.c.target == target, digests.c.ours == sha512.lower()
         with self._database.read() as connection:
             query = select(digests.c.theirs, digests.c.unused).where(*this)
             row = connection.execute(query).first()
         if row is None:
             return None
         if row.unused is not None:
-            # Else it is forgotten in time. The answer is worth more than that.
+            # Keeps the digest from being pruned; failing to do so must not fail the lookup.
             with suppress(LedgerUnavailable), self._database.write() as connection:
                 connection.execute(update(digests).where(*this).values(unused=None))
         return str(row.theirs)

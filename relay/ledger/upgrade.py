@@ -1,4 +1,4 @@
-"""Alembic at work on the ledger: imported only where there is something for it to do."""
+"""Runs Alembic; imported only if there is something to migrate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from relay.model import Localized
 
 
 def upgrade(connection: Connection) -> None:
-    """Brings the tables to the newest version, in the transaction of `connection`.
+    """Upgrade the tables to the newest version, in the transaction of `connection`.
 
-    Raises ConfigError when their version is none of ours.
+    Raises ConfigError if their version is unknown.
     """
     config = Config()
     folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
@@ -39,6 +39,6 @@ def _refuse_newer(scripts: ScriptDirectory, current: str) -> None:
             f"数据库由更新版本的 Relay 写入（版本 {current}）",
         ),
         Localized(
-            "Run that Relay, or name another database.", "请使用新版本的 Relay，或改用其他数据库。"
+            "Run that Relay, or use another database.", "请使用新版本的 Relay，或改用其他数据库。"
         ),
     )

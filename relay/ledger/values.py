@@ -1,4 +1,4 @@
-"""What goes in at the ledger's doors and what its lists give out: frozen values, no I/O."""
+"""The parameters and results of the ledger's methods: frozen values, no I/O."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class NewNotification:
-    """A notification to store. `incoming.headers` are kept as given: the caller has redacted them.
+    """A notification to store.
 
-    `incoming.query` is not kept, for it may hold a token.
+    `incoming.headers` are stored as given: the caller has redacted them. `incoming.query` is not
+    stored, because it may contain a token.
     """
 
     incoming: Incoming
@@ -39,7 +40,7 @@ class NewNotification:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A notification as the ledger holds it. `events`: how many it announced, new or known."""
+    """A stored notification. `events`: the number of events in it, new or known."""
 
     id: str
     source: str
@@ -57,9 +58,9 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a delivery; never changed once finished.
+    """An attempt at a delivery; a finished attempt never changes.
 
-    `outcome`: None while it runs. `by`: as in its delivery.
+    `outcome`: None while it is running. `by`: the requester, as in the delivery.
     """
 
     delivery_id: str
@@ -75,7 +76,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class RoutedEvent:
-    """An event that a notification announced, with the deliveries to make of it if it is new."""
+    """An event of a notification, with the deliveries to create if the event is new."""
 
     event: Event
     deliveries: tuple[NewDelivery, ...]
@@ -93,9 +94,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class NewScan:
-    """A scan that is asked for. `everything`: a first one delivers what is there, too.
+    """A requested scan.
 
-    `owner`: who scans, unlike anybody else; `dead`: an owner that is certainly gone.
+    `everything`: a first scan also delivers existing objects. `owner`: a unique name of the
+    scanning process; `dead`: an owner whose process has certainly ended.
     """
 
     source: str
@@ -107,11 +109,11 @@ class NewScan:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A scan under way, or the last one.
+    """The current or the last scan of a source.
 
-    `first`: it marks as seen and delivers nothing. `listed`, `found`: how many objects it looked
-    at so far, and how many of them nobody had announced. `place`: where it goes on; None: it is at
-    its beginning, or has ended. `finished`: when one of the whole source last ended.
+    `first`: objects are marked as seen, and not delivered. `listed`: the number of objects listed;
+    `found`: the number of those without a notification. `cursor`: where to resume; None: at the
+    beginning, or ended. `finished`: when a scan of the whole source last ended.
     """
 
     source: str
@@ -123,26 +125,26 @@ class Scan:
     since: datetime | None = None
     listed: int = 0
     found: int = 0
-    place: ScanCursor | None = None
+    cursor: ScanCursor | None = None
     finished: datetime | None = None
     resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ScanStep:
-    """What one more page of a scan brought. `place` None: it cannot go on from here."""
+    """The result of a page of a scan. `cursor` None: the scan cannot be resumed here."""
 
     listed: int
     found: int
-    place: ScanCursor | None
+    cursor: ScanCursor | None
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryQuery:
-    """Which deliveries to list; None does not filter.
+    """Filters of a list of deliveries; None does not filter.
 
-    `bucket` and `key` are globs as in routes; created at or after `since` and before `until`;
-    `limit` 1 to 200; `cursor` is the `next_cursor` of the page before.
+    `bucket` and `key` are globs as in routes. `since` is inclusive, `until` exclusive. `limit` is
+    1 to 200; `cursor` is the `next_cursor` of the previous page.
     """
 
     state: State | None = None
@@ -159,7 +161,7 @@ class DeliveryQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list, newest first. `next_cursor` leads to the older ones; None: the end."""
+    """A page of a list, newest first. `next_cursor`: the cursor of older items; None: the end."""
 
     items: tuple[T, ...]
     next_cursor: str | None

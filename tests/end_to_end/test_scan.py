@@ -97,7 +97,7 @@ def test_a_scan_that_was_killed_goes_on_where_it_was(world, tools, fill):
 
     def place():
         scan = world.ledger.scans.last("exports")
-        return scan and scan.place
+        return scan and scan.cursor
 
     tools.until(place, 30, world.log)
     process.send_signal(signal.SIGKILL)

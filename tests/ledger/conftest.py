@@ -35,7 +35,7 @@ LEASE = timedelta(seconds=30)
 ROUTED = (NewDelivery("exports#1", "prod", {"on_conflict": "skip"}, ("ops",)),)
 
 
-class Hands:
+class LedgerDriver:
     """Fills a ledger and works on it. `now` is what its clock says."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -127,5 +127,5 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def hands(ledger: Ledger) -> Hands:
-    return Hands(ledger)
+def driver(ledger: Ledger) -> LedgerDriver:
+    return LedgerDriver(ledger)

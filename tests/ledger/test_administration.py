@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from relay.errors import ConfigError
 from relay.ledger import Ledger, LedgerUnavailable
-from relay.ledger.administration import VERSIONS, newest
+from relay.ledger.administration import VERSIONS, newest_version
 from relay.ledger.schema import metadata
 from relay.model import Kind, State, Succeeded, Verdict
 from tests.ledgers import new_ledger
@@ -33,7 +33,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger):
 def test_the_newest_version_is_the_one_that_alembic_finds():
     config = Config()
     config.set_main_option("script_location", str(VERSIONS.parent))
-    assert newest() == ScriptDirectory.from_config(config).get_current_head()
+    assert newest_version() == ScriptDirectory.from_config(config).get_current_head()
 
 
 def test_a_start_that_finds_the_newest_tables_does_not_import_alembic(tmp_path):
@@ -63,8 +63,8 @@ def test_the_partial_indexes_are_partial(ledger):
     }
 
 
-def test_migrating_again_changes_nothing(ledger, hands):
-    delivery = hands.done(version="1")
+def test_migrating_again_changes_nothing(ledger, driver):
+    delivery = driver.done(version="1")
     ledger.administration.migrate()
     assert ledger.history.delivery(delivery.id) == delivery
 

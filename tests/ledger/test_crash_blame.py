@@ -9,78 +9,78 @@ from relay.model import Failed
 from tests.ledger.conftest import LEASE
 
 
-def lost(hands, owner, *keys):
+def lost(driver, owner, *keys):
     """A worker dies with the deliveries of these objects in hand; each as it was claimed."""
-    claims = {claim.delivery.key: claim for claim in (hands.claimed(owner) for _ in keys)}
+    claims = {claim.delivery.key: claim for claim in (driver.claimed(owner) for _ in keys)}
     assert set(claims) == set(keys)
-    hands.later(seconds=1)
-    assert hands.ledger.queue.reclaim(owner, hands.now) == len(keys)
+    driver.later(seconds=1)
+    assert driver.ledger.queue.reclaim(owner, driver.now) == len(keys)
     return claims
 
 
-def upload(hands, *keys):
+def upload(driver, *keys):
     for key in keys:
-        hands.later(seconds=1)  # so that they are claimed in this order
-        hands.deliver_to("prod", key, version="1")
+        driver.later(seconds=1)  # so that they are claimed in this order
+        driver.deliver_to("prod", key, version="1")
 
 
-def done(hands, key):
-    claim = hands.claimed("well")
+def done(driver, key):
+    claim = driver.claimed("well")
     assert claim.delivery.key == key
-    assert hands.finish(claim)
+    assert driver.finish(claim)
 
 
-def test_who_was_beside_it_when_it_killed_a_worker_does_not_clear_it(hands):
-    upload(hands, "poison", "good")
-    lost(hands, "w1", "poison", "good")
-    again = hands.claimed("w2")
+def test_who_was_beside_it_when_it_killed_a_worker_does_not_clear_it(driver):
+    upload(driver, "poison", "good")
+    lost(driver, "w1", "poison", "good")
+    again = driver.claimed("w2")
     assert (again.delivery.key, again.crashes, again.unlucky) == ("poison", 1, False)
-    done(hands, "good")
-    hands.ledger.queue.reclaim("w2", hands.later(seconds=1))
-    again = hands.claimed("w3")
+    done(driver, "good")
+    driver.ledger.queue.reclaim("w2", driver.later(seconds=1))
+    again = driver.claimed("w3")
     assert (again.crashes, again.unlucky) == (2, False)
 
 
-def test_a_death_without_it_clears_it_once_what_was_in_hand_ended_well(hands):
-    upload(hands, "other")
-    lost(hands, "w1", "other")
-    upload(hands, "long")
-    done(hands, "other")
-    lost(hands, "w1", "long")
-    assert hands.claimed("w2").unlucky
+def test_a_death_without_it_clears_it_once_what_was_in_hand_ended_well(driver):
+    upload(driver, "other")
+    lost(driver, "w1", "other")
+    upload(driver, "long")
+    done(driver, "other")
+    lost(driver, "w1", "long")
+    assert driver.claimed("w2").unlucky
 
 
-def test_another_that_kills_its_workers_too_does_not_clear_it(hands):
-    upload(hands, "poison a")
-    lost(hands, "w1", "poison a")
-    assert not hands.claimed("w1").unlucky
-    upload(hands, "poison b")
-    assert hands.claimed("w2").delivery.key == "poison b"
-    hands.ledger.queue.reclaim("w2", hands.later(seconds=1))
-    assert not hands.claimed("w2").unlucky
-    hands.ledger.queue.reclaim("w1", hands.later(seconds=1))
-    assert not hands.claimed("w1").unlucky
+def test_another_that_kills_its_workers_too_does_not_clear_it(driver):
+    upload(driver, "poison a")
+    lost(driver, "w1", "poison a")
+    assert not driver.claimed("w1").unlucky
+    upload(driver, "poison b")
+    assert driver.claimed("w2").delivery.key == "poison b"
+    driver.ledger.queue.reclaim("w2", driver.later(seconds=1))
+    assert not driver.claimed("w2").unlucky
+    driver.ledger.queue.reclaim("w1", driver.later(seconds=1))
+    assert not driver.claimed("w1").unlucky
 
 
-def test_another_that_was_parked_for_it_does_not_clear_it(hands):
-    upload(hands, "poison a", "poison b")
-    assert hands.claimed("w1").delivery.key == "poison a"
-    lost(hands, "w2", "poison b")
-    claim = hands.claimed("w3")
+def test_another_that_was_parked_for_it_does_not_clear_it(driver):
+    upload(driver, "poison a", "poison b")
+    assert driver.claimed("w1").delivery.key == "poison a"
+    lost(driver, "w2", "poison b")
+    claim = driver.claimed("w3")
     assert claim.delivery.key == "poison b"
-    assert hands.finish(claim, Failed(park_problem(3)))
-    hands.ledger.queue.reclaim("w1", hands.later(seconds=1))
-    assert not hands.claimed("w4").unlucky
+    assert driver.finish(claim, Failed(park_problem(3)))
+    driver.ledger.queue.reclaim("w1", driver.later(seconds=1))
+    assert not driver.claimed("w4").unlucky
 
 
-def test_deaths_of_long_ago_clear_nobody(hands):
-    upload(hands, "other")
-    lost(hands, "w1", "other")
-    done(hands, "other")
-    hands.later(hours=2)
-    upload(hands, "long")
-    lost(hands, "w1", "long")
-    assert not hands.claimed("w2").unlucky
+def test_deaths_of_long_ago_clear_nobody(driver):
+    upload(driver, "other")
+    lost(driver, "w1", "other")
+    done(driver, "other")
+    driver.later(hours=2)
+    upload(driver, "long")
+    lost(driver, "w1", "long")
+    assert not driver.claimed("w2").unlucky
 
 
 @pytest.mark.parametrize(
@@ -119,23 +119,23 @@ def test_it_is_told_what_happened_to_it(crashes, hangs, en, zh):
     assert zh in told.zh
 
 
-def test_what_hung_is_due_at_once_and_was_no_death_of_its_worker(hands):
-    upload(hands, "a.zip")
-    stuck = hands.claimed("w1")
-    hands.later(minutes=15)
-    hands.ledger.queue.renew([stuck], LEASE, hands.now)
-    assert hands.ledger.outcomes.release_hung(stuck, hands.now)
-    assert not hands.finish(stuck)
-    assert not hands.ledger.outcomes.release_hung(stuck, hands.now)
-    assert [one.outcome for one in hands.ledger.history.attempts(stuck.delivery.id)] == ["hung"]
-    again = hands.claimed("w1")
+def test_what_hung_is_due_at_once_and_was_no_death_of_its_worker(driver):
+    upload(driver, "a.zip")
+    stuck = driver.claimed("w1")
+    driver.later(minutes=15)
+    driver.ledger.queue.renew([stuck], LEASE, driver.now)
+    assert driver.ledger.outcomes.release_hung(stuck, driver.now)
+    assert not driver.finish(stuck)
+    assert not driver.ledger.outcomes.release_hung(stuck, driver.now)
+    assert [one.outcome for one in driver.ledger.history.attempts(stuck.delivery.id)] == ["hung"]
+    again = driver.claimed("w1")
     assert (again.hangs, again.crashes, again.attempt) == (1, 0, 2)
     assert again.earlier, "it may have reached the destination"
-    hands.ledger.queue.reclaim("w1", hands.later(seconds=1))
-    assert hands.ledger.outcomes.release_hung(hands.claimed("w1"), hands.now)
-    mixed = hands.claimed("w1")
+    driver.ledger.queue.reclaim("w1", driver.later(seconds=1))
+    assert driver.ledger.outcomes.release_hung(driver.claimed("w1"), driver.now)
+    mixed = driver.claimed("w1")
     assert (mixed.hangs, mixed.crashes) == (2, 1)
-    hands.retry(mixed, seconds=1)
-    hands.later(seconds=1)
-    once_more = hands.claimed("w1")
+    driver.retry(mixed, seconds=1)
+    driver.later(seconds=1)
+    once_more = driver.claimed("w1")
     assert (once_more.hangs, once_more.crashes) == (0, 0)

@@ -18,7 +18,7 @@ from relay.ledger.database import Database
 from relay.ledger.errors import translate
 from relay.ledger.sqlite import journal_mode
 
-from .conftest import Hands
+from .conftest import LedgerDriver
 
 
 class TestOpen:
@@ -120,13 +120,13 @@ class TestSqlite:
         ledger.close()
 
     def test_a_database_that_another_process_holds_is_told_within_two_seconds(
-        self, ledger, path, hands
+        self, ledger, path, driver
     ):
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
         with pytest.raises(LedgerUnavailable) as caught:
-            hands.accept(hands.event(version="1"))
+            driver.accept(driver.event(version="1"))
         assert 1.5 < time.monotonic() - started < 4
         assert caught.value.code == "store.locked"
         assert caught.value.retry_after == timedelta(seconds=5)
@@ -137,9 +137,9 @@ class TestSqlite:
         other.execute("ROLLBACK")
         other.close()
         ledger.administration.ping()
-        assert hands.accept(hands.event(version="1")).new_events == 1
+        assert driver.accept(driver.event(version="1")).new_events == 1
 
-    def test_many_threads_wait_no_longer_than_one_for_a_held_database(self, ledger, path, hands):
+    def test_many_threads_wait_no_longer_than_one_for_a_held_database(self, ledger, path, driver):
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         waited: list[float] = []
@@ -147,7 +147,7 @@ class TestSqlite:
         def knock() -> None:
             started = time.monotonic()
             with pytest.raises(LedgerUnavailable):
-                hands.accept(hands.event(version="1"))
+                driver.accept(driver.event(version="1"))
             waited.append(time.monotonic() - started)
 
         threads = [threading.Thread(target=knock) for _ in range(8)]
@@ -159,12 +159,12 @@ class TestSqlite:
         assert len(waited) == 8
         assert max(waited) < 4
 
-    def test_a_short_lock_is_waited_for(self, ledger, path, hands):
+    def test_a_short_lock_is_waited_for(self, ledger, path, driver):
         other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.3, lambda: other.execute("ROLLBACK"))
         timer.start()
-        assert hands.accept(hands.event(version="1")).new_events == 1
+        assert driver.accept(driver.event(version="1")).new_events == 1
         timer.join()
         other.close()
 
@@ -181,12 +181,12 @@ class TestSqlite:
         ledger.close()
         assert path.read_bytes().startswith(b"this is a letter")
 
-    def test_errors_never_show_what_was_to_be_stored(self, path, hands):
+    def test_errors_never_show_what_was_to_be_stored(self, path, driver):
         path.unlink()
         ledger = Ledger.open(f"sqlite:///{path}")
-        hands.ledger = ledger
+        driver.ledger = ledger
         with pytest.raises(LedgerUnavailable) as caught:
-            hands.accept(hands.event(version="1"), source="secret-name")
+            driver.accept(driver.event(version="1"), source="secret-name")
         assert caught.value.code == "store.unmigrated"
         told = f"{caught.value!r} {caught.value.__cause__!s}"
         assert "secret-name" not in told
@@ -194,7 +194,7 @@ class TestSqlite:
         assert "parameters hidden" in told
         ledger.close()
 
-    def test_what_fails_in_the_middle_leaves_nothing(self, ledger, hands):
+    def test_what_fails_in_the_middle_leaves_nothing(self, ledger, driver):
         class Stop(Exception):
             pass
 
@@ -208,29 +208,29 @@ class TestSqlite:
         ledger.administration.migrate()
         ledger.administration.ping()
 
-    def test_forty_threads_read_and_write_at_once(self, ledger, hands):
+    def test_forty_threads_read_and_write_at_once(self, ledger, driver):
         def work(n: int) -> int:
-            hands.accept(hands.event(f"{n}.zip", version="1"))
+            driver.accept(driver.event(f"{n}.zip", version="1"))
             return len(ledger.history.notifications(limit=1).items)
 
         with ThreadPoolExecutor(40) as threads:
             assert list(threads.map(work, range(40))) == [1] * 40
         assert sum(ledger.statistics.counts().values()) == 40
 
-    def test_a_full_disk_is_told_and_forgotten_once_there_is_room(self, ledger, hands):
+    def test_a_full_disk_is_told_and_forgotten_once_there_is_room(self, ledger, driver):
         def most(pages: int) -> None:
             with ledger._database.read() as connection:
                 connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
-        hands.accept(hands.event("first.zip", version="1"))
+        driver.accept(driver.event("first.zip", version="1"))
         most(1)  # SQLite takes the present size for the limit
-        events = [hands.event(f"{n}.zip", version="1") for n in range(500)]
+        events = [driver.event(f"{n}.zip", version="1") for n in range(500)]
         with pytest.raises(LedgerUnavailable) as caught:
-            hands.accept(*events)
+            driver.accept(*events)
         assert caught.value.code == "store.full"
         assert sum(ledger.statistics.counts().values()) == 1
         most(1_000_000)
-        assert hands.accept(hands.event("last.zip", version="1")).new_events == 1
+        assert driver.accept(driver.event("last.zip", version="1")).new_events == 1
 
 
 def test_a_closed_store_gives_its_file_back(tmp_path):
@@ -256,14 +256,14 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
     monkeypatch.setattr(postgresql, "IDLE_TIMEOUT", 300.0)
     cut_off = Ledger.open(url)
     try:
-        hands = Hands(ledger)
-        delivery = hands.deliver_to("prod", version="1")
+        driver = LedgerDriver(ledger)
+        delivery = driver.deliver_to("prod", version="1")
 
         def work() -> None:
             with cut_off._database.write() as connection:
                 cut_off._database.advisory_lock(connection, "claim")
                 # Nothing is heard of it any more, and yet:
-                assert hands.claimed().delivery.id == delivery.id
+                assert driver.claimed().delivery.id == delivery.id
                 cut_off._database.advisory_lock(connection, "claim")
 
         with pytest.raises(LedgerUnavailable):

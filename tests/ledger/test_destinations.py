@@ -17,136 +17,136 @@ HOUR = timedelta(hours=1)
 
 
 class TestLimits:
-    def test_no_more_than_the_limit_run_at_once(self, hands):
+    def test_no_more_than_the_limit_run_at_once(self, driver):
         for name in "abc":
-            hands.deliver_to("prod", f"{name}.zip", version="1")
+            driver.deliver_to("prod", f"{name}.zip", version="1")
         limits = {(Kind.IMPORT, "prod"): 2}
-        first = hands.claimed(limits=limits)
-        hands.claimed(limits=limits)
-        assert hands.claim(limits=limits) is None
-        hands.finish(first)
-        hands.claimed(limits=limits)
+        first = driver.claimed(limits=limits)
+        driver.claimed(limits=limits)
+        assert driver.claim(limits=limits) is None
+        driver.finish(first)
+        driver.claimed(limits=limits)
 
-    def test_a_full_destination_does_not_stop_the_others(self, hands):
-        hands.deliver_to("prod", "a.zip", version="1")
-        hands.deliver_to("prod", "b.zip", version="1")
-        hands.later(seconds=1)
-        other = hands.deliver_to("test", "c.zip", version="1")
-        hands.claimed(limits=IMPORT_ONE)
-        assert hands.claimed(limits=IMPORT_ONE).delivery.id == other.id
+    def test_a_full_destination_does_not_stop_the_others(self, driver):
+        driver.deliver_to("prod", "a.zip", version="1")
+        driver.deliver_to("prod", "b.zip", version="1")
+        driver.later(seconds=1)
+        other = driver.deliver_to("test", "c.zip", version="1")
+        driver.claimed(limits=IMPORT_ONE)
+        assert driver.claimed(limits=IMPORT_ONE).delivery.id == other.id
 
-    def test_an_ended_lease_does_not_count_against_the_limit(self, hands):
-        hands.deliver_to("prod", version="1")
-        hands.claimed("w1", limits=IMPORT_ONE)
-        hands.later(seconds=31)
-        assert hands.claimed("w2", limits=IMPORT_ONE).attempt == 2
+    def test_an_ended_lease_does_not_count_against_the_limit(self, driver):
+        driver.deliver_to("prod", version="1")
+        driver.claimed("w1", limits=IMPORT_ONE)
+        driver.later(seconds=31)
+        assert driver.claimed("w2", limits=IMPORT_ONE).attempt == 2
 
-    def test_an_ended_lease_at_a_full_destination_waits(self, hands):
-        hands.deliver_to("prod", "a.zip", version="1")
-        hands.deliver_to("prod", "b.zip", version="1")
-        hands.claimed("w1")
-        hands.later(seconds=31)
+    def test_an_ended_lease_at_a_full_destination_waits(self, driver):
+        driver.deliver_to("prod", "a.zip", version="1")
+        driver.deliver_to("prod", "b.zip", version="1")
+        driver.claimed("w1")
+        driver.later(seconds=31)
         # The other one starts; nobody has taken over the first one yet.
-        other = hands.claimed("w2", only=hands.ledger.history.deliveries(PENDING).items[0].id)
-        assert hands.claim("w2", limits=IMPORT_ONE) is None
-        hands.finish(other)
-        assert hands.claimed("w2", limits=IMPORT_ONE).attempt == 2
+        other = driver.claimed("w2", only=driver.ledger.history.deliveries(PENDING).items[0].id)
+        assert driver.claim("w2", limits=IMPORT_ONE) is None
+        driver.finish(other)
+        assert driver.claimed("w2", limits=IMPORT_ONE).attempt == 2
 
-    def test_limits_of_imports_are_not_those_of_messages(self, hands):
-        hands.done()
-        hands.deliver_to("ops", "b.zip", version="1")
+    def test_limits_of_imports_are_not_those_of_messages(self, driver):
+        driver.done()
+        driver.deliver_to("ops", "b.zip", version="1")
         limits = {(Kind.IMPORT, "ops"): 0}
-        assert hands.claimed(limits=limits).delivery.kind == Kind.MESSAGE
-        assert hands.claim(limits=limits) is None
+        assert driver.claimed(limits=limits).delivery.kind == Kind.MESSAGE
+        assert driver.claim(limits=limits) is None
 
 
 class TestHolds:
-    def test_a_hold_stops_its_destination_until_then(self, hands):
-        hands.deliver_to("prod", "a.zip", version="1")
-        hands.deliver_to("prod", "b.zip", version="1")
-        hands.deliver_to("test", "c.zip", version="1")
-        hands.retry(hands.claimed(limits={(Kind.IMPORT, "test"): 0}), seconds=60, hold=True)
-        other = hands.claimed()
+    def test_a_hold_stops_its_destination_until_then(self, driver):
+        driver.deliver_to("prod", "a.zip", version="1")
+        driver.deliver_to("prod", "b.zip", version="1")
+        driver.deliver_to("test", "c.zip", version="1")
+        driver.retry(driver.claimed(limits={(Kind.IMPORT, "test"): 0}), seconds=60, hold=True)
+        other = driver.claimed()
         assert other.delivery.destination == "test"
-        hands.finish(other)
-        hands.later(seconds=59)
-        assert hands.claim() is None
-        hands.later(seconds=1)
-        assert hands.claimed().delivery.destination == "prod"
+        driver.finish(other)
+        driver.later(seconds=59)
+        assert driver.claim() is None
+        driver.later(seconds=1)
+        assert driver.claimed().delivery.destination == "prod"
 
-    def test_a_shorter_hold_does_not_end_a_longer_one(self, hands):
+    def test_a_shorter_hold_does_not_end_a_longer_one(self, driver):
         for name in "abc":
-            hands.deliver_to("prod", f"{name}.zip", version="1")
-        first, second = hands.claimed(), hands.claimed()
-        hands.retry(first, seconds=60, hold=True)
-        hands.retry(second, seconds=10, hold=True)
-        hands.later(seconds=30)
-        assert hands.claim() is None
+            driver.deliver_to("prod", f"{name}.zip", version="1")
+        first, second = driver.claimed(), driver.claimed()
+        driver.retry(first, seconds=60, hold=True)
+        driver.retry(second, seconds=10, hold=True)
+        driver.later(seconds=30)
+        assert driver.claim() is None
 
-    def test_a_longer_hold_lengthens_a_shorter_one(self, hands):
+    def test_a_longer_hold_lengthens_a_shorter_one(self, driver):
         for name in "abc":
-            hands.deliver_to("prod", f"{name}.zip", version="1")
-        first, second = hands.claimed(), hands.claimed()
-        hands.retry(first, seconds=10, hold=True)
-        hands.retry(second, seconds=60, hold=True)
-        hands.later(seconds=30)
-        assert hands.claim() is None
+            driver.deliver_to("prod", f"{name}.zip", version="1")
+        first, second = driver.claimed(), driver.claimed()
+        driver.retry(first, seconds=10, hold=True)
+        driver.retry(second, seconds=60, hold=True)
+        driver.later(seconds=30)
+        assert driver.claim() is None
 
-    def test_a_retry_without_hold_stops_nobody_else(self, hands):
-        hands.deliver_to("prod", "a.zip", version="1")
-        hands.deliver_to("prod", "b.zip", version="1")
-        hands.retry(hands.claimed(), seconds=60)
-        hands.claimed()
+    def test_a_retry_without_hold_stops_nobody_else(self, driver):
+        driver.deliver_to("prod", "a.zip", version="1")
+        driver.deliver_to("prod", "b.zip", version="1")
+        driver.retry(driver.claimed(), seconds=60)
+        driver.claimed()
 
 
 RATES = {(Kind.IMPORT, "prod"): RateLimit(3, timedelta(minutes=1))}
 
 
 class TestRate:
-    def test_a_whole_allowance_goes_at_once_and_then_one_by_one(self, hands):
+    def test_a_whole_allowance_goes_at_once_and_then_one_by_one(self, driver):
         for name in "abcdef":
-            hands.deliver_to("prod", f"{name}.zip", version="1")
+            driver.deliver_to("prod", f"{name}.zip", version="1")
         for _ in range(3):
-            hands.claimed(rates=RATES)
-        assert hands.claim(rates=RATES) is None
-        hands.later(seconds=19)
-        assert hands.claim(rates=RATES) is None
-        hands.later(seconds=1)
-        hands.claimed(rates=RATES)
-        assert hands.claim(rates=RATES) is None
+            driver.claimed(rates=RATES)
+        assert driver.claim(rates=RATES) is None
+        driver.later(seconds=19)
+        assert driver.claim(rates=RATES) is None
+        driver.later(seconds=1)
+        driver.claimed(rates=RATES)
+        assert driver.claim(rates=RATES) is None
 
-    def test_nothing_is_saved_up_beyond_one_allowance(self, hands):
+    def test_nothing_is_saved_up_beyond_one_allowance(self, driver):
         for name in "abcdef":
-            hands.deliver_to("prod", f"{name}.zip", version="1")
-        hands.claimed(rates=RATES)
-        hands.later(hours=1)
+            driver.deliver_to("prod", f"{name}.zip", version="1")
+        driver.claimed(rates=RATES)
+        driver.later(hours=1)
         for _ in range(3):
-            hands.claimed(rates=RATES)
-        assert hands.claim(rates=RATES) is None
+            driver.claimed(rates=RATES)
+        assert driver.claim(rates=RATES) is None
 
-    def test_another_destination_is_not_counted(self, hands):
+    def test_another_destination_is_not_counted(self, driver):
         for name in "abcd":
-            hands.deliver_to("prod", f"{name}.zip", version="1")
-        hands.later(seconds=1)
-        other = hands.deliver_to("test", "t.zip", version="1")
+            driver.deliver_to("prod", f"{name}.zip", version="1")
+        driver.later(seconds=1)
+        other = driver.deliver_to("test", "t.zip", version="1")
         for _ in range(3):
-            hands.claimed(rates=RATES)
-        assert hands.claimed(rates=RATES).delivery.id == other.id
+            driver.claimed(rates=RATES)
+        assert driver.claimed(rates=RATES).delivery.id == other.id
 
 
 class TestDown:
     """After ten failures in a row a destination is down: one tries, the others wait."""
 
     @pytest.fixture
-    def many(self, hands):
+    def many(self, driver):
         for number in range(14):
-            hands.deliver_to("prod", f"{number}.zip", version="1")
-        return hands
+            driver.deliver_to("prod", f"{number}.zip", version="1")
+        return driver
 
-    def fail(self, hands, claim, turns):
-        due = hands.now + timedelta(seconds=1)
-        outcome = Retry(hands.problem, unwell=True)
-        assert hands.finish(claim, outcome, due=due, destination_messages=turns)
+    def fail(self, driver, claim, turns):
+        due = driver.now + timedelta(seconds=1)
+        outcome = Retry(driver.problem, unwell=True)
+        assert driver.finish(claim, outcome, due=due, destination_messages=turns)
 
     def told(self, words):
         def turns(word):
@@ -155,8 +155,8 @@ class TestDown:
 
         return turns
 
-    def messages(self, hands):
-        found = hands.ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
+    def messages(self, driver):
+        found = driver.ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
         return sorted(one.message["type"] for one in found)
 
     def test_it_goes_down_once_is_probed_and_comes_up_once(self, many):
@@ -273,38 +273,38 @@ class TestDown:
 
 
 class TestPause:
-    def test_nothing_is_claimed_until_it_is_resumed(self, hands):
-        hands.deliver_to("prod", version="1")
-        hands.ledger.destinations.pause(Kind.IMPORT, "prod", hands.now)
-        began = hands.now
-        hands.later(hours=5)
-        hands.ledger.destinations.pause(Kind.IMPORT, "prod", hands.now)
-        (gate,) = hands.ledger.destinations.all()
+    def test_nothing_is_claimed_until_it_is_resumed(self, driver):
+        driver.deliver_to("prod", version="1")
+        driver.ledger.destinations.pause(Kind.IMPORT, "prod", driver.now)
+        began = driver.now
+        driver.later(hours=5)
+        driver.ledger.destinations.pause(Kind.IMPORT, "prod", driver.now)
+        (gate,) = driver.ledger.destinations.all()
         assert gate.paused == began
-        assert hands.claim() is None
-        hands.ledger.destinations.resume(Kind.IMPORT, "prod")
-        assert hands.claimed()
+        assert driver.claim() is None
+        driver.ledger.destinations.resume(Kind.IMPORT, "prod")
+        assert driver.claimed()
 
-    def test_what_runs_may_end(self, hands):
-        hands.deliver_to("prod", version="1")
-        claim = hands.claimed()
-        hands.ledger.destinations.pause(Kind.IMPORT, "prod", hands.now)
-        assert hands.finish(claim)
+    def test_what_runs_may_end(self, driver):
+        driver.deliver_to("prod", version="1")
+        claim = driver.claimed()
+        driver.ledger.destinations.pause(Kind.IMPORT, "prod", driver.now)
+        assert driver.finish(claim)
 
     @pytest.mark.parametrize("way", ["pause", "hold"])
     def test_no_claim_that_had_looked_before_takes_one_after_it(
-        self, hands, ledger, url, monkeypatch, way
+        self, driver, ledger, url, monkeypatch, way
     ):
         """Whoever closes it waits for the claim that is looking."""
         if url.startswith("sqlite"):
             pytest.skip("who writes is alone")
         for name in "ab":
-            hands.deliver_to("prod", f"{name}.zip", version="1")
-        running, other = hands.claimed(), Ledger.open(url)
+            driver.deliver_to("prod", f"{name}.zip", version="1")
+        running, other = driver.claimed(), Ledger.open(url)
         ways = {
-            "pause": lambda: other.destinations.pause(Kind.IMPORT, "prod", hands.now),
+            "pause": lambda: other.destinations.pause(Kind.IMPORT, "prod", driver.now),
             "hold": lambda: other.outcomes.finish(
-                running, Retry(hands.problem, hold=True), hands.now, due=hands.now + HOUR
+                running, Retry(driver.problem, hold=True), driver.now, due=driver.now + HOUR
             ),
         }
         closes = threading.Thread(target=ways[way])
@@ -319,61 +319,61 @@ class TestPause:
 
         with monkeypatch.context() as patch:
             patch.setattr(next_due, "closed_destinations", while_it_looks)
-            assert hands.claim()
+            assert driver.claim()
         closes.join(10)
         other.close()
         assert closed_meanwhile == [False]
-        assert hands.claim() is None
+        assert driver.claim() is None
 
-    def test_resuming_ends_a_hold_as_well(self, hands):
+    def test_resuming_ends_a_hold_as_well(self, driver):
         for name in "ab":
-            hands.deliver_to("prod", f"{name}.zip", version="1")
-        hands.retry(hands.claimed(), seconds=3000, hold=True)
-        hands.ledger.destinations.resume(Kind.IMPORT, "prod")
-        assert hands.claimed()
+            driver.deliver_to("prod", f"{name}.zip", version="1")
+        driver.retry(driver.claimed(), seconds=3000, hold=True)
+        driver.ledger.destinations.resume(Kind.IMPORT, "prod")
+        assert driver.claimed()
 
-    def test_resuming_what_was_never_closed_changes_nothing(self, hands):
-        hands.ledger.destinations.resume(Kind.IMPORT, "prod")
-        assert hands.ledger.destinations.all() == []
+    def test_resuming_what_was_never_closed_changes_nothing(self, driver):
+        driver.ledger.destinations.resume(Kind.IMPORT, "prod")
+        assert driver.ledger.destinations.all() == []
 
 
 class TestOneObject:
     """Imports of one object by one route run one after the other."""
 
-    def test_its_versions_never_run_at_once(self, hands):
-        hands.deliver_to("prod", version="1")
-        hands.deliver_to("prod", version="2")
-        first = hands.claimed()
-        assert hands.claim() is None
-        hands.finish(first)
-        assert hands.claimed().delivery.id != first.delivery.id
+    def test_its_versions_never_run_at_once(self, driver):
+        driver.deliver_to("prod", version="1")
+        driver.deliver_to("prod", version="2")
+        first = driver.claimed()
+        assert driver.claim() is None
+        driver.finish(first)
+        assert driver.claimed().delivery.id != first.delivery.id
 
     @pytest.mark.parametrize("other", [{"key": "b.zip"}, {"bucket": "b"}, {"route": "r2"}])
-    def test_other_objects_and_routes_run_beside_it(self, hands, other):
-        hands.deliver_to("prod", version="1")
-        hands.deliver_to("prod", **{"version": "2", **other})
-        hands.claimed()
-        hands.claimed()
+    def test_other_objects_and_routes_run_beside_it(self, driver, other):
+        driver.deliver_to("prod", version="1")
+        driver.deliver_to("prod", **{"version": "2", **other})
+        driver.claimed()
+        driver.claimed()
 
-    def test_the_same_object_of_another_source_runs_beside_it(self, hands):
-        hands.accept(hands.event(version="1"), source="one")
-        hands.accept(hands.event(version="1"), source="two")
-        hands.claimed()
-        hands.claimed()
+    def test_the_same_object_of_another_source_runs_beside_it(self, driver):
+        driver.accept(driver.event(version="1"), source="one")
+        driver.accept(driver.event(version="1"), source="two")
+        driver.claimed()
+        driver.claimed()
 
-    def test_two_ended_leases_do_not_block_each_other_for_ever(self, hands):
-        hands.deliver_to("prod", version="1")
-        hands.claimed("w1")
-        hands.later(seconds=31)
-        hands.deliver_to("prod", version="2")
-        second = hands.ledger.history.deliveries(PENDING).items[0]
-        hands.claimed("w1", only=second.id)
-        hands.later(seconds=31)
-        hands.finish(hands.claimed("w2"))
-        hands.claimed("w2")
+    def test_two_ended_leases_do_not_block_each_other_for_ever(self, driver):
+        driver.deliver_to("prod", version="1")
+        driver.claimed("w1")
+        driver.later(seconds=31)
+        driver.deliver_to("prod", version="2")
+        second = driver.ledger.history.deliveries(PENDING).items[0]
+        driver.claimed("w1", only=second.id)
+        driver.later(seconds=31)
+        driver.finish(driver.claimed("w2"))
+        driver.claimed("w2")
 
-    def test_its_messages_run_beside_its_import(self, hands):
-        hands.done()
-        hands.deliver_to("prod", version="2")
-        kinds = {hands.claimed().delivery.kind, hands.claimed().delivery.kind}
+    def test_its_messages_run_beside_its_import(self, driver):
+        driver.done()
+        driver.deliver_to("prod", version="2")
+        kinds = {driver.claimed().delivery.kind, driver.claimed().delivery.kind}
         assert kinds == {Kind.IMPORT, Kind.MESSAGE}

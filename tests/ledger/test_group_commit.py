@@ -172,9 +172,9 @@ def test_closing_writes_what_was_handed_in(database: Database) -> None:
     assert database.write_grouped(insert(4)) == 4
 
 
-def test_a_burst_of_accepts_is_stored_whole(hands: Any, ledger: Ledger) -> None:
+def test_a_burst_of_accepts_is_stored_whole(driver: Any, ledger: Ledger) -> None:
     def accept(number: int) -> int:
-        return len(hands.accept(hands.event(f"prod/{number}.zip", etag=str(number))).deliveries)
+        return len(driver.accept(driver.event(f"prod/{number}.zip", etag=str(number))).deliveries)
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(accept, range(200))) == 200

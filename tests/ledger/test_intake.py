@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from sqlalchemy import event as engine_event
 
-from relay.ledger import NewNotification
+from relay.ledger import NewNotification, intake
 from relay.model import Incoming, Kind, NewDelivery, Origin, State, Trigger, Verdict
 
 NO_ROUTE = (NewDelivery("", "", {}, state=State.SKIPPED, reason="no route"),)
 
 
-def test_a_notification_is_kept_byte_for_byte(ledger, hands):
+def test_a_notification_is_kept_byte_for_byte(ledger, driver):
     headers = {"content-type": "text/plain", "x-odd": "\udcff"}
     body = bytes(range(256))
     incoming = Incoming(
-        "exports", body, hands.now, Origin.QUEUE, "PUT", "/hooks/exports", {}, headers
+        "exports", body, driver.now, Origin.QUEUE, "PUT", "/hooks/exports", {}, headers
     )
     new = NewNotification(incoming, Verdict.UNREADABLE, "no \ud800 JSON", ("sns", "bare"))
-    accepted = ledger.intake.accept(new, [], hands.now)
+    accepted = ledger.intake.accept(new, [], driver.now)
     kept = ledger.history.notification(accepted.notification_id)
-    assert (kept.body, kept.headers, kept.received) == (body, headers, hands.now)
+    assert (kept.body, kept.headers, kept.received) == (body, headers, driver.now)
     assert (kept.source, kept.road, kept.method) == ("exports", Origin.QUEUE, "PUT")
     assert (kept.verdict, kept.reason) == (Verdict.UNREADABLE, "no \ud800 JSON")
     assert (kept.envelopes, kept.events, kept.path) == (("sns", "bare"), 0, "/hooks/exports")
 
 
-def test_a_new_event_gets_its_deliveries(ledger, hands):
-    event = hands.event(version="v1", etag="e1", size=22, order="s3:01")
-    accepted = hands.accept(event)
+def test_a_new_event_gets_its_deliveries(ledger, driver):
+    event = driver.event(version="v1", etag="e1", size=22, order="s3:01")
+    accepted = driver.accept(event)
     assert (accepted.new_events, accepted.verdict) == (1, Verdict.ACCEPTED)
     (delivery_id,) = accepted.deliveries
     delivery = ledger.history.delivery(delivery_id)
-    assert (delivery.kind, delivery.state, delivery.due) == (Kind.IMPORT, State.PENDING, hands.now)
+    assert (delivery.kind, delivery.state, delivery.due) == (Kind.IMPORT, State.PENDING, driver.now)
     assert (delivery.route, delivery.destination) == ("exports#1", "prod")
     assert (delivery.bucket, delivery.key, delivery.version) == ("exports", "prod/a.zip", "v1")
     assert (delivery.options, delivery.channels) == ({"on_conflict": "skip"}, ("ops",))
@@ -41,29 +43,29 @@ def test_a_new_event_gets_its_deliveries(ledger, hands):
     assert ledger.history.event(delivery.event_id) == event
 
 
-def test_an_event_without_a_route_is_skipped_and_visible(ledger, hands):
-    accepted = hands.accept(hands.event(version="v1"), deliveries=NO_ROUTE)
+def test_an_event_without_a_route_is_skipped_and_visible(ledger, driver):
+    accepted = driver.accept(driver.event(version="v1"), deliveries=NO_ROUTE)
     delivery = ledger.history.delivery(accepted.deliveries[0])
     assert (delivery.state, delivery.reason) == (State.SKIPPED, "no route")
-    assert delivery.finished == hands.now
-    assert hands.claim() is None
+    assert delivery.finished == driver.now
+    assert driver.claim() is None
 
 
-def test_the_same_event_again_is_a_duplicate_with_the_same_deliveries(ledger, hands):
-    event = hands.event(version="v1")
-    first = hands.accept(event)
-    second = hands.accept(event)
+def test_the_same_event_again_is_a_duplicate_with_the_same_deliveries(ledger, driver):
+    event = driver.event(version="v1")
+    first = driver.accept(event)
+    second = driver.accept(event)
     assert (second.new_events, second.verdict) == (0, Verdict.DUPLICATE)
     assert second.deliveries == first.deliveries
     assert ledger.history.notification(second.notification_id).verdict == Verdict.DUPLICATE
     assert ledger.history.notification(second.notification_id).events == 1
 
 
-def test_what_comes_twice_among_others_is_taken_in_its_order(ledger, hands):
-    a1, a2, a3 = (hands.event("a", version=f"v{n}", etag=f"e{n % 2}") for n in (1, 2, 3))
-    b1, seen = hands.event("b", version="v1"), hands.event("c", version="v1")
-    hands.accept(seen, deliveries=NO_ROUTE)
-    accepted = hands.accept(a1, b1, a1, seen, a2, b1, a3, seen)
+def test_what_comes_twice_among_others_is_taken_in_its_order(ledger, driver):
+    a1, a2, a3 = (driver.event("a", version=f"v{n}", etag=f"e{n % 2}") for n in (1, 2, 3))
+    b1, seen = driver.event("b", version="v1"), driver.event("c", version="v1")
+    driver.accept(seen, deliveries=NO_ROUTE)
+    accepted = driver.accept(a1, b1, a1, seen, a2, b1, a3, seen)
     assert accepted.new_events == 4
     assert len(accepted.deliveries) == 6, "the skipped one, its import, and four"
     assert [ledger.history.event(one.id_in("exports")) for one in (a1, a2, a3, b1)] == [
@@ -72,115 +74,142 @@ def test_what_comes_twice_among_others_is_taken_in_its_order(ledger, hands):
         a3,
         b1,
     ]
-    again = hands.accept(a1, b1, a2, a3)
+    again = driver.accept(a1, b1, a2, a3)
     assert (again.new_events, len(again.deliveries)) == (0, 4)
     assert again.verdict == Verdict.DUPLICATE
 
 
-def test_bytes_that_came_back_in_one_notification_are_an_upload_of_their_own(hands):
+def test_bytes_that_came_back_in_one_notification_are_an_upload_of_their_own(driver):
     one, other, back = (
-        hands.event(etag=etag, identity=f"etag:{etag}", order=f"hex:{number}")
+        driver.event(etag=etag, identity=f"etag:{etag}", order=f"hex:{number}")
         for number, etag in enumerate(("e1", "e2", "e1"))
     )
-    assert hands.accept(hands.event("b"), one, other, back).new_events == 4
+    assert driver.accept(driver.event("b"), one, other, back).new_events == 4
 
 
-def test_many_records_are_few_statements(ledger, hands):
+def test_many_records_are_few_statements(ledger, driver):
     """On PostgreSQL; on SQLite a statement is no way to another machine."""
     if ledger._database.is_sqlite:
         pytest.skip("statements cost nothing here")
 
     def asked(count):
-        events = [hands.event(f"{count}/{n}.zip", version="1") for n in range(count)]
+        events = [driver.event(f"{count}/{n}.zip", version="1") for n in range(count)]
         seen = []
         listener = lambda *given: seen.append(given[2])  # noqa: E731
         engine_event.listen(ledger._database._engine, "before_cursor_execute", listener)
-        assert hands.accept(*events).new_events == count
-        assert hands.accept(*events).new_events == 0
+        assert driver.accept(*events).new_events == count
+        assert driver.accept(*events).new_events == 0
         engine_event.remove(ledger._database._engine, "before_cursor_execute", listener)
         return len(seen)
 
     assert asked(1000) <= asked(10) + 4
 
 
-def test_the_same_event_twice_in_one_notification_is_one_event(hands):
-    event = hands.event(version="v1")
-    accepted = hands.accept(event, event)
+def test_the_same_event_twice_in_one_notification_is_one_event(driver):
+    event = driver.event(version="v1")
+    accepted = driver.accept(event, event)
     assert (accepted.new_events, len(accepted.deliveries)) == (1, 1)
 
 
-def test_a_notification_with_one_new_event_among_known_ones_is_accepted(hands):
-    old, new = hands.event(version="v1"), hands.event(version="v2")
-    hands.accept(old)
-    accepted = hands.accept(old, new)
+def test_a_notification_with_one_new_event_among_known_ones_is_accepted(driver):
+    old, new = driver.event(version="v1"), driver.event(version="v2")
+    driver.accept(old)
+    accepted = driver.accept(old, new)
     assert (accepted.new_events, accepted.verdict) == (1, Verdict.ACCEPTED)
     assert len(accepted.deliveries) == 2
 
 
-def test_an_unreadable_notification_stays_unreadable_and_its_good_events_count(ledger, hands):
-    accepted = hands.accept(hands.event(version="v1"), verdict=Verdict.UNREADABLE)
+def test_an_unreadable_notification_stays_unreadable_and_its_good_events_count(ledger, driver):
+    accepted = driver.accept(driver.event(version="v1"), verdict=Verdict.UNREADABLE)
     assert (accepted.new_events, accepted.verdict) == (1, Verdict.UNREADABLE)
-    again = hands.accept(hands.event(version="v1"), verdict=Verdict.UNREADABLE)
+    again = driver.accept(driver.event(version="v1"), verdict=Verdict.UNREADABLE)
     assert again.verdict == Verdict.UNREADABLE
 
 
-def test_two_sources_do_not_share_events(hands):
-    event = hands.event(version="v1")
-    assert hands.accept(event, source="a").new_events == 1
-    assert hands.accept(event, source="b").new_events == 1
+def test_two_sources_do_not_share_events(driver):
+    event = driver.event(version="v1")
+    assert driver.accept(event, source="a").new_events == 1
+    assert driver.accept(event, source="b").new_events == 1
 
 
 @pytest.mark.parametrize(
     "key", ["a\ud800b", "nul\0", "\ufdd0d800", "中文/ö +%2B//", "", "\udcff" * 9]
 )
-def test_a_key_of_any_characters_comes_back_as_it_was(ledger, hands, key):
-    event = hands.event(key, etag="\ud800")
-    accepted = hands.accept(event)
+def test_a_key_of_any_characters_comes_back_as_it_was(ledger, driver, key):
+    event = driver.event(key, etag="\ud800")
+    accepted = driver.accept(event)
     assert ledger.history.delivery(accepted.deliveries[0]).key == key
     assert ledger.history.event(event.id_in("exports")) == event
-    found = hands.event(key, etag="\ud800", type="found", identity="x")
+    found = driver.event(key, etag="\ud800", type="found", identity="x")
     assert ledger.intake.known_ids("exports", [found]) == [event.id_in("exports")]
 
 
-def test_a_size_that_no_object_has_is_as_if_nothing_was_said(ledger, hands):
+def test_a_size_that_no_object_has_is_as_if_nothing_was_said(ledger, driver):
     for size in (10**30, -1):
-        event = hands.event(f"{size}.zip", etag="e1", size=size)
-        hands.accept(event)
+        event = driver.event(f"{size}.zip", etag="e1", size=size)
+        driver.accept(event)
         assert ledger.history.event(event.id_in("exports")).object.size is None
 
 
-def test_a_time_without_a_time_zone_is_a_bug_not_a_failure_of_the_database(ledger, hands):
-    event = hands.event(etag="e", time=hands.now.replace(tzinfo=None))
+def test_a_time_without_a_time_zone_is_a_bug_not_a_failure_of_the_database(ledger, driver):
+    event = driver.event(etag="e", time=driver.now.replace(tzinfo=None))
     with pytest.raises(ValueError, match="time zone"):
-        hands.accept(event)
+        driver.accept(event)
     assert ledger.history.notifications().items == ()
 
 
 class TestSubmission:
-    def test_a_submission_of_an_object_that_was_only_seen_gets_its_delivery(self, hands):
-        seen = hands.event(etag="e1", type="found", identity="x")
-        hands.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
-        submitted = hands.accept(seen, road=Origin.SUBMISSION)
+    def test_a_submission_of_an_object_that_was_only_seen_gets_its_delivery(self, driver):
+        seen = driver.event(etag="e1", type="found", identity="x")
+        driver.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
+        submitted = driver.accept(seen, road=Origin.SUBMISSION)
         assert (submitted.new_events, submitted.verdict) == (0, Verdict.ACCEPTED)
-        assert hands.claimed().delivery.id == submitted.deliveries[0]
+        assert driver.claimed().delivery.id == submitted.deliveries[0]
 
-    def test_a_submission_after_the_route_was_added_gets_its_delivery(self, hands):
-        event = hands.event(version="v1")
-        hands.accept(event, deliveries=NO_ROUTE)
-        submitted = hands.accept(event, road=Origin.SUBMISSION)
+    def test_a_submission_after_the_route_was_added_gets_its_delivery(self, driver):
+        event = driver.event(version="v1")
+        driver.accept(event, deliveries=NO_ROUTE)
+        submitted = driver.accept(event, road=Origin.SUBMISSION)
         assert len(submitted.deliveries) == 2
-        assert hands.claimed().delivery.destination == "prod"
+        assert driver.claimed().delivery.destination == "prod"
 
-    def test_a_submission_of_what_has_its_delivery_makes_no_other(self, hands):
-        event = hands.event(version="v1")
-        first = hands.accept(event)
-        again = hands.accept(event, road=Origin.SUBMISSION)
+    def test_a_submission_of_what_has_its_delivery_makes_no_other(self, driver):
+        event = driver.event(version="v1")
+        first = driver.accept(event)
+        again = driver.accept(event, road=Origin.SUBMISSION)
         assert (again.deliveries, again.verdict) == (first.deliveries, Verdict.DUPLICATE)
 
     @pytest.mark.parametrize("road", [Origin.HOOK, Origin.QUEUE, Origin.SUBMISSION])
-    def test_what_no_route_took_is_routed_once_though_announced_twice_at_once(self, hands, road):
-        event = hands.event(version="v1")
-        hands.accept(event, deliveries=NO_ROUTE)
-        again = hands.accept(event, event, road=road)
+    def test_what_no_route_took_is_routed_once_though_announced_twice_at_once(self, driver, road):
+        event = driver.event(version="v1")
+        driver.accept(event, deliveries=NO_ROUTE)
+        again = driver.accept(event, event, road=road)
         assert len(again.deliveries) == 2, "the skipped one and one import"
-        assert hands.accept(event, road=road).deliveries == again.deliveries
+        assert driver.accept(event, road=road).deliveries == again.deliveries
+
+
+def test_a_hook_and_a_scan_of_an_upload_at_the_same_time_make_one_delivery(
+    ledger, driver, monkeypatch
+):
+    """Without the lock per object, each would find no event of the other before the commit."""
+    hook = driver.event(etag="e1", size=10, identity="seq:1")
+    found = driver.event(etag="e1", size=10, identity="etag:e1@x", type="found")
+    results = []
+    scan = threading.Thread(
+        target=lambda: results.append(driver.accept(found, road=Origin.SCAN)), daemon=True
+    )
+    read_newest_events = intake._newest_events
+
+    def read_while_the_scan_accepts(*arguments):
+        rows = read_newest_events(*arguments)
+        if scan.ident is None:
+            scan.start()
+            scan.join(0.5)
+        return rows
+
+    monkeypatch.setattr(intake, "_newest_events", read_while_the_scan_accepts)
+    results.append(driver.accept(hook))
+    scan.join(10)
+    assert sum(accepted.new_events for accepted in results) == 1
+    assert results[0].deliveries == results[1].deliveries
+    assert sum(ledger.statistics.counts().values()) == 1

@@ -16,11 +16,11 @@ CHINESE = "".join(random.Random(1).sample([chr(one) for one in range(0x4E00, 0x9
 
 
 @pytest.mark.parametrize("key", [CHINESE, "\ud800" * 900, "😀" * 256], ids=["cjk", "half", "4"])
-def test_a_long_key_is_delivered_and_known_again(ledger, hands, key):
-    long, beside = hands.event(key, version="1"), hands.event("good.zip", version="1")
-    assert hands.accept(long, beside).new_events == 2
-    assert hands.accept(long, road=Origin.QUEUE).verdict == Verdict.DUPLICATE
-    claimed = [hands.claimed(kind=Kind.IMPORT) for _ in range(2)]
+def test_a_long_key_is_delivered_and_known_again(ledger, driver, key):
+    long, beside = driver.event(key, version="1"), driver.event("good.zip", version="1")
+    assert driver.accept(long, beside).new_events == 2
+    assert driver.accept(long, road=Origin.QUEUE).verdict == Verdict.DUPLICATE
+    claimed = [driver.claimed(kind=Kind.IMPORT) for _ in range(2)]
     assert {one.delivery.key for one in claimed} == {key, "good.zip"}
     assert ledger.intake.known_ids("exports", [long, beside]) == [
         long.id_in("exports"),
@@ -29,27 +29,27 @@ def test_a_long_key_is_delivered_and_known_again(ledger, hands, key):
     assert len(ledger.history.deliveries(DeliveryQuery(key=key)).items) == 1
 
 
-def test_long_keys_that_begin_alike_are_different_objects(ledger, hands):
-    ends = [hands.event(CHINESE[:1000] + end, version="1") for end in ("a", "b", "c")]
-    assert hands.accept(*ends[:2]).new_events == 2
+def test_long_keys_that_begin_alike_are_different_objects(ledger, driver):
+    ends = [driver.event(CHINESE[:1000] + end, version="1") for end in ("a", "b", "c")]
+    assert driver.accept(*ends[:2]).new_events == 2
     assert ledger.intake.known_ids("exports", ends) == [
         *(one.id_in("exports") for one in ends[:2]),
         None,
     ]
-    assert hands.accept(ends[2]).new_events == 1
+    assert driver.accept(ends[2]).new_events == 1
     assert [
         one.key for one in ledger.history.deliveries(DeliveryQuery(key=ends[0].object.key)).items
     ] == [ends[0].object.key]
 
 
-def test_a_key_is_looked_up_in_an_index(ledger, hands):
-    delivery = hands.done(version="1")
-    hands.accept(*(hands.event(f"{number}.zip", version="1") for number in range(1000)))
+def test_a_key_is_looked_up_in_an_index(ledger, driver):
+    delivery = driver.done(version="1")
+    driver.accept(*(driver.event(f"{number}.zip", version="1") for number in range(1000)))
     look_about(ledger)
-    one, two = hands.event(version="2"), hands.event("b.zip", version="2")
+    one, two = driver.event(version="2"), driver.event("b.zip", version="2")
 
     def act():
-        hands.accept(one)
+        driver.accept(one)
         ledger.intake.known_ids("exports", [one, two])
         ledger.history.newer_event(one.id_in("exports"), "exports#1", possibly=True)
         ledger.history.deliveries(DeliveryQuery(key=delivery.key))

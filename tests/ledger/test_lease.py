@@ -9,91 +9,91 @@ from relay.model import NewMessage, Skipped, State
 LEASE = timedelta(seconds=30)
 
 
-def test_a_lease_that_ended_is_taken_over_and_the_attempt_is_lost(ledger, hands):
-    started = hands.now
-    hands.deliver_to("prod", version="1")
-    old = hands.claimed("w1")
-    hands.later(seconds=30)
-    new = hands.claimed("w2")
+def test_a_lease_that_ended_is_taken_over_and_the_attempt_is_lost(ledger, driver):
+    started = driver.now
+    driver.deliver_to("prod", version="1")
+    old = driver.claimed("w1")
+    driver.later(seconds=30)
+    new = driver.claimed("w2")
     assert (new.delivery.id, new.owner) == (old.delivery.id, "w2")
     assert (new.fence, new.attempt, new.earlier) == (2, 2, started)
     lost, running = ledger.history.attempts(old.delivery.id)
-    assert (lost.outcome, lost.finished, running.outcome) == ("lost", hands.now, None)
+    assert (lost.outcome, lost.finished, running.outcome) == ("lost", driver.now, None)
 
 
-def test_a_renewed_lease_lasts(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
-    hands.later(seconds=20)
-    assert ledger.queue.renew([claim], LEASE, hands.now) == {claim.delivery.id}
-    hands.later(seconds=29)
-    assert hands.claim("w2") is None
+def test_a_renewed_lease_lasts(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
+    driver.later(seconds=20)
+    assert ledger.queue.renew([claim], LEASE, driver.now) == {claim.delivery.id}
+    driver.later(seconds=29)
+    assert driver.claim("w2") is None
 
 
-def test_only_what_is_still_ours_is_renewed(ledger, hands):
-    hands.deliver_to("prod", "a.zip", version="1")
-    hands.deliver_to("prod", "b.zip", version="1")
-    lost, done = hands.claimed("w1"), hands.claimed("w1")
-    hands.finish(done)
-    hands.later(seconds=31)
-    new = hands.claimed("w2")
-    assert ledger.queue.renew([lost, done, new], LEASE, hands.now) == {new.delivery.id}
-    assert ledger.queue.renew([lost, done], LEASE, hands.now) == set()
-    assert ledger.queue.renew([], LEASE, hands.now) == set()
+def test_only_what_is_still_ours_is_renewed(ledger, driver):
+    driver.deliver_to("prod", "a.zip", version="1")
+    driver.deliver_to("prod", "b.zip", version="1")
+    lost, done = driver.claimed("w1"), driver.claimed("w1")
+    driver.finish(done)
+    driver.later(seconds=31)
+    new = driver.claimed("w2")
+    assert ledger.queue.renew([lost, done, new], LEASE, driver.now) == {new.delivery.id}
+    assert ledger.queue.renew([lost, done], LEASE, driver.now) == set()
+    assert ledger.queue.renew([], LEASE, driver.now) == set()
 
 
-def test_a_late_finish_writes_nothing(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    late = hands.claimed("w1")
-    hands.later(seconds=31)
-    current = hands.claimed("w2")
+def test_a_late_finish_writes_nothing(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    late = driver.claimed("w1")
+    driver.later(seconds=31)
+    current = driver.claimed("w2")
     message = NewMessage("ops", "import.succeeded", {})
-    assert not hands.finish(late, messages=[message])
-    assert not ledger.queue.release(late, hands.now)
-    assert hands.read(late.delivery.id).state == State.RUNNING
+    assert not driver.finish(late, messages=[message])
+    assert not ledger.queue.release(late, driver.now)
+    assert driver.read(late.delivery.id).state == State.RUNNING
     assert ledger.history.messages(late.delivery.id) == []
     assert [one.outcome for one in ledger.history.attempts(late.delivery.id)] == ["lost", None]
-    assert hands.finish(current)
+    assert driver.finish(current)
 
 
-def test_a_finish_after_the_lease_ended_counts_when_nobody_took_over(hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
-    hands.later(hours=1)
-    assert hands.finish(claim)
+def test_a_finish_after_the_lease_ended_counts_when_nobody_took_over(driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
+    driver.later(hours=1)
+    assert driver.finish(claim)
 
 
-def test_a_second_finish_writes_nothing(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
-    assert hands.finish(claim)
-    assert not hands.finish(claim, Skipped("gone"))
-    assert hands.read(claim.delivery.id).state == State.SUCCEEDED
+def test_a_second_finish_writes_nothing(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
+    assert driver.finish(claim)
+    assert not driver.finish(claim, Skipped("gone"))
+    assert driver.read(claim.delivery.id).state == State.SUCCEEDED
 
 
-def test_a_worker_known_to_be_dead_loses_all_at_once(ledger, hands):
+def test_a_worker_known_to_be_dead_loses_all_at_once(ledger, driver):
     for name in "abc":
-        hands.deliver_to("prod", f"{name}.zip", version="1")
-    dead, alive = [hands.claimed("dead"), hands.claimed("dead")], hands.claimed("alive")
+        driver.deliver_to("prod", f"{name}.zip", version="1")
+    dead, alive = [driver.claimed("dead"), driver.claimed("dead")], driver.claimed("alive")
     assert ledger.queue.owners() == {"dead", "alive"}
-    hands.later(seconds=1)
-    assert ledger.queue.reclaim("dead", hands.now) == 2
-    assert ledger.queue.reclaim("dead", hands.now) == 0
+    driver.later(seconds=1)
+    assert ledger.queue.reclaim("dead", driver.now) == 2
+    assert ledger.queue.reclaim("dead", driver.now) == 0
     assert ledger.queue.owners() == {"alive"}
-    assert hands.read(dead[0].delivery.id).due == hands.now
+    assert driver.read(dead[0].delivery.id).due == driver.now
     assert [one.outcome for one in ledger.history.attempts(dead[0].delivery.id)] == ["lost"]
-    assert not hands.finish(dead[0])
-    assert hands.finish(alive)
-    assert hands.claimed("w2").earlier is not None
+    assert not driver.finish(dead[0])
+    assert driver.finish(alive)
+    assert driver.claimed("w2").earlier is not None
 
 
-def test_a_released_delivery_is_due_again_and_the_try_does_not_count(ledger, hands):
-    started = hands.now
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed("w1")
-    hands.later(seconds=5)
-    assert ledger.queue.release(claim, hands.now)
+def test_a_released_delivery_is_due_again_and_the_try_does_not_count(ledger, driver):
+    started = driver.now
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed("w1")
+    driver.later(seconds=5)
+    assert ledger.queue.release(claim, driver.now)
     assert [one.outcome for one in ledger.history.attempts(claim.delivery.id)] == ["released"]
-    again = hands.claimed("w2")
+    again = driver.claimed("w2")
     assert (again.attempt, again.delivery.attempts) == (1, 2)
     assert again.earlier == started, "the stopped worker may have got through"

@@ -56,15 +56,15 @@ def told(other: Ledger, url: str) -> Ledger:
     return other
 
 
-def test_what_is_stored_wakes_the_others(other: Ledger, hands: Any, url: str) -> None:
+def test_what_is_stored_wakes_the_others(other: Ledger, driver: Any, url: str) -> None:
     heard: list[float] = []
     going = threading.Event()
     thread = listening(other, heard, going)
     try:
-        hands.deliver_to("prod", version="1")
+        driver.deliver_to("prod", version="1")
         until(heard, 2)
         stored = len(heard)
-        hands.done("prod/b.zip", version="1")
+        driver.done("prod/b.zip", version="1")
         # The import, and its message; whoever looks at a file may see both at once.
         until(heard, stored + (1 if url.startswith("sqlite") else 2))
     finally:
@@ -73,15 +73,15 @@ def test_what_is_stored_wakes_the_others(other: Ledger, hands: Any, url: str) ->
     assert -1.0 not in heard
 
 
-def test_nobody_is_woken_when_nothing_new_is_due(told: Ledger, hands: Any) -> None:
+def test_nobody_is_woken_when_nothing_new_is_due(told: Ledger, driver: Any) -> None:
     heard: list[float] = []
     going = threading.Event()
     thread = listening(told, heard, going)
     try:
-        hands.deliver_to("prod", version="1")
+        driver.deliver_to("prod", version="1")
         until(heard, 2)
-        hands.finish(hands.claimed())
-        hands.deliver_to("prod", version="2")
+        driver.finish(driver.claimed())
+        driver.deliver_to("prod", version="2")
         until(heard, 3)
     finally:
         going.clear()

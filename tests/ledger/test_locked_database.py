@@ -24,26 +24,26 @@ def held(url):
     engine.dispose()
 
 
-def refused(hands):
+def refused(driver):
     """Seconds until an accept was told that another process holds the ledger."""
     began = time.monotonic()
     with pytest.raises(LedgerUnavailable) as caught:
-        hands.accept(hands.event(version="1"))
+        driver.accept(driver.event(version="1"))
     assert caught.value.code == "store.locked"
     return time.monotonic() - began
 
 
-def test_it_is_told_and_nothing_is_kept(ledger, url, hands):
+def test_it_is_told_and_nothing_is_kept(ledger, url, driver):
     with held(url):
-        assert 1 < refused(hands) < 10
-    assert hands.accept(hands.event(version="1")).new_events == 1
+        assert 1 < refused(driver) < 10
+    assert driver.accept(driver.event(version="1")).new_events == 1
 
 
-def test_while_it_lasts_who_comes_later_is_told_sooner(ledger, url, hands):
+def test_while_it_lasts_who_comes_later_is_told_sooner(ledger, url, driver):
     ledger.administration.ping()  # it has connections, as one that serves has
     with held(url):
-        refused(hands)
-        later = refused(hands)
+        refused(driver)
+        later = refused(driver)
     assert later < 1
-    assert hands.accept(hands.event(version="1")).new_events == 1
-    assert hands.accept(hands.event(version="2")).new_events == 1
+    assert driver.accept(driver.event(version="1")).new_events == 1
+    assert driver.accept(driver.event(version="2")).new_events == 1

@@ -17,112 +17,112 @@ from relay.model import (
 )
 
 
-def test_a_success_keeps_its_result_and_what_was_answered(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
-    hands.later(seconds=3)
-    assert hands.finish(claim, Succeeded({"urn": "urn:1"}, '{"ok": true}'))
-    delivery = hands.read(claim.delivery.id)
+def test_a_success_keeps_its_result_and_what_was_answered(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
+    driver.later(seconds=3)
+    assert driver.finish(claim, Succeeded({"urn": "urn:1"}, '{"ok": true}'))
+    delivery = driver.read(claim.delivery.id)
     assert (delivery.state, delivery.result) == (State.SUCCEEDED, {"urn": "urn:1"})
-    assert (delivery.finished, delivery.due, delivery.error) == (hands.now, None, None)
+    assert (delivery.finished, delivery.due, delivery.error) == (driver.now, None, None)
     (attempt,) = ledger.history.attempts(delivery.id)
     assert (attempt.outcome, attempt.answer) == ("succeeded", '{"ok": true}')
-    assert attempt.finished == hands.now
+    assert attempt.finished == driver.now
 
 
-def test_a_skip_keeps_its_reason(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
-    hands.finish(claim, Skipped("gone", {"words": "it is gone"}))
-    delivery = hands.read(claim.delivery.id)
+def test_a_skip_keeps_its_reason(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
+    driver.finish(claim, Skipped("gone", {"words": "it is gone"}))
+    delivery = driver.read(claim.delivery.id)
     assert (delivery.state, delivery.reason) == (State.SKIPPED, "gone")
-    assert (delivery.result, delivery.finished) == ({"words": "it is gone"}, hands.now)
+    assert (delivery.result, delivery.finished) == ({"words": "it is gone"}, driver.now)
     assert ledger.history.attempts(delivery.id)[0].outcome == "skipped"
 
 
-def test_a_failure_keeps_the_problem_in_both_languages(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
-    hands.finish(claim, Failed(hands.problem, "503"))
-    delivery = hands.read(claim.delivery.id)
-    assert (delivery.state, delivery.error) == (State.FAILED, hands.problem)
+def test_a_failure_keeps_the_problem_in_both_languages(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
+    driver.finish(claim, Failed(driver.problem, "503"))
+    delivery = driver.read(claim.delivery.id)
+    assert (delivery.state, delivery.error) == (State.FAILED, driver.problem)
     (attempt,) = ledger.history.attempts(delivery.id)
-    assert (attempt.outcome, attempt.error, attempt.answer) == ("failed", hands.problem, "503")
+    assert (attempt.outcome, attempt.error, attempt.answer) == ("failed", driver.problem, "503")
 
 
-def test_a_retry_is_due_then_and_says_why(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
-    hands.retry(claim, seconds=40)
-    delivery = hands.read(claim.delivery.id)
-    assert (delivery.state, delivery.error) == (State.PENDING, hands.problem)
-    assert (delivery.due - hands.now).total_seconds() == 40
+def test_a_retry_is_due_then_and_says_why(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
+    driver.retry(claim, seconds=40)
+    delivery = driver.read(claim.delivery.id)
+    assert (delivery.state, delivery.error) == (State.PENDING, driver.problem)
+    assert (delivery.due - driver.now).total_seconds() == 40
     assert delivery.finished is None
     assert ledger.history.attempts(delivery.id)[0].outcome == "retry"
 
 
-def test_a_success_after_a_retry_clears_the_problem(hands):
-    hands.deliver_to("prod", version="1")
-    hands.retry(hands.claimed())
-    hands.later(seconds=10)
-    claim = hands.claimed()
-    hands.finish(claim)
-    delivery = hands.read(claim.delivery.id)
+def test_a_success_after_a_retry_clears_the_problem(driver):
+    driver.deliver_to("prod", version="1")
+    driver.retry(driver.claimed())
+    driver.later(seconds=10)
+    claim = driver.claimed()
+    driver.finish(claim)
+    delivery = driver.read(claim.delivery.id)
     assert (delivery.error, delivery.attempts) == (None, 2)
 
 
-def test_a_retry_without_a_time_is_a_mistake_of_the_caller(hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
+def test_a_retry_without_a_time_is_a_mistake_of_the_caller(driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
     with pytest.raises(ValueError, match="retry"):
-        hands.finish(claim, Retry(hands.problem))
-    assert hands.read(claim.delivery.id).state == State.RUNNING
+        driver.finish(claim, Retry(driver.problem))
+    assert driver.read(claim.delivery.id).state == State.RUNNING
 
 
-def test_a_long_answer_is_cut_at_four_kib_of_whole_characters(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
-    hands.finish(claim, Succeeded({}, "字" * 5000))
+def test_a_long_answer_is_cut_at_four_kib_of_whole_characters(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
+    driver.finish(claim, Succeeded({}, "字" * 5000))
     (attempt,) = ledger.history.attempts(claim.delivery.id)
     assert attempt.answer == "字" * 1365
 
 
-def test_messages_are_made_with_the_outcome_and_due_at_once(ledger, hands):
-    delivery = hands.done(version="v1")
+def test_messages_are_made_with_the_outcome_and_due_at_once(ledger, driver):
+    delivery = driver.done(version="v1")
     (message,) = ledger.history.messages(delivery.id)
     assert (message.kind, message.destination) == (Kind.MESSAGE, "ops")
-    assert (message.state, message.due, message.parent) == (State.PENDING, hands.now, delivery.id)
+    assert (message.state, message.due, message.parent) == (State.PENDING, driver.now, delivery.id)
     body = {"type": "import.succeeded", "body": {"key": "prod/a.zip"}}
     assert message.message == body
     for name in ("source", "route", "bucket", "key", "version", "event_id"):
         assert getattr(message, name) == getattr(delivery, name)
-    claim = hands.claimed(kind=Kind.MESSAGE)
+    claim = driver.claimed(kind=Kind.MESSAGE)
     assert claim.delivery.id == message.id
 
 
-def test_each_channel_gets_its_own_message(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    claim = hands.claimed()
+def test_each_channel_gets_its_own_message(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    claim = driver.claimed()
     told = [NewMessage(channel, "import.failed", {}) for channel in ("ops", "dev")]
-    hands.finish(claim, Failed(hands.problem), messages=told)
+    driver.finish(claim, Failed(driver.problem), messages=told)
     assert {one.destination for one in ledger.history.messages(claim.delivery.id)} == {"ops", "dev"}
 
 
-def test_an_attempt_never_changes_once_finished(ledger, hands):
-    hands.deliver_to("prod", version="1")
-    hands.retry(hands.claimed())
+def test_an_attempt_never_changes_once_finished(ledger, driver):
+    driver.deliver_to("prod", version="1")
+    driver.retry(driver.claimed())
     (before,) = ledger.history.attempts(
-        hands.ledger.history.event_deliveries(one_event(hands))[0].id
+        driver.ledger.history.event_deliveries(one_event(driver))[0].id
     )
-    hands.later(seconds=10)
-    hands.finish(hands.claimed())
+    driver.later(seconds=10)
+    driver.finish(driver.claimed())
     first, second = ledger.history.attempts(before.delivery_id)
     assert first == before
     assert (second.number, second.trigger) == (2, Trigger.AUTOMATIC)
 
 
-def one_event(hands):
-    return hands.event(version="1").id_in("exports")
+def one_event(driver):
+    return driver.event(version="1").id_in("exports")
 
 
 def test_the_stored_words_of_outcomes_do_not_depend_on_names_in_the_code():

@@ -42,7 +42,7 @@ def test_who_cannot_be_looked_up_is_dead_only_if_the_kernel_says_so(monkeypatch)
     def kept_secret(_pid):
         raise PermissionError
 
-    monkeypatch.setattr(presence, "_started", kept_secret)
+    monkeypatch.setattr(presence, "_start_time", kept_secret)
     assert presence.is_dead(told.stdout.strip())
     assert not presence.is_dead(me)
     if os.geteuid() == 0:  # else a process of somebody else
@@ -51,7 +51,7 @@ def test_who_cannot_be_looked_up_is_dead_only_if_the_kernel_says_so(monkeypatch)
 
 def test_who_cannot_look_itself_up_is_never_called_dead(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(presence, "_started", lambda _pid: (_ for _ in ()).throw(OSError))
+        patch.setattr(presence, "_start_time", lambda _pid: (_ for _ in ()).throw(OSError))
         me = presence.current_owner()
     assert not presence.is_dead(me)
     assert me != presence.current_owner()

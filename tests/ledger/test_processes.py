@@ -80,19 +80,19 @@ def test_every_accepted_notification_has_its_delivery_after_a_kill(url, ledger, 
     assert sum(ledger.statistics.counts().values()) == total, "half a transaction was kept"
 
 
-def test_what_a_killed_worker_had_claimed_is_taken_up_again(url, ledger, hands, start):
-    hands.now = utc_now()
-    hands.deliver_to("prod", version="1")
+def test_what_a_killed_worker_had_claimed_is_taken_up_again(url, ledger, driver, start):
+    driver.now = utc_now()
+    driver.deliver_to("prod", version="1")
     child = start("hold", url)
     held = child.stdout.readline().strip()
     child.kill()
-    hands.now = utc_now()
-    assert hands.claim("w2") is None
-    hands.later(seconds=35)
-    claim = hands.claimed("w2")
+    driver.now = utc_now()
+    assert driver.claim("w2") is None
+    driver.later(seconds=35)
+    claim = driver.claimed("w2")
     assert claim.delivery.id == held
     assert claim.earlier is not None
-    assert hands.finish(claim)
+    assert driver.finish(claim)
 
 
 def test_ten_processes_migrate_at_once(url, start):
@@ -103,7 +103,7 @@ def test_ten_processes_migrate_at_once(url, start):
     ledger.close()
 
 
-def test_a_file_that_may_not_grow_loses_nothing_acknowledged(url, ledger, hands, start):
+def test_a_file_that_may_not_grow_loses_nothing_acknowledged(url, ledger, driver, start):
     if not url.startswith("sqlite"):
         pytest.skip("the file is the server's, not ours")
     path = url.removeprefix("sqlite:///")

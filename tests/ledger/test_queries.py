@@ -27,32 +27,32 @@ class TestOneThing:
             == []
         )
 
-    def test_the_deliveries_of_an_event_are_its_imports_without_their_messages(self, ledger, hands):
-        delivery = hands.done(version="v1")
+    def test_the_deliveries_of_an_event_are_the_imports_without_messages(self, ledger, driver):
+        delivery = driver.done(version="v1")
         assert ledger.history.messages(delivery.id)
         assert ledger.history.event_deliveries(delivery.event_id) == [delivery]
 
 
 class TestDeliveries:
     @pytest.fixture
-    def ten(self, hands):
+    def ten(self, driver):
         for n in range(10):
-            hands.deliver_to("prod", f"prod/{n}.zip", version="1")
-            hands.later(seconds=1)
+            driver.deliver_to("prod", f"prod/{n}.zip", version="1")
+            driver.later(seconds=1)
 
-    def test_come_newest_first(self, ledger, hands, ten):
+    def test_come_newest_first(self, ledger, driver, ten):
         wanted = [f"prod/{n}.zip" for n in reversed(range(10))]
         page = ledger.history.deliveries(DeliveryQuery())
         assert (keys(page), page.next_cursor) == (wanted, None)
 
-    def test_pages_are_stable_while_new_ones_come_in(self, ledger, hands, ten):
+    def test_pages_are_stable_while_new_ones_come_in(self, ledger, driver, ten):
         seen, cursor = [], None
         for _ in range(4):
             page = ledger.history.deliveries(DeliveryQuery(limit=3, cursor=cursor))
             seen += keys(page)
             cursor = page.next_cursor
-            hands.deliver_to("prod", f"new/{hands.now}.zip", version="1")
-            hands.later(seconds=1)
+            driver.deliver_to("prod", f"new/{driver.now}.zip", version="1")
+            driver.later(seconds=1)
         assert seen == [f"prod/{n}.zip" for n in reversed(range(10))]
         assert cursor is None
 
@@ -77,10 +77,10 @@ class TestDeliveries:
     def test_filter_by_a_glob_over_the_key(self, ledger, ten, glob, count):
         assert len(ledger.history.deliveries(DeliveryQuery(key=glob)).items) == count
 
-    def test_filter_by_everything_at_once(self, ledger, hands):
-        hands.done("prod/a.zip", version="1")
-        hands.deliver_to("prod", "prod/b.zip", version="1", route="r2")
-        hands.deliver_to("prod", "prod/c.zip", version="1", bucket="other")
+    def test_filter_by_everything_at_once(self, ledger, driver):
+        driver.done("prod/a.zip", version="1")
+        driver.deliver_to("prod", "prod/b.zip", version="1", route="r2")
+        driver.deliver_to("prod", "prod/c.zip", version="1", bucket="other")
         every = [
             ({"state": State.SUCCEEDED}, ["prod/a.zip"]),
             ({"kind": Kind.MESSAGE}, ["prod/a.zip"]),
@@ -92,8 +92,8 @@ class TestDeliveries:
         for wanted, expected in every:
             assert keys(ledger.history.deliveries(DeliveryQuery(**wanted))) == expected, wanted
 
-    def test_filter_by_time_includes_the_first_moment_and_not_the_last(self, ledger, hands, ten):
-        start = hands.now - timedelta(seconds=10)
+    def test_filter_by_time_includes_the_first_moment_and_not_the_last(self, ledger, driver, ten):
+        start = driver.now - timedelta(seconds=10)
         query = DeliveryQuery(
             since=start + timedelta(seconds=2), until=start + timedelta(seconds=4)
         )
@@ -115,11 +115,11 @@ class TestDeliveries:
             ledger.history.deliveries(DeliveryQuery(key="a[b"))
 
 
-def test_notifications_come_newest_first_by_the_page(ledger, hands):
+def test_notifications_come_newest_first_by_the_page(ledger, driver):
     ids = []
     for _ in range(5):
-        ids.append(hands.accept(hands.event(version="1")).notification_id)
-        hands.later(seconds=1)
+        ids.append(driver.accept(driver.event(version="1")).notification_id)
+        driver.later(seconds=1)
     first = ledger.history.notifications(limit=3)
     rest = ledger.history.notifications(limit=3, cursor=first.next_cursor)
     assert [one.id for one in first.items + rest.items] == ids[::-1]
@@ -129,20 +129,20 @@ def test_notifications_come_newest_first_by_the_page(ledger, hands):
 
 
 class TestFigures:
-    def test_of_an_empty_ledger_are_empty(self, ledger, hands):
+    def test_of_an_empty_ledger_are_empty(self, ledger, driver):
         assert (
             ledger.statistics.counts()
-            == ledger.statistics.oldest_due(hands.now)
+            == ledger.statistics.oldest_due(driver.now)
             == ledger.statistics.last_events()
             == {}
         )
         assert ledger.statistics.attempt_counts() == ledger.statistics.notification_counts() == {}
 
-    def test_count_deliveries_attempts_and_notifications(self, ledger, hands):
-        hands.done("a.zip", version="1")
-        hands.deliver_to("prod", "b.zip", version="1")
-        hands.retry(hands.claimed(kind=Kind.IMPORT))
-        hands.accept(hands.event("b.zip", version="1"))
+    def test_count_deliveries_attempts_and_notifications(self, ledger, driver):
+        driver.done("a.zip", version="1")
+        driver.deliver_to("prod", "b.zip", version="1")
+        driver.retry(driver.claimed(kind=Kind.IMPORT))
+        driver.accept(driver.event("b.zip", version="1"))
         assert ledger.statistics.counts() == {
             (Kind.IMPORT, State.SUCCEEDED): 1,
             (Kind.IMPORT, State.PENDING): 1,
@@ -157,46 +157,46 @@ class TestFigures:
             ("exports", Verdict.DUPLICATE): 1,
         }
 
-    def test_events_are_counted_by_source_each_upload_once(self, ledger, hands):
+    def test_events_are_counted_by_source_each_upload_once(self, ledger, driver):
         assert ledger.statistics.event_counts() == {}
-        hands.accept(hands.event(version="1"), hands.event(version="2"))
-        hands.accept(hands.event(version="1"))
-        hands.accept(hands.event(version="1"), source="other")
+        driver.accept(driver.event(version="1"), driver.event(version="2"))
+        driver.accept(driver.event(version="1"))
+        driver.accept(driver.event(version="1"), source="other")
         assert ledger.statistics.event_counts() == {"exports": 2, "other": 1}
 
-    def test_a_running_attempt_is_not_counted_yet(self, ledger, hands):
-        hands.deliver_to("prod", version="1")
-        hands.claimed()
+    def test_a_running_attempt_is_not_counted_yet(self, ledger, driver):
+        driver.deliver_to("prod", version="1")
+        driver.claimed()
         assert ledger.statistics.attempt_counts() == {}
 
-    def test_the_oldest_due_is_told_in_seconds_by_kind(self, ledger, hands):
-        hands.done(version="1")
-        hands.later(seconds=5)
-        hands.deliver_to("prod", "b.zip", version="1")
-        hands.later(seconds=2.5)
-        assert ledger.statistics.oldest_due(hands.now) == {Kind.IMPORT: 2.5, Kind.MESSAGE: 7.5}
+    def test_the_oldest_due_is_told_in_seconds_by_kind(self, ledger, driver):
+        driver.done(version="1")
+        driver.later(seconds=5)
+        driver.deliver_to("prod", "b.zip", version="1")
+        driver.later(seconds=2.5)
+        assert ledger.statistics.oldest_due(driver.now) == {Kind.IMPORT: 2.5, Kind.MESSAGE: 7.5}
 
-    def test_what_is_due_later_or_runs_is_not_overdue(self, ledger, hands):
-        hands.deliver_to("prod", "a.zip", version="1")
-        hands.deliver_to("prod", "b.zip", version="1")
-        hands.retry(hands.claimed(), seconds=60)
-        hands.claimed()
-        hands.later(seconds=10)
-        assert ledger.statistics.oldest_due(hands.now) == {}
+    def test_what_is_due_later_or_runs_is_not_overdue(self, ledger, driver):
+        driver.deliver_to("prod", "a.zip", version="1")
+        driver.deliver_to("prod", "b.zip", version="1")
+        driver.retry(driver.claimed(), seconds=60)
+        driver.claimed()
+        driver.later(seconds=10)
+        assert ledger.statistics.oldest_due(driver.now) == {}
 
-    def test_a_lease_that_ended_is_overdue_since_then(self, ledger, hands):
-        hands.deliver_to("prod", version="1")
-        hands.claimed()
-        hands.later(seconds=37)
-        assert ledger.statistics.oldest_due(hands.now) == {Kind.IMPORT: 7.0}
+    def test_a_lease_that_ended_is_overdue_since_then(self, ledger, driver):
+        driver.deliver_to("prod", version="1")
+        driver.claimed()
+        driver.later(seconds=37)
+        assert ledger.statistics.oldest_due(driver.now) == {Kind.IMPORT: 7.0}
 
-    def test_the_last_event_is_the_last_new_one(self, ledger, hands):
-        hands.accept(hands.event(version="1"))
-        last = hands.now
-        hands.later(seconds=9)
-        hands.accept(hands.event(version="1"))
-        hands.accept(hands.event(version="2", time=None), source="other")
-        assert ledger.statistics.last_events() == {"exports": last, "other": hands.now}
+    def test_the_last_event_is_the_last_new_one(self, ledger, driver):
+        driver.accept(driver.event(version="1"))
+        last = driver.now
+        driver.later(seconds=9)
+        driver.accept(driver.event(version="1"))
+        driver.accept(driver.event(version="2", time=None), source="other")
+        assert ledger.statistics.last_events() == {"exports": last, "other": driver.now}
 
 
 class TestNewer:
@@ -204,97 +204,97 @@ class TestNewer:
 
     ROUTE = "exports#1"
 
-    def newer(self, hands, mine, other, **more):
-        hands.accept(mine)
-        hands.later(seconds=more.pop("arrives", 1))
-        hands.accept(other, **more)
-        return self.asked(hands, mine, other)
+    def newer(self, driver, mine, other, **more):
+        driver.accept(mine)
+        driver.later(seconds=more.pop("arrives", 1))
+        driver.accept(other, **more)
+        return self.asked(driver, mine, other)
 
-    def asked(self, hands, mine, other):
+    def asked(self, driver, mine, other):
         ids = [
-            hands.ledger.history.newer_event(mine.id_in("exports"), self.ROUTE, possibly=possibly)
+            driver.ledger.history.newer_event(mine.id_in("exports"), self.ROUTE, possibly=possibly)
             for possibly in (False, True)
         ]
         assert set(ids) <= {None, other.id_in("exports")}
         assert ids[0] is None or ids[1], "what is certain is possible"
         return "certainly" if ids[0] else "perhaps" if ids[1] else "no"
 
-    def test_by_order_whatever_the_times_say(self, hands):
-        mine = hands.event(version="1", order="s3:0002")
-        assert self.newer(hands, mine, hands.event(version="2", order="s3:0001")) == "no"
-        later = hands.event(version="3", order="s3:0003", time=hands.now - timedelta(hours=1))
-        assert self.newer(hands, mine, later) == "certainly"
+    def test_by_order_whatever_the_times_say(self, driver):
+        mine = driver.event(version="1", order="s3:0002")
+        assert self.newer(driver, mine, driver.event(version="2", order="s3:0001")) == "no"
+        later = driver.event(version="3", order="s3:0003", time=driver.now - timedelta(hours=1))
+        assert self.newer(driver, mine, later) == "certainly"
 
-    def test_an_equal_order_tells_nothing(self, hands):
-        mine = hands.event(version="1", order="s3:1")
-        same = hands.event(version="2", order="s3:1", time=hands.now - timedelta(hours=1))
-        assert self.newer(hands, mine, same) == "perhaps"
+    def test_an_equal_order_tells_nothing(self, driver):
+        mine = driver.event(version="1", order="s3:1")
+        same = driver.event(version="2", order="s3:1", time=driver.now - timedelta(hours=1))
+        assert self.newer(driver, mine, same) == "perhaps"
 
     @pytest.mark.parametrize("order", ["", "ceph:9", "s3"])
-    def test_perhaps_by_time_where_the_orders_do_not_compare(self, hands, order):
-        mine = hands.event(version="1", order="s3:5")
-        older = hands.event(version="2", order=order, time=hands.now - timedelta(seconds=3))
-        assert self.newer(hands, mine, older) == "no"
-        younger = hands.event(version="3", order=order, time=hands.now + timedelta(seconds=9))
-        assert self.newer(hands, mine, younger) == "perhaps"
+    def test_perhaps_by_time_where_the_orders_do_not_compare(self, driver, order):
+        mine = driver.event(version="1", order="s3:5")
+        older = driver.event(version="2", order=order, time=driver.now - timedelta(seconds=3))
+        assert self.newer(driver, mine, older) == "no"
+        younger = driver.event(version="3", order=order, time=driver.now + timedelta(seconds=9))
+        assert self.newer(driver, mine, younger) == "perhaps"
 
     @pytest.mark.parametrize("seconds", [-2, 0, 2])
-    def test_perhaps_where_the_times_are_as_good_as_equal(self, hands, seconds):
-        other = hands.event(version="2", time=hands.now + timedelta(seconds=seconds))
-        assert self.newer(hands, hands.event(version="1"), other) == "perhaps"
+    def test_perhaps_where_the_times_are_as_good_as_equal(self, driver, seconds):
+        other = driver.event(version="2", time=driver.now + timedelta(seconds=seconds))
+        assert self.newer(driver, driver.event(version="1"), other) == "perhaps"
 
-    def test_perhaps_where_a_time_is_unknown(self, hands):
-        mine = hands.event(version="1", time=hands.now + timedelta(days=1))
-        other = hands.event(version="2", time=None)
-        assert self.newer(hands, mine, other) == "perhaps"
-        assert self.asked(hands, other, mine) == "perhaps"
+    def test_perhaps_where_a_time_is_unknown(self, driver):
+        mine = driver.event(version="1", time=driver.now + timedelta(days=1))
+        other = driver.event(version="2", time=None)
+        assert self.newer(driver, mine, other) == "perhaps"
+        assert self.asked(driver, other, mine) == "perhaps"
 
-    def test_perhaps_where_it_was_found_later_whatever_time_its_listing_gave(self, hands):
-        mine = hands.event(etag="A")
-        hands.later(hours=1)
-        began = hands.now - timedelta(hours=3)
-        other = hands.event(etag="B-7", type="found", time=began)
-        assert self.newer(hands, mine, other) == "perhaps"
+    def test_perhaps_where_it_was_found_later_whatever_time_its_listing_gave(self, driver):
+        mine = driver.event(etag="A")
+        driver.later(hours=1)
+        began = driver.now - timedelta(hours=3)
+        other = driver.event(etag="B-7", type="found", time=began)
+        assert self.newer(driver, mine, other) == "perhaps"
 
-    def test_what_was_found_earlier_is_older(self, hands):
-        other = hands.event(etag="A", type="found")
-        hands.accept(other)
-        hands.later(hours=1)
-        mine = hands.event(etag="B")
-        hands.accept(mine)
-        assert self.asked(hands, mine, other) == "no"
+    def test_what_was_found_earlier_is_older(self, driver):
+        other = driver.event(etag="A", type="found")
+        driver.accept(other)
+        driver.later(hours=1)
+        mine = driver.event(etag="B")
+        driver.accept(mine)
+        assert self.asked(driver, mine, other) == "no"
 
-    def test_other_objects_are_nothing_to_it(self, hands):
-        mine = hands.event("a.zip", version="1", order="s3:1")
-        more = {"version": "2", "time": hands.now + timedelta(seconds=1), "order": "s3:2"}
-        other = hands.event("b.zip", **more)
-        assert self.newer(hands, mine, other) == "no"
-        hands.accept(hands.event("a.zip", bucket="other", **more))
-        hands.accept(hands.event("a.zip", **more), source="other")
-        assert self.asked(hands, mine, other) == "no"
+    def test_other_objects_are_nothing_to_it(self, driver):
+        mine = driver.event("a.zip", version="1", order="s3:1")
+        more = {"version": "2", "time": driver.now + timedelta(seconds=1), "order": "s3:2"}
+        other = driver.event("b.zip", **more)
+        assert self.newer(driver, mine, other) == "no"
+        driver.accept(driver.event("a.zip", bucket="other", **more))
+        driver.accept(driver.event("a.zip", **more), source="other")
+        assert self.asked(driver, mine, other) == "no"
 
-    def test_only_events_that_the_same_route_took_count(self, hands):
-        mine = hands.event(version="1")
-        later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
+    def test_only_events_that_the_same_route_took_count(self, driver):
+        mine = driver.event(version="1")
+        later = driver.event(version="2", time=driver.now + timedelta(seconds=1))
         other_route = (NewDelivery("exports#2", "prod", {}),)
-        assert self.newer(hands, mine, later, deliveries=other_route) == "no"
+        assert self.newer(driver, mine, later, deliveries=other_route) == "no"
 
     @pytest.mark.parametrize("route", ["", ROUTE])
-    def test_an_event_that_goes_nowhere_supersedes_nothing(self, hands, route):
+    def test_an_event_that_goes_nowhere_supersedes_nothing(self, driver, route):
         nowhere = (NewDelivery(route, "", {}, state=State.SKIPPED, reason="no route"),)
-        later = hands.event(version="2", time=hands.now + timedelta(seconds=1))
-        mine = hands.event(version="1")
-        assert self.newer(hands, mine, later, deliveries=nowhere) == "no"
+        later = driver.event(version="2", time=driver.now + timedelta(seconds=1))
+        mine = driver.event(version="1")
+        assert self.newer(driver, mine, later, deliveries=nowhere) == "no"
 
     @pytest.mark.parametrize("end", ["failed", "skipped"])
-    def test_a_newer_one_counts_however_it_ended(self, hands, end):
-        mine = hands.event(version="1", order="s3:1")
-        later = hands.event(version="2", order="s3:2")
-        assert self.newer(hands, mine, later) == "certainly"
-        ends = {"failed": Failed(hands.problem), "skipped": Skipped("gone")}
-        for delivery in hands.ledger.history.event_deliveries(later.id_in("exports")):
-            hands.finish(hands.claimed(only=delivery.id), ends[end])
-        assert self.asked(hands, mine, later) == "certainly"
+    def test_a_newer_one_counts_however_it_ended(self, driver, end):
+        mine = driver.event(version="1", order="s3:1")
+        later = driver.event(version="2", order="s3:2")
+        assert self.newer(driver, mine, later) == "certainly"
+        ends = {"failed": Failed(driver.problem), "skipped": Skipped("gone")}
+        for delivery in driver.ledger.history.event_deliveries(later.id_in("exports")):
+            driver.finish(driver.claimed(only=delivery.id), ends[end])
+        assert self.asked(driver, mine, later) == "certainly"
 
     def test_an_unknown_event_has_no_newer_one(self, ledger):
         assert ledger.history.newer_event("nobody", self.ROUTE) is None

@@ -18,16 +18,16 @@ from relay.model import Failed, Kind, NewMessage, State, Verdict
 KEPT = RetentionPolicy(timedelta(days=90), 1000, timedelta(days=30))
 
 
-def prune(ledger: Ledger, hands: Any, kept: RetentionPolicy = KEPT) -> tuple[int, int, int]:
+def prune(ledger: Ledger, driver: Any, kept: RetentionPolicy = KEPT) -> tuple[int, int, int]:
     """What a whole round takes away: deliveries, notifications, bodies."""
-    before = ledger.retention.cutoff(kept, hands.now)
+    before = ledger.retention.cutoff(kept, driver.now)
     rounds = [[], []]
     for pages, step in (
         (rounds[0], lambda after: ledger.retention.prune_deliveries(before, after)),
         (
             rounds[1],
             lambda after: ledger.retention.prune_notifications(
-                before, max(before, id_of(hands.now - kept.bodies)), after
+                before, max(before, id_of(driver.now - kept.bodies)), after
             ),
         ),
     ):
@@ -46,143 +46,143 @@ def keys(ledger: Ledger, kind: Kind = Kind.IMPORT) -> list[str]:
     return sorted(one.key for one in ledger.history.deliveries(DeliveryQuery(kind=kind)).items)
 
 
-def finish_messages(hands: Any) -> None:
-    while claim := hands.claim(kind=Kind.MESSAGE):
-        hands.finish(claim)
+def finish_messages(driver: Any) -> None:
+    while claim := driver.claim(kind=Kind.MESSAGE):
+        driver.finish(claim)
 
 
-def upload(hands: Any, key: str, version: str) -> None:
-    hands.done(key, version=version)
-    finish_messages(hands)
-    hands.later(seconds=1)
+def upload(driver: Any, key: str, version: str) -> None:
+    driver.done(key, version=version)
+    finish_messages(driver)
+    driver.later(seconds=1)
 
 
-def test_ids_sort_by_their_moment(hands: Any) -> None:
-    assert id_of(hands.now) <= new_id(hands.now) < id_of(hands.now + timedelta(milliseconds=1))
+def test_ids_sort_by_their_moment(driver: Any) -> None:
+    assert id_of(driver.now) <= new_id(driver.now) < id_of(driver.now + timedelta(milliseconds=1))
 
 
-def test_of_each_object_the_newest_version_stays_however_old(ledger: Ledger, hands: Any) -> None:
+def test_of_each_object_the_newest_version_stays_however_old(ledger: Ledger, driver: Any) -> None:
     for version in "123":
-        upload(hands, "a.zip", version)
-    upload(hands, "b.zip", "1")
-    hands.later(days=365)
-    assert prune(ledger, hands) == (2, 2, 2)
+        upload(driver, "a.zip", version)
+    upload(driver, "b.zip", "1")
+    driver.later(days=365)
+    assert prune(ledger, driver) == (2, 2, 2)
     assert keys(ledger) == ["a.zip", "b.zip"]
     assert keys(ledger, Kind.MESSAGE) == []
-    assert prune(ledger, hands) == (0, 0, 0)
-    assert hands.accept(hands.event("a.zip", version="3")).verdict == Verdict.DUPLICATE
+    assert prune(ledger, driver) == (0, 0, 0)
+    assert driver.accept(driver.event("a.zip", version="3")).verdict == Verdict.DUPLICATE
 
 
-def test_what_is_young_stays(ledger: Ledger, hands: Any) -> None:
-    upload(hands, "a.zip", "1")
-    hands.later(days=60)
-    upload(hands, "a.zip", "2")
-    hands.later(days=20)
-    assert prune(ledger, hands) == (0, 0, 1)
-    hands.later(days=11)
-    assert prune(ledger, hands) == (1, 1, 1)
+def test_what_is_young_stays(ledger: Ledger, driver: Any) -> None:
+    upload(driver, "a.zip", "1")
+    driver.later(days=60)
+    upload(driver, "a.zip", "2")
+    driver.later(days=20)
+    assert prune(ledger, driver) == (0, 0, 1)
+    driver.later(days=11)
+    assert prune(ledger, driver) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("order", ["", "hex:{}"])
 def test_what_came_in_disorder_is_held_against_the_newest_still(
-    ledger: Ledger, hands: Any, order: str
+    ledger: Ledger, driver: Any, order: str
 ) -> None:
     one, two, three = (
-        hands.event(
+        driver.event(
             "a.zip",
             version=str(number),
             order=order.format(number),
-            time=hands.now + timedelta(seconds=10 * number),
+            time=driver.now + timedelta(seconds=10 * number),
         )
         for number in (1, 2, 3)
     )
     for told in (three, one):
-        hands.later(seconds=60)
-        hands.accept(told)
-        hands.finish(hands.claimed())
-    hands.later(days=100)
-    assert prune(ledger, hands)[:2] == (0, 0)
-    hands.accept(two)
+        driver.later(seconds=60)
+        driver.accept(told)
+        driver.finish(driver.claimed())
+    driver.later(days=100)
+    assert prune(ledger, driver)[:2] == (0, 0)
+    driver.accept(two)
     newer = ledger.history.newer_event(two.id_in("exports"), "exports#1", possibly=True)
     assert newer == three.id_in("exports")
     certain = ledger.history.newer_event(two.id_in("exports"), "exports#1")
     assert certain == (newer if order else None)
 
 
-def test_equal_orders_keep_no_more_than_one(ledger: Ledger, hands: Any) -> None:
+def test_equal_orders_keep_no_more_than_one(ledger: Ledger, driver: Any) -> None:
     for version in "123":
-        hands.accept(hands.event("a.zip", version=version, order="hex:1", time=None))
-        hands.finish(hands.claimed())
-        hands.later(seconds=1)
-    hands.later(days=100)
-    assert prune(ledger, hands)[:2] == (2, 2)
+        driver.accept(driver.event("a.zip", version=version, order="hex:1", time=None))
+        driver.finish(driver.claimed())
+        driver.later(seconds=1)
+    driver.later(days=100)
+    assert prune(ledger, driver)[:2] == (2, 2)
 
 
-def test_of_keys_that_never_come_again_little_stays(ledger: Ledger, hands: Any) -> None:
-    imports = [hands.done(f"exports/{number}.zip", version="1") for number in range(30)]
-    finish_messages(hands)
-    hands.later(days=3650)
+def test_of_keys_that_never_come_again_little_stays(ledger: Ledger, driver: Any) -> None:
+    imports = [driver.done(f"exports/{number}.zip", version="1") for number in range(30)]
+    finish_messages(driver)
+    driver.later(days=3650)
     kept = RetentionPolicy(timedelta(days=90), 4, timedelta(days=30))
-    assert prune(ledger, hands, kept) == (0, 0, 30)
-    assert prune(ledger, hands, kept) == (0, 0, 0)
+    assert prune(ledger, driver, kept) == (0, 0, 30)
+    assert prune(ledger, driver, kept) == (0, 0, 0)
     assert len(keys(ledger)) == 30
     assert keys(ledger, Kind.MESSAGE) == []
     assert [ledger.history.delivery(one.id) for one in imports] == imports
-    assert hands.accept(hands.event("exports/7.zip", version="1")).verdict == Verdict.DUPLICATE
+    assert driver.accept(driver.event("exports/7.zip", version="1")).verdict == Verdict.DUPLICATE
 
 
-def test_what_was_tried_again_lately_is_young(ledger: Ledger, hands: Any) -> None:
-    delivery = hands.done(version="1")
-    finish_messages(hands)
-    hands.later(days=100)
-    ledger.retriggers.retrigger(delivery.id, hands.now)
+def test_what_was_tried_again_lately_is_young(ledger: Ledger, driver: Any) -> None:
+    delivery = driver.done(version="1")
+    finish_messages(driver)
+    driver.later(days=100)
+    ledger.retriggers.retrigger(delivery.id, driver.now)
     again = NewMessage("ops", "import.succeeded", {})
-    hands.finish(hands.claimed(kind=Kind.IMPORT), messages=[again])
-    finish_messages(hands)
-    hands.later(days=1)
-    prune(ledger, hands)
+    driver.finish(driver.claimed(kind=Kind.IMPORT), messages=[again])
+    finish_messages(driver)
+    driver.later(days=1)
+    prune(ledger, driver)
     assert len(ledger.history.messages(delivery.id)) == 2
-    hands.later(days=90)
-    prune(ledger, hands)
+    driver.later(days=90)
+    prune(ledger, driver)
     assert ledger.history.messages(delivery.id) == []
 
 
 @pytest.mark.parametrize("settled", [False, True])
 def test_what_stays_knows_what_a_new_try_must_know(
-    ledger: Ledger, hands: Any, *, settled: bool
+    ledger: Ledger, driver: Any, *, settled: bool
 ) -> None:
-    delivery = hands.done(version="1") if settled else hands.deliver_to("prod", version="1")
+    delivery = driver.done(version="1") if settled else driver.deliver_to("prod", version="1")
     if settled:
-        ledger.retriggers.retrigger(delivery.id, hands.now)
-    began = hands.now
+        ledger.retriggers.retrigger(delivery.id, driver.now)
+    began = driver.now
     for _ in range(5):
-        hands.retry(hands.claimed(kind=Kind.IMPORT))
-        hands.later(seconds=11)
-    hands.finish(hands.claimed(kind=Kind.IMPORT), Failed(hands.problem))
-    finish_messages(hands)
+        driver.retry(driver.claimed(kind=Kind.IMPORT))
+        driver.later(seconds=11)
+    driver.finish(driver.claimed(kind=Kind.IMPORT), Failed(driver.problem))
+    finish_messages(driver)
     every = ledger.history.attempts(delivery.id)
-    hands.later(days=100)
-    prune(ledger, hands)
+    driver.later(days=100)
+    prune(ledger, driver)
     assert ledger.history.attempts(delivery.id) == [every[1 if settled else 0], every[-1]]
-    ledger.retriggers.retrigger(delivery.id, hands.now)
-    claim = hands.claimed(kind=Kind.IMPORT)
+    ledger.retriggers.retrigger(delivery.id, driver.now)
+    claim = driver.claimed(kind=Kind.IMPORT)
     assert (claim.earlier, claim.crashes) == (began, 0)
     assert claim.delivery.attempts == len(every) + 1
 
 
 @pytest.mark.parametrize("again", ["import", "message"])
 def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
-    ledger: Ledger, hands: Any, url: str, again: str
+    ledger: Ledger, driver: Any, url: str, again: str
 ) -> None:
-    upload(hands, "a.zip", "1")
-    upload(hands, "a.zip", "2")
-    hands.later(days=100)
+    upload(driver, "a.zip", "1")
+    upload(driver, "a.zip", "2")
+    driver.later(days=100)
     old = ledger.history.deliveries(DeliveryQuery(kind=Kind(again))).items[-1].id
     other, asked = Ledger.open(url), []
 
     def retrigger() -> None:
         with suppress(NotFound, LedgerUnavailable):
-            asked.append(other.retriggers.retrigger(old, hands.now))
+            asked.append(other.retriggers.retrigger(old, driver.now))
 
     thread = threading.Thread(target=retrigger)
 
@@ -192,7 +192,7 @@ def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
             thread.join(0.5)  # the rows are locked: it waits until they are gone
 
     event.listen(ledger._database._engine, "before_cursor_execute", ask)
-    assert prune(ledger, hands)[0] == 1
+    assert prune(ledger, driver)[0] == 1
     thread.join()
     assert thread.ident is not None
     assert not asked or ledger.history.delivery(old) is not None
@@ -202,94 +202,94 @@ def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
 @pytest.mark.parametrize("held", ["import", "message"])
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_what_is_in_other_hands_is_passed_over(
-    ledger: Ledger, hands: Any, url: str, held: str
+    ledger: Ledger, driver: Any, url: str, held: str
 ) -> None:
-    upload(hands, "a.zip", "1")
-    upload(hands, "a.zip", "2")
-    hands.later(days=100)
+    upload(driver, "a.zip", "1")
+    upload(driver, "a.zip", "2")
+    driver.later(days=100)
     old = ledger.history.deliveries(DeliveryQuery(kind=Kind(held))).items[-1].id
     other = Ledger.open(url)
     with other._database.write() as connection:
         its = select(deliveries.c.id).where(deliveries.c.id == old)
         connection.execute(its.with_for_update()).one()
-        assert prune(ledger, hands)[0] == 0
-    assert prune(ledger, hands)[0] == 1
+        assert prune(ledger, driver)[0] == 0
+    assert prune(ledger, driver)[0] == 1
     other.close()
 
 
-def test_lessons_that_nobody_asks_for_go(ledger: Ledger, hands: Any) -> None:
+def test_lessons_that_nobody_asks_for_go(ledger: Ledger, driver: Any) -> None:
     ledger.digests.remember("prod", "aa", "01")
     ledger.digests.remember("prod", "bb", "02")
-    begun = hands.now
+    begun = driver.now
     assert ledger.retention.prune_digests(begun - KEPT.history, begun) == 0
-    hands.later(days=50)
+    driver.later(days=50)
     assert ledger.digests.find("prod", "aa") == "01"
-    assert ledger.retention.prune_digests(hands.now - KEPT.history, hands.now) == 0
-    hands.later(days=50)
-    assert ledger.retention.prune_digests(hands.now - KEPT.history, hands.now) == 1
+    assert ledger.retention.prune_digests(driver.now - KEPT.history, driver.now) == 0
+    driver.later(days=50)
+    assert ledger.retention.prune_digests(driver.now - KEPT.history, driver.now) == 1
     assert (ledger.digests.find("prod", "aa"), ledger.digests.find("prod", "bb")) == ("01", None)
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "telling"])
-def test_what_is_not_finished_stays(ledger: Ledger, hands: Any, state: str) -> None:
-    hands.deliver_to("prod", "a.zip", version="1")
+def test_what_is_not_finished_stays(ledger: Ledger, driver: Any, state: str) -> None:
+    driver.deliver_to("prod", "a.zip", version="1")
     if state == "running":
-        hands.claimed()
+        driver.claimed()
     if state == "telling":
-        hands.claim()
-        hands.later(seconds=40)
-        hands.done("a.zip", version="0")
-    hands.later(days=1)
-    hands.accept(hands.event("a.zip", version="9"))
-    hands.later(days=365)
-    assert prune(ledger, hands)[:2] == (0, 0)
+        driver.claim()
+        driver.later(seconds=40)
+        driver.done("a.zip", version="0")
+    driver.later(days=1)
+    driver.accept(driver.event("a.zip", version="9"))
+    driver.later(days=365)
+    assert prune(ledger, driver)[:2] == (0, 0)
 
 
-def test_more_than_the_most_go_before_their_time(ledger: Ledger, hands: Any) -> None:
+def test_more_than_the_most_go_before_their_time(ledger: Ledger, driver: Any) -> None:
     for version in range(6):
-        upload(hands, "a.zip", str(version))
+        upload(driver, "a.zip", str(version))
     # Twelve rows: six imports, six messages; of the third pair either may be the fifth newest.
-    gone = prune(ledger, hands, RetentionPolicy(timedelta(days=90), 4, timedelta(days=30)))[0]
+    gone = prune(ledger, driver, RetentionPolicy(timedelta(days=90), 4, timedelta(days=30)))[0]
     assert gone in (3, 4)
     assert len(keys(ledger)) == 6 - gone
 
 
 @pytest.mark.no_cover  # much of the same
-def test_long_histories_go_page_by_page(ledger: Ledger, hands: Any) -> None:
+def test_long_histories_go_page_by_page(ledger: Ledger, driver: Any) -> None:
     for number in range(1100):
-        hands.accept(hands.event("a.zip", version=str(number)), deliveries=())
-        hands.later(milliseconds=1)
-    hands.later(days=100)
-    assert prune(ledger, hands) == (0, 1099, 1)
+        driver.accept(driver.event("a.zip", version=str(number)), deliveries=())
+        driver.later(milliseconds=1)
+    driver.later(days=100)
+    assert prune(ledger, driver) == (0, 1099, 1)
 
 
-def test_counters_never_go_back(ledger: Ledger, hands: Any) -> None:
+def test_counters_never_go_back(ledger: Ledger, driver: Any) -> None:
     for version in "123":
-        upload(hands, "a.zip", version)
-    hands.accept(hands.event("a.zip", version="3"))
+        upload(driver, "a.zip", version)
+    driver.accept(driver.event("a.zip", version="3"))
     before = (
         ledger.statistics.attempt_counts(),
         ledger.statistics.event_counts(),
         ledger.statistics.notification_counts(),
     )
-    hands.later(days=365)
-    assert prune(ledger, hands)[0] == 2
+    driver.later(days=365)
+    assert prune(ledger, driver)[0] == 2
     assert (
         ledger.statistics.attempt_counts(),
         ledger.statistics.event_counts(),
         ledger.statistics.notification_counts(),
     ) == before
-    upload(hands, "a.zip", "4")
-    hands.later(days=365)
-    prune(ledger, hands)
+    upload(driver, "a.zip", "4")
+    driver.later(days=365)
+    prune(ledger, driver)
     assert ledger.statistics.event_counts() == {"exports": 4}
     assert ledger.statistics.counts()[Kind.IMPORT, State.SUCCEEDED] == 1
 
 
-def test_a_body_that_went_is_gone_and_the_rest_of_it_stays(ledger: Ledger, hands: Any) -> None:
-    accepted = hands.accept(hands.event("a.zip", version="1"))
-    hands.later(days=31)
-    prune(ledger, hands)
+def test_a_body_that_went_is_gone_and_the_rest_of_it_stays(ledger: Ledger, driver: Any) -> None:
+    accepted = driver.accept(driver.event("a.zip", version="1"))
+    driver.later(days=31)
+    prune(ledger, driver)
     kept = ledger.history.notification(accepted.notification_id)
     assert kept is not None
     assert (kept.body, kept.verdict, kept.source) == (b"", Verdict.ACCEPTED, "exports")

@@ -14,25 +14,25 @@ from relay.model import Origin, Verdict
 
 
 @pytest.fixture
-def begin(ledger, hands):
+def begin(ledger, driver):
     def begin(owner="w1", **more):
-        return ledger.scans.begin(NewScan(more.pop("source", "exports"), owner, **more), hands.now)
+        return ledger.scans.begin(NewScan(more.pop("source", "exports"), owner, **more), driver.now)
 
     return begin
 
 
 @pytest.fixture
-def step(ledger, hands):
+def step(ledger, driver):
     def step(scan, place=("exports", "m.zip"), *, listed=10, found=1):
-        return ledger.scans.advance(scan, ScanStep(listed, found, place), hands.now)
+        return ledger.scans.advance(scan, ScanStep(listed, found, place), driver.now)
 
     return step
 
 
 @pytest.fixture
-def end(ledger, hands):
+def end(ledger, driver):
     def end(scan, *, completed=True):
-        ledger.scans.end(scan, hands.now, completed=completed)
+        ledger.scans.end(scan, driver.now, completed=completed)
 
     return end
 
@@ -50,8 +50,8 @@ class TestOneScan:
         assert ledger.scans.was_completed("exports")
         assert not ledger.scans.was_completed("other")
 
-    def test_a_scan_of_the_last_days_is_none_of_the_source(self, ledger, hands, begin, end):
-        end(begin(since=hands.now))
+    def test_a_scan_of_the_last_days_is_none_of_the_source(self, ledger, driver, begin, end):
+        end(begin(since=driver.now))
         assert not ledger.scans.was_completed("exports")
         assert begin().first
 
@@ -73,30 +73,30 @@ class TestOneScan:
         assert (again.first, again.resumed) == (False, False)
 
     def test_everything_of_the_last_days_leaves_the_first_whole_one_to_mark(
-        self, hands, begin, end
+        self, driver, begin, end
     ):
-        end(begin(everything=True, since=hands.now))
+        end(begin(everything=True, since=driver.now))
         assert begin().first
 
-    def test_what_it_brought_is_added_up(self, ledger, hands, begin, step):
+    def test_what_it_brought_is_added_up(self, ledger, driver, begin, step):
         scan = begin()
         step(scan, listed=1000, found=3)
-        hands.later(seconds=1)
+        driver.later(seconds=1)
         step(scan, ("exports", "odd \ud800\0/键"), listed=5, found=2)
         kept = ledger.scans.last("exports")
-        assert (kept.listed, kept.found, kept.ran) == (1005, 5, hands.now)
-        assert kept.place == ("exports", "odd \ud800\0/键")
+        assert (kept.listed, kept.found, kept.ran) == (1005, 5, driver.now)
+        assert kept.cursor == ("exports", "odd \ud800\0/键")
 
 
 class TestGoingOn:
-    def test_one_that_was_cut_off_goes_on_where_it_was(self, hands, begin, step, end):
+    def test_one_that_was_cut_off_goes_on_where_it_was(self, driver, begin, step, end):
         scan = begin()
         step(scan)
         end(scan, completed=False)
-        started = hands.now
-        hands.later(hours=1)
+        started = driver.now
+        driver.later(hours=1)
         again = begin("w2")
-        assert (again.resumed, again.place) == (True, ("exports", "m.zip"))
+        assert (again.resumed, again.cursor) == (True, ("exports", "m.zip"))
         assert (again.first, again.started, again.listed) == (True, started, 10)
 
     def test_one_that_ended_begins_anew(self, ledger, begin, step, end):
@@ -104,7 +104,7 @@ class TestGoingOn:
         step(scan)
         end(scan)
         again = begin()
-        assert (again.resumed, again.place, again.listed) == (False, None, 0)
+        assert (again.resumed, again.cursor, again.listed) == (False, None, 0)
 
     def test_who_asks_for_everything_does_not_go_on_with_one_that_marks(self, begin, step, end):
         scan = begin()
@@ -121,9 +121,9 @@ class TestGoingOn:
         [(None, None, True), (None, 2, True), (2, 1, True), (2, 3, False), (2, None, False)],
     )
     def test_it_goes_on_with_one_that_looks_at_all_that_is_asked_for(
-        self, hands, begin, step, end, days, asked, resumed
+        self, driver, begin, step, end, days, asked, resumed
     ):
-        since = [hands.now - timedelta(days=one) if one else None for one in (days, asked)]
+        since = [driver.now - timedelta(days=one) if one else None for one in (days, asked)]
         scan = begin(since=since[0])
         step(scan)
         end(scan, completed=False)
@@ -143,26 +143,26 @@ class TestOneAtATime:
         begin()
         assert begin(source="other")
 
-    def test_the_lease_is_renewed_by_each_step(self, hands, begin, step):
+    def test_the_lease_is_renewed_by_each_step(self, driver, begin, step):
         scan = begin()
         for _ in range(3):
-            hands.later(seconds=LEASE.total_seconds() - 1)
+            driver.later(seconds=LEASE.total_seconds() - 1)
             assert step(scan)
             with pytest.raises(Conflict):
                 begin("w2")
 
     def test_one_that_makes_no_step_is_taken_over_and_can_write_nothing(
-        self, ledger, hands, begin, step, end
+        self, ledger, driver, begin, step, end
     ):
         scan = begin()
         step(scan)
-        hands.later(seconds=LEASE.total_seconds())
+        driver.later(seconds=LEASE.total_seconds())
         again = begin("w2")
         assert again.resumed
         assert not step(scan, ("exports", "z.zip"))
         end(scan)
         kept = ledger.scans.last("exports")
-        assert (kept.place, kept.owner, kept.finished) == (("exports", "m.zip"), "w2", None)
+        assert (kept.cursor, kept.owner, kept.finished) == (("exports", "m.zip"), "w2", None)
 
     def test_one_whose_owner_is_dead_is_taken_over_at_once(self, begin, step):
         step(begin())
@@ -189,75 +189,75 @@ class TestSilence:
     def scanned(self, begin, end):
         end(begin())
 
-    def silent(self, hands):
-        return hands.ledger.scans.silences(hands.now)
+    def silent(self, driver):
+        return driver.ledger.scans.silences(driver.now)
 
-    def test_a_source_that_is_not_scanned_is_not_known_to_be_silent(self, ledger, hands):
-        ledger.scans.note_unannounced("exports", [hands.now])
-        assert self.silent(hands) == {}
+    def test_a_source_that_is_not_scanned_is_not_known_to_be_silent(self, ledger, driver):
+        ledger.scans.note_unannounced("exports", [driver.now])
+        assert self.silent(driver) == {}
 
-    def test_begins_with_the_oldest_object_once_the_grace_is_over(self, hands, scanned):
-        modified = hands.now
+    def test_begins_with_the_oldest_object_once_the_grace_is_over(self, driver, scanned):
+        modified = driver.now
         later = [modified + timedelta(minutes=3), modified, modified + timedelta(minutes=1)]
-        hands.later(minutes=4)
-        hands.ledger.scans.note_unannounced("exports", later)
-        assert self.silent(hands) == {"exports": None}
-        hands.now = modified + GRACE
-        assert self.silent(hands) == {"exports": modified}
+        driver.later(minutes=4)
+        driver.ledger.scans.note_unannounced("exports", later)
+        assert self.silent(driver) == {"exports": None}
+        driver.now = modified + GRACE
+        assert self.silent(driver) == {"exports": modified}
 
-    def test_further_objects_do_not_begin_it_anew(self, hands, scanned):
-        modified = hands.now
+    def test_further_objects_do_not_begin_it_anew(self, driver, scanned):
+        modified = driver.now
         for _ in range(3):
-            hands.ledger.scans.note_unannounced("exports", [hands.now])
-            hands.later(minutes=9)
-        assert self.silent(hands) == {"exports": modified}
+            driver.ledger.scans.note_unannounced("exports", [driver.now])
+            driver.later(minutes=9)
+        assert self.silent(driver) == {"exports": modified}
 
     @pytest.mark.parametrize("road", [Origin.HOOK, Origin.QUEUE])
-    def test_ends_with_the_next_notification_whatever_it_holds(self, hands, scanned, road):
-        hands.ledger.scans.note_unannounced("exports", [hands.now])
-        hands.later(minutes=11)
-        assert self.silent(hands)["exports"]
-        hands.accept(road=road, verdict=Verdict.IGNORED)
-        assert self.silent(hands) == {"exports": None}
+    def test_ends_with_the_next_notification_whatever_it_holds(self, driver, scanned, road):
+        driver.ledger.scans.note_unannounced("exports", [driver.now])
+        driver.later(minutes=11)
+        assert self.silent(driver)["exports"]
+        driver.accept(road=road, verdict=Verdict.IGNORED)
+        assert self.silent(driver) == {"exports": None}
 
-    def test_does_not_end_with_a_scan_a_submission_or_another_source(self, hands, scanned):
-        hands.ledger.scans.note_unannounced("exports", [hands.now])
-        hands.later(minutes=11)
-        hands.accept(road=Origin.SCAN)
-        hands.accept(road=Origin.SUBMISSION)
-        hands.accept(road=Origin.HOOK, source="other")
-        assert self.silent(hands)["exports"]
+    def test_does_not_end_with_a_scan_a_submission_or_another_source(self, driver, scanned):
+        driver.ledger.scans.note_unannounced("exports", [driver.now])
+        driver.later(minutes=11)
+        driver.accept(road=Origin.SCAN)
+        driver.accept(road=Origin.SUBMISSION)
+        driver.accept(road=Origin.HOOK, source="other")
+        assert self.silent(driver)["exports"]
 
-    def test_one_lost_notification_among_others_is_no_silence(self, hands, scanned):
-        modified = hands.now
-        hands.later(minutes=1)
-        hands.accept(hands.event(etag="e"))
-        hands.later(minutes=30)
-        hands.ledger.scans.note_unannounced("exports", [modified])
-        assert self.silent(hands) == {"exports": None}
+    def test_one_lost_notification_among_others_is_no_silence(self, driver, scanned):
+        modified = driver.now
+        driver.later(minutes=1)
+        driver.accept(driver.event(etag="e"))
+        driver.later(minutes=30)
+        driver.ledger.scans.note_unannounced("exports", [modified])
+        assert self.silent(driver) == {"exports": None}
 
-    def test_it_begins_again_after_it_ended(self, hands, scanned):
-        hands.ledger.scans.note_unannounced("exports", [hands.now])
-        hands.later(minutes=11)
-        hands.accept()
-        again = hands.later(minutes=1)
-        hands.ledger.scans.note_unannounced("exports", [again])
-        hands.later(minutes=10)
-        assert self.silent(hands) == {"exports": again}
+    def test_it_begins_again_after_it_ended(self, driver, scanned):
+        driver.ledger.scans.note_unannounced("exports", [driver.now])
+        driver.later(minutes=11)
+        driver.accept()
+        again = driver.later(minutes=1)
+        driver.ledger.scans.note_unannounced("exports", [again])
+        driver.later(minutes=10)
+        assert self.silent(driver) == {"exports": again}
 
     def test_that_it_ended_is_remembered_when_the_notification_is_forgotten(
-        self, ledger, hands, scanned, begin, end
+        self, ledger, driver, scanned, begin, end
     ):
-        ledger.scans.note_unannounced("exports", [hands.now])
-        hands.later(minutes=11)
-        hands.accept()
+        ledger.scans.note_unannounced("exports", [driver.now])
+        driver.later(minutes=11)
+        driver.accept()
         end(begin())
         with ledger._database.write() as connection:
             connection.execute(notifications.delete())
-        assert self.silent(hands) == {"exports": None}
+        assert self.silent(driver) == {"exports": None}
 
-    def test_a_new_scan_does_not_end_it(self, hands, scanned, begin, end):
-        hands.ledger.scans.note_unannounced("exports", [hands.now])
-        hands.later(minutes=11)
+    def test_a_new_scan_does_not_end_it(self, driver, scanned, begin, end):
+        driver.ledger.scans.note_unannounced("exports", [driver.now])
+        driver.later(minutes=11)
         end(begin())
-        assert self.silent(hands)["exports"]
+        assert self.silent(driver)["exports"]

@@ -12,14 +12,14 @@ from relay.ledger import Conflict, LedgerUnavailable
 from relay.ledger.ids import id_of
 from relay.model import Failed, NewDelivery, NewMessage, Skipped, State, Succeeded
 
-from .conftest import ROUTED, Hands
+from .conftest import ROUTED, LedgerDriver
 from .plans import read_whole, statements, steps
 
 NOWHERE = (NewDelivery("", "", {}, state=State.SKIPPED, reason="no route"),)
 
 
-def test_they_are_what_is_there_after_whatever_happened_in_four_threads(ledger, hands):
-    def step(mine: Hands, chance: random.Random, number: int) -> None:
+def test_they_are_what_is_there_after_whatever_happened_in_four_threads(ledger, driver):
+    def step(mine: LedgerDriver, chance: random.Random, number: int) -> None:
         mine.later(seconds=1)
         chosen = chance.choice((ROUTED, NOWHERE))
         key = f"{chance.randrange(8)}.zip"
@@ -33,7 +33,7 @@ def test_they_are_what_is_there_after_whatever_happened_in_four_threads(ledger, 
             ledger.retriggers.retrigger(claim.delivery.id, mine.now)
 
     def work(seed: int) -> None:
-        mine, chance = Hands(ledger), random.Random(seed)
+        mine, chance = LedgerDriver(ledger), random.Random(seed)
         for number in range(30):
             # What was refused, for others were faster, must not have been counted either.
             with suppress(Conflict, LedgerUnavailable):
@@ -46,9 +46,9 @@ def test_they_are_what_is_there_after_whatever_happened_in_four_threads(ledger, 
         thread.join()
     check_counts(ledger)
     attempts, events = ledger.statistics.attempt_counts(), ledger.statistics.event_counts()
-    hands.later(days=100)
-    gone = ledger.retention.prune_deliveries(id_of(hands.now)).deliveries
-    ledger.retention.prune_notifications(id_of(hands.now), id_of(hands.now))
+    driver.later(days=100)
+    gone = ledger.retention.prune_deliveries(id_of(driver.now)).deliveries
+    ledger.retention.prune_notifications(id_of(driver.now), id_of(driver.now))
     assert gone > 0
     check_counts(ledger, pruned=True)
     assert (ledger.statistics.attempt_counts(), ledger.statistics.event_counts()) == (
@@ -57,15 +57,15 @@ def test_they_are_what_is_there_after_whatever_happened_in_four_threads(ledger, 
     )
 
 
-def test_no_figure_reads_the_history(ledger, hands):
+def test_no_figure_reads_the_history(ledger, driver):
     for number in range(50):
-        hands.done(f"{number}.zip", version="1")
+        driver.done(f"{number}.zip", version="1")
     with ledger._database._engine.begin() as connection:
         connection.exec_driver_sql("ANALYZE")
 
     def scrape():
         ledger.statistics.counts()
-        ledger.statistics.oldest_due(hands.now)
+        ledger.statistics.oldest_due(driver.now)
         ledger.statistics.last_events()
         ledger.statistics.last_notifications()
         ledger.statistics.event_counts()

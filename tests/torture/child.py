@@ -76,7 +76,7 @@ def run(order: Order) -> None:
         module, _, constant = name.partition(":")
         setattr(importlib.import_module(module), constant, _valued(value))
     if place := order.get("place"):
-        importlib.import_module("relay.ledger.owners")._place = lambda: place
+        importlib.import_module("relay.ledger.owners")._namespace = lambda: place
     if clock := order.get("clock"):
         _wrong_clock(Path(clock))
     if netns := order.get("netns"):

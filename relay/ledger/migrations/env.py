@@ -1,4 +1,4 @@
-"""Alembic's way in: relay/ledger/upgrade.py hands it a connection inside a transaction."""
+"""Alembic's entry point; relay/ledger/upgrade.py passes a connection inside a transaction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from alembic import context
 
 context.configure(
     connection=context.config.attributes["connection"],
-    # Alembic takes SQLite's DDL for untransactional; with BEGIN IMMEDIATE it is not.
+    # Alembic assumes that SQLite's DDL is not transactional; with BEGIN IMMEDIATE it is.
     transactional_ddl=True,
 )
 context.run_migrations()

@@ -1,4 +1,4 @@
-"""The first ledger. A migration is history: it does not follow changes of schema.py."""
+"""Creates the first tables. A migration is not updated when schema.py changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliveries of one function in order. A migration is history: it does not follow schema.py."""
+"""Orders the imports of a function. A migration is not updated when schema.py changes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def upgrade() -> None:
         sa.Column("moment", sa.BigInteger(), nullable=False),
         sa.Column("found", sa.Boolean(), nullable=False),
     )
-    # A claim passes over the functions that are being imported without leaving the index.
+    # With this index, a claim skips functions that are being imported without reading the table.
     _index("ix_deliveries_due", "kind destination due id function", "state = 'pending'")
-    # By kind, so that SQLite reads what runs from here and not from the whole history.
+    # By kind, so that SQLite reads running deliveries from this index, not from the whole history.
     _index("ix_deliveries_leased", "kind key leased_until", "state = 'running'")
 
 

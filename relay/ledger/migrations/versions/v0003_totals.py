@@ -1,7 +1,7 @@
-"""What is counted is counted as it happens. A migration is history: it does not follow schema.py.
+"""Counts records by triggers. A migration is not updated when schema.py changes.
 
-Triggers count, in the transaction that writes: the figures of a scrape are read in no time however
-long the history is, and they are exact whoever writes, and whatever is killed.
+Triggers count in the transaction that writes. The totals are exact even after a crash, and metrics
+read them at a cost that does not grow with the history.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LABELS = {
 }
 COUNTED = {
     "attempts": "{row}.outcome IS NOT NULL",
-    # Only these: what waits and what runs is few and moves all the time.
+    # Only final states: pending and running deliveries are few and change all the time.
     "deliveries": f"{{row}}.state IN {FINAL}",
 }
 CHANGES = {
@@ -35,10 +35,10 @@ CHANGES = {
         f"OLD.state <> NEW.state AND (OLD.state IN {FINAL} OR NEW.state IN {FINAL})",
     ),
 }
-"""The column whose change changes a count, and when."""
+"""The column whose update changes a total, and the condition."""
 
 MAY_GO = ("deliveries",)
-"""Where what is deleted does not count any more; of the rest every one that ever was counts."""
+"""Tables whose deleted rows are subtracted; the other totals count all rows ever stored."""
 
 
 def upgrade() -> None:
@@ -73,8 +73,11 @@ def _row_trigger(table: str, when: str, condition: str, body: str) -> None:
 
 
 def _postgresql_trigger(table: str, when: str, row: str, number: int) -> None:
-    """Once for all rows of a statement: a row that one transaction changes ten thousand times
-    leaves as many versions behind, and each change looks through all of them."""
+    """Create a statement-level trigger.
+
+    A transaction that updates a total ten thousand times would leave as many row versions, and each
+    update would read them all.
+    """
     name = f"totals_{table}_{when.lower()}"
     labels = LABELS[table].format(row="these")
     rows = f"FROM these WHERE {_counted(table, 'these')} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
@@ -115,7 +118,7 @@ def _shard() -> str:
 
 
 def _rebuild() -> None:
-    """The table with shards, and in it what was counted so far: what is gone and what is there."""
+    """Create the table with shards, and copy the totals and the counts of existing rows."""
     bytewise = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
     op.rename_table("totals", "gone")
     op.create_table(
@@ -130,7 +133,7 @@ def _rebuild() -> None:
         for table, labels in LABELS.items()
     ]
     every = " UNION ALL ".join(["SELECT what, first, second, third, number FROM gone", *there])
-    # Named by a CTE: the columns of the other selects have no names of their own everywhere.
+    # A CTE names the columns, which not all databases do for the other selects.
     op.execute(
         f"WITH every (what, first, second, third, number) AS ({every}) "  # noqa: S608
         "INSERT INTO totals (what, first, second, third, shard, number) "

@@ -1,4 +1,4 @@
-"""Who asked for it. A migration is history: it does not follow changes of schema.py."""
+"""Adds the requester of a manual run. A migration is not updated when schema.py changes."""
 
 from __future__ import annotations
 

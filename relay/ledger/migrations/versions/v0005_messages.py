@@ -1,4 +1,4 @@
-"""What a channel was told lately. A migration is history: it does not follow schema.py."""
+"""Indexes the recent messages of a channel. A migration is not updated when schema.py changes."""
 
 from __future__ import annotations
 

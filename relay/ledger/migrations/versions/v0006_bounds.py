@@ -1,4 +1,4 @@
-"""Long keys; which digests are in use. A migration is history: it does not follow schema.py."""
+"""Indexes long keys; marks unused digests. A migration is not updated when schema.py changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def upgrade() -> None:
 
 
 def _shorten(name: str, table: str, columns: str, where: Any = None) -> None:
-    """PostgreSQL takes no more than 2,704 bytes into an index, and a key may be longer."""
+    """Index a prefix of the key: index entries of PostgreSQL hold at most 2,704 bytes."""
     head = sa.text("left(key, 300)")
     op.drop_index(name, table)
     those = [head if one == "KEY" else one for one in columns.split()]

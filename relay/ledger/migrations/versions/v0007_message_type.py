@@ -1,4 +1,4 @@
-"""The type of a message as a column. A migration is history: it does not follow schema.py."""
+"""Stores the type of a message in a column. A migration is not updated when schema.py changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from alembic import op
 revision = "0007"
 down_revision = "0006"
 
-# PostgreSQL cannot parse JSON that holds a NUL or a lone surrogate, so the type is cut from the
+# PostgreSQL cannot parse JSON that contains NUL or a lone surrogate, so the type is cut from the
 # text: every earlier Relay wrote {"type": "...", ...}.
 _TYPES = {
     "sqlite": "json_extract(message, '$.type')",

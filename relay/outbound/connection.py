@@ -29,7 +29,7 @@ _TLS_RECORD = 16 * 1024
 
 MAX_IDLE = 15.0
 """Seconds after which an idle connection is not reused. A firewall or proxy may have dropped it
-silently, and the next request would then wait for its timeout."""
+silently, and the next request would then time out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class EarlyResponseConnection(HTTPConnection):
             response_socket.file.read_timeout = seconds
         if (is_early or not self.options.reuse) and self.sock is not None:
             # After a partial body, the connection cannot carry another request. The response has
-            # its own handle of the socket; self.close() would close the response too.
+            # a separate handle of the socket; self.close() would close the response too.
             self.sock.close()
             self.sock = None
         return response

@@ -73,7 +73,7 @@ def request_token(url: str, form: Mapping[str, str], issuer: str) -> ExpiringVal
 
 
 def fetch_metadata_token(url: str, headers: Mapping[str, str], issuer: str) -> ExpiringValue[str]:
-    """Get the token of this machine from the metadata service of its cloud."""
+    """Get the token of this machine from the metadata service of the cloud."""
     outbound = HttpClientFactory(connect_timeout=METADATA_CONNECT, read_timeout=METADATA_READ)
     with outbound.session(guarded=False, reuse=False) as session:
         session.trust_env = False  # the address is local to the machine: no proxy

@@ -46,7 +46,7 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
                 f"The TLS certificate of {host} is not trusted", f"{host} 的 TLS 证书不受信任"
             ),
             Localized(
-                "Renew the certificate of the server, or set REQUESTS_CA_BUNDLE to its CA. "
+                "Renew the certificate of the server, or set REQUESTS_CA_BUNDLE to the CA. "
                 "Check the clock of this machine.",
                 "请更新服务器证书，或通过 REQUESTS_CA_BUNDLE 指定其 CA，并检查本机时钟。",
             ),
@@ -80,12 +80,12 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
 
 
 def excerpt(response: requests.Response, limit: int = 300) -> str:
-    """Return the start of a response's text on one line, without control characters."""
+    """Return the start of a response's text on a single line, without control characters."""
     return cleaned(response.text, limit)
 
 
 def cleaned(text: str, limit: int = 300) -> str:
-    """Return foreign text as one short line without control or text-direction characters."""
+    """Return foreign text as a short line without control or text-direction characters."""
     line = _CONTROL.sub(" ", text[: limit * 4]).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

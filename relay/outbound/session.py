@@ -153,7 +153,7 @@ class _Session(requests.Session):
             response.raw.close()
             if response.ok:
                 raise
-            # The status of an error response is known, even if a reset cut its text.
+            # The status of an error response is known, even if a reset cut the text.
         return bytes(body[: self._max_answer])
 
 

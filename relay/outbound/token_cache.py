@@ -1,4 +1,4 @@
-"""CachedCredential: a thread-safe cache for expiring credentials; one thread refreshes early."""
+"""CachedCredential: a thread-safe cache for expiring credentials, refreshed early."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RETRY_AFTER = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class ExpiringValue(Generic[T]):
-    """A credential and its lifetime from now on; None: valid until it is refused."""
+    """A credential and the lifetime from now on; None: valid until it is refused."""
 
     value: T
     life: timedelta | None = None
@@ -64,7 +64,7 @@ class CachedCredential(Generic[T]):
     def renew(self, refused: T) -> T:
         """Return another credential than `refused`, unless `fetch` returns the same again.
 
-        If several threads call this, only one of them fetches.
+        If several threads call this, only the first fetches.
         """
         with self._lock:
             cached = self._cached

@@ -43,7 +43,7 @@ PostUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 class WebhookResponse:
     """A response without secrets.
 
-    `text`: the start of the body on one line. `payload`: the whole body if it is a JSON object,
+    `text`: the start of the body on a single line. `payload`: the whole body of a JSON object,
     else empty.
     """
 
@@ -64,10 +64,10 @@ def redactor_for(url: str, secrets: Iterable[str] = ()) -> Redactor:
 
 
 class Poster:
-    """Posts to one URL. Thread-safe."""
+    """Posts to a URL. Thread-safe."""
 
     def __init__(self, outbound: HttpClientFactory, url: str, secrets: Iterable[str] = ()) -> None:
-        """Responses contain neither the URL, its parts, nor any of `secrets`."""
+        """Responses contain neither the URL, nor parts of it, nor any of `secrets`."""
         self._session = outbound.session(guarded=True)
         self._url = url
         self._redactor = redactor_for(url, secrets)
@@ -75,7 +75,7 @@ class Poster:
     def post(
         self, body: bytes, headers: Mapping[str, str], query: Mapping[str, str] | None = None
     ) -> WebhookResponse:
-        """Return the response, whatever its status. `query` adds secret parameters to the URL.
+        """Return the response with any status. `query` adds secret parameters to the URL.
 
         TemporaryFailure without a response; OutcomeUnknown if the message may have arrived.
         Posting again is safe then, because a repeated message has the same id. PermanentFailure
@@ -114,7 +114,7 @@ def _read_object(text: str) -> Json:
 def refusal(response: WebhookResponse) -> RelayError:
     """Return the error of a status other than success, as HTTP defines it.
 
-    Channels whose service has its own error codes check those first.
+    Channels of a service with own error codes check those first.
     """
     if response.status == 429 or (response.status == 503 and response.retry_after):
         return Throttled(

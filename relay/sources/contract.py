@@ -1,7 +1,7 @@
 """StorageHandler: the contract of a storage. Only `parse` and `open` are required.
 
 A handler is a class `Handler` in `handlers/<kind>.py` or in a folder of that name. It raises errors
-of the tree in `relay.errors` only; exceptions of its SDK do not leave it.
+of the tree in `relay.errors` only; SDK exceptions do not leave the handler.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Queue(Protocol):
 
 
 PAGE = 1000
-"""Objects on one page of a scan, as many as S3 lists per call."""
+"""Objects per page of a scan, as many as S3 lists per call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class ScanPage:
 
 
 class StorageHandler(ABC):
-    """One configured source. Created once per process; used by many threads at once."""
+    """A configured source. Created once per process; used by many threads at once."""
 
     Settings: ClassVar[type[SourceSettings]] = SourceSettings
 
@@ -97,7 +97,7 @@ class StorageHandler(ABC):
     def parse(self, record: Mapping[str, Any]) -> Iterable[Event]:
         """Return the events of an unwrapped record; none if it announces no complete object.
 
-        Read only the fields that are needed. Raise Unreadable when one of them is missing or of a
+        Read only the fields that are needed. Raise Unreadable when a field is missing or of a
         wrong type.
         """
 
@@ -153,7 +153,7 @@ class StorageHandler(ABC):
         return None
 
     def setup(self, context: SetupContext) -> Iterable[Step]:
-        """Return the steps that make the storage send its notifications to Relay.
+        """Return the steps that make the storage notify Relay.
 
         For `relay sources setup`. The steps name secrets and do not contain them. The default
         steps fit any storage.
@@ -163,7 +163,7 @@ class StorageHandler(ABC):
     def changes(self, context: SetupContext) -> Iterator[SetupChange]:
         """Yield the steps of `setup` that Relay can do itself, for `--apply`. Default: none.
 
-        Each change is checked and applied before the next one is requested. Raises as `open`.
+        Each change is checked and applied before the next is requested. Raises as `open`.
         """
         return iter(())
 

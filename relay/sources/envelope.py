@@ -1,7 +1,7 @@
 """Envelope: the contract of a wrapping that notifications arrive in.
 
-An envelope verifies the sender, answers handshakes and unwraps the storage's records. Each one is
-a module in `relay/sources/envelopes/`. An envelope without credentials is not offered at all,
+An envelope verifies the sender, answers handshakes and unwraps the storage's records. Each is a
+module in `relay/sources/envelopes/`. An envelope without credentials is not offered at all,
 because an attacker chooses the weakest envelope that a source accepts.
 """
 
@@ -38,7 +38,7 @@ def refuse_fetch(url: str) -> bytes:  # noqa: ARG001 - the signature of Fetch
 
 
 class Envelope(ABC):
-    """One envelope of one source; used by many threads at once."""
+    """An envelope of a source; used by many threads at once."""
 
     name: ClassVar[str]
 

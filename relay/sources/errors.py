@@ -1,4 +1,4 @@
-"""Errors of storages and queues: one function for each, used by every protocol.
+"""Errors of storages and queues: a function for each, used by every protocol.
 
 `name` is the object, bucket or queue of the request; `code` is the error code of the storage.
 """
@@ -14,7 +14,7 @@ _RETRIES = Localized("Relay retries.", "Relay 会重试。")
 
 
 def cut_short(name: str) -> TemporaryFailure:
-    """A response that ends before its announced length."""
+    """A response shorter than announced."""
     return TemporaryFailure(
         "object.cut",
         Localized(f"The store ended {name} early", f"存储提前结束了 {name} 的传输"),
@@ -23,7 +23,7 @@ def cut_short(name: str) -> TemporaryFailure:
 
 
 def superseded(name: str) -> Superseded:
-    """An object that exists in another version than the announced one."""
+    """An object that changed after the notification."""
     return Superseded(
         "object.superseded",
         Localized(f"{name} changed since it was announced", f"{name} 在通知之后已被更改"),
@@ -188,11 +188,11 @@ def no_length(name: str) -> TemporaryFailure:
 
 
 def no_ranges(name: str) -> PermanentFailure:
-    """A response with another range than the requested one."""
+    """A response with another range than requested."""
     return PermanentFailure(
         "storage.no_ranges",
         Localized(
-            f"The store sends other bytes of {name} than the requested ones",
+            f"The store sends other bytes of {name} than requested",
             f"存储返回的不是所请求的 {name} 字节范围",
         ),
         Localized(

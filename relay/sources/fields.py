@@ -17,7 +17,7 @@ MAX_COUNT = 2**63 - 1
 
 
 def find(record: Mapping[str, Any], *path: str) -> Any:
-    """Return the value at the path; None when it or one of its parents is absent or null.
+    """Return the value at the path; None when it or a parent is absent or null.
 
     Unreadable when a parent is not an object.
     """

@@ -78,14 +78,14 @@ class HttpStorage(StorageHandler):
         after: ScanCursor | None = None,
         limit: int | None = None,
     ) -> Iterator[ScanPage]:
-        """List in pages, with one request for each page."""
+        """List in pages, each with a single request."""
         return bucket_pages(self, self.list_bucket, since, after, limit)
 
     @abstractmethod
     def queue(self) -> CheckedQueue | None: ...
 
     def ready(self) -> str | None:
-        """List one object of each bucket, and test the queue."""
+        """List an object of each bucket, and test the queue."""
         for bucket in self.settings.buckets:
             next(self.list_bucket(bucket, "", 1), None)
         results = [f"lists {bucket}" for bucket in self.settings.buckets]

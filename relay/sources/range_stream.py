@@ -1,4 +1,4 @@
-"""Range reads of an object: the Range header, the checked response, and a stream of its bytes."""
+"""Range reads of an object: the Range header, the checked response, and the stream of bytes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def parse_range(
 
 
 class RangeStream:
-    """The bytes of one response, checked against the announced length: an `ObjectStream`.
+    """The bytes of a response, checked against the announced length: an `ObjectStream`.
 
     `failures` lists the exceptions that the body raises when the connection breaks.
     """

@@ -30,7 +30,7 @@ Refusal = Callable[[requests.Response, str], RelayError]
 
 @dataclass(frozen=True, slots=True)
 class StorageRequest:
-    """One request.
+    """A request.
 
     `url`: sent unchanged, so it is percent-encoded already. `timeout`: seconds. `accepted`: error
     statuses that the caller handles.
@@ -90,7 +90,7 @@ class HttpApi:
         except requests.ReadTimeout:
             raise slow(parts.hostname or "", request.timeout) from None
         except requests.RequestException as error:
-            # Not `from error`: its text contains the URL, which may contain a signature.
+            # Not `from error`: that text contains the URL, which may contain a signature.
             raise translate(error, sent=False) from None
 
 
@@ -111,7 +111,7 @@ class _ExactUrl:
 
 
 def path_segment(text: str) -> str:
-    """Encode a name as one segment of a URL path, dot segments included.
+    """Encode a name as a segment of a URL path, dot segments included.
 
     PermanentFailure when the name is empty or not valid Unicode.
     """

@@ -1,4 +1,4 @@
-"""The list of envelopes. A new envelope is one module and one entry here."""
+"""The list of envelopes. A new envelope is a module and an entry here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Azure: webhook deliveries of Azure Event Grid, in its own schema and as CloudEvents.
+"""Azure: webhook deliveries of Azure Event Grid, in Azure's schema and as CloudEvents.
 
 Wire formats: Azure Event Grid, "Event Grid event schema", "CloudEvents v1.0 schema" and "Webhook
 event delivery". Nothing is signed; the sender shows the source's token or a JWT of Entra.
@@ -47,7 +47,7 @@ class Azure(JwtEnvelope):
         """Verify a delivery, or a handshake of either schema.
 
         The handshake of the Event Grid schema has the credentials of a delivery. The handshake of
-        the CloudEvents schema has the token in its URL, or comes from Event Grid's origin.
+        the CloudEvents schema has the token in the URL, or comes from Event Grid's origin.
         """
         if not forms.is_permission_request(incoming):
             super().verify(incoming)

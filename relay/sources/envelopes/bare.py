@@ -20,7 +20,7 @@ _MAX_FORM_FIELDS = 50
 
 
 class Bare(TokenEnvelope):
-    """JSON from a sender with the token, whatever wrapping it contains."""
+    """JSON in any wrapping, from a sender with the token."""
 
     name = "bare"
 

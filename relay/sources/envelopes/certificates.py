@@ -26,7 +26,7 @@ MAX_AGE = timedelta(days=1)
 """How long a fetched certificate is used before it is fetched again."""
 
 RECHECK_AFTER = timedelta(minutes=1)
-"""When to fetch again if the certificate is not valid now, or a newer one could not be fetched."""
+"""When to fetch again if the certificate is not valid now, or the last fetch failed."""
 
 RETRY_AFTER = timedelta(seconds=10)
 """When to fetch again after a failure without a cached certificate. Senders retry meanwhile."""
@@ -35,12 +35,12 @@ MIN_KEY_BITS = 2048
 """The shortest RSA key that is trusted (NIST SP 800-131A)."""
 
 MAX_CACHED = 32
-"""URLs in the cache; a sender has one certificate for each region."""
+"""URLs in the cache; a sender has a certificate for each region."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The public key of an X.509 certificate and its validity."""
+    """The public key of an X.509 certificate, with the time of validity."""
 
     key: RSAPublicKey
     begins: datetime
@@ -71,10 +71,10 @@ class CertificateCache:
         self._lock = Lock()
 
     def get(self, url: str, now: datetime) -> Certificate:
-        """Return the certificate at a pinned URL; the caller checks its validity.
+        """Return the certificate at a pinned URL; the caller checks the validity.
 
-        One thread fetches; other threads wait for it only if they have no valid certificate. An
-        old certificate is used until a newer one can be fetched. TemporaryFailure without any.
+        A single thread fetches; others wait only if they have no valid certificate. An old
+        certificate is used until a fetch succeeds. TemporaryFailure without any.
         """
         entry = self._entry(url)
         is_usable = entry.certificate is not None and entry.certificate.is_valid(now)

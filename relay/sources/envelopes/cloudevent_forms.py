@@ -22,7 +22,7 @@ from relay.sources.envelopes.unwrap import Record, decode_json, unreadable, unwr
 from relay.sources.fields import text
 
 ItemReader = Callable[[Any], Iterator[Record]]
-"""Reads the records of one item of a body."""
+"""Reads the records of an item of a body."""
 
 REQUIRED = ("specversion", "type", "source", "id")
 
@@ -47,7 +47,7 @@ def list_items(incoming: Incoming) -> list[Any]:
 
 
 def read_events(incoming: Incoming, reader: ItemReader | None = None) -> Iterator[Record]:
-    """Yield the events of a request, each an object with its attributes and `data`.
+    """Yield the events of a request, each an object with attributes and `data`.
 
     S3 records in `data` are unwrapped. Raises Unreadable for the first invalid event, after all
     valid ones. `reader` reads each item of a JSON body; the default is `read_event`, and also
@@ -100,7 +100,7 @@ def is_permission_request(incoming: Incoming) -> bool:
 
 
 def has_url_token(settings: SourceSettings, incoming: Incoming) -> bool:
-    """Whether the URL contains the source's token; Unverified when it contains a wrong one.
+    """Whether the URL contains the source's token; Unverified when it contains a wrong token.
 
     A wrong token is refused during set-up already, so that no event is lost later.
     """
@@ -124,7 +124,7 @@ def _read_items(items: Iterable[Any], reader: ItemReader) -> Iterator[Record]:
 def _read_binary(incoming: Incoming) -> Iterator[Record]:
     data = _content(incoming.body, _media_type(incoming.headers))
     if isinstance(data, dict) and "Records" in data:
-        # Ceph does not encode keys in its headers; the records contain everything they say.
+        # Ceph does not encode keys in headers; the records contain the same data.
         yield from unwrap_records(data)
         return
     attributes = {
@@ -173,7 +173,7 @@ def _event_data(event: Mapping[str, Any]) -> Any:
 
 
 def _content(body: bytes, media_type: str) -> Any:
-    """Decode JSON by its media type or first character; else return the text. None if empty."""
+    """Decode JSON by media type or first character; else return the text. None if empty."""
     if not body.strip():
         return None
     if _JSON.fullmatch(media_type) or not media_type:

@@ -21,7 +21,7 @@ class CloudEvents(JwtEnvelope):
         return forms.is_permission_request(incoming) or forms.is_cloudevent(incoming)
 
     def verify(self, incoming: Incoming) -> None:
-        """Verify events. A request for permission is refused only if its URL has a wrong token."""
+        """Verify events. A request for permission is refused only for a wrong token in the URL."""
         if forms.is_permission_request(incoming):
             forms.has_url_token(self.settings, incoming)
         else:

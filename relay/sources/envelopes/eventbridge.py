@@ -30,5 +30,5 @@ class EventBridge(TokenEnvelope):
         )
 
     def unwrap(self, incoming: Incoming) -> Iterator[Record]:
-        """Yield the whole event; handlers recognise it by its detail-type."""
+        """Yield the whole event; handlers recognise it by the detail-type."""
         return unwrap_records(decode_json(incoming.body))

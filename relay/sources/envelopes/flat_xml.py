@@ -8,7 +8,7 @@ from xml.parsers import expat
 
 
 def read_children(body: bytes, root: str) -> Mapping[str, str]:
-    """Return the text of each child of the root element; the last one wins for equal names.
+    """Return the text of each child of the root element; the last wins for equal names.
 
     Empty when the body is not XML in UTF-8, has another root, nests deeper, or declares a document
     type. Document types are refused because of entities: they can expand without limit or read

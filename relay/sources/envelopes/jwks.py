@@ -33,7 +33,7 @@ MAX_KEYS = 100
 
 
 class JwksCache:
-    """The keys at one pinned URL. Thread-safe: one thread fetches at a time."""
+    """The keys at a pinned URL. Thread-safe: a single thread fetches at a time."""
 
     def __init__(self, url: str, fetch: Fetch) -> None:
         self._url = url

@@ -170,12 +170,12 @@ def _certificate_url(headers: Mapping[str, str]) -> str:
         or parts.query is not None
         or not _CERTIFICATE.fullmatch(parts.path)
     ):
-        raise unverified("names a certificate that is not one of MNS")
+        raise unverified("names a certificate outside MNS")
     return url
 
 
 def _is_digest(text: str, body: bytes) -> bool:
-    """Whether the text is the MD5 digest of the body, in one of three encodings.
+    """Whether the text is the MD5 digest of the body, in any of three encodings.
 
     Pushes of 2023 and 2024 have hexadecimal, RFC 1864 says base64, and the developer reference
     says base64 of hexadecimal.

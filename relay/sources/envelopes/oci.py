@@ -26,7 +26,7 @@ _CONFIRMATION = f"{_PREFIX}confirmationurl"
 
 
 class Oci(TokenEnvelope):
-    """Messages of a topic whose subscription has the token in its URL."""
+    """Messages of a topic whose subscription has the token in the URL."""
 
     name = "oci"
     secret_fields = ("ConfirmationURL",)
@@ -69,7 +69,7 @@ def _confirmation_url(incoming: Incoming) -> str:
     parts = parse_url(url := incoming.headers[_CONFIRMATION])
     if not parts or not parts.host.endswith(DOMAIN):
         raise unverified(
-            "asks for confirmation at a URL that is not one of Oracle",
+            "asks for confirmation at a URL outside Oracle Cloud",
             f"It should use https and a host that ends in {DOMAIN}.",
         )
     return url

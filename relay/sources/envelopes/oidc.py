@@ -101,7 +101,7 @@ ENTRA = Provider(("entra_tenant", "entra_audience", "entra_app"), _entra)
 
 
 class JwtVerifier:
-    """Verifies the tokens of one provider for one source."""
+    """Verifies the tokens of a provider for a source."""
 
     def __init__(self, rules: TokenRules, hint: str, fetch: Fetch) -> None:
         self._rules = rules

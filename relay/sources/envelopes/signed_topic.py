@@ -1,7 +1,7 @@
 """TopicEnvelope: base of SNS and SMN, which send signed JSON messages of a topic.
 
 A signature proves the service, not the sender: anyone can own a topic there. So the topic, the age
-of the message and all its URLs are checked before anything is fetched.
+of the message and all URLs in it are checked before anything is fetched.
 """
 
 from __future__ import annotations
@@ -133,21 +133,21 @@ class TopicEnvelope(Envelope):
 
     @abstractmethod
     def certificate_url(self, message: TopicMessage) -> str:
-        """The URL of the certificate; Unverified when it is not one of the service."""
+        """The URL of the certificate; Unverified when it is outside the service."""
 
     @abstractmethod
     def confirmation_url(self, message: TopicMessage) -> str:
-        """The URL that confirms the subscription; Unverified when it is not one of the service."""
+        """The URL that confirms the subscription; Unverified when it is outside the service."""
 
     @abstractmethod
     def digest(self, message: TopicMessage) -> HashAlgorithm:
         """The digest of the signature's version; Unverified for an unknown version."""
 
     def check_more(self, incoming: Incoming) -> None:
-        """Check requirements of one service only; Unverified when they are not met."""
+        """Check more requirements of the service; Unverified when they are not met."""
 
     def _message(self, incoming: Incoming) -> TopicMessage:
-        """The message, if its type is known and all signed fields are text."""
+        """The message, if the type is known and all signed fields are text."""
         message = _read(incoming.body)
         if message is None:
             raise unverified("is not a JSON object")

@@ -31,7 +31,7 @@ _HINT = "If the URL is right, add its host to {} of the source."
 class Smn(TopicEnvelope):
     """Messages of the SMN topics that a source lists.
 
-    The URL of the certificate is not signed: only the check of its host and path prevents forgery.
+    The URL of the certificate is not signed: only the check of host and path prevents forgery.
     """
 
     name = "smn"
@@ -60,7 +60,7 @@ class Smn(TopicEnvelope):
         if not parts or parts.host not in hosts or parts.query is not None:
             raise unverified("names a certificate of another host", _HINT.format("smn_hosts"))
         if not re.fullmatch(path, parts.path):
-            raise unverified("names a certificate that is not one of SMN")
+            raise unverified("names a certificate outside SMN")
         return str(url)
 
     def confirmation_url(self, message: TopicMessage) -> str:
@@ -68,7 +68,7 @@ class Smn(TopicEnvelope):
         hosts = self.settings.smn_confirm_hosts
         if not parts or not parts.has_host(hosts) or not _CONFIRM.fullmatch(parts.path):
             raise unverified(
-                "asks for confirmation at a URL that is not one of SMN",
+                "asks for confirmation at a URL outside SMN",
                 _HINT.format("smn_confirm_hosts"),
             )
         if parts.query_value("topic_urn") != message["topic_urn"]:

@@ -66,7 +66,7 @@ class Sns(TopicEnvelope):
             or parts.query is not None
             or not _CERTIFICATE.fullmatch(parts.path)
         ):
-            raise unverified("names a certificate that is not one of SNS", _HINT)
+            raise unverified("names a certificate outside SNS", _HINT)
         return str(url)
 
     def confirmation_url(self, message: TopicMessage) -> str:
@@ -77,7 +77,7 @@ class Sns(TopicEnvelope):
             or parts.query_value("Action") != "ConfirmSubscription"
             or parts.query_value("TopicArn") != message["TopicArn"]
         ):
-            raise unverified("asks for confirmation at a URL that is not one of SNS", _HINT)
+            raise unverified("asks for confirmation at a URL outside SNS", _HINT)
         return str(url)
 
     def digest(self, message: TopicMessage) -> HashAlgorithm:

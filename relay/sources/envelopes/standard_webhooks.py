@@ -82,7 +82,7 @@ class StandardWebhooks(Envelope):
 
 
 def _decode_key(secret: SecretStr | None) -> bytes:
-    """The signing key; empty when there is no secret or its base64 is invalid."""
+    """The signing key; empty without a secret, or for invalid base64."""
     text = secret.get_secret_value() if secret else ""
     if not text.startswith(_PREFIX):
         return text.encode()

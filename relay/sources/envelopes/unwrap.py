@@ -1,8 +1,8 @@
 """Decoding of a verified body: JSON, unwrapped down to the storage's own records.
 
 The record of a storage can arrive bare, in SNS, in a queue, in Pub/Sub, or in several of them at
-once. So wrappings are recognised by their fields, whatever envelope was outermost. Only the
-outermost envelope is verified; inner wrappings are trusted as much as its sender.
+once. So wrappings are recognised by their fields, independent of the outermost envelope. Only
+that envelope is verified; inner wrappings are trusted as much as the sender.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def decode_json_text(text: object) -> Any:
 def unwrap_records(decoded: Any, depth: int = 0) -> Iterator[Record]:
     """Yield the storage's own records, each an object.
 
-    Unreadable when there is none, or when one is not an object; records before it are yielded.
+    Unreadable without records, or for a record that is not an object, after those before it.
     """
     if depth > MAX_WRAPPINGS:
         raise unreadable("it has too many wrappings", "封装层数过多")

@@ -165,7 +165,7 @@ def test_where_no_token_is_set_nobody_is_known(make_door, fetcher, world):
     ],
 )
 def test_no_other_address_is_visited(door, world, url):
-    refused(door, handshake(url), "not one of Oracle")
+    refused(door, handshake(url), "outside Oracle Cloud")
     assert untouched(world)
 
 

@@ -1,4 +1,4 @@
-"""Cards as their services show them: each fits, and deploy/README.md has their pictures."""
+"""Pictures of cards for deploy/README.md, made from the previews in tests/channels."""
 
 import base64
 import os
@@ -22,7 +22,7 @@ SHEETS = {
     "cards-zh": ("zh", ("feishu", "dingtalk", "wecom"), ("succeeded", "failed", "digest")),
     "card": ("en", ("slack", "teams"), ("failed",)),
 }
-"""What each picture shows: language, kinds, types."""
+"""Content of each picture: language, kinds, types."""
 
 AS_WEBP = """async (png) => {
   const image = new Image();
@@ -35,40 +35,41 @@ AS_WEBP = """async (png) => {
 }"""
 
 
-def posted(kind, language, word):
+def render_sample(kind, language, type_):
     channel_class = find("channels", kind)
-    chosen = {"kind": kind, "url": "https://example.com/a/secret-path", "language": language}
-    channel = channel_class("ops", channel_class.Settings(**chosen), HttpClientFactory())
+    settings = {"kind": kind, "url": "https://example.com/a/secret-path", "language": language}
+    channel = channel_class("ops", channel_class.Settings(**settings), HttpClientFactory())
     try:
-        return kind, channel.preview(sample_message(word, NOW, LINKS, test=False))
+        return kind, channel.preview(sample_message(type_, NOW, LINKS, test=False))
     finally:
         channel.close()
 
 
-def sheet(name):
-    language, kinds, words = SHEETS[name]
-    return render_page([posted(kind, language, word) for word in words for kind in kinds], language)
+def render_sheet(name):
+    language, kinds, types = SHEETS[name]
+    messages = [render_sample(kind, language, type_) for type_ in types for kind in kinds]
+    return render_page(messages, language)
 
 
 @pytest.mark.parametrize("name", SHEETS)
-def test_every_card_is_shown_whole(page, name):
+def test_every_card_fits_into_the_preview(page, name):
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.set_content(sheet(name))
+    page.set_content(render_sheet(name))
     cards = page.locator(".message")
     assert cards.count() == len(SHEETS[name][1]) * len(SHEETS[name][2])
-    wide = cards.evaluate_all("all => all.filter((one) => one.scrollWidth > one.clientWidth)")
-    assert wide == []
+    overflowing = "all => all.filter((card) => card.scrollWidth > card.clientWidth)"
+    assert cards.evaluate_all(overflowing) == []
     assert page.locator(".mention").count() == 0
-    for word in {"en": ("Import", "Try again"), "zh": ("导入", "重新触发")}[SHEETS[name][0]]:
-        assert page.get_by_text(word).count() > 0
-    shot = page.locator("body").screenshot()
+    for text in {"en": ("Import", "Try again"), "zh": ("导入", "重新触发")}[SHEETS[name][0]]:
+        assert page.get_by_text(text).count() > 0
+    screenshot = page.locator("body").screenshot()
     if os.environ.get("RELAY_SCREENSHOTS") == "1":
         PICTURES.mkdir(exist_ok=True)
-        small = page.evaluate(AS_WEBP, base64.b64encode(shot).decode())
-        (PICTURES / f"{name}.webp").write_bytes(base64.b64decode(small))
+        webp = page.evaluate(AS_WEBP, base64.b64encode(screenshot).decode())
+        (PICTURES / f"{name}.webp").write_bytes(base64.b64decode(webp))
 
 
-def test_the_pictures_are_there_and_small():
-    sizes = {one.stem: one.stat().st_size for one in PICTURES.glob("*")}
+def test_the_pictures_exist_and_are_small():
+    sizes = {picture.stem: picture.stat().st_size for picture in PICTURES.glob("*")}
     assert sizes.keys() == SHEETS.keys()
     assert sum(sizes.values()) <= LARGEST

@@ -1,4 +1,7 @@
-"""Pictures of cards for deploy/README.md, made from the previews in tests/channels."""
+"""Pictures of cards for deploy/README.md, made from the previews in tests/channels.
+
+RELAY_SCREENSHOTS=1 writes them; install fonts-noto-color-emoji and fonts-wqy-microhei before.
+"""
 
 import base64
 import os

@@ -29,8 +29,7 @@ class CheckedArchive:
 
     digest_up_to = DIGEST_UP_TO
 
-    def __init__(self, name: str, size: int, report: ArchiveReport, open_: OpenStream) -> None:
-        self.name = name
+    def __init__(self, size: int, report: ArchiveReport, open_: OpenStream) -> None:
         self.size = size
         self.report = report
         self.sha256: str | None = None

@@ -61,7 +61,7 @@ def open_file(path: Path) -> CheckedArchive:
     """Inspects the file as an archive; click's UsageError if it cannot be read."""
     try:
         size = path.stat().st_size
-        return inspect_archive(path.name, size, lambda start, end: FileStream(path, start, end))
+        return inspect_archive(size, lambda start, end: FileStream(path, start, end))
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from None
 

@@ -26,16 +26,15 @@ def open_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None)
 
 def read_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None) -> CheckedArchive:
     """Inspects a pinned object as an archive: reads the zip's directory, not its content."""
-    name = ref.key.rpartition("/")[2] or ref.key
 
     def open_range(start: int, end: int | None) -> ByteStream:
         return source.open(ref, start, end)
 
-    return inspect_archive(name, ref.size or 0, open_range, export_shape)
+    return inspect_archive(ref.size or 0, open_range, export_shape)
 
 
 def inspect_archive(
-    name: str, size: int, open_range: OpenStream, export_shape: str | None = None
+    size: int, open_range: OpenStream, export_shape: str | None = None
 ) -> CheckedArchive:
     """Inspects an archive of `size` bytes; `export_shape` "warn" turns shape errors to warnings."""
 
@@ -49,7 +48,7 @@ def inspect_archive(
     report = inspect(size, read)
     if export_shape == "warn":
         report = report.relaxed()
-    return CheckedArchive(name, size, report, open_range)
+    return CheckedArchive(size, report, open_range)
 
 
 def prepare_import(  # noqa: PLR0913 - keyword-only after the fourth

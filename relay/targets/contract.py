@@ -22,7 +22,6 @@ from relay.outbound.session import HttpClientFactory
 class Archive(Protocol):
     """An inspected zip whose bytes are streamed on demand, any number of times."""
 
-    name: str
     size: int
     report: ArchiveReport
 

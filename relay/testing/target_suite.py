@@ -74,7 +74,6 @@ def archive_of(content: bytes, inspected: bytes | None = None) -> CheckedArchive
     inspected = content if inspected is None else inspected
     report = inspect(len(inspected), lambda start, end: inspected[start:end])
     return CheckedArchive(
-        "export.zip",
         len(content),
         report,
         lambda start, end: BytesStream(content[start:end], len(content)),

@@ -171,10 +171,10 @@ class StoredObject:
     def bytes_read(self) -> int:
         return sum(end - start for start, end in self.reads)
 
-    def archive(self, name: str = "hello.zip", **changes) -> CheckedArchive:
+    def archive(self, **changes) -> CheckedArchive:
         report = inspect(self.size, self.read)
         open_ = changes.pop("open", self.open)
-        return CheckedArchive(name, self.size, report, open_, **changes)
+        return CheckedArchive(self.size, report, open_, **changes)
 
 
 class Stream:

@@ -119,7 +119,7 @@ def test_the_code_is_unpacked(method):
 def test_an_archive_without_code_has_no_digest_and_no_code_stream():
     stored = StoredObject(Zip([File("a.txt")]).bytes())
     report = inspect(stored.size, stored.read).relaxed()
-    archive = CheckedArchive("a.zip", stored.size, report, stored.open)
+    archive = CheckedArchive(stored.size, report, stored.open)
     assert archive.code_digest() == ""
     assert archive.code_size is None
     assert b"".join(archive.chunks()) == stored.content
@@ -246,7 +246,7 @@ def test_a_stream_that_ends_early_without_an_error_resumes():
             stored.content = EXPORT
         return stored.open(start, end)
 
-    resumed = CheckedArchive("hello.zip", stored.size, archive.report, open_)
+    resumed = CheckedArchive(stored.size, archive.report, open_)
     assert b"".join(resumed.chunks()) == EXPORT
     assert stored.opened == [0, 300_000]
 

@@ -30,7 +30,7 @@ def stream(path):
             file.seek(start)
             return file.read(end - start)
     size = path.stat().st_size
-    archive = CheckedArchive(path.name, size, inspect(size, read), lambda at, end: Stream(path, at))
+    archive = CheckedArchive(size, inspect(size, read), lambda at, end: Stream(path, at))
     ignore = lambda sent: None
     for body in (ImportBody({}, archive, ignore), CodeBody({}, archive, archive.code_size, ignore)):
         assert sum(map(len, body)) == len(body)

@@ -1,4 +1,4 @@
-"""That the clock was turned is seen, and what waits is set right; once for each turn."""
+"""A clock jump is detected once: leases are renewed, and due times move after a jump back."""
 
 from __future__ import annotations
 
@@ -12,61 +12,73 @@ from relay.ledger.errors import unavailable
 from relay.model import utc_now
 
 
-class Clock:
-    """The real one, turned by hand."""
+class FakeClock:
+    """The real clock with an offset that tests set."""
 
     def __init__(self):
-        self.wrong_by = timedelta(0)
+        self.offset = timedelta(0)
 
     def __call__(self):
-        return utc_now() + self.wrong_by
+        return utc_now() + self.offset
 
 
-class Queue:
+class FakeQueue:
+    """Records by how many seconds due times are shifted."""
+
     def __init__(self):
-        self.turned = []
-        self.is_away = False
+        self.shifts = []
+        self.is_unavailable = False
 
     def shift_due_times(self, by, now):
-        if self.is_away:
+        if self.is_unavailable:
             raise unavailable("locked", "locked", "locked")
-        self.turned.append(round(by.total_seconds()))
+        self.shifts.append(round(by.total_seconds()))
 
 
 @pytest.fixture
-def seen():
-    clock, queue, renewed = Clock(), Queue(), []
-    return clock, queue, ClockWatch(queue, clock), renewed
+def clock():
+    return FakeClock()
 
 
-def mind(seen):
-    _, _, watch, renewed = seen
-    watch.check(lambda: renewed.append(True))
+@pytest.fixture
+def queue():
+    return FakeQueue()
 
 
-def test_a_clock_that_runs_on_changes_nothing(seen):
-    mind(seen)
-    assert (seen[1].turned, seen[3]) == ([], [])
+@pytest.fixture
+def renewals():
+    return []
 
 
-def test_a_turn_back_moves_what_waits_and_renews_leases_once(seen):
-    seen[0].wrong_by = timedelta(hours=-24)
-    mind(seen)
-    mind(seen)
-    assert (seen[1].turned, seen[3]) == ([86_400], [True])
+@pytest.fixture
+def check(clock, queue, renewals):
+    watch = ClockWatch(queue, clock)
+    return lambda: watch.check(lambda: renewals.append(True))
 
 
-def test_a_turn_forward_only_renews_leases(seen):
-    seen[0].wrong_by = timedelta(hours=1)
-    mind(seen)
-    assert (seen[1].turned, seen[3]) == ([], [True])
+def test_a_steady_clock_changes_nothing(check, queue, renewals):
+    check()
+    assert (queue.shifts, renewals) == ([], [])
 
 
-def test_a_turn_that_could_not_be_written_is_seen_again(seen):
-    seen[0].wrong_by = timedelta(hours=-1)
-    seen[1].is_away = True
+def test_a_jump_back_shifts_due_times_and_renews_leases_once(check, clock, queue, renewals):
+    clock.offset = timedelta(hours=-24)
+    check()
+    check()
+    assert (queue.shifts, renewals) == ([86_400], [True])
+
+
+def test_a_jump_forward_only_renews_leases(check, clock, queue, renewals):
+    clock.offset = timedelta(hours=1)
+    check()
+    assert (queue.shifts, renewals) == ([], [True])
+
+
+def test_a_jump_that_could_not_be_recorded_is_detected_again(check, clock, queue):
+    clock.offset = timedelta(hours=-1)
+    queue.is_unavailable = True
     with pytest.raises(LedgerUnavailable):
-        mind(seen)
-    seen[1].is_away = False
-    mind(seen)
-    assert seen[1].turned == [3600]
+        check()
+    queue.is_unavailable = False
+    check()
+    assert queue.shifts == [3600]

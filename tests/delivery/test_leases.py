@@ -1,4 +1,4 @@
-"""Leases when nobody could renew them: what only seems over is taken over by nobody."""
+"""Leases after outages and clock jumps: only leases that really expired are taken over."""
 
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,35 +17,35 @@ NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
 
 
-class Hands:
-    """The clock, and the steady one that nobody can turn."""
+class FakeClock:
+    """The wall clock and the monotonic clock."""
 
     def __init__(self):
         self.now, self.steady = NOW, 1000.0
 
-    def turn(self, seconds):
+    def jump(self, seconds):
         self.now += timedelta(seconds=seconds)
 
     def wait(self, seconds):
-        self.turn(seconds)
+        self.jump(seconds)
         self.steady += seconds
 
 
 @pytest.fixture
-def hands(monkeypatch):
-    hands = Hands()
+def clock(monkeypatch):
+    clock = FakeClock()
     for module in ("leases", "clock_watch", "run"):
-        monkeypatch.setattr(f"relay.delivery.{module}.monotonic", lambda: hands.steady)
-    return hands
+        monkeypatch.setattr(f"relay.delivery.{module}.monotonic", lambda: clock.steady)
+    return clock
 
 
 @pytest.fixture
-def make(ledger, hands):
-    """make(owner) -> a process that claims and renews, as far as that goes here."""
+def make(ledger, clock):
+    """make(owner) -> a worker that claims deliveries and renews leases."""
 
     def make(owner):
         leases = Leases(
-            ledger.queue, ledger.outcomes, DeliverySettings(lease=LEASE), lambda: hands.now
+            ledger.queue, ledger.outcomes, DeliverySettings(lease=LEASE), lambda: clock.now
         )
 
         def claim():
@@ -55,21 +55,21 @@ def make(ledger, hands):
                     owner, LEASE, {}, now, kind=Kind.IMPORT, lease_cutoff=leases.cutoff(now)
                 )
 
-        def work():
+        def start_run():
             return leases.add(ActiveRun(claim()))
 
-        return SimpleNamespace(leases=leases, claim=claim, work=work, renew=leases.renew)
+        return SimpleNamespace(leases=leases, claim=claim, start_run=start_run, renew=leases.renew)
 
     return make
 
 
 @pytest.fixture
-def one(make):
+def worker(make):
     return make("one")
 
 
 @pytest.fixture
-def other(make):
+def other_worker(make):
     return make("other")
 
 
@@ -82,8 +82,8 @@ def delivery(ledger):
 
 
 @contextmanager
-def away(ledger):
-    """The ledger is away."""
+def unavailable_database(ledger):
+    """Make the database unavailable."""
 
     def fail(*_, **__):
         raise unavailable("locked", "another process holds it", "被其他进程占用")
@@ -94,83 +94,95 @@ def away(ledger):
         yield
 
 
-def test_what_shows_no_sign_of_life_is_taken_over(one, other, hands):
-    one.work()
-    hands.wait(29)
-    assert other.claim() is None
-    hands.wait(2)
-    assert other.claim().crashes == 1
+def test_a_run_whose_lease_expired_is_taken_over(worker, other_worker, clock):
+    worker.start_run()
+    clock.wait(29)
+    assert other_worker.claim() is None
+    clock.wait(2)
+    assert other_worker.claim().crashes == 1
 
 
-def test_our_own_is_renewed_before_anything_is_claimed(one, hands):
-    run = one.work()
-    hands.wait(31)  # since the last heartbeat: the ledger was away, or this process stood still
-    assert one.claim() is None
+def test_own_leases_are_renewed_before_a_claim(worker, clock):
+    run = worker.start_run()
+    clock.wait(31)  # an outage of the database, or this process was suspended
+    assert worker.claim() is None
     assert not run.lost
 
 
-def test_nothing_is_claimed_while_our_own_cannot_be_renewed(one, ledger, hands):
-    one.work()
-    hands.wait(31)
-    with away(ledger), pytest.raises(LedgerUnavailable):
-        one.claim()
-    assert one.claim() is None
+def test_nothing_is_claimed_while_own_leases_cannot_be_renewed(worker, ledger, clock):
+    worker.start_run()
+    clock.wait(31)
+    with unavailable_database(ledger), pytest.raises(LedgerUnavailable):
+        worker.claim()
+    assert worker.claim() is None
 
 
-def test_after_an_outage_the_others_may_renew_first(one, other, ledger, hands):
-    run = one.work()
-    with away(ledger):
-        for each in (one.renew, other.claim):
+def test_after_an_outage_other_workers_get_time_to_renew(worker, other_worker, ledger, clock):
+    run = worker.start_run()
+    with unavailable_database(ledger):
+        for call in (worker.renew, other_worker.claim):
             with pytest.raises(LedgerUnavailable):
-                each()
-        hands.wait(29)
+                call()
+        clock.wait(29)
         with pytest.raises(LedgerUnavailable):
-            other.claim()
-    hands.wait(3)
-    assert other.claim() is None, "its lease ended while nobody could renew it"
-    one.renew()
-    hands.wait(GRACE_INTERVALS * other.leases.interval)
-    assert other.claim() is None
+            other_worker.claim()
+    clock.wait(3)
+    assert other_worker.claim() is None, "the lease expired during the outage"
+    worker.renew()
+    clock.wait(GRACE_INTERVALS * other_worker.leases.interval)
+    assert other_worker.claim() is None
     assert not run.lost
 
 
-def test_after_an_outage_who_does_not_come_back_is_taken_over(one, other, ledger, hands):
-    one.work()
-    with away(ledger), pytest.raises(LedgerUnavailable):
-        other.claim()
-    hands.wait(31)
-    with away(ledger), pytest.raises(LedgerUnavailable):
-        other.claim()
-    hands.wait(GRACE_INTERVALS * other.leases.interval - 1)
-    assert other.claim() is None
-    hands.wait(1)
-    assert other.claim().crashes == 1
+def test_after_an_outage_a_worker_that_does_not_return_is_taken_over(
+    worker, other_worker, ledger, clock
+):
+    worker.start_run()
+    with unavailable_database(ledger), pytest.raises(LedgerUnavailable):
+        other_worker.claim()
+    clock.wait(31)
+    with unavailable_database(ledger), pytest.raises(LedgerUnavailable):
+        other_worker.claim()
+    clock.wait(GRACE_INTERVALS * other_worker.leases.interval - 1)
+    assert other_worker.claim() is None
+    clock.wait(1)
+    assert other_worker.claim().crashes == 1
 
 
-@pytest.mark.parametrize("turn", [3600, -3600])
-def test_a_turned_clock_takes_nothing_from_the_living(one, other, hands, turn):
-    run = one.work()
-    hands.turn(turn)
-    assert other.claim() is None
-    one.renew()
+@pytest.mark.parametrize("jump", [3600, -3600])
+def test_a_clock_jump_takes_nothing_from_a_running_worker(worker, other_worker, clock, jump):
+    run = worker.start_run()
+    clock.jump(jump)
+    assert other_worker.claim() is None
+    worker.renew()
     for _ in range(10):
-        hands.wait(other.leases.interval)
-        one.renew()
-        assert other.claim() is None
+        clock.wait(other_worker.leases.interval)
+        worker.renew()
+        assert other_worker.claim() is None
     assert not run.lost
 
 
-def test_a_turned_clock_does_not_save_the_dead(one, other, hands):
-    one.work()
-    hands.turn(3600)
-    assert other.claim() is None
-    hands.wait(GRACE_INTERVALS * other.leases.interval)
-    assert other.claim().crashes == 1
+def test_after_a_clock_jump_a_crashed_worker_is_taken_over(worker, other_worker, clock):
+    worker.start_run()
+    clock.jump(3600)
+    assert other_worker.claim() is None
+    clock.wait(GRACE_INTERVALS * other_worker.leases.interval)
+    assert other_worker.claim().crashes == 1
 
 
-def test_a_known_death_is_not_waited_for(one, other, ledger, hands):
-    one.work()
-    hands.turn(3600)
-    assert other.claim() is None
-    assert ledger.queue.reclaim("one", hands.now) == 1
-    assert other.claim().crashes == 1
+def test_the_claims_of_a_worker_known_to_have_crashed_are_free_at_once(
+    worker, other_worker, ledger, clock
+):
+    worker.start_run()
+    clock.jump(3600)
+    assert other_worker.claim() is None
+    assert ledger.queue.reclaim("one", clock.now) == 1
+    assert other_worker.claim().crashes == 1
+
+
+def test_a_run_whose_lease_went_to_another_worker_is_lost(worker, other_worker, clock):
+    run = worker.start_run()
+    clock.wait(31)
+    assert other_worker.claim() is not None
+    worker.renew()
+    assert run.lost

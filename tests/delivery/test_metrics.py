@@ -61,14 +61,14 @@ def ledger():
 
 
 @pytest.fixture
-def meters(ledger):
-    meters = ProcessMetrics()
-    meters.watch(ledger, lambda: NOW)
-    return meters
+def metrics(ledger):
+    metrics = ProcessMetrics()
+    metrics.watch(ledger, lambda: NOW)
+    return metrics
 
 
-def samples(meters):
-    text, _ = render(meters.registry)
+def samples(metrics):
+    text, _ = render(metrics.registry)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text.decode())
@@ -114,49 +114,49 @@ def samples(meters):
         ("relay_source_silent", {"source": "other"}, 0),
     ],
 )
-def test_the_ledgers_figures_have_the_names_of_the_interface(meters, name, labels, value):
-    assert samples(meters)[name, tuple(sorted(labels.items()))] == value
+def test_ledger_metrics_have_the_documented_names(metrics, name, labels, value):
+    assert samples(metrics)[name, tuple(sorted(labels.items()))] == value
 
 
-def test_a_state_without_deliveries_is_zero_and_not_absent(meters):
-    shown = samples(meters)
+def test_a_state_without_deliveries_has_the_value_zero(metrics):
+    values = samples(metrics)
     for kind in Kind:
         for state in State:
-            assert ("relay_deliveries", (("kind", kind), ("state", state))) in shown
-    assert shown["relay_oldest_due_seconds", (("kind", "message"),)] == 0
+            assert ("relay_deliveries", (("kind", kind), ("state", state))) in values
+    assert values["relay_oldest_due_seconds", (("kind", "message"),)] == 0
 
 
-def test_every_scrape_reads_the_ledger_again(meters, ledger):
+def test_every_scrape_reads_the_ledger_again(metrics, ledger):
     assert ledger.asked == []
-    samples(meters)
+    samples(metrics)
     ledger.states = {(Kind.IMPORT, State.SUCCEEDED): 6}
     succeeded = ("relay_deliveries", (("kind", "import"), ("state", "succeeded")))
-    assert samples(meters)[succeeded] == 6
+    assert samples(metrics)[succeeded] == 6
     assert ledger.asked == [NOW, NOW]
 
 
-def test_a_ledger_that_does_not_answer_fails_the_scrape(meters, ledger):
+def test_an_unavailable_database_fails_the_scrape(metrics, ledger):
     ledger.broken = True
     with pytest.raises(TemporaryFailure):
-        render(meters.registry)
+        render(metrics.registry)
 
 
-def test_attempts_are_timed_and_bytes_counted_in_the_process(meters):
-    meters.attempt(Kind.IMPORT, 0.2)
-    meters.attempt(Kind.IMPORT, 75)
-    meters.sent("prod", 1000)
-    meters.sent("prod", 24)
-    shown = samples(meters)
-    assert shown["relay_attempt_seconds_count", (("kind", "import"),)] == 2
-    assert shown["relay_attempt_seconds_bucket", (("kind", "import"), ("le", "0.25"))] == 1
-    assert shown["relay_import_bytes_total", (("target", "prod"),)] == 1024
+def test_attempts_are_timed_and_bytes_counted_in_the_process(metrics):
+    metrics.attempt(Kind.IMPORT, 0.2)
+    metrics.attempt(Kind.IMPORT, 75)
+    metrics.sent("prod", 1000)
+    metrics.sent("prod", 24)
+    values = samples(metrics)
+    assert values["relay_attempt_seconds_count", (("kind", "import"),)] == 2
+    assert values["relay_attempt_seconds_bucket", (("kind", "import"), ("le", "0.25"))] == 1
+    assert values["relay_import_bytes_total", (("target", "prod"),)] == 1024
 
 
-def test_two_houses_in_one_process_count_apart(meters):
-    meters.sent("prod", 1)
+def test_two_relays_in_a_process_count_separately(metrics):
+    metrics.sent("prod", 1)
     assert ("relay_import_bytes_total", (("target", "prod"),)) not in samples(ProcessMetrics())
 
 
-def test_it_is_served_as_prometheus_text(meters):
-    _, content_type = render(meters.registry)
+def test_metrics_are_rendered_as_prometheus_text(metrics):
+    _, content_type = render(metrics.registry)
     assert content_type.startswith("text/plain; version=")

@@ -1,4 +1,4 @@
-"""What was announced, held against what is there: pinned when it is the same, told when not."""
+"""The announced object is compared with the stored object: pinned if equal, else Superseded."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from relay.errors import Gone, Superseded, TemporaryFailure
 from relay.model import ObjectInfo, ObjectRef
 from relay.sources.contract import StorageHandler
 
-THERE = ObjectInfo(3, "e2", "v2")
+STORED = ObjectInfo(3, "e2", "v2")
 
 
-class Shelf(StorageHandler):
-    """One object, which answers as stores do; `held` may be an error."""
+class FakeHandler(StorageHandler):
+    """A storage with a single object; a response may be an error, the last one repeats."""
 
-    def __init__(self, *held):
-        super().__init__("shelf", None)
-        self.held = list(held)
-        self.asked = []
+    def __init__(self, *responses):
+        super().__init__("fake", None)
+        self.responses = list(responses)
+        self.requests = []
 
     def parse(self, record):
         return ()
 
     def open(self, ref, start=0, end=None):
-        self.asked.append(ref)
-        there = self.held.pop(0) if len(self.held) > 1 else self.held[0]
-        if isinstance(there, Exception):
-            raise there
-        if ref.etag not in (None, there.etag) or ref.version not in (None, there.version):
+        self.requests.append(ref)
+        response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+        if isinstance(response, Exception):
+            raise response
+        if ref.etag not in (None, response.etag) or ref.version not in (None, response.version):
             raise Superseded("object.superseded", "It changed")
         stream = io.BytesIO(b"abc")
-        stream.info = there
+        stream.info = response
         return stream
 
 
@@ -42,34 +42,34 @@ def ref(**more):
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"etag": "e2"}, {"version": "v2"}, {"size": 3}, {"etag": "e2", "size": 3}]
+    "announced", [{}, {"etag": "e2"}, {"version": "v2"}, {"size": 3}, {"etag": "e2", "size": 3}]
 )
-def test_what_is_there_as_announced_is_pinned_to_all_that_the_store_tells(told):
-    assert pin(Shelf(THERE), ref(**told)) == ref(version="v2", etag="e2", size=3)
+def test_an_unchanged_object_is_pinned_to_all_that_the_storage_reports(announced):
+    assert pin(FakeHandler(STORED), ref(**announced)) == ref(version="v2", etag="e2", size=3)
 
 
-def test_another_size_is_told():
+def test_another_size_is_reported_with_both_sizes():
     with pytest.raises(Superseded, match="says 4 bytes, the storage holds 3") as caught:
-        pin(Shelf(THERE), ref(size=4))
+        pin(FakeHandler(STORED), ref(size=4))
     assert caught.value.code == "object.other_size"
     assert "4 字节" in caught.value.message.zh
 
 
-def test_another_etag_is_told_with_what_is_there_of_that_version():
-    shelf = Shelf(THERE)
+def test_another_etag_is_reported_with_both_etags():
+    handler = FakeHandler(STORED)
     with pytest.raises(Superseded) as caught:
-        pin(shelf, ref(etag="e1", version="v2", size=9))
+        pin(handler, ref(etag="e1", version="v2", size=9))
     assert caught.value.code == "object.other_etag"
-    words = (
+    message = (
         "The notification announced the ETag e1 (9 bytes), the storage holds the ETag e2 (3 bytes)"
     )
-    assert caught.value.message.en == words
+    assert caught.value.message.en == message
     assert "ETag e1（9 字节）" in caught.value.message.zh
-    assert shelf.asked[-1] == ref(version="v2", size=9)
+    assert handler.requests[-1] == ref(version="v2", size=9)
 
 
 @pytest.mark.parametrize(
-    "then",
+    "second_response",
     [
         Gone("object.gone", "gone"),
         TemporaryFailure("x", "down"),
@@ -77,23 +77,23 @@ def test_another_etag_is_told_with_what_is_there_of_that_version():
         ObjectInfo(3, "e1"),
     ],
 )
-def test_what_cannot_be_named_is_told_as_the_store_told_it(then):
+def test_a_change_without_a_known_etag_keeps_the_error_of_the_storage(second_response):
     superseded = Superseded("object.superseded", "It changed")
     with pytest.raises(Superseded) as caught:
-        pin(Shelf(superseded, then), ref(etag="e1"))
+        pin(FakeHandler(superseded, second_response), ref(etag="e1"))
     assert caught.value is superseded
 
 
 @pytest.mark.parametrize("error", [Gone("object.gone", "gone"), TemporaryFailure("x", "down")])
-def test_other_errors_come_through(error):
+def test_other_errors_are_passed_on(error):
     with pytest.raises(type(error)):
-        pin(Shelf(error), ref(etag="e1"))
+        pin(FakeHandler(error), ref(etag="e1"))
     with pytest.raises(type(error)):
-        is_current(Shelf(error), ref(etag="e1"))
+        is_current(FakeHandler(error), ref(etag="e1"))
 
 
 @pytest.mark.parametrize(
-    ("told", "current"),
+    ("announced", "current"),
     [
         ({"version": "v2"}, True),
         ({"version": "v2", "etag": "e1"}, True),
@@ -104,9 +104,9 @@ def test_other_errors_come_through(error):
         ({}, True),
     ],
 )
-def test_what_lies_under_the_key_now_is_current(told, current):
-    assert is_current(Shelf(THERE), ref(**told)) is current
+def test_an_object_is_current_if_version_or_etag_match(announced, current):
+    assert is_current(FakeHandler(STORED), ref(**announced)) is current
 
 
-def test_where_the_store_tells_nothing_nothing_is_refused():
-    assert is_current(Shelf(ObjectInfo(3)), ref(etag="e1", version="v1"))
+def test_an_object_without_version_and_etag_counts_as_current():
+    assert is_current(FakeHandler(ObjectInfo(3)), ref(etag="e1", version="v1"))

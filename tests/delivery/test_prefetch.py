@@ -1,4 +1,4 @@
-"""A small object is fetched whole at the first look, and everything else as before."""
+"""A small object is prefetched by the first request; other requests go to the source."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from relay.sources.contract import ObjectStream
 CONTENT = bytes(range(256)) * 40
 
 
-class Counted(Handler):
-    """The folder, and how it was read. `breaks`: after so many bytes each stream breaks off."""
+class RecordingHandler(Handler):
+    """A folder that records its requests; streams break after `breaks_after` bytes."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("folder", FolderSettings(kind="local", folder=folder, token="t"))
-        self.asked: list[tuple[int, int | None]] = []
-        self.breaks: int | None = None
+        self.requests: list[tuple[int, int | None]] = []
+        self.breaks_after: int | None = None
 
     def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> ObjectStream:
-        self.asked.append((start, end))
+        self.requests.append((start, end))
         stream = super().open(ref, start, end)
-        return stream if self.breaks is None else Breaking(stream, self.breaks)
+        return stream if self.breaks_after is None else BreakingStream(stream, self.breaks_after)
 
 
-class Breaking:
+class BreakingStream:
     def __init__(self, stream: ObjectStream, left: int) -> None:
         self.info = stream.info
         self._stream = stream
@@ -48,9 +48,9 @@ class Breaking:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Counted:
+def source(tmp_path: Path) -> RecordingHandler:
     (tmp_path / "a.zip").write_bytes(CONTENT)
-    return Counted(tmp_path)
+    return RecordingHandler(tmp_path)
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def announced() -> ObjectRef:
     return ObjectRef("folder", "a.zip", size=len(CONTENT))
 
 
-def pinned(near: PrefetchedObject, ref: ObjectRef) -> ObjectRef:
-    there = near.stat(ref)
-    return replace(ref, version=ref.version or there.version, etag=ref.etag or there.etag)
+def pinned(reader: PrefetchedObject, ref: ObjectRef) -> ObjectRef:
+    info = reader.stat(ref)
+    return replace(ref, version=ref.version or info.version, etag=ref.etag or info.etag)
 
 
-def all_of(stream: ObjectStream) -> bytes:
+def read_all(stream: ObjectStream) -> bytes:
     parts = iter(lambda: stream.read(1000), b"")
     try:
         return b"".join(parts)
@@ -71,57 +71,59 @@ def all_of(stream: ObjectStream) -> bytes:
         stream.close()
 
 
-def test_a_small_object_is_asked_for_once(source: Counted, announced: ObjectRef) -> None:
-    near = PrefetchedObject(source, announced)
-    ref = pinned(near, announced)
-    assert near.stat(announced).size == len(CONTENT)
-    source.asked.clear()
-    assert all_of(near.open(ref)) == CONTENT
-    assert all_of(near.open(ref, 100, 300)) == CONTENT[100:300]
-    assert all_of(near.open(ref, 9000)) == CONTENT[9000:]
-    assert near.open(ref).info.etag == ref.etag
-    assert source.asked == []
+def test_a_small_object_is_requested_once(source: RecordingHandler, announced: ObjectRef) -> None:
+    reader = PrefetchedObject(source, announced)
+    ref = pinned(reader, announced)
+    assert reader.stat(announced).size == len(CONTENT)
+    source.requests.clear()
+    assert read_all(reader.open(ref)) == CONTENT
+    assert read_all(reader.open(ref, 100, 300)) == CONTENT[100:300]
+    assert read_all(reader.open(ref, 9000)) == CONTENT[9000:]
+    assert reader.open(ref).info.etag == ref.etag
+    assert source.requests == []
 
 
-def test_what_is_not_small_is_read_by_ranges(source: Counted, tmp_path: Path) -> None:
+def test_a_large_object_is_read_by_ranges(source: RecordingHandler, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(bytes(MAX_SIZE + 1))
     announced = ObjectRef("folder", "a.zip", size=MAX_SIZE + 1)
-    near = PrefetchedObject(source, announced)
-    ref = pinned(near, announced)
-    assert all_of(near.open(ref, 5, 7)) == bytes(2)
-    assert source.asked == [(0, 1), (5, 7)]
+    reader = PrefetchedObject(source, announced)
+    ref = pinned(reader, announced)
+    assert read_all(reader.open(ref, 5, 7)) == bytes(2)
+    assert source.requests == [(0, 1), (5, 7)]
 
 
-def test_an_announcement_without_a_size_keeps_nothing(source: Counted) -> None:
+def test_an_object_without_an_announced_size_is_not_prefetched(source: RecordingHandler) -> None:
     announced = ObjectRef("folder", "a.zip")
-    near = PrefetchedObject(source, announced)
-    near.open(pinned(near, announced), 0, 4).close()
-    assert source.asked == [(0, 1), (0, 4)]
+    reader = PrefetchedObject(source, announced)
+    reader.open(pinned(reader, announced), 0, 4).close()
+    assert source.requests == [(0, 1), (0, 4)]
 
 
-def test_an_object_of_another_size_is_told_and_not_read(source: Counted) -> None:
+def test_an_object_of_another_size_is_not_prefetched(source: RecordingHandler) -> None:
     announced = ObjectRef("folder", "a.zip", size=17)
-    near = PrefetchedObject(source, announced)
-    assert near.stat(announced).size == len(CONTENT)
-    near.open(pinned(near, announced), 0, 4).close()
-    assert source.asked[-1] == (0, 4)
+    reader = PrefetchedObject(source, announced)
+    assert reader.stat(announced).size == len(CONTENT)
+    reader.open(pinned(reader, announced), 0, 4).close()
+    assert source.requests[-1] == (0, 4)
 
 
-def test_a_connection_that_breaks_leaves_it_to_ranges(
-    source: Counted, announced: ObjectRef
+def test_after_a_broken_connection_the_object_is_read_by_ranges(
+    source: RecordingHandler, announced: ObjectRef
 ) -> None:
-    source.breaks = 5000
-    near = PrefetchedObject(source, announced)
-    ref = pinned(near, announced)
-    source.breaks = None
-    assert all_of(near.open(ref, 5000, 6000)) == CONTENT[5000:6000]
-    assert source.asked[-1] == (5000, 6000)
+    source.breaks_after = 5000
+    reader = PrefetchedObject(source, announced)
+    ref = pinned(reader, announced)
+    source.breaks_after = None
+    assert read_all(reader.open(ref, 5000, 6000)) == CONTENT[5000:6000]
+    assert source.requests[-1] == (5000, 6000)
 
 
-def test_another_object_or_pin_goes_to_the_source(source: Counted, announced: ObjectRef) -> None:
-    near = PrefetchedObject(source, announced)
-    ref = pinned(near, announced)
-    source.asked.clear()
-    near.stat(replace(announced, etag=ref.etag))
-    near.open(replace(ref, size=None), 0, 2).close()
-    assert source.asked == [(0, 1), (0, 2)]
+def test_a_request_for_another_object_or_version_goes_to_the_source(
+    source: RecordingHandler, announced: ObjectRef
+) -> None:
+    reader = PrefetchedObject(source, announced)
+    ref = pinned(reader, announced)
+    source.requests.clear()
+    reader.stat(replace(announced, etag=ref.etag))
+    reader.open(replace(ref, size=None), 0, 2).close()
+    assert source.requests == [(0, 1), (0, 2)]

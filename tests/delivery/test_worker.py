@@ -1,4 +1,4 @@
-"""The worker over a real ledger: leases, retries, stops and bugs. Time is a hand that we turn."""
+"""The worker over a real ledger: leases, retries, stops and bugs. Tests set the clock."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -24,8 +24,7 @@ from relay.errors import (
     TemporaryFailure,
     Throttled,
 )
-from relay.ledger import DeliveryQuery, NewNotification, RoutedEvent
-from relay.ledger import owners as presence
+from relay.ledger import DeliveryQuery, NewNotification, RoutedEvent, owners
 from relay.ledger.errors import unavailable
 from relay.model import (
     Event,
@@ -49,21 +48,21 @@ NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 ZIP = make_export("hello")
 
 
-class Shelf:
-    """A storage of one object, and a target that does what it is told to."""
+class FakePlugin:
+    """A source with a single object, a target and a channel; attributes set the behaviour."""
 
-    settings = TargetSettings(kind="shelf")
+    settings = TargetSettings(kind="fake")
 
     def __init__(self):
         self.error = None
         self.source_error = None
-        self.refuses = None
-        self.holds = None
+        self.lookup_error = None
+        self.existing = None
         self.digest = None
         self.created = 0
-        self.entered = threading.Event()
-        self.go_on = threading.Event()
-        self.go_on.set()
+        self.upload_started = threading.Event()
+        self.may_continue = threading.Event()
+        self.may_continue.set()
 
     def stat(self, ref):
         if self.source_error:
@@ -76,24 +75,24 @@ class Shelf:
         stream = BytesIO(ZIP[start:end])
         return SimpleNamespace(read=stream.read, close=stream.close, info=self.stat(ref))
 
-    def check(self, order, report):
+    def check(self, function, report):
         pass
 
-    def held(self, order):
-        if self.refuses:
-            raise self.refuses
-        return self.holds
+    def held(self, function):
+        if self.lookup_error:
+            raise self.lookup_error
+        return self.existing
 
-    def create(self, order, archive, progress):
-        self.entered.set()
-        assert self.go_on.wait(10)
+    def create(self, function, archive, progress):
+        self.upload_started.set()
+        assert self.may_continue.wait(10)
         for chunk in archive.chunks():
             progress(len(chunk))
         if self.error:
             raise self.error
         self.created += 1
         answer = {"digest": self.digest} if self.digest else {}
-        return ImportResult("urn:hello", order.func_name, order.package, answer)
+        return ImportResult("urn:hello", function.func_name, function.package, answer)
 
     def post(self, message):
         if self.error:
@@ -105,30 +104,30 @@ class Shelf:
 
 
 @pytest.fixture
-def hand():
+def clock():
     return SimpleNamespace(now=NOW)
 
 
 @pytest.fixture
-def shelf():
-    return Shelf()
+def plugin():
+    return FakePlugin()
 
 
 @pytest.fixture
-def make_worker(ledger, shelf, hand):
+def make_worker(ledger, plugin, clock):
     def make(routes=(), channels=None, **delivery):
         settings = Settings(
-            targets={"prod": shelf.settings},
+            targets={"prod": plugin.settings},
             channels=channels or {},
             routes=routes,
             delivery=DeliverySettings(**delivery),
         )
-        plugins = Plugins({"s": shelf}, {"prod": shelf}, {"ops": shelf}, ())
+        plugins = Plugins({"s": plugin}, {"prod": plugin}, {"ops": plugin}, ())
         return Worker(
             settings,
             ledger,
             Deliverer(ledger, plugins),
-            clock=lambda: hand.now,
+            clock=lambda: clock.now,
             wake_signal=WakeSignal(),
             metrics=ProcessMetrics(),
         )
@@ -153,61 +152,65 @@ def announce(ledger, key="a.zip", channels=("ops",), func_name="{function}"):
     return ledger.intake.accept(notification, [RoutedEvent(event, (new,))], NOW).deliveries[0]
 
 
-def work(worker, kind=Kind.IMPORT):
+def run_next(worker, kind=Kind.IMPORT):
     claim = worker.claim(kind)
     assert claim is not None
     return worker.run(claim)
 
 
 def test_a_success_is_recorded_with_its_messages(worker, ledger, delivery_id):
-    assert isinstance(work(worker), Succeeded)
+    assert isinstance(run_next(worker), Succeeded)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
     assert [one.destination for one in ledger.history.messages(delivery_id)] == ["ops"]
 
 
 def test_a_message_is_posted(worker, ledger, delivery_id):
-    work(worker)
-    assert isinstance(work(worker, Kind.MESSAGE), Succeeded)
+    run_next(worker)
+    assert isinstance(run_next(worker, Kind.MESSAGE), Succeeded)
     [message] = ledger.history.messages(delivery_id)
     assert message.state == State.SUCCEEDED
 
 
-def test_a_temporary_failure_is_due_later_and_tells_nobody(
-    worker, ledger, shelf, delivery_id, hand
+def test_a_temporary_failure_is_due_later_and_makes_no_message(
+    worker, ledger, plugin, delivery_id, clock
 ):
-    shelf.error = TemporaryFailure("x.busy", "not now")
-    assert isinstance(work(worker), Retry)
+    plugin.error = TemporaryFailure("x.busy", "not now")
+    assert isinstance(run_next(worker), Retry)
     delivery = ledger.history.delivery(delivery_id)
     assert delivery.state == State.PENDING
-    assert timedelta(seconds=9) <= delivery.due - hand.now <= timedelta(seconds=11)
+    assert timedelta(seconds=9) <= delivery.due - clock.now <= timedelta(seconds=11)
     assert ledger.history.messages(delivery_id) == []
     assert worker.claim(Kind.IMPORT) is None
 
 
-def test_retry_after_wins_over_the_backoff(worker, ledger, shelf, delivery_id, hand):
-    shelf.error = TemporaryFailure("x.busy", "not now", retry_after=timedelta(minutes=7))
-    work(worker)
-    assert ledger.history.delivery(delivery_id).due == hand.now + timedelta(minutes=7)
+def test_retry_after_wins_over_the_backoff(worker, ledger, plugin, delivery_id, clock):
+    plugin.error = TemporaryFailure("x.busy", "not now", retry_after=timedelta(minutes=7))
+    run_next(worker)
+    assert ledger.history.delivery(delivery_id).due == clock.now + timedelta(minutes=7)
 
 
-def test_a_busy_target_holds_its_other_deliveries_too(worker, ledger, shelf, delivery_id, hand):
+def test_a_throttling_target_postpones_its_other_deliveries_too(
+    worker, ledger, plugin, delivery_id, clock
+):
     other = announce(ledger, "b.zip", func_name="{stem}")
-    shelf.error = Throttled("x.429", "too many", retry_after=timedelta(minutes=1))
-    work(worker)
+    plugin.error = Throttled("x.429", "too many", retry_after=timedelta(minutes=1))
+    run_next(worker)
     assert worker.claim(Kind.IMPORT) is None
-    hand.now += timedelta(minutes=1, seconds=1)
-    shelf.error = None
-    assert isinstance(work(worker), Succeeded)
-    assert isinstance(work(worker), Succeeded)
+    clock.now += timedelta(minutes=1, seconds=1)
+    plugin.error = None
+    assert isinstance(run_next(worker), Succeeded)
+    assert isinstance(run_next(worker), Succeeded)
     assert ledger.history.delivery(other).state == State.SUCCEEDED
 
 
-def test_after_the_last_attempt_it_is_failed_and_told(worker, ledger, shelf, delivery_id, hand):
-    shelf.error = TemporaryFailure("x.busy", "not now")
+def test_a_delivery_fails_with_a_message_after_the_last_attempt(
+    worker, ledger, plugin, delivery_id, clock
+):
+    plugin.error = TemporaryFailure("x.busy", "not now")
     outcome = None
     for _ in range(20):
-        outcome = work(worker)
-        hand.now += timedelta(hours=4)
+        outcome = run_next(worker)
+        clock.now += timedelta(hours=4)
     assert isinstance(outcome, Failed)
     delivery = ledger.history.delivery(delivery_id)
     assert (delivery.state, delivery.attempts) == (State.FAILED, 20)
@@ -224,19 +227,19 @@ def test_after_the_last_attempt_it_is_failed_and_told(worker, ledger, shelf, del
         (ZeroDivisionError("a bug"), Retry, State.PENDING),
     ],
 )
-def test_errors_of_the_target_end_as_their_branch_says(
-    worker, ledger, shelf, delivery_id, error, outcome, state, caplog
+def test_the_branch_of_a_target_error_decides_the_outcome(
+    worker, ledger, plugin, delivery_id, error, outcome, state, caplog
 ):
-    shelf.error = error
-    assert isinstance(work(worker), outcome)
+    plugin.error = error
+    assert isinstance(run_next(worker), outcome)
     assert ledger.history.delivery(delivery_id).state == state
 
 
-def test_a_bug_is_told_as_a_bug_with_its_traceback_in_the_log(
-    worker, ledger, shelf, delivery_id, caplog
+def test_an_unexpected_exception_is_recorded_as_a_bug_and_its_traceback_is_logged(
+    worker, ledger, plugin, delivery_id, caplog
 ):
-    shelf.error = ZeroDivisionError("a bug")
-    work(worker)
+    plugin.error = ZeroDivisionError("a bug")
+    run_next(worker)
     [attempt] = ledger.history.attempts(delivery_id)
     assert attempt.error.code == "relay.bug"
     assert "ZeroDivisionError: a bug" in caplog.text
@@ -246,18 +249,18 @@ def test_a_bug_is_told_as_a_bug_with_its_traceback_in_the_log(
     ("error", "reason"),
     [(Gone("o.gone", "gone"), "gone"), (Superseded("o.changed", "changed"), "superseded")],
 )
-def test_an_object_that_is_not_there_any_more_is_skipped(
-    worker, ledger, shelf, delivery_id, error, reason
+def test_an_object_that_is_gone_or_changed_is_skipped(
+    worker, ledger, plugin, delivery_id, error, reason
 ):
-    shelf.source_error = error
-    assert isinstance(work(worker), Skipped)
+    plugin.source_error = error
+    assert isinstance(run_next(worker), Skipped)
     delivery = ledger.history.delivery(delivery_id)
     assert (delivery.state, delivery.reason) == (State.SKIPPED, reason)
 
 
-def test_an_unknown_target_waits_visibly(worker, ledger, delivery_id):
+def test_a_delivery_to_an_unknown_target_waits_with_an_error(worker, ledger, delivery_id):
     worker._deliverer.plugins = Plugins({}, {}, {}, ())
-    work(worker)
+    run_next(worker)
     [attempt] = ledger.history.attempts(delivery_id)
     assert attempt.error.code == "targets.unknown"
     assert "relay.toml" in attempt.error.hint.zh
@@ -271,121 +274,126 @@ def test_two_imports_of_one_target_do_not_run_at_once(make_worker, ledger, deliv
     assert second.claim(Kind.IMPORT) is None
 
 
-def test_a_worker_whose_lease_went_to_another_writes_nothing(
-    make_worker, ledger, shelf, delivery_id, hand
+def test_a_worker_that_lost_its_lease_records_nothing(
+    make_worker, ledger, plugin, delivery_id, clock
 ):
-    """It was cut off, its lease ran out, another took over: its outcome must not count."""
-    slow, quick = make_worker(), make_worker()
-    shelf.go_on.clear()
-    claim = slow.claim(Kind.IMPORT)
+    """Its lease expired and another worker took over: the upload stops, the outcome is dropped."""
+    first_worker, second_worker = make_worker(), make_worker()
+    plugin.may_continue.clear()
+    claim = first_worker.claim(Kind.IMPORT)
     outcomes = []
-    thread = threading.Thread(target=lambda: outcomes.append(slow.run(claim)))
+    thread = threading.Thread(target=lambda: outcomes.append(first_worker.run(claim)))
     thread.start()
-    assert shelf.entered.wait(10)
-    later(hand, quick, seconds=31)
-    again = quick.claim(Kind.IMPORT)
-    assert again.delivery.id == delivery_id
-    assert again.fence > claim.fence
-    slow._renew_once()
-    shelf.go_on.set()
+    assert plugin.upload_started.wait(10)
+    advance(clock, second_worker, seconds=31)
+    second_claim = second_worker.claim(Kind.IMPORT)
+    assert second_claim.delivery.id == delivery_id
+    assert second_claim.fence > claim.fence
+    first_worker._renew_once()
+    plugin.may_continue.set()
     thread.join(10)
     assert outcomes == [None]
+    assert plugin.created == 0, "the upload went on without a lease"
     assert ledger.history.delivery(delivery_id).state == State.RUNNING
-    assert isinstance(quick.run(again), Succeeded)
+    assert isinstance(second_worker.run(second_claim), Succeeded)
     assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["lost", "succeeded"]
 
 
-def test_a_heartbeat_keeps_a_long_delivery(make_worker, ledger, shelf, delivery_id, hand):
-    slow, other = make_worker(), make_worker()
-    shelf.go_on.clear()
-    claim = slow.claim(Kind.IMPORT)
-    thread = threading.Thread(target=slow.run, args=(claim,))
+def test_renewals_keep_the_lease_of_a_long_delivery(
+    make_worker, ledger, plugin, delivery_id, clock
+):
+    first_worker, other = make_worker(), make_worker()
+    plugin.may_continue.clear()
+    claim = first_worker.claim(Kind.IMPORT)
+    thread = threading.Thread(target=first_worker.run, args=(claim,))
     thread.start()
-    assert shelf.entered.wait(10)
+    assert plugin.upload_started.wait(10)
     for _ in range(10):
-        hand.now += timedelta(seconds=20)
-        slow._renew_once()
+        clock.now += timedelta(seconds=20)
+        first_worker._renew_once()
         assert other.claim(Kind.IMPORT) is None
-    shelf.go_on.set()
+    plugin.may_continue.set()
     thread.join(10)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
 
 
-def test_a_delivery_in_the_foreground_keeps_its_lease(make_worker, ledger, shelf, delivery_id):
-    """As `relay import` runs it: of a worker that was not started."""
+def test_a_delivery_in_the_foreground_renews_its_lease(make_worker, ledger, plugin, delivery_id):
+    """`relay import` runs deliveries in a worker that was not started."""
     worker = make_worker(lease=timedelta(seconds=1))
     renewed, renew = threading.Event(), ledger.queue.renew
 
-    def watched(claims, *rest):
-        ours = renew(claims, *rest)
-        if ours == {delivery_id}:
+    def renew_and_continue(claims, *rest):
+        renewed_ids = renew(claims, *rest)
+        if renewed_ids == {delivery_id}:
             renewed.set()
-            shelf.go_on.set()
-        return ours
+            plugin.may_continue.set()
+        return renewed_ids
 
-    ledger.queue.renew = watched
-    shelf.go_on.clear()  # it goes on once its lease was renewed
-    assert isinstance(work(worker), Succeeded)
+    ledger.queue.renew = renew_and_continue
+    plugin.may_continue.clear()  # the upload continues after the first renewal
+    assert isinstance(run_next(worker), Succeeded)
     assert renewed.is_set()
 
 
-def test_a_stop_lets_a_delivery_end(worker, ledger, shelf, delivery_id):
-    shelf.go_on.clear()
+def test_a_stop_waits_for_a_running_delivery(worker, ledger, plugin, delivery_id):
+    plugin.may_continue.clear()
     worker.start()
-    assert shelf.entered.wait(10)
-    threading.Timer(0.2, shelf.go_on.set).start()
+    assert plugin.upload_started.wait(10)
+    threading.Timer(0.2, plugin.may_continue.set).start()
     worker.stop(10)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
 
 
-def test_a_stop_gives_back_what_does_not_end_in_time(worker, ledger, shelf, delivery_id):
-    shelf.go_on.clear()
+def test_a_stop_releases_a_delivery_that_does_not_end_in_time(worker, ledger, plugin, delivery_id):
+    plugin.may_continue.clear()
     worker.start()
-    assert shelf.entered.wait(10)
+    assert plugin.upload_started.wait(10)
     worker.stop(0)
     delivery = ledger.history.delivery(delivery_id)
     assert delivery.state == State.PENDING
     assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["released"]
-    shelf.go_on.set()
-    for thread in list(worker._threads):  # its end is still read from the ledger
+    plugin.may_continue.set()
+    for thread in list(worker._threads):  # the thread still reads the ledger at its end
         thread.join(5)
 
 
-def test_what_was_given_back_sends_nothing_more(worker, ledger, shelf, delivery_id):
-    shelf.go_on.clear()
+def test_a_released_delivery_stops_its_upload(worker, ledger, plugin, delivery_id):
+    plugin.may_continue.clear()
     worker.start()
-    assert shelf.entered.wait(10)
+    assert plugin.upload_started.wait(10)
     [run] = worker.leases.running()
     worker.stop(0)
-    shelf.go_on.set()
+    plugin.may_continue.set()
     assert run.over.wait(10)
-    assert shelf.created == 0, "its upload went on after another may have taken it up"
+    assert plugin.created == 0, (
+        "the upload went on after another worker may have claimed the delivery"
+    )
 
 
-def test_a_stop_has_the_time_from_when_it_was_asked_for(worker, ledger, shelf, delivery_id):
-    shelf.go_on.clear()
+def test_the_grace_of_a_stop_counts_from_the_first_request(worker, ledger, plugin, delivery_id):
+    plugin.may_continue.clear()
     worker.start()
-    assert shelf.entered.wait(10)
+    assert plugin.upload_started.wait(10)
     worker.ask_to_stop(0)
-    worker.stop(3600)  # does not return before the delivery has ended, or been given back
+    worker.stop(3600)  # returns when the delivery has ended or was released
     assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["released"]
-    shelf.go_on.set()
+    plugin.may_continue.set()
 
 
-def test_who_was_asked_to_stop_claims_nothing_more(worker, ledger, shelf, delivery_id):
-    shelf.go_on.clear()
+def test_a_worker_that_was_asked_to_stop_claims_nothing_more(worker, ledger, plugin, delivery_id):
+    plugin.may_continue.clear()
     worker.start()
-    assert shelf.entered.wait(10)
+    assert plugin.upload_started.wait(10)
     worker.ask_to_stop(10)
-    later_on = announce(ledger, "b.zip")
+    announced_later = announce(ledger, "b.zip")
     worker.wake_signal.ring()
-    shelf.go_on.set()
+    plugin.may_continue.set()
     worker.stop(10)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
-    assert ledger.history.delivery(later_on).attempts == 0
+    assert ledger.history.delivery(announced_later).attempts == 0
 
 
-def test_a_worker_that_is_certainly_dead_is_taken_over_at_once(
+def test_the_claims_of_a_worker_that_certainly_crashed_are_taken_over_at_once(
     make_worker, ledger, delivery_id, monkeypatch
 ):
     dead = make_worker()
@@ -393,12 +401,12 @@ def test_a_worker_that_is_certainly_dead_is_taken_over_at_once(
     living = make_worker()
     living.take_over()
     assert living.claim(Kind.IMPORT) is None
-    monkeypatch.setattr(presence, "is_dead", lambda owner: owner == dead.owner)
+    monkeypatch.setattr(owners, "is_dead", lambda owner: owner == dead.owner)
     living.take_over()
     assert living.claim(Kind.IMPORT).delivery.id == delivery_id
 
 
-def test_the_started_worker_drains_everything(worker, ledger, shelf):
+def test_a_started_worker_runs_all_due_deliveries(worker, ledger, plugin):
     ids = [announce(ledger, f"{number}.zip") for number in range(5)]
     worker.start()
     done = threading.Event()
@@ -410,86 +418,88 @@ def test_the_started_worker_drains_everything(worker, ledger, shelf):
         threading.Event().wait(0.02)
     worker.stop(5)
     assert done.is_set()
-    assert shelf.created == 5
+    assert plugin.created == 5
 
 
-def test_what_killed_its_worker_three_times_is_parked_and_told(
-    worker, ledger, shelf, delivery_id, hand
+def test_a_delivery_that_crashed_its_worker_three_times_is_parked(
+    worker, ledger, plugin, delivery_id, clock
 ):
     for _ in range(3):
-        assert worker.claim(Kind.IMPORT)  # and the worker dies
-        later(hand, worker, minutes=1)
+        assert worker.claim(Kind.IMPORT)  # and the worker crashes
+        advance(clock, worker, minutes=1)
     claim = worker.claim(Kind.IMPORT)
     assert claim.crashes == 3
     outcome = worker.run(claim)
     assert isinstance(outcome, Failed)
     assert outcome.problem.code == "delivery.crashes"
-    assert shelf.created == 0
+    assert plugin.created == 0
     assert ledger.history.delivery(delivery_id).state == State.FAILED
-    ledger.retriggers.retrigger(delivery_id, hand.now)
+    ledger.retriggers.retrigger(delivery_id, clock.now)
     assert isinstance(worker.run(worker.claim(Kind.IMPORT)), Succeeded)
 
 
-def test_a_try_that_ended_starts_the_count_of_crashes_anew(worker, shelf, delivery_id, hand):
+def test_a_finished_attempt_resets_the_count_of_crashes(worker, plugin, delivery_id, clock):
     for _ in range(2):
         worker.claim(Kind.IMPORT)
-        later(hand, worker, minutes=1)
-    shelf.error = TemporaryFailure("api.busy", "busy")
+        advance(clock, worker, minutes=1)
+    plugin.error = TemporaryFailure("api.busy", "busy")
     worker.run(worker.claim(Kind.IMPORT))
-    hand.now += timedelta(days=1)
+    clock.now += timedelta(days=1)
     worker.claim(Kind.IMPORT)
-    later(hand, worker, minutes=1)
+    advance(clock, worker, minutes=1)
     assert worker.claim(Kind.IMPORT, only=delivery_id).crashes == 1
 
 
-def test_what_hangs_loses_its_seat_and_its_lease(make_worker, ledger, shelf, delivery_id, hand):
-    shelf.go_on.clear()
+def test_a_hanging_delivery_loses_its_slot_and_its_lease(
+    make_worker, ledger, plugin, delivery_id, clock
+):
+    plugin.may_continue.clear()
     worker = make_worker(stuck_after=timedelta(seconds=1), workers=1)
     worker.start()
     try:
-        assert shelf.entered.wait(10)
+        assert plugin.upload_started.wait(10)
         (run,) = worker.leases.running()
         run.last_activity -= 2
         worker._renew_once()
         assert run not in worker.leases.running()
         assert run.lost
-        # The only seat is free again: another delivery is worked on beside the hanging thread.
-        shelf.entered.clear()
-        hand.now += timedelta(minutes=1)
+        # The only slot is free again: another attempt runs beside the hanging thread.
+        plugin.upload_started.clear()
+        clock.now += timedelta(minutes=1)
         worker.wake_signal.ring()
-        assert shelf.entered.wait(10)
+        assert plugin.upload_started.wait(10)
         assert ledger.history.attempts(delivery_id)[0].outcome == "hung"
     finally:
-        shelf.go_on.set()
+        plugin.may_continue.set()
         worker.stop(5)
-    assert shelf.created == 1
+    assert plugin.created == 1
 
 
-def later(hand, *workers, **by):
-    """So much later; the workers have had time to renew their leases."""
-    hand.now += timedelta(**by)
+def advance(clock, *workers, **by):
+    """Set the clock forward; the workers have had time to renew their leases."""
+    clock.now += timedelta(**by)
     for worker in workers:
         worker.leases.now()
         worker.leases._grace_until = 0
 
 
-def hang(worker, seats=None):
-    """Claims a delivery whose thread shows no sign until it is given up."""
-    run = worker.leases.add(ActiveRun(worker.claim(Kind.IMPORT), seats))
+def hang_next(worker, slots=None):
+    """Claim a delivery that makes no progress until it is given up."""
+    run = worker.leases.add(ActiveRun(worker.claim(Kind.IMPORT), slots))
     run.last_activity -= worker.settings.delivery.stuck_after.total_seconds() + 1
     worker._renew_once()
     assert run.lost
     assert run.over.is_set()
 
 
-def test_what_hung_runs_beside_others_when_its_turn_comes_again(worker, ledger, delivery_id):
-    hang(worker)
-    seats = threading.Semaphore(worker.settings.delivery.workers)
-    assert seats.acquire(timeout=1)  # another delivery has one, and keeps it
-    assert seats.acquire(timeout=1)
+def test_a_delivery_that_hung_runs_beside_others_in_the_next_attempt(worker, ledger, delivery_id):
+    hang_next(worker)
+    slots = threading.Semaphore(worker.settings.delivery.workers)
+    assert slots.acquire(timeout=1)  # another delivery keeps a slot
+    assert slots.acquire(timeout=1)
     claim = worker.claim(Kind.IMPORT)
-    assert not claim.crashes, "or nothing is claimed while it runs"
-    run = worker.leases.add(ActiveRun(claim, seats))
+    assert not claim.crashes, "otherwise nothing else would be claimed while it runs"
+    run = worker.leases.add(ActiveRun(claim, slots))
     thread = threading.Thread(target=worker._carry_out, args=(run,), daemon=True)
     thread.start()
     thread.join(10)
@@ -497,27 +507,29 @@ def test_what_hung_runs_beside_others_when_its_turn_comes_again(worker, ledger, 
     assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["hung", "succeeded"]
 
 
-def test_what_hung_three_times_is_parked_and_told_so(worker, ledger, shelf, delivery_id):
+def test_a_delivery_that_hung_three_times_is_parked_with_a_message(
+    worker, ledger, plugin, delivery_id
+):
     for _ in range(3):
-        hang(worker)
-    outcome = work(worker)
+        hang_next(worker)
+    outcome = run_next(worker)
     assert isinstance(outcome, Failed)
     assert outcome.problem.code == "delivery.hangs"
     assert "hung 3 times" in outcome.problem.message.en
     assert "挂起 3 次" in outcome.problem.message.zh
-    assert shelf.created == 0
+    assert plugin.created == 0
     [message] = ledger.history.messages(delivery_id)
     assert message.message["body"]["error"]["code"] == "delivery.hangs"
 
 
-def test_a_hang_that_cannot_be_recorded_frees_its_seat_all_the_same(
-    worker, ledger, delivery_id, hand, monkeypatch
+def test_a_hang_that_cannot_be_recorded_still_frees_the_slot(
+    worker, ledger, delivery_id, clock, monkeypatch
 ):
     monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
     with monkeypatch.context() as patch:
         patch.setattr(ledger.outcomes, "release_hung", locked)
-        hang(worker)
-    later(hand, worker, seconds=31)
+        hang_next(worker)
+    advance(clock, worker, seconds=31)
     assert worker.claim(Kind.IMPORT).attempt == 2
 
 
@@ -525,20 +537,22 @@ def locked(*_, **__):
     raise unavailable("locked", "another process holds it", "被其他进程占用")
 
 
-def test_what_cannot_be_learned_costs_no_success(
-    make_worker, ledger, shelf, delivery_id, monkeypatch, caplog
+def test_an_import_succeeds_even_if_its_digest_cannot_be_stored(
+    make_worker, ledger, plugin, delivery_id, monkeypatch, caplog
 ):
     worker = make_worker(attempts=1)
-    shelf.digest = "theirs"
+    plugin.digest = "theirs"
     monkeypatch.setattr("relay.archive.checked_archive.CheckedArchive.known_digest", "ours")
     monkeypatch.setattr(ledger.digests, "remember", locked)
-    assert isinstance(work(worker), Succeeded)
+    assert isinstance(run_next(worker), Succeeded)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
     assert "digest not learned" in caplog.text
 
 
 @pytest.mark.parametrize("step", ["history.newer_event", "intake.pin_event", "functions.lock"])
-def test_a_ledger_that_is_away_costs_no_try(make_worker, ledger, hand, step, monkeypatch):
+def test_an_unavailable_database_does_not_count_as_an_attempt(
+    make_worker, ledger, clock, step, monkeypatch
+):
     part, _, name = step.partition(".")
     worker = make_worker(attempts=2)
     event = Event(ObjectRef("b", "a.zip", size=len(ZIP)), "v:a", "Put", NOW)
@@ -548,91 +562,93 @@ def test_a_ledger_that_is_away_costs_no_try(make_worker, ledger, hand, step, mon
     with monkeypatch.context() as patch:
         patch.setattr(getattr(ledger, part), name, locked)
         for _ in range(12):
-            outcome = work(worker)
+            outcome = run_next(worker)
             assert (outcome.counts, outcome.unwell, outcome.reached) == (False, False, False)
-            hand.now += timedelta(minutes=1)
+            clock.now += timedelta(minutes=1)
     assert ledger.destinations.all() == []
-    assert isinstance(work(worker), Succeeded)
+    assert isinstance(run_next(worker), Succeeded)
     assert ledger.history.delivery(id_).state == State.SUCCEEDED
 
 
-def test_a_ledger_that_is_away_costs_a_message_no_try(
-    make_worker, ledger, delivery_id, hand, monkeypatch
+def test_an_unavailable_database_does_not_count_as_an_attempt_of_a_message(
+    make_worker, ledger, delivery_id, clock, monkeypatch
 ):
     worker = make_worker(attempts=1)
-    work(worker)
+    run_next(worker)
     body = {"recovered": {"message": "m1"}}
     monkeypatch.setattr(worker._deliverer, "_message_body", lambda _: body)
     with monkeypatch.context() as patch:
         patch.setattr(ledger.history, "message_thread", locked)
-        assert not work(worker, Kind.MESSAGE).counts
-    hand.now += timedelta(minutes=1)
-    assert isinstance(work(worker, Kind.MESSAGE), Succeeded)
+        assert not run_next(worker, Kind.MESSAGE).counts
+    clock.now += timedelta(minutes=1)
+    assert isinstance(run_next(worker, Kind.MESSAGE), Succeeded)
 
 
-def test_a_ledger_that_is_away_is_not_the_targets_fault(
-    worker, ledger, shelf, delivery_id, monkeypatch
+def test_an_unavailable_database_does_not_count_against_the_target(
+    worker, ledger, plugin, delivery_id, monkeypatch
 ):
-    shelf.holds = ExistingFunction("urn:hello", "hello", "default", "theirs")
+    plugin.existing = ExistingFunction("urn:hello", "hello", "default", "theirs")
     monkeypatch.setattr(ledger.digests, "find", locked)
-    outcome = work(worker)
+    outcome = run_next(worker)
     assert (outcome.counts, outcome.unwell) == (False, False)
 
 
-HELD = ExistingFunction("urn:hello", "hello", "default", "other")
+FOREIGN = ExistingFunction("urn:hello", "hello", "default", "other")
 
 
 @pytest.mark.parametrize(
-    ("shelf_says", "reached"),
+    ("responses", "reached"),
     [
-        ({"holds": HELD}, True),  # another function has the name
+        ({"existing": FOREIGN}, True),  # other code under the name
         ({"error": PermanentFailure("x.400", "no", answer="400 no")}, True),
-        ({"error": PermanentFailure("archive.crc", "found on the way")}, True),  # it was asked
+        ({"error": PermanentFailure("archive.crc", "found on the way")}, True),  # after a lookup
         ({"error": Superseded("o.changed", "changed on the way")}, True),
         ({"error": Throttled("x.429", "too many")}, True),
-        ({"refuses": PermanentFailure("outbound.private", "our own guard")}, False),
-        ({"refuses": PermanentFailure("x.403", "no", answer="403 no")}, True),
+        ({"lookup_error": PermanentFailure("outbound.private", "our own guard")}, False),
+        ({"lookup_error": PermanentFailure("x.403", "no", answer="403 no")}, True),
         ({"source_error": PermanentFailure("o.forbidden", "no", answer="403 no")}, False),
         ({"source_error": Superseded("o.changed", "changed")}, False),
         ({"source_error": TemporaryFailure("o.503", "store is down")}, False),
     ],
 )
-def test_an_outcome_knows_whether_the_target_answered(
-    worker, shelf, delivery_id, shelf_says, reached
+def test_an_outcome_records_whether_the_target_responded(
+    worker, plugin, delivery_id, responses, reached
 ):
-    for name, says in shelf_says.items():
-        setattr(shelf, name, says)
-    if shelf.refuses:
-        shelf.error = shelf.refuses
-    outcome = work(worker)
+    for name, value in responses.items():
+        setattr(plugin, name, value)
+    if plugin.lookup_error:
+        plugin.error = plugin.lookup_error
+    outcome = run_next(worker)
     assert (outcome.reached, outcome.unwell) == (reached, False)
 
 
-def test_a_name_that_is_taken_is_an_answer(worker, shelf, delivery_id):
-    shelf.error = NameTaken("x.taken", "taken")
-    outcome = work(worker)  # and when asked, it does not show it
+def test_a_taken_name_is_a_response(worker, plugin, delivery_id):
+    plugin.error = NameTaken("x.taken", "taken")
+    outcome = run_next(worker)  # and a lookup does not find it
     assert (outcome.reached, outcome.unwell) == (True, True)
 
 
-def test_the_last_try_knows_of_a_target_in_trouble(make_worker, ledger, shelf, delivery_id):
+def test_a_failed_last_attempt_counts_against_the_target(make_worker, ledger, plugin, delivery_id):
     worker = make_worker(attempts=1)
-    shelf.error = TemporaryFailure("x.500", "down")
-    outcome = work(worker)
+    plugin.error = TemporaryFailure("x.500", "down")
+    outcome = run_next(worker)
     assert isinstance(outcome, Failed)
     assert outcome.unwell
     assert ledger.destinations.all()[0].failures == 1
 
 
-def test_a_target_that_answers_in_between_is_not_told_down(make_worker, ledger, shelf, hand):
+def test_a_target_that_responds_in_between_does_not_count_as_down(
+    make_worker, ledger, plugin, clock
+):
     worker = make_worker(attempts=1)
     for number in range(12):
         announce(ledger, f"{number}.zip", channels=())
-        shelf.error = TemporaryFailure("x.500", "down")
-        work(worker)
+        plugin.error = TemporaryFailure("x.500", "down")
+        run_next(worker)
         announce(ledger, f"{number}-refused.zip", channels=())
-        shelf.error = PermanentFailure("x.400", "no", answer="400 no")
-        work(worker)
-        hand.now += timedelta(days=7)
+        plugin.error = PermanentFailure("x.400", "no", answer="400 no")
+        run_next(worker)
+        clock.now += timedelta(days=7)
     (gate,) = ledger.destinations.all()
     assert (gate.failures, gate.down) == (0, None)
 
@@ -641,8 +657,10 @@ class RatedSettings(TargetSettings):
     rate: RateLimit = RateLimit(2, timedelta(minutes=1))
 
 
-def test_what_waits_for_its_function_takes_nothing_of_the_rate(ledger, shelf, make_worker):
-    shelf.settings = RatedSettings(kind="shelf", concurrency=3)
+def test_a_delivery_that_waits_for_its_function_uses_nothing_of_the_rate(
+    ledger, plugin, make_worker
+):
+    plugin.settings = RatedSettings(kind="fake", concurrency=3)
     worker = make_worker()
     for name in "abc":
         announce(ledger, f"{name}.zip")
@@ -654,84 +672,84 @@ def test_what_waits_for_its_function_takes_nothing_of_the_rate(ledger, shelf, ma
     assert third.delivery.id not in (first.delivery.id, second.delivery.id)
 
 
-def test_a_plug_in_that_is_not_there_costs_no_try(make_worker, ledger, delivery_id, hand):
+def test_a_missing_plug_in_does_not_count_as_an_attempt(make_worker, ledger, delivery_id, clock):
     worker = make_worker()
     worker._deliverer.plugins.targets.clear()
     for _ in range(50):
         claim = worker.claim(Kind.IMPORT)
         assert claim.attempt == 1
         worker.run(claim)
-        hand.now += timedelta(minutes=1)
+        clock.now += timedelta(minutes=1)
     delivery = ledger.history.delivery(delivery_id)
     assert (delivery.state, delivery.error.code) == (State.PENDING, "targets.unknown")
 
 
-def test_a_target_that_fails_ten_times_is_told_down_once_and_up_once(
-    ledger, shelf, hand, make_worker
+def test_a_target_that_fails_ten_times_is_reported_down_once_and_up_once(
+    ledger, plugin, clock, make_worker
 ):
     worker = make_worker(
         routes=(Route(source="s", target="prod", channels=("ops",)),),
-        channels={"ops": ChannelSettings(kind="shelf")},
+        channels={"ops": ChannelSettings(kind="fake")},
     )
     ids = [announce(ledger, f"{number}.zip") for number in range(11)]
-    shelf.error = TemporaryFailure("outbound.unreachable", "down", "wait")
+    plugin.error = TemporaryFailure("outbound.unreachable", "down", "wait")
     for id_ in ids[:10]:
         worker.run(worker.claim(Kind.IMPORT, only=id_))
     assert worker.claim(Kind.IMPORT) is None
-    hand.now += timedelta(seconds=30)
-    shelf.error = None
+    clock.now += timedelta(seconds=30)
+    plugin.error = None
     worker.run(worker.claim(Kind.IMPORT))
-    found = ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
-    about = [one.message for one in found if one.message["type"].startswith("target.")]
-    assert [one["type"] for one in reversed(about)] == ["target.down", "target.up"]
-    assert about[1]["body"]["error"]["code"] == "outbound.unreachable"
-    shown = build_card("target.down", about[1]["body"], "zh")
-    assert "prod" in shown.summary
-    assert "不可用" in shown.title
+    deliveries = ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
+    messages = [one.message for one in deliveries if one.message["type"].startswith("target.")]
+    assert [one["type"] for one in reversed(messages)] == ["target.down", "target.up"]
+    assert messages[1]["body"]["error"]["code"] == "outbound.unreachable"
+    card = build_card("target.down", messages[1]["body"], "zh")
+    assert "prod" in card.summary
+    assert "不可用" in card.title
 
 
-def test_an_outcome_waits_for_a_ledger_that_is_away(
-    worker, ledger, shelf, delivery_id, monkeypatch
+def test_recording_an_outcome_waits_for_an_unavailable_database(
+    worker, ledger, plugin, delivery_id, monkeypatch
 ):
     finish, refused = ledger.outcomes.finish, iter(range(2))
 
-    def away(*args, **more):
+    def unavailable_once(*args, **more):
         if next(refused, None) is not None:
             raise unavailable("unavailable", "connection refused", "connection refused")
         return finish(*args, **more)
 
-    monkeypatch.setattr(ledger.outcomes, "finish", away)
+    monkeypatch.setattr(ledger.outcomes, "finish", unavailable_once)
     monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
-    assert isinstance(work(worker), Succeeded)
+    assert isinstance(run_next(worker), Succeeded)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
-    assert shelf.created == 1
+    assert plugin.created == 1
 
 
-def test_what_was_taken_over_meanwhile_is_not_waited_for(
-    worker, ledger, delivery_id, hand, monkeypatch
+def test_an_outcome_is_dropped_if_the_delivery_was_taken_over_meanwhile(
+    worker, ledger, delivery_id, clock, monkeypatch
 ):
-    claim, finish, another = worker.claim(Kind.IMPORT), ledger.outcomes.finish, []
+    claim, finish, other_claims = worker.claim(Kind.IMPORT), ledger.outcomes.finish, []
 
-    def away(*args, **more):
-        if another:
+    def unavailable_once(*args, **more):
+        if other_claims:
             return finish(*args, **more)
-        hand.now += timedelta(minutes=1)
-        another.append(ledger.queue.claim("another", timedelta(seconds=30), {}, hand.now))
+        clock.now += timedelta(minutes=1)
+        other_claims.append(ledger.queue.claim("another", timedelta(seconds=30), {}, clock.now))
         raise unavailable("unavailable", "connection refused", "connection refused")
 
-    monkeypatch.setattr(ledger.outcomes, "finish", away)
+    monkeypatch.setattr(ledger.outcomes, "finish", unavailable_once)
     assert worker.run(claim) is None
-    assert another[0].delivery.id == delivery_id
+    assert other_claims[0].delivery.id == delivery_id
     assert ledger.history.delivery(delivery_id).state == State.RUNNING
 
 
-def test_who_found_nothing_looks_first_and_minds_the_clock(worker, delivery_id, hand):
+def test_after_an_empty_claim_a_cheap_check_comes_first(worker, delivery_id, clock):
     assert worker._try_to_claim(Kind.IMPORT, busy=False).delivery.id == delivery_id
     assert worker._try_to_claim(Kind.IMPORT, busy=False) is None
     assert worker._try_to_claim(Kind.MESSAGE, busy=False) is None
 
 
-def test_who_found_nothing_hears_of_a_clock_that_was_turned_back(worker, delivery_id, hand):
+def test_the_cheap_check_notices_a_clock_that_was_set_back(worker, delivery_id, clock):
     worker.leases.now()
-    hand.now -= timedelta(hours=1)
+    clock.now -= timedelta(hours=1)
     assert worker._try_to_claim(Kind.IMPORT, busy=False).delivery.id == delivery_id

@@ -1,4 +1,4 @@
-"""`relay demo` as a person starts it: it ends with the truth."""
+"""`relay demo --once` as a process: output, exit codes, environment, and cleanup."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from relay.cli.demo.command import DemoOutput, command
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def demo(*arguments, **environment):
+def run_demo(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "relay", "demo", "--once", *arguments],
         cwd=ROOT,
@@ -28,24 +28,24 @@ def demo(*arguments, **environment):
     )
 
 
-def test_the_demo_ends_with_zero_and_prints_the_urn():
-    done = demo()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "urn:fss:cn-north-4:" in done.stdout
-    assert ":function:default:hello" in done.stdout
-    assert "message to slack: posted" in done.stdout
-    assert "message to webhook: posted" in done.stdout
-    assert done.stderr == ""
+def test_the_demo_exits_with_0_and_prints_the_urn():
+    result = run_demo()
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "urn:fss:cn-north-4:" in result.stdout
+    assert ":function:default:hello" in result.stdout
+    assert "message to slack: posted" in result.stdout
+    assert "message to webhook: posted" in result.stdout
+    assert result.stderr == ""
 
 
-def test_the_demo_speaks_json():
-    lines = [json.loads(line) for line in demo("--json").stdout.splitlines()]
+def test_the_demo_prints_json():
+    lines = [json.loads(line) for line in run_demo("--json").stdout.splitlines()]
     assert lines[-1]["mark"] == "ok"
     assert all(line["words"] for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "text"),
     [
         (("--fault", "import:status=401,code=APIGW.0301,times=always"), "APIGW.0301"),
         (("--fault", "import:status=409,code=FSS.1061,times=always"), "conflict.unclear"),
@@ -53,24 +53,24 @@ def test_the_demo_speaks_json():
     ],
     ids=["401", "409", "taken"],
 )
-def test_a_refusal_is_told_truly_and_ends_with_one(arguments, words):
-    done = demo(*arguments)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "import failed" in done.stdout
-    assert done.stderr == ""
-    assert words in done.stdout
-    assert "imported and notified" not in done.stdout
-    assert "message to slack: posted" in done.stdout
+def test_a_refused_import_is_reported_and_exits_with_1(arguments, text):
+    result = run_demo(*arguments)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "import failed" in result.stdout
+    assert result.stderr == ""
+    assert text in result.stdout
+    assert "imported and notified" not in result.stdout
+    assert "message to slack: posted" in result.stdout
 
 
-def test_it_needs_no_configuration_and_minds_none(tmp_path):
-    """Nor what the folder for temporary files is called."""
+def test_the_environment_has_no_effect(tmp_path):
+    """Proxies, AWS configuration, and a temporary folder with special characters."""
     folder = tmp_path / 'a "b" ${c} \\d $${e 函数'
     folder.mkdir()
     broken = tmp_path / "config"
     broken.write_text("this is [no configuration")
     proxies = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-    done = demo(
+    result = run_demo(
         **dict.fromkeys(proxies, "http://127.0.0.1:9"),
         NO_PROXY="example.com",
         AWS_PROFILE="nowhere",
@@ -80,33 +80,33 @@ def test_it_needs_no_configuration_and_minds_none(tmp_path):
         AWS_RETRY_MODE="nonsense",
         TMPDIR=str(folder),
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
     assert not list(folder.iterdir())
 
 
-def test_a_passing_trouble_is_survived_and_told_on_a_terminal_that_lacks_its_marks():
-    trouble = ("--fault", "import:status=503,code=FSS.0503,times=1")
-    done = subprocess.run(
-        [sys.executable, "-m", "relay", "demo", "--once", *trouble],
+def test_a_retry_is_reported_even_if_the_terminal_cannot_encode_the_marks():
+    fault = ("--fault", "import:status=503,code=FSS.0503,times=1")
+    result = subprocess.run(
+        [sys.executable, "-m", "relay", "demo", "--once", *fault],
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": "gbk"},
         capture_output=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert b"attempt 1 failed" in done.stdout
-    assert b"imported and notified: urn:fss:" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert b"attempt 1 failed" in result.stdout
+    assert b"imported and notified: urn:fss:" in result.stdout
 
 
-def test_a_fault_that_is_none_is_a_usage_error_before_anything_is_started():
-    done = demo("--fault", "bogus")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Invalid value for '--fault'" in done.stderr
+def test_an_invalid_fault_is_a_usage_error_before_the_start():
+    result = run_demo("--fault", "bogus")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Invalid value for '--fault'" in result.stderr
 
 
-def test_it_has_no_colour_where_none_is_wanted(monkeypatch, capsys):
+def test_no_color_disables_colours(monkeypatch, capsys):
     with click.Context(command) as context:
         context.color = True
         DemoOutput(False).print_line("ok", "done")
@@ -121,7 +121,7 @@ def test_it_has_no_colour_where_none_is_wanted(monkeypatch, capsys):
     [("folder", ()), ("story", ("--once",))],
     ids=["folder-stays", "story-once"],
 )
-def test_it_leaves_nothing_behind_whenever_it_is_ended(tmp_path, moment, arguments):
+def test_sigterm_leaves_no_files_behind(tmp_path, moment, arguments):
     fault = ("--fault", "import:status=503,code=FSS.0503,times=always")
     process = subprocess.Popen(
         [sys.executable, "-m", "relay", "demo", *fault, *arguments],
@@ -141,10 +141,10 @@ def test_it_leaves_nothing_behind_whenever_it_is_ended(tmp_path, moment, argumen
                 assert any("uploaded to" in line for line in process.stdout)
             assert list(tmp_path.iterdir())
             process.send_signal(signal.SIGTERM)
-            said = process.stdout.read()
-            ended = process.wait(timeout=30)
+            output = process.stdout.read()
+            code = process.wait(timeout=30)
         finally:
             process.kill()
-    assert ended == (1 if arguments else 0), said
-    assert "stopped before the end" in said
-    assert not list(tmp_path.iterdir()), said
+    assert code == (1 if arguments else 0), output
+    assert "stopped before the end" in output
+    assert not list(tmp_path.iterdir()), output

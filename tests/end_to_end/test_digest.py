@@ -1,92 +1,91 @@
-"""A chat that was away, in real processes: few messages tell all, and a kill loses none."""
-
-import json
+"""A throttled chat with real processes: digests batch the messages, and a kill loses none."""
 
 import pytest
 
-from relay.model import Incoming, Kind, State, utc_now
+from relay.model import Kind, State, utc_now
 from relay.testing.sandbox.exports import make_export
+from tests.end_to_end.world import accept, until
 
-MANY = 24
+COUNT = 24
 
 
-def announce(world, count):
-    """Stores notifications without a worker, each of a function of its own."""
+def accept_uploads(world, count):
+    """Accept notifications of different functions, without a worker."""
     relay = world.relay()
-    headers = {"authorization": "Bearer hook-token-of-the-tests"}
     for number in range(count):
         body = make_export(f"f{number}")
-        told = world.upload(f"prod/f{number}.zip", body=body, function=f"f{number}")
-        incoming = Incoming("exports", json.dumps(told).encode(), utc_now(), headers=headers)
-        relay.intake.accept(incoming)
+        accept(relay, world.upload(f"prod/f{number}.zip", body=body, function=f"f{number}"))
 
 
-def chat(world):
-    return [one for one in world.deliveries(Kind.MESSAGE) if one.destination == "chat"]
+def chat_messages(world):
+    return [message for message in world.deliveries(Kind.MESSAGE) if message.destination == "chat"]
 
 
-def told(world):
-    """The imports that the chat was told of, by what the ledger says was posted."""
-    posted = [one.message for one in chat(world) if one.state == State.SUCCEEDED]
-    return [
-        one["delivery"]
-        for message in posted
-        for one in (
-            message["body"]["deliveries"] if message["type"] == "digest" else [message["body"]]
-        )
-    ]
+def reported_imports(world):
+    """The ids of the imports in the messages posted to the chat, according to the ledger."""
+    reported = []
+    for delivery in chat_messages(world):
+        if delivery.state == State.SUCCEEDED:
+            body = delivery.message["body"]
+            is_digest = delivery.message["type"] == "digest"
+            reported += [
+                entry["delivery"] for entry in (body["deliveries"] if is_digest else [body])
+            ]
+    return reported
 
 
 def check(world):
-    """All is told, once, and what is not posted says in which digest it is."""
-    imports = {one.id for one in world.imports()}
-    assert {one.state for one in world.imports()} == {State.SUCCEEDED}
-    assert sorted(told(world)) == sorted(imports)
-    posted = {one.id for one in chat(world) if one.state == State.SUCCEEDED}
-    rest = [one for one in chat(world) if one.id not in posted]
-    assert {(one.state, one.reason) for one in rest} == {(State.SKIPPED, "digest")}
-    assert {one.result["digest"] for one in rest} <= posted
+    """Check that each import is reported exactly once and skipped messages name a posted digest."""
+    imports = world.imports()
+    assert {delivery.state for delivery in imports} == {State.SUCCEEDED}
+    assert sorted(reported_imports(world)) == sorted(delivery.id for delivery in imports)
+    messages = chat_messages(world)
+    posted = {message.id for message in messages if message.state == State.SUCCEEDED}
+    skipped = [message for message in messages if message.id not in posted]
+    assert {(message.state, message.reason) for message in skipped} == {(State.SKIPPED, "digest")}
+    assert {message.result["digest"] for message in skipped} <= posted
     return posted
 
 
-def test_a_chat_that_was_busy_holds_no_import_up_and_is_then_told_in_few_messages(world, tools):
+def test_a_throttled_chat_delays_no_import_and_then_gets_few_messages(world):
     world.inbox.fault(operation="slack", status=429, retry_after=1, times=None)
-    announce(world, MANY)
+    accept_uploads(world, COUNT)
     process = world.process("work")
-    tools.until(lambda: len(world.told("import.succeeded")) == MANY, 60, world.log)
-    assert len(chat(world)) == MANY
-    assert told(world) == []
+    until(lambda: len(world.message_ids("import.succeeded")) == COUNT, 60, world.log)
+    assert len(chat_messages(world)) == COUNT
+    assert reported_imports(world) == []
     world.inbox.faults.clear()
-    world.settled(imports=MANY, within=60)
+    world.settled(imports=COUNT, within=60)
     assert len(check(world)) <= 10
     process.kill()
 
 
 @pytest.mark.parametrize("point", ["gathered", "posting"])
-def test_a_kill_around_a_digest_loses_nothing(make_world, tools, point):
+def test_a_kill_around_a_digest_loses_nothing(make_world, point):
     world = make_world(lease="3s")
     world.ledger.destinations.pause(Kind.MESSAGE, "chat", utc_now())
-    announce(world, MANY)
+    accept_uploads(world, COUNT)
     first = world.process("work")
-    tools.until(lambda: len(world.told("import.succeeded")) == MANY, 60, world.log)
-    tools.until(lambda: len(chat(world)) == MANY, 10)
+    until(lambda: len(world.message_ids("import.succeeded")) == COUNT, 60, world.log)
+    until(lambda: len(chat_messages(world)) == COUNT, 10)
     world.inbox.fault(operation="slack", delay=30, times=None)
 
-    def there():
-        digests = [one for one in chat(world) if one.message["type"] == "digest"]
-        return digests if point == "gathered" else [one for one in digests if slack(world)]
+    def digests_at_point():
+        digests = [item for item in chat_messages(world) if item.message["type"] == "digest"]
+        return digests if point == "gathered" or slack_requests(world) else []
 
     world.ledger.destinations.resume(Kind.MESSAGE, "chat")
-    [digest] = tools.until(there, 60, world.log)
+    [digest] = until(digests_at_point, 60, world.log)
     first.kill()
     first.wait()
     world.inbox.faults.clear()
     world.process("work")
-    world.settled(imports=MANY, within=60)
+    world.settled(imports=COUNT, within=60)
     posted = check(world)
     assert digest.id in posted
-    assert len({one.body for one in slack(world)}) == len(posted), "a repeat says the same"
+    bodies = {request.body for request in slack_requests(world)}
+    assert len(bodies) == len(posted), "a repeated post has the same body"
 
 
-def slack(world):
-    return [one for one in world.inbox.messages if one.channel == "slack"]
+def slack_requests(world):
+    return [message for message in world.inbox.messages if message.channel == "slack"]

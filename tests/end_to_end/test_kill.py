@@ -1,29 +1,26 @@
-"""kill -9 at any moment, restart: the delivery ends, one effective import, no false failure.
+"""kill -9 at any moment, then a restart: one effective import, and no false failure.
 
-The torture's K1 and K2 do the same at every point, many times, on both engines.
+The torture tests K1 and K2 do the same at every point, many times, on both engines.
 """
 
-import json
 import random
 
 import pytest
 
-from relay.model import Incoming, Kind, State, utc_now
+from relay.model import Kind, State
+from relay.testing.sandbox.exports import make_export
+from tests.end_to_end.world import accept, until
 
 POINTS = ("uploading", "applied", "posting")
 
 
-def announce(world, record):
-    """Stores the notification without a worker, as a web process does."""
-    relay = world.relay()
-    headers = {"authorization": "Bearer hook-token-of-the-tests"}
-    relay.intake.accept(
-        Incoming("exports", json.dumps(record).encode(), utc_now(), headers=headers)
-    )
+def accept_big_upload(world):
+    """Accept a notification of an archive of 1 MB, without a worker."""
+    accept(world.relay(), world.upload(body=make_export("hello", code_size=1_000_000)))
 
 
-def prepare(world, point):
-    """Slows down the step in which the relay is to be killed; returns how to see it there."""
+def slow_down(world, point):
+    """Slow down a step; return a condition that is true while the relay is in that step."""
     sandbox, inbox = world.sandbox, world.inbox
     if point == "uploading":
         sandbox.fault(operation="import", trickle=200_000, times=1)
@@ -33,20 +30,18 @@ def prepare(world, point):
         return lambda: "hello" in sandbox.functions
     inbox.fault(operation="webhook", delay=30, times=1)
     return lambda: any(
-        one.state == State.RUNNING and one.destination == "ops"
-        for one in world.deliveries(Kind.MESSAGE)
+        message.state == State.RUNNING and message.destination == "ops"
+        for message in world.deliveries(Kind.MESSAGE)
     )
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_kill_at_this_point_loses_nothing_and_doubles_nothing(make_world, tools, point):
+def test_a_kill_at_this_point_loses_and_repeats_nothing(make_world, point):
     world = make_world(lease="3s")
-    from relay.testing.sandbox.exports import make_export
-
-    announce(world, world.upload(body=make_export("hello", code_size=1_000_000)))
-    there = prepare(world, point)
+    accept_big_upload(world)
+    is_at_point = slow_down(world, point)
     first = world.process("work")
-    tools.until(there, 20, world.log)
+    until(is_at_point, 20, world.log)
     first.kill()
     first.wait()
     world.sandbox.faults.clear()
@@ -57,21 +52,18 @@ def test_a_kill_at_this_point_loses_nothing_and_doubles_nothing(make_world, tool
 
 
 @pytest.mark.parametrize("seed", [0])
-def test_kills_at_random_moments_lose_nothing_and_double_nothing(make_world, tools, seed):
-    """Several kills in a row, at moments that a seed chooses, in an import made slow."""
+def test_kills_at_random_moments_lose_and_repeat_nothing(make_world, seed):
+    """Several kills in a row, at moments chosen by a seed, during a slow import."""
     world = make_world(lease="3s")
-    from relay.testing.sandbox.exports import make_export
-
     chance = random.Random(seed)
-    announce(world, world.upload(body=make_export("hello", code_size=1_000_000)))
+    accept_big_upload(world)
     world.sandbox.fault(operation="import", trickle=1_500_000, times=None)
     for _ in range(3):
         process = world.process("work")
-        after = chance.randint(0, 1_200_000)
-        seen = world.received()
-        tools.until(
-            lambda after=after, seen=seen: (
-                world.received() - seen >= after or (world.imports()[0].state.finished)
+        kill_at = world.received() + chance.randint(0, 1_200_000)
+        until(
+            lambda kill_at=kill_at: (
+                world.received() >= kill_at or world.imports()[0].state.finished
             ),
             20,
             world.log,
@@ -85,9 +77,9 @@ def test_kills_at_random_moments_lose_nothing_and_double_nothing(make_world, too
 
 def check(world, delivery):
     assert delivery.state == State.SUCCEEDED, world.log()
-    assert world.effective() == 1
+    assert world.applied_calls() == 1
     assert delivery.result["func_urn"] == world.sandbox.functions["hello"].urn
-    assert world.told("import.failed") == []
-    told = world.told("import.succeeded")
-    assert told
-    assert len(set(told)) == 1, "a repeat carries the same id"
+    assert world.message_ids("import.failed") == []
+    ids = world.message_ids("import.succeeded")
+    assert ids
+    assert len(set(ids)) == 1, "a repeated post has the same id"

@@ -1,6 +1,6 @@
-"""More comes than the ledger takes: whoever cannot be stored hears so in time, and nobody lies.
+"""Overload: a notification that cannot be stored gets a 503 in time, and no response is wrong.
 
-Open loop: each sender posts at its moment, whatever became of the others.
+The load is an open loop: each sender posts at a fixed time, independent of the other senders.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ secret_access_key = "test-secret"
 buckets = ["exports"]
 token = "{token}"
 """
-HELD, RATE, SENDERS = 3.0, 80, 320
-"""Seconds for which another holds the ledger; posts a second, and how many: for 4 s, so that the
-last ones find it free."""
+LOCKED_SECONDS, RATE, SENDERS = 3.0, 80, 320
+"""The database is locked for 3 s while 320 senders post within 4 s: the last find it unlocked."""
 
-IN_TIME = 8.0
-"""Seconds until an answer: two in the ledger, a moment in the queue before it; and CI is busy."""
+MAX_SECONDS = 8.0
+"""Until a response: 2 s of waiting for the database, the queue before it, and a busy CI."""
 
 
-class Heard(NamedTuple):
+class Result(NamedTuple):
     key: str
     status: int
     retry_after: str | None
@@ -52,11 +51,11 @@ class Heard(NamedTuple):
 
 @pytest.fixture
 def port(ledger_url: str, tmp_path: Path) -> Iterator[int]:
-    """Where a relay of its own process answers; it delivers nothing."""
+    """The port of a relay process without a worker."""
     path = tmp_path / "relay.toml"
     path.write_text(CONFIGURATION.format(url=ledger_url, token=TOKEN))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
     command = [sys.executable, "-m", "relay", "--config", str(path), "serve", "--no-worker"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -64,7 +63,7 @@ def port(ledger_url: str, tmp_path: Path) -> Iterator[int]:
         )
     try:
         end = monotonic() + 30
-        while not answers(port):
+        while not is_ready(port):
             assert monotonic() < end, (tmp_path / "log").read_text()
             sleep(0.05)
         yield port
@@ -73,7 +72,7 @@ def port(ledger_url: str, tmp_path: Path) -> Iterator[int]:
         process.wait(40)
 
 
-def answers(port: int) -> bool:
+def is_ready(port: int) -> bool:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         try:
             connection.request("GET", "/readyz")
@@ -82,60 +81,58 @@ def answers(port: int) -> bool:
             return False
 
 
-def connected(url: str) -> Any:
+def connect(url: str) -> Any:
     if url.startswith("sqlite"):
         return sqlite3.connect(url.removeprefix("sqlite:///"), check_same_thread=False)
     return psycopg.connect(url)
 
 
 @contextmanager
-def held(url: str) -> Iterator[None]:
-    """Another's hold on all that is written, for HELD seconds from the beginning on."""
-    with closing(connected(url)) as other:
+def locked(url: str) -> Iterator[None]:
+    """Lock the database against writers for LOCKED_SECONDS."""
+    with closing(connect(url)) as connection:
         if url.startswith("sqlite"):
-            other.execute("BEGIN EXCLUSIVE")
+            connection.execute("BEGIN EXCLUSIVE")
         else:
-            other.execute("LOCK TABLE notifications IN ACCESS EXCLUSIVE MODE")
-        timer = threading.Timer(HELD, other.rollback)
+            connection.execute("LOCK TABLE notifications IN ACCESS EXCLUSIVE MODE")
+        timer = threading.Timer(LOCKED_SECONDS, connection.rollback)
         timer.start()
         yield
         timer.join()
 
 
-def stored(url: str) -> set[str]:
-    """The objects of the events that are in the ledger."""
-    with closing(connected(url)) as ledger:
-        return {key for (key,) in ledger.execute("SELECT key FROM events")}
+def stored_keys(url: str) -> set[str]:
+    """The keys of the events in the database."""
+    with closing(connect(url)) as connection:
+        return {key for (key,) in connection.execute("SELECT key FROM events")}
 
 
-def post(port: int, number: int, at: float) -> Heard:
-    """One notification at that moment. Its seconds count from there, wherever it had to wait."""
+def post(port: int, number: int, at: float) -> Result:
+    """Post a notification at time `at`; the seconds of the result count from there."""
     key = f"prod/f{number:03}.zip"
-    thing = {"bucket": {"name": "exports"}, "object": {"key": key, "size": 3, "eTag": "e1"}}
-    event = {"eventName": "ObjectCreated:Put", "eventTime": "2026-11-24T03:00:00Z", "s3": thing}
+    entity = {"bucket": {"name": "exports"}, "object": {"key": key, "size": 3, "eTag": "e1"}}
+    event = {"eventName": "ObjectCreated:Put", "eventTime": "2026-11-24T03:00:00Z", "s3": entity}
     sleep(max(at - monotonic(), 0))
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         body = json.dumps({"Records": [event]})
         connection.request("POST", "/hooks/exports", body, headers)
-        answer = connection.getresponse()
-        answer.read()
-        after = answer.headers["Retry-After"]
-        return Heard(key, answer.status, after, monotonic() - at)
+        response = connection.getresponse()
+        response.read()
+        retry_after = response.headers["Retry-After"]
+        return Result(key, response.status, retry_after, monotonic() - at)
 
 
-def test_who_cannot_be_stored_hears_so_in_time_and_is_not_stored(
-    port: int, ledger_url: str
-) -> None:
-    with held(ledger_url), ThreadPoolExecutor(SENDERS) as pool:
+def test_each_notification_is_either_stored_or_gets_503_in_time(port: int, ledger_url: str) -> None:
+    with locked(ledger_url), ThreadPoolExecutor(SENDERS) as pool:
         begin = monotonic()
-        posted = [pool.submit(post, port, n, begin + n / RATE) for n in range(SENDERS)]
-        heard = [one.result() for one in posted]
-    taken = {one.key for one in heard if one.status == 200}
-    refused = [one for one in heard if one.status == 503]
-    assert len(taken) + len(refused) == SENDERS
-    assert taken, "nobody found it free again: this proves nothing"
-    assert len(refused) > SENDERS / 10, "hardly anybody met the lock: this proves nothing"
-    assert all(int(one.retry_after or 0) > 0 for one in refused)
-    assert max(one.seconds for one in heard) < IN_TIME
-    assert stored(ledger_url) == taken
+        futures = [pool.submit(post, port, n, begin + n / RATE) for n in range(SENDERS)]
+        results = [future.result() for future in futures]
+    accepted = {result.key for result in results if result.status == 200}
+    refused = [result for result in results if result.status == 503]
+    assert len(accepted) + len(refused) == SENDERS
+    assert accepted, "no sender found the database unlocked: the test proves nothing"
+    assert len(refused) > SENDERS / 10, "few senders met the lock: the test proves nothing"
+    assert all(int(result.retry_after or 0) > 0 for result in refused)
+    assert max(result.seconds for result in results) < MAX_SECONDS
+    assert stored_keys(ledger_url) == accepted

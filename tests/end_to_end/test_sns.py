@@ -1,11 +1,10 @@
-"""S3 to SNS to the hook over HTTP, on moto's servers, the signature checked by the real path.
+"""S3 to SNS to the hook over HTTP with moto; the signature is verified by the production code.
 
-What moto does: it signs for real (version 2) and keeps its certificates where SNS would, at the
-names that it writes into its messages; here those names lead to it. Three deviations from SNS are
-met as they are, and none is worked around in the relay: it leaves Subject out of what it signs
-(S3's notifications have none), sends no x-amz-sns-* headers (the shape of the body tells), and
-takes a subscription without asking for a confirmation. So the test sends that one, as SNS writes
-it, signed with moto's own key; the relay's visit to its address ends at moto's own API.
+moto signs messages (version 2) and names certificates as SNS does; a fake host serves them. moto
+deviates from SNS in three ways, and Relay contains no workaround for them: the signature does not
+cover Subject (which notifications of S3 lack), there are no x-amz-sns-* headers, and a subscription
+needs no confirmation. Therefore the test sends the confirmation message itself, signed with the key
+of moto; Relay then calls the confirmation URL, which leads to the API of moto.
 """
 
 import json
@@ -51,21 +50,23 @@ def topic(world):
 
 @pytest.fixture
 def amazon(topic, internet):
-    """SNS's public host, which leads to moto: certificates from its backend, for its server has no
-    door to them, and confirmations to its API, signed, for it tells services apart by that."""
+    """The public host of SNS: certificates from the backend of moto, confirmations from its API.
 
-    def answer(request):
+    The server of moto does not publish certificates, and identifies a service by the signature.
+    """
+
+    def respond(request):
         if request.path.endswith(".pem"):
             return backend()._message_public_keys[request.path[1:]]
-        asked = dict(parse_qsl(request.path.partition("?")[2]))
-        assert asked["Action"] == "ConfirmSubscription"
+        parameters = dict(parse_qsl(request.path.partition("?")[2]))
+        assert parameters["Action"] == "ConfirmSubscription"
         try:
-            topic.confirm_subscription(TopicArn=asked["TopicArn"], Token=asked["Token"])
+            topic.confirm_subscription(TopicArn=parameters["TopicArn"], Token=parameters["Token"])
         except ClientError as error:
             return Reply(error.response["ResponseMetadata"]["HTTPStatusCode"])
         return b"<ConfirmSubscriptionResponse/>"
 
-    internet.serve(SNS, answer)
+    internet.serve(SNS, respond)
     return internet
 
 
@@ -79,7 +80,7 @@ def relay(world, amazon):
 
 @pytest.fixture
 def hook(world, relay):
-    """The address of the hook of a real server."""
+    """The URL of the hook on a loopback server."""
     app = create_app(relay.intake, relay.operations)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -92,46 +93,47 @@ def hook(world, relay):
 
 @pytest.fixture
 def subscription(world, topic, hook):
-    """The bucket tells the topic, and the topic tells the hook."""
-    made = topic.subscribe(TopicArn=ARN, Protocol="http", Endpoint=hook, ReturnSubscriptionArn=True)
+    """The ARN of a subscription of the hook to the topic, to which the bucket publishes."""
+    subscription = topic.subscribe(
+        TopicArn=ARN, Protocol="http", Endpoint=hook, ReturnSubscriptionArn=True
+    )
     rule = {"TopicArn": ARN, "Events": ["s3:ObjectCreated:*"]}
     world.s3.put_bucket_notification_configuration(
         Bucket="exports", NotificationConfiguration={"TopicConfigurations": [rule]}
     )
-    return made["SubscriptionArn"]
+    return subscription["SubscriptionArn"]
 
 
-def test_an_upload_that_sns_announces_is_imported(world, relay, subscription, amazon):
-    relay.start_worker()
-    world.stack.callback(relay.stop_worker, 5)
+def test_an_upload_announced_by_sns_is_imported(world, relay, subscription, amazon):
+    world.start_worker(relay)
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.SUCCEEDED
-    kept = world.ledger.history.notifications(limit=50, cursor=None).items
-    assert all(one.envelopes == ("sns",) for one in kept)
-    # S3 tries a new rule with an event of its own.
-    assert {one.verdict for one in kept} == {Verdict.IGNORED, Verdict.ACCEPTED}
-    # moto makes a certificate for every message.
-    assert [one.path[-4:] for one in amazon.requests] == [".pem"] * 2
+    notifications = world.ledger.history.notifications(limit=50, cursor=None).items
+    assert all(notification.envelopes == ("sns",) for notification in notifications)
+    # S3 sends a test event when the rule is created.
+    assert verdicts(world) == {Verdict.IGNORED, Verdict.ACCEPTED}
+    # moto creates a certificate per message.
+    assert [request.path[-4:] for request in amazon.requests] == [".pem"] * 2
 
 
-def test_the_same_message_again_is_known_and_a_changed_one_is_refused(
+def test_a_repeated_message_is_a_duplicate_and_a_changed_message_is_refused(
     world, relay, subscription, hook
 ):
-    sent = []
+    bodies = []
     accept = relay.intake.accept
 
-    def listen(incoming):
-        sent.append(incoming.body)
+    def record_body(incoming):
+        bodies.append(incoming.body)
         return accept(incoming)
 
-    relay.intake.accept = listen
+    relay.intake.accept = record_body
     world.upload()
-    [body] = sent
-    again = requests.post(hook, data=body, headers={"Content-Type": "text/plain"}, timeout=5)
-    assert (again.status_code, again.json()["events"]) == (200, 0)
+    [body] = bodies
+    repeated = requests.post(hook, data=body, headers={"Content-Type": "text/plain"}, timeout=5)
+    assert (repeated.status_code, repeated.json()["events"]) == (200, 0)
     message = json.loads(body)
-    assert "Subject" not in message, "moto would not sign it: see above"
+    assert "Subject" not in message, "the signature of moto would not cover it"
     message["Message"] = message["Message"].replace("hello.zip", "other.zip")
     changed = requests.post(hook, json=message, timeout=5)
     assert changed.status_code == 401
@@ -141,9 +143,9 @@ def test_the_same_message_again_is_known_and_a_changed_one_is_refused(
         accept(late)
 
 
-def test_the_hook_confirms_its_subscription(world, subscription, hook, amazon):
+def test_the_hook_confirms_the_subscription(world, subscription, hook, amazon):
     message = confirmation(subscription, amazon)
-    answer = requests.post(
+    response = requests.post(
         hook,
         data=json.dumps(message),
         headers={
@@ -152,28 +154,29 @@ def test_the_hook_confirms_its_subscription(world, subscription, hook, amazon):
         },
         timeout=5,
     )
-    assert answer.status_code == 200
-    visited = amazon.requests[-1]
-    assert (visited.method, f"https://{SNS}{visited.path}") == ("GET", message["SubscribeURL"])
+    assert response.status_code == 200
+    request = amazon.requests[-1]
+    assert (request.method, f"https://{SNS}{request.path}") == ("GET", message["SubscribeURL"])
     assert Verdict.HANDSHAKE in verdicts(world)
 
 
 def test_a_topic_that_does_not_exist_is_not_confirmed(world, topic, subscription, hook, amazon):
-    """moto answers the visit with a 404: SNS is told to come again, and nothing is kept."""
+    """The confirmation URL returns 404: SNS gets a 503 and must retry; nothing is stored."""
     message = confirmation(subscription, amazon)
     topic.delete_topic(TopicArn=ARN)
-    answer = requests.post(hook, data=json.dumps(message), timeout=5)
-    assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) > 0
+    response = requests.post(hook, data=json.dumps(message), timeout=5)
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
     assert Verdict.HANDSHAKE not in verdicts(world)
 
 
 def verdicts(world):
-    return {one.verdict for one in world.ledger.history.notifications(limit=50, cursor=None).items}
+    notifications = world.ledger.history.notifications(limit=50, cursor=None).items
+    return {notification.verdict for notification in notifications}
 
 
 def confirmation(subscription, amazon):
-    """What SNS would have sent to the subscriber, signed as moto signs for it."""
+    """Build the message that SNS sends to a new subscriber, signed with the key of moto."""
     signer = Signer(backend().subscriptions[subscription].private_key())
     backend()._message_public_keys[PEM[1:]] = signer.pem
     return sns(

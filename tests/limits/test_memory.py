@@ -27,7 +27,7 @@ def limited(benchmarks, folder, tmp_path):
         def limited(way, file, times, limit):
             ports = json.dumps({"sink": sink, "store": store})
             arguments = (way, folder / file, folder / "small.zip", ports, times, limit)
-            done = subprocess.run(
+            result = subprocess.run(
                 [sys.executable, str(LIMITED), *map(str, arguments)],
                 capture_output=True,
                 text=True,
@@ -36,7 +36,7 @@ def limited(benchmarks, folder, tmp_path):
                 check=False,
             )
             assert list(temporary.iterdir()) == []
-            return done
+            return result
 
         yield limited
 
@@ -44,19 +44,19 @@ def limited(benchmarks, folder, tmp_path):
 @pytest.mark.parametrize("way", ["relay_store", "relay_file"])
 @pytest.mark.parametrize("file", ["big.zip", "packed.zip"])
 def test_an_import_needs_eight_mib_and_no_file(limited, way, file):
-    done = limited(way, file, 1, 8 * MIB)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) <= 8 * MIB
+    result = limited(way, file, 1, 8 * MIB)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) <= 8 * MIB
 
 
 def test_four_concurrent_imports_need_sixteen_mib_each(limited):
-    done = limited("relay_store", "big.zip", 4, 4 * 16 * MIB)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) <= 4 * 16 * MIB
+    result = limited("relay_store", "big.zip", 4, 4 * 16 * MIB)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) <= 4 * 16 * MIB
 
 
 def test_an_import_that_holds_the_archive_in_memory_exceeds_the_limits(limited):
     """Proves that the limits work."""
-    done = limited("naive", "big.zip", 1, 64 * MIB)
-    assert done.returncode != 0
-    assert "MemoryError" in done.stderr
+    result = limited("naive", "big.zip", 1, 64 * MIB)
+    assert result.returncode != 0
+    assert "MemoryError" in result.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
@@ -38,14 +38,11 @@ class Body(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionGraphRequest:
-    """A request. `path` follows /v2/{project_id}/fgs; `effect` is what a success changes."""
-
+class _Request:
     method: str
     path: str
     effect: Effect = "none"
     body: Body | bytes | None = None
-    query: Mapping[str, str] = field(default_factory=dict)
 
 
 class FunctionGraphClient:
@@ -59,20 +56,32 @@ class FunctionGraphClient:
         self._session = outbound.session(guarded=False, max_answer=MAX_RESPONSE)
         self.credentials = Credentials(settings, outbound, clock)
 
-    def call(self, request: FunctionGraphRequest, auth: AuthBase | None = None) -> Json:
+    def call(  # noqa: PLR0913 - four are keyword-only
+        self,
+        method: str,
+        path: str,
+        *,
+        effect: Effect = "none",
+        body: Body | bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        auth: AuthBase | None = None,
+    ) -> Json:
         """Return the JSON of the response with `request_id` added.
 
-        `auth` defaults to the credentials that fit the size of the body. Raises the error from
-        `classify` for an error response, and the error from `translate` if there is no response.
+        `path` follows /v2/{project_id}/fgs. `effect` is the change that a success makes. `auth`
+        defaults to the credentials that fit the size of the body. Raises the error from `classify`
+        for an error response, and the error from `translate` if there is no response.
         """
+        request = _Request(method, path + _query_string(query), effect, body)
         return self._parse(request, self._send_with_fallback(request, auth))
 
-    def find(self, request: FunctionGraphRequest) -> Json | None:
-        """Like `call`, but return None if FunctionGraph reports that the resource does not exist.
+    def find(self, path: str) -> Json | None:
+        """GET `path`; return None if FunctionGraph reports that the resource does not exist.
 
         A 404 from the API gateway means a wrong endpoint, so only FunctionGraph's own error codes
         count.
         """
+        request = _Request("GET", path)
         response = self._send_with_fallback(request, None)
         if response.status_code == 404 and self._read(response).code.startswith("FSS."):
             return None
@@ -82,9 +91,7 @@ class FunctionGraphClient:
         self._session.close()
         self.credentials.close()
 
-    def _send_with_fallback(
-        self, request: FunctionGraphRequest, auth: AuthBase | None
-    ) -> requests.Response:
+    def _send_with_fallback(self, request: _Request, auth: AuthBase | None) -> requests.Response:
         auth = auth or self.credentials.choose(len(request.body or b""))
         response = self._send(request, auth)
         if response.ok:
@@ -92,7 +99,7 @@ class FunctionGraphClient:
         fallback = self.credentials.fallback_auth(auth, self._read(response))
         return self._send(request, fallback) if fallback else response
 
-    def _send(self, request: FunctionGraphRequest, auth: AuthBase) -> requests.Response:
+    def _send(self, request: _Request, auth: AuthBase) -> requests.Response:
         try:
             return self._send_once(request, auth)
         except TemporaryFailure as failure:
@@ -101,13 +108,13 @@ class FunctionGraphClient:
             # The server may have closed the reused connection; a read is safe to repeat.
             return self._send_once(request, auth)
 
-    def _send_once(self, request: FunctionGraphRequest, auth: AuthBase) -> requests.Response:
+    def _send_once(self, request: _Request, auth: AuthBase) -> requests.Response:
         body = request.body
         data = body if body is None or isinstance(body, bytes) else TrackedBody(body)
         try:
             return self._session.request(
                 request.method,
-                self._base + request.path + _query_string(request),
+                self._base + request.path,
                 data=data,
                 headers={"Content-Type": "application/json"},
                 auth=auth,
@@ -116,7 +123,7 @@ class FunctionGraphClient:
             finished = data.finished if isinstance(data, TrackedBody) else True
             raise translate(error, sent=finished and request.effect != "none") from error
 
-    def _parse(self, request: FunctionGraphRequest, response: requests.Response) -> Json:
+    def _parse(self, request: _Request, response: requests.Response) -> Json:
         if not 200 <= response.status_code < 300:
             raise classify(self._read(response), request.effect, self._clock())
         try:
@@ -135,9 +142,9 @@ def _is_connection_loss(error: BaseException | None) -> bool:
     return isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
 
 
-def _query_string(request: FunctionGraphRequest) -> str:
+def _query_string(query: Mapping[str, str] | None) -> str:
     # Encoded as for the signature: requests writes a space as '+', which some gateways keep.
-    return f"?{urlencode(request.query, quote_via=quote, safe='~')}" if request.query else ""
+    return f"?{urlencode(query, quote_via=quote, safe='~')}" if query else ""
 
 
 class TrackedBody:

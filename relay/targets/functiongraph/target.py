@@ -21,7 +21,7 @@ from relay.outbound.token_cache import Clock
 from relay.targets.contract import Archive, ExistingFunction, FunctionName, ImportResult, Progress
 from relay.targets.contract import Target as Contract
 from relay.targets.functiongraph.body import CodeBody, ImportBody
-from relay.targets.functiongraph.client import FunctionGraphClient, FunctionGraphRequest
+from relay.targets.functiongraph.client import FunctionGraphClient
 from relay.targets.functiongraph.error_hints import HINTS
 from relay.targets.functiongraph.errors import ApiResponse, malformed_response
 from relay.targets.functiongraph.settings import FunctionGraphSettings
@@ -93,9 +93,7 @@ class Target(Contract):
     def held(self, function: FunctionName) -> ExistingFunction | None:
         # Function names are unique per account, so another package may hold the name.
         urn = self._urn(function.package, function.func_name)
-        config = self._client.find(
-            FunctionGraphRequest("GET", f"/functions/{quote(urn, safe='')}/config")
-        )
+        config = self._client.find(f"/functions/{quote(urn, safe='')}/config")
         if config is None:
             listed = self._list_functions(function.func_name)
             config = next((f for f in listed if f.get("func_name") == function.func_name), None)
@@ -109,8 +107,7 @@ class Target(Contract):
             "file_type": "zip",
         }
         body = ImportBody(fields, archive, progress)
-        request = FunctionGraphRequest("POST", "/functions/import", "create", body)
-        response = self._client.call(request)
+        response = self._client.call("POST", "/functions/import", effect="create", body=body)
         if not response.get("func_urn"):
             # Without a URN the response may come from a proxy, so the import is not confirmed.
             unconfirmed = ApiResponse(200, "", "without func_urn", str(response["request_id"]))
@@ -138,15 +135,11 @@ class Target(Contract):
         }
         if (existing.digest or "").lower() != archive.code_digest().lower():
             code = CodeBody(_code_fields(export), archive, export.code.size, progress)
-            result |= self._client.call(
-                FunctionGraphRequest("PUT", f"{path}/code", "replace", code)
-            )
+            result |= self._client.call("PUT", f"{path}/code", effect="replace", body=code)
         config = self._configuration(existing, export, path)
         if config:
             body = json.dumps(config).encode()
-            updated = self._client.call(
-                FunctionGraphRequest("PUT", f"{path}/config", "replace", body)
-            )
+            updated = self._client.call("PUT", f"{path}/config", effect="replace", body=body)
             result |= {key: value for key, value in updated.items() if value not in (None, "")}
         return _import_result(result, existing.func_name, existing.package)
 
@@ -155,7 +148,7 @@ class Target(Contract):
         results: list[str] = []
         quotas: Json = {}
         for description, auth in self._client.credentials.credential_options():
-            quotas = self._client.call(FunctionGraphRequest("GET", "/quotas"), auth)
+            quotas = self._client.call("GET", "/quotas", auth=auth)
             results.append(f"{description} accepted")
         return f"project {self.settings.project_id}: {', '.join(results)}; {_quota_usage(quotas)}"
 
@@ -169,9 +162,9 @@ class Target(Contract):
     def _list_functions(self, func_name: str) -> Iterator[Json]:
         marker = "0"
         for _ in range(MAX_PAGES):
-            # Some regions do not document the func_name filter and ignore it: read all pages.
+            # The func_name filter is not documented everywhere and may be ignored: read all pages.
             query = {"func_name": func_name, "marker": marker, "maxitems": str(PAGE_SIZE)}
-            page = self._client.call(FunctionGraphRequest("GET", "/functions", query=query))
+            page = self._client.call("GET", "/functions", query=query)
             functions = [item for item in page.get("functions") or () if isinstance(item, dict)]
             yield from functions
             marker, previous = str(page.get("next_marker") or ""), marker
@@ -189,7 +182,7 @@ class Target(Contract):
             config["user_data"] = json.dumps(environment["Variables"])
         missing = [name for name in _REQUIRED_CONFIG if name not in config]
         if config and missing:
-            current = self._client.call(FunctionGraphRequest("GET", f"{path}/config"))
+            current = self._client.call("GET", f"{path}/config")
             config |= {name: current[name] for name in missing if name in current}
         return {"func_name": existing.func_name, **config} if config else {}
 

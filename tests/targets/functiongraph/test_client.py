@@ -6,10 +6,10 @@ import pytest
 import requests
 
 from relay.errors import PermanentFailure
-from relay.targets.functiongraph.client import FunctionGraphRequest, TrackedBody
+from relay.targets.functiongraph.client import TrackedBody
 from tests.targets.functiongraph.conftest import FakeServer, MakeTarget
 
-CONFIG = FunctionGraphRequest("GET", "/functions/hello/config")
+CONFIG = "/functions/hello/config"
 
 
 class MisreportedBody(list[bytes]):

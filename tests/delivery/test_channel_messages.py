@@ -1,4 +1,4 @@
-"""What the worker tells a channel: recoveries in their thread, digests, and quiet nights."""
+"""Messages of the worker to a channel: recoveries in threads, digests, and quiet hours."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from relay.ledger import DeliveryQuery, NewNotification, RoutedEvent
 from relay.ledger.errors import unavailable
 from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, State, Succeeded, Verdict
 from relay.plugins import Plugins
-from tests.delivery.test_worker import ZIP, Shelf
+from tests.delivery.test_worker import ZIP, FakePlugin
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
 
-class Chat:
-    """A chat that keeps what it is told, and has threads."""
+class FakeChat:
+    """A chat with threads that keeps the posted messages."""
 
     settings = ChannelSettings(kind="chat")
 
@@ -43,21 +43,21 @@ class Chat:
 
 
 class World:
-    """A ledger, a storage, a target, a chat called ops, and a worker whose clock we turn."""
+    """A ledger, a source, a target, the chat "ops", and a worker; tests set `now`."""
 
     def __init__(self, ledger, **channel):
         self.ledger = ledger
         self.now = NOW
-        self.shelf = Shelf()
-        self.chat = Chat()
+        self.plugin = FakePlugin()
+        self.chat = FakeChat()
         self.wake_signal = WakeSignal()
         settings = Settings(
             public_url="https://relay.example.com",
-            targets={"prod": self.shelf.settings},
+            targets={"prod": self.plugin.settings},
             channels={"ops": ChannelSettings(kind="chat", **channel)},
             delivery=DeliverySettings(),
         )
-        plugins = Plugins({"s": self.shelf}, {"prod": self.shelf}, {"ops": self.chat}, ())
+        plugins = Plugins({"s": self.plugin}, {"prod": self.plugin}, {"ops": self.chat}, ())
         self.worker = Worker(
             settings,
             ledger,
@@ -68,7 +68,7 @@ class World:
         )
 
     def upload(self, key="a.zip"):
-        """An object comes, again if it was there; the id of its delivery."""
+        """Upload an object, possibly again; returns the id of the delivery."""
         ref = ObjectRef("b", key, etag="e1", size=len(ZIP))
         event = Event(ref, f"v:{key}:{self.now}", "Put", self.now)
         options = {"func_name": "{stem}", "package": "default"}
@@ -79,32 +79,32 @@ class World:
             notification, [RoutedEvent(event, (new,))], self.now
         ).deliveries[0]
 
-    def work(self):
-        """Everything that is due now."""
+    def run_due(self):
+        """Run everything that is due now."""
         for kind in Kind:
             while claim := self.worker.claim(kind):
                 self.worker.run(claim)
 
     def fail(self, key="a.zip"):
-        self.shelf.error = PermanentFailure("archive.broken", "broken", "mend it")
-        id_ = self.upload(key)
-        self.work()
-        self.shelf.error = None
+        self.plugin.error = PermanentFailure("archive.broken", "broken", "repair it")
+        delivery_id = self.upload(key)
+        self.run_due()
+        self.plugin.error = None
         self.now += timedelta(minutes=5)
-        return id_
+        return delivery_id
 
     def messages(self, **query):
         return self.ledger.history.deliveries(
             DeliveryQuery(kind=Kind.MESSAGE, limit=200, **query)
         ).items
 
-    def told(self):
-        return [one for message in self.chat.posted for one in told_in(message)]
+    def posted_deliveries(self):
+        return [id_ for message in self.chat.posted for id_ in deliveries_in(message)]
 
 
-def told_in(message):
+def deliveries_in(message):
     if message.type == "digest":
-        return [one["delivery"] for one in message.body["deliveries"]]
+        return [item["delivery"] for item in message.body["deliveries"]]
     return [message.body["delivery"]]
 
 
@@ -114,10 +114,10 @@ def world(ledger):
 
 
 class TestRecovery:
-    def test_a_failed_delivery_that_is_retriggered_and_succeeds_is_told_as_recovered(self, world):
-        id_ = world.fail()
-        world.ledger.retriggers.retrigger(id_, world.now)
-        world.work()
+    def test_a_success_after_a_retriggered_failure_is_posted_as_recovered(self, world):
+        delivery_id = world.fail()
+        world.ledger.retriggers.retrigger(delivery_id, world.now)
+        world.run_due()
         failure, recovery = world.chat.posted
         assert (failure.type, recovery.type) == ("import.failed", "import.succeeded")
         assert recovery.body["recovered"] == {
@@ -126,66 +126,73 @@ class TestRecovery:
         }
         assert (failure.thread, recovery.thread) == (None, "C1:1")
 
-    def test_so_is_a_mended_zip_under_the_same_key(self, world):
+    def test_a_repaired_zip_under_the_same_key_is_posted_as_recovered(self, world):
         world.fail()
         world.upload()
-        world.work()
+        world.run_due()
         assert world.chat.posted[1].body["recovered"]["message"] == world.chat.posted[0].id
         assert world.chat.posted[1].thread == "C1:1"
 
-    def test_the_success_after_that_is_a_success_like_any(self, world):
+    def test_the_next_success_is_posted_without_a_recovery(self, world):
         world.fail()
         for _ in range(2):
             world.upload()
-            world.work()
+            world.run_due()
             world.now += timedelta(minutes=5)
-        assert [bool(one.body["recovered"]) for one in world.chat.posted] == [False, True, False]
+        assert [bool(message.body["recovered"]) for message in world.chat.posted] == [
+            False,
+            True,
+            False,
+        ]
         assert world.chat.posted[2].thread is None
 
-    def test_who_wants_failures_only_hears_of_their_end(self, ledger):
+    def test_a_channel_for_failures_only_also_gets_the_recovery(self, ledger):
         world = World(ledger, on=("failed",))
         world.fail()
         for _ in range(2):
             world.upload()
-            world.work()
-        assert [one.type for one in world.chat.posted] == ["import.failed", "import.succeeded"]
+            world.run_due()
+        assert [message.type for message in world.chat.posted] == [
+            "import.failed",
+            "import.succeeded",
+        ]
 
-    def test_a_failure_that_was_told_in_a_digest_has_its_thread_too(self, ledger):
+    def test_the_recovery_from_a_failure_in_a_digest_joins_the_thread_of_the_digest(self, ledger):
         world = World(ledger, burst=2)
         world.chat.error = PermanentFailure("chat.no", "no")
-        world.shelf.error = PermanentFailure("archive.broken", "broken")
+        world.plugin.error = PermanentFailure("archive.broken", "broken")
         for key in ("a.zip", "b.zip", "c.zip"):
             world.upload(key)
         while claim := world.worker.claim(Kind.IMPORT):
             world.worker.run(claim)
-        world.chat.error = world.shelf.error = None
-        world.work()
-        assert [one.type for one in world.chat.posted] == ["digest"]
+        world.chat.error = world.plugin.error = None
+        world.run_due()
+        assert [message.type for message in world.chat.posted] == ["digest"]
         world.now += timedelta(minutes=5)
         world.upload("b.zip")
-        world.work()
+        world.run_due()
         assert world.chat.posted[1].body["recovered"]
         assert world.chat.posted[1].thread == "C1:1"
 
-    def test_a_recovery_before_the_failure_could_be_told_has_no_thread(self, world):
+    def test_a_recovery_that_is_posted_before_the_failure_has_no_thread(self, world):
         world.chat.error = TemporaryFailure("chat.down", "down")
         world.fail()
         world.upload()
         while claim := world.worker.claim(Kind.IMPORT):
             world.worker.run(claim)
         world.chat.error = None
-        [recovery] = [one for one in world.messages() if one.message["body"]["recovered"]]
+        [recovery] = [m for m in world.messages() if m.message["body"]["recovered"]]
         claim = world.worker.claim(Kind.MESSAGE, only=recovery.id)
         assert isinstance(world.worker.run(claim), Succeeded)
         assert world.chat.posted[0].thread is None
 
 
 class TestDigests:
-    def test_what_the_chat_gets_is_one_digest_with_a_page_of_its_own(self, world):
+    def test_many_messages_become_a_single_digest_with_a_page(self, world):
         ids = [world.upload(f"{number}.zip") for number in range(12)]
-        world.work()
+        world.run_due()
         [digest] = world.chat.posted
-        assert sorted(told_in(digest)) == sorted(ids)
+        assert sorted(deliveries_in(digest)) == sorted(ids)
         page = f"https://relay.example.com/deliveries/{digest.id}"
         assert digest.body["links"] == {"deliveries": page}
         assert world.ledger.history.delivery(digest.id).state == State.SUCCEEDED
@@ -199,56 +206,52 @@ class TestDigests:
         ],
         ids=["429", "500", "time-out"],
     )
-    def test_a_chat_that_is_down_for_an_hour_holds_no_import_up_and_is_then_told_all(
-        self, world, error
-    ):
+    def test_a_chat_outage_of_an_hour_delays_no_import_and_loses_no_message(self, world, error):
         world.chat.error = error
         ids = []
         for step in range(12):
             new = [world.upload(f"{step}-{number}.zip") for number in range(2)]
-            world.work()
-            assert {world.ledger.history.delivery(one).state for one in new} == {State.SUCCEEDED}
+            world.run_due()
+            assert {world.ledger.history.delivery(id_).state for id_ in new} == {State.SUCCEEDED}
             ids += new
             world.now += timedelta(minutes=5)
         world.chat.error = None
         for _ in range(10):
-            world.work()
+            world.run_due()
             world.now += timedelta(seconds=30)
-        assert sorted(world.told()) == sorted(ids)
+        assert sorted(world.posted_deliveries()) == sorted(ids)
         assert len(world.chat.posted) <= 10
 
-    def test_a_message_that_waits_is_no_attempt_and_no_warning(self, ledger, caplog):
+    def test_a_postponed_message_counts_as_no_attempt_and_logs_no_warning(self, ledger, caplog):
         world = World(ledger, quiet_hours="02:00-07:00")
         world.upload()
-        world.work()
+        world.run_due()
         assert world.chat.posted == []
         [message] = world.messages()
         assert (message.state, message.attempts) == (State.PENDING, 0)
         assert message.due == datetime(2026, 11, 24, 7, tzinfo=UTC)
         assert ledger.history.attempts(message.id) == []
-        assert [one.levelname for one in caplog.records if one.levelno > 20] == []
+        assert [record.levelname for record in caplog.records if record.levelno > 20] == []
         world.now = message.due
-        world.work()
+        world.run_due()
         assert len(world.chat.posted) == 1
 
-    def test_a_ledger_that_is_away_is_asked_again_before_anything_is_posted(
-        self, world, ledger, monkeypatch
-    ):
-        asked, refused = ledger.batching.decide_post, iter(range(2))
+    def test_nothing_is_posted_while_the_database_is_unavailable(self, world, ledger, monkeypatch):
+        decide_post, failures = ledger.batching.decide_post, iter(range(2))
 
-        def away(*arguments):
-            if next(refused, None) is not None:
+        def unavailable_twice(*arguments):
+            if next(failures, None) is not None:
                 raise unavailable("unavailable", "connection refused", "connection refused")
-            return asked(*arguments)
+            return decide_post(*arguments)
 
-        monkeypatch.setattr(ledger.batching, "decide_post", away)
+        monkeypatch.setattr(ledger.batching, "decide_post", unavailable_twice)
         monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
         world.upload()
-        world.work()
+        world.run_due()
         assert len(world.chat.posted) == 1
         [message] = world.messages()
         assert message.attempts == 1
 
 
-def test_what_machines_read_is_never_a_digest():
+def test_the_generic_webhook_gets_no_digests_by_default():
     assert WebhookSettings(kind="webhook", url="https://x.example").burst == 0

@@ -15,22 +15,22 @@ from relay.model import Kind, State, Verdict
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-class Ledger:
-    """Figures as a ledger gives them."""
+class FakeLedger:
+    """The statistics of a ledger, with fixed values."""
 
     def __init__(self):
         self.states = {(Kind.IMPORT, State.SUCCEEDED): 5, (Kind.MESSAGE, State.PENDING): 2}
-        self.asked = []
-        self.broken = False
+        self.requests = []
+        self.is_unavailable = False
         self.statistics = self.scans = self.destinations = self
 
     def counts(self):
-        if self.broken:
+        if self.is_unavailable:
             raise TemporaryFailure("store.unavailable", "The ledger does not answer")
         return self.states
 
     def oldest_due(self, now):
-        self.asked.append(now)
+        self.requests.append(now)
         return {Kind.IMPORT: 12.5}
 
     def last_events(self):
@@ -57,7 +57,7 @@ class Ledger:
 
 @pytest.fixture
 def ledger():
-    return Ledger()
+    return FakeLedger()
 
 
 @pytest.fixture
@@ -126,17 +126,17 @@ def test_a_state_without_deliveries_has_the_value_zero(metrics):
     assert values["relay_oldest_due_seconds", (("kind", "message"),)] == 0
 
 
-def test_every_scrape_reads_the_ledger_again(metrics, ledger):
-    assert ledger.asked == []
+def test_every_scrape_reads_the_ledger(metrics, ledger):
+    assert ledger.requests == []
     samples(metrics)
     ledger.states = {(Kind.IMPORT, State.SUCCEEDED): 6}
     succeeded = ("relay_deliveries", (("kind", "import"), ("state", "succeeded")))
     assert samples(metrics)[succeeded] == 6
-    assert ledger.asked == [NOW, NOW]
+    assert ledger.requests == [NOW, NOW]
 
 
 def test_an_unavailable_database_fails_the_scrape(metrics, ledger):
-    ledger.broken = True
+    ledger.is_unavailable = True
     with pytest.raises(TemporaryFailure):
         render(metrics.registry)
 

@@ -152,6 +152,10 @@ def announce(ledger, key="a.zip", channels=("ops",), func_name="{function}"):
     return ledger.intake.accept(notification, [RoutedEvent(event, (new,))], NOW).deliveries[0]
 
 
+def attempt_outcomes(ledger, delivery_id):
+    return [attempt.outcome for attempt in ledger.history.attempts(delivery_id)]
+
+
 def run_next(worker, kind=Kind.IMPORT):
     claim = worker.claim(kind)
     assert claim is not None
@@ -161,7 +165,7 @@ def run_next(worker, kind=Kind.IMPORT):
 def test_a_success_is_recorded_with_its_messages(worker, ledger, delivery_id):
     assert isinstance(run_next(worker), Succeeded)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
-    assert [one.destination for one in ledger.history.messages(delivery_id)] == ["ops"]
+    assert [message.destination for message in ledger.history.messages(delivery_id)] == ["ops"]
 
 
 def test_a_message_is_posted(worker, ledger, delivery_id):
@@ -296,7 +300,7 @@ def test_a_worker_that_lost_its_lease_records_nothing(
     assert plugin.created == 0, "the upload went on without a lease"
     assert ledger.history.delivery(delivery_id).state == State.RUNNING
     assert isinstance(second_worker.run(second_claim), Succeeded)
-    assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["lost", "succeeded"]
+    assert attempt_outcomes(ledger, delivery_id) == ["lost", "succeeded"]
 
 
 def test_renewals_keep_the_lease_of_a_long_delivery(
@@ -351,7 +355,7 @@ def test_a_stop_releases_a_delivery_that_does_not_end_in_time(worker, ledger, pl
     worker.stop(0)
     delivery = ledger.history.delivery(delivery_id)
     assert delivery.state == State.PENDING
-    assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["released"]
+    assert attempt_outcomes(ledger, delivery_id) == ["released"]
     plugin.may_continue.set()
     for thread in list(worker._threads):  # the thread still reads the ledger at its end
         thread.join(5)
@@ -376,7 +380,7 @@ def test_the_grace_of_a_stop_counts_from_the_first_request(worker, ledger, plugi
     assert plugin.upload_started.wait(10)
     worker.ask_to_stop(0)
     worker.stop(3600)  # returns when the delivery has ended or was released
-    assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["released"]
+    assert attempt_outcomes(ledger, delivery_id) == ["released"]
     plugin.may_continue.set()
 
 
@@ -411,7 +415,7 @@ def test_a_started_worker_runs_all_due_deliveries(worker, ledger, plugin):
     worker.start()
     done = threading.Event()
     for _ in range(500):
-        if all(one.state.finished for one in map(ledger.history.delivery, ids)):
+        if all(delivery.state.finished for delivery in map(ledger.history.delivery, ids)):
             done.set()
             break
         worker.wake_signal.wait(-1, 0.02)
@@ -504,7 +508,7 @@ def test_a_delivery_that_hung_runs_beside_others_in_the_next_attempt(worker, led
     thread.start()
     thread.join(10)
     run.lost = True
-    assert [one.outcome for one in ledger.history.attempts(delivery_id)] == ["hung", "succeeded"]
+    assert attempt_outcomes(ledger, delivery_id) == ["hung", "succeeded"]
 
 
 def test_a_delivery_that_hung_three_times_is_parked_with_a_message(
@@ -700,8 +704,8 @@ def test_a_target_that_fails_ten_times_is_reported_down_once_and_up_once(
     plugin.error = None
     worker.run(worker.claim(Kind.IMPORT))
     deliveries = ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
-    messages = [one.message for one in deliveries if one.message["type"].startswith("target.")]
-    assert [one["type"] for one in reversed(messages)] == ["target.down", "target.up"]
+    messages = [m.message for m in deliveries if m.message["type"].startswith("target.")]
+    assert [message["type"] for message in reversed(messages)] == ["target.down", "target.up"]
     assert messages[1]["body"]["error"]["code"] == "outbound.unreachable"
     card = build_card("target.down", messages[1]["body"], "zh")
     assert "prod" in card.summary

@@ -77,8 +77,8 @@ def open_house(
         {
             "database": {"url": url},
             "sources": {
-                name: loader.find("handlers", one["kind"]).Settings.model_validate(one)
-                for name, one in sources.items()
+                name: loader.find("handlers", table["kind"]).Settings.model_validate(table)
+                for name, table in sources.items()
             },
             **tables,
         }

@@ -122,7 +122,7 @@ def incoming(
         path="/hooks/exports",
         query=query or {},
         headers=dict(headers),
-        raw_query="&".join(f"{name}={one}" for name, one in (query or {}).items()),
+        raw_query="&".join(f"{name}={value}" for name, value in (query or {}).items()),
     )
 
 

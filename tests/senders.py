@@ -31,8 +31,8 @@ OWN = {"bucket": "exports", "key": "prod/hello.zip", "version": "v7", "size": 3}
 
 def hmac_sha256(key: bytes, text: bytes) -> bytes:
     block = (key if len(key) <= 64 else hashlib.sha256(key).digest()).ljust(64, b"\0")
-    inner = hashlib.sha256(bytes(one ^ 0x36 for one in block) + text).digest()
-    return hashlib.sha256(bytes(one ^ 0x5C for one in block) + inner).digest()
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + text).digest()
+    return hashlib.sha256(bytes(byte ^ 0x5C for byte in block) + inner).digest()
 
 
 def b2(secret: str, body: bytes) -> dict[str, str]:

@@ -109,7 +109,7 @@ def sns(signer: Signer, now: datetime, **said: Any) -> dict[str, Any]:
         message["Message"] = f"You have chosen to subscribe to the topic {ARN}."
         message["Token"] = "2336412f37fb687f5d51e6e241d09c805a5a57b30d712f794cc5f6a988666d92"
         message["SubscribeURL"] = confirm_sns()
-    message = {name: one for name, one in (message | said).items() if one is not None}
+    message = {name: value for name, value in (message | said).items() if value is not None}
     names = "Message MessageId Subject Timestamp TopicArn Type"
     if kind != "Notification":
         names = "Message MessageId SubscribeURL Timestamp Token TopicArn Type"
@@ -143,7 +143,7 @@ def smn(
     if kind != "Notification":
         message["message"] = f"You are invited to subscribe to topic: {URN}."
         message["subscribe_url"] = confirm_smn()
-    message = {name: one for name, one in (message | said).items() if one is not None}
+    message = {name: value for name, value in (message | said).items() if value is not None}
     names = "message message_id subject timestamp topic_urn type"
     if kind != "Notification":
         names = "message message_id subscribe_url timestamp topic_urn type"
@@ -153,7 +153,7 @@ def smn(
 
 
 def said_or(message: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: one for name, one in message.items() if said.get(name, one) is not None}
+    return {name: value for name, value in message.items() if said.get(name, value) is not None}
 
 
 def confirm_smn(host: str = CONSOLE, topic: str = URN) -> str:
@@ -206,7 +206,7 @@ class Push:
         }
         if self.form == "JSON":
             return json.dumps(parts).encode()
-        inner = "".join(f"<{tag}>{escape(one)}</{tag}>" for tag, one in parts.items())
+        inner = "".join(f"<{tag}>{escape(value)}</{tag}>" for tag, value in parts.items())
         head = '<?xml version="1.0" encoding="utf-8"?>'
         return f'{head}<Notification xmlns="http://mns.aliyuncs.com/doc/v1/">{inner}</Notification>'.encode()
 
@@ -234,13 +234,17 @@ class Push:
     def signed(self, signer: Signer, **changed: str | None) -> Incoming:
         """The request as the hook hands it on. `changed`: headers that are changed before they are
         signed, with _ for -; None: left out."""
-        headers = self.headers() | {name.replace("_", "-"): one for name, one in changed.items()}
-        headers = {name: one for name, one in headers.items() if one is not None}
+        headers = self.headers() | {
+            name.replace("_", "-"): value for name, value in changed.items()
+        }
+        headers = {name: value for name, value in headers.items() if value is not None}
         head = ["POST", headers.get("content-md5", "")]
         if self.with_type:
             head.append(headers.get("content-type", ""))
         head.append(headers.get("date", ""))
-        ours = sorted(f"{name}:{one}" for name, one in headers.items() if name.startswith("x-mns-"))
+        ours = sorted(
+            f"{name}:{value}" for name, value in headers.items() if name.startswith("x-mns-")
+        )
         path, _, query = self.target.partition("?")
         text = "\n".join([*head, *ours, self.target if self.sign_query else path])
         headers["authorization"] = signer.sign(text, hashes.SHA1())

@@ -58,7 +58,7 @@ def test_the_later_time_is_the_newer_one():
     orders = [own_event({**WHERE, "id": "i", "time": time}).order for time in times]
     assert orders == sorted(orders)
     assert len(set(orders)) == 3
-    assert {one.partition(":")[0] for one in orders} == {"relay"}
+    assert {identity.partition(":")[0] for identity in orders} == {"relay"}
     assert own_event({**WHERE, "id": "i"}).order == ""
 
 

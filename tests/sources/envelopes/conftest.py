@@ -12,7 +12,7 @@ from tests.ledgers import new_ledger
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tokens import Door, Issuer, new_key
+from tokens import Hook, Issuer, new_key
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +38,12 @@ def reader():
 
 
 @pytest.fixture
-def make_door(tmp_path, issuer, reader):
+def make_hook(tmp_path, issuer, reader):
     """make(**keys of the source) -> a Door whose envelopes fetch from the issuer, or by `fetch`."""
     store = Ledger.open(new_ledger(tmp_path / "relay.db"))
 
     def make(*, fetch=None, **keys):
-        return Door(store, fetch or issuer.fetch, reader, **keys)
+        return Hook(store, fetch or issuer.fetch, reader, **keys)
 
     yield make
     store.close()

@@ -157,20 +157,20 @@ def test_other_deliveries_are_not(incoming):
 
 
 @pytest.fixture
-def door(make_door):
-    return make_door(accept=["azure"], token_header="x-relay-token", **TOKEN)
+def hook(make_hook):
+    return make_hook(accept=["azure"], token_header="x-relay-token", **TOKEN)
 
 
-def test_the_handshake_of_its_own_schema_gives_the_code_back(door, issuer):
+def test_the_handshake_of_its_own_schema_gives_the_code_back(hook, issuer):
     headers = {**NOTIFIED, "aeg-event-type": "SubscriptionValidation"}
-    answer = door.accept(request([VALIDATION], headers, query=TOKEN)).answer
+    answer = hook.accept(request([VALIDATION], headers, query=TOKEN)).answer
     assert answer.status == 200
     assert json.loads(answer.body) == {"validationResponse": CODE}
     assert answer.headers["Content-Type"] == "application/json"
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.HANDSHAKE
-    assert CODE.encode() not in kept.body
-    assert b"1A1A1A1A" not in kept.body
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.HANDSHAKE
+    assert CODE.encode() not in stored.body
+    assert b"1A1A1A1A" not in stored.body
     assert issuer.fetched == [], "the validation address must not be visited"
 
 
@@ -188,12 +188,12 @@ def test_whatever_the_schema_a_validation_event_is_answered(event):
         assert json.loads(answer.body) == {"validationResponse": CODE}
 
 
-def test_the_handshake_shows_what_every_delivery_shows(door):
+def test_the_handshake_shows_what_every_delivery_shows(hook):
     headers = {**NOTIFIED, "aeg-event-type": "SubscriptionValidation"}
     for query in ({}, {"token": "wrong"}):
         with pytest.raises(Unverified):
-            door.accept(request([VALIDATION], headers, query=query))
-    assert door.kept() == ()
+            hook.accept(request([VALIDATION], headers, query=query))
+    assert hook.stored() == ()
 
 
 @pytest.mark.parametrize(
@@ -219,23 +219,23 @@ def test_nothing_else_is_a_handshake(body):
     assert envelope().answer(request(body, headers)) is None
 
 
-def test_a_deleted_subscription_is_kept_and_means_nothing(door):
+def test_a_deleted_subscription_is_kept_and_means_nothing(hook):
     headers = {**NOTIFIED, "aeg-event-type": "SubscriptionDeletion"}
-    assert door.accept(request([DELETED], headers, query=TOKEN)).events == 0
-    assert [one.verdict for one in door.kept()] == [Verdict.IGNORED]
+    assert hook.accept(request([DELETED], headers, query=TOKEN)).events == 0
+    assert [notification.verdict for notification in hook.stored()] == [Verdict.IGNORED]
 
 
 @pytest.mark.parametrize("keys", [TOKEN, ENTRA, {**ENTRA, **TOKEN}])
 @pytest.mark.parametrize("query", [{}, {"token": "hook-token"}])
-def test_the_handshake_of_cloudevents_is_answered_for_event_grid(make_door, issuer, keys, query):
-    door = make_door(accept=["azure"], **keys)
+def test_the_handshake_of_cloudevents_is_answered_for_event_grid(make_hook, issuer, keys, query):
+    hook = make_hook(accept=["azure"], **keys)
     headers = {**ASKING, "webhook-request-callback": URL}
-    answer = door.accept(request(b"", headers, method="OPTIONS", query=query)).answer
+    answer = hook.accept(request(b"", headers, method="OPTIONS", query=query)).answer
     assert answer.status == 200
     assert answer.headers["WebHook-Allowed-Origin"] == ORIGIN
     assert answer.headers["WebHook-Allowed-Rate"] == "*"
     assert answer.headers["Allow"] == "POST"
-    assert door.kept() == ()
+    assert hook.stored() == ()
     assert issuer.fetched == [], "the callback must not be visited"
 
 
@@ -248,15 +248,15 @@ def test_the_handshake_of_cloudevents_is_answered_for_event_grid(make_door, issu
         ("eventgrid.azure.us", {"access_token": "wrong"}),
     ],
 )
-def test_nobody_else_may_ask(door, origin, query):
+def test_nobody_else_may_ask(hook, origin, query):
     headers = {"webhook-request-origin": origin}
     with pytest.raises(Unverified):
-        door.accept(request(b"", headers, method="OPTIONS", query=query))
+        hook.accept(request(b"", headers, method="OPTIONS", query=query))
 
 
-def test_who_knows_the_token_may_ask_from_anywhere(door):
+def test_who_knows_the_token_may_ask_from_anywhere(hook):
     headers = {"webhook-request-origin": "eventgrid.azure.us"}
-    answer = door.accept(request(b"", headers, method="OPTIONS", query=TOKEN)).answer
+    answer = hook.accept(request(b"", headers, method="OPTIONS", query=TOKEN)).answer
     assert answer.headers["WebHook-Allowed-Origin"] == "eventgrid.azure.us"
 
 
@@ -280,18 +280,18 @@ def test_it_is_absent_without_credentials_and_says_which_would_do():
     ("headers", "query"),
     [({}, TOKEN), (bearer("hook-token"), {}), ({"x-relay-token": "hook-token"}, {})],
 )
-def test_the_token_is_taken_where_event_grid_can_put_it(door, headers, query):
+def test_the_token_is_taken_where_event_grid_can_put_it(hook, headers, query):
     for body in ([CREATED], [CLOUD], CLOUD):
-        door.accept(request(body, {**NOTIFIED, **headers}, query=query))
-    assert len(door.kept()) == 3
+        hook.accept(request(body, {**NOTIFIED, **headers}, query=query))
+    assert len(hook.stored()) == 3
 
 
-def test_entras_token_is_taken_for_deliveries_and_for_the_handshake(make_door, issuer):
-    door = make_door(accept=["azure"], **ENTRA)
+def test_entras_token_is_taken_for_deliveries_and_for_the_handshake(make_hook, issuer):
+    hook = make_hook(accept=["azure"], **ENTRA)
     headers = {**NOTIFIED, **bearer(issuer.token(entra()))}
-    door.accept(request([CREATED], headers))
-    assert door.accept(request([VALIDATION], headers)).answer
-    assert len(door.kept()) == 2
+    hook.accept(request([CREATED], headers))
+    assert hook.accept(request([VALIDATION], headers)).answer
+    assert len(hook.stored()) == 2
     assert issuer.fetched == [ENTRA_KEYS]
 
 
@@ -313,14 +313,14 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
-def test_a_forger_leaves_no_trace(make_door, issuer, stranger_key, forge):
-    door = make_door(accept=["azure", "cloudevents"], **ENTRA, **TOKEN)
+def test_a_forger_leaves_no_trace(make_hook, issuer, stranger_key, forge):
+    hook = make_hook(accept=["azure", "cloudevents"], **ENTRA, **TOKEN)
     shown = forge(issuer, stranger_key)
     for headers in (NOTIFIED, {"content-type": "application/cloudevents+json"}, {}):
         for body in ([CREATED], CLOUD, [VALIDATION]):
             with pytest.raises(Unverified):
-                door.accept(request(body, {**headers, **shown}, query=TOKEN))
-    assert door.kept() == ()
+                hook.accept(request(body, {**headers, **shown}, query=TOKEN))
+    assert hook.stored() == ()
 
 
 NAMES = st.sampled_from(
@@ -354,17 +354,17 @@ JSON = st.recursive(
 )
 def test_no_request_is_ever_a_crash(body, headers, method):
     incoming = request(body, headers, method=method)
-    one = envelope()
-    one.recognises(incoming)
-    one.answer(incoming)
+    azure = envelope()
+    azure.recognises(incoming)
+    azure.answer(incoming)
     try:
-        one.verify(incoming)
+        azure.verify(incoming)
     except Unverified:
         pass
     else:
         assert headers["webhook-request-origin"] == ORIGIN
     try:
-        for record in one.unwrap(incoming):
+        for record in azure.unwrap(incoming):
             assert isinstance(record, dict)
     except RelayError:
         pass

@@ -18,14 +18,14 @@ GOOD = b2(SECRET, BODY)
 
 
 @pytest.fixture
-def door(make_door):
-    return make_door(**KEYS)
+def hook(make_hook):
+    return make_hook(**KEYS)
 
 
-def refused(door, incoming, *words):
+def assert_refused(hook, incoming, *words):
     with pytest.raises(Unverified) as raised:
-        door.accept(incoming)
-    assert not door.kept()
+        hook.accept(incoming)
+    assert not hook.stored()
     assert SECRET not in str(raised.value)
     for word in words:
         assert word in str(raised.value)
@@ -41,16 +41,16 @@ def test_the_vector_of_the_official_sdk_is_verified():
     }
     body = json.dumps({"events": [event]}, indent=2).encode()
     digest = "8c8e2b5d8192d79cdc3161e6f12c958b13c7e3e6844057a97f653a29641812a9"
-    one = B2(SourceSettings(kind="b2", secret=SECRET))
+    envelope = B2(SourceSettings(kind="b2", secret=SECRET))
     incoming = request(body, {B2_HEADER: f"v1={digest}"})
-    one.verify(incoming)
-    assert list(one.unwrap(incoming)) == [event]
+    envelope.verify(incoming)
+    assert list(envelope.unwrap(incoming)) == [event]
 
 
 def test_a_signed_batch_is_kept_and_its_events_are_seen_one_by_one():
     batch = [{**B2_EVENT, "objectName": f"{number}.zip"} for number in range(50)]
-    one = B2(SourceSettings(kind="b2", secret=SECRET))
-    assert list(one.unwrap(request({"events": batch}))) == batch
+    envelope = B2(SourceSettings(kind="b2", secret=SECRET))
+    assert list(envelope.unwrap(request({"events": batch}))) == batch
 
 
 @pytest.mark.parametrize(
@@ -64,20 +64,20 @@ def test_a_signed_batch_is_kept_and_its_events_are_seen_one_by_one():
         "v1=,{good}",
     ],
 )
-def test_one_right_signature_of_several_is_enough(door, signature):
+def test_one_right_signature_of_several_is_enough(hook, signature):
     told = {**GOOD, B2_HEADER: signature.format(good=GOOD[B2_HEADER])}
-    door.accept(request(BODY, told))
-    [kept] = door.kept()
-    assert kept.envelopes == ("b2",)
-    assert kept.headers[B2_HEADER] == "[redacted]"
+    hook.accept(request(BODY, told))
+    [stored] = hook.stored()
+    assert stored.envelopes == ("b2",)
+    assert stored.headers[B2_HEADER] == "[redacted]"
 
 
-def test_the_secret_is_taken_as_it_stands_even_when_it_looks_like_base64(make_door):
+def test_the_secret_is_taken_as_it_stands_even_when_it_looks_like_base64(make_hook):
     secret = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0"
-    door = make_door(accept=["b2"], secret=secret)
-    door.accept(request(BODY, b2(secret, BODY)))
-    [kept] = door.kept()
-    assert kept.envelopes == ("b2",)
+    hook = make_hook(accept=["b2"], secret=secret)
+    hook.accept(request(BODY, b2(secret, BODY)))
+    [stored] = hook.stored()
+    assert stored.envelopes == ("b2",)
 
 
 @pytest.mark.parametrize(
@@ -98,63 +98,63 @@ def test_the_secret_is_taken_as_it_stands_even_when_it_looks_like_base64(make_do
     ],
 )
 @pytest.mark.parametrize("token", [False, True])
-def test_no_other_signature_does_and_the_token_does_not_help(door, signature, token):
+def test_no_other_signature_does_and_the_token_does_not_help(hook, signature, token):
     good = GOOD[B2_HEADER]
     headers = {**GOOD, **(bearer("hook-token") if token else {})}
     del headers[B2_HEADER]
     if signature is not None:
         signature = signature.replace("{good[3:]}", good[3:]).replace("{good[3:-1]}", good[3:-1])
         headers[B2_HEADER] = signature.replace("{good}", good)
-    refused(door, request(BODY, headers))
+    assert_refused(hook, request(BODY, headers))
 
 
-def test_what_is_not_signed_is_said_to_be(door):
-    refused(door, request(BODY), "not signed", "signing secret")
-    refused(door, request(BODY, b2("another secret", BODY)), "wrong signature")
+def test_what_is_not_signed_is_said_to_be(hook):
+    assert_refused(hook, request(BODY), "not signed", "signing secret")
+    assert_refused(hook, request(BODY, b2("another secret", BODY)), "wrong signature")
 
 
-def test_a_body_that_was_changed_is_refused(door):
+def test_a_body_that_was_changed_is_refused(hook):
     for place in (0, len(BODY) // 2, len(BODY) - 1):
         changed = bytearray(BODY)
         changed[place] ^= 1
-        refused(door, request(bytes(changed), GOOD))
-    refused(door, request(BODY + b" ", GOOD))
-    refused(door, request(b"", GOOD))
+        assert_refused(hook, request(bytes(changed), GOOD))
+    assert_refused(hook, request(BODY + b" ", GOOD))
+    assert_refused(hook, request(b"", GOOD))
 
 
 def test_with_an_empty_secret_nobody_is_let_in():
     for secret in (None, ""):
-        one = B2(SourceSettings(kind="b2", secret=secret))
-        assert one.missing_setting() == "secret"
+        envelope = B2(SourceSettings(kind="b2", secret=secret))
+        assert envelope.missing_setting() == "secret"
         with pytest.raises(Unverified):
-            one.verify(request(BODY, b2("", BODY)))
+            envelope.verify(request(BODY, b2("", BODY)))
 
 
-def test_without_its_secret_the_source_does_not_take_b2(make_door):
-    door = make_door(accept=["b2"])
-    refused(door, request(BODY, b2("", BODY)), "secret")
+def test_without_its_secret_the_source_does_not_take_b2(make_hook):
+    hook = make_hook(accept=["b2"])
+    assert_refused(hook, request(BODY, b2("", BODY)), "secret")
 
 
-def test_where_only_a_token_is_set_the_token_is_asked_for(make_door):
+def test_where_only_a_token_is_set_the_token_is_asked_for(make_hook):
     """B2 can send headers of one's own: that is bare."""
-    door = make_door(accept=["b2", "bare"], token="hook-token")
-    refused(door, request(BODY, GOOD))
-    door.accept(request(BODY, bearer("hook-token")))
-    assert [one.envelopes for one in door.kept()] == [("bare",)]
+    hook = make_hook(accept=["b2", "bare"], token="hook-token")
+    assert_refused(hook, request(BODY, GOOD))
+    hook.accept(request(BODY, bearer("hook-token")))
+    assert [notification.envelopes for notification in hook.stored()] == [("bare",)]
 
 
-def test_other_requests_with_the_token_are_bare(door):
-    door.accept(request({"Records": []}, bearer("hook-token")))
-    assert [one.envelopes for one in door.kept()] == [("bare",)]
+def test_other_requests_with_the_token_are_bare(hook):
+    hook.accept(request({"Records": []}, bearer("hook-token")))
+    assert [notification.envelopes for notification in hook.stored()] == [("bare",)]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b'{"events": []}', b'{"events": [1]}'])
-def test_what_is_signed_and_strange_is_kept(door, body):
-    door.accept(request(body, b2(SECRET, body)))
-    assert [one.verdict for one in door.kept()] == [Verdict.UNREADABLE]
+def test_what_is_signed_and_strange_is_kept(hook, body):
+    hook.accept(request(body, b2(SECRET, body)))
+    assert [notification.verdict for notification in hook.stored()] == [Verdict.UNREADABLE]
 
 
-def test_a_test_event_has_no_object_and_is_handed_on(door):
+def test_a_test_event_has_no_object_and_is_handed_on(hook):
     event = {"eventType": "b2:TestEvent", "eventVersion": 1, "bucketName": "exports"}
     incoming = request({"events": [event]})
     assert list(B2(SourceSettings(kind="b2", secret=SECRET)).unwrap(incoming)) == [event]

@@ -79,10 +79,10 @@ def test_a_certificate_is_fetched_once_and_looked_at_again_after_a_day(certifica
 
 
 def test_each_address_has_its_own(certificates, host, signer, stranger):
-    one = certificates.get(URL, NOW)
+    first = certificates.get(URL, NOW)
     host.pem = stranger.pem
     other = certificates.get(f"{URL}x", NOW)
-    assert (one.key, other.key) == (signer.key.public_key(), stranger.key.public_key())
+    assert (first.key, other.key) == (signer.key.public_key(), stranger.key.public_key())
     assert host.asked == [URL, f"{URL}x"]
 
 
@@ -103,9 +103,9 @@ def test_many_threads_that_need_it_at_once_fetch_it_once(signer):
         while not asked:
             pass
         go_on.set()
-        found = [one.result(10) for one in waiting]
+        found = [thread.result(10) for thread in waiting]
     assert asked == [URL]
-    assert all(one is found[0] for one in found)
+    assert all(certificate is found[0] for certificate in found)
 
 
 def test_threads_that_find_it_is_not_to_be_had_do_not_ask_one_after_the_other():
@@ -123,7 +123,7 @@ def test_threads_that_find_it_is_not_to_be_had_do_not_ask_one_after_the_other():
         while not asked:
             pass
         go_on.set()
-        assert all(isinstance(one.exception(10), TemporaryFailure) for one in waiting)
+        assert all(isinstance(thread.exception(10), TemporaryFailure) for thread in waiting)
     assert asked == [URL]
 
 

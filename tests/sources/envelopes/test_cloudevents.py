@@ -59,9 +59,9 @@ def envelope(issuer=None, **keys):
 
 def unwrapped(body, headers=None):
     incoming = request(body, headers)
-    one = envelope(**TOKEN)
-    assert one.recognises(incoming)
-    return list(one.unwrap(incoming))
+    cloudevents = envelope(**TOKEN)
+    assert cloudevents.recognises(incoming)
+    return list(cloudevents.unwrap(incoming))
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_what_is_no_event_is_unreadable_and_says_why(body, headers, words):
 
 
 def test_a_bad_event_in_a_batch_does_not_lose_those_after_it():
-    one = envelope(**TOKEN).unwrap(request([{**EVENT, "type": 1}, EVENT, 5], BATCH))
-    assert next(one) == EVENT
+    records = envelope(**TOKEN).unwrap(request([{**EVENT, "type": 1}, EVENT, 5], BATCH))
+    assert next(records) == EVENT
     with pytest.raises(Unreadable, match="type should be a text"):
-        next(one)
+        next(records)
 
 
 def test_events_of_other_kinds_in_a_list_of_events_are_passed_on():
@@ -253,11 +253,11 @@ def test_other_requests_are_not_recognised(incoming):
 ASKING = {"webhook-request-origin": "eventemitter.example.com", "webhook-request-rate": "120"}
 
 
-def test_who_asks_is_told_that_it_may_send(make_door, issuer):
-    door = make_door(accept=["cloudevents"], **TOKEN)
+def test_who_asks_is_told_that_it_may_send(make_hook, issuer):
+    hook = make_hook(accept=["cloudevents"], **TOKEN)
     headers = {**ASKING, "webhook-request-callback": "https://evil.example/callback?token=x"}
     for query in ({}, {"token": "hook-token"}, {"access_token": "hook-token"}):
-        answer = door.accept(request(b"", headers, method="OPTIONS", query=query)).answer
+        answer = hook.accept(request(b"", headers, method="OPTIONS", query=query)).answer
         assert answer.status == 200
         assert answer.headers == {
             "WebHook-Allowed-Origin": "eventemitter.example.com",
@@ -265,13 +265,13 @@ def test_who_asks_is_told_that_it_may_send(make_door, issuer):
             "Allow": "POST",
         }
     assert issuer.fetched == [], "the callback must not be visited"
-    assert door.kept() == ()
+    assert hook.stored() == ()
 
 
-def test_a_wrong_token_is_told_when_the_hook_is_set_up(make_door):
-    door = make_door(accept=["cloudevents"], **TOKEN)
+def test_a_wrong_token_is_told_when_the_hook_is_set_up(make_hook):
+    hook = make_hook(accept=["cloudevents"], **TOKEN)
     with pytest.raises(Unverified):
-        door.accept(request(b"", ASKING, method="OPTIONS", query={"token": "wrong"}))
+        hook.accept(request(b"", ASKING, method="OPTIONS", query={"token": "wrong"}))
 
 
 @pytest.mark.parametrize("origin", ["", "a b", "x\r\nSet-Cookie: y", "é", "<x>", "a" * 300])
@@ -291,25 +291,25 @@ def test_a_post_is_never_a_question():
     ("headers", "query"),
     [(bearer("hook-token"), {}), ({}, {"access_token": "hook-token"}), ({}, TOKEN)],
 )
-def test_the_token_is_taken_as_the_specification_says(make_door, headers, query):
-    door = make_door(accept=["cloudevents"], **TOKEN)
+def test_the_token_is_taken_as_the_specification_says(make_hook, headers, query):
+    hook = make_hook(accept=["cloudevents"], **TOKEN)
     body = {**EVENT, "data": S3}
-    assert door.accept(request(body, {**headers, **STRUCTURED}, query=query)).events == 1
-    assert door.kept()[0].verdict == Verdict.ACCEPTED
+    assert hook.accept(request(body, {**headers, **STRUCTURED}, query=query)).events == 1
+    assert hook.stored()[0].verdict == Verdict.ACCEPTED
 
 
 @pytest.mark.parametrize(
     ("keys", "claims"), [(OIDC, google()), (ENTRA, entra()), ({**OIDC, **ENTRA}, entra())]
 )
-def test_eventarc_and_event_grid_show_their_providers_token(make_door, issuer, keys, claims):
-    door = make_door(accept=["cloudevents"], **keys)
+def test_eventarc_and_event_grid_show_their_providers_token(make_hook, issuer, keys, claims):
+    hook = make_hook(accept=["cloudevents"], **keys)
     headers = {**binary(subject="100%25 é.zip"), **bearer(issuer.token(claims))}
-    assert door.accept(request(S3, headers)).events == 1
+    assert hook.accept(request(S3, headers)).events == 1
 
 
 @pytest.mark.parametrize("keys", [TOKEN, {**OIDC, **TOKEN}, {**ENTRA, **TOKEN}])
-def test_a_forger_leaves_no_trace(make_door, issuer, stranger_key, keys):
-    door = make_door(accept=["cloudevents"], **keys)
+def test_a_forger_leaves_no_trace(make_hook, issuer, stranger_key, keys):
+    hook = make_hook(accept=["cloudevents"], **keys)
     shown = [
         {},
         bearer("wrong"),
@@ -320,19 +320,19 @@ def test_a_forger_leaves_no_trace(make_door, issuer, stranger_key, keys):
         bearer(issuer.token(google(iss="https://evil.example"))),
     ]
     sent = [(EVENT, STRUCTURED), ([EVENT], BATCH), (DATA, binary()), (EVENT, PLAIN)]
-    for (body, headers), one in product(sent, shown):
+    for (body, headers), credential in product(sent, shown):
         with pytest.raises(Unverified):
-            door.accept(request(body, {**headers, **one}))
-    assert door.kept() == ()
+            hook.accept(request(body, {**headers, **credential}))
+    assert hook.stored() == ()
 
 
 @pytest.mark.parametrize("keys", [OIDC, ENTRA])
 @pytest.mark.parametrize("query", [{"token": "hook-token"}, {"access_token": "hook-token"}])
-def test_the_token_is_not_enough_where_a_provider_is_set(make_door, issuer, keys, query):
-    door = make_door(accept=["cloudevents"], **keys, **TOKEN)
+def test_the_token_is_not_enough_where_a_provider_is_set(make_hook, issuer, keys, query):
+    hook = make_hook(accept=["cloudevents"], **keys, **TOKEN)
     with pytest.raises(Unverified):
-        door.accept(request(EVENT, {**STRUCTURED, **bearer("hook-token")}, query=query))
-    assert door.kept() == ()
+        hook.accept(request(EVENT, {**STRUCTURED, **bearer("hook-token")}, query=query))
+    assert hook.stored() == ()
     assert issuer.fetched == []
 
 
@@ -344,20 +344,22 @@ def test_the_token_is_not_enough_where_a_provider_is_set(make_door, issuer, keys
         (b"\xff", binary()),
     ],
 )
-def test_what_cannot_be_read_is_kept(make_door, body, headers):
-    door = make_door(accept=["cloudevents"], **TOKEN)
-    door.accept(request(body, {**headers, **bearer("hook-token")}))
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.UNREADABLE
-    assert kept.reason
+def test_what_cannot_be_read_is_kept(make_hook, body, headers):
+    hook = make_hook(accept=["cloudevents"], **TOKEN)
+    hook.accept(request(body, {**headers, **bearer("hook-token")}))
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.UNREADABLE
+    assert stored.reason
 
 
-def test_a_replay_reads_the_headers_again(make_door):
-    door = make_door(accept=["cloudevents"], **TOKEN)
-    receipt = door.accept(request(DATA, {**binary(), **bearer("hook-token")}))
-    door.intake.replay(receipt.notification)
+def test_a_replay_reads_the_headers_again(make_hook):
+    hook = make_hook(accept=["cloudevents"], **TOKEN)
+    receipt = hook.accept(request(DATA, {**binary(), **bearer("hook-token")}))
+    hook.intake.replay(receipt.notification)
     # The handler of this door knows S3 alone: it got to see the event, both times.
-    assert [one.reason for one in door.kept()] == ["The field eventName is missing"] * 2
+    assert [notification.reason for notification in hook.stored()] == [
+        "The field eventName is missing"
+    ] * 2
 
 
 NAMES = st.sampled_from(
@@ -388,13 +390,13 @@ JSON = st.recursive(
 )
 def test_no_request_is_ever_a_crash(body, headers, method):
     incoming = request(body, headers, method=method)
-    one = envelope(**OIDC)
-    one.recognises(incoming)
-    one.answer(incoming)
+    cloudevents = envelope(**OIDC)
+    cloudevents.recognises(incoming)
+    cloudevents.answer(incoming)
     with pytest.raises(Unverified):
-        one.verify(incoming)
+        cloudevents.verify(incoming)
     try:
-        for record in one.unwrap(incoming):
+        for record in cloudevents.unwrap(incoming):
             assert isinstance(record, dict)
     except RelayError:
         pass

@@ -47,8 +47,8 @@ BRIDGE = EventBridge(SourceSettings(kind="s3", token=TOKEN))
 
 
 @pytest.fixture
-def door(make_door):
-    return make_door(accept=["eventbridge"], token=TOKEN)
+def hook(make_hook):
+    return make_hook(accept=["eventbridge"], token=TOKEN)
 
 
 def basic(user, password):
@@ -56,35 +56,35 @@ def basic(user, password):
     return {"authorization": f"Basic {told}"}
 
 
-def refused(door, incoming):
+def assert_refused(hook, incoming):
     with pytest.raises(Unverified):
-        door.accept(incoming)
-    assert not door.kept()
+        hook.accept(incoming)
+    assert not hook.stored()
 
 
 @pytest.mark.parametrize("shown", [bearer(TOKEN), basic("relay", TOKEN), {"x-api-key": TOKEN}])
-def test_every_kind_of_connection_can_show_the_token(make_door, shown):
-    door = make_door(accept=["eventbridge"], token=TOKEN, token_header="X-Api-Key")
-    assert door.accept(request(EVENT, {**SENT, **shown})).events == 1
-    [kept] = door.kept()
-    assert kept.envelopes == ("eventbridge",)
-    assert TOKEN not in str(kept.headers)
+def test_every_kind_of_connection_can_show_the_token(make_hook, shown):
+    hook = make_hook(accept=["eventbridge"], token=TOKEN, token_header="X-Api-Key")
+    assert hook.accept(request(EVENT, {**SENT, **shown})).events == 1
+    [stored] = hook.stored()
+    assert stored.envelopes == ("eventbridge",)
+    assert TOKEN not in str(stored.headers)
 
 
-def test_a_header_of_any_name_is_not_kept_when_it_holds_the_token(make_door):
-    door = make_door(accept=["eventbridge"], token=TOKEN, token_header="X-Relay")
-    door.accept(request(EVENT, {**SENT, "x-relay": TOKEN}))
-    assert door.kept()[0].headers["x-relay"] == "[redacted]"
+def test_a_header_of_any_name_is_not_kept_when_it_holds_the_token(make_hook):
+    hook = make_hook(accept=["eventbridge"], token=TOKEN, token_header="X-Relay")
+    hook.accept(request(EVENT, {**SENT, "x-relay": TOKEN}))
+    assert hook.stored()[0].headers["x-relay"] == "[redacted]"
 
 
 def test_the_handler_is_given_the_whole_event():
     assert list(BRIDGE.unwrap(request(EVENT))) == [EVENT]
 
 
-def test_the_key_is_not_decoded(make_door):
-    door = make_door(accept=["eventbridge"], token=TOKEN)
-    door.accept(request(EVENT, bearer(TOKEN)))
-    [delivery] = door.ledger.history.deliveries(DeliveryQuery()).items
+def test_the_key_is_not_decoded(make_hook):
+    hook = make_hook(accept=["eventbridge"], token=TOKEN)
+    hook.accept(request(EVENT, bearer(TOKEN)))
+    [delivery] = hook.ledger.history.deliveries(DeliveryQuery()).items
     assert delivery.key == "a+b %2B.zip"
 
 
@@ -92,13 +92,13 @@ def test_the_key_is_not_decoded(make_door):
     "headers",
     [SENT, {**SENT, **bearer("wrong")}, {**SENT, **basic("relay", "wrong")}, {"x-api-key": TOKEN}],
 )
-def test_who_does_not_show_it_is_refused(door, headers):
-    refused(door, request(EVENT, headers))
+def test_who_does_not_show_it_is_refused(hook, headers):
+    assert_refused(hook, request(EVENT, headers))
 
 
-def test_without_a_token_it_is_absent(make_door):
+def test_without_a_token_it_is_absent(make_hook):
     assert EventBridge(SourceSettings(kind="s3")).missing_setting() == "token"
-    refused(make_door(accept=["eventbridge"]), request(EVENT, {**SENT, **bearer("")}))
+    assert_refused(make_hook(accept=["eventbridge"]), request(EVENT, {**SENT, **bearer("")}))
 
 
 @pytest.mark.parametrize(
@@ -115,21 +115,21 @@ def test_without_a_token_it_is_absent(make_door):
         "detail-type",
     ],
 )
-def test_what_is_no_event_is_not_taken_for_one(door, body):
+def test_what_is_no_event_is_not_taken_for_one(hook, body):
     assert not BRIDGE.recognises(request(body))
-    refused(door, request(body, bearer(TOKEN)))
+    assert_refused(hook, request(body, bearer(TOKEN)))
 
 
-def test_what_an_input_transformer_made_is_bare(make_door):
-    door = make_door(accept=["eventbridge", "bare"], token=TOKEN)
+def test_what_an_input_transformer_made_is_bare(make_hook):
+    hook = make_hook(accept=["eventbridge", "bare"], token=TOKEN)
     ours = {"bucket": "exports", "key": "a.zip", "version": "v1"}
-    assert door.accept(request(ours, bearer(TOKEN))).events == 1
-    assert [one.envelopes for one in door.kept()] == [("bare",)]
+    assert hook.accept(request(ours, bearer(TOKEN))).events == 1
+    assert [notification.envelopes for notification in hook.stored()] == [("bare",)]
 
 
-def test_an_event_of_something_else_is_kept_and_ignored(door):
-    door.accept(request({**EVENT, "detail-type": "Object Deleted"}, bearer(TOKEN)))
-    assert [one.verdict for one in door.kept()] == [Verdict.IGNORED]
+def test_an_event_of_something_else_is_kept_and_ignored(hook):
+    hook.accept(request({**EVENT, "detail-type": "Object Deleted"}, bearer(TOKEN)))
+    assert [notification.verdict for notification in hook.stored()] == [Verdict.IGNORED]
 
 
 def test_it_is_asked_before_what_takes_anything():

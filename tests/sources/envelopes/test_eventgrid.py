@@ -47,20 +47,20 @@ STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
 BATCH = {"content-type": "application/cloudevents-batch+json"}
 BINARY = {
     "content-type": "application/json",
-    **{f"ce-{name}": one for name, one in EVENT.items() if isinstance(one, str)},
+    **{f"ce-{name}": value for name, value in EVENT.items() if isinstance(value, str)},
 }
 GRID = EventGrid(SourceSettings(kind="s3", token=TOKEN, accept=("eventgrid",)))
 
 
 @pytest.fixture
-def door(make_door):
-    return make_door(accept=["eventgrid"], token=TOKEN)
+def hook(make_hook):
+    return make_hook(accept=["eventgrid"], token=TOKEN)
 
 
-def refused(door, incoming):
+def assert_refused(hook, incoming):
     with pytest.raises(Unverified):
-        door.accept(incoming)
-    assert not door.kept()
+        hook.accept(incoming)
+    assert not hook.stored()
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_the_sample_of_the_guide_has_its_events_in_a_list():
     assert list(GRID.unwrap(request({"events": twenty}, PLAIN))) == twenty
 
 
-def test_one_that_is_no_event_does_not_lose_the_others(door):
-    door.accept(request([{}, EVENT], STRUCTURED, query=SHOWN))
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.UNREADABLE
-    assert kept.envelopes == ("eventgrid",)
+def test_one_that_is_no_event_does_not_lose_the_others(hook):
+    hook.accept(request([{}, EVENT], STRUCTURED, query=SHOWN))
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.UNREADABLE
+    assert stored.envelopes == ("eventgrid",)
 
 
 @pytest.mark.parametrize(
@@ -119,47 +119,47 @@ def test_one_that_is_no_event_does_not_lose_the_others(door):
         ),
     ],
 )
-def test_the_token_stands_in_the_address_or_in_a_header_of_apig(make_door, headers, query):
-    door = make_door(accept=["eventgrid"], token=TOKEN, token_header="X-Relay-Token")
-    door.accept(request(EVENT, headers, query=query))
-    assert [one.envelopes for one in door.kept()] == [("eventgrid",)]
+def test_the_token_stands_in_the_address_or_in_a_header_of_apig(make_hook, headers, query):
+    hook = make_hook(accept=["eventgrid"], token=TOKEN, token_header="X-Relay-Token")
+    hook.accept(request(EVENT, headers, query=query))
+    assert [notification.envelopes for notification in hook.stored()] == [("eventgrid",)]
 
 
 @pytest.mark.parametrize("query", [{}, {"token": "wrong"}, {"token": ""}, {"Token": TOKEN}])
 @pytest.mark.parametrize("headers", [PLAIN, STRUCTURED, BINARY])
-def test_without_the_token_nothing_is_taken(door, headers, query):
-    refused(door, request(EVENT, headers, query=query))
+def test_without_the_token_nothing_is_taken(hook, headers, query):
+    assert_refused(hook, request(EVENT, headers, query=query))
 
 
-def test_where_no_token_is_set_nobody_is_known(make_door):
+def test_where_no_token_is_set_nobody_is_known(make_hook):
     assert EventGrid(SourceSettings(kind="s3")).missing_setting() == "token"
-    refused(make_door(accept=["eventgrid"]), request(EVENT, query={"token": ""}))
+    assert_refused(make_hook(accept=["eventgrid"]), request(EVENT, query={"token": ""}))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", {}, {"Records": []}, [], [1], "HC."])
-def test_what_is_no_cloudevent_is_not_taken_for_one(door, body):
-    refused(door, request(body, PLAIN, query=SHOWN))
+def test_what_is_no_cloudevent_is_not_taken_for_one(hook, body):
+    assert_refused(hook, request(body, PLAIN, query=SHOWN))
 
 
-def test_beside_others_it_takes_only_what_comes_from_huawei_cloud(make_door):
+def test_beside_others_it_takes_only_what_comes_from_huawei_cloud(make_hook):
     """Whoever sends to a source with several envelopes does not choose the weakest of them."""
     keys = {"accept": ["azure", "cloudevents", "eventgrid"], "token": TOKEN, **OIDC, **ENTRA}
-    door = make_door(**keys)
+    hook = make_hook(**keys)
     of_google = {**EVENT, "source": "//storage.googleapis.com/x", "type": "google.x"}
     of_azure = {**EVENT, "source": "/subscriptions/x", "type": "Microsoft.Storage.BlobCreated"}
-    for one in (of_google, of_azure):
-        refused(door, request(one, PLAIN, query=SHOWN))
-        headers = {**BINARY, "ce-source": one["source"], "ce-type": one["type"]}
-        refused(door, request(DATA, headers, query=SHOWN))
+    for event in (of_google, of_azure):
+        assert_refused(hook, request(event, PLAIN, query=SHOWN))
+        headers = {**BINARY, "ce-source": event["source"], "ce-type": event["type"]}
+        assert_refused(hook, request(DATA, headers, query=SHOWN))
     for body, headers in ((EVENT, PLAIN), (DATA, BINARY)):
-        door.accept(request(body, headers, query=SHOWN))
-    assert [one.envelopes for one in door.kept()] == [("eventgrid",)] * 2
+        hook.accept(request(body, headers, query=SHOWN))
+    assert [notification.envelopes for notification in hook.stored()] == [("eventgrid",)] * 2
 
 
-def test_who_asks_whether_he_may_send_is_answered_when_he_knows_the_token(door):
+def test_who_asks_whether_he_may_send_is_answered_when_he_knows_the_token(hook):
     origin = {"webhook-request-origin": "eventgrid.huaweicloud.com"}
     asked = request(b"", origin, method="OPTIONS", query=SHOWN)
-    answer = door.accept(asked).answer
+    answer = hook.accept(asked).answer
     assert answer.status == 200
     assert answer.headers["WebHook-Allowed-Origin"] == "eventgrid.huaweicloud.com"
-    refused(door, request(b"", origin, method="OPTIONS"))
+    assert_refused(hook, request(b"", origin, method="OPTIONS"))

@@ -43,7 +43,7 @@ def forger(stranger_key):
 
 
 @pytest.fixture(scope="module")
-def feeble():
+def weak_signer():
     return Signer(new_key(1024))
 
 
@@ -68,26 +68,28 @@ def keys(fetcher):
 
 
 @pytest.fixture
-def door(make_door, keys):
-    return make_door(**keys)
+def hook(make_hook, keys):
+    return make_hook(**keys)
 
 
-def refused(door, incoming, *words):
+def assert_refused(hook, incoming, *words):
     with pytest.raises(Unverified) as raised:
-        door.accept(incoming)
-    assert not door.kept()
+        hook.accept(incoming)
+    assert not hook.stored()
     for word in words:
         assert word in str(raised.value)
 
 
-def untouched(world):
+def fetched_nothing(world):
     return world.names == [] and world.requests == []
 
 
 def changed(incoming, **headers):
     """Headers that are changed after signing; None: taken away."""
-    new = {**incoming.headers, **{name.replace("_", "-"): one for name, one in headers.items()}}
-    return replace(incoming, headers={name: one for name, one in new.items() if one is not None})
+    new = {**incoming.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return replace(
+        incoming, headers={name: value for name, value in new.items() if value is not None}
+    )
 
 
 # The good ones
@@ -96,24 +98,24 @@ def changed(incoming, **headers):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("with_type", [True, False])
 @pytest.mark.parametrize("target", ["/hooks/exports", WITH_TOKEN, "/hooks/exports?a=%2F&b"])
-def test_a_message_of_a_known_topic_is_taken(door, world, alibaba, form, with_type, target):
+def test_a_message_of_a_known_topic_is_taken(hook, world, alibaba, form, with_type, target):
     push = Push(NOW, form, with_type=with_type, target=target)
-    assert door.accept(push.signed(alibaba)).events == 1
-    [kept] = door.kept()
-    assert (kept.verdict, kept.envelopes) == (Verdict.ACCEPTED, ("mns",))
-    assert [one.path for one in world.requests] == [MNS_PEM]
+    assert hook.accept(push.signed(alibaba)).events == 1
+    [stored] = hook.stored()
+    assert (stored.verdict, stored.envelopes) == (Verdict.ACCEPTED, ("mns",))
+    assert [fetch.path for fetch in world.requests] == [MNS_PEM]
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_query_need_not_be_signed(door, alibaba, form):
+def test_the_query_need_not_be_signed(hook, alibaba, form):
     push = Push(NOW, form, target=WITH_TOKEN, sign_query=False)
-    assert door.accept(push.signed(alibaba)).events == 1
+    assert hook.accept(push.signed(alibaba)).events == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_message_may_be_plain_json_too(door, alibaba, form):
+def test_a_message_may_be_plain_json_too(hook, alibaba, form):
     message = json.dumps(record("导出/<a & b>.zip"), ensure_ascii=False)
-    assert door.accept(Push(NOW, form, message=message).signed(alibaba)).events == 1
+    assert hook.accept(Push(NOW, form, message=message).signed(alibaba)).events == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -137,17 +139,17 @@ def digests(body):
 
 
 @pytest.mark.parametrize("name", digests(b""))
-def test_the_digest_of_the_body_is_known_in_all_its_spellings(door, alibaba, name):
+def test_the_digest_of_the_body_is_known_in_all_its_spellings(hook, alibaba, name):
     push = Push(NOW)
     incoming = push.signed(alibaba, content_md5=digests(push.body())[name])
-    assert door.accept(incoming).events == 1
+    assert hook.accept(incoming).events == 1
 
 
 @pytest.mark.parametrize("query", ["", "?token=hook-token", "?a=%2f%20+&b&token=hook%2Dtoken"])
-def test_over_http_the_query_is_what_it_was_on_the_wire(make_door, keys, alibaba, forger, query):
-    door = make_door(**keys, **TOKEN)
+def test_over_http_the_query_is_what_it_was_on_the_wire(make_hook, keys, alibaba, forger, query):
+    hook = make_hook(**keys, **TOKEN)
     intake = SimpleNamespace(
-        settings=Settings(), ledger=door.ledger, clock=lambda: NOW, accept=door.accept
+        settings=Settings(), ledger=hook.ledger, clock=lambda: NOW, accept=hook.accept
     )
     client = create_app(intake, SimpleNamespace()).test_client()
     push = Push(NOW, target=f"/hooks/exports{query}")
@@ -162,31 +164,31 @@ def test_over_http_the_query_is_what_it_was_on_the_wire(make_door, keys, alibaba
 
 
 @pytest.mark.parametrize("between", ["", "\n    ", "<!-- a comment -->", "<?a b?>\r\n"])
-def test_xml_may_be_laid_out_as_one_likes(door, alibaba, between):
+def test_xml_may_be_laid_out_as_one_likes(hook, alibaba, between):
     push = Push(NOW)
     body = push.body().replace(b"><", f">{between}<".encode())
     md5 = base64.b64encode(hashlib.md5(body).hexdigest().encode()).decode()
     incoming = push.signed(alibaba, content_md5=md5)
-    assert door.accept(replace(incoming, body=body)).events == 1
+    assert hook.accept(replace(incoming, body=body)).events == 1
 
 
-def test_a_date_may_stand_in_mns_own_header(door, alibaba):
+def test_a_date_may_stand_in_mns_own_header(hook, alibaba):
     date = format_datetime(NOW, usegmt=True)
     push = Push(NOW).signed(alibaba, x_mns_date=date)
-    assert door.accept(push).events == 1
+    assert hook.accept(push).events == 1
 
 
-def test_certificates_may_be_in_the_bucket_of_a_region(door, world, alibaba):
+def test_certificates_may_be_in_the_bucket_of_a_region(hook, world, alibaba):
     host = "mns-cert.oss-cn-shanghai.aliyuncs.com"
     world.serve(host, lambda request: alibaba.pem)
     push = Push(NOW, url=f"https://{host}{MNS_PEM}")
-    assert door.accept(push.signed(alibaba)).events == 1
-    assert [one.host for one in world.requests] == [host]
+    assert hook.accept(push.signed(alibaba)).events == 1
+    assert [fetch.host for fetch in world.requests] == [host]
 
 
-def test_a_message_that_is_pushed_again_for_most_of_a_day_is_taken(door, alibaba):
+def test_a_message_that_is_pushed_again_for_most_of_a_day_is_taken(hook, alibaba):
     push = Push(NOW, published=NOW - timedelta(hours=23))
-    assert door.accept(push.signed(alibaba)).events == 1
+    assert hook.accept(push.signed(alibaba)).events == 1
 
 
 REAL = b"""-----BEGIN CERTIFICATE-----
@@ -250,35 +252,37 @@ def test_it_is_recognised_by_any_header_of_its_own():
 # When the token is needed as well
 
 
-def test_a_message_that_names_no_topic_needs_the_token(make_door, keys, world, alibaba):
+def test_a_message_that_names_no_topic_needs_the_token(make_hook, keys, world, alibaba):
     """As the SIMPLIFIED format was: anybody's topic may push to any address."""
     unnamed = Push(NOW, "SIMPLIFIED", named=False, target=WITH_TOKEN)
-    refused(make_door(**keys), unnamed.signed(alibaba), "no topic", "no token")
-    door = make_door(**keys, **TOKEN)
-    refused(door, replace(unnamed, target="/hooks/exports").signed(alibaba), "token")
-    refused(door, replace(unnamed, target="/hooks/exports?token=x").signed(alibaba), "token")
-    assert untouched(world)
-    assert door.accept(unnamed.signed(alibaba)).events == 1
+    assert_refused(make_hook(**keys), unnamed.signed(alibaba), "no topic", "no token")
+    hook = make_hook(**keys, **TOKEN)
+    assert_refused(hook, replace(unnamed, target="/hooks/exports").signed(alibaba), "token")
+    assert_refused(hook, replace(unnamed, target="/hooks/exports?token=x").signed(alibaba), "token")
+    assert fetched_nothing(world)
+    assert hook.accept(unnamed.signed(alibaba)).events == 1
 
 
 @pytest.mark.parametrize("form", ["XML", "JSON"])
-def test_a_published_text_that_looks_like_a_message_names_no_topic(door, world, alibaba, form):
+def test_a_published_text_that_looks_like_a_message_names_no_topic(hook, world, alibaba, form):
     """Whoever owns some topic publishes this in the SIMPLIFIED format, and MNS signs it."""
     looks = Push(NOW, form).body().decode()
     push = Push(NOW, "SIMPLIFIED", message=looks, named=False, topic=OTHER)
-    refused(door, push.signed(alibaba), "no topic")
-    refused(door, replace(push, named=True).signed(alibaba), "of a topic")
-    assert untouched(world)
+    assert_refused(hook, push.signed(alibaba), "no topic")
+    assert_refused(hook, replace(push, named=True).signed(alibaba), "of a topic")
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_key_that_others_can_break_needs_the_token(make_door, keys, world, feeble, form):
-    world.serve(MNS, lambda request: feeble.pem)
+def test_a_key_that_others_can_break_needs_the_token(make_hook, keys, world, weak_signer, form):
+    world.serve(MNS, lambda request: weak_signer.pem)
     push = Push(NOW, form, target=WITH_TOKEN)
-    refused(make_door(**keys), push.signed(feeble), "a key that is too short", "no token")
-    door = make_door(**keys, **TOKEN)
-    refused(door, replace(push, target="/hooks/exports").signed(feeble), "token")
-    assert door.accept(push.signed(feeble)).events == 1
+    assert_refused(
+        make_hook(**keys), push.signed(weak_signer), "a key that is too short", "no token"
+    )
+    hook = make_hook(**keys, **TOKEN)
+    assert_refused(hook, replace(push, target="/hooks/exports").signed(weak_signer), "token")
+    assert hook.accept(push.signed(weak_signer)).events == 1
 
 
 @pytest.mark.parametrize(
@@ -286,23 +290,25 @@ def test_a_key_that_others_can_break_needs_the_token(make_door, keys, world, fee
     [{"ends": NOW - timedelta(seconds=1)}, {"begins": NOW + timedelta(seconds=1)}],
 )
 def test_a_certificate_that_is_not_valid_now_needs_the_token(
-    make_door, keys, world, issuer_key, period
+    make_hook, keys, world, issuer_key, period
 ):
     """MNS signed with one that had expired for seven years."""
     expired = Signer(issuer_key, **period)
     world.serve(MNS, lambda request: expired.pem)
     push = Push(NOW, target=WITH_TOKEN).signed(expired)
-    refused(make_door(**keys), push, "not valid", "no token")
-    door = make_door(**keys, **TOKEN)
-    refused(door, Push(NOW).signed(expired), "token")
-    assert door.accept(push).events == 1
+    assert_refused(make_hook(**keys), push, "not valid", "no token")
+    hook = make_hook(**keys, **TOKEN)
+    assert_refused(hook, Push(NOW).signed(expired), "token")
+    assert hook.accept(push).events == 1
 
 
-def test_a_token_does_not_make_up_for_a_wrong_signature(make_door, keys, world, feeble, forger):
-    door = make_door(**keys, **TOKEN)
+def test_a_token_does_not_make_up_for_a_wrong_signature(
+    make_hook, keys, world, weak_signer, forger
+):
+    hook = make_hook(**keys, **TOKEN)
     push = Push(NOW, target=WITH_TOKEN)
-    refused(door, push.signed(forger), "wrong signature")
-    refused(door, push.signed(feeble), "wrong signature")
+    assert_refused(hook, push.signed(forger), "wrong signature")
+    assert_refused(hook, push.signed(weak_signer), "wrong signature")
 
 
 # Forgeries that are known before anything is fetched
@@ -310,24 +316,24 @@ def test_a_token_does_not_make_up_for_a_wrong_signature(make_door, keys, world, 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("topic", [OTHER, f"{TOPIC}-evil", "/uploads", "123456789/", "1/2/uploads"])
-def test_another_topic_is_refused(door, world, alibaba, form, topic):
-    refused(door, Push(NOW, form, topic=topic).signed(alibaba), "of a topic")
-    assert untouched(world)
+def test_another_topic_is_refused(hook, world, alibaba, form, topic):
+    assert_refused(hook, Push(NOW, form, topic=topic).signed(alibaba), "of a topic")
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("off", [timedelta(hours=1, seconds=1), -timedelta(hours=1, seconds=1)])
-def test_a_stale_push_and_one_from_the_future_are_refused(door, world, alibaba, form, off):
+def test_a_stale_push_and_one_from_the_future_are_refused(hook, world, alibaba, form, off):
     incoming = replace(Push(NOW, form).signed(alibaba), received=NOW + off)
-    refused(door, incoming, "too long ago, or in the future")
-    assert untouched(world)
+    assert_refused(hook, incoming, "too long ago, or in the future")
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("off", [timedelta(hours=-26), timedelta(hours=26)])
-def test_a_message_that_is_older_than_mns_tries_is_refused(door, world, alibaba, form, off):
-    refused(door, Push(NOW, form, published=NOW + off).signed(alibaba))
-    assert untouched(world)
+def test_a_message_that_is_older_than_mns_tries_is_refused(hook, world, alibaba, form, off):
+    assert_refused(hook, Push(NOW, form, published=NOW + off).signed(alibaba))
+    assert fetched_nothing(world)
 
 
 ADDRESSES = {
@@ -340,11 +346,11 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("url", ADDRESSES.values(), ids=ADDRESSES)
-def test_a_certificate_that_is_not_mns_own_is_never_fetched(door, world, forger, url):
+def test_a_certificate_that_is_not_mns_own_is_never_fetched(hook, world, forger, url):
     raw = base64.b64encode(url.encode("utf-8", "surrogatepass")).decode()
     push = Push(NOW).signed(forger, x_mns_signing_cert_url=raw)
-    refused(door, push, "certificate")
-    assert untouched(world)
+    assert_refused(hook, push, "certificate")
+    assert fetched_nothing(world)
 
 
 BEFORE = {
@@ -372,20 +378,20 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("headers", BEFORE.values(), ids=BEFORE)
-def test_what_is_wrong_without_a_signature_costs_no_fetch(door, world, alibaba, headers):
-    refused(door, changed(Push(NOW).signed(alibaba), **headers))
-    assert untouched(world)
+def test_what_is_wrong_without_a_signature_costs_no_fetch(hook, world, alibaba, headers):
+    assert_refused(hook, changed(Push(NOW).signed(alibaba), **headers))
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_body_that_was_changed_after_signing_is_refused(door, world, alibaba, form):
+def test_a_body_that_was_changed_after_signing_is_refused(hook, world, alibaba, form):
     """The signature covers the body only by its digest."""
     incoming = Push(NOW, form).signed(alibaba)
     other = Push(NOW, form, message=json.dumps(record("prod/evil.zip"))).body()
-    refused(door, replace(incoming, body=other), "Content-MD5")
-    assert untouched(world)
+    assert_refused(hook, replace(incoming, body=other), "Content-MD5")
+    assert fetched_nothing(world)
     md5 = base64.b64encode(hashlib.md5(other).hexdigest().encode()).decode()
-    refused(door, changed(replace(incoming, body=other), content_md5=md5), "wrong signature")
+    assert_refused(hook, changed(replace(incoming, body=other), content_md5=md5), "wrong signature")
 
 
 # Forgeries that only the signature tells
@@ -403,50 +409,50 @@ CHANGES = {
 
 @pytest.mark.parametrize("headers", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("form", ["XML", "JSON"])
-def test_what_was_changed_after_signing_is_refused(door, world, alibaba, form, headers):
-    refused(door, changed(Push(NOW, form).signed(alibaba), **headers), "wrong signature")
-    assert [one.path for one in world.requests] == [MNS_PEM]
+def test_what_was_changed_after_signing_is_refused(hook, world, alibaba, form, headers):
+    assert_refused(hook, changed(Push(NOW, form).signed(alibaba), **headers), "wrong signature")
+    assert [fetch.path for fetch in world.requests] == [MNS_PEM]
 
 
-def test_a_topic_in_headers_cannot_be_made_up(door, alibaba):
+def test_a_topic_in_headers_cannot_be_made_up(hook, alibaba):
     incoming = Push(NOW, "SIMPLIFIED", topic=OTHER).signed(alibaba)
-    refused(door, changed(incoming, x_mns_topic_owner="123456789"), "wrong signature")
+    assert_refused(hook, changed(incoming, x_mns_topic_owner="123456789"), "wrong signature")
 
 
-def test_another_path_is_refused(door, alibaba):
+def test_another_path_is_refused(hook, alibaba):
     """A push to another source, or to another relay, is not one to this."""
     incoming = Push(NOW, target="/hooks/other").signed(alibaba)
-    refused(door, replace(incoming, path="/hooks/exports"), "wrong signature")
+    assert_refused(hook, replace(incoming, path="/hooks/exports"), "wrong signature")
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_wrong_key_is_refused(door, forger, form):
-    refused(door, Push(NOW, form).signed(forger), "wrong signature")
+def test_a_wrong_key_is_refused(hook, forger, form):
+    assert_refused(hook, Push(NOW, form).signed(forger), "wrong signature")
 
 
-def test_a_certificate_that_redirects_is_not_followed(door, world, forger):
+def test_a_certificate_that_redirects_is_not_followed(hook, world, forger):
     world.serve(MNS, lambda request: Reply(302, b"", {"Location": f"https://{EVIL}{MNS_PEM}"}))
     with pytest.raises(TemporaryFailure):
-        door.accept(Push(NOW).signed(forger))
-    assert not door.kept()
+        hook.accept(Push(NOW).signed(forger))
+    assert not hook.stored()
     assert world.to(EVIL) == []
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(door, alibaba, form):
+def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(hook, alibaba, form):
     incoming = Push(NOW, form).signed(alibaba)
-    assert door.accept(incoming).events == 1
-    assert door.accept(replace(incoming, received=NOW + timedelta(minutes=59))).events == 0
+    assert hook.accept(incoming).events == 1
+    assert hook.accept(replace(incoming, received=NOW + timedelta(minutes=59))).events == 0
     with pytest.raises(Unverified):
-        door.accept(replace(incoming, received=NOW + timedelta(minutes=61)))
-    assert len(door.kept()) == 2
+        hook.accept(replace(incoming, received=NOW + timedelta(minutes=61)))
+    assert len(hook.stored()) == 2
 
 
-def test_a_forger_gains_nothing_by_choosing_the_weaker_door(make_door, keys, forger):
-    door = make_door(**{**keys, "accept": ["mns", "bare"]}, **TOKEN)
-    refused(door, Push(NOW).signed(forger))
-    refused(door, replace(Push(NOW).signed(forger), headers={}))
-    refused(door, changed(Push(NOW).signed(forger), authorization="Bearer hook-token"))
+def test_a_forger_gains_nothing_by_choosing_the_weaker_door(make_hook, keys, forger):
+    hook = make_hook(**{**keys, "accept": ["mns", "bare"]}, **TOKEN)
+    assert_refused(hook, Push(NOW).signed(forger))
+    assert_refused(hook, replace(Push(NOW).signed(forger), headers={}))
+    assert_refused(hook, changed(Push(NOW).signed(forger), authorization="Bearer hook-token"))
 
 
 # Hostile XML
@@ -477,18 +483,20 @@ HOSTILE = {
 }
 
 
-def test_the_hostile_ones_are_hostile(door):
+def test_the_hostile_ones_are_hostile(hook):
     md5 = base64.b64encode(hashlib.md5(PLAIN).hexdigest().encode()).decode()
     incoming = replace(request(PLAIN, Push(NOW).headers()), path="/hooks/exports")
-    refused(door, changed(incoming, content_md5=md5, authorization="AAAA"), "wrong signature")
+    assert_refused(
+        hook, changed(incoming, content_md5=md5, authorization="AAAA"), "wrong signature"
+    )
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_xml_says_nothing(door, world, alibaba, body):
+def test_hostile_xml_says_nothing(hook, world, alibaba, body):
     md5 = base64.b64encode(hashlib.md5(body).hexdigest().encode()).decode()
     incoming = changed(replace(Push(NOW).signed(alibaba), body=body), content_md5=md5)
-    refused(door, incoming, "no topic")
-    assert untouched(world)
+    assert_refused(hook, incoming, "no topic")
+    assert fetched_nothing(world)
     with pytest.raises(Unreadable):
         list(Mns(SourceSettings(kind="oss")).unwrap(incoming))
 

@@ -73,36 +73,36 @@ def fetcher(world):
 
 
 @pytest.fixture
-def door(make_door, fetcher):
-    return make_door(fetch=fetcher, accept=["oci"], token=TOKEN)
+def hook(make_hook, fetcher):
+    return make_hook(fetch=fetcher, accept=["oci"], token=TOKEN)
 
 
-def refused(door, incoming, *words):
+def assert_refused(hook, incoming, *words):
     with pytest.raises(Unverified) as raised:
-        door.accept(incoming)
-    assert not door.kept()
+        hook.accept(incoming)
+    assert not hook.stored()
     for word in words:
         assert word in str(raised.value)
 
 
-def untouched(world):
+def fetched_nothing(world):
     return world.names == [] and world.requests == []
 
 
 def test_an_event_is_handed_on_as_it_is():
-    one = Oci(SourceSettings(kind="s3", token=TOKEN))
-    assert list(one.unwrap(request(EVENT, NEWS))) == [EVENT]
+    envelope = Oci(SourceSettings(kind="s3", token=TOKEN))
+    assert list(envelope.unwrap(request(EVENT, NEWS))) == [EVENT]
 
 
 @pytest.mark.parametrize("headers", [NEWS, {}, SAID])
-def test_events_are_recognised_by_headers_or_shape(door, world, headers):
-    door.accept(request(EVENT, {**headers, **basic()}))
-    assert [one.envelopes for one in door.kept()] == [("oci",)]
-    assert untouched(world)
+def test_events_are_recognised_by_headers_or_shape(hook, world, headers):
+    hook.accept(request(EVENT, {**headers, **basic()}))
+    assert [notification.envelopes for notification in hook.stored()] == [("oci",)]
+    assert fetched_nothing(world)
 
 
-def test_a_subscription_is_confirmed_once_the_token_was_shown(door, world):
-    answer = door.accept(handshake()).answer
+def test_a_subscription_is_confirmed_once_the_token_was_shown(hook, world):
+    answer = hook.accept(handshake()).answer
     assert answer.status == 200
     [visit] = world.requests
     assert (visit.method, visit.host) == ("GET", HOST)
@@ -110,24 +110,24 @@ def test_a_subscription_is_confirmed_once_the_token_was_shown(door, world):
     assert "authorization" not in visit.headers
 
 
-def test_the_address_that_confirms_is_not_kept(door):
-    door.accept(handshake())
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.HANDSHAKE
-    assert "NAvb" not in json.dumps(dict(kept.headers)) + kept.body.decode()
+def test_the_address_that_confirms_is_not_kept(hook):
+    hook.accept(handshake())
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.HANDSHAKE
+    assert "NAvb" not in json.dumps(dict(stored.headers)) + stored.body.decode()
 
 
 @pytest.mark.parametrize("headers", [{}, basic("wrong"), basic(""), bearer("wrong")])
-def test_without_the_token_nothing_is_taken_or_visited(door, world, headers):
-    refused(door, request(EVENT, {**NEWS, **headers}))
-    refused(door, handshake(headers=headers))
-    assert untouched(world)
+def test_without_the_token_nothing_is_taken_or_visited(hook, world, headers):
+    assert_refused(hook, request(EVENT, {**NEWS, **headers}))
+    assert_refused(hook, handshake(headers=headers))
+    assert fetched_nothing(world)
 
 
-def test_where_no_token_is_set_nobody_is_known(make_door, fetcher, world):
+def test_where_no_token_is_set_nobody_is_known(make_hook, fetcher, world):
     assert Oci(SourceSettings(kind="s3")).missing_setting() == "token"
-    refused(make_door(fetch=fetcher, accept=["oci"]), handshake(headers=basic("")))
-    assert untouched(world)
+    assert_refused(make_hook(fetch=fetcher, accept=["oci"]), handshake(headers=basic("")))
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize(
@@ -164,59 +164,59 @@ def test_where_no_token_is_set_nobody_is_known(make_door, fetcher, world):
         CONFIRM + "x" * 5000,
     ],
 )
-def test_no_other_address_is_visited(door, world, url):
-    refused(door, handshake(url), "outside Oracle Cloud")
-    assert untouched(world)
+def test_no_other_address_is_visited(hook, world, url):
+    assert_refused(hook, handshake(url), "outside Oracle Cloud")
+    assert fetched_nothing(world)
 
 
-def test_a_confirmation_that_leads_elsewhere_is_not_followed(door, world):
+def test_a_confirmation_that_leads_elsewhere_is_not_followed(hook, world):
     world.serve("evil.example", lambda request: b"got you")
     elsewhere = {"Location": "https://evil.example/"}
     world.serve(HOST, lambda request: Reply(302, headers=elsewhere))
     with pytest.raises(TemporaryFailure):
-        door.accept(handshake())
+        hook.accept(handshake())
     assert world.names == [HOST]
-    assert not door.kept()
+    assert not hook.stored()
 
 
 @pytest.mark.parametrize("status", [404, 500, 202])
-def test_when_it_cannot_be_confirmed_now_oracle_is_asked_to_come_again(door, world, status):
+def test_when_it_cannot_be_confirmed_now_oracle_is_asked_to_come_again(hook, world, status):
     world.serve(HOST, lambda request: Reply(status))
     with pytest.raises(TemporaryFailure) as raised:
-        door.accept(handshake())
+        hook.accept(handshake())
     assert raised.value.code == "envelope.not_confirmed"
     assert "NAvb" not in str(raised.value)
-    assert not door.kept()
+    assert not hook.stored()
     world.serve(HOST, lambda request: b"")
-    assert door.accept(handshake()).answer.status == 200
+    assert hook.accept(handshake()).answer.status == 200
 
 
-def test_an_address_that_is_private_is_not_visited(make_door, world):
+def test_an_address_that_is_private_is_not_visited(make_hook, world):
     """A name of Oracle's that leads into our own network."""
     guarded = Fetcher()
     try:
-        door = make_door(fetch=guarded, accept=["oci"], token=TOKEN)
+        hook = make_hook(fetch=guarded, accept=["oci"], token=TOKEN)
         with pytest.raises((TemporaryFailure, PermanentFailure)):
-            door.accept(handshake())
+            hook.accept(handshake())
     finally:
         guarded.close()
     assert world.requests == []
 
 
-def test_news_with_such_an_address_is_still_news(door, world):
+def test_news_with_such_an_address_is_still_news(hook, world):
     headers = {**NEWS, "x-oci-ns-confirmationurl": CONFIRM, **basic()}
-    door.accept(request(EVENT, headers))
-    [kept] = door.kept()
-    assert kept.verdict != Verdict.HANDSHAKE
-    assert untouched(world)
+    hook.accept(request(EVENT, headers))
+    [stored] = hook.stored()
+    assert stored.verdict != Verdict.HANDSHAKE
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"null"])
-def test_what_is_verified_and_strange_is_kept(door, body):
-    door.accept(request(body, {**NEWS, **basic()}))
-    assert [one.verdict for one in door.kept()] == [Verdict.UNREADABLE]
+def test_what_is_verified_and_strange_is_kept(hook, body):
+    hook.accept(request(body, {**NEWS, **basic()}))
+    assert [notification.verdict for notification in hook.stored()] == [Verdict.UNREADABLE]
 
 
-def test_what_says_nothing_of_oracle_is_not_taken(door):
-    refused(door, request({"Records": []}, basic()))
-    refused(door, request({**EVENT, "eventType": "com.example.x"}, basic()))
+def test_what_says_nothing_of_oracle_is_not_taken(hook):
+    assert_refused(hook, request({"Records": []}, basic()))
+    assert_refused(hook, request({**EVENT, "eventType": "com.example.x"}, basic()))

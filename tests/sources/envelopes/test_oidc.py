@@ -337,12 +337,12 @@ def test_many_threads_fetch_once(verifier, issuer):
     token = issuer.token(google())
     start = threading.Barrier(8)
 
-    def one(_):
+    def fetch(_):
         start.wait()
         show(verifier, token)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(one, range(8)))
+        list(pool.map(fetch, range(8)))
     assert len(issuer.fetched) == 1
 
 

@@ -130,10 +130,10 @@ def test_a_header_that_is_not_utf8_is_not_guessed_at():
     ],
 )
 def test_unwrapped_without_metadata_it_says_what_to_turn_on(incoming):
-    one = envelope(**TOKEN)
-    assert one.recognises(incoming)
+    pubsub = envelope(**TOKEN)
+    assert pubsub.recognises(incoming)
     with pytest.raises(Unreadable, match="write metadata"):
-        list(one.unwrap(incoming))
+        list(pubsub.unwrap(incoming))
 
 
 @pytest.mark.parametrize("incoming", [request(wrapped(S3)), request(S3, HEADERS)])
@@ -180,33 +180,35 @@ def test_it_is_absent_without_credentials_and_says_which_would_do():
 
 
 @pytest.fixture
-def door(make_door):
-    return make_door(accept=["pubsub"], **OIDC, **TOKEN)
+def hook(make_hook):
+    return make_hook(accept=["pubsub"], **OIDC, **TOKEN)
 
 
-def test_google_is_let_in_and_its_records_become_events(door, issuer):
-    receipt = door.accept(request(wrapped(S3), bearer(issuer.token(google()))))
+def test_google_is_let_in_and_its_records_become_events(hook, issuer):
+    receipt = hook.accept(request(wrapped(S3), bearer(issuer.token(google()))))
     assert receipt.events == 1
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.ACCEPTED
-    assert kept.envelopes == ("pubsub",)
-    assert kept.headers["authorization"] == "[redacted]"
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.ACCEPTED
+    assert stored.envelopes == ("pubsub",)
+    assert stored.headers["authorization"] == "[redacted]"
     assert issuer.fetched == [GOOGLE_KEYS]
 
 
-def test_what_google_sends_but_nobody_understands_is_kept(door, issuer):
-    door.accept(request(RESOURCE, bearer(issuer.token(google()))))
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.UNREADABLE
-    assert "write metadata" in kept.reason
+def test_what_google_sends_but_nobody_understands_is_kept(hook, issuer):
+    hook.accept(request(RESOURCE, bearer(issuer.token(google()))))
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.UNREADABLE
+    assert "write metadata" in stored.reason
 
 
-def test_a_replay_reads_the_headers_again(door, issuer):
+def test_a_replay_reads_the_headers_again(hook, issuer):
     headers = {**HEADERS, **bearer(issuer.token(google()))}
-    receipt = door.accept(request(RESOURCE, headers))
-    door.intake.replay(receipt.notification)
+    receipt = hook.accept(request(RESOURCE, headers))
+    hook.intake.replay(receipt.notification)
     # The handler of this door knows S3 alone: it got to see the message, both times.
-    assert [one.reason for one in door.kept()] == ["The field eventName is missing"] * 2
+    assert [notification.reason for notification in hook.stored()] == [
+        "The field eventName is missing"
+    ] * 2
 
 
 FORGED = {
@@ -226,34 +228,34 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
-def test_a_forger_leaves_no_trace(door, issuer, stranger_key, forge):
+def test_a_forger_leaves_no_trace(hook, issuer, stranger_key, forge):
     headers = {**forge(issuer, stranger_key), **HEADERS}
     for body in (wrapped(S3), S3, {"specversion": "1.0"}):
         with pytest.raises(Unverified):
-            door.accept(request(body, headers))
-    assert door.kept() == ()
+            hook.accept(request(body, headers))
+    assert hook.stored() == ()
 
 
 @pytest.mark.parametrize(
     ("headers", "query"),
     [({"content-type": "application/cloudevents+json"}, {}), ({}, {"token": "hook-token"})],
 )
-def test_a_sender_does_not_choose_a_weaker_envelope(make_door, headers, query):
-    door = make_door(accept=["pubsub", "cloudevents"], **OIDC, **TOKEN)
+def test_a_sender_does_not_choose_a_weaker_envelope(make_hook, headers, query):
+    hook = make_hook(accept=["pubsub", "cloudevents"], **OIDC, **TOKEN)
     for body in (wrapped(S3), {"specversion": "1.0", "id": "1", "type": "t", "source": "s"}):
         with pytest.raises(Unverified):
-            door.accept(request(body, {**headers, **HEADERS}, query=query))
+            hook.accept(request(body, {**headers, **HEADERS}, query=query))
         with pytest.raises(Unverified):
-            door.accept(request(body, {**headers, **bearer("hook-token")}, query=query))
-    assert door.kept() == ()
+            hook.accept(request(body, {**headers, **bearer("hook-token")}, query=query))
+    assert hook.stored() == ()
 
 
-def test_without_oidc_the_token_in_the_address_is_enough(make_door):
-    door = make_door(accept=["pubsub"], **TOKEN)
-    assert door.accept(request(wrapped(S3), query=TOKEN)).events == 1
+def test_without_oidc_the_token_in_the_address_is_enough(make_hook):
+    hook = make_hook(accept=["pubsub"], **TOKEN)
+    assert hook.accept(request(wrapped(S3), query=TOKEN)).events == 1
     with pytest.raises(Unverified):
-        door.accept(request(wrapped(S3), query={"token": "wrong"}))
-    assert len(door.kept()) == 1
+        hook.accept(request(wrapped(S3), query={"token": "wrong"}))
+    assert len(hook.stored()) == 1
 
 
 NAMES = st.sampled_from([*HEADERS, "user-agent", "content-type", "authorization", "ce-id"])
@@ -282,13 +284,13 @@ JSON = st.recursive(
 )
 def test_no_request_is_ever_a_crash(body, headers):
     incoming = request(body, headers)
-    one = envelope(**OIDC)
-    one.recognises(incoming)
-    one.answer(incoming)
+    pubsub = envelope(**OIDC)
+    pubsub.recognises(incoming)
+    pubsub.answer(incoming)
     with pytest.raises(Unverified):
-        one.verify(incoming)
+        pubsub.verify(incoming)
     try:
-        for record in one.unwrap(incoming):
+        for record in pubsub.unwrap(incoming):
             assert isinstance(record, dict)
     except RelayError:
         pass

@@ -53,23 +53,23 @@ def keys(fetcher):
 
 
 @pytest.fixture
-def door(make_door, keys):
-    return make_door(**keys)
+def hook(make_hook, keys):
+    return make_hook(**keys)
 
 
 def arrives(message, headers=None, *, now=NOW):
     return request(message, headers, now=now)
 
 
-def refused(door, incoming, *words):
+def assert_refused(hook, incoming, *words):
     with pytest.raises(Unverified) as raised:
-        door.accept(incoming)
-    assert not door.kept()
+        hook.accept(incoming)
+    assert not hook.stored()
     for word in words:
         assert word in str(raised.value)
 
 
-def untouched(world):
+def fetched_nothing(world):
     return world.names == [] and world.requests == []
 
 
@@ -78,13 +78,13 @@ def untouched(world):
 
 @pytest.mark.parametrize("subject", [None, "SMN", "", "主题"])
 @pytest.mark.parametrize("sign_empty", [False, True])
-def test_a_notification_of_a_known_topic_is_taken(door, world, huawei, subject, sign_empty):
+def test_a_notification_of_a_known_topic_is_taken(hook, world, huawei, subject, sign_empty):
     """An empty subject is signed by Huawei's samples, and left out by its guide."""
-    receipt = door.accept(arrives(smn(huawei, NOW, subject=subject, sign_empty=sign_empty)))
+    receipt = hook.accept(arrives(smn(huawei, NOW, subject=subject, sign_empty=sign_empty)))
     assert (receipt.events, receipt.answer) == (1, None)
-    [kept] = door.kept()
-    assert (kept.verdict, kept.envelopes) == (Verdict.ACCEPTED, ("smn",))
-    assert [one.path for one in world.requests] == [SMN_PEM]
+    [stored] = hook.stored()
+    assert (stored.verdict, stored.envelopes) == (Verdict.ACCEPTED, ("smn",))
+    assert [fetch.path for fetch in world.requests] == [SMN_PEM]
 
 
 HUAWEI = b"""-----BEGIN CERTIFICATE-----
@@ -112,7 +112,7 @@ REAL = "urn:smn:cn-north-4:477a784601d744e4ab9ab83986502d31:CES_notification_gro
 
 
 def test_what_smn_really_sent_is_verified_with_the_certificate_that_huawei_published(
-    make_door, keys, world
+    make_hook, keys, world
 ):
     """The certificate: SMN's user guide, smn_ug_a9000. The message: sent in 2025 to a test of
     Apache HertzBeat, whose subscription has long ended."""
@@ -136,15 +136,15 @@ def test_what_smn_really_sent_is_verified_with_the_certificate_that_huawei_publi
         "==",
     }
     sent = datetime.fromisoformat("2025-06-07T15:07:15Z")
-    real = make_door(**{**keys, "smn_topic_urns": [REAL]})
+    real = make_hook(**{**keys, "smn_topic_urns": [REAL]})
     assert real.accept(arrives(message, now=sent)).answer.status == 200
-    assert [one.host for one in world.requests] == [SMN, CONSOLE]
+    assert [fetch.host for fetch in world.requests] == [SMN, CONSOLE]
 
 
-def test_what_is_signed_need_not_be_understood(door, huawei):
+def test_what_is_signed_need_not_be_understood(hook, huawei):
     """OBS sends a test of its own when the rule is made."""
-    door.accept(arrives(smn(huawei, NOW, message="test")))
-    assert [one.verdict for one in door.kept()] == [Verdict.UNREADABLE]
+    hook.accept(arrives(smn(huawei, NOW, message="test")))
+    assert [notification.verdict for notification in hook.stored()] == [Verdict.UNREADABLE]
 
 
 def test_an_event_of_eventgrid_inside_comes_out_as_it_is(huawei):
@@ -153,16 +153,16 @@ def test_an_event_of_eventgrid_inside_comes_out_as_it_is(huawei):
     assert list(Smn(SourceSettings(kind="obs")).unwrap(incoming)) == [event]
 
 
-def test_another_cloud_of_the_same_make_is_a_matter_of_settings(make_door, keys, world, huawei):
+def test_another_cloud_of_the_same_make_is_a_matter_of_settings(make_hook, keys, world, huawei):
     host = "smn.eu-de.otc.t-systems.com"
     urn = URN.replace("cn-north-4", "eu-de")
     world.serve(host, lambda request: huawei.pem)
     url = f"https://{host}{SMN_PEM.replace('cn-north-4', 'eu-de')}"
     incoming = arrives(smn(huawei, NOW, topic_urn=urn, signing_cert_url=url))
     keys["smn_topic_urns"] = [urn]
-    refused(make_door(**keys), incoming, "smn_hosts")
-    assert untouched(world)
-    make_door(**keys, smn_hosts=["smn.*.otc.t-systems.com"]).accept(incoming)
+    assert_refused(make_hook(**keys), incoming, "smn_hosts")
+    assert fetched_nothing(world)
+    make_hook(**keys, smn_hosts=["smn.*.otc.t-systems.com"]).accept(incoming)
 
 
 def test_without_topics_it_is_absent():
@@ -177,60 +177,60 @@ def test_it_is_recognised_by_its_header_or_its_shape(huawei):
     assert not envelope.recognises(arrives(record()))
 
 
-def test_a_header_of_our_choice_is_a_second_factor(make_door, keys, world, huawei):
-    door = make_door(**keys, token="hook-token", token_header="X-Relay-Token")
+def test_a_header_of_our_choice_is_a_second_factor(make_hook, keys, world, huawei):
+    hook = make_hook(**keys, token="hook-token", token_header="X-Relay-Token")
     message = smn(huawei, NOW)
     for headers in ({}, {"x-relay-token": "wrong"}, {"x-relay-token": ""}):
-        refused(door, arrives(message, headers), "token")
-    assert untouched(world)
-    assert door.accept(arrives(message, {"x-relay-token": "hook-token"})).events == 1
+        assert_refused(hook, arrives(message, headers), "token")
+    assert fetched_nothing(world)
+    assert hook.accept(arrives(message, {"x-relay-token": "hook-token"})).events == 1
 
 
-def test_a_token_without_its_header_is_for_other_senders(make_door, keys, huawei):
-    door = make_door(**keys, token="hook-token")
-    assert door.accept(arrives(smn(huawei, NOW))).events == 1
+def test_a_token_without_its_header_is_for_other_senders(make_hook, keys, huawei):
+    hook = make_hook(**keys, token="hook-token")
+    assert hook.accept(arrives(smn(huawei, NOW))).events == 1
 
 
 # The handshake
 
 
-def test_a_subscription_is_confirmed_by_visiting_its_address(door, world, huawei):
-    receipt = door.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
+def test_a_subscription_is_confirmed_by_visiting_its_address(hook, world, huawei):
+    receipt = hook.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
     assert receipt.answer.status == 200
-    asked = [(one.method, one.host, one.path) for one in world.requests]
+    asked = [(fetch.method, fetch.host, fetch.path) for fetch in world.requests]
     assert asked == [
         ("GET", SMN, SMN_PEM),
         ("GET", CONSOLE, confirm_smn().partition(CONSOLE)[2]),
     ]
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.HANDSHAKE
-    body = door.ledger.history.notification(kept.id).body
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.HANDSHAKE
+    body = hook.ledger.history.notification(stored.id).body
     assert b"0a419ac94f80f2c62f14c01e34ae5dfc" not in body, "who reads it could confirm it"
 
 
-def test_a_region_may_have_a_console_of_its_own(make_door, keys, world, huawei):
+def test_a_region_may_have_a_console_of_its_own(make_hook, keys, world, huawei):
     host = "sa-brazil-1-console.huaweicloud.com"
     world.serve(host, lambda request: b"")
     message = smn(huawei, NOW, type="SubscriptionConfirmation", subscribe_url=confirm_smn(host))
-    refused(make_door(**keys), arrives(message), "smn_confirm_hosts")
-    assert untouched(world)
-    make_door(**keys, smn_confirm_hosts=["*-console.huaweicloud.com"]).accept(arrives(message))
+    assert_refused(make_hook(**keys), arrives(message), "smn_confirm_hosts")
+    assert fetched_nothing(world)
+    make_hook(**keys, smn_confirm_hosts=["*-console.huaweicloud.com"]).accept(arrives(message))
     assert len(world.to(host)) == 1
 
 
-def test_one_that_cannot_be_confirmed_now_is_asked_for_again(door, world, huawei):
+def test_one_that_cannot_be_confirmed_now_is_asked_for_again(hook, world, huawei):
     world.serve(CONSOLE, lambda request: Reply(500))
     with pytest.raises(TemporaryFailure) as raised:
-        door.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
+        hook.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
     assert raised.value.code == "envelope.not_confirmed"
-    assert not door.kept()
+    assert not hook.stored()
 
 
-def test_the_news_of_an_end_is_kept_and_its_address_never_visited(door, world, huawei):
-    receipt = door.accept(arrives(smn(huawei, NOW, type="UnsubscribeConfirmation")))
+def test_the_news_of_an_end_is_kept_and_its_address_never_visited(hook, world, huawei):
+    receipt = hook.accept(arrives(smn(huawei, NOW, type="UnsubscribeConfirmation")))
     assert receipt.answer.status == 200
-    assert [one.path for one in world.requests] == [SMN_PEM]
-    assert [one.verdict for one in door.kept()] == [Verdict.HANDSHAKE]
+    assert [fetch.path for fetch in world.requests] == [SMN_PEM]
+    assert [notification.verdict for notification in hook.stored()] == [Verdict.HANDSHAKE]
 
 
 CONFIRMATIONS = {
@@ -252,10 +252,10 @@ CONFIRMATIONS = {
 
 
 @pytest.mark.parametrize("url", CONFIRMATIONS.values(), ids=CONFIRMATIONS)
-def test_only_the_console_is_visited_and_only_to_confirm_this_topic(door, world, huawei, url):
+def test_only_the_console_is_visited_and_only_to_confirm_this_topic(hook, world, huawei, url):
     message = smn(huawei, NOW, type="SubscriptionConfirmation", subscribe_url=url)
-    refused(door, arrives(message))
-    assert untouched(world)
+    assert_refused(hook, arrives(message))
+    assert fetched_nothing(world)
 
 
 # Forgeries that are known before anything is fetched
@@ -275,15 +275,15 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("url", ADDRESSES.values(), ids=ADDRESSES)
-def test_a_certificate_that_is_not_smn_own_is_never_fetched(door, world, forger, url):
-    refused(door, arrives(smn(forger, NOW, signing_cert_url=url)), "certificate")
-    assert untouched(world)
+def test_a_certificate_that_is_not_smn_own_is_never_fetched(hook, world, forger, url):
+    assert_refused(hook, arrives(smn(forger, NOW, signing_cert_url=url)), "certificate")
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("digits", ["b98100ca131b4116ab8ee7ccedbaae99", "0" * 16, "AB" * 32])
-def test_the_name_of_a_certificate_may_be_longer_or_shorter(door, world, huawei, digits):
+def test_the_name_of_a_certificate_may_be_longer_or_shorter(hook, world, huawei, digits):
     url = f"https://{SMN}/smn/SMN_cn-north-4_{digits}.pem"
-    assert door.accept(arrives(smn(huawei, NOW, signing_cert_url=url))).events == 1
+    assert hook.accept(arrives(smn(huawei, NOW, signing_cert_url=url))).events == 1
 
 
 BEFORE = {
@@ -309,20 +309,20 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("said", BEFORE.values(), ids=BEFORE)
-def test_what_is_wrong_without_a_signature_costs_no_fetch(door, world, huawei, said):
+def test_what_is_wrong_without_a_signature_costs_no_fetch(hook, world, huawei, said):
     typed = {"x-smn-message-type": "Notification"}
-    refused(door, arrives(smn(huawei, NOW, **said), typed))
-    assert untouched(world)
+    assert_refused(hook, arrives(smn(huawei, NOW, **said), typed))
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("urn", ["urn:smn::1:uploads", "uploads", "urn:smn:a/b:1:uploads"])
 def test_a_topic_without_a_region_pins_nothing_so_it_is_refused(
-    make_door, keys, world, forger, urn
+    make_hook, keys, world, forger, urn
 ):
-    door = make_door(**{**keys, "smn_topic_urns": [urn]}, smn_hosts=["smn.*.myhuaweicloud.com"])
+    hook = make_hook(**{**keys, "smn_topic_urns": [urn]}, smn_hosts=["smn.*.myhuaweicloud.com"])
     for url in (f"https://smn..myhuaweicloud.com{SMN_PEM}", f"https://{SMN}{SMN_PEM}"):
-        refused(door, arrives(smn(forger, NOW, topic_urn=urn, signing_cert_url=url)))
-    assert untouched(world)
+        assert_refused(hook, arrives(smn(forger, NOW, topic_urn=urn, signing_cert_url=url)))
+    assert fetched_nothing(world)
 
 
 # Forgeries that only the signature tells
@@ -338,53 +338,53 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
-def test_what_was_changed_after_signing_is_refused(door, world, huawei, changed):
-    refused(door, arrives(smn(huawei, NOW) | changed), "wrong signature")
-    assert [one.path for one in world.requests] == [SMN_PEM]
+def test_what_was_changed_after_signing_is_refused(hook, world, huawei, changed):
+    assert_refused(hook, arrives(smn(huawei, NOW) | changed), "wrong signature")
+    assert [fetch.path for fetch in world.requests] == [SMN_PEM]
 
 
-def test_a_wrong_key_is_refused(door, forger):
-    refused(door, arrives(smn(forger, NOW)), "wrong signature")
+def test_a_wrong_key_is_refused(hook, forger):
+    assert_refused(hook, arrives(smn(forger, NOW)), "wrong signature")
 
 
 @pytest.mark.parametrize("digest", [hashes.SHA1(), hashes.SHA512()])
-def test_a_digest_is_not_to_be_chosen(door, huawei, digest):
-    refused(door, arrives(smn(huawei, NOW, digest=digest)), "wrong signature")
+def test_a_digest_is_not_to_be_chosen(hook, huawei, digest):
+    assert_refused(hook, arrives(smn(huawei, NOW, digest=digest)), "wrong signature")
 
 
-def test_a_certificate_must_be_valid_now(door, world, issuer_key):
+def test_a_certificate_must_be_valid_now(hook, world, issuer_key):
     expired = Signer(issuer_key, ends=NOW - timedelta(seconds=1))
     world.serve(SMN, lambda request: expired.pem)
-    refused(door, arrives(smn(expired, NOW)), "certificate")
+    assert_refused(hook, arrives(smn(expired, NOW)), "certificate")
 
 
-def test_a_key_that_others_can_break_proves_nothing(door, world):
-    feeble = Signer(new_key(1024))
-    world.serve(SMN, lambda request: feeble.pem)
-    refused(door, arrives(smn(feeble, NOW)), "too weak")
+def test_a_key_that_others_can_break_proves_nothing(hook, world):
+    weak_signer = Signer(new_key(1024))
+    world.serve(SMN, lambda request: weak_signer.pem)
+    assert_refused(hook, arrives(smn(weak_signer, NOW)), "too weak")
 
 
-def test_a_certificate_that_redirects_is_not_followed(door, world, forger):
+def test_a_certificate_that_redirects_is_not_followed(hook, world, forger):
     world.serve(SMN, lambda request: Reply(301, b"", {"Location": f"https://{EVIL}{SMN_PEM}"}))
     with pytest.raises(TemporaryFailure):
-        door.accept(arrives(smn(forger, NOW)))
-    assert not door.kept()
+        hook.accept(arrives(smn(forger, NOW)))
+    assert not hook.stored()
     assert world.to(EVIL) == []
 
 
-def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(door, huawei):
+def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(hook, huawei):
     message = smn(huawei, NOW)
-    assert door.accept(arrives(message)).events == 1
-    assert door.accept(arrives(message, now=NOW + timedelta(minutes=59))).events == 0
+    assert hook.accept(arrives(message)).events == 1
+    assert hook.accept(arrives(message, now=NOW + timedelta(minutes=59))).events == 0
     with pytest.raises(Unverified):
-        door.accept(arrives(message, now=NOW + timedelta(minutes=61)))
-    assert len(door.kept()) == 2
+        hook.accept(arrives(message, now=NOW + timedelta(minutes=61)))
+    assert len(hook.stored()) == 2
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-smn-message-type": "Notification"}])
-def test_a_forger_gains_nothing_by_choosing_the_weaker_door(make_door, keys, forger, headers):
-    door = make_door(**{**keys, "accept": ["smn", "bare"]}, token="hook-token")
-    refused(door, arrives(smn(forger, NOW), headers))
-    refused(door, arrives(record(), headers))
+def test_a_forger_gains_nothing_by_choosing_the_weaker_door(make_hook, keys, forger, headers):
+    hook = make_hook(**{**keys, "accept": ["smn", "bare"]}, token="hook-token")
+    assert_refused(hook, arrives(smn(forger, NOW), headers))
+    assert_refused(hook, arrives(record(), headers))
     bearer = {**headers, "authorization": "Bearer hook-token"}
-    refused(door, arrives(smn(forger, NOW), bearer), "wrong signature")
+    assert_refused(hook, arrives(smn(forger, NOW), bearer), "wrong signature")

@@ -46,23 +46,23 @@ def fetcher(world):
 
 
 @pytest.fixture
-def door(make_door, fetcher):
-    return make_door(fetch=fetcher, accept=["sns"], sns_topic_arns=[ARN])
+def hook(make_hook, fetcher):
+    return make_hook(fetch=fetcher, accept=["sns"], sns_topic_arns=[ARN])
 
 
 def arrives(message, headers=None, *, now=NOW):
     return request(message, headers, now=now)
 
 
-def refused(door, incoming, *words):
+def assert_refused(hook, incoming, *words):
     with pytest.raises(Unverified) as raised:
-        door.accept(incoming)
-    assert not door.kept()
+        hook.accept(incoming)
+    assert not hook.stored()
     for word in words:
         assert word in str(raised.value)
 
 
-def untouched(world):
+def fetched_nothing(world):
     return world.names == [] and world.requests == []
 
 
@@ -71,45 +71,45 @@ def untouched(world):
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("subject", [None, "Amazon S3 Notification", "", "带\nTimestamp\n的"])
-def test_a_notification_of_a_known_topic_is_taken(door, world, amazon, version, subject):
-    receipt = door.accept(arrives(sns(amazon, NOW, SignatureVersion=version, Subject=subject)))
+def test_a_notification_of_a_known_topic_is_taken(hook, world, amazon, version, subject):
+    receipt = hook.accept(arrives(sns(amazon, NOW, SignatureVersion=version, Subject=subject)))
     assert (receipt.events, receipt.answer) == (1, None)
-    [kept] = door.kept()
-    assert (kept.verdict, kept.envelopes) == (Verdict.ACCEPTED, ("sns",))
-    assert [one.path for one in world.requests] == [SNS_PEM]
+    [stored] = hook.stored()
+    assert (stored.verdict, stored.envelopes) == (Verdict.ACCEPTED, ("sns",))
+    assert [fetch.path for fetch in world.requests] == [SNS_PEM]
 
 
-def test_a_message_in_any_script_is_taken(door, amazon):
+def test_a_message_in_any_script_is_taken(hook, amazon):
     message = json.dumps(record("导出/a+b %2B.zip"), ensure_ascii=False)
-    assert door.accept(arrives(sns(amazon, NOW, Message=message))).events == 1
+    assert hook.accept(arrives(sns(amazon, NOW, Message=message))).events == 1
 
 
-def test_what_is_signed_need_not_be_understood(door, amazon):
-    door.accept(arrives(sns(amazon, NOW, Message="hello")))
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.UNREADABLE
+def test_what_is_signed_need_not_be_understood(hook, amazon):
+    hook.accept(arrives(sns(amazon, NOW, Message="hello")))
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.UNREADABLE
 
 
-def test_the_certificate_is_fetched_once(door, world, amazon):
+def test_the_certificate_is_fetched_once(hook, world, amazon):
     for number in range(5):
-        door.accept(arrives(sns(amazon, NOW, MessageId=str(number))))
+        hook.accept(arrives(sns(amazon, NOW, MessageId=str(number))))
     assert len(world.requests) == 1
 
 
-def test_regions_and_china_have_hosts_of_their_own(door, world, amazon):
+def test_regions_and_china_have_hosts_of_their_own(hook, world, amazon):
     host = "sns.cn-north-1.amazonaws.com.cn"
     world.serve(host, lambda request: amazon.pem)
-    door.accept(arrives(sns(amazon, NOW, SigningCertURL=f"https://{host}{SNS_PEM}")))
+    hook.accept(arrives(sns(amazon, NOW, SigningCertURL=f"https://{host}{SNS_PEM}")))
     assert world.names == [host]
 
 
-def test_another_partition_is_a_matter_of_settings(make_door, fetcher, world, amazon):
+def test_another_partition_is_a_matter_of_settings(make_hook, fetcher, world, amazon):
     host = "sns.eusc-de-east-1.amazonaws.eu"
     world.serve(host, lambda request: amazon.pem)
     incoming = arrives(sns(amazon, NOW, SigningCertURL=f"https://{host}{SNS_PEM}"))
     keys = {"fetch": fetcher, "accept": ["sns"], "sns_topic_arns": [ARN]}
-    refused(make_door(**keys), incoming, "sns_hosts")
-    make_door(**keys, sns_hosts=["sns.*.amazonaws.eu"]).accept(incoming)
+    assert_refused(make_hook(**keys), incoming, "sns_hosts")
+    make_hook(**keys, sns_hosts=["sns.*.amazonaws.eu"]).accept(incoming)
 
 
 def test_without_topics_it_is_absent():
@@ -137,36 +137,36 @@ def test_it_is_recognised_by_its_header_or_its_shape(amazon):
 # The handshake
 
 
-def test_a_subscription_is_confirmed_by_visiting_its_address(door, world, amazon):
-    receipt = door.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
+def test_a_subscription_is_confirmed_by_visiting_its_address(hook, world, amazon):
+    receipt = hook.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
     assert receipt.answer.status == 200
-    asked = [(one.method, one.host, one.path) for one in world.requests]
+    asked = [(fetch.method, fetch.host, fetch.path) for fetch in world.requests]
     assert asked == [("GET", SNS, SNS_PEM), ("GET", SNS, confirm_sns().partition(SNS)[2])]
-    [kept] = door.kept()
-    assert kept.verdict == Verdict.HANDSHAKE
-    body = door.ledger.history.notification(kept.id).body
+    [stored] = hook.stored()
+    assert stored.verdict == Verdict.HANDSHAKE
+    body = hook.ledger.history.notification(stored.id).body
     assert b"2336412f37fb687f" not in body, "who reads it could confirm in our place"
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 500])
-def test_one_that_cannot_be_confirmed_now_is_asked_for_again(door, world, amazon, status):
+def test_one_that_cannot_be_confirmed_now_is_asked_for_again(hook, world, amazon, status):
     evil = {"Location": f"https://{EVIL}/"}
     world.serve(
         SNS,
-        lambda one: amazon.pem if one.path == SNS_PEM else Reply(status, b"no", evil),
+        lambda request: amazon.pem if request.path == SNS_PEM else Reply(status, b"no", evil),
     )
     with pytest.raises(TemporaryFailure) as raised:
-        door.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
+        hook.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
     assert raised.value.code == "envelope.not_confirmed"
-    assert not door.kept()
+    assert not hook.stored()
     assert world.to(EVIL) == []
 
 
-def test_the_news_of_an_end_is_kept_and_its_address_never_visited(door, world, amazon):
-    receipt = door.accept(arrives(sns(amazon, NOW, Type="UnsubscribeConfirmation")))
+def test_the_news_of_an_end_is_kept_and_its_address_never_visited(hook, world, amazon):
+    receipt = hook.accept(arrives(sns(amazon, NOW, Type="UnsubscribeConfirmation")))
     assert receipt.answer.status == 200
-    assert [one.path for one in world.requests] == [SNS_PEM]
-    assert [one.verdict for one in door.kept()] == [Verdict.HANDSHAKE]
+    assert [fetch.path for fetch in world.requests] == [SNS_PEM]
+    assert [notification.verdict for notification in hook.stored()] == [Verdict.HANDSHAKE]
 
 
 CONFIRMATIONS = {
@@ -186,10 +186,10 @@ CONFIRMATIONS = {
 
 
 @pytest.mark.parametrize("url", CONFIRMATIONS.values(), ids=CONFIRMATIONS)
-def test_only_sns_itself_is_visited_and_only_to_confirm_this_topic(door, world, amazon, url):
+def test_only_sns_itself_is_visited_and_only_to_confirm_this_topic(hook, world, amazon, url):
     message = sns(amazon, NOW, Type="SubscriptionConfirmation", SubscribeURL=url)
-    refused(door, arrives(message), "asks for confirmation")
-    assert untouched(world)
+    assert_refused(hook, arrives(message), "asks for confirmation")
+    assert fetched_nothing(world)
 
 
 # Forgeries that are known before anything is fetched
@@ -208,9 +208,9 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("url", ADDRESSES.values(), ids=ADDRESSES)
-def test_a_certificate_that_is_not_sns_own_is_never_fetched(door, world, forger, url):
-    refused(door, arrives(sns(forger, NOW, SigningCertURL=url)), "certificate")
-    assert untouched(world)
+def test_a_certificate_that_is_not_sns_own_is_never_fetched(hook, world, forger, url):
+    assert_refused(hook, arrives(sns(forger, NOW, SigningCertURL=url)), "certificate")
+    assert fetched_nothing(world)
 
 
 BEFORE = {
@@ -244,16 +244,16 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("said", BEFORE.values(), ids=BEFORE)
-def test_what_is_wrong_without_a_signature_costs_no_fetch(door, world, amazon, said):
+def test_what_is_wrong_without_a_signature_costs_no_fetch(hook, world, amazon, said):
     typed = {"x-amz-sns-message-type": "Notification"}
-    refused(door, arrives(sns(amazon, NOW, **said), typed))
-    assert untouched(world)
+    assert_refused(hook, arrives(sns(amazon, NOW, **said), typed))
+    assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null", b"[" * 10_000])
-def test_what_only_its_header_makes_sns_is_refused(door, world, body):
-    refused(door, request(body, {"x-amz-sns-message-type": "Notification"}))
-    assert untouched(world)
+def test_what_only_its_header_makes_sns_is_refused(hook, world, body):
+    assert_refused(hook, request(body, {"x-amz-sns-message-type": "Notification"}))
+    assert fetched_nothing(world)
 
 
 # Forgeries that only the signature tells
@@ -272,35 +272,35 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
-def test_what_was_changed_after_signing_is_refused(door, world, amazon, changed):
-    refused(door, arrives(sns(amazon, NOW) | changed), "wrong signature")
-    assert [one.path for one in world.requests] == [SNS_PEM]
+def test_what_was_changed_after_signing_is_refused(hook, world, amazon, changed):
+    assert_refused(hook, arrives(sns(amazon, NOW) | changed), "wrong signature")
+    assert [fetch.path for fetch in world.requests] == [SNS_PEM]
 
 
-def test_a_subject_is_signed_when_there_is_one(door, amazon):
+def test_a_subject_is_signed_when_there_is_one(hook, amazon):
     """Whoever leaves it out of what is signed, as moto does, is not SNS."""
     message = sns(amazon, NOW)
-    refused(door, arrives({**message, "Subject": "unsigned"}))
+    assert_refused(hook, arrives({**message, "Subject": "unsigned"}))
     signed = sns(amazon, NOW, Subject="signed")
     del signed["Subject"]
-    refused(door, arrives(signed))
+    assert_refused(hook, arrives(signed))
 
 
-def test_a_wrong_key_is_refused(door, forger):
-    refused(door, arrives(sns(forger, NOW)), "wrong signature")
+def test_a_wrong_key_is_refused(hook, forger):
+    assert_refused(hook, arrives(sns(forger, NOW)), "wrong signature")
 
 
-def test_a_digest_is_not_to_be_chosen(door, amazon):
+def test_a_digest_is_not_to_be_chosen(hook, amazon):
     first = sns(amazon, NOW, SignatureVersion="1")
-    refused(door, arrives({**first, "SignatureVersion": "2"}))
+    assert_refused(hook, arrives({**first, "SignatureVersion": "2"}))
 
 
-def test_parts_cannot_be_shifted_into_each_other(door, amazon):
+def test_parts_cannot_be_shifted_into_each_other(hook, amazon):
     """The same bytes are signed when a line break moves between two parts."""
     message = sns(amazon, NOW, Message="a", MessageId="b\nTimestamp\nc", TopicArn=OTHER)
     shifted = {**message, "MessageId": "b", "Timestamp": f"c\nTimestamp\n{message['Timestamp']}"}
-    refused(door, arrives(shifted))
-    refused(door, arrives({**message, "TopicArn": ARN}))
+    assert_refused(hook, arrives(shifted))
+    assert_refused(hook, arrives({**message, "TopicArn": ARN}))
 
 
 @pytest.mark.parametrize(
@@ -310,82 +310,85 @@ def test_parts_cannot_be_shifted_into_each_other(door, amazon):
         {"begins": NOW + timedelta(seconds=1)},
     ],
 )
-def test_a_certificate_must_be_valid_now(door, world, issuer_key, period):
+def test_a_certificate_must_be_valid_now(hook, world, issuer_key, period):
     out_of_date = Signer(issuer_key, **period)
     world.serve(SNS, lambda request: out_of_date.pem)
-    refused(door, arrives(sns(out_of_date, NOW)), "certificate")
+    assert_refused(hook, arrives(sns(out_of_date, NOW)), "certificate")
 
 
-def test_a_key_that_others_can_break_proves_nothing(door, world):
-    feeble = Signer(new_key(1024))
-    world.serve(SNS, lambda request: feeble.pem)
-    refused(door, arrives(sns(feeble, NOW)), "too weak")
+def test_a_key_that_others_can_break_proves_nothing(hook, world):
+    weak_signer = Signer(new_key(1024))
+    world.serve(SNS, lambda request: weak_signer.pem)
+    assert_refused(hook, arrives(sns(weak_signer, NOW)), "too weak")
 
 
-def test_a_certificate_that_redirects_is_not_followed(door, world, forger):
+def test_a_certificate_that_redirects_is_not_followed(hook, world, forger):
     world.serve(SNS, lambda request: Reply(302, b"", {"Location": f"https://{EVIL}{SNS_PEM}"}))
     with pytest.raises(TemporaryFailure):
-        door.accept(arrives(sns(forger, NOW)))
-    assert not door.kept()
+        hook.accept(arrives(sns(forger, NOW)))
+    assert not hook.stored()
     assert world.to(EVIL) == []
 
 
 @pytest.mark.parametrize(
     "reply", [Reply(403), Reply(500), Reply(200, b"no certificate"), Reply(200, b"")]
 )
-def test_a_certificate_that_cannot_be_had_now_is_waited_for(door, world, amazon, reply):
+def test_a_certificate_that_cannot_be_had_now_is_waited_for(hook, world, amazon, reply):
     world.serve(SNS, lambda request: reply)
     with pytest.raises(TemporaryFailure) as raised:
-        door.accept(arrives(sns(amazon, NOW)))
+        hook.accept(arrives(sns(amazon, NOW)))
     assert raised.value.code == "envelope.no_certificate"
-    assert not door.kept()
+    assert not hook.stored()
     world.serve(SNS, lambda request: amazon.pem)
     later = NOW + timedelta(seconds=11)
-    assert door.accept(arrives(sns(amazon, NOW), now=later)).events == 1
+    assert hook.accept(arrives(sns(amazon, NOW), now=later)).events == 1
 
 
-def test_a_host_inside_our_own_network_is_not_asked(make_door, world, amazon):
+def test_a_host_inside_our_own_network_is_not_asked(make_hook, world, amazon):
     guarded = Fetcher()
     try:
-        door = make_door(fetch=guarded, accept=["sns"], sns_topic_arns=[ARN])
+        hook = make_hook(fetch=guarded, accept=["sns"], sns_topic_arns=[ARN])
         with pytest.raises(TemporaryFailure):
-            door.accept(arrives(sns(amazon, NOW)))
+            hook.accept(arrives(sns(amazon, NOW)))
     finally:
         guarded.close()
     assert world.requests == []
 
 
-def test_a_guard_that_refuses_a_confirmation_is_told_to_the_sender_as_waiting(make_door, amazon):
+def test_a_guard_that_refuses_a_confirmation_is_told_to_the_sender_as_waiting(make_hook, amazon):
     def fetch(url):
         if url.endswith(".pem"):
             return amazon.pem
         raise PermanentFailure("outbound.private", "not a public address")
 
-    door = make_door(fetch=fetch, accept=["sns"], sns_topic_arns=[ARN])
+    hook = make_hook(fetch=fetch, accept=["sns"], sns_topic_arns=[ARN])
     with pytest.raises(TemporaryFailure):
-        door.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
+        hook.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
 
 
 # Replays, and weaker doors
 
 
-def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(door, amazon):
+def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(hook, amazon):
     message = sns(amazon, NOW)
-    assert door.accept(arrives(message)).events == 1
-    again = door.accept(arrives(message, now=NOW + timedelta(minutes=59)))
+    assert hook.accept(arrives(message)).events == 1
+    again = hook.accept(arrives(message, now=NOW + timedelta(minutes=59)))
     assert again.events == 0
     with pytest.raises(Unverified):
-        door.accept(arrives(message, now=NOW + timedelta(minutes=61)))
-    assert {one.verdict for one in door.kept()} == {Verdict.DUPLICATE, Verdict.ACCEPTED}
-    assert len(door.kept()) == 2
+        hook.accept(arrives(message, now=NOW + timedelta(minutes=61)))
+    assert {notification.verdict for notification in hook.stored()} == {
+        Verdict.DUPLICATE,
+        Verdict.ACCEPTED,
+    }
+    assert len(hook.stored()) == 2
 
 
-def test_how_old_a_message_may_be_is_a_setting(make_door, fetcher, amazon):
+def test_how_old_a_message_may_be_is_a_setting(make_hook, fetcher, amazon):
     keys = {"fetch": fetcher, "accept": ["sns"], "sns_topic_arns": [ARN]}
     message = sns(amazon, NOW)
     later = arrives(message, now=NOW + timedelta(hours=3))
-    refused(make_door(**keys), later)
-    assert make_door(**keys, max_age="4h").accept(later).events == 1
+    assert_refused(make_hook(**keys), later)
+    assert make_hook(**keys, max_age="4h").accept(later).events == 1
 
 
 TYPED = {"x-amz-sns-message-type": "Notification"}
@@ -395,31 +398,31 @@ RAW = {**TYPED, "x-amz-sns-rawdelivery": "true"}
 @pytest.mark.parametrize("headers", [{}, TYPED, RAW])
 @pytest.mark.parametrize("escaped", [False, True])
 def test_a_forger_gains_nothing_by_choosing_the_weaker_door(
-    make_door, fetcher, world, forger, headers, escaped
+    make_hook, fetcher, world, forger, headers, escaped
 ):
-    door = make_door(
+    hook = make_hook(
         fetch=fetcher, accept=["sns", "bare"], sns_topic_arns=[ARN], token="hook-token"
     )
     body = json.dumps(sns(forger, NOW)).encode()
     if escaped:
         body = body.replace(b'"TopicArn"', b'"\\u0054opicArn"')
-    refused(door, request(body, headers))
-    refused(door, request(json.dumps(record()).encode(), headers))
+    assert_refused(hook, request(body, headers))
+    assert_refused(hook, request(json.dumps(record()).encode(), headers))
 
 
-def test_a_raw_delivery_is_bare_and_needs_the_token(make_door, fetcher, world):
-    door = make_door(
+def test_a_raw_delivery_is_bare_and_needs_the_token(make_hook, fetcher, world):
+    hook = make_hook(
         fetch=fetcher, accept=["sns", "bare"], sns_topic_arns=[ARN], token="hook-token"
     )
-    refused(door, arrives(record(), RAW), "token")
+    assert_refused(hook, arrives(record(), RAW), "token")
     bearer = {**RAW, "authorization": "Bearer hook-token"}
-    assert door.accept(arrives(record(), bearer)).events == 1
-    assert [one.envelopes for one in door.kept()] == [("bare",)]
-    assert untouched(world)
+    assert hook.accept(arrives(record(), bearer)).events == 1
+    assert [notification.envelopes for notification in hook.stored()] == [("bare",)]
+    assert fetched_nothing(world)
 
 
-def test_a_token_does_not_make_up_for_a_wrong_signature(make_door, fetcher, forger):
-    door = make_door(
+def test_a_token_does_not_make_up_for_a_wrong_signature(make_hook, fetcher, forger):
+    hook = make_hook(
         fetch=fetcher, accept=["sns", "bare"], sns_topic_arns=[ARN], token="hook-token"
     )
-    refused(door, arrives(sns(forger, NOW), {"authorization": "Bearer hook-token"}))
+    assert_refused(hook, arrives(sns(forger, NOW), {"authorization": "Bearer hook-token"}))

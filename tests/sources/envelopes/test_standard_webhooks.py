@@ -24,21 +24,21 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def door(make_door):
-    return make_door(**KEYS)
+def hook(make_hook):
+    return make_hook(**KEYS)
 
 
 def sign(body=BODY, *, key=KEY, at=NOW, name="msg_1", **changed):
     """The headers; `changed`: with _ for -, None: left out."""
     headers = signed(key, body, at, name)
-    headers |= {f"webhook-{part}": one for part, one in changed.items()}
-    return {name: one for name, one in headers.items() if one is not None}
+    headers |= {f"webhook-{part}": value for part, value in changed.items()}
+    return {name: value for name, value in headers.items() if value is not None}
 
 
-def refused(door, incoming, *words):
+def assert_refused(hook, incoming, *words):
     with pytest.raises(Unverified) as raised:
-        door.accept(incoming)
-    assert not door.kept()
+        hook.accept(incoming)
+    assert not hook.stored()
     assert SECRET not in str(raised.value)
     for word in words:
         assert word in str(raised.value)
@@ -47,7 +47,7 @@ def refused(door, incoming, *words):
 # What is taken
 
 
-def test_what_the_reference_library_signs_is_taken(make_door):
+def test_what_the_reference_library_signs_is_taken(make_hook):
     now = datetime.now(UTC).replace(microsecond=0)
     said = Webhook(SECRET).sign("msg_1", now, BODY.decode())
     headers = {
@@ -55,7 +55,7 @@ def test_what_the_reference_library_signs_is_taken(make_door):
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": said,
     }
-    assert make_door(**KEYS).accept(request(BODY, headers, now=now)).events == 1
+    assert make_hook(**KEYS).accept(request(BODY, headers, now=now)).events == 1
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,15 @@ def test_what_the_reference_library_signs_is_taken(make_door):
         {"timestamp": "1"},
     ],
 )
-def test_it_takes_no_more_than_the_reference_library(door, changed):
+def test_it_takes_no_more_than_the_reference_library(hook, changed):
     now = datetime.now(UTC)
     headers = sign(at=now, **changed)
     try:
         Webhook(SECRET).verify(BODY.decode(), headers)
     except WebhookVerificationError:
-        refused(door, request(BODY, headers, now=now))
+        assert_refused(hook, request(BODY, headers, now=now))
     else:
-        assert door.accept(request(BODY, headers, now=now)).events == 1
+        assert hook.accept(request(BODY, headers, now=now)).events == 1
 
 
 @pytest.mark.parametrize(
@@ -91,34 +91,34 @@ def test_it_takes_no_more_than_the_reference_library(door, changed):
         (base64.b64encode(KEY).decode(), base64.b64encode(KEY)),
     ],
 )
-def test_a_secret_is_base64_after_whsec_and_else_the_key_itself(make_door, secret, key):
-    door = make_door(accept=["signed"], secret=secret)
-    assert door.accept(request(BODY, sign(key=key))).events == 1
+def test_a_secret_is_base64_after_whsec_and_else_the_key_itself(make_hook, secret, key):
+    hook = make_hook(accept=["signed"], secret=secret)
+    assert hook.accept(request(BODY, sign(key=key))).events == 1
 
 
-def test_one_right_signature_of_several_is_enough(door):
+def test_one_right_signature_of_several_is_enough(hook):
     good = sign()["webhook-signature"]
     headers = sign(signature=f"v1a,AAAA v1,AAAA {good} v2,AAAA")
-    assert door.accept(request(BODY, headers)).events == 1
+    assert hook.accept(request(BODY, headers)).events == 1
 
 
 @pytest.mark.parametrize("off", [timedelta(0), HOUR, -HOUR])
-def test_as_old_or_as_early_as_max_age_is_taken(door, off):
-    assert door.accept(request(BODY, sign(at=NOW + off))).events == 1
+def test_as_old_or_as_early_as_max_age_is_taken(hook, off):
+    assert hook.accept(request(BODY, sign(at=NOW + off))).events == 1
 
 
-def test_max_age_is_a_setting(make_door):
-    door = make_door(**KEYS, max_age="5m")
-    refused(door, request(BODY, sign(at=NOW - timedelta(minutes=6))), "max_age")
-    assert door.accept(request(BODY, sign(at=NOW - timedelta(minutes=4)))).events == 1
+def test_max_age_is_a_setting(make_hook):
+    hook = make_hook(**KEYS, max_age="5m")
+    assert_refused(hook, request(BODY, sign(at=NOW - timedelta(minutes=6))), "max_age")
+    assert hook.accept(request(BODY, sign(at=NOW - timedelta(minutes=4)))).events == 1
 
 
-def test_the_signature_is_not_kept_and_the_message_names_itself(door):
-    door.accept(request(BODY, sign()))
-    [kept] = door.kept()
-    assert (kept.body, kept.envelopes, kept.verdict) == (BODY, ("signed",), Verdict.ACCEPTED)
-    assert kept.headers["webhook-signature"] == "[redacted]"
-    assert kept.headers["webhook-id"] == "msg_1"
+def test_the_signature_is_not_kept_and_the_message_names_itself(hook):
+    hook.accept(request(BODY, sign()))
+    [stored] = hook.stored()
+    assert (stored.body, stored.envelopes, stored.verdict) == (BODY, ("signed",), Verdict.ACCEPTED)
+    assert stored.headers["webhook-signature"] == "[redacted]"
+    assert stored.headers["webhook-id"] == "msg_1"
 
 
 # What becomes of it
@@ -129,39 +129,39 @@ def test_the_signature_is_not_kept_and_the_message_names_itself(door):
     [OWN, [OWN], {"events": [OWN]}, [OWN, {**OWN, "key": "b.zip"}]],
     ids=["one", "list", "events", "two"],
 )
-def test_a_record_a_list_and_events_are_read(door, body):
+def test_a_record_a_list_and_events_are_read(hook, body):
     raw = encoded(body)
     wanted = 2 if isinstance(body, list) and len(body) == 2 else 1
-    assert door.accept(request(raw, sign(raw))).events == wanted
+    assert hook.accept(request(raw, sign(raw))).events == wanted
 
 
-def test_a_message_sent_again_is_the_same_upload(door):
+def test_a_message_sent_again_is_the_same_upload(hook):
     raw = encoded({"bucket": "exports", "key": "a.zip"})
-    assert door.accept(request(raw, sign(raw))).events == 1
+    assert hook.accept(request(raw, sign(raw))).events == 1
     again = sign(raw, at=NOW + SECOND)
-    assert door.accept(request(raw, again)).events == 0
-    assert door.accept(request(raw, sign(raw, name="msg_2"))).events == 1
+    assert hook.accept(request(raw, again)).events == 0
+    assert hook.accept(request(raw, sign(raw, name="msg_2"))).events == 1
 
 
-def test_a_replay_by_hand_finds_nothing_new(door):
+def test_a_replay_by_hand_finds_nothing_new(hook):
     raw = encoded({"bucket": "exports", "key": "a.zip"})
-    receipt = door.accept(request(raw, sign(raw)))
-    assert door.intake.replay(receipt.notification).events == 0
+    receipt = hook.accept(request(raw, sign(raw)))
+    assert hook.intake.replay(receipt.notification).events == 0
 
 
-def test_a_storages_own_record_may_be_handed_on(door):
+def test_a_storages_own_record_may_be_handed_on(hook):
     """Tencent's functions, and other forwarders, sign what the storage told them."""
     thing = {"bucket": {"name": "exports"}, "object": {"key": "a.zip", "eTag": "e1"}}
     record = {"eventName": "ObjectCreated:Put", "eventTime": "2026-11-24T03:00:00Z", "s3": thing}
     raw = encoded({"Records": [record]})
-    assert door.accept(request(raw, sign(raw))).events == 1
+    assert hook.accept(request(raw, sign(raw))).events == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"null", b"[]", b'{"bucket":"b","key":""}'])
-def test_what_is_signed_and_strange_is_kept(door, body):
-    door.accept(request(body, sign(body)))
-    assert [one.verdict for one in door.kept()] == [Verdict.UNREADABLE]
-    assert door.ledger.history.deliveries(DeliveryQuery()).items == ()
+def test_what_is_signed_and_strange_is_kept(hook, body):
+    hook.accept(request(body, sign(body)))
+    assert [notification.verdict for notification in hook.stored()] == [Verdict.UNREADABLE]
+    assert hook.ledger.history.deliveries(DeliveryQuery()).items == ()
 
 
 # What forgers try
@@ -187,72 +187,72 @@ def test_what_is_signed_and_strange_is_kept(door, body):
         {"id": "msg"},
     ],
 )
-def test_what_is_not_signed_as_it_should_be_is_refused(door, changed):
+def test_what_is_not_signed_as_it_should_be_is_refused(hook, changed):
     good = sign()["webhook-signature"].removeprefix("v1,")
     told = {
-        name: one.replace("{good}", good) if isinstance(one, str) else one
-        for name, one in changed.items()
+        name: value.replace("{good}", good) if isinstance(value, str) else value
+        for name, value in changed.items()
     }
-    refused(door, request(BODY, sign(**told)))
+    assert_refused(hook, request(BODY, sign(**told)))
 
 
 @pytest.mark.parametrize("sent", ["1e9", "-1", " 1", "１７６４", "9" * 12, "9" * 400, "now", "1.0"])
-def test_a_time_that_is_no_number_of_seconds_is_refused(door, sent):
-    refused(door, request(BODY, sign(timestamp=sent)), "too long ago")
+def test_a_time_that_is_no_number_of_seconds_is_refused(hook, sent):
+    assert_refused(hook, request(BODY, sign(timestamp=sent)), "too long ago")
 
 
 @pytest.mark.parametrize("off", [-HOUR - SECOND, HOUR + SECOND, timedelta(days=-400)])
-def test_what_is_stale_or_from_the_future_is_refused(door, off):
-    refused(door, request(BODY, sign(at=NOW + off)), "too long ago")
+def test_what_is_stale_or_from_the_future_is_refused(hook, off):
+    assert_refused(hook, request(BODY, sign(at=NOW + off)), "too long ago")
 
 
-def test_an_old_message_does_not_become_new_by_a_new_time(door):
+def test_an_old_message_does_not_become_new_by_a_new_time(hook):
     old = sign(at=NOW - timedelta(days=2))
-    refused(door, request(BODY, {**old, "webhook-timestamp": str(int(NOW.timestamp()))}))
+    assert_refused(hook, request(BODY, {**old, "webhook-timestamp": str(int(NOW.timestamp()))}))
 
 
 @pytest.mark.parametrize("key", [b"", b"\0" * 32, KEY[:-1], SECRET.encode()])
-def test_another_key_is_refused(door, key):
-    refused(door, request(BODY, sign(key=key)), "wrong signature")
+def test_another_key_is_refused(hook, key):
+    assert_refused(hook, request(BODY, sign(key=key)), "wrong signature")
 
 
-def test_a_body_that_was_changed_is_refused(door):
+def test_a_body_that_was_changed_is_refused(hook):
     for place in range(0, len(BODY), 7):
         changed = bytearray(BODY)
         changed[place] ^= 1
-        refused(door, request(bytes(changed), sign()))
-    refused(door, request(BODY + b"\n", sign()))
+        assert_refused(hook, request(bytes(changed), sign()))
+    assert_refused(hook, request(BODY + b"\n", sign()))
 
 
-def test_id_and_time_cannot_be_shifted_into_the_body(door):
+def test_id_and_time_cannot_be_shifted_into_the_body(hook):
     body = b"1." + BODY
     name, sent = "msg", int(NOW.timestamp())
     shifted = {**sign(body, name=name), "webhook-id": f"{name}.{sent}"}
-    refused(door, request(BODY, shifted))
-    refused(door, request(BODY, {**shifted, "webhook-timestamp": "1"}))
+    assert_refused(hook, request(BODY, shifted))
+    assert_refused(hook, request(BODY, {**shifted, "webhook-timestamp": "1"}))
 
 
 @pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_!!!", "whsec_A"])
 def test_without_a_key_it_is_absent_and_lets_nobody_in(secret):
-    one = StandardWebhooks(SourceSettings(kind="s3", secret=secret))
-    assert "secret" in one.missing_setting()
+    envelope = StandardWebhooks(SourceSettings(kind="s3", secret=secret))
+    assert "secret" in envelope.missing_setting()
     with pytest.raises(Unverified):
-        one.verify(request(BODY, sign(key=b"")))
+        envelope.verify(request(BODY, sign(key=b"")))
 
 
-def test_a_sender_cannot_choose_the_token_in_place_of_the_signature(make_door):
-    door = make_door(accept=["signed", "bare"], secret=SECRET, token="hook-token")
+def test_a_sender_cannot_choose_the_token_in_place_of_the_signature(make_hook):
+    hook = make_hook(accept=["signed", "bare"], secret=SECRET, token="hook-token")
     broken = {**sign(signature="v1,AAAA"), **bearer("hook-token")}
-    refused(door, request(BODY, broken))
-    refused(door, request(BODY))
-    assert door.accept(request(BODY, bearer("hook-token"))).events == 1
+    assert_refused(hook, request(BODY, broken))
+    assert_refused(hook, request(BODY))
+    assert hook.accept(request(BODY, bearer("hook-token"))).events == 1
 
 
-def test_where_only_the_token_is_taken_a_signature_is_no_help(make_door):
-    refused(make_door(accept=["bare"], token="hook-token"), request(BODY, sign()))
-    refused(make_door(accept=["signed", "bare"], token="hook-token"), request(BODY, sign()))
+def test_where_only_the_token_is_taken_a_signature_is_no_help(make_hook):
+    assert_refused(make_hook(accept=["bare"], token="hook-token"), request(BODY, sign()))
+    assert_refused(make_hook(accept=["signed", "bare"], token="hook-token"), request(BODY, sign()))
 
 
-def test_json_that_is_the_same_but_for_its_spelling_is_another_body(door):
+def test_json_that_is_the_same_but_for_its_spelling_is_another_body(hook):
     other = json.dumps(OWN, indent=1).encode()
-    refused(door, request(other, sign()))
+    assert_refused(hook, request(other, sign()))

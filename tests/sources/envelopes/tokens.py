@@ -116,7 +116,7 @@ def request(body=b"", headers=None, *, query=None, method="POST", now=NOW):
     return Incoming("exports", raw, now, method=method, query=query or {}, headers=headers or {})
 
 
-class Door:
+class Hook:
     """A source with its settings, and the ledger behind it. `handler` only reads records."""
 
     def __init__(self, ledger, fetch, handler, **keys):
@@ -133,5 +133,5 @@ class Door:
     def accept(self, incoming):
         return self.intake.accept(incoming)
 
-    def kept(self):
+    def stored(self):
         return self.ledger.history.notifications(limit=50, cursor=None).items

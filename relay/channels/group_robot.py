@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from relay.channels import contract
-from relay.channels.card import Card, Line, Link, plain
+from relay.channels.card import Card, Line, Link, plain, shrink_to_fit
 from relay.channels.contract import Message, Posted
 from relay.channels.known_errors import KnownError, strip_chinese, unexpected_response
 from relay.channels.markdown_escape import escape_markdown, markdown_link
@@ -148,6 +148,11 @@ def is_error_code(value: object) -> bool:
 def encode(body: Json) -> bytes:
     """Encode as UTF-8 without escapes: WeCom refuses \\uXXXX (40033), and the limits are bytes."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def render_to_fit(card: Card, render: Callable[[Card], Json], limit: int) -> Json:
+    """Render the card, shortened until the encoded body has at most `limit` bytes."""
+    return render(shrink_to_fit(card, lambda card: len(encode(render(card))) <= limit))
 
 
 def heading(card: Card, language: str) -> str:

@@ -13,7 +13,7 @@ from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttl
 from relay.model import Localized
 from relay.outbound.webhook import WebhookResponse
 
-RETRIED = Localized("Relay retries automatically.", "Relay 会自动重新发送。")
+RETRIED = Localized("Relay posts the message again later.", "Relay 稍后会自动重新发送。")
 REPORT_BUG = Localized(
     "This is a bug in Relay. Please report it with the delivery id and the response stored with "
     "the attempt.",

@@ -9,14 +9,15 @@ import base64
 import hashlib
 import hmac
 from datetime import timedelta
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from relay.channels.card import Card, shrink_to_fit
+from relay.channels.card import Card
 from relay.channels.dingtalk.card import render
 from relay.channels.dingtalk.errors import PRODUCT, known_error
-from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings, encode
+from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings, render_to_fit
 from relay.channels.known_errors import KnownError
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
@@ -39,7 +40,7 @@ class DingTalkSettings(RobotSettings):
     # The limit is 20 in any minute; twice the configured number may fall into a minute.
     rate: Rate | None = Field(
         RateLimit(10, timedelta(minutes=1)),
-        description='the rate limit, such as "10/1m"; the service allows 20 messages in any '
+        description='messages per period, such as "10/1m"; the service allows 20 messages in any '
         "minute and blocks the robot for ten minutes after more",
     )
 
@@ -51,12 +52,9 @@ class Channel(GroupRobot):
     PRODUCT: ClassVar[Localized] = PRODUCT
 
     def render(self, card: Card) -> Json:
-        language, keyword = self.settings.language, self.settings.keyword
-
-        def fits(card: Card) -> bool:
-            return len(encode(render(card, language, keyword))) <= LONGEST_BODY
-
-        return render(shrink_to_fit(card, fits), language, keyword)
+        settings = self.settings
+        rendering = partial(render, language=settings.language, keyword=settings.keyword)
+        return render_to_fit(card, rendering, LONGEST_BODY)
 
     def secrets(self) -> tuple[str, ...]:
         return (self.settings.secret.get_secret_value(),)

@@ -35,7 +35,7 @@ class DiscordSettings(ChannelSettings):
     )
     rate: Rate | None = Field(
         RateLimit(15, timedelta(minutes=1)),
-        description='the rate limit, such as "20/1m"; Discord allows about 30 messages a minute',
+        description='messages per period, such as "20/1m"; Discord allows about 30 a minute',
     )
 
     def advise(self) -> Iterator[tuple[str, str]]:

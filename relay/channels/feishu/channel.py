@@ -10,14 +10,21 @@ import base64
 import hashlib
 import hmac
 from datetime import timedelta
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from relay.channels.card import Card, shrink_to_fit
+from relay.channels.card import Card
 from relay.channels.feishu.card import render
 from relay.channels.feishu.errors import known_error
-from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings, encode, is_error_code
+from relay.channels.group_robot import (
+    GroupRobot,
+    Keyword,
+    RobotSettings,
+    is_error_code,
+    render_to_fit,
+)
 from relay.channels.known_errors import KnownError
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
@@ -42,7 +49,7 @@ class FeishuSettings(RobotSettings):
     # The service allows 5 messages a second and 100 a minute: 1 a second respects both.
     rate: Rate | None = Field(
         RateLimit(1, timedelta(seconds=1)),
-        description='the rate limit, such as "1/1s"; the service allows 5 messages a second '
+        description='messages per period, such as "1/1s"; the service allows 5 a second '
         "and 100 a minute",
     )
 
@@ -54,13 +61,9 @@ class Channel(GroupRobot):
     PRODUCT: ClassVar[Localized] = Localized("Feishu", "飞书")
 
     def render(self, card: Card) -> Json:
-        language, keyword = self.settings.language, self.settings.keyword
-        limit = LONGEST_BODY - _SIGNATURE_BYTES
-
-        def fits(card: Card) -> bool:
-            return len(encode(render(card, language, keyword))) <= limit
-
-        return render(shrink_to_fit(card, fits), language, keyword)
+        settings = self.settings
+        rendering = partial(render, language=settings.language, keyword=settings.keyword)
+        return render_to_fit(card, rendering, LONGEST_BODY - _SIGNATURE_BYTES)
 
     def secrets(self) -> tuple[str, ...]:
         return (self.settings.secret.get_secret_value(),)

@@ -50,7 +50,7 @@ class SlackSettings(ChannelSettings):
     )
     rate: Rate | None = Field(
         RateLimit(1, timedelta(seconds=1)),
-        description='the rate limit, such as "20/1m"; Slack allows one message a second',
+        description='messages per period, such as "20/1m"; Slack allows one a second',
     )
 
     @model_validator(mode="after")

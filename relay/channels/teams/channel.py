@@ -37,7 +37,7 @@ class TeamsSettings(ChannelSettings):
     url: PostUrl = Field(description="the Workflows webhook's URL, which is its credential")
     rate: Rate | None = Field(
         RateLimit(1, timedelta(seconds=1)),
-        description='the rate limit, such as "20/1m"; Teams allows four messages a second',
+        description='messages per period, such as "20/1m"; Teams allows four a second',
     )
 
     def advise(self) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ class WeComSettings(RobotSettings):
     # The limit is 20 in any minute; twice the configured number may fall into a minute.
     rate: Rate | None = Field(
         RateLimit(10, timedelta(minutes=1)),
-        description='the rate limit, such as "10/1m"; the service allows 20 messages in any minute',
+        description='messages per period, such as "10/1m"; the service allows 20 in any minute',
     )
 
 

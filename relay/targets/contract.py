@@ -87,8 +87,8 @@ class Target(ABC):
     `close` where it has connections. Errors are those of `relay.errors`: PermanentFailure if a
     retry cannot help, TemporaryFailure if it can, Throttled if all imports have to wait.
 
-    The constructor stores its arguments and does no I/O. A wrapper around another target passes
-    the `name`, `settings` and `outbound` of that target to it and forwards all six methods.
+    The constructor stores its arguments and does no I/O. A wrapper around another target has the
+    `name`, `settings` and `outbound` of that target and forwards all six methods.
     """
 
     Settings: ClassVar[type[TargetSettings]] = TargetSettings

@@ -136,7 +136,7 @@ class HandlerSuite:
         assert_bytes(read(handler, ref, 0, 4000) + read(handler, ref, 4000), BYTES)
 
     def test_stat_and_open_return_the_same_info(self, handler: StorageHandler, put: Put) -> None:
-        ref = put("said.zip", BYTES)
+        ref = put("info.zip", BYTES)
         info = handler.stat(ref)
         assert info.size == len(BYTES)
         assert info.etag or info.version, "neither etag nor version pins the bytes"

@@ -18,8 +18,8 @@ from relay.errors import PermanentFailure
 from relay.model import Json, Localized, utc_now
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
+from relay.targets import contract
 from relay.targets.contract import Archive, ExistingFunction, FunctionName, ImportResult, Progress
-from relay.targets.contract import Target as Contract
 from relay.targets.functiongraph.body import CodeBody, ImportBody
 from relay.targets.functiongraph.client import FunctionGraphClient
 from relay.targets.functiongraph.error_hints import HINTS
@@ -51,7 +51,7 @@ _CONFIG_FIELDS = {
 }
 
 
-class Target(Contract):
+class Target(contract.Target):
     """A FunctionGraph project in a region."""
 
     Settings = FunctionGraphSettings

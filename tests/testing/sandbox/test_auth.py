@@ -131,8 +131,8 @@ def post(sandbox: SandboxServer) -> Iterator[Post]:
     with requests.Session() as session:
 
         def send(body_hash: str | None = None, sent: bytes = body, **more: str) -> Any:
-            found = hashlib.sha256(body).hexdigest()
-            headers = signed_headers(sandbox, "POST", target, body_hash or found, **more)
+            digest = hashlib.sha256(body).hexdigest()
+            headers = signed_headers(sandbox, "POST", target, body_hash or digest, **more)
             return session.post(sandbox.url + target, data=sent, headers=headers, timeout=20)
 
         yield send

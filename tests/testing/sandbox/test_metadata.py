@@ -32,19 +32,19 @@ def get(sandbox: SandboxServer, token: str = "") -> requests.Response:
     return requests.get(url, headers=headers, timeout=5)
 
 
-def signed_get(sandbox: SandboxServer, lent: dict[str, str]) -> requests.Response:
+def signed_get(sandbox: SandboxServer, credential: dict[str, str]) -> requests.Response:
     """List the functions with a temporary key."""
     target = f"/v2/{sandbox.project_id}/fgs/functions"
     headers = {
         "host": sandbox.url.removeprefix("http://"),
         "x-sdk-date": f"{utc_now():%Y%m%dT%H%M%SZ}",
-        "x-security-token": lent["securitytoken"],
+        "x-security-token": credential["securitytoken"],
     }
     signature = sign(
-        lent["secret"], SignedRequest("GET", target, headers), sorted(headers), EMPTY_BODY
+        credential["secret"], SignedRequest("GET", target, headers), sorted(headers), EMPTY_BODY
     )
     authorization = (
-        f"SDK-HMAC-SHA256 Access={lent['access']}, SignedHeaders={';'.join(sorted(headers))},"
+        f"SDK-HMAC-SHA256 Access={credential['access']}, SignedHeaders={';'.join(sorted(headers))},"
         f" Signature={signature}"
     )
     named = {**headers, "Authorization": authorization}
@@ -52,11 +52,11 @@ def signed_get(sandbox: SandboxServer, lent: dict[str, str]) -> requests.Respons
 
 
 def test_a_key_is_returned_for_a_token(cloud: SandboxServer) -> None:
-    answer = put(cloud, TTL)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain")
-    credential = get(cloud, answer.text).json()["credential"]
+    response = put(cloud, TTL)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "text/plain")
+    credential = get(cloud, response.text).json()["credential"]
     assert set(credential) == {"access", "secret", "securitytoken", "expires_at"}
-    assert get(cloud, answer.text).json()["credential"] == credential
+    assert get(cloud, response.text).json()["credential"] == credential
 
 
 @pytest.mark.parametrize("token", ["", "guessed"])
@@ -76,9 +76,9 @@ def test_version_1_has_no_tokens() -> None:
 
 
 def test_no_key_is_returned_without_an_agency(sandbox: SandboxServer) -> None:
-    answer = get(sandbox, put(sandbox, TTL).text)
-    assert answer.status_code == 401
-    assert "Please configure Cloud Service Agency first" in answer.text
+    response = get(sandbox, put(sandbox, TTL).text)
+    assert response.status_code == 401
+    assert "Please configure Cloud Service Agency first" in response.text
 
 
 def test_a_new_key_is_issued_before_the_current_key_expires() -> None:
@@ -92,11 +92,11 @@ def test_a_new_key_is_issued_before_the_current_key_expires() -> None:
 
 
 def test_a_temporary_key_is_valid_until_it_expires(cloud: SandboxServer) -> None:
-    lent = get(cloud, put(cloud, TTL).text).json()["credential"]
-    assert signed_get(cloud, lent).status_code == 200
-    assert signed_get(cloud, {**lent, "securitytoken": "x"}).status_code == 401
+    credential = get(cloud, put(cloud, TTL).text).json()["credential"]
+    assert signed_get(cloud, credential).status_code == 200
+    assert signed_get(cloud, {**credential, "securitytoken": "x"}).status_code == 401
     cloud.expire_agency_keys()
-    refused = signed_get(cloud, lent)
+    refused = signed_get(cloud, credential)
     assert (refused.status_code, refused.json()["error_code"]) == (401, "APIGW.0301")
     assert "expired" in refused.json()["error_msg"]
 

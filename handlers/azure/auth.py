@@ -1,4 +1,4 @@
-"""Who asks Azure Storage: the account by its key, a SAS, an Entra app, or the machine itself.
+"""Credentials for Azure Storage: account key, SAS, Entra app, or managed identity.
 
 Wire formats: Azure Storage, "Authorize with Shared Key"; Microsoft identity platform, "OAuth 2.0
 client credentials flow"; managed identities, "Acquire an access token" (virtual machines) and
@@ -23,7 +23,7 @@ from relay.outbound.token_cache import Clock, ExpiringValue
 
 RESOURCE = "https://storage.azure.com"
 VERSION = "2021-12-02"
-"""Of the REST API: every request that proves who asks has to name one, and the time."""
+"""Of the REST API: authenticated requests must name a version and the time."""
 
 _SIGNED = (
     "Content-Encoding",
@@ -38,13 +38,13 @@ _SIGNED = (
     "If-Unmodified-Since",
     "Range",
 )
-"""The headers in a string to sign, in its order; x-ms-* follow."""
+"""The headers in the string to sign, in order; x-ms-* headers follow."""
 
 _MACHINE = "/metadata/identity/oauth2/token"
 
 
 class SharedKey:
-    """Signs each request with the account's key."""
+    """Signs requests with an account key."""
 
     def __init__(self, account: str, key: bytes, clock: Clock = utc_now) -> None:
         self._account = account
@@ -53,10 +53,12 @@ class SharedKey:
 
     def sign(self, request: requests.PreparedRequest) -> None:
         request.headers["x-ms-date"] = _date(self._clock)
-        signed = to_sign(request.method or "", request.url or "", request.headers, self._account)
-        digest = hmac.digest(self._key, signed.encode(), hashlib.sha256)
-        told = f"{self._account}:{base64.b64encode(digest).decode()}"
-        request.headers["Authorization"] = f"SharedKey {told}"
+        text = string_to_sign(
+            request.method or "", request.url or "", request.headers, self._account
+        )
+        digest = hmac.digest(self._key, text.encode(), hashlib.sha256)
+        signature = base64.b64encode(digest).decode()
+        request.headers["Authorization"] = f"SharedKey {self._account}:{signature}"
 
     def renew(self, request: requests.PreparedRequest) -> bool:
         del request
@@ -64,7 +66,7 @@ class SharedKey:
 
 
 class Sas:
-    """Adds a shared access signature to each address."""
+    """Adds a shared access signature to URLs."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -78,19 +80,19 @@ class Sas:
         return False
 
 
-def stamped(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of a request, with those that all of them have."""
+def with_version(headers: Mapping[str, str]) -> dict[str, str]:
+    """Add the headers that all requests need: API version and date."""
     return {"x-ms-version": VERSION, "x-ms-date": _date(utc_now), **headers}
 
 
-def to_sign(method: str, url: str, headers: Mapping[str, str | bytes], account: str) -> str:
-    """The string that a Shared Key signature is made of, as versions since 2015-02-21 have it."""
-    named = {name.lower(): _text(value) for name, value in headers.items()}
-    if named.get("content-length") == "0":
-        named["content-length"] = ""
-    lines = [method, *(named.get(name.lower(), "") for name in _SIGNED)]
-    own = sorted(name for name in named if name.startswith("x-ms-"))
-    lines += [f"{name}:{' '.join(named[name].split())}" for name in own]
+def string_to_sign(method: str, url: str, headers: Mapping[str, str | bytes], account: str) -> str:
+    """The string to sign for Shared Key, for API versions since 2015-02-21."""
+    values = {name.lower(): _text(value) for name, value in headers.items()}
+    if values.get("content-length") == "0":
+        values["content-length"] = ""
+    lines = [method, *(values.get(name.lower(), "") for name in _SIGNED)]
+    ms_headers = sorted(name for name in values if name.startswith("x-ms-"))
+    lines += [f"{name}:{' '.join(values[name].split())}" for name in ms_headers]
     parts = urlsplit(url)
     query: dict[str, list[str]] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -100,10 +102,10 @@ def to_sign(method: str, url: str, headers: Mapping[str, str | bytes], account: 
     return "\n".join(lines)
 
 
-def by_app(
+def app_token_fetcher(
     login_url: str, tenant: str, client_id: str, secret: str
 ) -> Callable[[], ExpiringValue[str]]:
-    """Fetches tokens for an app that is registered with Entra."""
+    """A function that fetches tokens for an app registered in Entra."""
     form = {
         "grant_type": "client_credentials",
         "client_id": client_id,
@@ -113,15 +115,17 @@ def by_app(
     return lambda: request_token(f"{login_url}/{tenant}/oauth2/v2.0/token", form, "Entra")
 
 
-def by_machine(identity_url: str, client_id: str | None) -> Callable[[], ExpiringValue[str]]:
-    """Fetches tokens of the managed identity of this machine, or of the one that is named."""
+def identity_token_fetcher(
+    identity_url: str, client_id: str | None
+) -> Callable[[], ExpiringValue[str]]:
+    """A function that fetches tokens of this machine's managed identity, or of `client_id`."""
     endpoint, header = os.environ.get("IDENTITY_ENDPOINT"), os.environ.get("IDENTITY_HEADER")
-    asked = {"resource": RESOURCE, **({"client_id": client_id} if client_id else {})}
-    if endpoint and header:  # App Service and Container Apps have one of their own
+    query = {"resource": RESOURCE, **({"client_id": client_id} if client_id else {})}
+    if endpoint and header:  # App Service and Container Apps
         url, version, headers = endpoint, "2019-08-01", {"X-IDENTITY-HEADER": header}
     else:
         url, version, headers = f"{identity_url}{_MACHINE}", "2018-02-01", {"Metadata": "true"}
-    url = f"{url}?{urlencode({'api-version': version, **asked})}"
+    url = f"{url}?{urlencode({'api-version': version, **query})}"
     return lambda: fetch_metadata_token(url, headers, "The managed identity of this machine")
 
 

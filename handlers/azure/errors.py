@@ -1,7 +1,7 @@
-"""What Azure Storage answers when it refuses, in our words.
+"""Translation of Azure Storage's error responses.
 
-Wire format: Azure Storage, "Status and error codes": the code is a header. The body is not shown:
-it may tell the string that was signed.
+Wire format: Azure Storage, "Status and error codes": the code is a header. The body is
+never shown, because it may contain the string to sign.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from relay.model import Localized
 from relay.outbound.responses import cleaned, retry_after
 from relay.sources.errors import archived, busy, denied, gone, no_bucket, refused, superseded
 
-_NO_PLACE = ("ContainerNotFound", "QueueNotFound", "ContainerBeingDeleted", "ContainerDisabled")
-_CLOSED = ("PublicAccessNotPermitted", "ResourceNotFound")
-"""Said to who asks without credentials."""
+_NO_CONTAINER = ("ContainerNotFound", "QueueNotFound", "ContainerBeingDeleted", "ContainerDisabled")
+_NOT_PUBLIC = ("PublicAccessNotPermitted", "ResourceNotFound")
+"""Codes of requests without credentials."""
 
 
-def refusal(answer: requests.Response, thing: str) -> RelayError:
-    """The error of an answer about a blob or a queue."""
-    status, code = answer.status_code, cleaned(answer.headers.get("x-ms-error-code", ""), 80)
-    told = f"{status} {code}".strip()
+def refusal(response: requests.Response, resource: str) -> RelayError:
+    """The error for a response about a blob or a queue."""
+    status, code = response.status_code, cleaned(response.headers.get("x-ms-error-code", ""), 80)
+    reason = f"{status} {code}".strip()
     if status in (408, 429) or status >= 500:
-        return busy(thing, told, retry_after(answer))
-    if code in _NO_PLACE:
-        return no_bucket(thing, told)
+        return busy(resource, reason, retry_after(response))
+    if code in _NO_CONTAINER:
+        return no_bucket(resource, reason)
     if code == "BlobArchived":
-        return archived(thing, told)
+        return archived(resource, reason)
     if code == "BlobBeingRehydrated":
-        return on_its_way(thing, told)
-    if status in (401, 403) or code in _CLOSED:
-        return denied(thing, told, HINT)
+        return not_ready(resource, reason)
+    if status in (401, 403) or code in _NOT_PUBLIC:
+        return denied(resource, reason, HINT)
     if status == 404:
-        return gone(thing, told)
-    return superseded(thing) if status in (304, 412) else refused(thing, told)
+        return gone(resource, reason)
+    return superseded(resource) if status in (304, 412) else refused(resource, reason)
 
 
-def on_its_way(thing: str, code: str) -> TemporaryFailure:
-    """A blob that will be there: a copy that was begun, or one that comes out of the archive."""
+def not_ready(resource: str, code: str) -> TemporaryFailure:
+    """A blob that is not complete yet: a running copy, or a restore from the archive."""
     return TemporaryFailure(
         "object.not_yet",
-        Localized(f"{thing} is still being copied or restored", f"{thing} 仍在复制或恢复中"),
-        Localized("Relay tries again.", "Relay 会重试。"),
+        Localized(f"{resource} is still being copied or restored", f"{resource} 仍在复制或恢复中"),
+        Localized("Relay retries.", "Relay 会重试。"),
         answer=code,
     )
 
 
 HINT = Localized(
-    "Check the source's credentials (a SAS also ends), their right to read and list (Storage Blob "
-    "Data Reader; Storage Queue Data Message Processor to pull), the account's firewall, and this "
-    "machine's clock.",
-    "请检查该来源的凭证（SAS 会过期）、读取与列举权限 (Storage Blob Data Reader；拉取需 "
-    "Storage Queue Data Message Processor)、存储账号防火墙以及本机时钟。",
+    "Check the source's credentials (a SAS can expire), their permissions to read and list "
+    "(Storage Blob Data Reader; to pull, Storage Queue Data Message Processor), the account's "
+    "firewall, and this machine's clock.",
+    "请检查该来源的凭证（SAS 会过期）、读取与列举权限（Storage Blob Data Reader；拉取需 "
+    "Storage Queue Data Message Processor）、存储账号防火墙以及本机时钟。",
 )

@@ -1,4 +1,4 @@
-"""What Azure Event Grid says about a new blob, in its own schema or as a CloudEvent.
+"""Parsing of Event Grid events about blobs, in the Event Grid or the CloudEvents schema.
 
 Wire format: Azure Event Grid, "Azure Blob Storage as an Event Grid source".
 """
@@ -18,30 +18,30 @@ CREATED = "Microsoft.Storage.BlobCreated"
 RENAMED = "Microsoft.Storage.BlobRenamed"
 
 COMPLETE = frozenset(("PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose", "SftpCommit"))
-"""The operations after which a blob is complete. CreateFile and SftpCreate announce an empty one.
-CopyBlob may be told when the copy begins (Data Lake): see `_COPY`."""
+"""The operations after which a blob is complete. CreateFile and SftpCreate announce an empty blob.
+Data Lake may send CopyBlob at the start of the copy: see `_COPY`."""
 
 RENAMES = frozenset(("RenameFile", "SftpRename"))
 
 _COPY = "CopyBlob"
-"""A copy that was only begun changes on: what it is now, in size and etag, says nothing of what it
-will be. So it is not pinned, and waited for when it is read (x-ms-copy-status)."""
+"""Size and ETag of a running copy still change, so the event does not pin the blob; a read waits
+for the copy to finish (x-ms-copy-status)."""
 
 _SUBJECT = re.compile(r"/blobServices/[^/]+/containers/([^/]+)/blobs/(.+)", re.DOTALL)
 
 
-def events(record: Mapping[str, Any], *, renames: bool = False) -> Iterator[Event]:
-    """The event about a blob; none when it is not complete. Raises Unreadable.
+def parse_events(record: Mapping[str, Any], *, renames: bool = False) -> Iterator[Event]:
+    """The event about a complete blob, if any. Raises Unreadable.
 
-    `renames`: whether a blob that was renamed counts as one that was created under its new name.
+    `renames`: whether a renamed blob counts as a new blob.
     """
     is_cloud = "specversion" in record
     type_ = text(record, "type" if is_cloud else "eventType")
-    wanted = {CREATED: COMPLETE, RENAMED: RENAMES if renames else ()}.get(type_, ())
-    if not wanted or (api := text(record, "data", "api")) not in wanted:
+    operations = {CREATED: COMPLETE, RENAMED: RENAMES if renames else ()}.get(type_, ())
+    if not operations or (api := text(record, "data", "api")) not in operations:
         return
-    container, key = _named(text(record, "subject"))
-    etag = unquoted(text_or_none(record, "data", "eTag"))
+    container, key = _parse_subject(text(record, "subject"))
+    etag = strip_quotes(text_or_none(record, "data", "eTag"))
     size = count_or_none(record, "data", "contentLength")
     time = time_or_none(record, "time" if is_cloud else "eventTime")
     pinned = (None, None) if api == _COPY else (etag, size)
@@ -51,17 +51,17 @@ def events(record: Mapping[str, Any], *, renames: bool = False) -> Iterator[Even
     yield Event(ref, _identity(etag, sequencer, time), f"{type_}:{api}", time, order)
 
 
-def unquoted(etag: str | None) -> str | None:
-    """An ETag without its quotes, as it comes or not."""
+def strip_quotes(etag: str | None) -> str | None:
+    """An ETag without quotes; None for an empty ETag."""
     return (etag.strip('"') or None) if etag else None
 
 
-def _named(subject: str) -> tuple[str, str]:
-    """Container and key, which stand in the subject as they are."""
-    found = _SUBJECT.fullmatch(subject)
-    if not found:
-        raise wrong_field(("subject",), "names no blob", "未指明 blob")
-    return found[1], found[2]
+def _parse_subject(subject: str) -> tuple[str, str]:
+    """Container and key, which the subject contains unencoded."""
+    match = _SUBJECT.fullmatch(subject)
+    if not match:
+        raise wrong_field(("subject",), "does not name a blob", "未指明 blob")
+    return match[1], match[2]
 
 
 def _identity(etag: str | None, sequencer: str | None, time: datetime | None) -> str:
@@ -74,8 +74,7 @@ def _identity(etag: str | None, sequencer: str | None, time: datetime | None) ->
     raise Unreadable(
         "record.nameless_version",
         Localized(
-            "The event has no eTag, sequencer or time: one upload of the blob cannot be told from "
-            "another",
+            "The event has no eTag, sequencer or time: uploads of the blob cannot be distinguished",
             "事件中没有 eTag、sequencer 或时间：无法区分该 blob 的不同上传",
         ),
     )

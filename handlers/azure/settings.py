@@ -1,4 +1,4 @@
-"""The keys of a source of kind azure, and who asks by them."""
+"""Settings of kind azure, and the credential they select."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from relay.config import validators as rules
 from relay.config.load import SourceSettings
 from relay.config.senders import Secret
-from relay.handlers.azure.auth import Sas, SharedKey, by_app, by_machine
+from relay.handlers.azure.auth import Sas, SharedKey, app_token_fetcher, identity_token_fetcher
 from relay.outbound.credentials import Anonymous, Bearer, Credential
 from relay.sources.http_storage import Address, HttpSettings
 
@@ -49,7 +49,7 @@ SasToken = Annotated[Secret, AfterValidator(_sas)]
 
 
 class AzureSettings(HttpSettings):
-    """Without credentials: the managed identity of the machine that Relay runs on."""
+    """Without credentials, the managed identity of Relay's machine applies."""
 
     accept: tuple[str, ...] = Field(
         ("azure", "signed", "bare"), description=SourceSettings.model_fields["accept"].description
@@ -61,67 +61,65 @@ class AzureSettings(HttpSettings):
     )
     endpoint_url: Address | None = Field(
         None,
-        description="where the account is, if not https://ACCOUNT.blob.core.windows.net; Azurite: "
+        description="the account's address, if not https://ACCOUNT.blob.core.windows.net; Azurite: "
         "http://127.0.0.1:10000/devstoreaccount1",
     )
     sas_token: SasToken = Field(
-        None, description="a shared access signature with the rights to read and list"
+        None, description="a shared access signature with the permissions read and list"
     )
     account_key: Annotated[Secret, AfterValidator(_key)] = Field(
         None, description="one of the account's access keys"
     )
     tenant: str | None = Field(
-        None, pattern=_GUID, description="the Entra tenant of the app that reads: its id or domain"
+        None, pattern=_GUID, description="the Entra tenant of the app: id or domain"
     )
     client_id: str | None = Field(
         None,
         pattern=_GUID,
-        description="the id of the app that reads; or of the managed identity that does",
+        description="the id of the app, or of a managed identity",
     )
     client_secret: Secret = Field(None, description="the app's secret")
     login_url: Address = Field(
-        "https://login.microsoftonline.com", description="where the app signs in"
+        "https://login.microsoftonline.com", description="the address of the app's token service"
     )
     identity_url: Address = Field(
-        "http://169.254.169.254", description="where the machine's managed identity is found"
+        "http://169.254.169.254", description="the address of the managed identity service"
     )
     queue_url: QueueAddress | None = Field(
         None,
-        description="the Storage queue to pull from, beside the hook or instead: "
+        description="the Storage queue to pull from, beside or instead of the hook: "
         "https://ACCOUNT.queue.core.windows.net/NAME",
     )
     queue_sas_token: SasToken = Field(
         None,
-        description="a shared access signature of the queue with the rights to read and process; "
-        "without it, the source's own credentials",
+        description="a shared access signature of the queue with the permissions read and process; "
+        "by default, the credentials of the source",
     )
     renames: bool = Field(
-        False, description="whether a renamed blob (Data Lake, SFTP) counts as a new one"
+        False, description="whether a renamed blob (Data Lake, SFTP) counts as a new blob"
     )
 
     @model_validator(mode="after")
-    def _belongs_together(self) -> Self:
+    def _check_credentials(self) -> Self:
         if not (self.account or self.endpoint_url):
             raise ValueError("set account, or endpoint_url")
         if self.account_key and not self.account:
             raise ValueError("account_key needs account")
         if self.client_secret and not (self.tenant and self.client_id):
             raise ValueError("client_secret needs tenant and client_id")
-        if (
-            sum(map(bool, (self.sas_token, self.account_key, self.client_secret, self.anonymous)))
-            > 1
-        ):
+        credentials = (self.sas_token, self.account_key, self.client_secret, self.anonymous)
+        if sum(map(bool, credentials)) > 1:
             raise ValueError("set one of sas_token, account_key, client_secret and anonymous")
         return self
 
     @property
     def blobs(self) -> str:
-        """The address of the account's blobs."""
+        """The address of the Blob service."""
         return self.endpoint_url or f"https://{self.account}.blob.core.windows.net"
 
 
 def credential(settings: AzureSettings) -> Credential:
-    """Who asks, as the source's settings say."""
+    """The credential that the settings select."""
     if settings.anonymous:
         return Anonymous()
     if settings.sas_token:
@@ -132,5 +130,5 @@ def credential(settings: AzureSettings) -> Credential:
     if settings.client_secret:
         secret = settings.client_secret.get_secret_value()
         app = (settings.tenant or "", settings.client_id or "", secret)
-        return Bearer(by_app(settings.login_url, *app))
-    return Bearer(by_machine(settings.identity_url, settings.client_id))
+        return Bearer(app_token_fetcher(settings.login_url, *app))
+    return Bearer(identity_token_fetcher(settings.identity_url, settings.client_id))

@@ -1,4 +1,4 @@
-"""XML from Azure Storage, read with care: no document type, so no entity that grows or fetches."""
+"""Safe XML parsing: document types are rejected, and with them entity expansion and fetching."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import requests
 from relay.sources.errors import not_understood
 
 
-def read_xml(answer: requests.Response, thing: str) -> Element:
-    """The root of a document. TemporaryFailure: it is none, or has a document type."""
-    code = str(answer.status_code)
+def read_xml(response: requests.Response, resource: str) -> Element:
+    """Parse a document. TemporaryFailure if it is malformed or has a document type."""
+    code = str(response.status_code)
     try:
-        text = answer.content.decode("utf-8-sig")
+        text = response.content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise not_understood(thing, code) from error
-    # Whatever encoding it claims, it is read as the text that is looked at here.
+        raise not_understood(resource, code) from error
+    # The parser receives decoded text, so the declared encoding has no effect.
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise not_understood(thing, code)
+        raise not_understood(resource, code)
     try:
-        parser = XMLParser()  # noqa: S314 - document types were refused
+        parser = XMLParser()  # noqa: S314 - document types are rejected above
         parser.feed(text)
         return parser.close()
     except (ValueError, ParseError) as error:
-        raise not_understood(thing, code) from error
+        raise not_understood(resource, code) from error
 
 
-def text_in(element: Element, *path: str) -> str:
-    """The text at a path; "" when there is none."""
+def child_text(element: Element, *path: str) -> str:
+    """The text at a path; "" if there is none."""
     return element.findtext("/".join(path)) or ""

@@ -1,4 +1,4 @@
-"""Who asks Google: a service account by its key file, or by the machine that Relay runs on.
+"""Credentials for Google: a service account by key file, or by the metadata server.
 
 Wire formats: Google Identity, "Using OAuth 2.0 for Server to Server Applications" (a JWT signed
 with the key is exchanged for a token); Compute Engine, "Access tokens" of the metadata server.
@@ -27,15 +27,15 @@ READ_STORAGE = "https://www.googleapis.com/auth/devstorage.read_only"
 PULL = "https://www.googleapis.com/auth/pubsub"
 
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_LIFE = timedelta(hours=1)
-_LONGEST = 64 * 1024
-"""Bytes of a key file; real ones have 2.4 KB."""
+_LIFETIME = timedelta(hours=1)
+_MAX_LENGTH = 64 * 1024
+"""Bytes of a key file; real files have 2.4 KB."""
 _TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105 - a path
 
 
 @dataclass(frozen=True, slots=True)
 class AccountKey:
-    """The key of an account that programs have. What is private of it is never shown."""
+    """The key of a service account."""
 
     email: str
     key_id: str
@@ -44,34 +44,36 @@ class AccountKey:
 
 
 def read_key_file(path: Path, setting: str) -> AccountKey:
-    """The key in a file that Google made. ConfigError, at `setting`: it is none."""
+    """Read a key file. ConfigError, for `setting`, if it is not valid."""
     try:
         with path.open("rb") as file:
-            found = json.loads(file.read(_LONGEST))
-        kind = found.get("type") if isinstance(found, dict) else None
+            document = json.loads(file.read(_MAX_LENGTH))
+        kind = document.get("type") if isinstance(document, dict) else None
         if kind != "service_account":
             raise ConfigError(
                 setting,
-                "The file holds no key of a service account",
+                "does not contain the key of a service account",
                 'Its "type" should be "service_account".',
             )
         email, key_id, uri = (
-            _text(found, name) for name in ("client_email", "private_key_id", "token_uri")
+            _text(document, name) for name in ("client_email", "private_key_id", "token_uri")
         )
-        web = urlsplit(uri).scheme in ("http", "https")
-        key = load_pem_private_key(_text(found, "private_key").encode(), None)
+        is_http = urlsplit(uri).scheme in ("http", "https")
+        key = load_pem_private_key(_text(document, "private_key").encode(), None)
     except OSError as error:
-        raise ConfigError(setting, f"The file cannot be read ({error.strerror})") from error
+        raise ConfigError(setting, f"cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, RecursionError):
-        # Not `from`: what the parser says may quote the key.
-        raise ConfigError(setting, "The file holds no key of a service account") from None
-    if not isinstance(key, RSAPrivateKey) or not web:
-        raise ConfigError(setting, "The file holds no RSA key, or no token_uri")
+        # Not `from error`: the parser's message may quote the key.
+        raise ConfigError(setting, "does not contain the key of a service account") from None
+    if not isinstance(key, RSAPrivateKey) or not is_http:
+        raise ConfigError(setting, "does not contain an RSA key and a token_uri")
     return AccountKey(email, key_id, uri, key)
 
 
-def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], ExpiringValue[str]]:
-    """Fetches tokens for a service account."""
+def key_token_fetcher(
+    key: AccountKey, scope: str, clock: Clock = utc_now
+) -> Callable[[], ExpiringValue[str]]:
+    """A function that fetches tokens for a service account."""
 
     def fetch() -> ExpiringValue[str]:
         now = int(clock().timestamp())
@@ -80,7 +82,7 @@ def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], 
             "scope": scope,
             "aud": key.token_uri,
             "iat": now,
-            "exp": now + int(_LIFE.total_seconds()),
+            "exp": now + int(_LIFETIME.total_seconds()),
         }
         assertion = jwt.encode(claims, key.private, "RS256", headers={"kid": key.key_id})
         form = {"grant_type": _GRANT, "assertion": assertion}
@@ -89,16 +91,16 @@ def by_key(key: AccountKey, scope: str, clock: Clock = utc_now) -> Callable[[], 
     return fetch
 
 
-def by_machine(metadata_url: str, scope: str) -> Callable[[], ExpiringValue[str]]:
-    """Fetches tokens of the service account that this machine runs as."""
+def machine_token_fetcher(metadata_url: str, scope: str) -> Callable[[], ExpiringValue[str]]:
+    """A function that fetches tokens of this machine's service account."""
     url = f"{metadata_url}{_TOKEN_PATH}?scopes={scope.replace(' ', ',')}"
     return lambda: fetch_metadata_token(
         url, {"Metadata-Flavor": "Google"}, "Google's metadata server"
     )
 
 
-def _text(found: dict[str, Any], name: str) -> str:
-    value = found.get(name)
+def _text(document: dict[str, Any], name: str) -> str:
+    value = document.get(name)
     if not isinstance(value, str) or not value:
         raise ValueError(name)
     return value

@@ -1,4 +1,4 @@
-"""PubSubQueue: a source's notifications, pulled from a subscription of Google Cloud Pub/Sub.
+"""PubSubQueue: a source's notifications, pulled from a subscription in Google Cloud Pub/Sub.
 
 Wire format: Pub/Sub, REST reference, projects.subscriptions: pull, acknowledge, testIamPermissions.
 """
@@ -13,79 +13,79 @@ from time import monotonic
 from typing import Any
 
 from relay.errors import TemporaryFailure
-from relay.handlers.gcs.errors import HINT, refusal_of_place
+from relay.handlers.gcs.errors import HINT, refusal_of_container
 from relay.outbound.credentials import Credential
 from relay.sources.contract import QueueMessage
 from relay.sources.errors import SLOW, denied, not_understood
 from relay.sources.rest import LARGEST, HttpApi, StorageRequest, read_json
 
 BATCH = 50
-"""Messages in one call: stored one after the other, they fit into the shortest ack deadline."""
+"""Messages per call: storing them in sequence takes less than the shortest ack deadline."""
 
-LONGEST = 1024 * 1024
-"""Bytes of one message; real ones have 2 KB. What is longer is cut, and so kept as unreadable."""
+MAX_LENGTH = 1024 * 1024
+"""Bytes per message; real messages have 2 KB. Longer messages are cut, and so unreadable."""
 
-SHORTEST = 1.0
-"""Seconds that a call has at least."""
+MIN_WAIT = 1.0
+"""Seconds, the minimum duration of a call."""
 
 CONSUME = "pubsub.subscriptions.consume"
 
 
 class PubSubQueue:
-    """One subscription. What is not acknowledged within its deadline comes again."""
+    """A subscription. It redelivers a message that is not acknowledged within the deadline."""
 
     def __init__(self, source: str, url: str, subscription: str, credential: Credential) -> None:
         self._url = f"{url}/v1/{subscription}"
         self._subscription = subscription
-        self._name = f"sources.{source}.subscription"
-        self._api = HttpApi(credential, refusal_of_place)
-        self._most = BATCH
+        self._setting = f"sources.{source}.subscription"
+        self._api = HttpApi(credential, refusal_of_container)
+        self._batch = BATCH
         self._closed = threading.Event()
 
     def receive(self, wait: float) -> list[QueueMessage]:
-        """Up to 50 messages. The server holds the call until there are some, longer than we may
-        wait: then we hang up, and what it was about to send comes again."""
-        began = monotonic()
+        """Up to 50 messages. The server's long polling can exceed `wait`: a call that is cut off
+        loses nothing, because its messages are redelivered."""
+        started = monotonic()
         try:
-            answer = self._asked("pull", {"maxMessages": self._most}, max(wait, SHORTEST))
+            response = self._call("pull", {"maxMessages": self._batch}, max(wait, MIN_WAIT))
         except TemporaryFailure as failure:
             if failure.code != SLOW:
                 raise
             return []
-        if len(answer.content) >= LARGEST and self._most > 1:
-            self._most = 1  # one message fits for certain
+        if len(response.content) >= LARGEST and self._batch > 1:
+            self._batch = 1  # a single message always fits
             return []
-        self._most = BATCH
-        found = read_json(answer, self._name).get("receivedMessages") or []
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise not_understood(self._name, "200")
-        if not found:  # some servers do not hold the call
-            self._closed.wait(min(max(began + wait - monotonic(), 0), SHORTEST))
-        return [self._message(one) for one in found]
+        self._batch = BATCH
+        received = read_json(response, self._setting).get("receivedMessages") or []
+        if not isinstance(received, list) or not all(isinstance(item, dict) for item in received):
+            raise not_understood(self._setting, "200")
+        if not received:  # emulators answer at once
+            self._closed.wait(min(max(started + wait - monotonic(), 0), MIN_WAIT))
+        return [self._message(item) for item in received]
 
     def delete(self, messages: Iterable[QueueMessage]) -> None:
-        """Acknowledges them."""
-        left = iter(messages)
-        while batch := list(islice(left, BATCH)):
-            self._asked("acknowledge", {"ackIds": [message.receipt for message in batch]})
+        """Acknowledge the messages."""
+        remaining = iter(messages)
+        while batch := list(islice(remaining, BATCH)):
+            self._call("acknowledge", {"ackIds": [message.receipt for message in batch]})
 
     def check(self) -> str:
-        """Asks, without taking a message, whether we may. PermanentFailure: we may not."""
-        answer = self._asked("testIamPermissions", {"permissions": [CONSUME]})
-        if CONSUME not in read_json(answer, self._name).get("permissions", ()):
-            raise denied(self._name, CONSUME, HINT)
+        """Test the permission to pull, without taking a message. PermanentFailure without it."""
+        response = self._call("testIamPermissions", {"permissions": [CONSUME]})
+        if CONSUME not in read_json(response, self._setting).get("permissions", ()):
+            raise denied(self._setting, CONSUME, HINT)
         return "may pull from the subscription"
 
     def close(self) -> None:
         self._closed.set()
         self._api.close()
 
-    def _asked(self, method: str, body: Any, timeout: float = 30) -> Any:
-        call = StorageRequest(f"{self._url}:{method}", "POST", json=body, timeout=timeout)
-        return self._api.send(call, self._name)
+    def _call(self, method: str, body: Any, timeout: float = 30) -> Any:
+        request = StorageRequest(f"{self._url}:{method}", "POST", json=body, timeout=timeout)
+        return self._api.send(request, self._setting)
 
     def _message(self, received: Mapping[str, Any]) -> QueueMessage:
-        """As a push would bring it."""
-        whole = {"message": received.get("message"), "subscription": self._subscription}
-        body = json.dumps(whole, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return QueueMessage(body[:LONGEST], str(received.get("ackId", "")))
+        """A message in the format of a push."""
+        push = {"message": received.get("message"), "subscription": self._subscription}
+        body = json.dumps(push, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return QueueMessage(body[:MAX_LENGTH], str(received.get("ackId", "")))

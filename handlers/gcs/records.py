@@ -1,4 +1,4 @@
-"""What Google says about a new object, by Pub/Sub or by Eventarc.
+"""Parsing of Google's events about objects, from Pub/Sub or Eventarc.
 
 Wire formats: Cloud Storage, "Pub/Sub notifications for Cloud Storage"; google-cloudevents,
 google.events.cloud.storage.v1 (StorageObjectData).
@@ -15,19 +15,18 @@ from relay.sources.fields import count, count_or_none, find, text, time_or_none
 
 FINALIZE = "OBJECT_FINALIZE"
 FINALIZED = "google.cloud.storage.object.v1.finalized"
-"""The object is complete; also said of copies and of what was restored, never of failed uploads."""
+"""The object is complete; also sent for copies and restores, never for failed uploads."""
 
 
-def events(record: Mapping[str, Any]) -> Iterator[Event]:
-    """The event in a message or a CloudEvent; none when no object became complete.
+def parse_events(record: Mapping[str, Any]) -> Iterator[Event]:
+    """The event in a message or a CloudEvent about a complete object, if any. Raises Unreadable.
 
-    Keys stand as they are. The JSON etag is of no use in If-Match: the generation pins the bytes.
-    Raises Unreadable.
+    Keys are not encoded. The JSON etag does not work in If-Match: the generation pins the bytes.
     """
     if "pubsub" in record:
-        yield from _message(record)
+        yield from _pubsub_event(record)
     elif text(record, "type") == FINALIZED:
-        yield named(
+        yield generation_event(
             ObjectRef(
                 text(record, "data", "bucket"),
                 text(record, "data", "name"),
@@ -39,22 +38,22 @@ def events(record: Mapping[str, Any]) -> Iterator[Event]:
         )
 
 
-def named(ref: ObjectRef, type_: str, time: datetime | None) -> Event:
-    """The event of a generation: the same by whatever road the news came."""
+def generation_event(ref: ObjectRef, type_: str, time: datetime | None) -> Event:
+    """The event of a generation, equal for all transports."""
     generation = ref.version or ""
     return Event(ref, f"version:{generation}", type_, time, f"generation:{generation:0>20}")
 
 
-def _message(record: Mapping[str, Any]) -> Iterator[Event]:
-    """The attributes say all but the size; without data (payload format NONE) that is unknown."""
-    said = ("pubsub", "attributes")
-    if text(record, *said, "eventType") != FINALIZE:
+def _pubsub_event(record: Mapping[str, Any]) -> Iterator[Event]:
+    """All but the size is in the attributes; payload format NONE omits the size."""
+    attributes = ("pubsub", "attributes")
+    if text(record, *attributes, "eventType") != FINALIZE:
         return
     resource = find(record, "pubsub", "data")
     ref = ObjectRef(
-        text(record, *said, "bucketId"),
-        text(record, *said, "objectId"),
-        version=str(count(record, *said, "objectGeneration")),
+        text(record, *attributes, "bucketId"),
+        text(record, *attributes, "objectId"),
+        version=str(count(record, *attributes, "objectGeneration")),
         size=count_or_none(resource, "size") if isinstance(resource, Mapping) else None,
     )
-    yield named(ref, FINALIZE, time_or_none(record, *said, "eventTime"))
+    yield generation_event(ref, FINALIZE, time_or_none(record, *attributes, "eventTime"))

@@ -1,6 +1,6 @@
-"""What to type at Google Cloud so that Cloud Storage's events come by Pub/Sub.
+"""Set-up of Google Cloud Storage: Pub/Sub notifications, pulled or pushed to the hook.
 
-Source: references of `gcloud storage` and `gcloud pubsub`, the google provider.
+Sources: references of `gcloud storage` and `gcloud pubsub`, the google provider.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from relay.sources.setup.steps import (
     command_line,
     note,
     quote,
+    relay_toml,
     terraform,
 )
 from relay.sources.setup.terraform import Expression, join_blocks, resource
 
 
 def setup_steps(context: SetupContext) -> Iterator[Step]:
-    """Pub/Sub, pulled where the source names a subscription, else pushed to the hook."""
+    """Pub/Sub, pulled if the source has a subscription, otherwise pushed to the hook."""
     topic = quote(context.name)
     yield command(
         Localized(
-            "Have the buckets tell a topic (made if it is not there; done twice it tells twice). "
-            "Filters are by prefix only",
-            "让存储桶通知主题（不存在时自动创建；重复执行会重复通知）。只支持前缀过滤",
+            "Send the notifications of the buckets to a topic (gcloud creates a missing topic; a "
+            "second run sends every notification twice). Only prefix filters are supported",
+            "将存储桶的通知发送到主题（不存在时自动创建；重复执行会重复通知）。只支持前缀过滤",
         ),
         *(
             command_line(
@@ -35,29 +36,30 @@ def setup_steps(context: SetupContext) -> Iterator[Step]:
                 f"--topic={topic}",
                 "--event-types=OBJECT_FINALIZE",
                 "--payload-format=json",
-                *_prefix(context, bucket),
+                *_prefix_option(context, bucket),
             )
             for bucket in context.buckets
         ),
     )
-    yield from _pull(context) if context.has("subscription") else _push(context)
+    yield from _pull_steps(context) if context.has("subscription") else _push_steps(context)
     yield note(
         Localized(
-            "Cloud Storage's service agent needs roles/pubsub.publisher on the topic: gcloud "
+            "The service agent of Cloud Storage needs roles/pubsub.publisher on the topic: gcloud "
             "grants it, Terraform does not",
-            "Cloud Storage 服务代理需对主题拥有 roles/pubsub.publisher: gcloud 会授予，"
+            "Cloud Storage 服务代理需对主题拥有 roles/pubsub.publisher：gcloud 会授予，"
             "Terraform 不会",
         )
     )
 
 
-def _pull(context: SetupContext) -> Iterator[Step]:
+def _pull_steps(context: SetupContext) -> Iterator[Step]:
     name = context.text("subscription")
     yield command(
         Localized(
-            "The subscription that Relay pulls. Its account needs roles/pubsub.subscriber on it "
-            "($ACCOUNT: its e-mail)",
-            "供 Relay 拉取的订阅。其账号需要 roles/pubsub.subscriber（$ACCOUNT 为账号邮箱）",
+            "Create the subscription that Relay pulls from. Relay's account needs "
+            "roles/pubsub.subscriber ($ACCOUNT: the e-mail address of the account)",
+            "创建供 Relay 拉取的订阅。Relay 的账号需要 roles/pubsub.subscriber"
+            "（$ACCOUNT 为账号邮箱）",
         ),
         command_line(
             f"gcloud pubsub subscriptions create {quote(name)}",
@@ -75,13 +77,13 @@ def _pull(context: SetupContext) -> Iterator[Step]:
     yield _terraform(context, {"name": name.rpartition("/")[2], "ack_deadline_seconds": 60})
 
 
-def _push(context: SetupContext) -> Iterator[Step]:
+def _push_steps(context: SetupContext) -> Iterator[Step]:
     account = context.settings.oidc_email or "relay-push@PROJECT_ID.iam.gserviceaccount.com"
     audience = context.settings.oidc_audience or context.url
     yield command(
         Localized(
-            "Push to the hook, with a token of the service account's that Relay checks. Pub/Sub's "
-            "own service agent needs roles/iam.serviceAccountTokenCreator on that account",
+            "Push to the hook, with a token of the service account, which Relay verifies. The "
+            "service agent of Pub/Sub needs roles/iam.serviceAccountTokenCreator on that account",
             "推送到 hook，附带由 Relay 校验的服务账号令牌。Pub/Sub 服务代理需对该账号拥有 "
             "roles/iam.serviceAccountTokenCreator",
         ),
@@ -102,23 +104,24 @@ def _push(context: SetupContext) -> Iterator[Step]:
     }
     subscription = {"name": context.name, "ack_deadline_seconds": 30, "push_config": push}
     if not context.settings.oidc_email:
-        yield Step(
-            Localized("In relay.toml, so that the token is checked", "写入 relay.toml 以校验令牌"),
-            "toml",
-            f'[sources.{context.source}]\noidc_audience = "{audience}"\noidc_email = "{account}"\n',
+        yield relay_toml(
+            Localized("In relay.toml: verify the token", "写入 relay.toml：校验令牌"),
+            context,
+            f'oidc_audience = "{audience}"',
+            f'oidc_email = "{account}"',
         )
     yield _terraform(context, subscription)
     yield note(
         Localized(
-            "Where Google cannot reach Relay, set subscription instead, and Relay pulls. Eventarc "
-            'with Cloud Run works too ("cloudevents" in accept)',
+            "If Google cannot reach Relay, set subscription: Relay then pulls. Eventarc with Cloud "
+            'Run also works ("cloudevents" in accept)',
             "若 Google 无法访问 Relay，请设置 subscription 由 Relay 拉取。"
             '也可使用 Eventarc 与 Cloud Run（accept 含 "cloudevents"）',
         )
     )
 
 
-def _prefix(context: SetupContext, bucket: str) -> tuple[str, ...]:
+def _prefix_option(context: SetupContext, bucket: str) -> tuple[str, ...]:
     prefix = context.key_filter(bucket).prefix
     return (f"--object-prefix={quote(prefix)}",) if prefix else ()
 
@@ -143,4 +146,4 @@ def _terraform(context: SetupContext, subscription: Json) -> Step:
         "expiration_policy": {"ttl": ""},
     }
     blocks.append(resource("google_pubsub_subscription", "relay", body))
-    return terraform(Localized("As Terraform", "使用 Terraform"), join_blocks(*blocks))
+    return terraform(Localized("Or use Terraform", "或使用 Terraform"), join_blocks(*blocks))

@@ -1,4 +1,4 @@
-"""A folder as a storage: keys for its files, whatever their names, and never a way out of it."""
+"""Keys for the files of a folder, and safe access: no path or link leads out of the folder."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 from relay.sources.fields import MAX_BYTES, MAX_COUNT
 
 UNFINISHED = (".part", ".tmp")
-"""What programs call a file that they still write."""
+"""Suffixes of files that are still being written."""
 
 _ESCAPED = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not block us
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # do not block on a FIFO
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file as it was when it was looked at. Times in nanoseconds since 1970.
+    """The state of a file at one time. Times are nanoseconds since 1970.
 
-    `changed` moves on with every write and rename (ctime), unlike `modified`, which copying tools
-    set back: so `changed` orders the versions of a file, and `etag` tells them apart.
+    Every write and rename advances `changed` (ctime), while copying tools reset `modified`. So
+    `changed` orders the versions of a file, and `etag` identifies them.
     """
 
     key: str
@@ -40,16 +40,16 @@ class File:
 
 
 def key_of(path: str) -> str:
-    r"""The key of a path below the folder, as the file system names it.
+    r"""The key of a path relative to the folder.
 
-    Bytes that are not UTF-8 are written `\xff`; a backslash that would read as such is `\x5c`.
+    Bytes that are not UTF-8 are escaped as `\xff`; a backslash before such an escape as `\x5c`.
     """
     literal = _ESCAPED.sub(lambda found: r"\x5c" + found[0][1:], path)
     return literal.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def path_of(key: str) -> str | None:
-    """The path that `key_of` made this key of; None when no file below a folder has such a key."""
+    """The path of a key, the inverse of `key_of`; None if no file in a folder has this key."""
     if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
         return None
     try:
@@ -63,13 +63,13 @@ def path_of(key: str) -> str | None:
 
 
 def is_ignored(path: str) -> bool:
-    """Whether a path below the folder is none of ours: hidden, or still being written."""
+    """Whether a path is hidden, unfinished or too long."""
     hidden = any(part.startswith(".") for part in path.split("/"))
     return hidden or path.endswith(UNFINISHED) or len(key_of(path).encode()) > MAX_BYTES
 
 
 def look(folder: Path, key: str) -> File | None:
-    """The file of this key; None: nothing that counts. Links are not followed."""
+    """The file of this key; None if it is missing or ignored. Links are not followed."""
     path = path_of(key)
     if path is None or is_ignored(path):
         return None
@@ -83,44 +83,46 @@ def look(folder: Path, key: str) -> File | None:
 
 
 def open_inside(folder: Path, path: str) -> int:
-    """A descriptor to read the file, reached without following any link below the folder.
+    """Open a file for reading without following links. Returns a descriptor.
 
-    OSError when it is not there, a link is on the way, or it may not be read.
+    OSError if the file is missing or not readable, or if the path contains a link.
     """
     *folders, name = path.split("/")
-    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in folders:
-            there = os.open(part, _FOLDER, dir_fd=here)
-            os.close(here)
-            here = there
-        return os.open(name, _FILE, dir_fd=here)
+            child = os.open(part, _FOLDER, dir_fd=parent)
+            os.close(parent)
+            parent = child
+        return os.open(name, _FILE, dir_fd=parent)
     finally:
-        os.close(here)
+        os.close(parent)
 
 
 def file_at(key: str, descriptor: int) -> File | None:
-    """What an open file is now; None when it is no regular file."""
+    """The state of an open file; None if it is not a regular file."""
     return _file(key, os.fstat(descriptor))
 
 
 def walk(folder: Path, after: str = "") -> Iterator[File]:
-    """Every file that counts, by the parts of its path, from behind the path `after` on; what
-    vanishes meanwhile is left out."""
-    waiting = [_inside(folder, "", after.split("/") if after else [])]
-    while waiting:
-        inside, entries, trail = waiting[-1]
+    """All files that are not ignored, sorted by the parts of the path, after the path `after`.
+
+    Files that vanish during the walk are omitted.
+    """
+    stack = [_list_folder(folder, "", after.split("/") if after else [])]
+    while stack:
+        parent, entries, resume = stack[-1]
         if not entries:
-            waiting.pop()
+            stack.pop()
             continue
         entry = entries.pop()
-        path = f"{inside}{entry.name}"
-        rest = trail[1:] if trail[:1] == [entry.name] else []
+        path = f"{parent}{entry.name}"
+        rest = resume[1:] if resume[:1] == [entry.name] else []
         if is_ignored(path) or path == after:
             continue
         with suppress(OSError):
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(_inside(folder, f"{path}/", rest))
+                stack.append(_list_folder(folder, f"{path}/", rest))
             elif file := _file(key_of(path), entry.stat(follow_symlinks=False)):
                 yield file
 
@@ -128,18 +130,18 @@ def walk(folder: Path, after: str = "") -> Iterator[File]:
 _Entries = list[os.DirEntry[str]]
 
 
-def _inside(folder: Path, inside: str, trail: list[str]) -> tuple[str, _Entries, list[str]]:
-    """What lies in a folder from the first part of `trail` on, the last one first."""
+def _list_folder(folder: Path, path: str, resume: list[str]) -> tuple[str, _Entries, list[str]]:
+    """The entries of a subfolder from the first part of `resume` on, in reverse order."""
     entries: _Entries = []
-    first = trail[0] if trail else ""
-    with suppress(OSError), os.scandir(folder / inside) as listing:
+    first = resume[0] if resume else ""
+    with suppress(OSError), os.scandir(folder / path) as listing:
         entries = [entry for entry in listing if entry.name >= first]
     entries.sort(key=lambda entry: entry.name, reverse=True)
-    return inside, entries, trail
+    return path, entries, resume
 
 
-def _file(key: str, seen: os.stat_result) -> File | None:
-    if not stat.S_ISREG(seen.st_mode):
+def _file(key: str, status: os.stat_result) -> File | None:
+    if not stat.S_ISREG(status.st_mode):
         return None
-    times = (min(max(time, 0), MAX_COUNT) for time in (seen.st_mtime_ns, seen.st_ctime_ns))
-    return File(key, seen.st_ino & MAX_COUNT, seen.st_size, *times)
+    times = (min(max(time, 0), MAX_COUNT) for time in (status.st_mtime_ns, status.st_ctime_ns))
+    return File(key, status.st_ino & MAX_COUNT, status.st_size, *times)

@@ -1,4 +1,4 @@
-"""A local folder: watched, scanned, and read without a way out of it."""
+"""A local folder: watched, scanned and read, without access outside of it."""
 
 from __future__ import annotations
 
@@ -32,45 +32,47 @@ from relay.sources.setup.steps import SetupContext, Step, note
 
 
 class FolderSettings(SourceSettings):
-    """`folder` holds the archives; its name as a bucket is the source's."""
+    """`folder` contains the archives; its bucket name is the name of the source."""
 
     accept: tuple[str, ...] = Field(
         ("signed", "bare"), description=SourceSettings.model_fields["accept"].description
     )
-    folder: DirectoryPath = Field(description="the folder that is watched, with all below it")
+    folder: DirectoryPath = Field(description="the watched folder, with all subfolders")
     settle: Duration = Field(
-        timedelta(seconds=2), description="a file counts once it has not changed for so long"
+        timedelta(seconds=2), description="how long a file must not change until it is complete"
     )
     scan_every: Duration = Field(
-        timedelta(seconds=60), description="how often to look for what the watch missed; 0: never"
+        timedelta(seconds=60),
+        description="how often to scan for files that the watch missed; 0: never",
     )
     scan_limit: int = Field(
-        100_000, ge=0, description="files looked at in one run, the next goes on there; 0: all"
+        100_000, ge=0, description="files per run, the next run continues there; 0: all"
     )
 
 
 class FileStream:
-    """Bytes of one file, held against what the file was when it was opened."""
+    """Reads a file, and checks on each read that it has not changed."""
 
     def __init__(self, descriptor: int, file: File, start: int, end: int | None) -> None:
         self.info = _info(file)
         self._descriptor: int | None = descriptor
         self._file = file
-        self._at = start
+        self._position = start
         self._end = min(file.size, file.size if end is None else end)
 
     def read(self, size: int, /) -> bytes:
-        if self._descriptor is None or size <= 0 or self._at >= self._end:
+        if self._descriptor is None or size <= 0 or self._position >= self._end:
             return b""
         try:
-            part = os.pread(self._descriptor, min(size, self._end - self._at), self._at)
+            length = min(size, self._end - self._position)
+            data = os.pread(self._descriptor, length, self._position)
             now = file_at(self._file.key, self._descriptor)
         except OSError as error:
             raise _translate(error, self._file.key) from error
-        if not part or now is None or now.etag != self._file.etag:
+        if not data or now is None or now.etag != self._file.etag:
             raise _superseded(self._file.key)
-        self._at += len(part)
-        return part
+        self._position += len(data)
+        return data
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -79,38 +81,38 @@ class FileStream:
 
 
 class Handler(StorageHandler):
-    """Keys are paths below the folder, with `/`. Links are not followed; hidden files and those
-    that end in .part or .tmp do not count."""
+    """Keys are relative paths with `/`. Links are not followed; hidden files and files that end in
+    .part or .tmp are ignored."""
 
     Settings: ClassVar[type[SourceSettings]] = FolderSettings
     settings: FolderSettings
     announces = False
 
     def parse(self, record: Mapping[str, Any]) -> Iterator[Event]:
-        """The event in a record of our own watch."""
+        """The event in a record of FolderWatch."""
         if text(record, "bucket") != self.name:
             raise Unreadable(
                 "record.other_bucket",
-                Localized("The record is of another folder", "该记录属于另一个文件夹"),
+                Localized("The record belongs to another folder", "该记录属于另一个文件夹"),
             )
         numbers = (count(record, name) for name in ("inode", "size", "modified", "changed"))
         file = File(text(record, "key"), *numbers)
         if path_of(file.key) is None:
             raise Unreadable(
                 "record.key",
-                Localized("The key is no path below the folder", "key 不是文件夹内的路径"),
+                Localized("The key is not a path in the folder", "key 不是文件夹内的路径"),
             )
         yield self._event(file, "file")
 
     def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> FileStream:
-        """The bytes [start, end) of the file, pinned by its inode, size and time."""
+        """The bytes [start, end), pinned to inode, size and time."""
         path = path_of(ref.key)
         if path is None or ref.bucket != self.name:
             raise PermanentFailure(
                 "local.leads_out",
                 Localized(f"{ref.key} is not in the folder", f"{ref.key} 不在该文件夹内"),
                 Localized(
-                    "A key is a path below the folder, without . or .. in it.",
+                    "A key is a path in the folder, without . or .. in it.",
                     "key 应为文件夹内的路径，不含 . 或 ..。",
                 ),
             )
@@ -125,8 +127,8 @@ class Handler(StorageHandler):
         raise _superseded(ref.key) if file else _translate(OSError(errno.EISDIR, ""), ref.key)
 
     def scan(self, since: datetime | None = None) -> Iterator[Event]:
-        """The files that are there and have settled. `since` is held against the last change,
-        renaming included, not against the time that a copying tool gave the file."""
+        """The files that have settled. `since` is compared with the last change or rename, because
+        copying tools can set the modification time."""
         return (event for page in self.scan_pages(since) for event in page.events)
 
     def scan_pages(
@@ -135,7 +137,7 @@ class Handler(StorageHandler):
         after: ScanCursor | None = None,
         limit: int | None = None,
     ) -> Iterator[ScanPage]:
-        """The same, page by page."""
+        """The same in pages."""
         earliest = 0 if since is None else int(since.timestamp() * 10**9)
         latest = time.time_ns() - int(self.settings.settle.total_seconds() * 10**9)
         files = walk(self.settings.folder, (path_of(after[1]) if after else None) or "")
@@ -145,17 +147,17 @@ class Handler(StorageHandler):
             following = list(islice(files, size))
             settled = (file for file in page if earliest <= file.changed <= latest)
             events = tuple(self._event(file, "found") for file in settled)
-            place = (self.name, page[-1].key) if following else None
-            yield ScanPage(events, len(page), place)
+            cursor = (self.name, page[-1].key) if following else None
+            yield ScanPage(events, len(page), cursor)
             page = following
 
     def event_for(self, ref: ObjectRef, info: ObjectInfo) -> Event:
-        """As the watch and the scan tell of it, but in no order: it may be any version."""
+        """The same event as that of watch and scan, without an order: it can be any version."""
         event = super().event_for(ref, info)
         return replace(event, identity=f"file:{info.etag}")
 
     def queue(self) -> Queue:
-        """The watch over the folder."""
+        """The watch of the folder."""
         return FolderWatch(
             self.name, self.settings.folder.resolve(), self.settings.settle.total_seconds()
         )
@@ -187,7 +189,7 @@ class Handler(StorageHandler):
 def _info(file: File) -> ObjectInfo:
     try:
         modified = datetime.fromtimestamp(file.modified / 10**9, UTC)
-    except (OverflowError, ValueError):  # a copying tool may have given it any time
+    except (OverflowError, ValueError):  # copying tools can set any time
         modified = None
     return ObjectInfo(size=file.size, etag=file.etag, modified=modified)
 
@@ -201,27 +203,30 @@ def _superseded(key: str) -> Superseded:
 
 def _translate(error: OSError, key: str) -> RelayError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-        return Gone("object.gone", Localized(f"{key} is not there any more", f"{key} 已不存在"))
+        return Gone("object.gone", Localized(f"{key} does not exist any more", f"{key} 已不存在"))
     if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
         return PermanentFailure(
             "local.no_file",
-            Localized(f"{key} is no regular file", f"{key} 不是普通文件"),
+            Localized(f"{key} is not a regular file", f"{key} 不是普通文件"),
             Localized(
-                "Links are not followed: put the file itself there.", "不跟随链接：请放入文件本身。"
+                "Links are not followed: copy the file itself.", "不跟随链接：请放入文件本身。"
             ),
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return PermanentFailure(
             "local.denied",
-            Localized(f"{key} may not be read", f"没有读取 {key} 的权限"),
+            Localized(f"No permission to read {key}", f"没有读取 {key} 的权限"),
             Localized(
-                "Let Relay's user read it, then retrigger.", "请授予 Relay 用户读取权限后重新触发。"
+                "Grant Relay's user read access, then retrigger.",
+                "请授予 Relay 用户读取权限后重新触发。",
             ),
         )
     return TemporaryFailure(
         "local.unreadable",
-        Localized(f"{key} cannot be read ({error.strerror})", f"无法读取 {key} ({error.strerror})"),
         Localized(
-            "Relay tries again; check the disk or the mount.", "Relay 会重试；请检查磁盘或挂载。"
+            f"{key} cannot be read ({error.strerror})", f"无法读取 {key}（{error.strerror}）"
+        ),
+        Localized(
+            "Relay retries; check the disk or the mount.", "Relay 会重试；请检查磁盘或挂载。"
         ),
     )

@@ -1,4 +1,4 @@
-"""Which files are whole by now? A file counts when it stayed the same for long enough."""
+"""Detects finished files: a file is complete once it has not changed for long enough."""
 
 from __future__ import annotations
 
@@ -12,43 +12,49 @@ from relay.handlers.local.folder import File
 class _Candidate:
     quiet: float
     since: float
-    seen: File | None = None
+    file: File | None = None
+
+    @property
+    def due(self) -> float:
+        """The time of the next check: at once for the first check, then after the quiet period."""
+        return self.since + (self.quiet if self.file else 0)
 
 
 class SettlingFiles:
-    """Files that something happened to. Times in seconds, of one clock that never steps back."""
+    """Files that changed recently. Times are seconds of a monotonic clock."""
 
     def __init__(self, settle: float) -> None:
         self._settle = settle
-        self._all: dict[str, _Candidate] = {}
+        self._candidates: dict[str, _Candidate] = {}
 
     def touch(self, key: str, quiet: float, now: float) -> None:
-        """Something happened to it at `now`; it is whole if nothing more does for `quiet`."""
-        self._all[key] = _Candidate(quiet, now)
+        """Record a change at `now`: the file is complete after `quiet` seconds without another."""
+        self._candidates[key] = _Candidate(quiet, now)
 
     def suspect(self, key: str, now: float) -> None:
-        """Something may have happened to it: unless it is known already, it has to settle."""
-        self._all.setdefault(key, _Candidate(self._settle, now))
+        """Record a possible change: a file that is not a candidate yet has to settle."""
+        self._candidates.setdefault(key, _Candidate(self._settle, now))
 
-    def whole(self, look: Callable[[str], File | None], now: float) -> list[File]:
-        """Takes out the files that are whole; forgets those that are gone."""
-        return [file for key in list(self._all) if (file := self._whole(key, look, now))]
+    def take_finished(self, look: Callable[[str], File | None], now: float) -> list[File]:
+        """Remove and return the complete files; forget the missing files."""
+        keys = list(self._candidates)
+        return [file for key in keys if (file := self._take(key, look, now))]
 
     def due(self) -> float | None:
-        """When to ask next; None: there is nothing to ask for."""
-        times = (one.since + (one.quiet if one.seen else 0) for one in self._all.values())
-        return min(times, default=None)
+        """The time of the next check; None without candidates."""
+        return min((candidate.due for candidate in self._candidates.values()), default=None)
 
-    def _whole(self, key: str, look: Callable[[str], File | None], now: float) -> File | None:
-        one = self._all[key]
-        if one.seen and now < one.since + one.quiet:
+    def _take(self, key: str, look: Callable[[str], File | None], now: float) -> File | None:
+        candidate = self._candidates[key]
+        is_due = now >= candidate.since + candidate.quiet
+        if candidate.file and not is_due:
             return None
         file = look(key)
-        if file is None or (file == one.seen and now >= one.since + one.quiet):
-            del self._all[key]
+        if file is None or (file == candidate.file and is_due):
+            del self._candidates[key]
             return file
-        if one.seen:  # written to again: from here on only time tells when the writer is done
-            one.quiet = self._settle
-        if file != one.seen:
-            one.seen, one.since = file, now
+        if candidate.file:  # changed again: the writer had not finished after all
+            candidate.quiet = self._settle
+        if file != candidate.file:
+            candidate.file, candidate.since = file, now
         return None

@@ -1,4 +1,4 @@
-"""FolderWatch: a folder as a queue that tells of each file once it is whole."""
+"""FolderWatch: a queue of notifications for the complete files of a folder."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from relay.sources.contract import QueueMessage
 
 log = logging.getLogger(__name__)
 
-# watchdog warns, in thousands of characters, whenever a new folder is heard of twice: harmless.
+# Harmless: watchdog logs a very long warning if it receives two events for a new folder.
 warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 QUIET = 0.2
-"""Seconds after a file was closed or renamed until it counts: some tools reopen it at once."""
+"""Seconds between close or rename and completion: some tools reopen the file at once."""
 
-MOST = 100
-"""Messages in one receive."""
+BATCH = 100
+"""Messages per call of `receive`."""
 
 SLACK = 2 * 10**9
-"""Nanoseconds by which a file system's clock may lag behind ours."""
+"""Nanoseconds of tolerated lag of the file system's clock."""
 
-_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
-_HEARD: list[type[FileSystemEvent]] = [
+_QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
+_EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileClosedEvent,
     FileMovedEvent,
@@ -59,17 +59,17 @@ _HEARD: list[type[FileSystemEvent]] = [
 ]
 
 
-class _Ear(FileSystemEventHandler):
-    """What the observer's thread heard and the receiving thread has not read yet."""
+class _EventCollector(FileSystemEventHandler):
+    """Collects events in the observer's thread for the receiving thread."""
 
     def __init__(self) -> None:
-        self.woken = threading.Condition()
+        self._changed = threading.Condition()
         self.count = 0
         self.last = 0.0
         self._touched: dict[str, bool] = {}
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        with self.woken:
+        with self._changed:
             self.count += 1
             self.last = time.monotonic()
             if isinstance(event, FileClosedEvent):
@@ -78,55 +78,54 @@ class _Ear(FileSystemEventHandler):
                 self._touched[os.fsdecode(event.dest_path)] = True
             elif isinstance(event, FileCreatedEvent):
                 self._touched[os.fsdecode(event.src_path)] = False
-            self.woken.notify()
+            self._changed.notify()
 
     def wait(self, seconds: float) -> None:
-        with self.woken:
+        with self._changed:
             if not self._touched:
-                self.woken.wait(seconds)
+                self._changed.wait(seconds)
 
-    def taken(self) -> dict[str, bool]:
-        """Path -> whether its writer said that it is done (closed it, renamed it)."""
-        with self.woken:
+    def take(self) -> dict[str, bool]:
+        """Return and reset: path -> whether the writer finished (closed or renamed the file)."""
+        with self._changed:
             touched, self._touched = self._touched, {}
         return touched
 
 
 class FolderWatch:
-    """A watch over one folder, and all below it. What was not deleted is received again.
+    """Watches a folder and all subfolders. Messages that are not deleted are received again.
 
-    The kernel drops events when more come at once than its queue takes. A full queue is still
-    read to its end: so after as many events as could have filled it, the folder is walked for
-    what changed and was not heard of.
+    The kernel drops events if its queue is full. After as many events as could have filled the
+    queue, the folder is scanned for changes without an event.
     """
 
     def __init__(self, source: str, folder: Path, settle: float) -> None:
-        """`settle`: seconds for which a file must stay the same when nobody says it is done."""
+        """`settle`: seconds without a change that complete a file for which no close event came."""
         self._source = source
         self._folder = folder
         self._settle = settle
-        self._candidates = SettlingFiles(settle)
+        self._files = SettlingFiles(settle)
         self._received: dict[str, QueueMessage] = {}
-        self._burst = _queue_limit() // 4  # an event of ours may stand for two of the kernel's
-        self._walked = time.time_ns()
-        self._ear = _Ear()
+        self._burst = _queue_limit() // 4  # an event of watchdog can stand for two of the kernel
+        self._scanned = time.time_ns()
+        self._collector = _EventCollector()
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None
         with suppress(TemporaryFailure):
             self._watch()
 
     def receive(self, wait: float) -> list[QueueMessage]:
-        """The files that became whole. TemporaryFailure: the folder is not there."""
+        """The files that became complete. TemporaryFailure if the folder is missing."""
         until = time.monotonic() + wait
         while True:
             self._watch()
             now = time.monotonic()
-            self._notice(now)
-            for file in self._candidates.whole(lambda key: look(self._folder, key), now):
-                self._tell(file)
+            self._process_events(now)
+            for file in self._files.take_finished(lambda key: look(self._folder, key), now):
+                self._add_message(file)
             if self._received or now >= until:
-                return list(self._received.values())[:MOST]
-            self._ear.wait(max(0.01, min(until, self._due(now)) - now))
+                return list(self._received.values())[:BATCH]
+            self._collector.wait(max(0.01, min(until, self._due(now)) - now))
 
     def delete(self, messages: Iterable[QueueMessage]) -> None:
         for message in messages:
@@ -139,39 +138,41 @@ class FolderWatch:
             self._observer = None
 
     def _watch(self) -> None:
-        """Watches the folder, anew when another one took its place: a mount, a replacement."""
+        """Start watching; start again if the folder was mounted or replaced meanwhile."""
         try:
-            seen = self._folder.stat()
+            status = self._folder.stat()
         except OSError as error:
             raise TemporaryFailure(
                 "local.no_folder",
                 Localized(
-                    f"The folder of sources.{self._source} is not there",
+                    f"The folder of sources.{self._source} does not exist",
                     f"sources.{self._source} 的文件夹不存在",
                 ),
                 Localized(
-                    "Create or mount it; Relay keeps looking.", "请创建或挂载；Relay 会继续检查。"
+                    "Create or mount it; Relay keeps checking.", "请创建或挂载；Relay 会继续检查。"
                 ),
             ) from error
-        identity = (seen.st_dev, seen.st_ino)
-        if identity == self._watched and not self._went_deaf():
+        identity = (status.st_dev, status.st_ino)
+        if identity == self._watched and self._is_alive():
             return
-        again = self._watched is not None
+        is_restart = self._watched is not None
         self._watched = identity
         self.close()
-        self._listen()
-        if again:
-            self._walk(time.monotonic())
+        self._start_observer()
+        if is_restart:
+            self._scan(time.monotonic())
 
-    def _went_deaf(self) -> bool:
+    def _is_alive(self) -> bool:
         emitters = self._observer.emitters if self._observer else ()
-        return not all(emitter.is_alive() for emitter in emitters)
+        return all(emitter.is_alive() for emitter in emitters)
 
-    def _listen(self) -> None:
+    def _start_observer(self) -> None:
         observer = None
         try:
             observer = Observer()
-            observer.schedule(self._ear, str(self._folder), recursive=True, event_filter=_HEARD)
+            observer.schedule(
+                self._collector, str(self._folder), recursive=True, event_filter=_EVENTS
+            )
             observer.start()
         except OSError as error:
             log.warning(
@@ -183,26 +184,26 @@ class FolderWatch:
             return
         self._observer = observer
 
-    def _notice(self, now: float) -> None:
-        for path, done in self._ear.taken().items():
+    def _process_events(self, now: float) -> None:
+        for path, is_finished in self._collector.take().items():
             key = key_of(os.path.relpath(path, self._folder))
-            self._candidates.touch(key, min(QUIET, self._settle) if done else self._settle, now)
-        if self._ear.count >= self._burst and now - self._ear.last > QUIET:
-            self._walk(now)
+            self._files.touch(key, min(QUIET, self._settle) if is_finished else self._settle, now)
+        if self._collector.count >= self._burst and now - self._collector.last > QUIET:
+            self._scan(now)
 
-    def _walk(self, now: float) -> None:
-        since, self._walked = self._walked - SLACK, time.time_ns()
-        self._ear.count = 0
+    def _scan(self, now: float) -> None:
+        since, self._scanned = self._scanned - SLACK, time.time_ns()
+        self._collector.count = 0
         for file in walk(self._folder):
             if file.changed >= since:
-                self._candidates.suspect(file.key, now)
+                self._files.suspect(file.key, now)
 
     def _due(self, now: float) -> float:
-        burst = now + QUIET if self._ear.count >= self._burst else now + 60
-        due = self._candidates.due()
+        burst = now + QUIET if self._collector.count >= self._burst else now + 60
+        due = self._files.due()
         return burst if due is None else min(burst, due)
 
-    def _tell(self, file: File) -> None:
+    def _add_message(self, file: File) -> None:
         body = json.dumps({"bucket": self._source, **asdict(file)}).encode()
         receipt = f"{file.etag} {file.key}"
         self._received[receipt] = QueueMessage(body, receipt)
@@ -210,5 +211,5 @@ class FolderWatch:
 
 def _queue_limit() -> int:
     with suppress(OSError, ValueError):
-        return int(_LIMIT.read_text())
+        return int(_QUEUE_LIMIT.read_text())
     return 16384

@@ -1,4 +1,4 @@
-"""What to do at Huawei Cloud so that OBS tells Relay: by SMN, which signs, or by EventGrid.
+"""Set-up of Huawei Cloud OBS through SMN, which signs, or through EventGrid.
 
 Sources: SMN's and EventGrid's API references, the Terraform provider's event subscription.
 """
@@ -25,33 +25,36 @@ from relay.sources.setup.terraform import (
     jsonencode,
     resource,
     secret_variable,
+    variable,
 )
 
 CREATED = ("PUT", "POST", "COPY", "CompleteMultipartUpload")
 
 
 def setup_steps(context: SetupContext) -> Iterator[Step]:
-    """By SMN where its topics are named, by EventGrid where only that is taken, else both ways."""
-    named = bool(context.settings.smn_topic_urns)
+    """SMN if topics are configured, EventGrid if only that is accepted, otherwise both."""
+    has_topics = bool(context.settings.smn_topic_urns)
     if context.accepts("smn"):
-        yield from _smn(context)
-    if context.accepts("eventgrid") and not named:
-        yield from _eventgrid(context)
+        yield from _smn_steps(context)
+    if context.accepts("eventgrid") and not has_topics:
+        yield from _eventgrid_steps(context)
     yield note(
         Localized(
-            "SMN tries six times more, then drops the message silently, and EventGrid drops too: "
-            "set scan_every",
-            "SMN 重试六次后静默丢弃，EventGrid 也会丢弃：请设置 scan_every",
+            "SMN drops a message silently after six retries, and EventGrid also drops events: set "
+            "scan_every",
+            "SMN 重试六次后静默丢弃消息，EventGrid 也会丢弃事件：请设置 scan_every",
         )
     )
 
 
-def _smn(context: SetupContext) -> Iterator[Step]:
+def _smn_steps(context: SetupContext) -> Iterator[Step]:
     urns = context.settings.smn_topic_urns
     urn = urns[0] if urns else f"urn:smn:{_region(context)}:PROJECT_ID:{context.name}"
     name = urn.rpartition(":")[2]
     yield command(
-        Localized("By SMN: make the topic; the answer names its URN", "使用 SMN: 创建主题"),
+        Localized(
+            "SMN: create the topic; the output contains the URN", "SMN：创建主题，输出中有其 URN"
+        ),
         command_line(
             "hcloud SMN CreateTopic",
             f"--cli-region={_region(context)}",
@@ -62,15 +65,16 @@ def _smn(context: SetupContext) -> Iterator[Step]:
     if not urns:
         yield note(
             Localized(
-                f"Put the URN into smn_topic_urns of [sources.{context.source}] and restart Relay: "
-                "topics that are not named there are refused",
-                f"将该 URN 写入 [sources.{context.source}] 的 smn_topic_urns 并重启 Relay",
+                f"Add the URN to smn_topic_urns of [sources.{context.source}] and restart Relay, "
+                "which rejects other topics",
+                f"将该 URN 写入 [sources.{context.source}] 的 smn_topic_urns 并重启 Relay："
+                "其他主题会被拒绝",
             )
         )
     yield command(
         Localized(
-            "Subscribe the hook while Relay runs and can be reached: it confirms by itself. SMN "
-            "signs, so no token is needed",
+            "Subscribe the hook while Relay is running and reachable: Relay confirms the "
+            "subscription. SMN signs its messages, so no token is needed",
             "在 Relay 运行且可访问时订阅：它会自动确认。SMN 自带签名，无需 token",
         ),
         command_line(
@@ -83,7 +87,7 @@ def _smn(context: SetupContext) -> Iterator[Step]:
     )
     yield terraform(
         Localized(
-            "Both as Terraform, with leave for OBS to publish",
+            "Or use Terraform, with the permission for OBS to publish",
             "或使用 Terraform（含 OBS 发布权限）",
         ),
         join_blocks(
@@ -104,11 +108,11 @@ def _smn(context: SetupContext) -> Iterator[Step]:
         ),
     )
     for bucket in context.buckets:
-        yield note(_console(bucket, urn, context.key_filter(bucket)))
+        yield note(_console_step(bucket, urn, context.key_filter(bucket)))
 
 
-def _console(bucket: str, urn: str, wanted: KeyFilter) -> Localized:
-    filters = f"prefix {wanted.prefix or '(none)'}, suffix {wanted.suffix or '(none)'}"
+def _console_step(bucket: str, urn: str, key_filter: KeyFilter) -> Localized:
+    filters = f"prefix {key_filter.prefix or '(none)'}, suffix {key_filter.suffix or '(none)'}"
     return Localized(
         f"In OBS Console, bucket {bucket}: Event Notification > Create; topic {urn}, event "
         f"ObjectCreated, {filters}. The topic's policy must let OBS publish",
@@ -117,18 +121,19 @@ def _console(bucket: str, urn: str, wanted: KeyFilter) -> Localized:
     )
 
 
-def _eventgrid(context: SetupContext) -> Iterator[Step]:
+def _eventgrid_steps(context: SetupContext) -> Iterator[Step]:
     yield json_document(
         Localized(
-            "By EventGrid: the subscription, on the default channel, for its API's POST "
-            "/v1/PROJECT_ID/subscriptions. It does not sign: the token is in the address",
-            "使用 EventGrid: 在 default 通道上的订阅（EventGrid API）。"
+            "EventGrid: the subscription on the default channel, for POST "
+            "/v1/PROJECT_ID/subscriptions of the API. EventGrid does not sign: the token is in "
+            "the address",
+            "EventGrid：在 default 通道上的订阅，用于 API POST /v1/PROJECT_ID/subscriptions。"
             "EventGrid 不签名：token 位于地址中",
         ),
         {
             "name": context.name,
             "channel_id": "CHANNEL_ID",
-            "sources": [_grid_source(context, bucket) for bucket in context.buckets],
+            "sources": [_eventgrid_source(context, bucket) for bucket in context.buckets],
             "targets": [
                 {
                     "name": "HTTPS",
@@ -140,27 +145,29 @@ def _eventgrid(context: SetupContext) -> Iterator[Step]:
         },
         "subscription.json",
     )
-    yield terraform(Localized("As Terraform", "使用 Terraform"), _grid_terraform(context))
+    yield terraform(
+        Localized("Or use Terraform", "或使用 Terraform"), _eventgrid_terraform(context)
+    )
     yield note(
         Localized(
-            "A token in an address should be of letters and digits only; give the target a "
-            "dead-letter queue",
-            "地址中的 token 应只含字母与数字；建议为目标配置死信队列",
+            "Use only letters and digits for a token in an address; configure a dead-letter queue "
+            "for the target",
+            "地址中的 token 应只含字母与数字；请为目标配置死信队列",
         )
     )
 
 
-def _grid_source(context: SetupContext, bucket: str) -> Json:
+def _eventgrid_source(context: SetupContext, bucket: str) -> Json:
     return {
         "name": "HC.OBS.DWR",
         "provider_type": "OFFICIAL",
         "detail": {"bucket": bucket, "objectKeyEncode": True},
-        "filter": _grid_filter(bucket, context.key_filter(bucket)),
+        "filter": _eventgrid_filter(bucket, context.key_filter(bucket)),
     }
 
 
-def _grid_filter(bucket: str, wanted: KeyFilter) -> Json:
-    ends = {"StringStartsWith": wanted.prefix, "StringEndsWith": wanted.suffix}
+def _eventgrid_filter(bucket: str, key_filter: KeyFilter) -> Json:
+    ends = {"StringStartsWith": key_filter.prefix, "StringEndsWith": key_filter.suffix}
     subject = [{"op": op, "values": [value]} for op, value in ends.items() if value]
     types = [f"OBS:DWR:ObjectCreated:{name}" for name in CREATED]
     made: Json = {
@@ -171,13 +178,13 @@ def _grid_filter(bucket: str, wanted: KeyFilter) -> Json:
     return {**made, "subject": {"and": subject}} if subject else made
 
 
-def _grid_terraform(context: SetupContext) -> str:
+def _eventgrid_terraform(context: SetupContext) -> str:
     sources = [
         {
             "name": "HC.OBS.DWR",
             "provider_type": "OFFICIAL",
             "detail": jsonencode({"bucket": bucket, "objectKeyEncode": True}),
-            "filter_rule": jsonencode(_grid_filter(bucket, context.key_filter(bucket))),
+            "filter_rule": jsonencode(_eventgrid_filter(bucket, context.key_filter(bucket))),
         }
         for bucket in context.buckets
     ]
@@ -196,7 +203,7 @@ def _grid_terraform(context: SetupContext) -> str:
     }
     return join_blocks(
         secret_variable("hook_token"),
-        'variable "channel_id" {\n  type = string\n}',
+        variable("channel_id"),
         resource("huaweicloud_eg_event_subscription", "relay", body),
     )
 

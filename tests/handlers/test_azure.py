@@ -22,7 +22,7 @@ from relay.errors import (
     TemporaryFailure,
     Unreadable,
 )
-from relay.handlers.azure.auth import SharedKey, to_sign
+from relay.handlers.azure.auth import SharedKey, string_to_sign
 from relay.handlers.azure.handler import Handler
 from relay.model import Json, ObjectRef
 from relay.testing.handler_suite import BYTES, HandlerSuite, Put, pinned, read
@@ -344,7 +344,7 @@ class TestCredentials:
         }
         url = "https://myaccount.blob.core.windows.net/mycontainer"
         url += "?restype=container&comp=metadata&timeout=20"
-        assert to_sign("GET", url, headers, "myaccount") == (
+        assert string_to_sign("GET", url, headers, "myaccount") == (
             "GET\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:Fri, 26 Jun 2015 23:39:12 GMT\n"
             "x-ms-version:2015-02-21\n/myaccount/mycontainer\ncomp:metadata\n"
             "restype:container\ntimeout:20"
@@ -522,4 +522,4 @@ class TestSettings:
         keys = {"anonymous": True, "queue_url": f"{server.url}/news"}
         server.send("x")
         with closing(made(server, **keys)) as handler:
-            assert handler.ready() == "lists exports, about 1 messages wait in the queue"
+            assert handler.ready() == "lists exports, about 1 messages in the queue"

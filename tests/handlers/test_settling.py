@@ -13,47 +13,47 @@ def file(size: int = 1) -> File:
 def test_it_is_whole_when_it_stayed_the_same_for_as_long_as_was_said() -> None:
     candidates = SettlingFiles(settle=10)
     candidates.touch("a", 2, now=0)
-    assert candidates.whole(lambda _: file(), now=0) == []
+    assert candidates.take_finished(lambda _: file(), now=0) == []
     assert candidates.due() == 2
-    assert candidates.whole(lambda _: file(), now=1.9) == []
-    assert candidates.whole(lambda _: file(), now=2) == [file()]
-    assert candidates.whole(lambda _: file(), now=100) == []
+    assert candidates.take_finished(lambda _: file(), now=1.9) == []
+    assert candidates.take_finished(lambda _: file(), now=2) == [file()]
+    assert candidates.take_finished(lambda _: file(), now=100) == []
     assert candidates.due() is None
 
 
 def test_a_change_after_it_was_closed_makes_it_settle() -> None:
     candidates = SettlingFiles(settle=10)
     candidates.touch("a", 2, now=0)
-    candidates.whole(lambda _: file(1), now=0)
-    assert candidates.whole(lambda _: file(2), now=2) == []
-    assert candidates.whole(lambda _: file(2), now=11.9) == []
-    assert candidates.whole(lambda _: file(2), now=12) == [file(2)]
+    candidates.take_finished(lambda _: file(1), now=0)
+    assert candidates.take_finished(lambda _: file(2), now=2) == []
+    assert candidates.take_finished(lambda _: file(2), now=11.9) == []
+    assert candidates.take_finished(lambda _: file(2), now=12) == [file(2)]
 
 
 def test_closing_it_again_ends_the_settling() -> None:
     candidates = SettlingFiles(settle=10)
     candidates.touch("a", 10, now=0)
-    candidates.whole(lambda _: file(1), now=0)
+    candidates.take_finished(lambda _: file(1), now=0)
     candidates.touch("a", 2, now=5)
-    candidates.whole(lambda _: file(2), now=5)
-    assert candidates.whole(lambda _: file(2), now=7) == [file(2)]
+    candidates.take_finished(lambda _: file(2), now=5)
+    assert candidates.take_finished(lambda _: file(2), now=7) == [file(2)]
 
 
 def test_a_suspicion_does_not_shorten_or_renew_what_is_known() -> None:
     candidates = SettlingFiles(settle=10)
     candidates.touch("a", 2, now=0)
-    candidates.whole(lambda _: file(), now=0)
+    candidates.take_finished(lambda _: file(), now=0)
     candidates.suspect("a", now=1)
     candidates.suspect("b", now=1)
-    candidates.whole(lambda _: file(), now=1)
-    assert candidates.whole(lambda _: file(), now=2) == [file()]
+    candidates.take_finished(lambda _: file(), now=1)
+    assert candidates.take_finished(lambda _: file(), now=2) == [file()]
     assert candidates.due() == 11
 
 
 def test_what_is_gone_is_forgotten() -> None:
     candidates = SettlingFiles(settle=10)
     candidates.touch("a", 2, now=0)
-    assert candidates.whole(lambda _: None, now=0) == []
+    assert candidates.take_finished(lambda _: None, now=0) == []
     assert candidates.due() is None
 
 

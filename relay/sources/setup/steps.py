@@ -125,8 +125,8 @@ class SetupContext:
     def key_filter(self, bucket: str) -> KeyFilter:
         """The common prefix and suffix of the keys that the routes select in this bucket."""
         keys = [route.key for route in self.routes if self._selects(route, bucket)]
-        prefix = _common_prefix([_WILDCARD.split(key)[0] for key in keys])
-        suffix = _common_prefix([_WILDCARD.split(key)[-1][::-1] for key in keys])
+        prefix = _shared_prefix([_WILDCARD.split(key)[0] for key in keys])
+        suffix = _shared_prefix([_WILDCARD.split(key)[-1][::-1] for key in keys])
         return KeyFilter(_plain_part(prefix), _plain_part(suffix)[::-1])
 
     def _selects(self, route: Route, bucket: str) -> bool:
@@ -135,7 +135,7 @@ class SetupContext:
         return bucket == PLACEHOLDER_BUCKET or bool(compile_glob(route.bucket).fullmatch(bucket))
 
 
-def _common_prefix(texts: list[str]) -> str:
+def _shared_prefix(texts: list[str]) -> str:
     same = takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False))
     return "".join(chars[0] for chars in same)
 

@@ -174,7 +174,7 @@ def test_what_could_not_be_stored_is_not_deleted(
     road.upload("a.zip", b"x")
     with closing(road.queue()) as queue:
         with monkeypatch.context() as patched:
-            patched.setattr(puller.intake, "pull", full)
+            patched.setattr(puller.intake, "accept_queued", full)
             with pytest.raises(LedgerUnavailable):
                 puller.poll_once("exports", queue)
         assert road.held() == 1

@@ -1,4 +1,4 @@
-"""Makes the archives that are measured: exports of any size, stored or deflated, good or bad."""
+"""Creates archives for benchmarks: exports of any size, stored or deflated, valid or invalid."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Resources:
 
 
 def write_stored(path: Path, size: int) -> None:
-    """An export of about `size` bytes as the console makes them: nothing in it is packed again."""
+    """Write an export of about `size` bytes as the console does, with a stored code entry."""
     write_export(path, "hello", code_size=size - min(4096, size // 2))
 
 
 def write_deflated(path: Path, size: int) -> None:
-    """An export of about `size` bytes whose code entry is packed: text, to about two fifths."""
+    """Write an export of about `size` bytes with a deflated code entry: text, about 2/5 in size."""
     text = _text()
     packer = zlib.compressobj(6, zlib.DEFLATED, -15)
     block = packer.compress(text) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -56,10 +56,11 @@ def write_deflated(path: Path, size: int) -> None:
 
 
 def _text() -> bytes:
-    dice = random.Random(1)
-    words = ["".join(dice.choices("etaoinshrdlucmfw", k=dice.randint(2, 9))) for _ in range(8000)]
+    chance = random.Random(1)
+    letters = "etaoinshrdlucmfw"
+    words = ["".join(chance.choices(letters, k=chance.randint(2, 9))) for _ in range(8000)]
     weights = [1 / (rank + 1) for rank in range(len(words))]
-    return " ".join(dice.choices(words, weights, k=TEXT // 5)).encode()[:TEXT]
+    return " ".join(chance.choices(words, weights, k=TEXT // 5)).encode()[:TEXT]
 
 
 def _local(name: bytes, method: int, crc: int, packed: int, size: int) -> bytes:
@@ -69,8 +70,8 @@ def _local(name: bytes, method: int, crc: int, packed: int, size: int) -> bytes:
 
 def _central(offset: int, name: bytes, method: int, crc: int, packed: int, size: int) -> bytes:
     fields = (3 << 8 | 20, 20, 0, method, 0, 0x21, crc, packed, size, len(name), 0)
-    places = (0, 0, 0, 0o100644 << 16, offset)
-    return struct.pack("<4s6H3L5H2L", b"PK\1\2", *fields, *places) + name
+    location = (0, 0, 0, 0o100644 << 16, offset)
+    return struct.pack("<4s6H3L5H2L", b"PK\1\2", *fields, *location) + name
 
 
 def _leading_out(content: bytes) -> bytes:
@@ -96,4 +97,4 @@ SPOILED = {
     "no zip at all": (_without_any_end, "archive.not_a_zip"),
     "an entry is encrypted": (_encrypted, "archive.encrypted"),
 }
-"""What makes a good archive bad, and the finding that tells it."""
+"""Defect -> (function that spoils a valid archive, code of the finding)."""

@@ -1,7 +1,7 @@
-"""How long a storage waits for the answer to a notification while its own objects come slowly.
+"""Measures the response time of the hook while the storage itself is slow.
 
-`relay serve` over real sockets, a store that takes seconds for each answer, a target that takes
-imports: each client posts, one notification after the other, each about another object. One table.
+`relay serve` runs with real sockets, a store that takes seconds for each response, and a target
+that accepts imports. Each client posts notifications in sequence, each about a new object.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from functools import partial
 from pathlib import Path
 
 import archives
-import places
+import processes
 import servers
 from load import Load
 
 DELAYS = (0, 3)
 CLIENTS = (1, 8)
 EACH = 400
-"""Notifications of one client; with QUICK 50."""
+"""Notifications of each client; with QUICK 50."""
 
 say = partial(print, flush=True)
 
 
-def posted(port, clients, count, about):
-    """What was heard of so many notifications, each of them new."""
+def post(port, clients, count, fields):
+    """Post `count` new notifications with each client; return the result."""
     names = [f"{clients}-{number}" for number in range(clients * count)]
-    heard = Load(port, clients, **about).run(names)
-    assert len(heard.accepted) == len(names), f"{heard.refused} were refused"
-    return heard
+    result = Load(port, clients, **fields).run(names)
+    assert len(result.accepted) == len(names), f"{result.refused} were refused"
+    return result
 
 
-def row(words, delay, clients, heard, asked):
-    figures = "".join(f"{heard.at(share):>8.1f}" for share in (0.5, 0.99, 1))
-    say(f"{words:<16}{delay:>9.0f} s{clients:>9}{figures}{heard.rate:>9.0f}{asked:>8}")
+def print_row(worker, delay, clients, result, requests):
+    figures = "".join(f"{result.percentile(share):>8.1f}" for share in (0.5, 0.99, 1))
+    say(f"{worker:<16}{delay:>9.0f} s{clients:>9}{figures}{result.rate:>9.0f}{requests:>8}")
 
 
 def main(*arguments):
@@ -44,27 +44,27 @@ def main(*arguments):
     head = f"{'worker':<16}{'store waits':>11}{'clients':>9}{'p50 ms':>8}{'p99 ms':>8}{'max':>8}"
     say(f"{head}{'a second':>9}{'asked':>8}")
     for delay in DELAYS:
-        for words, options in (("none", ["--no-worker"]), ("in the process", [])):
+        for worker, options in (("none", ["--no-worker"]), ("in the process", [])):
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 archives.write_stored(folder / "hello.zip", 100_000)
-                measure(folder, delay, words, options, count)
+                measure(folder, delay, worker, options, count)
 
 
-def measure(folder, delay, words, options, count):
+def measure(folder, delay, worker, options, count):
     archive = folder / "hello.zip"
     store = servers.running("store", delay, archive)
     with store as store_port, servers.running("sink") as sink_port:
-        places.write_settings(folder, store_port, {"endpoint": f"http://127.0.0.1:{sink_port}"})
-        with places.serving(folder, *options) as (port, _):
-            about = servers.described(archive)
-            Load(port, 1, **about).run([f"warm-{number}" for number in range(20)])
+        processes.write_settings(folder, store_port, {"endpoint": f"http://127.0.0.1:{sink_port}"})
+        with processes.serving(folder, *options) as (port, _):
+            fields = servers.object_fields(archive)
+            Load(port, 1, **fields).run([f"warm-{number}" for number in range(20)])
             for clients in CLIENTS:
-                servers.told(store_port)
-                heard = posted(port, clients, count, about)
-                asked = servers.told(store_port)["requests"]
-                assert not options or not asked, "the store was asked before the answer"
-                row(words, delay, clients, heard, asked)
+                servers.take_counts(store_port)
+                result = post(port, clients, count, fields)
+                requests = servers.take_counts(store_port)["requests"]
+                assert not options or not requests, "the hook sent requests to the store"
+                print_row(worker, delay, clients, result, requests)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Deliveries end to end: notification, archive of 1 MiB, import; how many, how soon, what is lost.
+"""Measures deliveries end to end: notification, archive of 1 MiB, import.
 
-Web and workers as processes of their own over a ledger on SQLite, and a cloud and a store that cost
-little. Beside them huey doing what a script would (peer.py). At the end each is killed halfway and
-started again: what was accepted and never imported, what twice?
-`python bench_deliver.py QUICK` takes less of everything.
+Web and workers are separate processes with a ledger on SQLite; the cloud and the store are cheap
+servers. For comparison, a simple script on huey (peer.py). At the end each is killed halfway and
+restarted, to count lost and repeated imports. `python bench_deliver.py QUICK` runs a smaller load.
 """
 
 from __future__ import annotations
@@ -21,127 +20,127 @@ from pathlib import Path
 
 import archives
 import cloud
-import places
+import processes
 import servers
 from load import Load
 
 MIB = 1024 * 1024
 COUNT = 400
-SEATS = 4
+WORKERS = 4
 PACED = 5
-"""Notifications a second, while it is measured how soon an import begins."""
+"""Notifications per second while the latency is measured."""
 
-NAMED = {"source": "exports", "key": "*/hello.zip", "target": "prod", "func_name": "{1}"}
-"""All objects are the same bytes; each becomes a function named by its key."""
+ROUTE = {"source": "exports", "key": "*/hello.zip", "target": "prod", "func_name": "{1}"}
+"""All objects have the same content; the key is the name of the function."""
 
 say = partial(print, flush=True)
 
 
 class Relay:
-    """Web and two workers."""
+    """Relay: a web process and two workers."""
 
-    def __init__(self, folder, store, there):
-        places.write_settings(folder, store, there.settings, route=NAMED, workers=SEATS)
+    def __init__(self, folder, store, target):
+        processes.write_settings(folder, store, target.settings, route=ROUTE, workers=WORKERS)
         self.folder = folder
 
     @contextmanager
     def running(self):
         with ExitStack() as stack:
-            port, web = stack.enter_context(places.serving(self.folder, "--no-worker"))
+            port, web = stack.enter_context(processes.serving(self.folder, "--no-worker"))
             work = [
-                stack.enter_context(places.running(self.folder, places.relay("work")))
+                stack.enter_context(processes.running(self.folder, processes.relay("work")))
                 for _ in range(2)
             ]
             yield port, [web, *work]
 
 
 class Script:
-    """huey: web and one consumer with as many threads."""
+    """The script on huey: a web process and a consumer with the same number of threads."""
 
-    def __init__(self, folder, store, there):
+    def __init__(self, folder, store, target):
         self.folder = folder
-        told = {
+        settings = {
             "queue": str(folder / "huey.db"),
             "store": f"http://127.0.0.1:{store}",
-            "import": there.address,
+            "import": target.address,
             "token": "t",
         }
         path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-        self.environment = {"PEER": json.dumps(told), "PYTHONPATH": path}
+        self.environment = {"PEER": json.dumps(settings), "PYTHONPATH": path}
 
     @contextmanager
     def running(self):
-        start = partial(places.running, self.folder, **self.environment)
-        port = places.free_port()
+        start = partial(processes.running, self.folder, **self.environment)
+        port = processes.free_port()
         peer = [sys.executable, Path(__file__).parent / "peer.py"]
-        up = partial(places.answers, port, "/")
+        is_ready = partial(processes.responds, port, "/")
         with (
-            start([*peer, "web", port], up) as web,
-            start([*peer, "work", 2 * SEATS]) as work,
+            start([*peer, "web", port], is_ready) as web,
+            start([*peer, "work", 2 * WORKERS]) as work,
         ):
             yield port, [web, work]
 
 
 class Bench:
-    """One way to deliver, with its own cloud and store."""
+    """A measured system with a separate cloud and store."""
 
-    def __init__(self, folder, kind, store, there):
-        self.way = kind(folder, store, there)
-        self.cloud = there
-        self.about = servers.described(folder / "hello.zip")
+    def __init__(self, folder, kind, store, target):
+        self.system = kind(folder, store, target)
+        self.cloud = target
+        self.fields = servers.object_fields(folder / "hello.zip")
 
     def measure(self, count):
-        """Deliveries a second, CPU ms of each (cloud and store apart), and how soon, sorted."""
-        with self.way.running() as (port, processes):
-            self._all(port, "w", 2 * SEATS, 20)
-            before, began = sum(one.cpu for one in processes), time.time()
-            done = self._all(port, "f", 2 * SEATS, count)
-            cpu = (sum(one.cpu for one in processes) - before) / count * 1000
-            rate = count / (max(done.values()) - began)
+        """Return deliveries per second, CPU ms of each, and sorted latencies."""
+        with self.system.running() as (port, processes):
+            self._import_all(port, "w", 2 * WORKERS, 20)
+            before, started = sum(process.cpu for process in processes), time.time()
+            done = self._import_all(port, "f", 2 * WORKERS, count)
+            cpu = (sum(process.cpu for process in processes) - before) / count * 1000
+            rate = count / (max(done.values()) - started)
             sent = time.time()
-            paced = self._all(port, "p", 4, count // 4, PACED)
+            paced = self._import_all(port, "p", 4, count // 4, PACED)
             due = {f"p{number}": sent + number / PACED for number in range(count // 4)}
-            soon = sorted(paced[name] - due[name] for name in due)
-        return rate, cpu, soon
+            latencies = sorted(paced[name] - due[name] for name in due)
+        return rate, cpu, latencies
 
-    def killed(self, count):
-        """Everything is killed in the middle and started again: accepted, lost, twice."""
-        with self.way.running() as (port, processes):
+    def kill(self, count):
+        """Kill all processes halfway and restart them; count accepted, lost and repeated."""
+        with self.system.running() as (port, processes):
             names = [f"k{number}" for number in range(count)]
-            accepted = set(Load(port, 8, **self.about).run(names).accepted)
-            while len(self._those("k")) < count // 3:
+            accepted = set(Load(port, 8, **self.fields).run(names).accepted)
+            while len(self._imports("k")) < count // 3:
                 time.sleep(0.02)
             for process in processes:
                 process.kill()
-        with self.way.running():
+        with self.system.running():
             self.cloud.wait_for(accepted)
-        done = [name for name, _ in self._those("k")]
+        done = [name for name, _ in self._imports("k")]
         return len(accepted), len(accepted - set(done)), len(done) - len(set(done))
 
-    def _all(self, port, letter, clients, count, rate=None):
-        """When each import began, of so many notifications."""
+    def _import_all(self, port, letter, clients, count, rate=None):
+        """Post `count` notifications; return the start time of each import by name."""
         names = [f"{letter}{number}" for number in range(count)]
-        heard = Load(port, clients, rate=rate, **self.about).run(names)
-        assert len(heard.accepted) == count, heard.refused
+        result = Load(port, clients, rate=rate, **self.fields).run(names)
+        assert len(result.accepted) == count, result.refused
         done = dict(self.cloud.wait_for(set(names)))
         return {name: done[name] for name in names}
 
-    def _those(self, letter):
-        return [one for one in self.cloud.imports() if one[0].startswith(letter)]
+    def _imports(self, letter):
+        return [item for item in self.cloud.imports() if item[0].startswith(letter)]
 
 
-def measured(words, kind, count, *, from_folder=False):
+def measure(label, kind, count):
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         archives.write_stored(folder / "hello.zip", MIB)
         store = stack.enter_context(servers.running("store", 0, folder / "hello.zip"))
-        there = stack.enter_context(cloud.running(folder / "hello.zip"))
-        bench = Bench(folder, kind, store, there)
-        rate, cpu, soon = bench.measure(count)
-        accepted, lost, twice = bench.killed(count // 2)
-    p50, p99 = statistics.median(soon) * 1000, soon[int(len(soon) * 0.99)] * 1000
+        target = stack.enter_context(cloud.running(folder / "hello.zip"))
+        bench = Bench(folder, kind, store, target)
+        rate, cpu, latencies = bench.measure(count)
+        accepted, lost, twice = bench.kill(count // 2)
+    p50, p99 = statistics.median(latencies) * 1000, latencies[int(len(latencies) * 0.99)] * 1000
     shown = f"{rate:>9.1f}{cpu:>9.1f}{p50:>9.0f}{p99:>9.0f}{accepted:>10}{lost:>6}{twice:>7}"
-    say(f"{words:<26}{shown}")
+    say(f"{label:<26}{shown}")
     return rate, p50, lost, twice
 
 
@@ -150,12 +149,12 @@ def main(*arguments):
     names = ("a second", "CPU ms", "p50 ms", "p99 ms")
     head = "".join(f"{name:>9}" for name in names)
     say(f"{'':<26}{head}{'killed at':>10}{'lost':>6}{'twice':>7}")
-    rate, p50, lost, twice = measured("relay, from S3", Relay, count)
+    rate, p50, lost, twice = measure("relay, from S3", Relay, count)
     if importlib.util.find_spec("huey"):
-        theirs = measured("huey, a script's task", Script, count)
-        say(f"relay delivers {rate / theirs[0]:.2f} times as many as the script, and checks them")
+        script = measure("huey, a script's task", Script, count)
+        say(f"relay delivers {rate / script[0]:.2f} times as many as the script, with checks")
     else:
-        say("huey is not installed: its line is left out")
+        say("huey is not installed: no row for huey")
     say(f"{rate:.0f} deliveries a second (100 promised)")
     say(f"{p50:.0f} ms from the notification to the import call's first byte (100 promised)")
     assert not lost, f"{lost} were lost"

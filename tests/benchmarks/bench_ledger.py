@@ -1,8 +1,8 @@
-"""The ledger: what accepting and claiming cost, over little history and over a million deliveries.
+"""Measures accepting and claiming with a short history and with a million deliveries.
 
-On both engines, with the plans of the statements that it takes. `python bench_ledger.py QUICK`
-leaves the million out. Beside it, where it is installed, huey on SQLite with fsync: a queue that
-takes things out before it runs them.
+It runs on both engines and prints the query plans. `python bench_ledger.py QUICK` omits the
+million. For comparison: huey on SQLite with fsync, if installed. huey removes a task from the queue
+before it runs the task.
 """
 
 from __future__ import annotations
@@ -33,73 +33,73 @@ say = partial(print, flush=True)
 
 
 def accept(ledger, name):
-    """Seconds until one new event is durable."""
+    """Accept a new event; return the seconds until it is durable."""
     now = datetime.now(UTC)
-    began = time.perf_counter()
+    started = time.perf_counter()
     ref = ObjectRef("exports", f"prod/{name}.zip", etag=str(name), size=1000)
     event = Event(ref, f"etag:{name}", "ObjectCreated:Put", now)
     incoming = Incoming("exports", b'{"Records": []}' * 40, now)
     new = NewNotification(incoming, Verdict.ACCEPTED, None, ("bare",))
     ledger.intake.accept(new, [RoutedEvent(event, ROUTED)], now)
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
-def worked(ledger):
-    """Seconds that claiming one delivery takes, and finishing it."""
+def run_delivery(ledger):
+    """Claim and finish a delivery; return the seconds of both."""
     now = datetime.now(UTC)
-    began = time.perf_counter()
+    started = time.perf_counter()
     claim = ledger.queue.claim("bench", LEASE, {}, now, kind=Kind.IMPORT)
     claimed = time.perf_counter()
     assert ledger.outcomes.finish(claim, Succeeded({}), now)
-    return claimed - began, time.perf_counter() - claimed
+    return claimed - started, time.perf_counter() - claimed
 
 
-def at(seconds, part):
-    return sorted(seconds)[min(int(len(seconds) * part), len(seconds) - 1)] * 1000
+def percentile(seconds, share):
+    return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] * 1000
 
 
-def by_history(words, new, sizes):
-    """Accepting and claiming over more and more history; the plans of what they ask.
+def measure_engine(engine, create_database, sizes):
+    """Measure accepting and claiming with a growing history; return the query plans by size.
 
-    One ledger for each size, measured in turns: what disturbs meanwhile disturbs all of them.
-    `new` makes a database and tells its URL.
+    Each size has a ledger, and they are measured in turns, so that a disturbance affects all of
+    them. `create_database` returns the URL of a new database.
     """
-    stores, told = {}, {}
+    ledgers, plans_by_size = {}, {}
     for size in sizes:
-        url = new()
-        stores[size] = Ledger.open(url)
-        stores[size].migrate()
+        url = create_database()
+        ledgers[size] = Ledger.open(url)
+        ledgers[size].administration.migrate()
         history.grow(url, 0, size, datetime.now(UTC))
-        with plans.heard(stores[size]) as statements:
-            accept(stores[size], f"{size}-0")
-            worked(stores[size])
-        told[size] = plans.explained(stores[size], statements)
+        with plans.record_statements(ledgers[size]) as statements:
+            accept(ledgers[size], f"{size}-0")
+            run_delivery(ledgers[size])
+        plans_by_size[size] = plans.explain(ledgers[size], statements)
     took = {size: ([], [], []) for size in sizes}
     for number in range(EACH):
-        for size, ledger in stores.items():
-            seconds = (accept(ledger, f"{size}-{number}x"), *worked(ledger))
-            for one, those in zip(seconds, took[size], strict=True):
-                those.append(one)
-    claimed = {size: at(claims, 0.5) for size, (_, claims, _) in took.items()}
-    for size, ledger in stores.items():
-        shown = "".join(f"{at(those, 0.5):>12.2f}" for those in took[size])
-        say(f"{words:<12}{size:>12,}{shown}{claimed[size] / claimed[sizes[0]]:>10.2f}")
+        for size, ledger in ledgers.items():
+            seconds = (accept(ledger, f"{size}-{number}x"), *run_delivery(ledger))
+            for duration, durations in zip(seconds, took[size], strict=True):
+                durations.append(duration)
+    claimed = {size: percentile(claims, 0.5) for size, (_, claims, _) in took.items()}
+    for size, ledger in ledgers.items():
+        shown = "".join(f"{percentile(durations, 0.5):>12.2f}" for durations in took[size])
+        say(f"{engine:<12}{size:>12,}{shown}{claimed[size] / claimed[sizes[0]]:>10.2f}")
         ledger.close()
-    return told
+    return plans_by_size
 
 
-def of_engines(folder, sizes):
-    """The table of both engines, then the plans of what they ran."""
+def measure_engines(folder, sizes):
+    """Print the table of both engines, then the query plans."""
     names = ("accept ms", "claim ms", "finish ms")
     say(f"{'':<12}{'deliveries':>12}{''.join(f'{name:>12}' for name in names)}{'claim x':>10}")
-    told = {"SQLite": by_history("SQLite", _files(folder), sizes)}
-    with database.running() as new:
-        if new:
-            told["PostgreSQL"] = by_history("PostgreSQL", new, sizes)
+    all_plans = {"SQLite": measure_engine("SQLite", _files(folder), sizes)}
+    with database.running() as create_database:
+        if create_database:
+            all_plans["PostgreSQL"] = measure_engine("PostgreSQL", create_database, sizes)
         else:
-            say("PostgreSQL's server is not installed: its lines are left out")
-    for words, by_size in told.items():
-        for line in plans.lines(words, by_size):
+            say("The server of PostgreSQL is not installed: rows without PostgreSQL")
+    for engine, by_size in all_plans.items():
+        for line in plans.lines(engine, by_size):
             say(line)
 
 
@@ -108,63 +108,61 @@ def _files(folder):
     return lambda: f"sqlite:///{folder}/history{next(names)}.db"
 
 
-def saturated(ledger, threads, number):
+def accept_saturated(ledger, threads, number):
     with ThreadPoolExecutor(threads) as pool:
-        began = time.perf_counter()
+        started = time.perf_counter()
         took = list(pool.map(partial(accept, ledger), range(number)))
-    return number / (time.perf_counter() - began), took
+    return number / (time.perf_counter() - started), took
 
 
-def paced(ledger, rate, number):
-    """Accepts at an even pace, each in a thread of its own, as requests come."""
+def accept_paced(ledger, rate, number):
+    """Accept at a constant rate, in threads, as a web server does."""
     took = []
 
-    def one(name):
+    def accept_timed(name):
         took.append(accept(ledger, name))
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     with ThreadPoolExecutor(32) as pool:
-        for place in range(number):
-            time.sleep(max(began + place / rate - time.perf_counter(), 0))
-            pool.submit(one, f"paced-{place}")
+        for index in range(number):
+            time.sleep(max(started + index / rate - time.perf_counter(), 0))
+            pool.submit(accept_timed, f"paced-{index}")
     return took
 
 
-def queue_of_huey(folder, number):
-    """The peer: durable enqueues from as many threads."""
+def enqueue_in_huey(folder, number):
+    """For comparison: durable enqueues in huey, from the same number of threads."""
     from huey import SqliteHuey
 
     huey = SqliteHuey(filename=str(folder / "huey.db"), fsync=True)
     task = huey.task()(lambda name: name)
     with ThreadPoolExecutor(32) as pool:
-        began = time.perf_counter()
+        started = time.perf_counter()
         list(pool.map(task, range(number)))
-    return number / (time.perf_counter() - began)
+    return number / (time.perf_counter() - started)
+
+
+def _latencies(seconds):
+    return f"p50 {percentile(seconds, 0.5):.1f} ms, p99 {percentile(seconds, 0.99):.1f} ms"
 
 
 def main(sizes):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        of_engines(folder, sizes)
+        measure_engines(folder, sizes)
         ledger = Ledger.open(f"sqlite:///{folder}/new.db")
         ledger.administration.migrate()
         alone = [accept(ledger, f"alone-{number}") for number in range(300)]
-        say(f"accept, one by one: p50 {at(alone, 0.5):.1f} ms, p99 {at(alone, 0.99):.1f} ms")
-        rate, took = saturated(ledger, 32, 6000)
-        say(
-            f"accept, 32 threads: {rate:.0f}/s durable, p50 {at(took, 0.5):.1f} ms, "
-            f"p99 {at(took, 0.99):.1f} ms (1,500/s and 150 ms promised)"
-        )
-        took = paced(ledger, 400, 2000)
-        say(
-            f"accept, at 400/s: p50 {at(took, 0.5):.1f} ms, "
-            f"p99 {at(took, 0.99):.1f} ms (10 promised)"
-        )
+        say(f"accept, sequentially: {_latencies(alone)}")
+        rate, took = accept_saturated(ledger, 32, 6000)
+        say(f"accept, 32 threads: {rate:.0f}/s, {_latencies(took)} (1,500/s, 150 ms promised)")
+        took = accept_paced(ledger, 400, 2000)
+        say(f"accept, at 400/s: {_latencies(took)} (10 promised)")
         ledger.close()
         if importlib.util.find_spec("huey"):
-            say(f"huey (SQLite, fsync), 32 threads: {queue_of_huey(folder, 1500):.0f} enqueues/s")
+            say(f"huey (SQLite, fsync), 32 threads: {enqueue_in_huey(folder, 1500):.0f} enqueues/s")
         else:
-            say("huey is not installed: its line is left out")
+            say("huey is not installed: no row for huey")
     assert threading.active_count() < 8, "threads were left running"
 
 

@@ -1,4 +1,4 @@
-"""How long, how many requests and bytes it takes to refuse a bad archive of 300 MiB; one table."""
+"""Measures time, requests and bytes needed to refuse a bad archive of 300 MiB."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import archives
+import methods
 import servers
-import ways
 
 from relay.delivery.import_steps import open_archive
 
@@ -20,22 +20,22 @@ DELAYS = (0, 0.1)
 
 
 def write_all(folder):
-    """The bad archives, by what is wrong with them."""
+    """Write the bad archives; return their paths by defect."""
     good = folder / "good.zip"
     archives.write_stored(good, SIZE)
     content = good.read_bytes()
     good.unlink()
     bad = {}
-    for number, (words, (spoil, _)) in enumerate(archives.SPOILED.items()):
-        bad[words] = folder / f"bad{number}.zip"
-        bad[words].write_bytes(spoil(content))
+    for number, (defect, (spoil, _)) in enumerate(archives.SPOILED.items()):
+        bad[defect] = folder / f"bad{number}.zip"
+        bad[defect].write_bytes(spoil(content))
     return bad
 
 
-def refused(handler, path):
-    """The code of the first error, and the seconds until it was known."""
+def refuse(handler, path):
+    """Return the code of the first error and the seconds until it was found."""
     started = time.perf_counter()
-    report = open_archive(handler, ways.in_s3(path), "require").report
+    report = open_archive(handler, methods.in_s3(path), "require").report
     assert report.errors, path.name
     return report.errors[0].code, time.perf_counter() - started
 
@@ -50,15 +50,14 @@ def main():
         bad = write_all(Path(name))
         for delay in DELAYS:
             with servers.running("store", delay, *bad.values()) as port:
-                handler = ways.s3(port)
-                for words, path in bad.items():
-                    servers.told(port)
-                    code, seconds = refused(handler, path)
-                    seen = servers.told(port)
-                    figures = (
-                        f"{seconds * 1000:>8.0f}{seen['requests']:>10}{seen['bytes'] / 1024:>8.0f}"
-                    )
-                    say(f"{words:<22}{code:<22}{delay * 1000:>9.0f} ms{figures}")
+                handler = methods.s3(port)
+                for defect, path in bad.items():
+                    servers.take_counts(port)
+                    code, seconds = refuse(handler, path)
+                    counts = servers.take_counts(port)
+                    kib = counts["bytes"] / 1024
+                    figures = f"{seconds * 1000:>8.0f}{counts['requests']:>10}{kib:>8.0f}"
+                    say(f"{defect:<22}{code:<22}{delay * 1000:>9.0f} ms{figures}")
                 handler.close()
 
 

@@ -1,10 +1,10 @@
-"""FunctionGraph as cheap as it can be: what is measured shares its cores with it.
+"""A minimal FunctionGraph server: it must be cheap, because it shares the cores.
 
-    python cloud.py ARCHIVE    prints its port, and runs until it is killed
+    python cloud.py ARCHIVE    prints the port and runs until it is killed
 
-Every archive it is sent is taken for ARCHIVE: a name is held once it came with as many bytes as
-ARCHIVE has in base64, a second time it is 409, and who asks is told of ARCHIVE's code. `GET
-/imports?after=N` answers [name, when the call began] of all but the first N that it holds.
+Every import is treated as an import of ARCHIVE: it succeeds if the body has at least the base64
+length of ARCHIVE, a second import of a name gets 409, and queries return the code of ARCHIVE. `GET
+/imports?after=N` returns [name, start time of the call] of all imports but the first N.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import ways
+import methods
 from servers import TOKEN, Connection
 
 WITHIN = 120.0
-"""Seconds after which what has not come does not come."""
+"""Seconds to wait for imports."""
 
 _URN = "urn:fss:cn-north-4:0:function:default:{}:latest"
 _NAME = re.compile(rb'"func_name": ?"([^"]+)"')
@@ -35,29 +35,29 @@ _JSON = ["Content-Type: application/json", "X-Request-Id: r"]
 
 
 class Tenant:
-    """What was imported, for many threads."""
+    """The imported functions; thread-safe."""
 
     def __init__(self, archive):
-        with zipfile.ZipFile(archive) as opened:
-            (name,) = (one for one in opened.namelist() if not one.endswith(".yaml"))
-            code = opened.read(name)
-        self.coded = (Path(archive).stat().st_size + 2) // 3 * 4
+        with zipfile.ZipFile(archive) as content:
+            (name,) = (entry for entry in content.namelist() if not entry.endswith(".yaml"))
+            code = content.read(name)
+        self.encoded_size = (Path(archive).stat().st_size + 2) // 3 * 4
         self._code = {"digest": hashlib.sha512(code).hexdigest(), "code_size": len(code)}
         self._lock = threading.Lock()
-        self._made = {}
+        self._imports = {}
 
-    def add(self, name, began):
-        """Whether it was not there."""
+    def add(self, name, started):
+        """Add a function; return False if it already exists."""
         with self._lock:
-            return self._made.setdefault(name, began) is began
+            return self._imports.setdefault(name, started) is started
 
     def after(self, number):
         with self._lock:
-            return list(self._made.items())[number:]
+            return list(self._imports.items())[number:]
 
-    def shown(self, name):
-        """The answer about a function; None: there is none."""
-        if name not in self._made:
+    def find(self, name):
+        """Return a function as JSON, or None."""
+        if name not in self._imports:
             return None
         return {
             "func_urn": _URN.format(name),
@@ -68,62 +68,62 @@ class Tenant:
 
 
 def serve(tenant, connection):
-    while asked := connection.head():
-        method, path, headers = asked
-        length, began = int(headers.get("content-length", 0)), time.time()
+    while request := connection.head():
+        method, path, headers = request
+        length, started = int(headers.get("content-length", 0)), time.time()
         start = connection.body(length)
         if path.startswith("/imports"):
-            told = tenant.after(int(path.partition("after=")[2]))
-            connection.answer(200, _JSON, json.dumps(told).encode())
+            imports = tenant.after(int(path.partition("after=")[2]))
+            connection.respond(200, _JSON, json.dumps(imports).encode())
         elif path.startswith("/v3/auth/tokens"):
-            connection.answer(201, ["X-Subject-Token: t"], json.dumps(TOKEN).encode())
+            connection.respond(201, ["X-Subject-Token: t"], json.dumps(TOKEN).encode())
         elif method == "POST":
-            connection.answer(*_imported(tenant, start, length, began))
+            connection.respond(*_import(tenant, start, length, started))
         elif path.endswith("/config"):
-            found = tenant.shown(path.rpartition("%3Alatest")[0].rpartition("%3A")[2])
-            connection.answer(*((200, _JSON, json.dumps(found).encode()) if found else _NONE))
+            found = tenant.find(path.rpartition("%3Alatest")[0].rpartition("%3A")[2])
+            connection.respond(*((200, _JSON, json.dumps(found).encode()) if found else _NONE))
         else:
-            connection.answer(200, _JSON, b'{"functions": [], "next_marker": "0"}')
+            connection.respond(200, _JSON, b'{"functions": [], "next_marker": "0"}')
 
 
 _NONE = 404, _JSON, b'{"error_code": "FSS.1051", "error_msg": "none"}'
 
 
-def _imported(tenant, start, length, began):
+def _import(tenant, start, length, started):
     name = _NAME.search(start)[1].decode()
-    if length < tenant.coded:
+    if length < tenant.encoded_size:
         return 400, _JSON, b'{"error_code": "FSS.1011", "error_msg": "not whole"}'
-    if not tenant.add(name, began):
+    if not tenant.add(name, started):
         return 409, _JSON, b'{"error_code": "FSS.1061", "error_msg": "taken"}'
-    return 200, _JSON, json.dumps(tenant.shown(name)).encode()
+    return 200, _JSON, json.dumps(tenant.find(name)).encode()
 
 
 class Cloud:
-    """One in a process of its own, as seen from outside."""
+    """A client of the server process."""
 
     def __init__(self, port):
         url = f"http://127.0.0.1:{port}"
         self.settings = {"endpoint": url, "iam_endpoint": url}
-        self.address = f"{url}/v2/{ways.PROJECT}/fgs/functions/import"
-        self._asked = f"{url}/imports?after="
-        self._seen = []
+        self.address = f"{url}/v2/{methods.PROJECT}/fgs/functions/import"
+        self._imports_url = f"{url}/imports?after="
+        self._imports = []
 
     def imports(self):
-        """[name, when its call began in seconds], of each that happened."""
-        with urllib.request.urlopen(f"{self._asked}{len(self._seen)}") as answer:
-            self._seen += json.load(answer)
-        return self._seen
+        """Return [name, start time of the call] of each import."""
+        with urllib.request.urlopen(f"{self._imports_url}{len(self._imports)}") as response:
+            self._imports += json.load(response)
+        return self._imports
 
     def wait_for(self, names):
-        """The same, once all these are there, or nothing more comes."""
-        end, quiet, seen = time.monotonic() + WITHIN, time.monotonic(), -1
+        """Return the imports once all names have arrived, or after a time without progress."""
+        end, progress, count = time.monotonic() + WITHIN, time.monotonic(), -1
         while time.monotonic() < end:
             done = self.imports()
             if names <= {name for name, _ in done}:
                 break
-            if len(done) > seen:
-                seen, quiet = len(done), time.monotonic()
-            if time.monotonic() - quiet > 45:  # a lease and a backoff have passed
+            if len(done) > count:
+                count, progress = len(done), time.monotonic()
+            if time.monotonic() - progress > 45:  # longer than a lease and a backoff
                 break
             time.sleep(0.2)
         return done

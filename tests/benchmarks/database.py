@@ -1,4 +1,4 @@
-"""A PostgreSQL of the benchmarks' own, with fsync on; None where there is no server to start."""
+"""A PostgreSQL server with fsync for the benchmarks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SETTINGS = {"fsync": "on", "synchronous_commit": "on", "shared_buffers": "256MB"
 
 @contextmanager
 def running():
-    """Gives a function that makes a new database and tells its URL; or None."""
-    programs = postgresql.bindir()
-    if programs is None:
+    """Yield a function that creates a database and returns the URL, or None without a server."""
+    bindir = postgresql.bindir()
+    if bindir is None:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="relay-pg-") as name:
-        server = postgresql.Server(programs, Path(name))
+        server = postgresql.Server(bindir, Path(name))
         server.start(**SETTINGS)
         try:
             yield server.create

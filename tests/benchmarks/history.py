@@ -1,4 +1,4 @@
-"""Fills a ledger with years of history, as fast as its engine takes it."""
+"""Fills a ledger with years of history as fast as possible."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ COLUMNS = {table: [column.name for column in metadata.tables[table].columns] for
 
 
 def grow(url, start, end, now):
-    """Puts the finished imports number `start` to `end` into a migrated ledger, one for each event
-    and a second apart, the last of them a second before `now`. The engine knows its figures then.
+    """Insert the finished imports number `start` to `end` into a migrated ledger.
+
+    Imports are a second apart, and the last is a second before `now`. The statistics of the query
+    planner are updated.
     """
-    begin, ending = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
+    insert, finish = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
     for first in range(start, end, BATCH):
         numbers = range(first, min(first + BATCH, end))
-        rows = [_rows(one, now - timedelta(seconds=end - one)) for one in numbers]
+        rows = [_rows(number, now - timedelta(seconds=end - number)) for number in numbers]
         for table in TABLES:
             names = COLUMNS[table]
             quoted = ", ".join(f'"{name}"' for name in names)
-            begin(table, quoted, [[row[table].get(name) for name in names] for row in rows])
-    ending()
+            insert(table, quoted, [[row[table].get(name) for name in names] for row in rows])
+    finish()
 
 
 def _sqlite(url):
@@ -51,7 +53,7 @@ def _postgresql(url):
     import psycopg
 
     connection = psycopg.connect(url)
-    # What refers to what was looked at when it was written here.
+    # Skip the foreign key checks; the rows are consistent.
     connection.execute("SET session_replication_role = replica")
     connection.execute("SET synchronous_commit = off")
 
@@ -74,7 +76,7 @@ def _postgresql(url):
 def _rows(number, moment):
     at = int((moment - EPOCH) / timedelta(microseconds=1))
     id_ = f"{id_of(moment)[:-8]}{number:08d}"
-    place = {"source": "exports", "bucket": "exports", "key": f"prod/{number % 5000}.zip"}
+    location = {"source": "exports", "bucket": "exports", "key": f"prod/{number % 5000}.zip"}
     return {
         "notifications": {
             "id": id_,
@@ -90,7 +92,7 @@ def _rows(number, moment):
             "events": 1,
         },
         "events": {
-            **place,
+            **location,
             "id": id_,
             "notification_id": id_,
             "version": str(number),
@@ -102,7 +104,7 @@ def _rows(number, moment):
             "received": at,
         },
         "deliveries": {
-            **place,
+            **location,
             "id": id_,
             "kind": "import",
             "state": "succeeded",

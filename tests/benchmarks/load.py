@@ -1,7 +1,7 @@
-"""Load on a hook: many connections from one thread, so that the sender costs next to nothing.
+"""Load generator for a hook: many connections in a single thread, so that the sender is cheap.
 
-What is waited for counts from the moment at which a request was to go out, so a server that falls
-behind cannot hide it. A server that dies ends the load: what it had answered counts.
+Response times count from the scheduled time of a request, so that a server that falls behind cannot
+hide it. The load ends if the server dies; the responses so far count.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ PATH = "/hooks/exports"
 
 
 @dataclass
-class Heard:
-    """`accepted`: names answered with 200; `waited`: seconds for each; `refused`: others."""
+class LoadResult:
+    """`accepted`: names answered with 200; `durations`: seconds for each; `refused`: others."""
 
     accepted: list[str] = field(default_factory=list)
-    waited: list[float] = field(default_factory=list)
+    durations: list[float] = field(default_factory=list)
     refused: int = 0
     seconds: float = 0.0
 
@@ -30,29 +30,29 @@ class Heard:
     def rate(self):
         return len(self.accepted) / self.seconds
 
-    def at(self, share):
-        """Milliseconds, of the share of the fastest."""
-        waited = sorted(self.waited)
-        return waited[min(int(len(waited) * share), len(waited) - 1)] * 1000
+    def percentile(self, share):
+        """Return the percentile of the response times in milliseconds."""
+        durations = sorted(self.durations)
+        return durations[min(int(len(durations) * share), len(durations) - 1)] * 1000
 
 
 @dataclass
-class _Line:
-    """One connection."""
+class _Connection:
+    """A connection and the request on it."""
 
     sock: socket.socket
     name: str = ""
-    began: float = 0.0
-    got: bytes = b""
+    started: float = 0.0
+    received: bytes = b""
 
 
 class Load:
-    """Posts one notification for each name. `rate`: so many a second; None: as fast as answered."""
+    """Posts a notification for each name. `rate`: per second; None: as fast as possible."""
 
     def __init__(self, port, clients, *, path=PATH, size=1, etag="e", rate=None):
-        self._about = {"size": size, "eTag": etag}
+        self._fields = {"size": size, "eTag": etag}
         self._rate = rate
-        self._lines = {}
+        self._connections = {}
         self._idle = deque()
         self._poll = select.epoll()
         self._head = (
@@ -63,65 +63,65 @@ class Load:
             sock = socket.create_connection(("127.0.0.1", port))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._poll.register(sock.fileno(), select.EPOLLIN)
-            self._lines[sock.fileno()] = _Line(sock)
-            self._idle.append(self._lines[sock.fileno()])
+            self._connections[sock.fileno()] = _Connection(sock)
+            self._idle.append(self._connections[sock.fileno()])
 
     def run(self, names):
-        """What was heard, when every name was answered or the server is gone."""
-        heard, names = Heard(), deque(enumerate(names))
-        began = time.perf_counter()
+        """Return the result when every name is answered or the server has died."""
+        result, names = LoadResult(), deque(enumerate(names))
+        started = time.perf_counter()
         try:
-            while names or len(self._idle) < len(self._lines):
-                wait = self._send(names, began)
-                for place, _ in self._poll.poll(wait):
-                    self._hear(self._lines[place], heard)
+            while names or len(self._idle) < len(self._connections):
+                wait = self._send(names, started)
+                for descriptor, _ in self._poll.poll(wait):
+                    self._receive(self._connections[descriptor], result)
         except ConnectionError:
             pass
         finally:
-            heard.seconds = time.perf_counter() - began
-            for line in self._lines.values():
-                line.sock.close()
+            result.seconds = time.perf_counter() - started
+            for connection in self._connections.values():
+                connection.sock.close()
             self._poll.close()
-        return heard
+        return result
 
-    def _send(self, names, began):
-        """Sends what is to go out now; how long nothing else is."""
+    def _send(self, names, started):
+        """Send the requests that are due; return the seconds until the next, or None."""
         while names and self._idle:
             number, name = names[0]
             now = time.perf_counter()
-            due = began + number / self._rate if self._rate else now
+            due = started + number / self._rate if self._rate else now
             if due > now:
                 return due - now
             names.popleft()
-            line = self._idle.popleft()
-            line.name, line.began, line.got = name, due, b""
+            connection = self._idle.popleft()
+            connection.name, connection.started, connection.received = name, due, b""
             body = self._notification(name, number)
-            line.sock.sendall(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
+            connection.sock.sendall(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
         return None
 
-    def _hear(self, line, heard):
-        more = line.sock.recv(65536)
+    def _receive(self, connection, result):
+        more = connection.sock.recv(65536)
         if not more:
             raise ConnectionError
-        line.got += more
-        head, end, body = line.got.partition(b"\r\n\r\n")
+        connection.received += more
+        head, end, body = connection.received.partition(b"\r\n\r\n")
         if not end or len(body) < _length(head):
             return
         if head.split(b" ", 2)[1] == b"200":
-            heard.accepted.append(line.name)
-            heard.waited.append(time.perf_counter() - line.began)
+            result.accepted.append(connection.name)
+            result.durations.append(time.perf_counter() - connection.started)
         else:
-            heard.refused += 1
-        self._idle.append(line)
+            result.refused += 1
+        self._idle.append(connection)
 
     def _notification(self, name, number):
-        about = {"key": f"{name}/hello.zip", **self._about, "sequencer": f"{number:016x}"}
+        s3_object = {"key": f"{name}/hello.zip", **self._fields, "sequencer": f"{number:016x}"}
         record = {
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
             "eventTime": "2026-11-24T03:00:00.000Z",
             "eventName": "ObjectCreated:Put",
-            "s3": {"bucket": {"name": "exports"}, "object": about},
+            "s3": {"bucket": {"name": "exports"}, "object": s3_object},
         }
         return json.dumps({"Records": [record]}).encode()
 

@@ -1,10 +1,10 @@
-"""What a script does with huey: the hook enqueues, a task reads, encodes and posts.
+"""A simple script on huey, for comparison: the hook enqueues, a task downloads and posts.
 
-    python peer.py web PORT     the hook, under gunicorn's threads as Relay's
-    python peer.py work SEATS   huey's own consumer
+    python peer.py web PORT       the hook, under gunicorn with threads, like Relay
+    python peer.py work WORKERS   the huey consumer
 
-PEER in the environment is JSON: `queue` (huey's SQLite file, synchronous as Relay's), `store` and
-`import` (addresses), `token`. huey takes a task out of the queue before it runs it.
+The environment variable PEER is JSON: `queue` (the SQLite file of huey, with fsync like Relay),
+`store` and `import` (URLs), `token`. huey removes a task from the queue before it runs the task.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ import flask
 import requests
 from huey import SqliteHuey
 
-told = json.loads(os.environ["PEER"])
-huey = SqliteHuey(filename=told["queue"], fsync=True)
+settings = json.loads(os.environ["PEER"])
+huey = SqliteHuey(filename=settings["queue"], fsync=True)
 app = flask.Flask(__name__)
 session = requests.Session()
 
 
 @huey.task(retries=3, retry_delay=10)
-def bring(key):
-    answer = session.get(f"{told['store']}/exports/{key}", timeout=60)
-    answer.raise_for_status()
+def import_object(key):
+    response = session.get(f"{settings['store']}/exports/{key}", timeout=60)
+    response.raise_for_status()
     body = {
         "func_name": key.partition("/")[0],
         "file_name": "hello.zip",
         "file_type": "zip",
-        "file_code": base64.b64encode(answer.content).decode(),
+        "file_code": base64.b64encode(response.content).decode(),
     }
-    headers = {"X-Auth-Token": told["token"]}
-    session.post(told["import"], json=body, headers=headers, timeout=60).raise_for_status()
+    headers = {"X-Auth-Token": settings["token"]}
+    session.post(settings["import"], json=body, headers=headers, timeout=60).raise_for_status()
 
 
 @app.post("/hooks/exports")
-def take():
+def receive():
     for record in flask.request.get_json()["Records"]:
-        bring(record["s3"]["object"]["key"])
+        import_object(record["s3"]["object"]["key"])
     return {"ok": True}
 
 
@@ -57,7 +57,7 @@ def main(what, number):
 
 
 if __name__ == "__main__":
-    # One name for the module, whoever imports it: huey finds its tasks by it.
+    # huey identifies tasks by module name, so the module must not be called __main__.
     import peer
 
     peer.main(*sys.argv[1:])

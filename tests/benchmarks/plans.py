@@ -1,4 +1,4 @@
-"""How an engine runs what accepting and claiming ask: which index each statement goes by."""
+"""Query plans of accepting and claiming: the index that each statement uses."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from sqlalchemy import event
 
 
 @contextmanager
-def heard(store):
-    """The statements, with what they were given, that the store runs meanwhile; each once."""
+def record_statements(ledger):
+    """Record each distinct statement that the ledger runs inside the block, with parameters."""
     statements = {}
 
-    def hear(_connection, _cursor, statement, parameters, _context, _many):
+    def record(_connection, _cursor, statement, parameters, _context, _many):
         statements.setdefault(statement, parameters)
 
-    engine = store._database._engine
-    event.listen(engine, "before_cursor_execute", hear)
+    engine = ledger._database._engine
+    event.listen(engine, "before_cursor_execute", record)
     try:
         yield statements
     finally:
-        event.remove(engine, "before_cursor_execute", hear)
+        event.remove(engine, "before_cursor_execute", record)
 
 
-def explained(store, statements):
-    """What the engine does for each that looks something up: its scans and searches."""
-    database, found = store._database, {}
+def explain(ledger, statements):
+    """Return the scans and searches in the plan of each query."""
+    database, found = ledger._database, {}
     with database.read() as connection:
         for statement, parameters in statements.items():
             if not re.match(r"SELECT|UPDATE|WITH", statement):
@@ -35,31 +35,31 @@ def explained(store, statements):
             rows = connection.exec_driver_sql(f"{prefix} {statement}", parameters).all()
             steps = [str(row[-1]).strip(" ->") for row in rows]
             if steps := [_short(step) for step in steps if re.search(r"\bSCAN|SEARCH|Scan", step)]:
-                found[_words(statement)] = "; ".join(steps)
+                found[_label(statement)] = "; ".join(steps)
     return found
 
 
-def lines(words, by_size):
-    """The plans, and where they change with the size of the history."""
-    yield f"plans, {words}"
-    seen = {}
+def lines(engine, by_size):
+    """Yield the plans, with the sizes of the history where plans differ."""
+    yield f"plans, {engine}"
+    sizes_by_plan = {}
     for size, plans in by_size.items():
         for statement, plan in plans.items():
-            seen.setdefault(statement, {}).setdefault(plan, []).append(f"{size:,}")
-    for statement, found in seen.items():
+            sizes_by_plan.setdefault(statement, {}).setdefault(plan, []).append(f"{size:,}")
+    for statement, found in sizes_by_plan.items():
         yield f"  {statement}"
         for plan, sizes in found.items():
             yield f"    {'' if len(found) == 1 else ' '.join(sizes) + ': '}{plan}"
 
 
-def _words(statement):
+def _label(statement):
     flat = re.sub(r"\s+", " ", statement.replace(' COLLATE "C"', ""))
     flat = re.sub(r"%\(\w+\)s(::\w+)?|\?", "?", flat)
     table = re.search(r"\b(?:FROM|UPDATE) (\w+)", flat)[1]
     where = re.search(r" WHERE (.*)", flat)
-    asked = re.sub(r"\b[a-z]+\.", "", where[1] if where else "all")
-    asked = re.sub(r" (ORDER BY|LIMIT|FOR UPDATE) .*", "", asked)
-    return f"{flat.split()[0].lower()} {table}: {asked[:150]}"
+    condition = re.sub(r"\b[a-z]+\.", "", where[1] if where else "all")
+    condition = re.sub(r" (ORDER BY|LIMIT|FOR UPDATE) .*", "", condition)
+    return f"{flat.split()[0].lower()} {table}: {condition[:150]}"
 
 
 def _short(step):

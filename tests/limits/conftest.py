@@ -12,17 +12,17 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 @pytest.fixture(scope="session")
 def benchmarks():
-    """The modules of tests/benchmarks, which is not a package: archives, servers, ways."""
+    """The modules of tests/benchmarks, which is not a package: archives, servers, methods."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
         from types import SimpleNamespace
 
         import archives
+        import methods
         import servers
-        import ways
     finally:
         sys.path.remove(str(BENCHMARKS))
-    return SimpleNamespace(archives=archives, servers=servers, ways=ways)
+    return SimpleNamespace(archives=archives, servers=servers, methods=methods)
 
 
 @pytest.fixture(scope="session")

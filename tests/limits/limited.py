@@ -1,6 +1,6 @@
 """Runs concurrent imports under memory and file limits that the kernel enforces.
 
-    python limited.py WAY FILE WARM PORTS TIMES BYTES
+    python limited.py METHOD FILE WARM PORTS TIMES BYTES
 
 Imports the small file WARM first. Then it limits the growth of the data segment to BYTES
 (RLIMIT_DATA), forbids writing to files (RLIMIT_FSIZE) and imports FILE, TIMES in parallel. Prints
@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import ways
+import methods
 
 
 def process_status(name):
@@ -35,7 +35,7 @@ def set_limit(name, value):
 
 def main(name, big, small, ports, times, limit):
     os.environ["no_proxy"] = "*"
-    import_file = ways.WAYS[name](json.loads(ports), Path(big).parent)
+    import_file = methods.METHODS[name](json.loads(ports), Path(big).parent)
     with ThreadPoolExecutor(int(times)) as pool:
 
         def import_all(path):

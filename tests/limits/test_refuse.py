@@ -16,11 +16,11 @@ MAX_BYTES = 2**20
 def test_a_bad_archive_is_refused_within_a_second_after_a_few_kb(benchmarks, bad):
     path, code = bad
     with benchmarks.servers.running("store", DELAY, path) as port:
-        handler = benchmarks.ways.s3(port)
+        handler = benchmarks.methods.s3(port)
         started = time.perf_counter()
-        report = open_archive(handler, benchmarks.ways.in_s3(path), "require").report
+        report = open_archive(handler, benchmarks.methods.in_s3(path), "require").report
         seconds = time.perf_counter() - started
-        seen = benchmarks.servers.told(port)
+        seen = benchmarks.servers.take_counts(port)
         handler.close()
     assert code in {finding.code for finding in report.errors}
     assert report.size > 290 * 2**20

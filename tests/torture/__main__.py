@@ -1,7 +1,7 @@
-"""`python -m tests.torture [quick] [ID ...] [sqlite|postgresql]`: runs scenarios, prints one table.
+"""`python -m tests.torture [quick] [ID ...] [sqlite|postgresql]`: runs scenarios, prints a table.
 
-Exit code 1 when anything failed. Without `quick` each row goes into latest.md as soon as it is
-known. LANES (3) is how many run beside each other.
+Exits with 1 if anything failed. Without `quick`, each row is written to latest.md when the scenario
+ends. The environment variable LANES (default 3) is the number of parallel scenarios.
 """
 
 from __future__ import annotations
@@ -14,38 +14,39 @@ from tests import postgresql
 from tests.torture.lanes import results
 from tests.torture.plan import PLAN
 from tests.torture.scenario import POSTGRESQL, SQLITE, Entry, Result
-from tests.torture.table import latest, printed, written
+from tests.torture.table import render, result_line, update_latest
 
 LATEST = Path(__file__).with_name("latest.md")
 
 
-def main(words: list[str]) -> int:
-    quick = "quick" in words
-    asked = [word for word in words if word != "quick"]
-    wanted = [(entry, one) for entry in PLAN for one in engines(entry, asked, quick=quick)]
+def main(arguments: list[str]) -> int:
+    quick = "quick" in arguments
+    filters = [argument for argument in arguments if argument != "quick"]
+    jobs = [(entry, engine) for entry in PLAN for engine in engines(entry, filters, quick=quick)]
     if postgresql.bindir() is None:
-        sys.stdout.write(f"{postgresql.MISSING}: SQLite alone\n")
-        wanted = [one for one in wanted if one[1] == SQLITE]
-    lanes = min(int(os.environ.get("LANES", "3")), max(len(wanted), 1))
+        sys.stdout.write(f"{postgresql.MISSING}: SQLite only\n")
+        jobs = [(entry, engine) for entry, engine in jobs if engine == SQLITE]
+    lanes = min(int(os.environ.get("LANES", "3")), max(len(jobs), 1))
     done: list[Result] = []
-    for result in results(wanted, quick=quick, lanes=lanes):
+    for result in results(jobs, quick=quick, lanes=lanes):
         done.append(result)
-        sys.stdout.write(printed(result) + "\n")
+        sys.stdout.write(result_line(result) + "\n")
         sys.stdout.flush()
         if not quick:
-            LATEST.write_text(latest(LATEST, done))
-    sys.stdout.write("\n" + written(done, "The short sweep" if quick else "This run"))
-    return int(any(one.broken for one in done))
+            LATEST.write_text(update_latest(LATEST, done))
+    sys.stdout.write("\n" + render(done, "The short sweep" if quick else "This run"))
+    return int(any(result.broken for result in done))
 
 
-def engines(entry: Entry, asked: list[str], *, quick: bool) -> tuple[str, ...]:
-    """On which this scenario is to run now; asked for by id, or by its beginning, and by engine."""
-    ids = [word for word in asked if word.lower() not in ("sqlite", "postgresql")]
-    if ids and not any(entry.id.lower().startswith(word.lower()) for word in ids):
+def engines(entry: Entry, filters: list[str], *, quick: bool) -> tuple[str, ...]:
+    """Return the engines to run this scenario on. Filters are ids or prefixes, and engines."""
+    ids = [name for name in filters if name.lower() not in ("sqlite", "postgresql")]
+    if ids and not any(entry.id.lower().startswith(prefix.lower()) for prefix in ids):
         return ()
-    which = entry.in_ci if quick and not ids else entry.engines
-    only = [one for one in (SQLITE, POSTGRESQL) if one.lower() in {w.lower() for w in asked}]
-    return tuple(one for one in which if not only or one in only)
+    available = entry.in_ci if quick and not ids else entry.engines
+    names = {name.lower() for name in filters}
+    selected = [engine for engine in (SQLITE, POSTGRESQL) if engine.lower() in names]
+    return tuple(engine for engine in available if not selected or engine in selected)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A1 to A3, A6: a target that is busy, broken, ambiguous, or wants a new token."""
+"""A1 to A3, A6: a target that throttles, fails, loses responses, or expires the token."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from time import monotonic, time
 
 from tests.torture.scenario import Run, scenario
-from tests.torture.world import World, until
+from tests.torture.world import World, wait_until
 
 PROBE = "relay.ledger.destinations:PROBE_EVERY"
 
@@ -17,22 +17,22 @@ def busy(run: Run) -> None:
     with run.world(workers=4, concurrency=4) as world:
         uploads = [world.upload(f"f{n:03}") for n in range(number)]
         web = world.serve("--no-worker")
-        world.tell(lambda: web.url, uploads)
+        world.announce_all(lambda: web.url, uploads)
         world.sandbox.fault(operation="import", status=429, retry_after=window, times=None)
         world.work()
-        until(lambda: world.record.import_calls, 20, world.log)
+        wait_until(lambda: world.record.import_calls, 20, world.log)
         first = world.record.import_calls[0][0].timestamp()
-        until(lambda: time() > first + window - 0.3, window + 5)
+        wait_until(lambda: time() > first + window - 0.3, window + 5)
         during = len(world.record.import_calls)
         world.sandbox.faults.clear()
         world.settle(run.size(60, 300))
         failed = world.ledger.counts().get(("import", "failed"), 0)
         run.runs = number
         run.figures |= {"calls in the window": during, "failed": failed}
-        run.figures["messages about the target"] = told = len(about_target(world))
-        run.must(during <= 5, f"{during} calls while the target wanted none")
+        run.figures["messages about the target"] = messages = len(target_messages(world))
+        run.must(during <= 5, f"{during} calls within Retry-After")
         run.must(not failed, f"{failed} failed")
-        run.must(told <= 1, f"{told} messages about the target")
+        run.must(messages <= 1, f"{messages} messages about the target")
 
 
 @scenario("A2", "5xx at 30 %, then at 100 %")
@@ -43,32 +43,32 @@ def broken(run: Run) -> None:
     chance = random.Random(2)
     with run.world(workers=4, concurrency=4) as world:
         for _ in range(number // 2):
-            some = {"status": chance.choice((500, 502, 503, 504))} if chance.random() < 0.3 else {}
-            world.sandbox.fault(operation="import", **some)
+            fault = {"status": chance.choice((500, 502, 503, 504))} if chance.random() < 0.3 else {}
+            world.sandbox.fault(operation="import", **fault)
         world.sandbox.fault(operation="import", status=503, times=None)
         web = world.serve("--no-worker", constants=constants)
         world.work(constants=constants)
         uploads = [world.upload(f"f{n:03}") for n in range(number)]
-        world.tell(lambda: web.url, uploads)
-        until(
+        world.announce_all(lambda: web.url, uploads)
+        wait_until(
             lambda: world.ledger.rows("select 1 from gates where down is not null"), 60, world.log
         )
-        began, before = monotonic(), len(world.record.import_calls)
-        until(lambda: monotonic() > began + outage, outage + 5, nap=0.2)
+        started, before = monotonic(), len(world.record.import_calls)
+        wait_until(lambda: monotonic() > started + outage, outage + 5, interval=0.2)
         probes = len(world.record.import_calls) - before
         failures = _failures_before(world, before)
         world.sandbox.faults.clear()
         world.settle(run.size(60, 300))
-        turned = about_target(world)
+        messages = target_messages(world)
         run.runs = number
-        run.figures |= {"failures until down": failures, "probes": probes, "told": turned}
-        # Those under way when the tenth fails come to their end as well.
+        run.figures |= {"failures until down": failures, "probes": probes, "messages": messages}
+        # Calls in progress at the tenth failure also finish.
         run.must(
             failures <= 10 + world.options.concurrency - 1,
             f"{failures} failures in a row before it counted as down",
         )
         run.must(probes <= outage / probe + 4, f"{probes} calls in {outage} s of outage")
-        run.must(turned == ["target.down", "target.up"], f"told: {turned}")
+        run.must(messages == ["target.down", "target.up"], f"messages: {messages}")
 
 
 @scenario("A3", "applies and drops, or answers too late")
@@ -77,16 +77,16 @@ def ambiguous(run: Run) -> None:
     chance = random.Random(3)
     with run.world(read_timeout="1s", workers=8, concurrency=8) as world:
         for _ in range(number):
-            at = chance.random()
-            fault = {"commit": True, "drop": True} if at < 0.2 else {}
-            if 0.2 <= at < 0.25:
-                fault = {"delay": 2.0}  # it acts first, and then takes its time
+            draw = chance.random()
+            fault = {"commit": True, "drop": True} if draw < 0.2 else {}
+            if 0.2 <= draw < 0.25:
+                fault = {"delay": 2.0}  # applies the call, then responds too late
             world.sandbox.fault(operation="import", **fault)
         url = world.serve().url
         uploads = [world.upload(f"f{n:04}") for n in range(number)]
-        world.tell(lambda: url, uploads)
+        world.announce_all(lambda: url, uploads)
         world.settle(run.size(60, 600))
-        world.quiet()
+        world.wait_for_sandbox()
         counts = world.ledger.counts()
         effective = sum(world.record.effective().values())
         run.runs = number
@@ -96,7 +96,7 @@ def ambiguous(run: Run) -> None:
         )
         run.must(effective == number, f"{effective} effective imports of {number}")
         run.must(counts.get(("import", "succeeded")) == number, f"{counts}")
-        run.must(lost > number / 20, "hardly any answer was lost: this proves nothing")
+        run.must(lost > number / 20, "almost no response was lost: this proves nothing")
 
 
 @scenario("A6", "the token is refused in the middle, then renewed")
@@ -106,25 +106,25 @@ def expired(run: Run) -> None:
         url = world.serve().url
         for n in range(number):
             world.sandbox.fault(operation="import", status=401, code="APIGW.0307")
-            world.tell(lambda: url, [world.upload(f"f{n:03}")])
+            world.announce_all(lambda: url, [world.upload(f"f{n:03}")])
             world.settle(30)
-        attempts = {one.attempts for one in world.ledger.deliveries("import")}
+        attempts = {row.attempts for row in world.ledger.deliveries("import")}
         run.runs = number
         run.figures |= {"attempts each": attempts, "calls": len(world.record.import_calls)}
-        run.must(attempts == {1}, f"attempts {attempts}: a renewal counted as one")
+        run.must(attempts == {1}, f"attempts {attempts}: a renewal counted as an attempt")
 
 
-def about_target(world: World) -> list[str]:
-    """The types of the messages about the target itself, one for each id, in order."""
-    took = {m.webhook_id: m.json["type"] for m in world.inbox.messages if m.json}
-    return [kind for kind in took.values() if kind.startswith("target.")]
+def target_messages(world: World) -> list[str]:
+    """Return the types of the messages about the target, without repeated posts, in order."""
+    types = {m.webhook_id: m.json["type"] for m in world.inbox.messages if m.json}
+    return [kind for kind in types.values() if kind.startswith("target.")]
 
 
 def _failures_before(world: World, end: int) -> int:
-    """How many calls in a row had failed when it counted as down."""
-    row = 0
+    """Count the consecutive failed calls before the target was marked as down."""
+    failures = 0
     for _, _, status in reversed(world.record.import_calls[:end]):
         if status == 200:
             break
-        row += 1
-    return row
+        failures += 1
+    return failures

@@ -1,4 +1,4 @@
-"""The invariants I1 to I6, checked against what was written down beside the relay."""
+"""The invariants I1 to I6, checked against an independent record of what happened."""
 
 from __future__ import annotations
 
@@ -13,118 +13,115 @@ if TYPE_CHECKING:
     from tests.torture.world import World
 
 BUGS = ("hit a bug", "Exception in thread", "Exception on /", "outcome not recorded")
-PLANTED = "a bug of the handler"
+INJECTED_BUG = "a bug of the handler"
 SHOWN = 5
-"""Of each kind of violation; more of the same tell nothing new."""
+"""Number of violations that are listed for each invariant."""
 
 
 def violations(world: World) -> list[str]:
-    """Each broken promise in a sentence; an empty list is what everybody hopes for."""
+    """Return a sentence for each violated invariant."""
     rows = world.ledger.deliveries()
-    imports = [one for one in rows if one.kind == "import"]
+    imports = [row for row in rows if row.kind == "import"]
+    open_messages = [row for row in rows if row.kind == "message" and row.is_open]
     found: list[str] = []
-    for check in (_terminal, _once, _true, _newest, _told):
-        said = list(check(world, imports))
-        found += said[:SHOWN]
-        if len(said) > SHOWN:
-            found.append(f"... and {len(said) - SHOWN} more of {said[0].split()[0]}")
-    found += [f"I1 message {one.id} is {one.state}" for one in rows if one.is_open and _late(one)]
+    for check in (_finished, _imported_once, _truthful, _newest, _notified):
+        broken = list(check(world, imports))
+        found += broken[:SHOWN]
+        if len(broken) > SHOWN:
+            found.append(f"... and {len(broken) - SHOWN} more of {broken[0].split()[0]}")
+    found += [f"I1 message {row.id} is {row.state}" for row in open_messages]
     found += _secrets(world)
     return found
 
 
-def _late(row: Row) -> bool:
-    return row.kind == "message"
-
-
-def _terminal(world: World, imports: list[Row]) -> Iterator[str]:
-    there = defaultdict(list)
-    for one in imports:
-        there[one.name].append(one)
+def _finished(world: World, imports: list[Row]) -> Iterator[str]:
+    by_upload = defaultdict(list)
+    for row in imports:
+        by_upload[row.name].append(row)
     for name in world.record.accepted:
-        if name not in there:
+        if name not in by_upload:
             yield f"I1 {name} was accepted and has no delivery"
-        for one in there[name]:
-            if one.is_open:
-                yield f"I1 {name} was accepted and is {one.state} ({one.error})"
+        for row in by_upload[name]:
+            if row.is_open:
+                yield f"I1 {name} was accepted and is {row.state} ({row.error})"
 
 
-def _once(world: World, _: list[Row]) -> Iterator[str]:
+def _imported_once(world: World, _: list[Row]) -> Iterator[str]:
     for (function, digest), number in world.record.effective().items():
         if number > 1:
             yield f"I2 {function} got the code {digest[:8]} {number} times"
 
 
-def _true(world: World, imports: list[Row]) -> Iterator[str]:
-    """What the ledger says of each delivery is what the sandbox holds or once held."""
+def _truthful(world: World, imports: list[Row]) -> Iterator[str]:
+    """The state of each delivery agrees with what the sandbox has or had."""
     effective = world.record.effective()
-    for one in imports:
-        upload = world.record.uploads.get(one.name)
-        if upload is None or one.is_open or one.reason == "no route":
+    for row in imports:
+        upload = world.record.uploads.get(row.name)
+        if upload is None or row.is_open or row.reason == "no route":
             continue
-        happened = (upload.function, upload.digest) in effective
-        if one.state == "succeeded" and not happened:
-            yield f"I3 {one.key} {one.version} succeeded, the sandbox never got it"
-        if one.state == "failed" and happened:
-            yield f"I3 {one.key} {one.version} failed ({one.error}), the sandbox has it"
-        if one.state == "failed" and upload.is_good and not world.may_fail:
-            yield f"I3 {one.key} {one.version} failed ({one.error}), though it is good"
+        imported = (upload.function, upload.digest) in effective
+        if row.state == "succeeded" and not imported:
+            yield f"I3 {row.key} {row.version} succeeded, the sandbox never got it"
+        if row.state == "failed" and imported:
+            yield f"I3 {row.key} {row.version} failed ({row.error}), the sandbox has it"
+        if row.state == "failed" and upload.is_good and not world.may_fail:
+            yield f"I3 {row.key} {row.version} failed ({row.error}), although it is good"
 
 
 def _newest(world: World, _: list[Row]) -> Iterator[str]:
-    """With `update` a function ends as the newest version of its object."""
+    """With `update`, the final code of a function is the newest version of the object."""
     if world.options.on_conflict != "update":
         return
     newest = {}
     for name, upload in world.record.uploads.items():
-        before = newest.get(upload.function)
-        ours = upload.version.sequence
-        taken = name in world.record.accepted and upload.is_good
-        if taken and (before is None or before.version.sequence < ours):
+        previous = newest.get(upload.function)
+        sequence = upload.version.sequence
+        counts = name in world.record.accepted and upload.is_good
+        if counts and (previous is None or previous.version.sequence < sequence):
             newest[upload.function] = upload
-    held = world.sandbox.functions
+    functions = world.sandbox.functions
     for function, upload in newest.items():
-        if function not in held:
-            yield f"I4 {function} is not there"
-        elif held[function].digest != upload.digest:
-            yield f"I4 {function} is not {upload.version.id}, its newest version"
+        if function not in functions:
+            yield f"I4 {function} does not exist"
+        elif functions[function].digest != upload.digest:
+            yield f"I4 {function} is not the newest version, {upload.version.id}"
 
 
-def _told(world: World, imports: list[Row]) -> Iterator[str]:
+def _notified(world: World, imports: list[Row]) -> Iterator[str]:
     ids: dict[tuple[str, str], set[str]] = defaultdict(set)
     for message in world.inbox.messages:
         if message.status == 204 and message.json is not None:
-            for about in _told_by(message.json):
-                ids[about].add(message.webhook_id or "")
-    wanted = {
-        (one.id, f"import.{one.state}"): one
-        for one in imports
-        if not one.is_open and one.reason != "no route"
+            for result in _announced_results(message.json):
+                ids[result].add(message.webhook_id or "")
+    expected = {
+        (row.id, f"import.{row.state}"): row
+        for row in imports
+        if not row.is_open and row.reason != "no route"
     }
-    for name, one in wanted.items():
-        if len(ids[name]) != 1:
-            yield f"I5 {one.key} {one.state} was told by {len(ids[name])} different messages"
-    for about, kind in ids:
-        if kind.startswith("import.") and (about, kind) not in wanted:
-            yield f"I5 {kind} of {about} was told, and is not so"
+    for result, row in expected.items():
+        if len(ids[result]) != 1:
+            yield f"I5 {row.key} {row.state} is in {len(ids[result])} different messages"
+    for delivery, kind in ids:
+        if kind.startswith("import.") and (delivery, kind) not in expected:
+            yield f"I5 a message says {kind} of {delivery}, which is false"
 
 
-def _told_by(message: dict[str, Any]) -> list[tuple[str, str]]:
-    """Of which delivery a message tells what; a digest tells of many."""
-    said = message["data"]
+def _announced_results(message: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the deliveries and results in a message. A digest has several."""
+    data = message["data"]
     if message["type"] != "digest":
-        return [(str(said.get("delivery")), message["type"])]
-    return [(one["delivery"], f"import.{one['result']}") for one in said["deliveries"]]
+        return [(str(data.get("delivery")), message["type"])]
+    return [(item["delivery"], f"import.{item['result']}") for item in data["deliveries"]]
 
 
 def _secrets(world: World) -> Iterator[str]:
-    for where, text in _written(world):
+    for place, text in _stored_texts(world):
         for name, secret in world.secrets.items():
             if secret in text:
-                yield f"I6 {name} stands in the {where}"
+                yield f"I6 {name} is in the {place}"
 
 
-def _written(world: World) -> Iterator[tuple[str, bytes]]:
+def _stored_texts(world: World) -> Iterator[tuple[str, bytes]]:
     for log in world.folder.glob("*.log"):
         yield f"log {log.name}", log.read_bytes()
     for text in world.ledger.texts():
@@ -132,20 +129,22 @@ def _written(world: World) -> Iterator[tuple[str, bytes]]:
 
 
 def bugs(world: World) -> list[str]:
-    """Lines of the logs that tell of a bug: an exception that nobody expected."""
+    """Return the log lines about unexpected exceptions."""
     lines = (
         line
         for log in sorted(world.folder.glob("*.log"))
         for line in log.read_text(errors="replace").splitlines()
     )
     return [
-        _event(line) for line in lines if any(sign in line for sign in BUGS) and PLANTED not in line
+        _event(line)
+        for line in lines
+        if any(text in line for text in BUGS) and INJECTED_BUG not in line
     ]
 
 
 def _event(line: str) -> str:
     try:
-        told = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return line[:200]
-    return f"{told.get('event')}: {str(told.get('traceback'))[-300:]}"
+    return f"{record.get('event')}: {str(record.get('traceback'))[-300:]}"

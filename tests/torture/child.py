@@ -1,6 +1,6 @@
-"""A child of the torture: one command of relay, with what this run wants to go wrong in it.
+"""A child process: a relay command with injected faults.
 
-Nothing in relay/ knows of any of this: functions are wrapped here, before the command starts.
+relay/ has no hooks for this. Functions are wrapped here, before the command starts.
 """
 
 from __future__ import annotations
@@ -33,13 +33,12 @@ PR_SET_PDEATHSIG = 1
 
 
 class Order(TypedDict, total=False):
-    """What to run, and what is wrong with the world around it.
+    """The command to run, and the faults to inject.
 
-    `point`: kills itself at the `nth` passing; once, whoever finds `marker` afterwards does not.
-    `clock`: a file that holds, as a double, by how many seconds the clock is wrong.
-    `constants`: "module:NAME" -> value; times that are long in real life. `place`: which host this
-    process takes itself to be on. `netns`: the network namespace it moves into. `disk`: how the
-    disk under SQLite behaves (see disk.py).
+    `point`: the process kills itself when it passes the point for the `nth` time, unless `marker`
+    exists. `clock`: a file with the error of the clock in seconds, as a double. `constants`:
+    "module:NAME" -> value, to shorten times. `host`: the host name that the process reports.
+    `netns`: the network namespace to enter. `disk`: the faults of the disk under SQLite (disk.py).
     """
 
     number: int
@@ -51,7 +50,7 @@ class Order(TypedDict, total=False):
     marker: str
     clock: str
     constants: dict[str, Any]
-    place: str
+    host: str
     netns: str
     disk: dict[str, Any]
     file_limit: int
@@ -62,25 +61,29 @@ def preload() -> None:
         importlib.import_module(name)
     from relay.handlers.s3 import AnyS3Settings, Handler
 
-    # The first client reads a mountain of JSON, which all children then share.
+    # The first client parses several MB of JSON, which all children then share.
     keys = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
     Handler("exports", AnyS3Settings.model_validate({"kind": "s3", **keys})).close()
     gc.collect()
-    gc.freeze()  # and what the collector does not touch
+    gc.freeze()  # keeps these pages shared
 
 
 def run(order: Order) -> None:
-    """Becomes that command of relay; ends with SystemExit."""
-    _leave_home(order)
+    """Run the relay command in this process. Ends with SystemExit."""
+    _detach(order)
     for name, value in order.get("constants", {}).items():
-        module, _, constant = name.partition(":")
-        setattr(importlib.import_module(module), constant, _valued(value))
-    if place := order.get("place"):
-        importlib.import_module("relay.ledger.owners")._namespace = lambda: place
+        module_name, _, constant = name.partition(":")
+        module = importlib.import_module(module_name)
+        getattr(module, constant)  # Raises if the constant was renamed.
+        setattr(module, constant, _constant(value))
+    if host := order.get("host"):
+        owners = importlib.import_module("relay.ledger.owners")
+        assert callable(owners._namespace)
+        owners._namespace = lambda: host
     if clock := order.get("clock"):
-        _wrong_clock(Path(clock))
+        _use_clock(Path(clock))
     if netns := order.get("netns"):
-        _enter(netns)
+        _enter_netns(netns)
     if disk := order.get("disk"):
         importlib.import_module("tests.torture.disk").install(**disk)
     if point := order.get("point"):
@@ -89,13 +92,13 @@ def run(order: Order) -> None:
     if limit := order.get("file_limit"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        _lift_at_signal()
+        _lift_limit_on_signal()
     sys.argv = ["relay", *order["arguments"]]
     importlib.import_module("relay.cli.main").main()
 
 
 class Trap:
-    """Counts who passes, and kills the process, and gunicorn's master with it, at the n-th."""
+    """Counts passes, and at the n-th kills the process and the gunicorn master."""
 
     def __init__(self, nth: int, marker: Path) -> None:
         self._left = nth
@@ -113,57 +116,57 @@ class Trap:
 
 
 def die(main: int) -> None:
-    """Kills the whole of a relay, as `kill -9` of its group does."""
+    """Kill all processes of a relay, as `kill -9` of the process group does."""
     if os.getpid() != main:
         os.kill(main, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class WrongClock:
-    """Shared with the harness through a file: it may turn the clock at any time."""
+class AdjustableClock:
+    """A clock error that the test process changes through a shared file."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             self._shared = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
 
     @property
-    def wrong_by(self) -> timedelta:
+    def error(self) -> timedelta:
         return timedelta(seconds=struct.unpack("d", self._shared[:8])[0])
 
 
-def _wrong_clock(path: Path) -> None:
-    clock = WrongClock(path)
+def _use_clock(path: Path) -> None:
+    clock = AdjustableClock(path)
 
-    class Wrong(datetime):
+    class ShiftedDatetime(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return datetime.now(tz) + clock.wrong_by
+            return datetime.now(tz) + clock.error
 
-    # utc_now looks it up at each call, so that whoever holds utc_now has the wrong clock too.
-    importlib.import_module("relay.model").datetime = Wrong
+    # utc_now looks up `datetime` at each call, so every holder of utc_now gets the shifted clock.
+    importlib.import_module("relay.model").datetime = ShiftedDatetime
 
 
-def _leave_home(order: Order) -> None:
+def _detach(order: Order) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setpgid(0, 0)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
-    for name in [one for one in os.environ if one.startswith("RELAY_")]:
+    for name in [name for name in os.environ if name.startswith("RELAY_")]:
         del os.environ[name]
     os.environ.update(order.get("environment", {}))
     os.chdir(ROOT)
 
 
-def _enter(netns: str) -> None:
+def _enter_netns(netns: str) -> None:
     with Path(f"/run/netns/{netns}").open("rb") as file:
         if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0):
             raise OSError(ctypes.get_errno(), f"setns {netns}")
     socket.socket().close()
 
 
-def _lift_at_signal() -> None:
+def _lift_limit_on_signal() -> None:
     def lift(*_: object) -> None:
         infinite = resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_FSIZE, (infinite, infinite))
@@ -171,7 +174,7 @@ def _lift_at_signal() -> None:
     signal.signal(signal.SIGUSR2, lift)
 
 
-def _valued(value: Any) -> Any:
+def _constant(value: Any) -> Any:
     return timedelta(seconds=value["seconds"]) if isinstance(value, dict) else value
 
 

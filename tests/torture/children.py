@@ -1,4 +1,4 @@
-"""Children: starts them through the zygote, follows them, ends them; never one that is not ours."""
+"""Starts, watches and ends child processes through the zygote."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ from tests.torture.child import ROOT, Order
 
 @dataclass(eq=False)
 class Child:
-    """One relay command under way. `code`: how it ended; negative: by that signal."""
+    """A running relay command. `code`: the exit code, negative for a signal."""
 
     pid: int
     started: float
     url: str = ""
     code: int | None = None
     ended: float = 0.0
-    over: threading.Event = field(default_factory=threading.Event)
+    exited: threading.Event = field(default_factory=threading.Event)
 
-    def signal(self, number: signal.Signals, *, whole: bool = False) -> None:
-        """`whole`: to all processes of its group too (gunicorn has two)."""
-        if self.alive:  # else its number may be a stranger's by now
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Send a signal to the process or, with `group`, to the whole process group."""
+        if self.alive:  # the pid of an exited child may be reused
             with suppress(ProcessLookupError):
-                (os.killpg if whole else os.kill)(self.pid, number)
+                (os.killpg if group else os.kill)(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9 of the whole of it."""
-        self.signal(signal.SIGKILL, whole=True)
+        """Kill the whole process group with SIGKILL."""
+        self.signal(signal.SIGKILL, group=True)
         self.wait(10)
 
     def stop(self, within: float = 40) -> int:
-        """SIGTERM, and how it ended; it has to end by itself in time."""
+        """Send SIGTERM and return the exit code. The process must exit in time."""
         self.signal(signal.SIGTERM)
         return self.wait(within)
 
     def wait(self, within: float) -> int:
-        assert self.over.wait(within), f"process {self.pid} did not end within {within} s"
+        assert self.exited.wait(within), f"process {self.pid} did not end within {within} s"
         assert self.code is not None
         return self.code
 
     @property
     def alive(self) -> bool:
-        return not self.over.is_set()
+        return not self.exited.is_set()
 
 
 class Zygote:
-    """Serves all worlds of one harness; a context."""
+    """The zygote process, shared by all worlds of a test process. A context manager."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._answers: dict[int, Queue[int]] = {}
+        self._replies: dict[int, Queue[int]] = {}
         self._children: dict[int, Child] = {}
         self._lock = threading.Lock()
         self.import_seconds = 0.0
@@ -72,7 +72,7 @@ class Zygote:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={name: value for name, value in os.environ.items() if not _measures(name)},
+            env={name: value for name, value in os.environ.items() if not _is_test_setting(name)},
         )
         assert self._process.stdout is not None
         first = self._process.stdout.readline()
@@ -84,7 +84,7 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         for child in list(self._children.values()):
             if child.alive:
-                child.signal(signal.SIGKILL, whole=True)
+                child.signal(signal.SIGKILL, group=True)
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
@@ -94,30 +94,30 @@ class Zygote:
 
     def start(self, order: Order) -> Child:
         number = next(self._numbers)
-        answer: Queue[int] = Queue()
+        reply: Queue[int] = Queue()
         with self._lock:
-            self._answers[number] = answer
+            self._replies[number] = reply
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps({**order, "number": number}) + "\n")
             self._process.stdin.flush()
-        pid = answer.get(timeout=20)
+        pid = reply.get(timeout=20)
         return self._children[pid]
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._hear(json.loads(line))
+            self._handle(json.loads(line))
 
-    def _hear(self, told: dict[str, Any]) -> None:
+    def _handle(self, report: dict[str, Any]) -> None:
         with self._lock:
-            if "order" in told:
-                self._children[told["pid"]] = Child(told["pid"], monotonic())
-                self._answers.pop(told["order"]).put(told["pid"])
-            elif child := self._children.get(told["exited"]):
-                child.code, child.ended = told["code"], monotonic()
-                child.over.set()
+            if "order" in report:
+                self._children[report["pid"]] = Child(report["pid"], monotonic())
+                self._replies.pop(report["order"]).put(report["pid"])
+            elif child := self._children.get(report["exited"]):
+                child.code, child.ended = report["code"], monotonic()
+                child.exited.set()
 
 
-def _measures(name: str) -> bool:
-    """Coverage of what is killed anyway would only make it slow."""
+def _is_test_setting(name: str) -> bool:
+    """Return True for variables that children must not inherit; coverage would slow them down."""
     return name.startswith(("COV_", "COVERAGE_", "RELAY_", "PYTEST_"))

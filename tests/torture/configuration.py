@@ -1,4 +1,4 @@
-"""relay.toml of a world: the real settings, with the short times of a scenario."""
+"""relay.toml of a world: the real settings, with short times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOOK_TOKEN = "hook-token-of-the-torture"
 
 @dataclass
 class Options:
-    """What scenarios change; the names are those of the settings. `versioned`: the bucket is."""
+    """Settings that scenarios change, under their names. `versioned`: versions in the bucket."""
 
     lease: str = "30s"
     attempts: int = 20
@@ -35,8 +35,8 @@ class Options:
     more: str = ""
 
 
-def written(world: World) -> str:
-    """The file's text. `more` is appended; `source`, `target`, `channel` stand in their tables."""
+def render(world: World) -> str:
+    """Return the text of the file. `source`, `target` and `channel` are lines of their tables."""
     sandbox, options = world.sandbox, world.options
     return f"""
 [database]

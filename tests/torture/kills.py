@@ -1,4 +1,4 @@
-"""K1: kill -9 at each of sixteen named points, then a restart: nothing is lost or doubled."""
+"""K1: kill -9 at each of sixteen named points, then a restart: no upload is lost or duplicated."""
 
 from __future__ import annotations
 
@@ -13,76 +13,78 @@ from tests.torture.children import Child
 from tests.torture.points import POINTS
 from tests.torture.record import Upload
 from tests.torture.scenario import BOTH, SQLITE, Run, scenario
-from tests.torture.world import BY_RANGES, World, until
+from tests.torture.world import STREAM_EVERYTHING, World, wait_until
 
 ACCEPTING = ("accept: before commit", "accept: after commit")
-MOST = {
+PASSES = {
     "mid-download": 6,
     "mid-upload": 3,
     "mid-migration": 18,
     "mid-commit": 60,
     "during drain": 2,
 }
-"""How often a point is passed in one run at the least: any of them may be the last."""
+"""How often a run passes the point at least. The kill is at a random pass. Default: 1."""
 
 CODE = 1_200_000
-"""Bytes: four chunks on their way."""
+"""Code size in bytes: the upload has four chunks."""
 
-AT_ONCE = 2.0
-"""Seconds from a restart to the end of the delivery that was cut off, on cores of its own."""
+RESUME_LIMIT = 2.0
+"""Median seconds from a restart to the end of the interrupted delivery, on idle cores."""
 
-TAKEN_OVER = 35.0
-"""Seconds that it may last at the most, whatever else the cores do: until the lease has ended."""
+TAKEOVER_LIMIT = 35.0
+"""Maximum of these seconds on busy cores: the lease must expire first."""
 
-BESIDE = 10
-"""Of so many starts one has nothing to resume: what the machine gives at that time."""
+BASELINE_EVERY = 10
+"""Measure a start without an interrupted delivery after this number of kills."""
 
 
 @dataclass
-class Figures:
-    """Seconds from a start to the end of an import and its message: after a kill, and without."""
+class RestartTimes:
+    """Seconds from a start to the end of an import and the message, with and without a kill."""
 
     resumed: list[float] = field(default_factory=list)
-    undisturbed: list[float] = field(default_factory=list)
+    baseline: list[float] = field(default_factory=list)
 
 
-def kill_at(run: Run, name: str, times: int, figures: Figures) -> None:
-    """Kills one process after the other at that point, in one world."""
+def kill_at(run: Run, name: str, times: int, restart_times: RestartTimes) -> None:
+    """Kill a process `times` times at the point, in a single world."""
     chance = random.Random(name)
     if name == "mid-migration":
         for number in range(times):
             with run.world() as world:
-                figures.resumed.append(_migration(world, chance.randint(1, MOST[name]), number))
-            if not run.quick and number % BESIDE == 0:
+                restart_times.resumed.append(
+                    _migration(world, chance.randint(1, PASSES[name]), number)
+                )
+            if not run.quick and number % BASELINE_EVERY == 0:
                 with run.world() as world:
-                    figures.undisturbed.append(_migration(world, 0, number))
+                    restart_times.baseline.append(_migration(world, 0, number))
         return
     with run.world(lease="30s", read_timeout="5s") as world:
         for number in range(times):
-            nth = chance.randint(1, MOST.get(name, 1))
-            whole = bool(number % 2)
-            figures.resumed.append(_kill(world, name, nth, whole=whole, number=number))
-            if not run.quick and number % BESIDE == 0:
-                figures.undisturbed.append(_undisturbed(world, whole=whole, number=number))
+            nth = chance.randint(1, PASSES.get(name, 1))
+            combined = bool(number % 2)
+            restart_times.resumed.append(_kill(world, name, nth, combined=combined, number=number))
+            if not run.quick and number % BASELINE_EVERY == 0:
+                restart_times.baseline.append(_baseline(world, combined=combined, number=number))
 
 
-def _kill(world: World, name: str, nth: int, *, whole: bool, number: int) -> float:
-    """One kill and its restart. `whole`: web and worker in one process, else apart."""
+def _kill(world: World, name: str, nth: int, *, combined: bool, number: int) -> float:
+    """Kill and restart. `combined`: web and worker run in the same process."""
     world.marker.unlink(missing_ok=True)
     upload = world.upload(f"f{number:04}", size=CODE)
     _prepare(world, name)
     before = len(world.sandbox.calls)
-    first = _start(world, name, nth, whole=whole)
+    first = _start(world, name, nth, combined=combined)
     world.announce(first[0].url, upload)
-    _die(world, name, before, first)
+    _wait_for_kill(world, name, before, first)
     assert world.marker.exists(), f"{name} ({nth}) was not passed: {world.log()}"
     for child in first:
-        if child.alive and (whole or name in ACCEPTING):
+        if child.alive and (combined or name in ACCEPTING):
             child.kill()
     world.sandbox.faults.clear()
     wall = time()
-    restarted = _start(world, None, 1, whole=whole, web=first[0] if first[0].alive else None)
-    world.tell(lambda: restarted[0].url, [] if _accepted(world, upload) else [upload])
+    restarted = _start(world, None, 1, combined=combined, web=first[0] if first[0].alive else None)
+    world.announce_all(lambda: restarted[0].url, [] if _accepted(world, upload) else [upload])
     world.settle(60)
     ended = _ended(world, upload)
     for child in {*first, *restarted}:
@@ -90,11 +92,11 @@ def _kill(world: World, name: str, nth: int, *, whole: bool, number: int) -> flo
     return ended - wall
 
 
-def _undisturbed(world: World, *, whole: bool, number: int) -> float:
+def _baseline(world: World, *, combined: bool, number: int) -> float:
     upload = world.upload(f"u{number:04}", size=CODE)
     wall = time()
-    children = _start(world, None, 1, whole=whole)
-    world.tell(lambda: children[0].url, [upload])
+    children = _start(world, None, 1, combined=combined)
+    world.announce_all(lambda: children[0].url, [upload])
     world.settle(60)
     ended = _ended(world, upload)
     for child in children:
@@ -103,13 +105,13 @@ def _undisturbed(world: World, *, whole: bool, number: int) -> float:
 
 
 def _start(
-    world: World, point: str | None, nth: int, *, whole: bool, web: Child | None = None
+    world: World, point: str | None, nth: int, *, combined: bool, web: Child | None = None
 ) -> list[Child]:
-    """The web first. Only the process in which the point lies is armed."""
+    """Start the web, then the worker. Only the process that passes the point is armed."""
     armed: dict[str, Any] = {"point": point, "nth": nth} if point else {}
     if point == "mid-download":
-        armed["constants"] = BY_RANGES
-    if whole:
+        armed["constants"] = STREAM_EVERYTHING
+    if combined:
         return [world.serve(**armed)]
     accepting = point in ACCEPTING
     web = web or world.serve("--no-worker", **(armed if accepting else {}))
@@ -123,11 +125,11 @@ def _prepare(world: World, name: str) -> None:
         world.sandbox.fault(operation="import", trickle=400_000)
 
 
-def _die(world: World, name: str, before: int, first: list[Child]) -> None:
-    """Waits until the armed process is dead; for the drain it has to be asked to end."""
+def _wait_for_kill(world: World, name: str, before: int, first: list[Child]) -> None:
+    """Wait until the armed process is dead. For the drain, send SIGTERM first."""
     armed = first[0] if name in ACCEPTING else first[-1]
     if name == "during drain":
-        until(lambda: any(call.received > 1000 for call in world.sandbox.calls[before:]), 15)
+        wait_until(lambda: any(call.received > 1000 for call in world.sandbox.calls[before:]), 15)
         armed.signal(signal.SIGTERM)
     armed.wait(20)
 
@@ -137,46 +139,45 @@ def _accepted(world: World, upload: Upload) -> bool:
 
 
 def _ended(world: World, upload: Upload) -> float:
-    """When its import, and the last message that tells of it, had ended."""
+    """Return when the import of the upload and the last message about it had finished."""
     query = f"select max(finished) from deliveries where key = '{upload.version.key}'"
     return float(world.ledger.rows(query)[0][0]) / 1e6
 
 
 def _migration(world: World, nth: int, number: int) -> float:
-    """Killed while it makes the tables (0: nothing has begun); then three start at once."""
+    """Kill the migration at the `nth` table (0: do not start it), then start three processes."""
     if nth:
         first = world.start("migrate", point="mid-migration", nth=nth)
         first.wait(20)
         assert world.marker.exists(), f"mid-migration ({nth}) was not passed: {world.log()}"
-    began = monotonic()
+    started = monotonic()
     web = world.serve("--no-worker", ready=False)
     for _ in range(2):
         world.work()
     upload = world.upload(f"f{number:04}")
-    world.tell(lambda: web.url, [upload])
+    world.announce_all(lambda: web.url, [upload])
     world.settle(60)
-    return monotonic() - began
+    return monotonic() - started
 
 
 def sweep(run: Run, name: str, times: int) -> None:
-    figures = Figures()
+    restart_times = RestartTimes()
     try:
-        kill_at(run, name, times, figures)
+        kill_at(run, name, times, restart_times)
     except AssertionError as error:
         run.broken.append(str(error))
     run.runs = times
-    resumed, undisturbed = sorted(figures.resumed), sorted(figures.undisturbed)
-    run.must(len(resumed) == times, f"{times - len(resumed)} kills did not come to an end")
+    resumed, baseline = sorted(restart_times.resumed), sorted(restart_times.baseline)
+    run.must(len(resumed) == times, f"{times - len(resumed)} deliveries did not finish")
     if not resumed:
         return
     median = resumed[len(resumed) // 2]
     run.figures |= {"resumed within s": round(resumed[-1], 2), "median s": round(median, 2)}
-    limit = AT_ONCE * run.size(3, 1)  # CI's cores do other things beside this
-    if undisturbed:
-        usual = undisturbed[len(undisturbed) // 2]
-        run.figures["without a kill s"] = round(usual, 2)
-    run.must(median <= limit, f"half of the restarts took {median:.1f} s and more")
-    run.must(resumed[-1] <= TAKEN_OVER, f"a restart took {resumed[-1]:.1f} s")
+    limit = RESUME_LIMIT * run.size(3, 1)  # CI shares the cores.
+    if baseline:
+        run.figures["without a kill s"] = round(baseline[len(baseline) // 2], 2)
+    run.must(median <= limit, f"half of the restarts took {median:.1f} s or more")
+    run.must(resumed[-1] <= TAKEOVER_LIMIT, f"a restart took {resumed[-1]:.1f} s")
 
 
 def _sweeping(name: str) -> Callable[[Run], None]:

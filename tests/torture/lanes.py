@@ -1,7 +1,7 @@
-"""Carries scenarios out beside each other, each lane a process with a zygote and a PostgreSQL.
+"""Runs scenarios in parallel. Each lane is a process with a zygote and a PostgreSQL server.
 
-Most scenarios wait most of the time, for leases, backoffs, windows. Those whose figures are about
-speed or memory come last, one after the other.
+Most scenarios spend their time waiting for leases and backoffs. Those that measure speed or memory
+run last, one after another.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from tests import postgresql
 from tests.torture.child import PR_SET_PDEATHSIG
 from tests.torture.children import Zygote
 from tests.torture.plan import PLAN
-from tests.torture.scenario import POSTGRESQL, Entry, Result, Run, carried_out
+from tests.torture.scenario import POSTGRESQL, Entry, Result, Run, run_scenario
 
-Wanted = tuple[Entry, str]
+Job = tuple[Entry, str]
 """A scenario and the engine to run it on."""
 
 _lane = ExitStack()
 
 
-def results(wanted: Sequence[Wanted], *, quick: bool, lanes: int) -> Iterator[Result]:
-    """Each as soon as it is known."""
-    together = sorted((one for one in wanted if not one[0].alone), key=_fills)
+def results(jobs: Sequence[Job], *, quick: bool, lanes: int) -> Iterator[Result]:
+    """Yield each result when the scenario ends."""
+    parallel = sorted((job for job in jobs if not job[0].alone), key=_is_short)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(lanes, mp_context=context, initializer=_open) as pool:
-        yield from _done(pool, together, quick=quick)
-        for one in wanted:
-            if one[0].alone:
-                yield from _done(pool, [one], quick=quick)
+    with ProcessPoolExecutor(lanes, mp_context=context, initializer=_open_lane) as pool:
+        yield from _run_all(pool, parallel, quick=quick)
+        for job in jobs:
+            if job[0].alone:
+                yield from _run_all(pool, [job], quick=quick)
 
 
-def _done(pool: Executor, wanted: Sequence[Wanted], *, quick: bool) -> Iterator[Result]:
-    under_way = [pool.submit(_run, entry.id, engine, quick) for entry, engine in wanted]
-    for one in as_completed(under_way):
-        yield one.result()
+def _run_all(pool: Executor, jobs: Sequence[Job], *, quick: bool) -> Iterator[Result]:
+    futures = [pool.submit(_run, entry.id, engine, quick) for entry, engine in jobs]
+    for future in as_completed(futures):
+        yield future.result()
 
 
-def _fills(wanted: Wanted) -> bool:
-    """Whether it is one of the many short ones, which fill the lanes at the end."""
-    return wanted[0].id.startswith("K1")
+def _is_short(job: Job) -> bool:
+    """Return True for the many short scenarios, which fill the lanes at the end."""
+    return job[0].id.startswith("K1")
 
 
-def _open() -> None:
-    """Once in each lane, which ends with whoever started it."""
+def _open_lane() -> None:
+    """Prepare the process of a lane: it ends when the parent process ends."""
 
     def end(*_: object) -> None:
         _lane.close()
@@ -66,9 +66,9 @@ def _open() -> None:
 
 
 def _run(id_: str, engine: str, quick: bool) -> Result:
-    entry = next(one for one in PLAN if one.id == id_)
+    entry = next(entry for entry in PLAN if entry.id == id_)
     server = _server() if engine == POSTGRESQL else None
-    return carried_out(entry, Run(_zygote(), engine, quick, server))
+    return run_scenario(entry, Run(_zygote(), engine, quick, server))
 
 
 @cache
@@ -78,15 +78,15 @@ def _zygote() -> Zygote:
 
 @cache
 def _server() -> postgresql.Server:
-    return _lane.enter_context(_running())
+    return _lane.enter_context(_start_server())
 
 
 @contextmanager
-def _running() -> Iterator[postgresql.Server]:
-    programs = postgresql.bindir()
-    assert programs is not None, postgresql.MISSING
+def _start_server() -> Iterator[postgresql.Server]:
+    bindir = postgresql.bindir()
+    assert bindir is not None, postgresql.MISSING
     folder = Path(tempfile.mkdtemp(prefix="relay-torture-pg-"))
-    server = postgresql.Server(programs, folder)
+    server = postgresql.Server(bindir, folder)
     server.start()
     try:
         yield server

@@ -1,4 +1,4 @@
-"""Reads the ledger by SQL of its own: the judge does not ask the accused."""
+"""Reads the ledger with separate SQL, so that a bug in Relay cannot hide a violation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BROKEN = (sqlite3.Error, psycopg.Error)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A delivery as it lies there; times in seconds since 1970."""
+    """A stored delivery. Times are seconds since 1970."""
 
     id: str
     kind: str
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def name(self) -> tuple[str, str]:
-        """Of the upload that it is about; see record.Upload."""
+        """The upload of this delivery; see record.Upload.name."""
         return self.key, self.version or self.etag or ""
 
     @property
@@ -54,7 +54,7 @@ class Row:
 
 
 class Ledger:
-    """One database by its URL."""
+    """A database, by URL."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -66,12 +66,12 @@ class Ledger:
         return Path(self.url.removeprefix("sqlite:///"))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Raises one of BROKEN."""
+        """Run a query. Raises one of BROKEN."""
         with self._connection() as connection:
             return list(connection.execute(query).fetchall())
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Deliveries by kind and state; {} while there is no database to ask."""
+        """Count deliveries by kind and state. Returns {} while the database is unavailable."""
         query = "select kind, state, count(*) from deliveries group by kind, state"
         try:
             return {(kind, state): number for kind, state, number in self.rows(query)}
@@ -79,28 +79,28 @@ class Ledger:
             return {}
 
     def deliveries(self, kind: str | None = None) -> list[Row]:
-        """As they lie there, and as they were last seen by `remember` if they lie there no more."""
-        every = (self._remembered | self._present()).values()
-        return [one for one in every if kind in (None, one.kind)]
+        """Return the stored deliveries, and those that `remember` saw before they were deleted."""
+        rows = (self._remembered | self._stored()).values()
+        return [row for row in rows if kind in (None, row.kind)]
 
     def remember(self) -> None:
-        """Keeps what lies there for the judge, before retention takes it."""
-        self._remembered |= self._present()
+        """Keep the stored deliveries for the check, before retention deletes them."""
+        self._remembered |= self._stored()
 
-    def _present(self) -> dict[str, Row]:
-        return {one.id: one for one in (_row(*row) for row in self.rows(_DELIVERIES))}
+    def _stored(self) -> dict[str, Row]:
+        return {row.id: row for row in (_row(*values) for values in self.rows(_DELIVERIES))}
 
     def count(self, table: str) -> int:
         return int(self.rows(f"select count(*) from {table}")[0][0])
 
     def intact(self) -> bool:
-        """SQLite's own check of the file; PostgreSQL answers at all."""
+        """Run the integrity check of SQLite. On PostgreSQL, only check that it responds."""
         if self.is_sqlite:
             return self.rows("pragma integrity_check") == [("ok",)]
         return bool(self.rows("select 1"))
 
     def texts(self) -> Iterator[bytes]:
-        """Everything that is stored, to be searched for what must not be."""
+        """Yield everything that is stored, to be searched for secrets."""
         if self.is_sqlite:
             yield self.path.read_bytes()
             return
@@ -129,8 +129,8 @@ def _row(*values: Any) -> Row:
     row = list(values)
     error, result = _json(row[6]), _json(row[7])
     row[6], row[7] = error.get("code"), result
-    for place in (10, 11, 12):
-        row[place] = None if row[place] is None else row[place] / 1e6
+    for column in (10, 11, 12):
+        row[column] = None if row[column] is None else row[column] / 1e6
     row[16] = _json(row[16]).get("type")
     return Row(*row)
 

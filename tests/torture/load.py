@@ -1,7 +1,7 @@
-"""Offers notifications at a rate, from a process of its own: `python -m tests.torture.load` < spec.
+"""Load generator: posts notifications at a fixed rate (`python -m tests.torture.load` < spec).
 
-Prints one JSON object: statuses, seconds of the answers, which bodies got a 2xx. Beside that it may
-hold connections open: `idle` ones send nothing, `slow` ones a byte a second.
+Prints a JSON object with statuses, response times and the bodies that got a 2xx. It can also hold
+connections open: `idle` connections send nothing, `slow` connections send a byte per second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TIMEOUT = 10.0
 
 @dataclass
 class Load:
-    """What is offered: `bodies[order[n]]` at the n-th moment; `rate` a second for `seconds`."""
+    """A load: request number n sends `bodies[order[n]]`; `rate` requests per second."""
 
     host: str
     port: int
@@ -33,9 +33,9 @@ class Load:
     idle: int = 0
     slow: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
-    took: list[float] = field(default_factory=list)
+    durations: list[float] = field(default_factory=list)
     accepted: set[int] = field(default_factory=set)
-    told_when: int = 0
+    retry_after: int = 0
     next: int = 0
 
     async def run(self) -> None:
@@ -43,10 +43,10 @@ class Load:
         holding = [asyncio.create_task(self._hold(slow)) for slow in kinds]
         if holding:
             await asyncio.sleep(1)
-        self._begin = monotonic()
+        self._start = monotonic()
         await asyncio.gather(*(self._send() for _ in range(self.connections)))
-        for one in holding:
-            one.cancel()
+        for task in holding:
+            task.cancel()
         await asyncio.gather(*holding, return_exceptions=True)
 
     async def _send(self) -> None:
@@ -54,28 +54,28 @@ class Load:
         while (due := self._due()) is not None:
             at, number = due
             await asyncio.sleep(max(at - monotonic(), 0))
-            began = monotonic()
+            started = monotonic()
             try:
                 streams = streams or await asyncio.open_connection(self.host, self.port)
-                status, stays = await asyncio.wait_for(self._post(streams, number), TIMEOUT)
+                status, keep_alive = await asyncio.wait_for(self._post(streams, number), TIMEOUT)
             except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError, IndexError):
-                status, stays = "none", False
+                status, keep_alive = "none", False
             self.statuses[status] += 1
             if status == "200":
                 self.accepted.add(number)
             if status != "none":
-                self.took.append(monotonic() - began)
-            if not stays and streams:
+                self.durations.append(monotonic() - started)
+            if not keep_alive and streams:
                 streams[1].close()
                 streams = None
         if streams:
             streams[1].close()
 
     def _due(self) -> tuple[float, int] | None:
-        """The moment and the body of the next one; None: it is over."""
+        """Return the time and the body number of the next request, or None at the end."""
         number = self.next
-        at = self._begin + number / self.rate
-        if number >= len(self.order) or monotonic() > self._begin + self.seconds:
+        at = self._start + number / self.rate
+        if number >= len(self.order) or monotonic() > self._start + self.seconds:
             return None
         self.next += 1
         return at, self.order[number]
@@ -93,7 +93,7 @@ class Load:
         status = head.split(" ", 2)[1]
         length = int(head.split("content-length:", 1)[1].split("\r\n", 1)[0])
         await reader.readexactly(length)
-        self.told_when += status == "503" and "retry-after:" in head
+        self.retry_after += status == "503" and "retry-after:" in head
         return status, "connection: close" not in head
 
     async def _hold(self, slow: bool) -> None:
@@ -108,14 +108,14 @@ class Load:
             finally:
                 writer.close()
 
-    def told(self) -> dict[str, Any]:
-        took = sorted(self.took) or [0.0]
+    def summary(self) -> dict[str, Any]:
+        durations = sorted(self.durations) or [0.0]
         return {
             "statuses": dict(self.statuses),
             "accepted": sorted(self.accepted),
-            "told when": self.told_when,
-            "p50": took[len(took) // 2],
-            "p99": took[int(len(took) * 0.99)],
+            "retry after": self.retry_after,
+            "p50": durations[len(durations) // 2],
+            "p99": durations[int(len(durations) * 0.99)],
             "sent": sum(self.statuses.values()),
         }
 
@@ -123,7 +123,7 @@ class Load:
 def main() -> None:
     load = Load(**json.load(sys.stdin))
     asyncio.run(load.run())
-    sys.stdout.write(json.dumps(load.told()))
+    sys.stdout.write(json.dumps(load.summary()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""K2 to K4: processes die at random, PostgreSQL goes away again and again, restarts without end."""
+"""K2 to K4: processes are killed at random, PostgreSQL stops repeatedly, continuous restarts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from time import monotonic, sleep
 from tests.torture.children import Child
 from tests.torture.record import Upload
 from tests.torture.scenario import POSTGRESQL, SQLITE, Run, scenario
-from tests.torture.world import TooLate, World, free_port, until
+from tests.torture.world import WaitTimeout, World, free_port, wait_until
 
-TROUBLE = (
+FAULTS = (
     {"status": 409, "code": "FSS.1061"},
     {"status": 500},
     {"status": 503},
@@ -26,29 +26,29 @@ TROUBLE = (
 )
 
 
-class Zoo:
-    """Keeps a web and some workers alive, as a supervisor does, whatever kills them."""
+class Supervisor:
+    """Restarts a web process and some workers when they die."""
 
     def __init__(self, world: World, workers: int) -> None:
         self.world = world
         self.port = free_port()
-        self.makers: list[Callable[[], Child]] = [
+        self._starters: list[Callable[[], Child]] = [
             lambda: world.serve(port=self.port, ready=False),
             *[world.work] * workers,
         ]
-        self.children = [make() for make in self.makers]
+        self.children = [start() for start in self._starters]
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def revive(self) -> None:
-        for place, child in enumerate(self.children):
+    def restart_dead(self) -> None:
+        for index, child in enumerate(self.children):
             if not child.alive:
-                self.children[place] = self.makers[place]()
+                self.children[index] = self._starters[index]()
 
-    def kill_one(self, chance: random.Random) -> None:
-        """One whole relay, or only the process that gunicorn forked."""
+    def kill_random(self, chance: random.Random) -> None:
+        """Kill a relay with all processes, or only the worker process of gunicorn."""
         victim = chance.choice(self.children)
         forked = children_of(victim.pid)
         if forked and chance.random() < 0.5:
@@ -59,30 +59,30 @@ class Zoo:
 
 def children_of(pid: int) -> list[int]:
     try:
-        told = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
         return []
-    return [int(one) for one in told.split()]
+    return [int(child) for child in children.split()]
 
 
 @contextmanager
-def _meanwhile(act: Callable[[], float]) -> Iterator[None]:
-    """Calls `act` in a thread, again after the seconds that it returns, until the end."""
-    over, errors = threading.Event(), []
+def _repeat_in_background(act: Callable[[], float]) -> Iterator[None]:
+    """Call `act` repeatedly in a thread. It returns the seconds to wait before the next call."""
+    stop, errors = threading.Event(), []
 
-    def go_on() -> None:
+    def repeat() -> None:
         try:
-            while not over.wait(act()):
+            while not stop.wait(act()):
                 pass
-        except Exception as error:  # noqa: BLE001 - raised where the scenario can see it
+        except Exception as error:  # noqa: BLE001 - raised again in the scenario
             errors.append(error)
 
-    thread = threading.Thread(target=go_on)
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join()
     if errors:
         raise errors[0]
@@ -92,38 +92,42 @@ def _meanwhile(act: Callable[[], float]) -> Iterator[None]:
 def processes(run: Run) -> None:
     chance = random.Random(20)
     number = run.size(80 if run.engine == SQLITE else 50, 5000)
-    with _troubled_world(run, number) as (world, uploads):
-        zoo = Zoo(world, workers=1)
+    with _faulty_world(run, number) as (world, uploads):
+        supervisor = Supervisor(world, workers=1)
         kills = [0]
 
         def kill() -> float:
             if run.quick:
-                _goes_on(world)
+                _wait_for_progress(world)
             else:
                 sleep(chance.uniform(0.5, 4))
-            zoo.kill_one(chance)
-            zoo.revive()
+            supervisor.kill_random(chance)
+            supervisor.restart_dead()
             kills[0] += 1
             return 0
 
-        with _meanwhile(kill):
-            _pour(run, world, lambda: zoo.url, uploads, disturbed=lambda: kills[0] > 0)
-        zoo.revive()
+        with _repeat_in_background(kill):
+            _announce_all(
+                run, world, lambda: supervisor.url, uploads, disturbed=lambda: kills[0] > 0
+            )
+        supervisor.restart_dead()
         world.settle(300)
         run.figures["kills"] = kills[0]
-        _all_terminal(run, world)
+        _check_all_succeeded(run, world)
 
 
-def _goes_on(world: World) -> None:
-    """Waits until some have ended since: how much a machine gets done in a second is no pace for a
-    short sweep. A slow one would get nothing done between two, a fast one all before the first."""
+def _wait_for_progress(world: World) -> None:
+    """Wait until 20 more deliveries have succeeded.
 
-    def ended() -> int:
+    The short run counts deliveries instead of seconds, so that it works on slow and fast machines.
+    """
+
+    def succeeded() -> int:
         return sum(n for (_, state), n in world.ledger.counts().items() if state == "succeeded")
 
-    before = ended()
-    with suppress(TooLate):  # no more are coming
-        until(lambda: ended() >= before + 20, 5, nap=0.05)
+    before = succeeded()
+    with suppress(WaitTimeout):  # fewer are left
+        wait_until(lambda: succeeded() >= before + 20, 5, interval=0.05)
 
 
 @scenario(
@@ -136,60 +140,64 @@ def database(run: Run) -> None:
     chance = random.Random(30)
     server = run.postgresql
     assert server is not None
-    with _troubled_world(run, run.size(80, 5000)) as (world, uploads):
-        zoo = Zoo(world, workers=2)
+    with _faulty_world(run, run.size(80, 5000)) as (world, uploads):
+        supervisor = Supervisor(world, workers=2)
         stops: Counter[str] = Counter()
 
         def stop() -> float:
             if run.quick:
-                _goes_on(world)
+                _wait_for_progress(world)
             else:
                 sleep(chance.uniform(5, 40))
-            how = chance.choice((signal.SIGINT, signal.SIGQUIT))
-            server.stop(how)
+            mode = chance.choice((signal.SIGINT, signal.SIGQUIT))
+            server.stop(mode)
             sleep(chance.uniform(0, 2))
             server.start()
-            stops[how.name] += 1
-            zoo.revive()  # who found no database at its start has ended in words
+            stops[mode.name] += 1
+            supervisor.restart_dead()  # a process that started without a database has exited
             return 0
 
-        with _meanwhile(stop):
-            _pour(run, world, lambda: zoo.url, uploads, disturbed=lambda: bool(stops))
+        with _repeat_in_background(stop):
+            _announce_all(
+                run, world, lambda: supervisor.url, uploads, disturbed=lambda: bool(stops)
+            )
         world.settle(300)
         run.figures["stops"] = dict(stops)
-        _all_terminal(run, world)
+        _check_all_succeeded(run, world)
 
 
 @contextmanager
-def _troubled_world(run: Run, number: int) -> Iterator[tuple[World, list[Upload]]]:
+def _faulty_world(run: Run, number: int) -> Iterator[tuple[World, list[Upload]]]:
     chance = random.Random(2)
     with run.world(read_timeout="1s", workers=4, concurrency=8, lease="10s") as world:
         for _ in range(2 * number):
-            fault = chance.choice(TROUBLE) if chance.random() < 0.05 else {}
+            fault = chance.choice(FAULTS) if chance.random() < 0.05 else {}
             world.sandbox.fault(operation="import", **fault)
         yield world, [world.upload(f"f{n:05}") for n in range(number)]
 
 
-def _pour(
+def _announce_all(
     run: Run,
     world: World,
     url: Callable[[], str],
     uploads: list[Upload],
     disturbed: Callable[[], bool],
 ) -> None:
-    """Announces all, and waits until they have ended, while it goes on. The last quarter is held
-    back until it was `disturbed` for the first time: without that a run would prove nothing."""
-    began, held = monotonic(), len(uploads) * 3 // 4
-    world.tell(url, uploads[:held], threads=4)
-    until(disturbed, 120, world.log)
-    world.tell(url, uploads[held:], threads=4)
+    """Announce all uploads and wait until they have finished.
+
+    The last quarter is sent only after the first disturbance, so that every run has some.
+    """
+    started, first_part = monotonic(), len(uploads) * 3 // 4
+    world.announce_all(url, uploads[:first_part], threads=4)
+    wait_until(disturbed, 120, world.log)
+    world.announce_all(url, uploads[first_part:], threads=4)
     world.settle(run.size(120, 1800))
     run.runs = len(uploads)
-    run.figures["events/s"] = round(len(uploads) / (monotonic() - began), 1)
+    run.figures["events/s"] = round(len(uploads) / (monotonic() - started), 1)
 
 
-def _all_terminal(run: Run, world: World) -> None:
-    world.quiet()
+def _check_all_succeeded(run: Run, world: World) -> None:
+    world.wait_for_sandbox()
     counts = world.ledger.counts()
     succeeded = counts.get(("import", "succeeded"), 0)
     failed = counts.get(("import", "failed"), 0)
@@ -210,28 +218,26 @@ def restarts(run: Run) -> None:
 
         def restart() -> float:
             sleep(2)
-            began = monotonic()
+            started = monotonic()
             code = child[0].stop(45)
-            drains.append(monotonic() - began)
-            run.must(code == 0, f"it ended with {code} after SIGTERM")
+            drains.append(monotonic() - started)
+            run.must(code == 0, f"exit code {code} after SIGTERM")
             child[0] = world.serve(port=port)
             return 0
 
-        over = threading.Event()
+        stop = threading.Event()
         senders = [
-            threading.Thread(target=_send, args=(world, port, uploads, statuses, rate / 8, over))
+            threading.Thread(target=_send, args=(world, port, uploads, statuses, rate / 8, stop))
             for _ in range(8)
         ]
         for sender in senders:
             sender.start()
         for _ in range(times):
             restart()
-        over.set()
+        stop.set()
         for sender in senders:
             sender.join()
-        world.tell(
-            lambda: child[0].url, [u for u in uploads if u.name not in world.record.accepted]
-        )
+        world.announce_all(lambda: child[0].url, world.not_accepted(uploads))
         world.settle(run.size(60, 300))
         run.runs = sum(statuses.values())
         run.figures |= {"restarts": times, "answers": dict(statuses)}
@@ -246,11 +252,11 @@ def _send(
     uploads: list[Upload],
     statuses: Counter[int],
     rate: float,
-    over: threading.Event,
+    stop: threading.Event,
 ) -> None:
     chance = random.Random()
     due = monotonic()
-    while not over.is_set():
+    while not stop.is_set():
         due += 1 / rate
         sleep(max(due - monotonic(), 0))
         statuses[world.announce(f"http://127.0.0.1:{port}", chance.choice(uploads))] += 1

@@ -1,9 +1,10 @@
-"""All scenarios: importing a module enters its scenarios.
+"""The list of all scenarios. Importing a module registers the scenarios in it.
 
-The short sweep (`make test`, `python -m tests.torture quick`) has each of them but M3, which is
-about hours: in small, on each of its engines. K1 kills five times at each point on SQLite, once on
-PostgreSQL. One engine alone have: S1, S4, S5 and K1 mid-commit, which are about SQLite's files;
-K3 and F1, which are about PostgreSQL's server; and, in CI only, S3 and T1 (why stands beside them).
+The short run (`make test`, `python -m tests.torture quick`) has a small version of every scenario
+except M3, which needs hours, on every engine. K1 kills five times at each point on SQLite and once
+on PostgreSQL. S1, S4, S5 and K1 mid-commit test files, so they run on SQLite only. K3 and F1 test a
+server, so they run on PostgreSQL only. In CI, S3 and T1 run on a single engine; the reason is a
+comment there.
 """
 
 from __future__ import annotations

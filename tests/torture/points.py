@@ -1,7 +1,7 @@
-"""The named moments at which a child kills itself, and how each is found in the running code.
+"""The named points at which a child kills itself, and how each is found in the running code.
 
-"mid-upload" is when the body's first part is out; "mid-message" and "mid-reconcile" are when the
-request went out and its answer is not read yet: there the other side knows more than we do.
+"mid-upload" is after the first part of the body is sent. "mid-message" and "mid-reconcile" are
+after the request is sent and before the response is read: the other side knows more than Relay.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from relay.delivery import conflict
 from relay.delivery.deliver import Deliverer
 from relay.delivery.leases import Leases
 from relay.delivery.worker import Worker
-from relay.ledger import Ledger
 from relay.ledger.database import Database
+from relay.ledger.intake import Intake
+from relay.ledger.outcomes import Outcomes
+from relay.ledger.queue import DeliveryQueue
 from relay.model import Kind
 from relay.sources.s3.storage import S3Stream
 from relay.targets.functiongraph.body import ImportBody
@@ -29,35 +31,38 @@ from tests.torture import disk
 
 Passed = Callable[[], None]
 POINTS: dict[str, Callable[[Passed], None]] = {}
-_here = threading.local()
+_active = threading.local()
 
 
 def arm(name: str, passed: Passed) -> None:
+    """Call `passed` whenever the running code passes the point."""
     POINTS[name](passed)
 
 
 def point(name: str) -> Callable[[Callable[[Passed], None]], Callable[[Passed], None]]:
-    def register(arming: Callable[[Passed], None]) -> Callable[[Passed], None]:
-        POINTS[name] = arming
-        return arming
+    """Register the function that arms the named point."""
+
+    def register(arm_point: Callable[[Passed], None]) -> Callable[[Passed], None]:
+        POINTS[name] = arm_point
+        return arm_point
 
     return register
 
 
 @point("accept: before commit")
 def _(passed: Passed) -> None:
-    _marked(Ledger, "accept", "accept")
+    _mark(Intake, "accept", "accept")
     _before_commit("accept", passed)
 
 
 @point("accept: after commit")
 def _(passed: Passed) -> None:
-    _after(Ledger, "accept", lambda *_: passed())
+    _after(Intake, "accept", lambda *_: passed())
 
 
 @point("after claim")
 def _(passed: Passed) -> None:
-    _after(Ledger, "claim", lambda claim, *_: claim and _is_import(claim) and passed())
+    _after(DeliveryQueue, "claim", lambda claim, *_: claim and _is_import(claim) and passed())
 
 
 @point("mid-download")
@@ -92,25 +97,25 @@ def _(passed: Passed) -> None:
 
 @point("after commit, before message")
 def _(passed: Passed) -> None:
-    _after(Ledger, "finish", lambda _, __, claim, *___: _is_import(claim) and passed())
+    _after(Outcomes, "finish", lambda _, __, claim, *___: _is_import(claim) and passed())
 
 
 @point("mid-message")
 def _(passed: Passed) -> None:
-    _marked(Deliverer, "_post", "post")
-    _before(HTTPConnection, "getresponse", lambda: passed() if _inside("post") else None)
+    _mark(Deliverer, "_post", "post")
+    _before(HTTPConnection, "getresponse", lambda: passed() if _is_inside("post") else None)
 
 
 @point("message: before commit")
 def _(passed: Passed) -> None:
-    _marked(Ledger, "finish", "finish", lambda _, claim, *__: claim.delivery.kind is Kind.MESSAGE)
+    _mark(Outcomes, "finish", "finish", lambda _, claim, *__: claim.delivery.kind is Kind.MESSAGE)
     _before_commit("finish", passed)
 
 
 @point("mid-reconcile")
 def _(passed: Passed) -> None:
-    _marked(conflict._Import, "_resolve_lost_response", "ask")
-    _before(HTTPConnection, "getresponse", lambda: passed() if _inside("ask") else None)
+    _mark(conflict._Import, "_resolve_lost_response", "ask")
+    _before(HTTPConnection, "getresponse", lambda: passed() if _is_inside("ask") else None)
 
 
 @point("mid-migration")
@@ -121,39 +126,42 @@ def _(passed: Passed) -> None:
 
 @point("mid-commit")
 def _(passed: Passed) -> None:
-    """SQLite writes its journal, then the file, then makes the journal void: between two of these
-    steps. Counted from the first notification or claim on."""
+    """Pass between any two steps in which SQLite writes the journal and the file.
+
+    Steps count from the first notification or claim on.
+    """
     disk.install()
     disk.watch(lambda _: passed() if getattr(disk, "counting", False) else None)
-    _before(Ledger, "accept", lambda: setattr(disk, "counting", True))
-    _after(Ledger, "claim", lambda claim, *_: claim and setattr(disk, "counting", True))
+    _before(Intake, "accept", lambda: setattr(disk, "counting", True))
+    _after(DeliveryQueue, "claim", lambda claim, *_: claim and setattr(disk, "counting", True))
 
 
 @point("during drain")
 def _(passed: Passed) -> None:
-    kept: list[Any] = []
-    _before(Worker, "stop", lambda: kept.append(True))
-    _before(Leases, "running", lambda: passed() if kept else None)
+    stopping: list[Any] = []
+    _before(Worker, "stop", lambda: stopping.append(True))
+    _before(Leases, "running", lambda: passed() if stopping else None)
 
 
 def _is_import(claim: Any) -> bool:
     return bool(claim.delivery.kind is Kind.IMPORT)
 
 
-def _inside(name: str) -> bool:
-    return name in getattr(_here, "names", ())
+def _is_inside(mark: str) -> bool:
+    return mark in getattr(_active, "marks", ())
 
 
 @contextmanager
-def _in(name: str) -> Iterator[None]:
-    _here.names = (*getattr(_here, "names", ()), name)
+def _inside(mark: str) -> Iterator[None]:
+    _active.marks = (*getattr(_active, "marks", ()), mark)
     try:
         yield
     finally:
-        _here.names = _here.names[:-1]
+        _active.marks = _active.marks[:-1]
 
 
 def _before(owner: Any, name: str, act: Callable[[], object]) -> None:
+    """Call `act` before each call of the function."""
     original = getattr(owner, name)
 
     @functools.wraps(original)
@@ -165,7 +173,7 @@ def _before(owner: Any, name: str, act: Callable[[], object]) -> None:
 
 
 def _after(owner: Any, name: str, act: Callable[..., object]) -> None:
-    """`act` gets the result, then what was called with."""
+    """Call `act` after each call of the function, with the result and the arguments."""
     original = getattr(owner, name)
 
     @functools.wraps(original)
@@ -177,25 +185,26 @@ def _after(owner: Any, name: str, act: Callable[..., object]) -> None:
     setattr(owner, name, wrapped)
 
 
-def _marked(owner: Any, name: str, mark: str, when: Callable[..., bool] = lambda *_: True) -> None:
+def _mark(owner: Any, name: str, mark: str, when: Callable[..., bool] = lambda *_: True) -> None:
+    """Set the mark of this thread during each call of the function."""
     original = getattr(owner, name)
 
     @functools.wraps(original)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if not when(*args):
             return original(*args, **kwargs)
-        with _in(mark):
+        with _inside(mark):
             return original(*args, **kwargs)
 
     setattr(owner, name, wrapped)
 
 
 def _before_commit(mark: str, passed: Passed) -> None:
-    """After all that the transaction writes, and before it is committed."""
-    original = Database.together
+    """Pass after all writes of a marked transaction, and before the commit."""
+    original = Database.write_grouped
 
-    def together(self: Database, work: Any, *more: Any) -> Any:
-        if not _inside(mark):
+    def write_grouped(self: Database, work: Any, *more: Any) -> Any:
+        if not _is_inside(mark):
             return original(self, work, *more)
 
         def then_die(connection: Any) -> Any:
@@ -205,16 +214,16 @@ def _before_commit(mark: str, passed: Passed) -> None:
 
         return original(self, then_die, *more)
 
-    Database.together = together  # type: ignore[method-assign]
+    Database.write_grouped = write_grouped  # type: ignore[method-assign]
 
 
 def _around_body(part: Callable[[int], object], end: Callable[[], object]) -> None:
     original = ImportBody.__iter__
 
-    def pieces(self: ImportBody) -> Iterator[bytes]:
-        for number, piece in enumerate(original(self)):
+    def parts(self: ImportBody) -> Iterator[bytes]:
+        for number, content in enumerate(original(self)):
             part(number)
-            yield piece
+            yield content
         end()
 
-    ImportBody.__iter__ = pieces  # type: ignore[method-assign]
+    ImportBody.__iter__ = parts  # type: ignore[method-assign]

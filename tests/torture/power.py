@@ -1,10 +1,10 @@
-"""S4: the power fails. What a disk may hold then is worked out from every write and sync.
+"""S4: power failure, simulated from a record of all writes and syncs.
 
-disk.py writes down all that SQLite does to its files. After a kill -9 the database is made again
-from that record as a disk without power may leave it: everything up to each file's last sync, and
-of what was written since any part, in any order, some of it torn at a sector. A sound image has
-every 2xx that was given before, and passes integrity_check. To show that this can fail, the same
-is done once with no sync ever carried out: there accepted events have to be missing.
+disk.py records what SQLite does to the files. After a kill -9, images of the database are built as
+a disk may have it after a power failure: everything up to the last sync of each file, and any part
+of the later writes, in any order, some of them torn at a sector. A valid image passes
+integrity_check and contains every event that was answered with a 2xx. To prove that the test can
+fail, it also runs with syncs disabled: then accepted events must be missing.
 """
 
 from __future__ import annotations
@@ -24,88 +24,88 @@ SECTOR = 512
 
 
 class Step(NamedTuple):
-    what: bytes
+    kind: bytes
     name: str
-    place: int
+    offset: int
     content: bytes
 
 
 def steps(record: Path) -> Iterator[Step]:
-    """The record of one process; its last line may be cut."""
-    held, at = record.read_bytes(), 0
-    while at + HEAD.size <= len(held):
-        what, length, place, size = HEAD.unpack_from(held, at)
+    """Read the record of a process. The last step may be cut off."""
+    data, at = record.read_bytes(), 0
+    while at + HEAD.size <= len(data):
+        kind, length, offset, size = HEAD.unpack_from(data, at)
         at += HEAD.size
-        name = held[at : at + length].decode()
-        content = held[at + length : at + length + size]
+        name = data[at : at + length].decode()
+        content = data[at + length : at + length + size]
         at += length + size
-        yield Step(what, name, place, content)
+        yield Step(kind, name, offset, content)
 
 
 class Disk:
-    """The files as they are for certain, and what was done to them since their last sync."""
+    """The synced content of each file, and the steps since the last sync."""
 
     def __init__(self) -> None:
-        self.safe: dict[str, bytearray] = {}
-        self.since: dict[str, list[Step]] = {}
+        self.synced: dict[str, bytearray] = {}
+        self.pending: dict[str, list[Step]] = {}
 
-    def take(self, step: Step) -> None:
-        done = self.since.setdefault(step.name, [])
-        if step.what != b"s":
-            done.append(step)
+    def apply(self, step: Step) -> None:
+        steps_since = self.pending.setdefault(step.name, [])
+        if step.kind != b"s":
+            steps_since.append(step)
             return
-        file = self.safe.setdefault(step.name, bytearray())
-        for one in done:
-            _do(file, one)
-        done.clear()
+        file = self.synced.setdefault(step.name, bytearray())
+        for pending in steps_since:
+            _apply(file, pending)
+        steps_since.clear()
 
-    def after_power_failed(self, chance: random.Random) -> dict[str, bytes]:
-        """One of the states that may be found."""
-        found = {}
-        for name, done in self.since.items():
-            file = bytearray(self.safe.get(name, b""))
-            kept = [one for one in done if chance.random() < 0.5]
+    def after_power_failure(self, chance: random.Random) -> dict[str, bytes]:
+        """Return a possible content of the files after a power failure."""
+        files = {}
+        for name, steps_since in self.pending.items():
+            file = bytearray(self.synced.get(name, b""))
+            kept = [step for step in steps_since if chance.random() < 0.5]
             chance.shuffle(kept)
-            for one in kept:
-                _do(file, _torn(one, chance))
-            if name in self.safe or kept:
-                found[name] = bytes(file)
-        return found
+            for step in kept:
+                _apply(file, _torn(step, chance))
+            if name in self.synced or kept:
+                files[name] = bytes(file)
+        return files
 
 
-def _do(file: bytearray, step: Step) -> None:
-    if step.what == b"t":
-        del file[step.place :]
-        file.extend(bytes(step.place - len(file)))
+def _apply(file: bytearray, step: Step) -> None:
+    if step.kind == b"t":
+        del file[step.offset :]
+        file.extend(bytes(step.offset - len(file)))
         return
-    if len(file) < step.place:
-        file.extend(bytes(step.place - len(file)))
-    file[step.place : step.place + len(step.content)] = step.content
+    if len(file) < step.offset:
+        file.extend(bytes(step.offset - len(file)))
+    file[step.offset : step.offset + len(step.content)] = step.content
 
 
 def _torn(step: Step, chance: random.Random) -> Step:
-    if step.what != b"w" or chance.random() < 0.7:
+    if step.kind != b"w" or chance.random() < 0.7:
         return step
-    whole = len(step.content) // SECTOR
-    return step._replace(content=step.content[: chance.randint(0, whole) * SECTOR])
+    sectors = len(step.content) // SECTOR
+    return step._replace(content=step.content[: chance.randint(0, sectors) * SECTOR])
 
 
 @scenario("S4", "the power fails", engines=(SQLITE,))
 def power(run: Run) -> None:
     number, images = run.size(40, 200), run.size(10, 200)
-    for how in ("FULL", "no syncs"):
+    for mode in ("FULL", "no syncs"):
         with run.world() as world:
             record = world.folder / "disk"
             record.mkdir()
-            lazy = {"disk": {"log": str(record), "lazy": how != "FULL"}}
-            web = world.serve("--no-worker", **lazy)
+            options = {"disk": {"log": str(record), "lazy": mode != "FULL"}}
+            web = world.serve("--no-worker", **options)
             uploads = [world.upload(f"f{n:04}") for n in range(number)]
             for upload in uploads[: number * 3 // 4]:
                 world.announce(web.url, upload)
             web.kill()
             lost, broken = _images(world, record, images)
-            run.figures[how] = f"{images} images, lost in {lost}, broken {broken}"
-            if how == "FULL":
+            run.figures[mode] = f"{images} images, lost in {lost}, broken {broken}"
+            if mode == "FULL":
                 run.must(not lost, f"a 2xx was lost in {lost} of {images} images")
                 run.must(not broken, f"{broken} of {images} images are broken")
             else:
@@ -116,27 +116,27 @@ def power(run: Run) -> None:
 
 
 def _images(world: World, record: Path, number: int) -> tuple[int, int]:
-    """In how many states of the disk a 2xx is missing, and how many are no sound database."""
+    """Return how many images lack an accepted event, and how many are not a valid database."""
     disk = Disk()
     for path in sorted(record.glob("*.disk")):
         for step in steps(path):
-            disk.take(step)
+            disk.apply(step)
     lost = broken = 0
     for seed in range(number):
         folder = world.folder / f"image{seed}"
         folder.mkdir()
-        for name, content in disk.after_power_failed(random.Random(seed)).items():
+        for name, content in disk.after_power_failure(random.Random(seed)).items():
             (folder / Path(name).name).write_bytes(content)
-        sound, keys = _read(folder / "relay.db")
-        broken += not sound
-        lost += sound and any(key not in keys for key, _ in world.record.accepted)
+        valid, keys = _read(folder / "relay.db")
+        broken += not valid
+        lost += valid and any(key not in keys for key, _ in world.record.accepted)
     return lost, broken
 
 
 def _read(path: Path) -> tuple[bool, set[str]]:
     try:
         with closing(sqlite3.connect(path)) as connection:
-            sound = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            return sound, {key for (key,) in connection.execute("SELECT key FROM deliveries")}
+            valid = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            return valid, {key for (key,) in connection.execute("SELECT key FROM deliveries")}
     except sqlite3.Error:
         return False, set()

@@ -1,4 +1,4 @@
-"""What really happened, written down beside the relay: what was sent, accepted, applied, told."""
+"""An independent record of a run: uploads, accepted notifications, and calls to the sandbox."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from relay.testing.sandbox.state import RecordedCall
 from tests.torture.bucket import Version
 
 CHANGES = ("import", "update_code")
-"""Calls that bring code; update_config alone brings none."""
+"""Calls that upload code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One object version, the function that it holds, and the SHA-512 of its code."""
+    """An object version, the function in it, and the SHA-512 of the code."""
 
     version: Version
     function: str
@@ -36,7 +36,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A call that changed a function at the sandbox; `digest` is what it held afterwards."""
+    """A call that changed a function in the sandbox. `digest`: the code after the call."""
 
     function: str
     digest: str
@@ -46,7 +46,7 @@ class Applied:
 
 @dataclass
 class Record:
-    """Shared by everything in a world; thread-safe."""
+    """The record of a world; thread-safe."""
 
     uploads: dict[tuple[str, str], Upload] = field(default_factory=dict)
     accepted: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -54,40 +54,40 @@ class Record:
     import_calls: list[tuple[datetime, str | None, int | None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def uploaded(self, upload: Upload) -> Upload:
+    def add_upload(self, upload: Upload) -> Upload:
         with self._lock:
             self.uploads[upload.name] = upload
         return upload
 
-    def took(self, upload: Upload) -> None:
-        """A 2xx for the notification of that upload."""
+    def mark_accepted(self, upload: Upload) -> None:
+        """Count a 2xx for the notification of the upload."""
         with self._lock:
             self.accepted[upload.name] = self.accepted.get(upload.name, 0) + 1
 
-    def called(self, sandbox: SandboxServer, call: RecordedCall) -> None:
+    def add_call(self, sandbox: SandboxServer, call: RecordedCall) -> None:
         if call.operation not in CHANGES:
             return
         with self._lock:
             self.import_calls.append((call.time, call.function, call.status))
-        held = sandbox.functions.get(call.function or "")
-        if call.applied and held is not None:
-            one = Applied(held.name, held.digest, call.operation, utc_now())
+        function = sandbox.functions.get(call.function or "")
+        if call.applied and function is not None:
+            change = Applied(function.name, function.digest, call.operation, utc_now())
             with self._lock:
-                self.applied.append(one)
+                self.applied.append(change)
 
     def effective(self) -> dict[tuple[str, str], int]:
-        """How often each code came into each function."""
-        counted: dict[tuple[str, str], int] = {}
+        """Count how often each code was imported into each function."""
+        counts: dict[tuple[str, str], int] = {}
         with self._lock:
-            for one in self.applied:
-                name = one.function, one.digest
-                counted[name] = counted.get(name, 0) + 1
-        return counted
+            for change in self.applied:
+                name = change.function, change.digest
+                counts[name] = counts.get(name, 0) + 1
+        return counts
 
 
 def export(function: str, mark: str, size: int | None = None, **more: Any) -> tuple[bytes, str]:
-    """An export and the SHA-512 of its code; another `mark` is other code."""
+    """Create an export; return it and the SHA-512 of the code, which depends on `mark`."""
     text = f"def handler(event, context):\n    return {mark!r}\n".encode()
     body = make_export(function, code={"index.py": text}, code_size=size, **more)
-    with zipfile.ZipFile(io.BytesIO(body)) as opened:
-        return body, hashlib.sha512(opened.read(CODE_FILE)).hexdigest()
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return body, hashlib.sha512(archive.read(CODE_FILE)).hexdigest()

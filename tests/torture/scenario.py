@@ -1,4 +1,4 @@
-"""What a scenario is: a name, a sentence, engines, and a function that returns figures."""
+"""Scenarios: an id, a summary, the engines, and a function that measures and checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOTH = (SQLITE, POSTGRESQL)
 
 @dataclass
 class Run:
-    """One run of a scenario on one engine. What goes wrong is added to `broken`."""
+    """A run of a scenario on an engine. Violations are added to `broken`."""
 
     zygote: Zygote
     engine: str
@@ -32,34 +32,36 @@ class Run:
     broken: list[str] = field(default_factory=list)
 
     def size(self, quick: int, full: int) -> int:
-        """Of how much there is, and of how long something may take: the short sweep has less of
-        the one and more of the other, for it shares its cores."""
+        """Return the amount or the time limit for this run.
+
+        The short run has smaller amounts, and longer limits because it shares the cores.
+        """
         return quick if self.quick else full
 
     @contextmanager
     def world(self, *, on_disk: bool = False, url: str = "", **options: Any) -> Iterator[World]:
-        """A world on this engine, judged when the scenario is done with it."""
-        made = self.postgresql.create() if self.engine == POSTGRESQL and self.postgresql else ""
-        url = url or made
+        """Create a world on this engine, and check the invariants at the end."""
+        database = self.postgresql.create() if self.engine == POSTGRESQL and self.postgresql else ""
+        url = url or database
         with World(self.zygote, url, Options(**options), on_disk=on_disk) as world:
             try:
                 yield world
-                self.judge(world)
+                self.check_world(world)
             finally:
                 for child in world.children:
                     child.kill()
-                if made and self.postgresql:
-                    self.postgresql.drop(made)
+                if database and self.postgresql:
+                    self.postgresql.drop(database)
 
-    def judge(self, world: World) -> None:
-        """Adds every invariant that does not hold, and every bug in the logs."""
-        world.quiet()
-        self.broken += violations(world) + [f"bug: {one}" for one in bugs(world)[:3]]
+    def check_world(self, world: World) -> None:
+        """Add every violated invariant, and the bugs found in the logs."""
+        world.wait_for_sandbox()
+        self.broken += violations(world) + [f"bug: {line}" for line in bugs(world)[:3]]
 
-    def must(self, holds: bool, words: str) -> None:
-        """A pass rule of the scenario itself."""
+    def must(self, holds: bool, violation: str) -> None:
+        """Add the violation unless the condition holds."""
         if not holds:
-            self.broken.append(words)
+            self.broken.append(violation)
 
 
 Scenario = Callable[[Run], None]
@@ -67,8 +69,11 @@ Scenario = Callable[[Run], None]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the plan. `in_ci`: the engines of the short sweep; `alone`: nothing else may run
-    beside it when its figures are to mean something."""
+    """A scenario in the plan.
+
+    `in_ci`: the engines of the short run. `alone`: it measures speed or memory, so that no other
+    scenario may run at the same time.
+    """
 
     id: str
     what: str
@@ -80,7 +85,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One line of the table."""
+    """A row of the table."""
 
     id: str
     what: str
@@ -103,22 +108,22 @@ def scenario(
     in_ci: tuple[str, ...] | None = None,
     alone: bool = False,
 ) -> Callable[[Scenario], Scenario]:
-    """Enters a function into the plan. The short sweep has it on all its engines, or `in_ci`."""
+    """Register a function. The short run uses the engines `in_ci`, by default all of them."""
 
-    def enter(act: Scenario) -> Scenario:
+    def register(act: Scenario) -> Scenario:
         PLAN.append(Entry(id_, what, act, engines, engines if in_ci is None else in_ci, alone))
         return act
 
-    return enter
+    return register
 
 
-def carried_out(entry: Entry, run: Run) -> Result:
-    """Runs it; what it raises is a line of the table too."""
-    began = monotonic()
+def run_scenario(entry: Entry, run: Run) -> Result:
+    """Run a scenario. An exception becomes a violation in the result."""
+    started = monotonic()
     try:
         entry.act(run)
-    except Exception as error:  # noqa: BLE001 - a scenario that breaks has failed
+    except Exception as error:  # noqa: BLE001 - a scenario that raises has failed
         run.broken.append(f"{type(error).__name__}: {str(error)[:2000]}")
-    seconds = round(monotonic() - began, 1)
-    found = run.runs, run.figures, run.broken
-    return Result(entry.id, entry.what, run.engine, *found, seconds, datetime.now(UTC))
+    seconds = round(monotonic() - started, 1)
+    measured = run.runs, run.figures, run.broken
+    return Result(entry.id, entry.what, run.engine, *measured, seconds, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""M1, M3: archives of 300 MB, four at once; and hours at a steady rate."""
+"""M1, M3: four archives of 300 MB at once; hours at a steady rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from tests.torture.children import Child
 from tests.torture.record import Upload, export
 from tests.torture.scenario import SQLITE, Run, scenario
-from tests.torture.world import World, until
+from tests.torture.world import World, wait_until
 
 MIB = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -22,30 +22,30 @@ def big(run: Run) -> None:
     with run.world(on_disk=True, target='max_size = "320MiB"', read_timeout="120s") as world:
         web = world.serve("--no-worker")
         worker = world.work()
-        _one(world, web, [world.upload("small")], 60)
+        _deliver(world, web, [world.upload("small")], 60)
         before, cpu = _peak(worker), _cpu(worker)
         body, digest = export("big", "1", size - MIB)
         uploads = []
         for number in range(4):
             version = world.bucket.put(f"prod/big{number}.zip", body)
-            uploads.append(world.record.uploaded(Upload(version, f"big{number}", digest)))
+            uploads.append(world.record.add_upload(Upload(version, f"big{number}", digest)))
         world.path.write_text(world.path.read_text().replace("on_conflict", f"{STEM}on_conflict"))
         web.kill()
         web = world.serve("--no-worker")
-        _one(world, web, uploads, 300)
+        _deliver(world, web, uploads, 300)
         grown, spent = _peak(worker) - before, (_cpu(worker) - cpu) / 4 * 300 * MIB / size
         run.runs = 4
         run.figures |= {"MB each": round(size / 1e6), "RSS + MiB": grown}
         run.figures["CPU s per 300 MB"] = round(spent, 2)
-        run.must(grown <= 64, f"{grown} MiB more than for a small one")
+        run.must(grown <= 64, f"{grown} MiB more than for a small archive")
         run.must(spent <= run.size(15, 5) / 2, f"{spent:.1f} s of CPU")
 
 
 STEM = 'func_name = "{stem}"\n'
 
 
-def _one(world: World, web: Child, uploads: list[Upload], within: float) -> None:
-    world.tell(lambda: web.url, uploads)
+def _deliver(world: World, web: Child, uploads: list[Upload], within: float) -> None:
+    world.announce_all(lambda: web.url, uploads)
     world.settle(within)
 
 
@@ -54,8 +54,8 @@ def _peak(child: Child) -> int:
     return int(found[1]) // 1024 if found else 0
 
 
-def _now(child: Child) -> int:
-    """MiB of its own and shared memory now, of all its processes."""
+def _resident(child: Child) -> int:
+    """Return the current resident memory in MiB, including shared memory."""
     found = re.search(r"VmRSS:\s+(\d+) kB", _proc(child, "status"))
     return int(found[1]) // 1024 if found else 0
 
@@ -71,59 +71,61 @@ def _proc(child: Child, name: str) -> str:
 
 @scenario("M3", "20 ev/s for SOAK (30m), retention, worker recycled", engines=(SQLITE,), in_ci=())
 def soak(run: Run) -> None:
-    """The same functions again and again: of each object the last news stay, whatever retention
-    takes, so a ledger is bounded by that and by how many objects there are. The judge remembers
-    what retention takes: every upload of the whole soak is held to every invariant."""
+    """Import the same functions repeatedly while retention deletes old deliveries.
+
+    Retention keeps the last events of each object, so the number of objects bounds the ledger. The
+    check remembers deleted deliveries, so every upload is checked against every invariant.
+    """
     seconds, rate = _seconds(os.environ.get("SOAK", "40s" if run.quick else "30m")), 20
     kept = f'deliveries = "{run.size(200, 2000)}"'
     constants = {"relay.delivery.retention_loop:EVERY": {"seconds": 5}}
     with run.world(more=f"[retention]\n{kept}", on_conflict="update") as world:
         web = world.serve("--no-worker", constants=constants)
         worker = world.work(constants=constants)
-        begin, number, recycled = monotonic(), 0, monotonic()
-        seen: list[tuple[float, int, int]] = []
-        while (passed := monotonic() - begin) < seconds:
-            sleep(max(begin + number / rate - monotonic(), 0))
-            world.tell(lambda: web.url, [_again(run, world, number)], threads=1)
+        start, number, recycled = monotonic(), 0, monotonic()
+        samples: list[tuple[float, int, int]] = []
+        while (elapsed := monotonic() - start) < seconds:
+            sleep(max(start + number / rate - monotonic(), 0))
+            world.announce_all(lambda: web.url, [_upload_again(run, world, number)], threads=1)
             number += 1
             if number % rate == 0:
                 world.ledger.remember()
             if number % (rate * 5) == 0:
-                seen.append((passed, _now(worker), world.ledger.bytes() // 1024))
+                samples.append((elapsed, _resident(worker), world.ledger.bytes() // 1024))
             if monotonic() - recycled > max(seconds / 6, 10):
                 worker.stop()
                 worker, recycled = world.work(constants=constants), monotonic()
-        until(lambda: not _open(world), 120, world.log)
+        wait_until(lambda: not _open(world), 120, world.log)
         run.runs = number
-        _growth(run, seen)
-        _all_once(run, world)
+        _check_growth(run, samples)
+        _check_imports(run, world)
 
 
-def _again(run: Run, world: World, number: int) -> Upload:
+def _upload_again(run: Run, world: World, number: int) -> Upload:
     functions = run.size(50, 500)
     function = f"f{number % functions:03}"
     if number >= functions:
-        world.bucket.remove(f"prod/{function}.zip")  # else it keeps every version in memory
+        world.bucket.remove(f"prod/{function}.zip")  # the bucket keeps every version in memory
     return world.upload(function, str(number))
 
 
-def _all_once(run: Run, world: World) -> None:
+def _check_imports(run: Run, world: World) -> None:
     failed = world.ledger.counts().get(("import", "failed"), 0)
     run.must(not failed, f"{failed} failed")
     effective = sum(world.record.effective().values())
-    gone = len(world.ledger.deliveries()) - world.ledger.count("deliveries")
-    run.figures |= {"effective": effective, "rows that retention took": gone}
+    deleted = len(world.ledger.deliveries()) - world.ledger.count("deliveries")
+    run.figures |= {"effective": effective, "rows that retention took": deleted}
     run.must(effective == run.runs, f"{effective} effective imports of {run.runs}")
-    run.must(gone > 0, "retention took nothing: this proves nothing")
+    run.must(deleted > 0, "retention deleted nothing: this proves nothing")
     wal = Path(f"{world.ledger.path}-wal")
     run.must(not wal.exists() or wal.stat().st_size < 64 * MIB, "the WAL grew")
 
 
-def _growth(run: Run, seen: list[tuple[float, int, int]]) -> None:
-    """The second half against the first: what is bounded does not grow any more."""
-    half = len(seen) // 2
-    memory = [[rss for _, rss, _ in part] for part in (seen[:half], seen[half:])]
-    size = [[kib for _, _, kib in part] for part in (seen[:half], seen[half:])]
+def _check_growth(run: Run, samples: list[tuple[float, int, int]]) -> None:
+    """Compare the second half with the first: bounded sizes no longer grow."""
+    half = len(samples) // 2
+    memory = [[rss for _, rss, _ in part] for part in (samples[:half], samples[half:])]
+    size = [[kib for _, _, kib in part] for part in (samples[:half], samples[half:])]
     means = [round(sum(part) / max(len(part), 1), 1) for part in memory]
     tops = [max(part, default=0) for part in size]
     run.figures |= {"RSS MiB, halves": means, "ledger KiB at most, halves": tops}

@@ -1,7 +1,7 @@
-"""One table: id, what, engine, runs, figures, when, pass or fail, and what was broken.
+"""The table of results: id, what, engine, runs, figures, time, and the violations.
 
-A long run of some scenarios replaces their rows in latest.md and leaves the others as they are: an
-hour's run may be made in parts.
+A long run of some scenarios replaces only their rows in latest.md, so that a full run can be made
+in parts.
 """
 
 from __future__ import annotations
@@ -24,51 +24,53 @@ _ROW = re.compile(
 )
 
 
-def printed(result: Result) -> str:
-    """One line as soon as it is known, and the broken promises below it."""
+def result_line(result: Result) -> str:
+    """Return a line for the terminal, with the violations below it."""
     verdict = "FAIL" if result.broken else "pass"
-    line = f"{verdict}  {result.id:38} {result.engine:10} {result.seconds:7.1f} s  {_told(result)}"
-    return "\n".join([line, *(f"      {one}" for one in result.broken)])
+    line = (
+        f"{verdict}  {result.id:38} {result.engine:10} {result.seconds:7.1f} s  {_figures(result)}"
+    )
+    return "\n".join([line, *(f"      {violation}" for violation in result.broken)])
 
 
-def written(results: Sequence[Result], title: str, before: str = "") -> str:
-    """The table as Markdown; `before` is the one whose other rows stay."""
-    rows = {(m["id"], m["engine"]): m[0] + "\n" for m in _ROW.finditer(before)}
-    rows |= {(one.id, one.engine): _row(one) for one in results}
+def render(results: Sequence[Result], title: str, previous: str = "") -> str:
+    """Return the table as Markdown. Other rows of the `previous` table are kept."""
+    rows = {(m["id"], m["engine"]): m[0] + "\n" for m in _ROW.finditer(previous)}
+    rows |= {(result.id, result.engine): _row(result) for result in results}
     failed = sum("**fail**" in row for row in rows.values())
     head = f"{title}: {len(rows) - failed} passed, {failed} failed.\n{_machine()}\n\n"
     ordered = (row for _, row in sorted(rows.items()))
     return "".join([head, HEAD, *ordered])
 
 
-def latest(path: Path, results: Sequence[Result]) -> str:
-    """The table of the file with these results in it."""
-    before = path.read_text() if path.exists() else ""
-    return written(results, "`make torture`, by hand", before)
+def update_latest(path: Path, results: Sequence[Result]) -> str:
+    """Return the content of the file with these results added."""
+    previous = path.read_text() if path.exists() else ""
+    return render(results, "`make torture`, by hand", previous)
 
 
 def _machine() -> str:
     return (
         f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite "
-        f"{sqlite3.sqlite_version}; others may have used the cores too. Children are forked from a "
-        "process that has imported relay: a cold start takes one to two seconds more than "
+        f"{sqlite3.sqlite_version}; other programs may have used the cores. Children are forked "
+        "from a process that has imported relay: a cold start takes 1 to 2 seconds more than "
         "these figures."
     )
 
 
-def _row(one: Result) -> str:
-    verdict = "**fail**" if one.broken else "pass"
-    told = "; ".join([_told(one), *map(_plain, one.broken[:3])])
+def _row(result: Result) -> str:
+    verdict = "**fail**" if result.broken else "pass"
+    figures = "; ".join([_figures(result), *map(_cell, result.broken[:3])])
     return (
-        f"| {one.id} | {one.what} | {one.engine} | {one.runs} | {told} | "
-        f"{one.seconds:.0f} | {one.ended:%Y-%m-%d %H:%M} | {verdict} |\n"
+        f"| {result.id} | {result.what} | {result.engine} | {result.runs} | {figures} | "
+        f"{result.seconds:.0f} | {result.ended:%Y-%m-%d %H:%M} | {verdict} |\n"
     )
 
 
-def _told(one: Result) -> str:
-    figures = ", ".join(f"{name} {value}" for name, value in one.figures.items())
+def _figures(result: Result) -> str:
+    figures = ", ".join(f"{name} {value}" for name, value in result.figures.items())
     return figures.replace("|", "/")
 
 
-def _plain(words: str) -> str:
-    return words.replace("\n", " ").replace("|", "/")[:300]
+def _cell(text: str) -> str:
+    return text.replace("\n", " ").replace("|", "/")[:300]

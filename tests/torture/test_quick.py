@@ -1,4 +1,4 @@
-"""The short sweep: `make torture` in small, for CI. The long run is `make torture` by hand."""
+"""The short run of all scenarios, for CI. `make torture` is the long run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from tests import postgresql as postgres
 from tests.torture.children import Zygote
 from tests.torture.plan import PLAN
-from tests.torture.scenario import POSTGRESQL, Entry, Run, carried_out
+from tests.torture.scenario import POSTGRESQL, Entry, Run, run_scenario
 
-SWEEP = [
+SHORT_RUN = [
     pytest.param(entry, engine, id=f"{entry.id} {engine}")
-    for entry in sorted(PLAN, key=lambda one: one.id.startswith("K1"))  # the short ones last
+    for entry in sorted(PLAN, key=lambda entry: entry.id.startswith("K1"))  # short scenarios last
     for engine in entry.in_ci
 ]
 
@@ -25,17 +25,17 @@ def zygote() -> Iterator[Zygote]:
         yield running
 
 
-@pytest.mark.parametrize(("entry", "engine"), SWEEP)
-def test_nothing_lost_nothing_twice_nothing_false(
+@pytest.mark.parametrize(("entry", "engine"), SHORT_RUN)
+def test_no_upload_is_lost_duplicated_or_misreported(
     zygote: Zygote, request: pytest.FixtureRequest, entry: Entry, engine: str
 ) -> None:
     server = request.getfixturevalue("postgresql") if engine == POSTGRESQL else None
-    result = carried_out(entry, Run(zygote, engine, quick=True, postgresql=server))
+    result = run_scenario(entry, Run(zygote, engine, quick=True, postgresql=server))
     assert not result.broken, "\n".join(result.broken)
-    assert result.figures, "a scenario that measured nothing proves nothing"
+    assert result.figures, "the scenario measured nothing"
 
 
-def test_every_point_of_k1_is_swept() -> None:
+def test_every_point_of_k1_is_tested() -> None:
     points = {entry.id for entry in PLAN if entry.id.startswith("K1")}
     assert len(points) == 16
     assert os.environ.get("CI") is None or postgres.bindir() is not None

@@ -1,60 +1,61 @@
-"""A4: targets that answer a byte a second, never connect, stall in TLS, or have no address."""
+"""A4: targets that send a byte per second, never connect, stall in TLS, or have no address."""
 
 from __future__ import annotations
 
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from threading import Thread
 from time import sleep
 from typing import Self
 
-from tests.torture.compare import compare, seconds
+from tests.torture.latency import compare_latencies, latencies
 from tests.torture.scenario import Run, scenario
 from tests.torture.world import World
 
-LINGERS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n"
+SLOW_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n"
 DEADLINE = 25.0
-"""Seconds for two attempts of any of these, with the short times of the test."""
+"""Seconds for two attempts at any of these targets, with the short timeouts of the test."""
 
 
-class Stalling:
-    """A server that takes connections and then says nothing, or a byte a second."""
+class StallingServer:
+    """A server that accepts connections and then sends nothing, or a byte per second."""
 
-    def __init__(self, *, talks: bool) -> None:
+    def __init__(self, *, trickles: bool) -> None:
         self._server = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self._talks = talks
+        self._trickles = trickles
         self._open: list[socket.socket] = []
         self.port = self._server.getsockname()[1]
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in [self._server, *self._open]:
+        for connection in [self._server, *self._open]:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                came, _ = self._server.accept()
-                self._open.append(came)
-                if self._talks:
-                    threading.Thread(target=self._talk, args=(came,), daemon=True).start()
+                connection, _ = self._server.accept()
+                self._open.append(connection)
+                if self._trickles:
+                    sending = Thread(target=self._trickle, args=(connection,), daemon=True)
+                    sending.start()
 
-    def _talk(self, came: socket.socket) -> None:
+    def _trickle(self, connection: socket.socket) -> None:
         with suppress(OSError):
-            came.sendall(LINGERS)
+            connection.sendall(SLOW_RESPONSE)
             while True:
-                came.sendall(b" ")
+                connection.sendall(b" ")
                 sleep(1)
 
 
-class Hole:
-    """An address where nobody answers: the queue of connections is full, the kernel drops more."""
+class UnreachablePort:
+    """A port that never connects: the accept queue is full, so the kernel drops new connections."""
 
     def __enter__(self) -> Self:
         self._server = socket.socket()
@@ -62,14 +63,14 @@ class Hole:
         self._server.listen(0)
         self.port = self._server.getsockname()[1]
         self._fillers = [socket.socket() for _ in range(4)]
-        for one in self._fillers:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", self.port))
+        for filler in self._fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", self.port))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in [self._server, *self._fillers]:
-            one.close()
+        for filler in [self._server, *self._fillers]:
+            filler.close()
 
 
 TABLE = """
@@ -100,51 +101,52 @@ def unreachable(run: Run) -> None:
         "stuck_after": "5s",
     }
     with ExitStack() as stack:
-        places = {
-            "trickle": f"http://127.0.0.1:{stack.enter_context(Stalling(talks=True)).port}",
-            "hole": f"http://127.0.0.1:{stack.enter_context(Hole()).port}",
-            "stall": f"https://127.0.0.1:{stack.enter_context(Stalling(talks=False)).port}",
+        endpoints = {
+            "trickle": f"http://127.0.0.1:{stack.enter_context(StallingServer(trickles=True)).port}",
+            "hole": f"http://127.0.0.1:{stack.enter_context(UnreachablePort()).port}",
+            "stall": f"https://127.0.0.1:{stack.enter_context(StallingServer(trickles=False)).port}",
             "nowhere": "http://nowhere.invalid",
         }
         with run.world(**times) as calm, run.world(lease="3s", **times) as world:
             world.may_fail = True
-            _deliver(run, (calm, world), places, (good, each))
-            compare(run, seconds(calm, "g"), seconds(world, "g"))
+            _deliver(run, (calm, world), endpoints, (good, each))
+            compare_latencies(run, latencies(calm, "g"), latencies(world, "g"))
         run.runs = 4 * each
 
 
 def _deliver(
-    run: Run, worlds: tuple[World, World], places: dict[str, str], numbers: tuple[int, int]
+    run: Run, worlds: tuple[World, World], endpoints: dict[str, str], numbers: tuple[int, int]
 ) -> None:
-    """The same good ones in both worlds at the same time, in the second beside the bad ones."""
+    """Deliver the same good uploads in both worlds; the second world has the bad targets too."""
     (calm, world), (good, each) = worlds, numbers
     project = world.sandbox.project_id
     tables = (
         TABLE.format(name=name, endpoint=endpoint, project=project)
-        for name, endpoint in places.items()
+        for name, endpoint in endpoints.items()
     )
     world.configure(more="".join(tables))
-    urls = [one.serve().url for one in worlds]
+    urls = [each_world.serve().url for each_world in worlds]
     bad = [
         world.upload(f"{name}{n}", key=f"{name}/{name}{n}.zip")
-        for name in places
+        for name in endpoints
         for n in range(each)
     ]
-    world.tell(lambda: urls[1], bad)
+    world.announce_all(lambda: urls[1], bad)
     with ThreadPoolExecutor(2) as pool:
-        told = [
-            pool.submit(one.tell_slowly, url, [one.upload(f"g{n:04}") for n in range(good)])
-            for one, url in zip(worlds, urls, strict=True)
+        senders = [
+            pool.submit(part.announce_at_rate, url, [part.upload(f"g{n:04}") for n in range(good)])
+            for part, url in zip(worlds, urls, strict=True)
         ]
-        for one in told:
-            one.result()
+        for sender in senders:
+            sender.result()
     calm.settle(60)
     world.settle(DEADLINE * max(each, 1) + 60)
-    ends = {one.key.partition("/")[0]: str(one.error) for one in world.ledger.deliveries("import")}
+    imports = world.ledger.deliveries("import")
+    ends = {row.key.partition("/")[0]: str(row.error) for row in imports}
     run.figures["ends"] = {name: code for name, code in ends.items() if name != "prod"}
-    for one in world.ledger.deliveries("import"):
-        right = one.state == ("succeeded" if one.key.startswith("prod/") else "failed")
-        run.must(right, f"{one.key} ended {one.state} ({one.error})")
+    for row in imports:
+        expected = "succeeded" if row.key.startswith("prod/") else "failed"
+        run.must(row.state == expected, f"{row.key} ended {row.state} ({row.error})")
     for took, name in world.ledger.rows(
         "select (a.finished - a.started) / 1000000.0, a.destination from attempts a"
     ):

@@ -1,4 +1,4 @@
-"""A world: store, sandbox, inbox and a ledger around as many relays as a scenario wants."""
+"""A world: storage, sandbox, inbox and ledger, with the relay processes of a scenario."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from relay.testing.sandbox.state import RecordedCall
 from tests.torture.bucket import Bucket
 from tests.torture.child import Order
 from tests.torture.children import Child, Zygote
-from tests.torture.configuration import HOOK_TOKEN, WEBHOOK_SECRET, Options, written
+from tests.torture.configuration import HOOK_TOKEN, WEBHOOK_SECRET, Options, render
 from tests.torture.ledger import Ledger
 from tests.torture.record import Record, Upload, export
 
-relay.testing.sandbox.inbox.MAX_KEPT = 10**7  # the judge needs all of them
+relay.testing.sandbox.inbox.MAX_KEPT = 10**7  # the check needs all messages
 HEADERS = {"Authorization": f"Bearer {HOOK_TOKEN}"}
 MEMORY = Path("/dev/shm")
-BY_RANGES = {"relay.delivery.prefetch:MAX_SIZE": 0}
-"""Has objects of any size read as big ones are: by ranges, while they are passed on."""
+STREAM_EVERYTHING = {"relay.delivery.prefetch:MAX_SIZE": 0}
+"""Makes the relay stream objects of any size instead of prefetching small ones."""
 
 
 @dataclass
 class World:
-    """Everything around the relay. `may_fail`: good archives may fail in this scenario."""
+    """The environment of the relay. `may_fail`: good archives may fail in this scenario."""
 
     zygote: Zygote
     url: str
@@ -52,12 +52,12 @@ class World:
         self._stack = ExitStack()
         self.children: list[Child] = []
         self._local = threading.local()
-        where = None if self.on_disk or not os.access(MEMORY, os.W_OK) else MEMORY
-        self.folder = Path(tempfile.mkdtemp(prefix="relay-torture-", dir=where))
+        parent = None if self.on_disk or not os.access(MEMORY, os.W_OK) else MEMORY
+        self.folder = Path(tempfile.mkdtemp(prefix="relay-torture-", dir=parent))
         self.url = self.url or f"sqlite:///{self.folder}/relay.db"
         self.ledger = Ledger(self.url)
         enter = self._stack.enter_context
-        self.sandbox = enter(SandboxServer(on_call=self._called))
+        self.sandbox = enter(SandboxServer(on_call=self._record_call))
         self.inbox = enter(InboxServer(webhook_secret=WEBHOOK_SECRET))
         self.bucket = enter(Bucket(versioned=self.options.versioned))
         self.configure()
@@ -70,8 +70,8 @@ class World:
         if kind is None or not os.environ.get("TORTURE_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _called(self, call: RecordedCall) -> None:
-        self.record.called(self.sandbox, call)
+    def _record_call(self, call: RecordedCall) -> None:
+        self.record.add_call(self.sandbox, call)
 
     @property
     def path(self) -> Path:
@@ -79,41 +79,41 @@ class World:
 
     @property
     def secrets(self) -> dict[str, bytes]:
-        """What may stand in no log and in no ledger."""
-        own = {
+        """The secrets that no log and no ledger may contain."""
+        secrets = {
             "secret_key": self.sandbox.secret_key,
             "iam_password": self.sandbox.iam_password,
             "hook token": HOOK_TOKEN,
             "webhook secret": WEBHOOK_SECRET,
-            "file_code": "UEsDB",  # the base64 of every archive begins so
+            "file_code": "UEsDB",  # the start of every archive in base64
         }
-        return {name: value.encode() for name, value in own.items()}
+        return {name: value.encode() for name, value in secrets.items()}
 
     def configure(self, **changes: Any) -> None:
-        """Writes relay.toml; processes started from now on read it."""
+        """Write relay.toml for the processes that are started from now on."""
         for name, value in changes.items():
             setattr(self.options, name, value)
-        self.path.write_text(written(self))
+        self.path.write_text(render(self))
 
     def start(self, *arguments: str, config: str = "", **order: Any) -> Child:
-        """Any relay command as a process of its own."""
-        whole: Order = {
+        """Start a relay command as a process."""
+        full_order: Order = {
             "arguments": ["--config", config or str(self.path), *arguments],
             "log": str(self.folder / f"{arguments[0]}.log"),
             "marker": str(self.folder / "marker"),
             **order,  # type: ignore[typeddict-item]
         }
-        child = self.zygote.start(whole)
+        child = self.zygote.start(full_order)
         self.children.append(child)
         return child
 
     def serve(self, *arguments: str, ready: bool = True, port: int = 0, **order: Any) -> Child:
-        """`relay serve`: gunicorn, with the worker in it unless `--no-worker`."""
+        """Start `relay serve`: gunicorn, with a worker unless `--no-worker` is given."""
         port = port or free_port()
         child = self.start("serve", "--port", str(port), *arguments, **order)
         child.url = f"http://127.0.0.1:{port}"
         if ready:
-            until(lambda: answers(child.url) or not child.alive, 20, self.log)
+            wait_until(lambda: is_ready(child.url) or not child.alive, 20, self.log)
         return child
 
     def work(self, **order: Any) -> Child:
@@ -121,87 +121,97 @@ class World:
 
     @property
     def marker(self) -> Path:
-        """Is there once a child has killed itself at its point."""
+        """The file that a child creates when it kills itself at the point."""
         return self.folder / "marker"
 
     def upload(
         self, function: str, mark: str = "1", *, key: str = "", size: int | None = None
     ) -> Upload:
-        """Puts an export into the bucket; nobody was told of it yet."""
+        """Upload an export to the bucket without a notification."""
         body, digest = export(function, mark, size)
         version = self.bucket.put(key or f"prod/{function}.zip", body)
-        return self.record.uploaded(Upload(version, function, digest))
+        return self.record.add_upload(Upload(version, function, digest))
 
-    def bad_upload(self, name: str, body: bytes) -> Upload:
+    def upload_bad(self, name: str, body: bytes) -> Upload:
         version = self.bucket.put(f"prod/{name}.zip", body)
-        return self.record.uploaded(Upload(version, name, "", is_good=False))
+        return self.record.add_upload(Upload(version, name, "", is_good=False))
 
     def announce(self, url: str, upload: Upload, record: dict[str, Any] | None = None) -> int:
-        """Posts the notification once (or that `record`); the status, 0: no answer."""
-        told = record or upload.version.record()
+        """Post the notification (or `record`) once. Return the status, or 0 without a response."""
+        body = record or upload.version.record()
         try:
-            answer = self._session().post(f"{url}/hooks/exports", json=told, timeout=10)
+            response = self._session().post(f"{url}/hooks/exports", json=body, timeout=10)
         except requests.RequestException:
             return 0
-        if answer.ok and answer.json().get("notification"):
-            self.record.took(upload)
-        return answer.status_code
+        if response.ok and response.json().get("notification"):
+            self.record.mark_accepted(upload)
+        return response.status_code
 
-    def tell(self, url: Callable[[], str], uploads: Iterable[Upload], threads: int = 4) -> None:
-        """Announces each until it is accepted, as a patient sender does."""
+    def announce_all(
+        self, url: Callable[[], str], uploads: Iterable[Upload], threads: int = 4
+    ) -> None:
+        """Post each notification until it is accepted."""
 
-        def patiently(upload: Upload) -> None:
-            until(lambda: self.announce(url(), upload) == 200, 120, self.log, nap=0.1)
+        def announce_until_accepted(upload: Upload) -> None:
+            wait_until(lambda: self.announce(url(), upload) == 200, 120, self.log, interval=0.1)
 
-        if threads == 1:  # in this thread, whose connection stays: a new one would open another
+        if threads == 1:  # Stay in this thread, so that the connection is reused.
             for upload in uploads:
-                patiently(upload)
+                announce_until_accepted(upload)
             return
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(patiently, uploads))
+            list(pool.map(announce_until_accepted, uploads))
 
-    def tell_slowly(self, url: str, uploads: Iterable[Upload], rate: float = 10) -> None:
-        """So many a second: what is measured then is a delivery, and no queue."""
-        begin = monotonic()
+    def not_accepted(self, uploads: Iterable[Upload]) -> list[Upload]:
+        return [upload for upload in uploads if upload.name not in self.record.accepted]
+
+    def announce_at_rate(self, url: str, uploads: Iterable[Upload], rate: float = 10) -> None:
+        """Post `rate` notifications per second, so that no queue distorts the measurement."""
+        start = monotonic()
         for number, upload in enumerate(uploads):
-            sleep(max(begin + number / rate - monotonic(), 0))
-            self.tell(lambda: url, [upload], threads=1)
+            sleep(max(start + number / rate - monotonic(), 0))
+            self.announce_all(lambda: url, [upload], threads=1)
 
     def settle(self, within: float = 30, imports: int | None = None) -> None:
-        """Waits until that many imports, and all messages, ended."""
-        wanted = len(self.record.accepted) if imports is None else imports
+        """Wait until `imports` imports and all messages have finished."""
+        expected = len(self.record.accepted) if imports is None else imports
 
-        def over() -> bool:
+        def is_settled() -> bool:
             counts = self.ledger.counts()
-            there = sum(number for (kind, _), number in counts.items() if kind == "import")
+            known = sum(number for (kind, _), number in counts.items() if kind == "import")
             waiting = sum(n for (_, state), n in counts.items() if state in ("pending", "running"))
-            return there >= wanted and not waiting
+            return known >= expected and not waiting
 
-        until(over, within, lambda: f"{wanted} wanted: {self.ledger.counts()}\n{self.log()}", 0.1)
+        wait_until(
+            is_settled,
+            within,
+            lambda: f"{expected} expected: {self.ledger.counts()}\n{self.log()}",
+            0.1,
+        )
 
-    def quiet(self) -> None:
-        """Waits until the sandbox has written down every call: some it answers late on purpose.
+    def wait_for_sandbox(self) -> None:
+        """Wait until the sandbox has recorded every call, including delayed responses.
 
-        A call whose sender was killed never ends, so it waits no longer than such answers take.
+        A call whose sender was killed never finishes, so the wait is limited.
         """
-        with suppress(TooLate):
-            until(lambda: all(call.finished for call in self.sandbox.calls), 5)
+        with suppress(WaitTimeout):
+            wait_until(lambda: all(call.finished for call in self.sandbox.calls), 5)
 
     def log(self) -> str:
-        """The end of every log, for whom it may concern."""
+        """Return the end of every log, for failure messages."""
         logs = sorted(self.folder.glob("*.log"))
-        return "\n".join(f"{one.name}: {one.read_text(errors='replace')[-1500:]}" for one in logs)
+        return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-1500:]}" for log in logs)
 
-    def wrong_clock(self) -> tuple[str, Callable[[float], None]]:
-        """A file for Order.clock, and how to turn that clock, in seconds."""
+    def adjustable_clock(self) -> tuple[str, Callable[[float], None]]:
+        """Return a file for Order.clock, and a function that sets the clock's error in seconds."""
         path = self.folder / "clock"
         path.write_bytes(struct.pack("d", 0.0))
 
-        def turn(seconds: float) -> None:
+        def set_error(seconds: float) -> None:
             with path.open("r+b") as file:
                 file.write(struct.pack("d", seconds))
 
-        return str(path), turn
+        return str(path), set_error
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
@@ -209,11 +219,11 @@ class World:
             session.trust_env = False
             session.headers.update(HEADERS)
             self._local.session = self._stack.enter_context(session)
-        made: requests.Session = self._local.session
-        return made
+        session_of_thread: requests.Session = self._local.session
+        return session_of_thread
 
 
-def answers(url: str, path: str = "/readyz") -> bool:
+def is_ready(url: str, path: str = "/readyz") -> bool:
     with suppress(requests.RequestException):
         return requests.get(f"{url}{path}", timeout=5).status_code == 200
     return False
@@ -225,20 +235,20 @@ def free_port() -> int:
         return port
 
 
-def until(
+def wait_until(
     condition: Callable[[], Any],
     within: float = 20.0,
     why: Callable[[], str] = lambda: "",
-    nap: float = 0.02,
+    interval: float = 0.02,
 ) -> Any:
-    """Waits until the condition holds; fails with what `why` says when it does not in time."""
+    """Wait until the condition is true. Raises WaitTimeout with the text of `why`."""
     end = monotonic() + within
     while monotonic() < end:
-        if found := condition():
-            return found
-        sleep(nap)
-    raise TooLate(f"not within {within} s: {why()}")
+        if value := condition():
+            return value
+        sleep(interval)
+    raise WaitTimeout(f"not within {within} s: {why()}")
 
 
-class TooLate(AssertionError):
-    """What had to come did not come in time."""
+class WaitTimeout(AssertionError):
+    """A condition was not true in time."""

@@ -1,6 +1,7 @@
-"""Forks children that have imported relay already: a start takes 10 ms instead of a second.
+"""Forks children from a process that has imported relay: a start takes 10 ms, not a second.
 
-Reads orders and writes what became of the children, one JSON object a line (see child.Order).
+Reads orders on stdin and writes the ids and exit codes of the children, as a JSON object per line
+(see child.Order).
 """
 
 from __future__ import annotations
@@ -15,38 +16,38 @@ from contextlib import suppress
 
 from tests.torture import child
 
-BEGIN = time.monotonic()
-READ = 1 << 16
+STARTED = time.monotonic()
+CHUNK = 1 << 16
 
 
 def main() -> None:
     child.preload()
-    say(ready=round(time.monotonic() - BEGIN, 3))
-    waiting = b""
+    send(ready=round(time.monotonic() - STARTED, 3))
+    rest = b""
     while True:
         readable, _, _ = select.select([0], [], [], 0.01)
         reap()
         if not readable:
             continue
-        came = os.read(0, READ)
-        if not came:
-            os._exit(0)  # taking all apart that was imported would last longer than many a scenario
-        *lines, waiting = (waiting + came).split(b"\n")
+        data = os.read(0, CHUNK)
+        if not data:
+            os._exit(0)  # skip the slow interpreter shutdown
+        *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            say(order=(order := json.loads(line))["number"], pid=fork(order))
+            send(order=(order := json.loads(line))["number"], pid=fork(order))
 
 
 def fork(order: child.Order) -> int:
     pid = os.fork()
     if pid:
-        with suppress(OSError):  # the child does the same; whoever comes first
+        with suppress(OSError):  # parent and child both do this, to avoid a race
             os.setpgid(pid, pid)
         return pid
     try:
         child.run(order)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001 - nothing may run on into the zygote's loop
+    except BaseException:  # noqa: BLE001 - the child must not continue in the loop of the zygote
         sys.excepthook(*sys.exc_info())
         code = 1
     else:
@@ -56,23 +57,25 @@ def fork(order: child.Order) -> int:
 
 
 def reap() -> None:
-    """Tells who ended. What a child leaves behind (gunicorn's other half) ends with it, and before
-    its number is free for a stranger."""
+    """Report exited children, and kill the rest of the process group, such as gunicorn workers.
+
+    The group is killed before the child is reaped, while the pid cannot be reused.
+    """
     while True:
         try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            exited = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if ended is None:
+        if exited is None:
             return
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(ended.si_pid, signal.SIGKILL)
-        pid, status = os.waitpid(ended.si_pid, 0)
-        say(exited=pid, code=os.waitstatus_to_exitcode(status))
+            os.killpg(exited.si_pid, signal.SIGKILL)
+        pid, status = os.waitpid(exited.si_pid, 0)
+        send(exited=pid, code=os.waitstatus_to_exitcode(status))
 
 
-def say(**words: object) -> None:
-    sys.stdout.write(json.dumps(words) + "\n")
+def send(**fields: object) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""Processes that are measured: started with a configuration, found by their port, killed whole."""
+"""Measured processes: started with a configuration, found by port, killed as a group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import ways
+import methods
 from load import TOKEN
 
 EXPORTS = {
@@ -28,8 +28,8 @@ ROUTE = {"source": "exports", "key": "*.zip", "target": "prod"}
 
 
 def write_settings(folder, store, target, *, route=ROUTE, database=None, workers=4):
-    """relay.toml for one source, one target, one route. `target`: its endpoint and keys."""
-    known = {"kind": "functiongraph", "region": "cn-north-4", "project_id": ways.PROJECT}
+    """Write relay.toml with a source, a target and a route. `target`: the endpoint settings."""
+    known = {"kind": "functiongraph", "region": "cn-north-4", "project_id": methods.PROJECT}
     keys = {"access_key": "key", "secret_key": "secret"}
     source = {**EXPORTS, "endpoint_url": f"http://127.0.0.1:{store}"}
     tables = {
@@ -41,12 +41,12 @@ def write_settings(folder, store, target, *, route=ROUTE, database=None, workers
     }
     lines = []
     for name, table in tables.items():
-        lines += [name, *(f"{key} = {json.dumps(one)}" for key, one in table.items()), ""]
+        lines += [name, *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
     (folder / "relay.toml").write_text("\n".join(lines))
 
 
-class Running:
-    """A program in a process group of its own, with all that it starts."""
+class Process:
+    """A program in a new process group."""
 
     def __init__(self, folder, command, **environment):
         self._log = folder / "log"
@@ -65,20 +65,20 @@ class Running:
     def log(self):
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, is_there):
+    def wait_for(self, is_ready):
         end = time.monotonic() + 30
-        while not is_there():
+        while not is_ready():
             assert self._process.poll() is None, self.log[-2000:]
             assert time.monotonic() < end, self.log[-2000:]
             time.sleep(0.05)
 
     @property
     def cpu(self):
-        """Seconds of processor time that it and its children took."""
+        """Seconds of processor time of the whole process group."""
         return sum(_cpu(stat, self._process.pid) for stat in Path("/proc").glob("[0-9]*/stat"))
 
     def kill(self):
-        """As when the machine or the container is gone: nothing of it goes on."""
+        """Kill the process group, as when a container ends."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -88,30 +88,30 @@ def _cpu(stat, group):
     try:
         fields = stat.read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0  # it ended meanwhile
+        return 0.0  # the process has exited
     if int(fields[2]) != group:
         return 0.0
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def running(folder, command, is_there=lambda: True, **environment):
-    """The program, once it is there; killed at the end."""
-    process = Running(folder, command, **environment)
+def running(folder, command, is_ready=lambda: True, **environment):
+    """Start a program, wait until it is ready, and kill it at the end."""
+    process = Process(folder, command, **environment)
     try:
-        process.wait_for(is_there)
+        process.wait_for(is_ready)
         yield process
     finally:
         process.kill()
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
-def answers(port, path="/healthz"):
-    """Whether a worker is there: the socket is open before."""
+def responds(port, path="/healthz"):
+    """Return True if a worker responds. The socket is open earlier."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
@@ -128,8 +128,8 @@ def relay(*arguments):
 
 @contextmanager
 def serving(folder, *options, **environment):
-    """The port of `relay serve`, and its process."""
+    """Start `relay serve`; yield the port and the process."""
     port = free_port()
     command = relay("serve", "--port", port, *options)
-    with running(folder, command, lambda: answers(port), **environment) as process:
+    with running(folder, command, lambda: responds(port), **environment) as process:
         yield port, process

@@ -1,10 +1,10 @@
-"""Ways to bring an archive to the import call, each measured in its own process.
+"""Methods to import an archive, each measured in a separate process.
 
-    python ways.py WAY FILE WARM PORTS   prints {"wall", "cpu", "memory", "disk"} as JSON
+    python methods.py METHOD FILE WARM PORTS   prints {"wall", "cpu", "memory", "disk"} as JSON
 
-WARM is a small archive that goes first: what is measured is growth above a process that has done
-this before. PORTS is JSON: "sink", "drain" and "store" (see servers.py). Seconds and bytes;
-`memory` is the highest resident set above the one before, `disk` what was written.
+WARM is a small archive that is imported first, so that the memory of a warm process is the
+baseline. PORTS is JSON: "sink", "drain" and "store" (see servers.py). Units are seconds and bytes;
+`memory` is the growth of the peak resident set, `disk` the bytes written.
 """
 
 from __future__ import annotations
@@ -24,55 +24,55 @@ PROJECT = "0" * 32
 
 
 def copy_file(ports, _):
-    """The limit for a file: as many bytes are read and sent, and nothing is looked at."""
+    """The limit for a file: read and send the same number of bytes without checks."""
 
     def copy(path):
         buffer = bytearray(BLOCK)
-        with path.open("rb", buffering=0) as file, _connected(ports["drain"]) as out:
+        with path.open("rb", buffering=0) as file, _connect(ports["drain"]) as out:
             while count := file.readinto(buffer):
-                _pass_on(out, buffer, count)
-            _wait(out)
+                _send(out, buffer, count)
+            _wait_until_read(out)
 
     return copy
 
 
 def copy_store(ports, _):
-    """The limit for an object: as many bytes come from the store and go out."""
+    """The limit for an object: receive and send the same number of bytes without checks."""
 
     def copy(path):
         buffer = bytearray(BLOCK)
         left = path.stat().st_size
-        with _connected(ports["store"]) as source, _connected(ports["drain"]) as out:
+        with _connect(ports["store"]) as source, _connect(ports["drain"]) as out:
             source.sendall(f"GET /exports/{path.name} HTTP/1.1\r\nHost: s\r\n\r\n".encode())
-            while b"\r\n\r\n" not in (said := source.recv(4096, socket.MSG_PEEK)):
+            while b"\r\n\r\n" not in (head := source.recv(4096, socket.MSG_PEEK)):
                 pass
-            source.recv(said.index(b"\r\n\r\n") + 4)
+            source.recv(head.index(b"\r\n\r\n") + 4)
             while left:
                 count = source.recv_into(buffer, min(left, BLOCK))
-                _pass_on(out, buffer, count)
+                _send(out, buffer, count)
                 left -= count
-            _wait(out)
+            _wait_until_read(out)
 
     return copy
 
 
-def _connected(port):
+def _connect(port):
     return socket.create_connection(("127.0.0.1", port))
 
 
-def _pass_on(out, buffer, count):
-    # Four bytes for three, as base64 makes of them.
+def _send(out, buffer, count):
+    # Send four bytes for three, as base64 does.
     out.sendall(memoryview(buffer)[:count])
     out.sendall(memoryview(buffer)[: count // 3])
 
 
-def _wait(out):
+def _wait_until_read(out):
     out.shutdown(socket.SHUT_WR)
     assert out.recv(1)
 
 
 def relay_file(ports, folder):
-    """Ours, from a folder."""
+    """Relay, from a folder."""
     from relay.handlers.local.handler import FolderSettings, Handler
     from relay.model import ObjectRef
 
@@ -81,17 +81,17 @@ def relay_file(ports, folder):
 
 
 def relay_store(ports, _):
-    """Ours, from a store that speaks S3."""
+    """Relay, from an S3 server."""
     return _relay(s3(ports["store"]), in_s3, ports)
 
 
 def digested(ports, _):
-    """The same, with the SHA-512 of the code whatever its size."""
+    """Relay, from an S3 server, with the SHA-512 of the code at any size."""
     return _relay(s3(ports["store"]), in_s3, ports, digest_up_to=2**40)
 
 
 def s3(port):
-    """Our handler of the store at that port."""
+    """Return the S3 handler for the server at the port."""
     from relay.handlers.s3 import Handler
 
     settings = Handler.Settings(
@@ -106,7 +106,7 @@ def s3(port):
 
 
 def in_s3(path):
-    """Where the store has this file."""
+    """Return the object of this file in the store."""
     from relay.model import ObjectRef
 
     return ObjectRef("exports", path.name)
@@ -126,20 +126,20 @@ def _relay(source, ref_of, ports, digest_up_to=None):
     target = Target("prod", settings, HttpClientFactory())
     order = FunctionName("hello", "default")
 
-    def bring(path):
+    def import_archive(path):
         archive = open_archive(source, ref_of(path), "require")
         refuse_errors(archive.report)
         target.check(order, archive.report)
         archive.digest_up_to = digest_up_to or archive.digest_up_to
         assert target.create(order, archive, lambda _: None).urn
-        wanted = archive.code_size <= archive.digest_up_to
-        assert (archive.known_digest is not None) == wanted
+        expected = archive.code_size <= archive.digest_up_to
+        assert (archive.known_digest is not None) == expected
 
-    return bring
+    return import_archive
 
 
 def naive(ports, _):
-    """What a script does: read it, encode it, post it."""
+    """A simple script: read, encode, post."""
     import requests
 
     def post(path):
@@ -156,7 +156,7 @@ def naive(ports, _):
 
 
 def sdk(ports, _):
-    """What Huawei Cloud's own SDK for Python does."""
+    """The Python SDK of Huawei Cloud."""
     from huaweicloudsdkcore.auth.credentials import BasicCredentials
     from huaweicloudsdkfunctiongraph.v2 import (
         FunctionGraphClient,
@@ -184,32 +184,33 @@ def sdk(ports, _):
 
 
 ALL = (copy_file, relay_file, copy_store, digested, relay_store, naive, sdk)
-WAYS = {way.__name__: way for way in ALL}
+METHODS = {method.__name__: method for method in ALL}
 
 
-def measured(bring, path, warm):
-    """One run after small ones, measured."""
+def measure(import_archive, path, warm):
+    """Measure a run after two small ones."""
     for _ in range(2):
-        bring(warm)
+        import_archive(warm)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the highest resident set counts from here
-    memory, disk, cpu = _said("status", "VmRSS"), _said("io", "write_bytes"), time.process_time()
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak resident set
+    memory, disk = _proc_value("status", "VmRSS"), _proc_value("io", "write_bytes")
+    cpu = time.process_time()
     started = time.perf_counter()
-    bring(path)
+    import_archive(path)
     return {
         "wall": time.perf_counter() - started,
         "cpu": time.process_time() - cpu,
-        "memory": (_said("status", "VmHWM") - memory) * 1024,
-        "disk": _said("io", "write_bytes") - disk,
+        "memory": (_proc_value("status", "VmHWM") - memory) * 1024,
+        "disk": _proc_value("io", "write_bytes") - disk,
     }
 
 
-def _said(file, name):
+def _proc_value(file, name):
     return int(re.search(rf"{name}:\s+(\d+)", Path(f"/proc/self/{file}").read_text())[1])
 
 
 if __name__ == "__main__":
     os.environ["no_proxy"] = "*"
     name, big, small, servers = sys.argv[1:]
-    way = WAYS[name](json.loads(servers), Path(big).parent)
-    sys.stdout.write(json.dumps(measured(way, Path(big), Path(small))))
+    method = METHODS[name](json.loads(servers), Path(big).parent)
+    sys.stdout.write(json.dumps(measure(method, Path(big), Path(small))))

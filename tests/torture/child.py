@@ -59,11 +59,11 @@ class Order(TypedDict, total=False):
 def preload() -> None:
     for name in MODULES.split():
         importlib.import_module(name)
-    from relay.handlers.s3 import AnyS3Settings, Handler
+    from relay.handlers.s3.handler import Handler
 
     # The first client parses several MB of JSON, which all children then share.
     keys = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
-    Handler("exports", AnyS3Settings.model_validate({"kind": "s3", **keys})).close()
+    Handler("exports", Handler.Settings.model_validate({"kind": "s3", **keys})).close()
     gc.collect()
     gc.freeze()  # keeps these pages shared
 

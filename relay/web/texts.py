@@ -77,7 +77,7 @@ PHRASES: dict[str, Localized] = {
     "story.transport.scan": Localized("from a scan", "来自扫描"),
     "story.transport.submission": Localized("from a manual submission", "来自手动提交"),
     "story.notification": Localized("view notification", "查看通知"),
-    "story.attempt": Localized("Attempt {number}", "第 {number} 次尝试"),
+    "story.attempt": Localized("Attempt {number}: {outcome}", "第 {number} 次尝试：{outcome}"),
     "story.started": Localized("started", "开始于"),
     "story.took": Localized("took {span}", "用时 {span}"),
     "story.response": Localized("Response", "响应"),

@@ -350,12 +350,12 @@ def test_sources_are_listed(web, driver):
 
 def test_a_silent_source_is_reported_until_its_next_notification(web, driver):
     since = driver.fall_silent()
-    for language, words in (("en", "nobody announced"), ("zh", "未收到通知")):
+    for language, text in (("en", "without notifications"), ("zh", "未收到任何通知")):
         listed = web.get("/api/v1/sources", headers={"Accept-Language": language}).get_json()
         named = {source["name"]: source for source in listed["items"]}
         assert named["exports"]["silent_since"] == since.strftime("%Y-%m-%dT%H:%M:%SZ")
         assert named["exports"]["silent"]["code"] == "source.silent"
-        assert words in named["exports"]["silent"]["message"]
+        assert text in named["exports"]["silent"]["message"]
         assert "relay sources setup exports" in named["exports"]["silent"]["hint"]
         assert named["archive"]["silent"] is named["archive"]["silent_since"] is None
     driver.announce()

@@ -316,7 +316,7 @@ def test_sources_are_shown_with_hook_and_last_event(web, driver):
 
 @pytest.mark.parametrize(
     ("language", "text"),
-    [("en", "No notifications since 11 min ago: Objects came"), ("zh", "未收到通知，始于")],
+    [("en", "No notifications since 11 min ago New objects arrive"), ("zh", "未收到通知，始于")],
 )
 def test_a_silent_source_is_marked_until_its_next_notification(web, driver, language, text):
     driver.fall_silent()

@@ -129,7 +129,7 @@ class FakeIntake:
             raise Unreadable("notification.no_replay", "A handshake has no events")
         return self._parse(Incoming(stored.source, stored.body, self.clock(), stored.road))
 
-    def found(self, incoming: Incoming, events: list[Event]) -> Receipt:
+    def accept_found(self, incoming: Incoming, events: list[Event]) -> Receipt:
         return self._store(incoming, events, Verdict.ACCEPTED)
 
     def wake(self) -> None:

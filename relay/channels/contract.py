@@ -3,7 +3,22 @@
 A channel is a class `Channel` that implements one method, `post(message)`. It is either in
 `relay/channels/<kind>/channel.py` or in a third-party package, found through the entry point group
 `relay.channels` or as `kind = "package.module:Channel"`. `Settings` declares the keys of the table
-[channels.NAME]. `relay.testing.ChannelSuite` tests an implementation.
+[channels.NAME]. A complete channel:
+
+    class Channel(contract.Channel):
+        class Settings(ChannelSettings):
+            url: PostUrl
+
+        def post(self, message):
+            poster = Poster(self.outbound, self.settings.url.get_secret_value())
+            response = poster.post(self.build_card(message).summary.encode(), {})
+            poster.close()
+            if response.status != 200:
+                raise refusal(response)
+            return Posted(response.summary)
+
+`ChannelSettings` is in relay.config.load; `PostUrl`, `Poster` and `refusal` are in
+relay.outbound.webhook. `relay.testing.ChannelSuite` tests an implementation.
 """
 
 from __future__ import annotations

@@ -135,13 +135,9 @@ def signature_headers(
     """Return the timestamp, and the signature of `id.timestamp.body` by each key."""
     timestamp = str(int(now.timestamp()))
     signed = f"{message_id}.{timestamp}.".encode() + body
-    signatures = (base64.b64encode(hmac.digest(key, signed, hashlib.sha256)) for key in keys)
-    return {
-        "webhook-timestamp": timestamp,
-        "webhook-signature": " ".join(
-            f"v1,{signature.decode('ascii')}" for signature in signatures
-        ),
-    }
+    digests = (hmac.digest(key, signed, hashlib.sha256) for key in keys)
+    signatures = (f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
+    return {"webhook-timestamp": timestamp, "webhook-signature": " ".join(signatures)}
 
 
 def parse_secret(secret: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Scans in bounded runs: nothing left out, nothing twice, and word of sources that fell silent."""
+"""Scans in bounded runs find every object once, and warn about silent sources."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from relay.sources.contract import QueueMessage, ScanPage, StorageHandler
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
-class Limited(SourceSettings):
+class LimitedSettings(SourceSettings):
     scan_limit: int = 0
 
 
-class Shelf(StorageHandler):
-    """A stranger's storage, which implements what the contract asks for and no more."""
+class ListingStorage(StorageHandler):
+    """A storage that implements only the required methods and `scan`."""
 
-    Settings = Limited
+    Settings = LimitedSettings
 
     def __init__(self, settings):
         super().__init__("shelf", settings)
         self.objects = {}
         self.listed = []
-        self.breaks_at = None
+        self.fails_at = None
 
     def put(self, key, modified, etag="e1"):
         self.objects[key] = ObjectInfo(3, etag, None, modified)
@@ -49,31 +49,31 @@ class Shelf(StorageHandler):
 
     def scan(self, since=None):
         for key in sorted(self.objects):
-            if key == self.breaks_at:
-                raise TemporaryFailure("shelf.down", "The shelf is down")
+            if key == self.fails_at:
+                raise TemporaryFailure("shelf.down", "The storage is down")
             self.listed.append(key)
             info = self.objects[key]
             if since is None or info.modified >= since:
                 yield self.event_for(ObjectRef("shelf", key), info)
 
 
-class Rack(Shelf):
-    """One that goes on from any place, in pages of three."""
+class PagedStorage(ListingStorage):
+    """A storage with cursors, in pages of three objects."""
 
     def scan_pages(self, since=None, after=None, most=None):
         rest = [key for key in sorted(self.objects) if after is None or key > after[1]]
         for start in range(0, len(rest), 3):
             page = rest[start : start + 3]
-            if self.breaks_at in page:
-                raise TemporaryFailure("rack.down", "The rack is down")
+            if self.fails_at in page:
+                raise TemporaryFailure("rack.down", "The storage is down")
             self.listed += page
             refs = [(ObjectRef("shelf", key), self.objects[key]) for key in page]
-            events = [self.event_for(*one) for one in refs]
+            events = [self.event_for(ref, info) for ref, info in refs]
             is_last = start + 3 >= len(rest)
             yield ScanPage(tuple(events), len(page), None if is_last else ("shelf", page[-1]))
 
 
-class Relay:
+class FakeRelay:
     def __init__(self, ledger, handler):
         self.now = NOON
         self.ledger = ledger
@@ -90,7 +90,7 @@ class Relay:
     def clock(self):
         return self.now
 
-    def later(self, **step):
+    def advance(self, **step):
         self.now += timedelta(**step)
         return self.now
 
@@ -101,8 +101,8 @@ class Relay:
     def scan(self, since=None, **more):
         return self.scanner.scan_once(self.handler, since, **more)
 
-    def tell(self, key, **more):
-        """The storage's notification of an object, by the hook."""
+    def notify(self, key, **more):
+        """Send a notification of an object to the hook."""
         record = {"key": f"{key}.zip", "id": f"{key}@{self.now}", "time": self.now.isoformat()}
         body = json.dumps({**record, **more}).encode()
         bearer = {"authorization": "Bearer let-me-in"}
@@ -112,92 +112,92 @@ class Relay:
         return self.ledger.history.deliveries(DeliveryQuery(kind=Kind.IMPORT, limit=200)).items
 
     def imports(self):
-        return sorted(one.key.removesuffix(".zip") for one in self.deliveries())
+        return sorted(d.key.removesuffix(".zip") for d in self.deliveries())
 
 
 @pytest.fixture
 def make(ledger):
-    def make(kind=Rack, **source):
+    def make(kind=PagedStorage, **source):
         table = {"kind": "x", "token": "let-me-in", **source}
-        return Relay(ledger, kind(kind.Settings.model_validate(table)))
+        return FakeRelay(ledger, kind(kind.Settings.model_validate(table)))
 
     return make
 
 
-@pytest.fixture(params=[Shelf, Rack])
+@pytest.fixture(params=[ListingStorage, PagedStorage])
 def relay(make, request):
     return make(request.param)
 
 
 @pytest.fixture
 def scanned(relay):
-    """A relay whose source was scanned once, an hour ago."""
+    """A relay whose source was scanned an hour ago."""
     relay.scan()
-    relay.later(hours=1)
+    relay.advance(hours=1)
     return relay
 
 
-def test_the_first_scan_marks_what_is_there_and_the_next_finds_what_came(relay):
+def test_the_first_scan_marks_existing_objects_and_the_next_finds_new_ones(relay):
     relay.put("a", "b")
-    told = {"listed": 2, "found": 2, "first": True, "resumed": False, "finished": True}
-    assert relay.scan() == told
+    result = {"listed": 2, "found": 2, "first": True, "resumed": False, "finished": True}
+    assert relay.scan() == result
     assert relay.imports() == []
     relay.put("c")
-    assert relay.scan() == {**told, "listed": 3, "found": 1, "first": False}
-    assert relay.scan() == {**told, "listed": 3, "found": 0, "first": False}
+    assert relay.scan() == {**result, "listed": 3, "found": 1, "first": False}
+    assert relay.scan() == {**result, "listed": 3, "found": 0, "first": False}
     assert relay.imports() == ["c"]
 
 
-def test_what_is_found_is_due_at_once(scanned):
+def test_a_found_object_is_due_at_once(scanned):
     scanned.put("a")
     scanned.scan()
     [delivery] = scanned.deliveries()
     assert (delivery.state, delivery.due) == (State.PENDING, scanned.now)
 
 
-def test_a_first_scan_of_everything_delivers_what_is_there(relay):
+def test_a_first_scan_of_everything_delivers_existing_objects(relay):
     relay.put("a", "b")
     assert relay.scan(everything=True)["first"] is False
     assert relay.imports() == ["a", "b"]
     assert relay.scan()["found"] == 0
 
 
-def test_a_first_scan_of_the_last_days_leaves_the_rest_to_the_first_whole_one(make):
-    relay = make(Shelf)
+def test_a_first_scan_of_the_last_days_leaves_the_rest_to_the_first_full_scan(make):
+    relay = make(ListingStorage)
     relay.put("old")
-    relay.later(days=9)
+    relay.advance(days=9)
     relay.put("new")
     assert relay.scan(relay.now - timedelta(days=2), everything=True)["found"] == 1
-    whole = relay.scan()
-    assert (whole["found"], whole["first"]) == (1, True)
+    full_scan = relay.scan()
+    assert (full_scan["found"], full_scan["first"]) == (1, True)
     assert relay.imports() == ["new"], "old exports are not imported by surprise"
 
 
-def test_an_object_that_came_back_after_another_is_found(scanned):
+def test_an_object_that_was_restored_to_earlier_content_is_found(scanned):
     for etag in ("A", "B"):
         scanned.put("a", etag=etag)
-        scanned.tell("a", etag=etag)
-        scanned.later(minutes=1)
+        scanned.notify("a", etag=etag)
+        scanned.advance(minutes=1)
     scanned.put("a", etag="A")
     assert scanned.scan()["found"] == 1
     assert scanned.scan()["found"] == 0
 
 
-def test_what_is_announced_without_naming_its_bytes_is_not_found_again(scanned):
+def test_an_object_announced_without_an_etag_is_not_found_again(scanned):
     scanned.put("a")
-    scanned.tell("a")
+    scanned.notify("a")
     assert scanned.scan()["found"] == 0
     [delivery] = scanned.deliveries()
-    looked_at = ObjectRef("shelf", "a.zip", etag="e1", size=3)
-    scanned.ledger.intake.pin_event(delivery.event_id, looked_at)
-    scanned.later(days=1)
+    pinned = ObjectRef("shelf", "a.zip", etag="e1", size=3)
+    scanned.ledger.intake.pin_event(delivery.event_id, pinned)
+    scanned.advance(days=1)
     assert scanned.scan()["found"] == 0
     scanned.put("a", etag="e2")
     assert scanned.scan()["found"] == 1
 
 
 class TestRuns:
-    def test_a_run_ends_at_its_limit_and_the_next_goes_on_there(self, make):
+    def test_a_run_ends_at_the_limit_and_the_next_run_resumes_there(self, make):
         relay = make(scan_limit=6)
         relay.put(*"abcdefgh")
         first = relay.scan(everything=True)
@@ -209,7 +209,7 @@ class TestRuns:
         assert relay.imports() == list("abcdefgh")
         assert relay.scan()["resumed"] is False
 
-    def test_a_first_scan_in_several_runs_marks_to_its_end(self, make):
+    def test_a_first_scan_in_several_runs_marks_all_objects(self, make):
         relay = make(scan_limit=3)
         relay.put(*"abcdefgh")
         runs = [relay.scan() for _ in range(3)]
@@ -217,52 +217,52 @@ class TestRuns:
         assert [run["finished"] for run in runs] == [False, False, True]
         assert relay.imports() == []
 
-    def test_a_limit_of_none_is_none(self, make):
+    def test_a_limit_of_zero_means_no_limit(self, make):
         relay = make(scan_limit=0)
         relay.put(*"abcdefgh")
         assert relay.scan()["listed"] == 8
 
-    def test_a_storage_that_cannot_go_on_is_scanned_to_its_end(self, make):
-        relay = make(Shelf, scan_limit=3)
+    def test_a_storage_without_cursors_is_scanned_to_the_end(self, make):
+        relay = make(ListingStorage, scan_limit=3)
         relay.put(*"abcdefgh")
         assert relay.scan()["listed"] == 8
 
-    def test_one_that_broke_off_goes_on_where_it_was(self, make):
+    def test_an_interrupted_run_is_resumed(self, make):
         relay = make()
         relay.put(*"abcdefgh")
-        relay.handler.breaks_at = "e.zip"
+        relay.handler.fails_at = "e.zip"
         with pytest.raises(TemporaryFailure):
             relay.scan(everything=True)
         assert relay.imports() == list("abc")
-        relay.handler.breaks_at = None
+        relay.handler.fails_at = None
         assert relay.scan()["resumed"] is True
         assert relay.handler.listed == [f"{key}.zip" for key in "abcdefgh"]
         assert relay.imports() == list("abcdefgh")
 
-    def test_one_that_cannot_go_on_any_more_begins_anew(self, make, monkeypatch):
+    def test_a_run_whose_cursor_is_rejected_starts_over(self, make, monkeypatch):
         relay = make(scan_limit=3)
         relay.put(*"abcd")
         relay.scan(everything=True)
 
-        def forgotten(since=None, after=None, most=None):
+        def reject_cursor(since=None, after=None, most=None):
             raise PermanentFailure("rack.token", "The token of the listing is too old")
 
-        monkeypatch.setattr(relay.handler, "scan_pages", forgotten)
+        monkeypatch.setattr(relay.handler, "scan_pages", reject_cursor)
         with pytest.raises(PermanentFailure):
             relay.scan()
         monkeypatch.undo()
-        again = relay.scan()
-        assert (again["resumed"], again["first"], again["found"]) == (False, False, 0)
+        restarted = relay.scan()
+        assert (restarted["resumed"], restarted["first"], restarted["found"]) == (False, False, 0)
         assert relay.scan()["found"] == 1
         assert relay.imports() == list("abcd")
 
-    def test_one_that_is_asked_to_stop_ends_after_its_page(self, make):
+    def test_a_run_that_is_asked_to_stop_ends_after_the_current_page(self, make):
         relay = make()
         relay.put(*"abcdefgh")
-        told = relay.scan(progress=lambda *_: relay.queue_poller.ask_to_stop())
-        assert (told["listed"], told["finished"]) == (3, False)
+        result = relay.scan(progress=lambda *_: relay.queue_poller.ask_to_stop())
+        assert (result["listed"], result["finished"]) == (3, False)
 
-    def test_its_progress_is_told_page_by_page(self, make):
+    def test_progress_is_reported_page_by_page(self, make):
         relay = make()
         relay.put(*"abcd")
         seen = []
@@ -271,12 +271,12 @@ class TestRuns:
 
     def test_a_dry_run_changes_nothing(self, scanned):
         scanned.put("a", "b")
-        scanned.tell("a", etag="e1")
-        unknown = scanned.scanner.list_unannounced(scanned.handler)
-        assert [event.object.key for event in unknown] == ["b.zip"]
+        scanned.notify("a", etag="e1")
+        unannounced = scanned.scanner.list_unannounced(scanned.handler)
+        assert [event.object.key for event in unannounced] == ["b.zip"]
         assert scanned.imports() == ["a"]
 
-    def test_a_second_one_at_the_same_time_is_refused_and_looks_at_nothing(self, make, ledger):
+    def test_a_second_run_at_the_same_time_is_refused_and_lists_nothing(self, make, ledger):
         relay = make()
         relay.put("a")
         ledger.scans.begin(NewScan("shelf", "another process"), relay.now)
@@ -284,116 +284,116 @@ class TestRuns:
             relay.scan()
         assert relay.handler.listed == []
 
-    def test_one_that_was_taken_over_meanwhile_leaves_the_rest_to_the_other(self, make, ledger):
+    def test_a_run_that_was_taken_over_leaves_the_rest_to_the_other_process(self, make, ledger):
         relay = make()
         relay.put(*"abcdefgh")
 
-        def slow(*_):
-            relay.later(minutes=6)
+        def lose_scan(*_):
+            relay.advance(minutes=6)
             ledger.scans.begin(NewScan("shelf", "another process"), relay.now)
 
-        assert relay.scan(progress=slow)["finished"] is False
+        assert relay.scan(progress=lose_scan)["finished"] is False
         assert relay.handler.listed == ["a.zip", "b.zip", "c.zip"]
         assert ledger.scans.last("shelf").owner == "another process"
 
 
-class TestWhenItIsDue:
-    def scans(self, relay, began=NOON, every=timedelta(minutes=15)):
-        """Whether it is scanned now; the wait for the time to come ends at once."""
+class TestSchedule:
+    def scans_now(self, relay, started=NOON, interval=timedelta(minutes=15)):
+        """Whether the source is scanned now; the wait for the next scan ends at once."""
         before = len(relay.handler.listed)
         relay.queue_poller._stopping.set()
-        relay.queue_poller._scan_when_due(relay.handler, began, every)
+        relay.queue_poller._scan_when_due(relay.handler, started, interval)
         relay.queue_poller._stopping.clear()
         return len(relay.handler.listed) > before
 
-    def test_at_the_start_and_then_so_long_after_the_last(self, make):
+    def test_a_source_is_scanned_at_the_start_and_then_after_each_interval(self, make):
         relay = make()
         relay.put("a")
-        assert self.scans(relay)
-        relay.later(minutes=14)
-        assert not self.scans(relay)
-        relay.later(minutes=1)
-        assert self.scans(relay)
+        assert self.scans_now(relay)
+        relay.advance(minutes=14)
+        assert not self.scans_now(relay)
+        relay.advance(minutes=1)
+        assert self.scans_now(relay)
 
     def test_a_process_that_starts_later_scans_at_once(self, make):
         relay = make()
         relay.put("a")
         relay.scan()
-        relay.later(minutes=1)
-        assert self.scans(relay, began=relay.now)
+        relay.advance(minutes=1)
+        assert self.scans_now(relay, started=relay.now)
 
-    def test_what_another_process_did_need_not_be_done(self, make):
+    def test_a_scan_by_another_process_counts(self, make):
         relay = make()
         relay.put("a")
-        relay.later(minutes=1)
+        relay.advance(minutes=1)
         relay.scan()
-        assert not self.scans(relay, began=NOON)
+        assert not self.scans_now(relay, started=NOON)
 
-    def test_while_another_is_at_it_nothing_is_done(self, make, ledger):
+    def test_nothing_is_scanned_while_another_process_scans(self, make, ledger):
         relay = make()
         relay.put("a")
         ledger.scans.begin(NewScan("shelf", "another process"), NOON - timedelta(minutes=1))
-        assert not self.scans(relay)
+        assert not self.scans_now(relay)
 
 
 class TestSilence:
     @pytest.fixture(autouse=True)
-    def _heard(self, caplog):
+    def _capture_warnings(self, caplog):
         caplog.set_level(logging.WARNING, "relay")
 
-    def warned(self, caplog):
-        return [one for one in caplog.records if one.message == "source silent"]
+    def warnings(self, caplog):
+        return [record for record in caplog.records if record.message == "source silent"]
 
-    def test_of_a_source_whose_objects_nobody_announces_is_warned_once(self, scanned, caplog):
+    def test_unannounced_objects_cause_a_single_warning(self, scanned, caplog):
         scanned.put("a")
         modified = scanned.now
-        scanned.later(minutes=11)
+        scanned.advance(minutes=11)
         scanned.scan()
-        [record] = self.warned(caplog)
+        [record] = self.warnings(caplog)
         assert (record.source, record.since) == ("shelf", modified.isoformat())
         assert "relay sources setup shelf" in record.hint
-        scanned.later(minutes=15)
+        scanned.advance(minutes=15)
         scanned.scan()
-        assert len(self.warned(caplog)) == 1
+        assert len(self.warnings(caplog)) == 1
 
-    def test_is_told_of_by_a_later_scan_when_the_objects_were_found_young(self, scanned, caplog):
+    def test_objects_that_were_found_young_cause_a_warning_in_a_later_scan(self, scanned, caplog):
         scanned.put("a")
-        scanned.later(minutes=1)
+        scanned.advance(minutes=1)
         scanned.scan()
-        assert not self.warned(caplog)
-        scanned.later(minutes=10)
+        assert not self.warnings(caplog)
+        scanned.advance(minutes=10)
         assert scanned.scan()["found"] == 0
-        assert self.warned(caplog)
+        assert self.warnings(caplog)
 
-    def test_ends_with_the_next_notification_and_may_begin_again(self, scanned, caplog):
+    def test_silence_ends_with_the_next_notification_and_may_begin_again(self, scanned, caplog):
         for number in range(2):
             scanned.put(f"a{number}")
-            scanned.later(minutes=11)
+            scanned.advance(minutes=11)
             scanned.scan()
-            assert len(self.warned(caplog)) == number + 1
+            assert len(self.warnings(caplog)) == number + 1
             assert scanned.ledger.scans.silences(scanned.now)["shelf"]
-            scanned.tell(f"b{number}", etag="e1")
+            scanned.notify(f"b{number}", etag="e1")
             assert scanned.ledger.scans.silences(scanned.now) == {"shelf": None}
-            scanned.later(seconds=1)
+            scanned.advance(seconds=1)
 
-    def test_the_first_scan_is_no_reason_for_it(self, relay, caplog):
+    def test_the_first_scan_causes_no_warning(self, relay, caplog):
         relay.put("a")
-        relay.later(days=1)
+        relay.advance(days=1)
         relay.scan()
-        relay.later(days=1)
+        relay.advance(days=1)
         relay.scan()
-        assert not self.warned(caplog)
+        assert not self.warnings(caplog)
 
     def test_a_source_that_is_only_scanned_is_never_silent(self, make, caplog):
-        relay = make(Shelf, token=None)
+        relay = make(ListingStorage, token=None)
         relay.scan()
         relay.put("a")
-        relay.later(days=1)
+        relay.advance(days=1)
         assert relay.scan()["found"] == 1
-        assert not self.warned(caplog)
+        assert not self.warnings(caplog)
 
-    def test_a_source_with_a_queue_alone_can_be_silent(self, make, caplog):
-        class Queued(Shelf):
+    def test_a_source_with_only_a_queue_can_be_silent(self, make, caplog):
+        class QueueStorage(ListingStorage):
             closed = 0
 
             def queue(self):
@@ -405,21 +405,21 @@ class TestSilence:
             def close(self):
                 self.closed += 1
 
-        relay = make(Queued, token=None)
+        relay = make(QueueStorage, token=None)
         relay.scan()
         relay.put("a")
-        relay.later(days=1)
+        relay.advance(days=1)
         relay.scan()
-        assert self.warned(caplog)
+        assert self.warnings(caplog)
         assert relay.handler.closed == 1
 
-    def test_a_storage_that_relay_watches_itself_is_never_silent(self, make, caplog):
-        class Watched(Shelf):
+    def test_a_storage_that_relay_watches_is_never_silent(self, make, caplog):
+        class WatchedStorage(ListingStorage):
             announces = False
 
-        relay = make(Watched)
+        relay = make(WatchedStorage)
         relay.scan()
         relay.put("a")
-        relay.later(days=1)
+        relay.advance(days=1)
         assert relay.scan()["found"] == 1
-        assert not self.warned(caplog)
+        assert not self.warnings(caplog)

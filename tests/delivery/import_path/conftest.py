@@ -1,4 +1,4 @@
-"""A relay between a folder, a sandbox and an inbox, all real; a test decides each of its steps."""
+"""A relay between a folder, a sandbox and an inbox, all real; tests trigger each step."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ settle = "0"
 
 
 class Clock:
-    """The worker's clock: set forward by hand, or running `rate` times as fast as the real one."""
+    """The worker's clock: tests set it forward, and it can run `rate` times faster."""
 
     def __init__(self, rate: float) -> None:
         self._start = utc_now()
@@ -95,7 +95,7 @@ class Clock:
 
 
 class World:
-    """Everything around one relay. Its worker has no threads until `house.worker.start()`."""
+    """A relay with its surroundings. The worker has no threads until `relay.worker.start()`."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class World:
         path.write_text(
             CONFIGURATION.format(
                 folder=folder,
-                database=database or f"sqlite:///{stack.enter_context(in_memory())}/relay.db",
+                database=database or f"sqlite:///{stack.enter_context(memory_folder())}/relay.db",
                 sandbox=self.sandbox,
                 inbox=self.inbox,
                 secret=SECRET,
@@ -141,13 +141,13 @@ class World:
         stack.callback(self.relay.close)
 
     def put(self, function: str = "hello", body: bytes | None = None, **more: Any) -> Path:
-        """An export in the folder; nobody was told of it yet."""
+        """Write an export to the folder, without a notification."""
         path = self.exports / f"{function}.zip"
         path.write_bytes(make_export(function, **more) if body is None else body)
         return path
 
     def announce(self) -> None:
-        """One notification of all that lies in the folder, by the door that scans use."""
+        """Accept all objects of the folder in a single notification, as a scan does."""
         events = list(self.relay.plugins.sources["exports"].scan())
         self.relay.intake.accept_found(Incoming("exports", b"", utc_now(), Origin.SCAN), events)
 
@@ -157,23 +157,23 @@ class World:
         return path
 
     def claim(self, kind: Kind = Kind.IMPORT) -> Claim:
-        """The claim that is next, as late as it has to be."""
+        """Claim the next delivery, a second later."""
         self.clock.forward(timedelta(seconds=1))
         claim = self.relay.worker.claim(kind)
         assert claim is not None, "nothing is due"
         return claim
 
     def attempt(self, watch: Callable[[int], None] = lambda _: None) -> Outcome | None:
-        """One attempt at the import that is due, recorded."""
+        """Run and record an attempt of the due import."""
         return self.relay.worker.run(self.claim(), watch)
 
     def killed_attempt(self) -> None:
-        """An attempt whose process dies before it can write down how it ended."""
+        """Run an attempt whose process crashes before it records the outcome."""
         Deliverer(self.relay.ledger, self.relay.plugins).deliver(self.claim())
         self.relay.ledger.queue.reclaim(self.relay.worker.owner, self.clock())
 
     def until_finished(self, attempts: int = 10) -> Delivery:
-        """Attempts the one import until it has ended, and posts its messages."""
+        """Run attempts of the only import until it has ended, then post the messages."""
         for _ in range(attempts):
             if self.delivery.state.finished:
                 break
@@ -199,20 +199,20 @@ class World:
 
     @property
     def delivery(self) -> Delivery:
-        """The only import there is."""
-        [one] = self.deliveries(Kind.IMPORT)
-        return one
+        """The only import."""
+        [delivery] = self.deliveries(Kind.IMPORT)
+        return delivery
 
     @property
     def imports(self) -> list[Any]:
-        """The import calls, whatever became of them."""
+        """All import calls, including those that failed."""
         return [call for call in self.sandbox.calls if call.operation == "import"]
 
     @property
-    def told(self) -> list[str]:
-        """The types of the messages that the inbox took, one for each id."""
-        took = {m.webhook_id: m.json["type"] for m in self.inbox.messages if m.status == 204}
-        return list(took.values())
+    def message_types(self) -> list[str]:
+        """The types of the messages that the inbox accepted, without repeats of an id."""
+        types_by_id = {m.webhook_id: m.json["type"] for m in self.inbox.messages if m.status == 204}
+        return list(types_by_id.values())
 
     def stored(self, function: str) -> bytes:
         """The code file that the sandbox holds, byte for byte."""
@@ -225,19 +225,19 @@ def code_of(export: bytes) -> bytes:
         return opened.read(CODE_FILE)
 
 
-def in_memory() -> TemporaryDirectory[str]:
-    """A folder for the ledger: thousands of transactions would wait for a disk, which no test of
-    this folder takes the power from."""
+def memory_folder() -> TemporaryDirectory[str]:
+    """A folder in memory for the ledger: thousands of transactions would wait for the disk, and no
+    test here needs durability."""
     memory = "/dev/shm"
     return TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)
 
 
-def until(condition: Callable[[], Any], within: float = 20.0, nap: float = 0.005) -> None:
-    """Waits for what another thread brings about, looking every `nap` seconds."""
+def until(condition: Callable[[], Any], within: float = 20.0, interval: float = 0.005) -> None:
+    """Wait for a condition that another thread fulfils; check it every `interval` seconds."""
     end = monotonic() + within
     while not condition():
         assert monotonic() <= end, f"not within {within} s"
-        sleep(nap)
+        sleep(interval)
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +249,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def database() -> str | None:
-    """None: SQLite. Modules about what the ledger does have a `ledger_url` here, on each engine."""
+    """None means SQLite. Modules that test the ledger override this with `ledger_url`."""
     return None
 
 

@@ -1,4 +1,4 @@
-"""Many objects, one function: whatever their order on the way, the newest is there in the end."""
+"""Many objects for the same function: in any order of arrival, the newest upload wins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from relay.testing.sandbox.exports import make_export
 from .conftest import World, code_of, until
 
 MANY = 100
-BEGAN = 1_700_000_000
+EPOCH = 1_700_000_000
 
 
 @pytest.fixture
@@ -34,29 +34,29 @@ def export(number: int) -> bytes:
     return make_export("hello", code={"index.py": b"number = %d\n" % number})
 
 
-def lie_there(world: World, numbers: range) -> None:
-    """Versions of one function, each an object of its own, a minute after the one before."""
+def put_versions(world: World, numbers: range) -> None:
+    """Write versions of a function as separate objects, each a minute newer than the last."""
     for number in numbers:
         path = world.put(f"hello-v{number}", export(number))
-        os.utime(path, (BEGAN + 60 * number, BEGAN + 60 * number))
+        os.utime(path, (EPOCH + 60 * number, EPOCH + 60 * number))
 
 
 def announce(world: World, *numbers: int) -> None:
-    """One notification of each object, in that order."""
-    found = {one.object.key: one for one in world.relay.plugins.sources["exports"].scan()}
+    """Accept a notification of each object, in that order."""
+    found = {event.object.key: event for event in world.relay.plugins.sources["exports"].scan()}
     for number in numbers:
         event = found[f"hello-v{number}.zip"]
         world.relay.intake.accept_found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
 
 
 def states(world: World) -> dict[str, tuple[State, str | None]]:
-    return {one.key: (one.state, one.reason) for one in world.deliveries(Kind.IMPORT)}
+    return {d.key: (d.state, d.reason) for d in world.deliveries(Kind.IMPORT)}
 
 
-def one_of(world: World, number: int) -> str:
-    """The id of an object's delivery."""
+def delivery_id_of(world: World, number: int) -> str:
+    """The id of the delivery of a version."""
     key = f"hello-v{number}.zip"
-    return next(one.id for one in world.deliveries(Kind.IMPORT) if one.key == key)
+    return next(d.id for d in world.deliveries(Kind.IMPORT) if d.key == key)
 
 
 def another_worker(world: World) -> Worker:
@@ -77,27 +77,27 @@ def another_worker(world: World) -> Worker:
     [("sqlite", "{function}"), ("sqlite", "hello"), ("postgresql", "{function}")],
     indirect=["ledger_url"],
 )
-def test_a_hundred_in_any_order_leave_the_newest(
+def test_a_hundred_versions_in_any_order_leave_the_newest(
     make_world: Callable[..., World], template: str
 ) -> None:
-    """Its name is in the archive, or the route says it; two workers with four seats each."""
+    """The archive or the route contains the name; two workers with four slots each."""
     world = make_world(on_conflict="update", workers=4, func_name=template)
     order = list(range(MANY))
     random.Random(len(template)).shuffle(order)
-    lie_there(world, range(MANY))
+    put_versions(world, range(MANY))
     workers = [world.relay.worker, another_worker(world)]
     for worker in workers:
         worker.start()
     try:
         announce(world, *order)
-        until(lambda: all(state.finished for state, _ in states(world).values()), 60, nap=0.1)
+        until(lambda: all(state.finished for state, _ in states(world).values()), 60, interval=0.1)
     finally:
         for worker in workers:
             worker.stop(5)
-    ended = states(world)
-    assert len(ended) == MANY
-    assert ended[f"hello-v{MANY - 1}.zip"] == (State.SUCCEEDED, None)
-    assert set(ended.values()) == {(State.SUCCEEDED, None), (State.SKIPPED, "superseded")}
+    results = states(world)
+    assert len(results) == MANY
+    assert results[f"hello-v{MANY - 1}.zip"] == (State.SUCCEEDED, None)
+    assert set(results.values()) == {(State.SUCCEEDED, None), (State.SKIPPED, "superseded")}
     assert world.stored("hello") == code_of(export(MANY - 1))
 
 
@@ -106,23 +106,23 @@ def world(make_world: Callable[..., World]) -> World:
     return make_world(on_conflict="update", workers=4)
 
 
-def test_an_older_upload_whose_turn_comes_late_is_told_what_is_there(world: World) -> None:
-    lie_there(world, range(1, 3))
+def test_an_older_upload_that_runs_late_is_superseded_and_names_the_newer_one(world: World) -> None:
+    put_versions(world, range(1, 3))
     announce(world, 1)
     world.sandbox.fault(operation="import", status=503)
     world.attempt()
     announce(world, 2)
-    newer = world.relay.worker.claim(Kind.IMPORT, only=one_of(world, 2))
-    assert newer is not None, "the one that waits for its next try holds nobody up"
+    newer = world.relay.worker.claim(Kind.IMPORT, only=delivery_id_of(world, 2))
+    assert newer is not None, "a delivery that waits for its next attempt blocks no other"
     assert isinstance(world.relay.worker.run(newer), Succeeded)
     world.clock.forward(timedelta(seconds=5))
     outcome = world.attempt()
     assert isinstance(outcome, Skipped)
-    words = outcome.result["words"]
+    message = outcome.result["words"]
     assert outcome.reason == "superseded"
     for language in ("en", "zh"):
-        assert "hello-v2.zip" in words[language]
-        assert newer.delivery.id in words[language]
+        assert "hello-v2.zip" in message[language]
+        assert newer.delivery.id in message[language]
     assert outcome.result["func_name"] == "hello"
     assert world.stored("hello") == code_of(export(2))
     world.post_messages()
@@ -131,18 +131,18 @@ def test_an_older_upload_whose_turn_comes_late_is_told_what_is_there(world: Worl
     assert "hello-v2.zip" in str(skipped["data"]["reason"])
 
 
-def test_a_person_may_bring_the_older_one_back(world: World) -> None:
-    lie_there(world, range(1, 3))
+def test_a_retrigger_imports_an_older_upload_again(world: World) -> None:
+    put_versions(world, range(1, 3))
     announce(world, 2, 1)
     world.attempt()
     assert isinstance(world.attempt(), Skipped)
-    world.relay.operations.retrigger(one_of(world, 1))
+    world.relay.operations.retrigger(delivery_id_of(world, 1))
     assert isinstance(world.attempt(), Succeeded)
     assert world.stored("hello") == code_of(export(1))
 
 
-def test_a_submission_by_hand_is_imported_however_old(world: World) -> None:
-    lie_there(world, range(1, 3))
+def test_a_submission_imports_an_old_upload(world: World) -> None:
+    put_versions(world, range(1, 3))
     announce(world, 2)
     world.attempt()
     world.relay.operations.submit("exports", "exports", "hello-v1.zip")
@@ -150,17 +150,17 @@ def test_a_submission_by_hand_is_imported_however_old(world: World) -> None:
     assert world.stored("hello") == code_of(export(1))
 
 
-def test_copies_of_their_own_are_made_in_any_order(make_world: Callable[..., World]) -> None:
+def test_renamed_copies_are_created_in_any_order(make_world: Callable[..., World]) -> None:
     world = make_world(on_conflict="rename")
-    lie_there(world, range(1, 3))
+    put_versions(world, range(1, 3))
     announce(world, 2, 1)
     assert isinstance(world.attempt(), Succeeded)
     assert isinstance(world.attempt(), Succeeded)
     assert len(world.sandbox.functions) == 2
 
 
-def test_after_a_kill_in_the_middle_the_newest_wins(world: World) -> None:
-    lie_there(world, range(1, 4))
+def test_after_a_crash_the_newest_upload_wins(world: World) -> None:
+    put_versions(world, range(1, 4))
     announce(world, 2)
     world.killed_attempt()
     announce(world, 3, 1)
@@ -170,26 +170,26 @@ def test_after_a_kill_in_the_middle_the_newest_wins(world: World) -> None:
     assert world.stored("hello") == code_of(export(3))
 
 
-def test_the_second_makes_no_call_while_the_first_is_at_it(
+def test_a_second_import_makes_no_call_while_the_first_runs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lie_there(world, range(1, 3))
+    put_versions(world, range(1, 3))
     announce(world, 1, 2)
     first, second = world.claim(), world.claim()
-    inside, go_on = threading.Event(), threading.Event()
+    upload_started, may_continue = threading.Event(), threading.Event()
     target = world.relay.plugins.targets["prod"]
     create = target.create
 
-    def slow(*arguments: Any) -> ImportResult:
-        inside.set()
-        assert go_on.wait(20)
+    def slow_create(*arguments: Any) -> ImportResult:
+        upload_started.set()
+        assert may_continue.wait(20)
         return create(*arguments)
 
-    monkeypatch.setattr(target, "create", slow)
+    monkeypatch.setattr(target, "create", slow_create)
     thread = threading.Thread(target=world.relay.worker.run, args=(first,))
     thread.start()
     try:
-        assert inside.wait(20)
+        assert upload_started.wait(20)
         calls = len(world.sandbox.calls)
         assert world.relay.worker.run(second) is None
         assert len(world.sandbox.calls) == calls
@@ -198,7 +198,7 @@ def test_the_second_makes_no_call_while_the_first_is_at_it(
         assert (waiting.state, waiting.attempts, waiting.error) == (State.PENDING, 0, None)
         assert world.relay.worker.claim(Kind.IMPORT) is None
     finally:
-        go_on.set()
+        may_continue.set()
         thread.join(20)
     assert isinstance(world.attempt(), Succeeded)
     assert world.stored("hello") == code_of(export(2))

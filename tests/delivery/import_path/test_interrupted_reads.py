@@ -1,4 +1,4 @@
-"""A store that breaks off in the middle: gone on with the same bytes, or not at all."""
+"""Interrupted downloads: the import resumes with the same bytes, or not at all."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ secret_access_key = "test-secret"
 addressing_style = "path"
 buckets = ["exports"]
 """
-BIG = 5_000_000
+CODE_SIZE = 5_000_000
 
 
-class Store:
-    """One object over S3's GET. `break_at`: bytes after which a long answer ends, once each;
-    `then`: what happens to the object at that moment."""
+class FakeStorage:
+    """A single object behind the S3 GET.
+
+    `break_at`: lengths at which the next long responses break off. `on_break` runs at each break.
+    """
 
     def __init__(self, body: bytes) -> None:
         self.body = body
         self.break_at: list[int] = []
-        self.then: Callable[[], None] = lambda: None
+        self.on_break: Callable[[], None] = lambda: None
         self.ranges: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -52,11 +54,11 @@ class Store:
         self._server.server_close()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        store = self
+        storage = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                store.answer(self)
+                storage.answer(self)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -72,9 +74,9 @@ class Store:
             request.end_headers()
             request.wfile.write(error)
             return
-        asked = request.headers.get("Range", "bytes=0-")
-        self.ranges.append(asked)
-        first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", asked).groups()
+        requested = request.headers.get("Range", "bytes=0-")
+        self.ranges.append(requested)
+        first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", requested).groups()
         start, end = int(first), int(last) + 1 if last else len(body)
         request.send_response(206)
         request.send_header("Content-Length", str(end - start))
@@ -85,64 +87,64 @@ class Store:
         part = body[start:end]
         if self.break_at and len(part) > 1_000_000:
             part = part[: self.break_at.pop(0)]
-            self.then()
+            self.on_break()
         request.wfile.write(part)
         request.close_connection = True
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    one = Store(make_export("hello", code_size=BIG))
-    yield one
-    one.close()
+def storage() -> Iterator[FakeStorage]:
+    storage = FakeStorage(make_export("hello", code_size=CODE_SIZE))
+    yield storage
+    storage.close()
 
 
 @pytest.fixture
-def world(make_world: Callable[..., World], store: Store) -> World:
-    """A relay whose source is that store, told of the object as it is now."""
-    world = make_world(source=S3.format(url=store.url))
-    ref = ObjectRef("exports", "hello.zip", etag=store.etag, size=len(store.body))
-    event = Event(ref, f"etag:{store.etag}", "put")
+def world(make_world: Callable[..., World], storage: FakeStorage) -> World:
+    """A relay whose source is that storage, with a notification of the current object."""
+    world = make_world(source=S3.format(url=storage.url))
+    ref = ObjectRef("exports", "hello.zip", etag=storage.etag, size=len(storage.body))
+    event = Event(ref, f"etag:{storage.etag}", "put")
     world.relay.intake.accept_found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
     return world
 
 
-def test_a_download_that_breaks_goes_on_at_its_byte_in_the_same_call(
-    world: World, store: Store
+def test_an_interrupted_download_resumes_at_the_same_byte_within_the_call(
+    world: World, storage: FakeStorage
 ) -> None:
-    store.break_at = [1_500_000, 2_000_000]
+    storage.break_at = [1_500_000, 2_000_000]
     assert world.until_finished(attempts=1).state == State.SUCCEEDED
-    assert world.stored("hello") == code_of(store.body)
+    assert world.stored("hello") == code_of(storage.body)
     assert len(world.imports) == 1
-    to_the_end = [one for one in store.ranges if one.endswith("-")]
+    to_the_end = [requested for requested in storage.ranges if requested.endswith("-")]
     assert to_the_end == ["bytes=0-", "bytes=1500000-", "bytes=3500000-"]
 
 
-@pytest.mark.parametrize("newer_size", [BIG, 10], ids=["as long", "shorter"])
-def test_an_object_that_became_another_one_meanwhile_is_superseded(
-    world: World, store: Store, newer_size: int
+@pytest.mark.parametrize("newer_size", [CODE_SIZE, 10], ids=["as long", "shorter"])
+def test_an_object_that_changed_during_the_download_is_superseded(
+    world: World, storage: FakeStorage, newer_size: int
 ) -> None:
-    before = len(store.body)
+    before = len(storage.body)
     newer = make_export("hello", code={"index.py": b"newer\n"}, code_size=newer_size)
-    store.break_at = [3_000_000]
-    store.then = lambda: setattr(store, "body", newer)
+    storage.break_at = [3_000_000]
+    storage.on_break = lambda: setattr(storage, "body", newer)
     delivery = world.until_finished(attempts=1)
     assert (delivery.state, delivery.reason) == (State.SKIPPED, "superseded")
     [call] = world.imports
     assert (call.applied, call.status) == (False, None)
     assert call.received < before * 4 // 3
     assert world.sandbox.functions == {}
-    assert world.told == ["import.skipped"]
+    assert world.message_types == ["import.skipped"]
 
 
-def test_a_store_that_only_ever_breaks_is_tried_again_and_never_imported_in_part(
-    world: World, store: Store
+def test_an_object_whose_download_always_breaks_is_retried_and_never_partly_imported(
+    world: World, storage: FakeStorage
 ) -> None:
-    store.break_at = [100] * 50
+    storage.break_at = [100] * 50
     world.attempt()
     [delivery] = world.deliveries(Kind.IMPORT)
     assert delivery.state == State.PENDING
     assert world.sandbox.functions == {}
-    store.break_at = []
+    storage.break_at = []
     assert world.until_finished().state == State.SUCCEEDED
-    assert world.stored("hello") == code_of(store.body)
+    assert world.stored("hello") == code_of(storage.body)

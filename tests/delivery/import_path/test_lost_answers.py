@@ -1,4 +1,4 @@
-"""Did it happen? After every lost answer the target is asked, and told is what it really holds."""
+"""After each lost response the function is looked up, and the outcome is what really exists."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .conftest import World, code_of, until
 EXPORT = make_export("hello")
 CODE = code_of(EXPORT)
 
-LOOK = ("config", "list")
-"""How it is asked whether a name is free."""
-LOST: dict[str, dict[str, Any]] = {
+LOOKUP = ("config", "list")
+"""The calls of a lookup."""
+LOST_RESPONSES: dict[str, dict[str, Any]] = {
     "reset": {"drop": True},
     "408": {"status": 408, "code": "APIGW.0308"},
     "500": {"status": 500},
     "502": {"status": 502, "code": "APIGW.0201"},
     "504": {"status": 504},
 }
-"""How an answer says nothing about what happened."""
+"""Responses that do not show whether the call took effect."""
 
 
-def lost(*more: str) -> Any:
-    return pytest.mark.parametrize("fault", [*LOST, *more])
+def lost_responses(*more: str) -> Any:
+    return pytest.mark.parametrize("fault", [*LOST_RESPONSES, *more])
 
 
 def operations(world: World) -> list[str]:
@@ -40,39 +40,39 @@ def effects(world: World) -> int:
 
 
 def check_success(world: World, how: str) -> None:
-    """One effect, one success, one message, and the URN of what is really there."""
+    """Check for a single effect, a success, a message, and the URN of the existing function."""
     delivery = world.delivery
     assert (delivery.state, delivery.error) == (State.SUCCEEDED, None)
     assert delivery.result["how"] == how
     assert delivery.result["func_urn"] == world.sandbox.functions["hello"].urn
     assert world.stored("hello") == CODE
     assert effects(world) == 1
-    assert world.told == ["import.succeeded"]
+    assert world.message_types == ["import.succeeded"]
 
 
-@lost()
-def test_what_happened_is_a_success_though_its_answer_was_lost(world: World, fault: str) -> None:
+@lost_responses()
+def test_an_applied_import_with_a_lost_response_is_a_success(world: World, fault: str) -> None:
     world.upload("hello", EXPORT)
-    world.sandbox.fault(operation="import", commit=True, **LOST[fault])
+    world.sandbox.fault(operation="import", commit=True, **LOST_RESPONSES[fault])
     world.until_finished()
     check_success(world, "already there")
-    assert operations(world) == [*LOOK, "import", "config"]
+    assert operations(world) == [*LOOKUP, "import", "config"]
     assert world.delivery.attempts == 1
 
 
-@lost()
-def test_what_did_not_happen_is_tried_again(world: World, fault: str) -> None:
+@lost_responses()
+def test_an_import_that_was_not_applied_is_retried(world: World, fault: str) -> None:
     world.upload("hello", EXPORT)
-    world.sandbox.fault(operation="import", **LOST[fault])
+    world.sandbox.fault(operation="import", **LOST_RESPONSES[fault])
     world.attempt()
     assert world.delivery.state == State.PENDING
-    assert world.told == []
+    assert world.message_types == []
     world.until_finished()
     check_success(world, "created")
     assert world.delivery.attempts == 2
 
 
-def test_an_answer_that_comes_too_late_is_asked_for(make_world: Callable[..., World]) -> None:
+def test_a_response_after_the_timeout_leads_to_a_lookup(make_world: Callable[..., World]) -> None:
     world = make_world(read_timeout="300ms")
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", delay=30)
@@ -81,17 +81,17 @@ def test_an_answer_that_comes_too_late_is_asked_for(make_world: Callable[..., Wo
     assert world.delivery.attempts == 1
 
 
-def test_an_answer_that_says_nothing_readable_is_asked_about(world: World) -> None:
+def test_an_unreadable_response_leads_to_a_lookup(world: World) -> None:
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", status=200, commit=True)
     world.until_finished()
     check_success(world, "already there")
 
 
-def test_an_import_that_acts_after_we_asked_is_recognised_next_time(
+def test_an_import_applied_after_the_lookup_is_recognised_in_the_next_attempt(
     make_world: Callable[..., World],
 ) -> None:
-    """The slow target took the body, was asked in vain, and acted only then."""
+    """The slow target receives the body, answers a lookup, and applies the import only then."""
     world = make_world(read_timeout="300ms")
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", trickle=1_200)
@@ -104,7 +104,7 @@ def test_an_import_that_acts_after_we_asked_is_recognised_next_time(
     assert len(world.imports) == 1
 
 
-def test_an_import_that_acts_after_the_next_one_changes_nothing(
+def test_an_import_applied_after_the_next_attempt_changes_nothing(
     make_world: Callable[..., World],
 ) -> None:
     world = make_world(read_timeout="300ms")
@@ -117,22 +117,22 @@ def test_an_import_that_acts_after_the_next_one_changes_nothing(
     assert [(call.applied, call.status) for call in world.imports] == [(False, 409), (True, 200)]
 
 
-@lost("503")
-@pytest.mark.parametrize("commit", [True, False], ids=["acted on", "not acted on"])
-def test_a_question_without_an_answer_is_asked_again(
+@lost_responses("503")
+@pytest.mark.parametrize("commit", [True, False], ids=["applied", "not applied"])
+def test_a_failed_lookup_is_repeated_in_the_next_attempt(
     world: World, fault: str, commit: bool
 ) -> None:
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", commit=commit, drop=True)
-    # Twice: where the connection broke, it is asked once more at once.
-    world.sandbox.fault(operation="config", times=2, **LOST.get(fault, {"status": 503}))
+    # Twice: after a broken connection, the lookup is repeated at once.
+    world.sandbox.fault(operation="config", times=2, **LOST_RESPONSES.get(fault, {"status": 503}))
     world.attempt()
     assert world.delivery.state == State.PENDING
     world.until_finished()
     check_success(world, "already there" if commit else "created")
 
 
-def test_a_question_whose_connection_broke_is_asked_again_at_once(world: World) -> None:
+def test_a_lookup_with_a_broken_connection_is_repeated_at_once(world: World) -> None:
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="config", status=200, drop=True)
     world.until_finished()
@@ -143,10 +143,10 @@ def test_a_question_whose_connection_broke_is_asked_again_at_once(world: World) 
 @pytest.mark.parametrize(
     ("status", "code"), [(403, "FSS.1122"), (404, "APIGW.0101"), (401, "APIGW.0301")]
 )
-def test_a_question_that_is_refused_does_not_make_a_failure_of_what_happened(
+def test_a_refused_lookup_does_not_turn_an_applied_import_into_a_failure(
     world: World, status: int, code: str
 ) -> None:
-    """That we may not look now says nothing about the import; a moment later we may."""
+    """A refused lookup shows nothing about the import; a later lookup is allowed."""
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", commit=True, drop=True)
     world.sandbox.fault(operation="config", status=status, code=code)
@@ -154,10 +154,10 @@ def test_a_question_that_is_refused_does_not_make_a_failure_of_what_happened(
     check_success(world, "already there")
 
 
-def test_a_question_that_is_refused_for_good_is_told_as_what_is_not_known(
+def test_a_permanently_refused_lookup_is_reported_as_unknown(
     make_world: Callable[..., World],
 ) -> None:
-    """Not as a refusal of the import, which happened."""
+    """It is not reported as a refusal of the import, which was applied."""
     world = make_world(attempts=3)
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", commit=True, drop=True)
@@ -168,7 +168,7 @@ def test_a_question_that_is_refused_for_good_is_told_as_what_is_not_known(
     assert effects(world) == 1
 
 
-def test_a_name_that_is_taken_but_not_shown_is_asked_about_later(world: World) -> None:
+def test_a_taken_name_that_no_lookup_finds_is_retried(world: World) -> None:
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", status=409, code="FSS.1061")
     world.attempt()
@@ -178,18 +178,18 @@ def test_a_name_that_is_taken_but_not_shown_is_asked_about_later(world: World) -
     check_success(world, "created")
 
 
-@pytest.mark.parametrize("commit", [True, False], ids=["acted on", "not acted on"])
-def test_a_409_on_a_repeated_attempt_is_held_against_what_is_there(
+@pytest.mark.parametrize("commit", [True, False], ids=["applied", "not applied"])
+def test_a_409_in_a_repeated_attempt_is_compared_with_the_existing_function(
     world: World, commit: bool
 ) -> None:
-    """The second attempt asks first, sees nothing yet, and runs into the first one's effect."""
+    """The second lookup finds nothing yet; the second call meets the effect of the first."""
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", drop=True)
     world.attempt()
     if commit:
         world.sandbox.hold("hello", code=CODE)
     else:
-        world.sandbox.hold("hello", code=CODE[::-1])  # as long, but not the same
+        world.sandbox.hold("hello", code=CODE[::-1])  # the same length, but other code
     world.sandbox.fault(operation="config", status=404, code="FSS.1051")
     world.sandbox.fault(operation="list", status=200)
     world.until_finished()
@@ -199,7 +199,7 @@ def test_a_409_on_a_repeated_attempt_is_held_against_what_is_there(
     assert effects(world) == 0
 
 
-def test_what_somebody_else_put_there_meanwhile_is_not_taken_for_ours(world: World) -> None:
+def test_a_foreign_function_created_meanwhile_is_not_mistaken_for_ours(world: World) -> None:
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", drop=True)
     world.attempt()
@@ -207,14 +207,14 @@ def test_what_somebody_else_put_there_meanwhile_is_not_taken_for_ours(world: Wor
     world.until_finished()
     assert world.delivery.error.code == "conflict.other_content"
     assert world.stored("hello") == CODE[::-1]
-    assert world.told == ["import.failed"]
+    assert world.message_types == ["import.failed"]
 
 
-def test_a_failure_that_is_certain_is_not_asked_about(world: World) -> None:
+def test_a_certain_failure_leads_to_no_lookup(world: World) -> None:
     world.upload("hello", make_export("hello", runtime="Cobol85"))
     world.until_finished()
     assert (world.delivery.state, world.delivery.attempts) == (State.FAILED, 1)
-    assert operations(world) == [*LOOK, "import"]
+    assert operations(world) == [*LOOKUP, "import"]
     assert world.sandbox.functions == {}
 
 
@@ -225,11 +225,11 @@ def test_a_second_run_after_a_success_finds_it_unchanged(world: World) -> None:
     world.until_finished()
     assert (world.delivery.state, world.delivery.reason) == (State.SKIPPED, "unchanged")
     assert effects(world) == 1
-    assert world.told == ["import.succeeded", "import.skipped"]
+    assert world.message_types == ["import.succeeded", "import.skipped"]
 
 
-def test_the_last_attempt_asks_too(make_world: Callable[..., World]) -> None:
-    """Giving up is a statement as well: it may not be false."""
+def test_the_last_attempt_looks_the_function_up_too(make_world: Callable[..., World]) -> None:
+    """A final failure is a result too, and must not be false."""
     world = make_world(attempts=2)
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", status=500)

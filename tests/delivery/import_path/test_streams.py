@@ -1,4 +1,4 @@
-"""Bytes on their way: what must not arrive does not arrive whole, and early answers are heard."""
+"""Uploads: bad content never arrives completely, and early responses are handled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def base64_size(size: int) -> int:
 
 
 def write_with_code_last(path: Path, size: int) -> int:
-    """An export whose YAML comes first; where the last byte of its code is."""
+    """Write an export with the YAML first; returns the offset of the last byte of the code."""
     properties = {"CodeFileName": "index.zip", "CodeType": "zip", "Handler": "index.handler"}
     properties |= {"Runtime": "Python3.9", "MemorySize": 128, "Timeout": 3}
     described = {"Type": "HC::Serverless::Function", "Properties": properties}
@@ -36,11 +36,11 @@ def write_with_code_last(path: Path, size: int) -> int:
         return export.start_dir - 1
 
 
-def flip(path: Path, at: int) -> None:
+def flip(path: Path, offset: int) -> None:
     with path.open("r+b") as file:
-        file.seek(at)
+        file.seek(offset)
         [byte] = file.read(1)
-        file.seek(at)
+        file.seek(offset)
         file.write(bytes([byte ^ 0x01]))
 
 
@@ -59,7 +59,7 @@ def test_a_corrupted_byte_in_the_last_entry_of_100_mb_is_never_imported(world: W
     world.until_finished(attempts=1)
     check_never_whole(world, path.stat().st_size)
     [call] = world.imports
-    assert call.received > 90 * MB, "it was found at the very end"
+    assert call.received > 90 * MB, "the damage was detected at the very end"
     assert world.delivery.state == State.FAILED
     problem = world.delivery.error
     assert problem.code == "archive.crc"
@@ -68,9 +68,9 @@ def test_a_corrupted_byte_in_the_last_entry_of_100_mb_is_never_imported(world: W
     assert problem.message.en != problem.message.zh
     assert problem.hint.en
     assert problem.hint.zh
-    [told] = [one.json for one in world.inbox.messages]
-    assert told["type"] == "import.failed"
-    assert told["data"]["error"]["code"] == "archive.crc"
+    [message] = [message.json for message in world.inbox.messages]
+    assert message["type"] == "import.failed"
+    assert message["data"]["error"]["code"] == "archive.crc"
 
 
 def test_the_same_100_mb_without_the_corrupted_byte_are_imported(world: World) -> None:
@@ -102,8 +102,8 @@ def overwrite(path: Path, body: bytes) -> None:
         file.truncate()
 
 
-def during_the_sending(world: World, change: Callable[[], None]) -> None:
-    """Makes the import slow, and the change when a part of it has arrived."""
+def change_during_upload(world: World, change: Callable[[], None]) -> None:
+    """Slow the import down, and make the change when a part of it has arrived."""
     world.sandbox.fault(operation="import", trickle=15 * MB)
     attempt = threading.Thread(target=world.attempt)
     attempt.start()
@@ -116,51 +116,51 @@ def during_the_sending(world: World, change: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("size", [20 * MB, 1000], ids=["as long", "shorter"])
-def test_an_object_that_is_overwritten_while_it_is_sent_is_skipped(world: World, size: int) -> None:
+def test_an_object_overwritten_during_the_upload_is_skipped(world: World, size: int) -> None:
     path = world.upload("hello", code_size=20 * MB)
     before = path.stat().st_size
     newer = make_export("hello", code={"index.py": b"newer = True\n"}, code_size=size)
-    during_the_sending(world, lambda: overwrite(path, newer))
+    change_during_upload(world, lambda: overwrite(path, newer))
     world.post_messages()
     assert (world.delivery.state, world.delivery.reason) == (State.SKIPPED, "superseded")
     check_never_whole(world, before)
-    assert world.told == ["import.skipped"]
+    assert world.message_types == ["import.skipped"]
 
 
-def test_the_newer_upload_is_imported_by_its_own_delivery(world: World) -> None:
+def test_the_newer_version_is_imported_by_a_separate_delivery(world: World) -> None:
     path = world.upload("hello", code_size=20 * MB)
     newer = make_export("hello", code={"index.py": b"newer = True\n"})
-    during_the_sending(world, lambda: overwrite(path, newer))
+    change_during_upload(world, lambda: overwrite(path, newer))
     world.announce()
     world.attempt()
     assert world.stored("hello") == code_of(newer)
     assert sum(call.applied for call in world.sandbox.calls) == 1
 
 
-def test_an_object_that_is_replaced_while_it_is_sent_is_never_mixed_with_the_new_one(
+def test_an_object_replaced_during_the_upload_is_never_mixed_with_the_new_version(
     world: World,
 ) -> None:
-    """A rename leaves the open file whole: the import is the old upload's, to the last byte."""
+    """A rename keeps the open file complete: the import is the old version, byte for byte."""
     path = world.upload("hello", code_size=20 * MB)
     before = path.read_bytes()
-    during_the_sending(world, lambda: replace_by_rename(path, make_export("hello")))
+    change_during_upload(world, lambda: replace_by_rename(path, make_export("hello")))
     assert world.delivery.state == State.SUCCEEDED
     assert world.stored("hello") == code_of(before)
 
 
 SIZE = 50 * MB
-FEW = 16 * MB
-"""What the sockets of two ends hold, generously."""
+SOCKET_BUFFERS = 16 * MB
+"""A generous upper bound for the socket buffers of both ends."""
 
 
-def sent_in_one_attempt(world: World) -> int:
-    """Bytes of the archive that went out."""
+def bytes_sent_in_an_attempt(world: World) -> int:
+    """Run an attempt; returns the number of archive bytes sent."""
     sent: list[int] = []
     world.attempt(sent.append)
     return sum(sent)
 
 
-def early(code: str, status: int) -> dict[str, Any]:
+def early_response(code: str, status: int) -> dict[str, Any]:
     return {"operation": "import", "status": status, "code": code, "cut_after": 100_000}
 
 
@@ -168,11 +168,11 @@ def early(code: str, status: int) -> dict[str, Any]:
     ("status", "code"),
     [(401, "APIGW.0301"), (403, "FSS.1122"), (413, "FSS.0413"), (400, "FSS.1010")],
 )
-def test_an_early_refusal_is_told_as_it_was_given(world: World, status: int, code: str) -> None:
+def test_an_early_refusal_is_reported_with_its_code(world: World, status: int, code: str) -> None:
     world.upload("hello", code_size=SIZE)
-    world.sandbox.fault(**early(code, status))
-    sent = sent_in_one_attempt(world)
-    assert sent < FEW
+    world.sandbox.fault(**early_response(code, status))
+    sent = bytes_sent_in_an_attempt(world)
+    assert sent < SOCKET_BUFFERS
     assert world.delivery.state == State.FAILED
     assert world.delivery.error.code == f"functiongraph.{code.lower()}"
     assert str(status) in world.delivery.error.message.en
@@ -185,12 +185,12 @@ def check_not_read(world: World) -> None:
     assert not any(call.applied for call in world.imports if call.status != 200)
 
 
-def test_the_size_limit_of_the_target_itself_is_told_early(
+def test_the_size_limit_of_the_target_is_reported_early(
     make_world: Callable[..., World],
 ) -> None:
     world = make_world(max_size=10 * MB)
     world.upload("hello", code_size=SIZE)
-    assert sent_in_one_attempt(world) < FEW
+    assert bytes_sent_in_an_attempt(world) < SOCKET_BUFFERS
     assert world.delivery.error.code == "functiongraph.fss.0413"
     assert [call.received for call in world.imports] == [0]
 
@@ -199,10 +199,10 @@ def test_an_early_409_is_a_conflict_and_follows_the_policy(
     make_world: Callable[..., World],
 ) -> None:
     world = make_world(on_conflict="skip")
-    world.sandbox.hold("hello", code=b"made by somebody else")
+    world.sandbox.hold("hello", code=b"made by another client")
     world.upload("hello", code_size=SIZE)
-    world.sandbox.fault(**early("FSS.1061", 409))
-    assert sent_in_one_attempt(world) < FEW
+    world.sandbox.fault(**early_response("FSS.1061", 409))
+    assert bytes_sent_in_an_attempt(world) < SOCKET_BUFFERS
     assert world.delivery.error.code == "conflict.other_content"
     check_not_read(world)
 
@@ -210,17 +210,17 @@ def test_an_early_409_is_a_conflict_and_follows_the_policy(
 def test_an_early_409_for_the_same_content_is_unchanged(world: World) -> None:
     path = world.upload("hello", code_size=SIZE)
     world.sandbox.hold("hello", code=code_of(path.read_bytes()))
-    world.sandbox.fault(**early("FSS.1061", 409))
+    world.sandbox.fault(**early_response("FSS.1061", 409))
     world.attempt()
     assert (world.delivery.state, world.delivery.reason) == (State.SKIPPED, "unchanged")
     check_not_read(world)
 
 
-def test_a_token_that_expires_in_the_middle_is_renewed_and_the_import_sent_once_more(
+def test_a_token_that_expires_during_the_upload_is_renewed_and_the_import_repeated(
     world: World,
 ) -> None:
     path = world.upload("hello", code_size=SIZE)
-    world.sandbox.fault(**early("APIGW.0307", 401))
+    world.sandbox.fault(**early_response("APIGW.0307", 401))
     world.attempt()
     assert world.delivery.state == State.SUCCEEDED
     assert world.delivery.attempts == 1
@@ -230,16 +230,16 @@ def test_a_token_that_expires_in_the_middle_is_renewed_and_the_import_sent_once_
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_an_early_wish_to_wait_is_heard_and_obeyed(world: World, status: int) -> None:
+def test_an_early_retry_after_is_honoured(world: World, status: int) -> None:
     world.upload("hello", code_size=SIZE)
     world.sandbox.fault(operation="import", status=status, retry_after=77, cut_after=100_000)
-    assert sent_in_one_attempt(world) < FEW
+    assert bytes_sent_in_an_attempt(world) < SOCKET_BUFFERS
     wait = world.delivery.due - world.clock()
     assert 60 < wait.total_seconds() <= 77
     check_not_read(world)
 
 
-def test_a_reset_in_the_middle_of_50_mb_is_no_outcome_and_tried_again(world: World) -> None:
+def test_a_reset_in_the_middle_of_50_mb_is_retried(world: World) -> None:
     path = world.upload("hello", code_size=SIZE)
     world.sandbox.fault(operation="import", cut_after=20 * MB)
     world.attempt()

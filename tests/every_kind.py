@@ -1,4 +1,4 @@
-"""A whole relay with a source of every kind, each of which takes every envelope."""
+"""A complete Relay with a source of every kind, each of which accepts every envelope."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ KINDS: dict[str, Json] = {kind: sample_settings(kind) for kind in loader.known("
 
 
 class Fetcher:
-    """A world's fetch, as a house closes it."""
+    """The fetch of a world, with the `close` that Relay calls."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -59,7 +59,7 @@ class Fetcher:
 
 
 def table(kind: str, **keys: Any) -> Json:
-    """[sources.NAME] of a kind that takes everything."""
+    """The table [sources.NAME] of a kind that accepts every envelope."""
     return {"kind": kind, "accept": list(ENVELOPES), **KINDS[kind], **keys}
 
 
@@ -71,7 +71,7 @@ def open_house(
     clock: Callable[[], Any],
     **tables: Any,
 ) -> Iterator[tuple[Relay, Flask]]:
-    """The house with its app, as a server has it; no worker runs in it."""
+    """Open a Relay and its web app, without a worker."""
     url = f"sqlite:///{folder}/relay.db"
     settings = Settings.model_validate(
         {
@@ -97,7 +97,7 @@ def open_house(
 
 
 def post(app: Flask, incoming: Incoming, source: str) -> Any:
-    """The answer to a request, through WSGI and all."""
+    """The response to a request through WSGI."""
     return app.test_client().open(
         f"/hooks/{source}",
         method=incoming.method,
@@ -108,7 +108,7 @@ def post(app: Flask, incoming: Incoming, source: str) -> Any:
 
 
 def kept(body: bytes) -> bytes:
-    """What the ledger should hold of a body: all of it but for what is documented as a secret."""
+    """The body that the ledger should store: without the documented secrets."""
     return SECRETS.sub(rb"\1redacted", body)
 
 
@@ -124,7 +124,7 @@ LENGTHS = ("host", "content-length", "transfer-encoding", "connection")
 
 
 def loads(body: bytes) -> Any:
-    """The JSON in a body; None when it is none."""
+    """The JSON in a body; None when it is invalid."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""A small internet on loopback: TLS servers that stand for public host names.
+"""A fake internet on loopback: TLS servers for public host names.
 
-Code under test keeps its real addresses (`https://sns.us-east-1.amazonaws.com/...`, port 443) and
-its real way out (requests, urllib3, the guard of relay.outbound); only names lead elsewhere:
+The code under test uses the real URLs (`https://sns.us-east-1.amazonaws.com/...`, port 443) and the
+real HTTP stack (requests, urllib3, the guard of relay.outbound); only names resolve differently:
 
     def test_something(internet):
         internet.serve("hooks.slack.com", lambda request: b"ok")
@@ -10,15 +10,15 @@ its real way out (requests, urllib3, the guard of relay.outbound); only names le
         [request] = internet.requests
         assert (request.method, request.path) == ("GET", "/services/T1")
 
-- `serve(host, handler)`: from now on that name leads here, with a certificate of its own. `handler`
-  gets a `Request` and gives a `Reply`, or the bytes of a 200. It may be replaced at any time.
-- `requests`: every request that came in, oldest first; `to(host)`: those to one host.
-- `names`: every name that was looked up and is not of this machine, served or not. A name that
-  nobody serves does not exist: no test reaches the real internet through this fixture.
-- `trusted = False` makes new connections show a certificate of a stranger's CA.
+- `serve(host, handler)`: the name resolves to this server, which has a certificate for it.
+  `handler` takes a `Request` and returns a `Reply`, or the bytes of a 200. It can be replaced.
+- `requests`: all received requests, oldest first; `to(host)`: those to a host.
+- `names`: all names that were looked up, except those of this machine. Names that are not served
+  do not exist: no test reaches the real internet through this fixture.
+- `trusted = False`: new connections show the certificate of an untrusted CA.
 
-It patches `socket.getaddrinfo` in this process and REQUESTS_CA_BUNDLE: clients that are made by
-requests trust the CA, child processes see no names. Plain HTTP to such a name breaks at TLS.
+It patches `socket.getaddrinfo` in this process, and REQUESTS_CA_BUNDLE, so that `requests` trusts
+the CA. Child processes see no names. Plain HTTP to such a name fails, because the server uses TLS.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LONGEST = 10 * 2**20
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came in. `path` with its query; names of headers in lower case."""
+    """A received request. `path` includes the query; header names are in lower case."""
 
     host: str
     method: str
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a host answers."""
+    """The response of a host."""
 
     status: int = 200
     body: bytes = b""
@@ -69,7 +69,7 @@ Handler = Callable[[Request], Reply | bytes]
 
 
 class Authority:
-    """A CA that nobody trusts but who is told to. `bundle`: its certificate, as PEM in a file."""
+    """A CA for tests. `bundle`: the file with the certificate, as PEM."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
@@ -100,7 +100,7 @@ class Authority:
         self.bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def context(self, host: str) -> ssl.SSLContext:
-        """What a server of that name needs for TLS."""
+        """The TLS context of a server with that name."""
         if host not in self._contexts:
             path = self.folder / f"{host}.pem"
             path.write_bytes(self._leaf(host))
@@ -111,7 +111,7 @@ class Authority:
 
     def _leaf(self, host: str) -> bytes:
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        # The name itself may be longer than a CN may be.
+        # Not in the CN: a host name can be too long for it.
         certificate = (
             self._begun(x509.Name([]), self.leaf_key.public_key())
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=True)
@@ -138,7 +138,7 @@ class Authority:
 
 
 class Internet:
-    """The names that lead here, who answers for them, and what was asked."""
+    """The served names, the handlers, and the received requests."""
 
     allowed = (ipaddress.ip_network("127.0.0.0/8"),)
 
@@ -170,7 +170,7 @@ class Internet:
         return (self.authority if self.trusted else self.stranger).context(host)
 
     def getaddrinfo(self, host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-        """In place of the system's: served names are this server, other names do not exist."""
+        """Replaces the system's: served names resolve to this server, others do not exist."""
         name = host.decode() if isinstance(host, bytes) else host
         if name is None or name == "localhost" or _is_number(name):
             return self._getaddrinfo(host, port, *args, **kwargs)
@@ -191,7 +191,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Talk)
 
     def handle_error(self, *_: Any) -> None:
-        """Clients that do not trust us hang up: that is what some tests are about."""
+        """Ignore clients that refuse the certificate: some tests cause this."""
 
 
 class _Talk(BaseHTTPRequestHandler):
@@ -214,7 +214,7 @@ class _Talk(BaseHTTPRequestHandler):
     def finish(self) -> None:
         with suppress(OSError):
             super().finish()
-        # The server closes the socket that it accepted, not this one.
+        # The server closes only the socket that it accepted, not this TLS socket.
         self.request.close()
 
     def _answer(self) -> None:
@@ -248,7 +248,7 @@ def _is_number(name: str) -> bool:
 
 @pytest.fixture(scope="session")
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Authority]:
-    """The CA of the tests' internet, and one that nobody was told to trust."""
+    """The CA of the fake internet, and an untrusted CA."""
     return (
         Authority(tmp_path_factory.mktemp("authority"), "The tests' internet"),
         Authority(tmp_path_factory.mktemp("stranger"), "A stranger"),
@@ -259,7 +259,7 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Au
 def internet(
     authorities: tuple[Authority, Authority], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Internet]:
-    """An internet of this test's own: see the module."""
+    """A separate internet for each test; see the module."""
     made = Internet(*authorities)
     monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authorities[0].bundle))

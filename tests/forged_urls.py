@@ -1,4 +1,4 @@
-"""Addresses that somebody might take for one of a certificate at a pinned host, and must not."""
+"""URLs that imitate the URL of a certificate at a pinned host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EVIL = "evil.example"
 
 
 def certificate_urls(host: str, path: str) -> Mapping[str, object]:
-    """By the trick. `path` begins with a slash and ends in .pem."""
+    """Return the URLs by trick. `path` begins with a slash and ends in .pem."""
     first, _, rest = host.partition(".")
     return {
         "http": f"http://{host}{path}",

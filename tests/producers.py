@@ -1,7 +1,7 @@
-"""Every envelope's good requests: what its sender sends, and what a source must have set for it.
+"""Valid requests of every envelope, with the settings that a source needs for them.
 
-Held against all of them: forgeries (tests/sources/envelopes/test_forgery.py), mangled bodies
-(tests/notifications/test_mangled.py), and the table of what senders make of our answers
+Used for: forgeries (tests/sources/envelopes/test_forgery.py), mangled bodies
+(tests/notifications/test_mangled.py), and the table of how senders react to responses
 (tests/web/test_producers.py).
 """
 
@@ -62,7 +62,7 @@ JSON = {"content-type": "application/json"}
 
 
 class World:
-    """Who signs, and what is found at the addresses that they name. `fetched`: all that was."""
+    """The signers, and a fetch that serves their URLs. `fetched`: the URLs that were fetched."""
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         self.signer = Signer(key)
@@ -82,12 +82,12 @@ class World:
 
 @dataclass(frozen=True)
 class Producer:
-    """One kind of request. `proofs`: where it holds what proves its sender: ("header", name),
-    ("query", name), ("field", name in the body); each of them is needed.
+    """A type of request.
 
-    `signs`: the headers that are signed. `covers`: "bytes" (the body as it stands), "fields" (those
-    of `covered`) or "" (nothing of it). `dated`: a request is worthless when it comes later.
-    `answer`: what the handshake's reply must hold; None: it is no handshake.
+    `proofs`: where it holds the proofs of the sender: ("header", name), ("query", name), ("field",
+    name in the body); each of them is required. `signs`: the signed headers. `covers`: the signed
+    part of the body: "bytes" (all), "fields" (those of `covered`) or "" (none). `dated`: late
+    requests are refused. `answer`: the body of the reply to a handshake; None for other requests.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Senders that share a secret with us: Backblaze B2, and anybody's script with Standard Webhooks.
+"""Senders that share a secret with Relay: Backblaze B2, and scripts with Standard Webhooks.
 
-Written apart from relay/envelopes, so that one mistake is not made twice: HMAC by hand (RFC 2104).
+Independent of relay/sources/envelopes, so that a mistake there is found: HMAC follows RFC 2104.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def b2(secret: str, body: bytes) -> dict[str, str]:
 def signed(
     key: bytes, body: bytes, now: datetime, name: str = "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"
 ) -> dict[str, str]:
-    """The headers of a script's message; `now`: when it says it was signed."""
+    """The headers of a message that was signed at `now`."""
     sent = str(int(now.timestamp()))
     digest = hmac_sha256(key, f"{name}.{sent}.".encode() + body)
     return {

@@ -1,5 +1,7 @@
-"""Services that sign what they send with an X.509 certificate: SNS, SMN and MNS, as their guides
-say it. Written apart from relay/envelopes, so that one mistake is not made twice."""
+"""Services that sign messages with an X.509 certificate: SNS, SMN and MNS, after their guides.
+
+Independent of relay/sources/envelopes, so that a mistake there is found.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ MNS_PEM = "/x509_public_certificate.pem"
 
 
 class Signer:
-    """A key and its certificate."""
+    """A key with a certificate."""
 
     def __init__(
         self, key: RSAPrivateKey, *, begins: datetime = BEGINS, ends: datetime = ENDS
@@ -56,7 +58,7 @@ class Signer:
             .serial_number(1)
             .not_valid_before(begins)
             .not_valid_after(ends)
-            # A short key has no room for anything longer, and nobody asks.
+            # A short key has no room for a longer digest, and the digest is not checked.
             .sign(key, hashes.SHA256())
         )
         self.pem = certificate.public_bytes(Encoding.PEM)
@@ -71,7 +73,7 @@ def lines(message: Mapping[str, Any], names: str) -> str:
 
 
 def record(key: str = "prod/hello.zip") -> dict[str, Any]:
-    """What S3 and OBS say of an upload."""
+    """The record of an upload, as S3 and OBS send it."""
     bucket = {"name": "exports"}
     about = {"key": key, "size": 3, "eTag": "688a7bf4", "sequencer": "0055AED6DCD90281E5"}
     return {

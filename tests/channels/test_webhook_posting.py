@@ -1,4 +1,4 @@
-"""Posting: what a channel's URL answers, or why it does not, with the URL kept out of it."""
+"""Posting to the URL of a channel: responses and errors, without the URL."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from relay.testing.fake_server import Reply
 
 
 @pytest.fixture
-def hanging_up():
-    """A server that reads a request and hangs up without an answer."""
+def hang_up_url():
+    """The URL of a server that reads a request and closes the connection without a response."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -31,8 +31,8 @@ def hanging_up():
     server.close()
 
 
-def test_a_lost_answer_is_a_reason_to_post_again_and_shows_no_url(hanging_up, outbound):
-    poster = Poster(outbound, hanging_up)
+def test_a_lost_response_is_temporary_and_its_error_shows_no_url(hang_up_url, outbound):
+    poster = Poster(outbound, hang_up_url)
     with pytest.raises(TemporaryFailure) as caught:
         poster.post(b"{}", {})
     poster.close()
@@ -40,14 +40,14 @@ def test_a_lost_answer_is_a_reason_to_post_again_and_shows_no_url(hanging_up, ou
     assert "T0SECRET" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_an_answer_that_echoes_the_url_and_its_credentials_is_kept_without_them(stand_in, outbound):
+def test_the_url_and_secrets_are_redacted_in_an_echoing_response(stand_in, outbound):
     url = stand_in.url.replace("http://", "http://relay:s3cret-word@") + "?key=query-secret"
     poster = Poster(outbound, url, secrets=["whsec_abc"])
     stand_in.replies.append(Reply(418, f"no hook: {url} query-secret s3cret-word whsec_abc"))
-    answer = poster.post(b"{}", {})
+    response = poster.post(b"{}", {})
     poster.close()
-    assert answer.status == 418
-    assert answer.summary == "418 no hook: [redacted] [redacted] [redacted] [redacted]"
+    assert response.status == 418
+    assert response.summary == "418 no hook: [redacted] [redacted] [redacted] [redacted]"
 
 
 @pytest.mark.parametrize(
@@ -60,48 +60,48 @@ def test_an_answer_that_echoes_the_url_and_its_credentials_is_kept_without_them(
         "tgram://ab%2Fcd%2Bef%3D%3Dxyz/123",
     ],
 )
-@pytest.mark.parametrize("said", ["ab%2Fcd%2Bef%3D%3Dxyz", "ab/cd+ef==xyz"])
-def test_a_secret_of_the_url_is_hidden_as_it_is_written_and_as_it_is_meant(url, said):
-    kept = redactor_for(url).known(f"no such hook: {said}")
-    assert kept == "no such hook: [redacted]"
+@pytest.mark.parametrize("payload", ["ab%2Fcd%2Bef%3D%3Dxyz", "ab/cd+ef==xyz"])
+def test_a_secret_of_the_url_is_redacted_encoded_and_decoded(url, payload):
+    redacted = redactor_for(url).known(f"no such hook: {payload}")
+    assert redacted == "no such hook: [redacted]"
 
 
-def test_a_plain_word_of_the_url_stays_readable():
+def test_a_common_word_of_the_url_is_not_redacted():
     assert redactor_for("https://h.example/hook/send").known("no hook to send") == "no hook to send"
 
 
-def test_an_echo_is_hidden_even_where_the_excerpt_ends_inside_it(stand_in, outbound):
+def test_an_echo_at_the_end_of_the_excerpt_is_redacted(stand_in, outbound):
     poster = Poster(outbound, stand_in.url)
     stand_in.replies.append(Reply(200, "x" * 290 + stand_in.url))
-    answer = poster.post(b"{}", {})
+    response = poster.post(b"{}", {})
     poster.close()
-    assert answer.text == "x" * 290 + "[redacted]"
+    assert response.text == "x" * 290 + "[redacted]"
 
 
-def test_a_huge_answer_is_cut_and_its_control_characters_are_gone(stand_in, outbound):
+def test_a_long_response_is_cut_and_has_no_control_characters(stand_in, outbound):
     poster = Poster(outbound, stand_in.url)
     stand_in.replies.append(Reply(200, "\x1b[31m" + "y" * 1_000_000))
-    answer = poster.post(b"{}", {})
+    response = poster.post(b"{}", {})
     poster.close()
-    assert len(answer.text) <= 300
-    assert "\x1b" not in answer.text
+    assert len(response.text) <= 300
+    assert "\x1b" not in response.text
 
 
-def test_what_a_post_adds_to_the_url_is_quoted_and_kept_out_of_the_answer(internet):
+def test_query_parameters_are_quoted_and_redacted_in_the_response(internet):
     internet.serve("hooks.example.com", lambda request: f"no: {request.path} a+b/c==".encode())
     url = "https://hooks.example.com/send?access_token=s3cret-word"
     poster = Poster(HttpClientFactory(allow_private=internet.allowed), url)
-    answer = poster.post(b"{}", {}, {"timestamp": "1772600767890", "sign": "a+b/c=="})
+    response = poster.post(b"{}", {}, {"timestamp": "1772600767890", "sign": "a+b/c=="})
     poster.close()
     [request] = internet.requests
     assert request.path == (
         "/send?access_token=s3cret-word&timestamp=1772600767890&sign=a%2Bb%2Fc%3D%3D"
     )
-    assert answer.text == "no: [redacted]&timestamp=[redacted]&sign=[redacted] [redacted]"
+    assert response.text == "no: [redacted]&timestamp=[redacted]&sign=[redacted] [redacted]"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "payload"),
     [
         ('{"errcode": 0, "errmsg": "ok"}', {"errcode": 0, "errmsg": "ok"}),
         ('{"url": "https://x.example/B0SECRETPART"}', {"url": "https://x.example/[redacted]"}),
@@ -111,18 +111,18 @@ def test_what_a_post_adds_to_the_url_is_quoted_and_kept_out_of_the_answer(intern
         ("[" * 50_000, {}),
     ],
 )
-def test_a_json_object_is_read_whole_and_without_secrets(stand_in, outbound, text, said):
+def test_a_json_object_is_read_whole_and_without_secrets(stand_in, outbound, text, payload):
     poster = Poster(outbound, stand_in.url)
     stand_in.replies.append(Reply(200, text))
-    answer = poster.post(b"{}", {})
+    response = poster.post(b"{}", {})
     poster.close()
-    assert answer.payload == said
+    assert response.payload == payload
 
 
 def test_a_json_object_longer_than_the_excerpt_is_read_whole(stand_in, outbound):
     poster = Poster(outbound, stand_in.url)
     stand_in.replies.append(Reply(200, f'{{"errmsg": "{"x" * 10_000}", "errcode": 7}}'))
-    answer = poster.post(b"{}", {})
+    response = poster.post(b"{}", {})
     poster.close()
-    assert answer.payload["errcode"] == 7
-    assert len(answer.text) == 300
+    assert response.payload["errcode"] == 7
+    assert len(response.text) == 300

@@ -1,7 +1,7 @@
-"""Makes the signed cases anew, with a new key: `python -m tests.notifications.signing`.
+"""Creates the signed cases again, with a new key: `python -m tests.notifications.signing`.
 
-Writes the .http files of the table below, and the certificates that they are checked with. What is
-to be made of them stands in the .json files, by hand.
+Writes the .http files of the table below and the certificates. The .json files with the expected
+results are written by hand.
 """
 
 from __future__ import annotations
@@ -198,9 +198,9 @@ def by_mns(signer: Signer) -> Iterator[Case]:
         "another-topic": replace(push, topic="666666/uploads"),
         "certificate-elsewhere": replace(push, url=f"https://mns.example.com{MNS_PEM}"),
     }
-    for name, one in cases.items():
-        incoming = one.signed(signer)
-        yield f"oss/mns-{name}", one.target, incoming.headers, incoming.body
+    for name, case in cases.items():
+        incoming = case.signed(signer)
+        yield f"oss/mns-{name}", case.target, incoming.headers, incoming.body
     incoming = push.signed(signer)
     changed = incoming.body.replace(b"<Message>", b"<Message>A", 1)
     yield "oss/mns-changed", HOOK, incoming.headers, changed

@@ -1,7 +1,7 @@
-"""Whatever comes from a known sender is answered and kept, whatever it is.
+"""Arbitrary requests of a verified sender are answered and stored.
 
-Every kind and every envelope at once, through the real WSGI app: no answer is a 5xx, no exception
-comes out of anything, and what is answered with 200 is in the ledger byte for byte.
+Every kind and every envelope, through the real WSGI app: no response is a 5xx, no exception
+escapes, and each body that was answered with 200 is in the ledger byte for byte.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class RunningRelay(NamedTuple):
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRelay]:
-    """Three sources of each kind: with a token alone, with every key, with Google's tokens."""
+    """Three sources of each kind: with only a token, with all keys, and with JWTs of Google."""
     sources = {}
     for kind in KINDS:
         sources[kind] = table(kind, token=TOKEN)
@@ -69,13 +69,13 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRelay]:
 
 
 def ticking() -> Callable[[], datetime]:
-    """A clock on which no two notifications come at once: their ids say which came last."""
+    """A clock that never returns the same time, so that ids show the order of notifications."""
     ticks = itertools.count()
     return lambda: NOW + next(ticks) * timedelta(milliseconds=1)
 
 
 class Errors(logging.Handler):
-    """What was logged as an error: exceptions that nobody expected, caught all the same."""
+    """Collects logged errors, such as unexpected exceptions that were caught."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -87,49 +87,53 @@ class Errors(logging.Handler):
 
 @contextmanager
 def no_errors() -> Iterator[None]:
-    heard = Errors()
-    logging.getLogger().addHandler(heard)
+    errors = Errors()
+    logging.getLogger().addHandler(errors)
     try:
         yield
     finally:
-        logging.getLogger().removeHandler(heard)
-    assert not heard.found, heard.found[0]
+        logging.getLogger().removeHandler(errors)
+    assert not errors.found, errors.found[0]
 
 
 def check(relay: RunningRelay, source: str, sent: Incoming, envelope: str = "") -> str:
-    """Posts it; what became of it. `envelope`: the one that lets it in; if another takes it for
-    its own, it may be refused."""
+    """Post a request and return the verdict. `envelope` verifies it; if another envelope recognises
+    the request, it can be refused."""
     with no_errors():
         answer = post(relay.app, sent, source)
     if envelope and answer.status_code == 401:
         assert first(relay, source, sent) != envelope
         return "refused"
     assert answer.status_code == 200, (answer.status_code, answer.get_data())
-    told = answer.get_json(silent=True)
-    if isinstance(told, dict) and "notification" in told:
-        found = relay.relay.ledger.history.notification(told["notification"])
+    receipt = answer.get_json(silent=True)
+    if isinstance(receipt, dict) and "notification" in receipt:
+        found = relay.relay.ledger.history.notification(receipt["notification"])
         assert found is not None
         assert "handler itself failed" not in (found.reason or "")
     else:
         [found] = relay.relay.ledger.history.notifications(limit=1, cursor=None).items
         assert found.verdict == Verdict.HANDSHAKE
     same = found.body == kept(sent.body)
-    assert same, "what was answered with 200 is not what is kept"
+    assert same, "a body that was answered with 200 was stored differently"
     assert found.source == source
     return str(found.verdict)
 
 
 def first(relay: RunningRelay, source: str, sent: Incoming) -> str:
-    """The envelope that takes it for its own."""
+    """The first envelope that recognises the request."""
     every = build_envelopes(relay.relay.settings.sources[source])
-    return next(one.name for one in every if one.missing_setting() is None and one.recognises(sent))
+    return next(
+        envelope.name
+        for envelope in every
+        if envelope.missing_setting() is None and envelope.recognises(sent)
+    )
 
 
-# How a sender proves who it is, whatever it sends
+# How a sender proves its identity
 
 
 class Said(NamedTuple):
-    """A request for a kind's source of this suffix, which this envelope lets in."""
+    """A request to the source with this suffix, verified by this envelope."""
 
     suffix: str
     envelope: str
@@ -156,8 +160,8 @@ def by_b2(_world: World, _kind: str, body: bytes, headers: dict[str, str]) -> Sa
 
 
 def by_script(_world: World, _kind: str, body: bytes, headers: dict[str, str]) -> Said:
-    told = {**headers, **signed(SECRET.encode(), body, NOW)}
-    return Said("-all", "signed", incoming(body, told))
+    signature = signed(SECRET.encode(), body, NOW)
+    return Said("-all", "signed", incoming(body, {**headers, **signature}))
 
 
 def in_sns(world: World, _kind: str, body: bytes, _headers: dict[str, str]) -> Said:
@@ -190,11 +194,11 @@ WAYS: tuple[Way, ...] = (
     *(in_mns("XML"), in_mns("JSON"), in_mns("SIMPLIFIED")),
 )
 
-# What it sends
+# Bodies and headers
 
 
 class Deep(bytes):
-    """Bytes that are not shown in full when a test fails."""
+    """Bytes that are abbreviated when a test fails."""
 
     def __repr__(self) -> str:
         return f"{bytes(self[:80])!r} and so on, {len(self)} bytes"
@@ -229,7 +233,7 @@ leaves = (
     | st.floats()
     | st.text(max_size=20)
     | st.sampled_from(WORDS)
-    | st.sampled_from([one for one in WRONG_VALUES if len(str(one)) < 100])
+    | st.sampled_from([value for value in WRONG_VALUES if len(str(value)) < 100])
 )
 anything = st.recursive(
     leaves,
@@ -268,7 +272,7 @@ deep = st.builds(
 
 
 class Made(NamedTuple):
-    """`kind`: the one that it is meant for, "" for any."""
+    """A body with headers. `kind`: the kind of the source, "" for any."""
 
     kind: str
     headers: dict[str, str]
@@ -277,8 +281,8 @@ class Made(NamedTuple):
 
 @st.composite
 def of_a_real_one(draw: st.DrawFn) -> Made:
-    """A real notification of some storage, with one field or some of its bytes changed, most
-    often for a source of its own kind."""
+    """A real notification with a changed field or changed bytes, usually for a source of the same
+    kind."""
     kind = draw(st.sampled_from(sorted({case.parent.name for case in CASES})))
     case = draw(st.sampled_from([case for case in CASES if case.parent.name == kind]))
     headers, body = of_case(case)
@@ -318,7 +322,7 @@ checked = settings(
 )
 
 
-def test_every_kind_is_here() -> None:
+def test_every_kind_is_covered() -> None:
     assert set(KINDS) == set(loader.known("handlers"))
 
 
@@ -330,13 +334,15 @@ def test_every_kind_is_here() -> None:
     made=bodies,
     more=odd_headers,
 )
-def test_whatever_a_known_sender_sends_is_answered_and_kept(
+def test_any_request_of_a_verified_sender_is_answered_and_stored(
     relay: RunningRelay, kind: str, way: Way, made: Made, more: dict[str, str]
 ) -> None:
     kind = made.kind or kind
     proofs = ("authorization", "x-relay-token", "webhook-id", "x-oci-ns-confirmationurl")
-    said = {name: one for name, one in {**made.headers, **more}.items() if name not in proofs}
-    suffix, envelope, sent = way(relay.world, kind, made.body, said)
+    headers = {
+        name: value for name, value in {**made.headers, **more}.items() if name not in proofs
+    }
+    suffix, envelope, sent = way(relay.world, kind, made.body, headers)
     event(f"{way.__qualname__}: {check(relay, kind + suffix, sent, envelope)}")
 
 
@@ -348,7 +354,7 @@ def test_whatever_a_known_sender_sends_is_answered_and_kept(
     more=odd_headers,
     raw=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
 )
-def test_no_question_is_a_crash(
+def test_no_handshake_request_raises_an_unexpected_exception(
     relay: RunningRelay, kind: str, method: str, body: bytes, more: dict[str, str], raw: str
 ) -> None:
     before = len(relay.relay.ledger.history.notifications(limit=1, cursor=None).items)
@@ -367,7 +373,7 @@ def test_no_question_is_a_crash(
     proof=st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
     raw=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
 )
-def test_whatever_a_stranger_sends_is_refused(
+def test_any_request_of_an_unknown_sender_is_refused(
     relay: RunningRelay,
     kind: str,
     made: Made,
@@ -375,16 +381,16 @@ def test_whatever_a_stranger_sends_is_refused(
     proof: str,
     raw: str,
 ) -> None:
-    told = {**made.headers, **more, "authorization": proof}
-    sent = replace(incoming(made.body, told), raw_query=raw)
+    headers = {**made.headers, **more, "authorization": proof}
+    sent = replace(incoming(made.body, headers), raw_query=raw)
     with no_errors():
         answer = post(relay.app, sent, f"{kind}-all")
     assert answer.status_code == 401
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_each_good_request_is_kept_by_every_kind(relay: RunningRelay, kind: str) -> None:
-    """Also by one that does not understand it."""
+def test_each_valid_request_is_stored_by_every_kind(relay: RunningRelay, kind: str) -> None:
+    """Also by kinds that cannot read the request."""
     for producer in PRODUCERS:
         if producer.envelope in ("b2", "signed", "sns", "smn") and not producer.answer:
             check(relay, f"{kind}-all", producer.send(relay.world, NOW))
@@ -394,22 +400,22 @@ def test_each_good_request_is_kept_by_every_kind(relay: RunningRelay, kind: str)
 
 @pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_any_field_of_a_real_one_may_be_anything(relay: RunningRelay, kind: str) -> None:
-    """Each field of some of its own, one after the other, missing and with each wrong value."""
+def test_a_real_notification_with_any_wrong_field_is_read(relay: RunningRelay, kind: str) -> None:
+    """Each field of some cases of the kind, in turn, missing and with each wrong value."""
     handler = relay.relay.plugins.sources[kind]
     good = [case for case in CASES if case.parent.name == kind and is_good(case)]
     assert good, f"there is no case of {kind} that is accepted"
     for case in good[:: len(good) // 3 + 1]:
         headers, body = of_case(case)
         every = build_envelopes(relay.relay.settings.sources[kind])
-        open_ones = [one for one in every if one.missing_setting() is None]
+        offered = [item for item in every if item.missing_setting() is None]
         for changed in _changed(loads(body) or {}):
             sent = incoming(changed, headers)
-            envelope = next(one for one in open_ones if one.recognises(sent))
+            envelope = next(item for item in offered if item.recognises(sent))
             with no_errors():
                 reading = parse(handler, envelope, sent)
-            for one in reading.events:
-                assert_storable(one, case)
+            for found_event in reading.events:
+                assert_storable(found_event, case)
 
 
 def is_good(case: Path) -> bool:
@@ -418,8 +424,8 @@ def is_good(case: Path) -> bool:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("envelope", ["signed", "bare"])
-def test_every_kind_reads_our_own_records(relay: RunningRelay, kind: str, envelope: str) -> None:
-    """Anybody's script can announce an object of any storage."""
+def test_every_kind_reads_own_records(relay: RunningRelay, kind: str, envelope: str) -> None:
+    """A script can announce an object of any storage."""
     handler = relay.relay.plugins.sources[f"{kind}-all"]
     ours = {"bucket": "exports", "key": "a+b %2B.zip", "version": "7", "etag": "e", "size": 3}
     other = {"bucket": "exports", "key": "b.zip", "etag": "e", "time": "2026-11-24T03:00:00Z"}
@@ -427,7 +433,7 @@ def test_every_kind_reads_our_own_records(relay: RunningRelay, kind: str, envelo
     body = assembled({"events": [ours, other, third]})
     reading = parse(handler, ENVELOPES[envelope](handler.settings), incoming(body, {}))
     assert reading.verdict == Verdict.ACCEPTED
-    assert [one.identity for one in reading.events] == [
+    assert [found_event.identity for found_event in reading.events] == [
         "version:7",
         "etag:e@2026-11-24T03:00:00+00:00",
         "id:upload 3",
@@ -436,7 +442,7 @@ def test_every_kind_reads_our_own_records(relay: RunningRelay, kind: str, envelo
 
 
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 10 * 2**20])
-def test_as_much_as_the_limit_is_kept_and_more_is_refused(relay: RunningRelay, size: int) -> None:
+def test_a_body_longer_than_the_limit_is_refused(relay: RunningRelay, size: int) -> None:
     before = relay.relay.ledger.history.notifications(limit=1, cursor=None).items
     sent = incoming(b"[" * size, {}, query={"token": TOKEN})
     if size <= LIMIT:
@@ -449,21 +455,23 @@ def test_as_much_as_the_limit_is_kept_and_more_is_refused(relay: RunningRelay, s
 
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 10 * 2**20])
 def test_a_chunked_body_is_bounded_too(relay: RunningRelay, size: int) -> None:
-    """As a server hands it on that undid the chunks: without a length, to be read to its end."""
+    """A server passes on a decoded chunked body: without a length, to be read to the end."""
     environ = create_environ(f"/hooks/s3?token={TOKEN}", method="POST")
     environ.pop("CONTENT_LENGTH", None)
     environ |= {"wsgi.input": Endless(size), "wsgi.input_terminated": True}
     with no_errors():
-        told, status, _ = run_wsgi_app(relay.app, environ)
+        response, status, _ = run_wsgi_app(relay.app, environ)
     assert status.partition(" ")[0] == ("200" if size <= LIMIT else "413")
     if size <= LIMIT:
-        found = relay.relay.ledger.history.notification(json.loads(b"".join(told))["notification"])
+        found = relay.relay.ledger.history.notification(
+            json.loads(b"".join(response))["notification"]
+        )
         assert found is not None
         assert found.body == b" " * size
 
 
 class Endless:
-    """A stream of so many spaces."""
+    """A stream of `size` spaces."""
 
     def __init__(self, size: int) -> None:
         self.left = size

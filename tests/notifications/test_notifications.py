@@ -1,9 +1,9 @@
-"""Real notifications, byte for byte (`case.http`), and what is to be made of them (`case.json`).
+"""Real notifications, byte for byte (`case.http`), and the expected results (`case.json`).
 
-A new wire format or a bug report is two files in `<kind>/`. The .json holds `why` (a sentence),
-`verdict` (a Verdict, or `unverified`), `events`, `reason` (words in the reason of an unreadable
-one) and `settings` (keys of the source that differ from `token = "hook-token"`; `accept` is what
-the kind has by default). What is signed is checked with `certificates/`, as of 2026-01-01.
+A new wire format or a bug report is two files in `<kind>/`. The .json contains `why` (a sentence),
+`verdict` (a Verdict, or `unverified`), `events`, `reason` (a part of the reason if unreadable) and
+`settings` (keys of the source other than `token = "hook-token"`; `accept` has the default of the
+kind). Signatures are checked with `certificates/`, as of 2026-01-01.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Made = Callable[[str, Json], StorageHandler]
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Made]:
-    """Handlers of a kind with some settings; the same again for the same question."""
+    """make(kind, keys) -> a handler; the same handler for the same arguments."""
     every: dict[str, StorageHandler] = {}
 
     def made(kind: str, keys: Json) -> StorageHandler:
@@ -52,7 +52,7 @@ def made() -> Iterator[Made]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.stem}")
-def test_it_is_read_as_it_should_be(case: Path, made: Made) -> None:
+def test_a_case_has_the_expected_result(case: Path, made: Made) -> None:
     expected = json.loads(case.with_suffix(".json").read_text())
     handler = made(case.parent.name, expected.get("settings", {}))
     try:
@@ -61,17 +61,17 @@ def test_it_is_read_as_it_should_be(case: Path, made: Made) -> None:
         assert expected["verdict"] == "unverified", expected["why"]
         return
     assert reading.verdict == expected["verdict"], f"{expected['why']}; {reading.reason}"
-    assert [told(event) for event in reading.events] == expected.get("events", [])
+    assert [as_json(event) for event in reading.events] == expected.get("events", [])
     assert expected.get("reason", "") in (reading.reason or "")
 
 
-def test_every_answer_has_its_question() -> None:
+def test_every_result_has_a_case() -> None:
     answers = {path.with_suffix("") for path in HERE.glob("*/*.json")}
     assert answers == {path.with_suffix("") for path in CASES}
     assert len(CASES) >= 120
 
 
-def test_every_kind_has_cases_that_are_good_and_others() -> None:
+def test_every_kind_has_accepted_and_unreadable_cases() -> None:
     for kind in known("handlers"):
         verdicts = {
             json.loads(case.with_suffix(".json").read_text())["verdict"]
@@ -82,12 +82,14 @@ def test_every_kind_has_cases_that_are_good_and_others() -> None:
 
 
 def received(handler: StorageHandler, raw: bytes) -> ParsedNotification:
-    """As the intake does it: the first offered envelope that recognises it decides."""
+    """Read a request as the intake does: by the first envelope that recognises it."""
     incoming = request(handler.name, raw)
     offered = [
-        one for one in build_envelopes(handler.settings, fetch) if one.missing_setting() is None
+        envelope
+        for envelope in build_envelopes(handler.settings, fetch)
+        if envelope.missing_setting() is None
     ]
-    envelope = next((one for one in offered if one.recognises(incoming)), None)
+    envelope = next((item for item in offered if item.recognises(incoming)), None)
     if envelope is None:
         raise Unverified("hook.unverified", "no envelope is offered")
     envelope.verify(incoming)
@@ -97,7 +99,7 @@ def received(handler: StorageHandler, raw: bytes) -> ParsedNotification:
 
 
 def fetch(url: str) -> bytes:
-    """The certificate at an address, or an empty answer where a subscription is confirmed."""
+    """The certificate at a URL, or an empty body for a confirmation URL."""
     path = HERE / "certificates" / urlsplit(url).path.rpartition("/")[2]
     if path.suffix == ".pem" and not path.is_file():
         raise TemporaryFailure("fetch.refused", "there is no such certificate")
@@ -124,7 +126,7 @@ def request(source: str, raw: bytes) -> Incoming:
     )
 
 
-def told(event: Event) -> Json:
+def as_json(event: Event) -> Json:
     ref = event.object
     return {
         "bucket": ref.bucket,

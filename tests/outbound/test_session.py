@@ -1,4 +1,4 @@
-"""Sessions over real sockets: what they refuse, how long they wait, and what they hear."""
+"""Sessions over real sockets: the guard, timeouts, limits and early responses."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ MEGABYTE = b"x" * 2**20
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
-class Peer:
-    """A server that treats every connection as it was told to. `heard`: what came in, each."""
+class Server:
+    """A server that runs a script for every connection. `received`: the bytes of each request."""
 
     def __init__(
-        self, script: Callable[[Peer, socket.socket], None], tls: ssl.SSLContext | None = None
+        self,
+        script: Callable[[Server, socket.socket], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.script = script
         self.tls = tls
-        self.heard: list[bytearray] = []
+        self.received: list[bytearray] = []
         self.errors: list[OSError] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
@@ -73,12 +75,12 @@ class Peer:
                 self.errors.append(error)
 
     def head(self, connection: socket.socket) -> bytearray:
-        """Reads up to the end of the head; returns what this connection has said so far."""
-        heard = bytearray()
-        self.heard.append(heard)
-        while b"\r\n\r\n" not in heard and (some := connection.recv(4096)):
-            heard += some
-        return heard
+        """Read up to the end of the headers; return the bytes received so far."""
+        received = bytearray()
+        self.received.append(received)
+        while b"\r\n\r\n" not in received and (some := connection.recv(4096)):
+            received += some
+        return received
 
     def close(self) -> None:
         self.done.set()
@@ -90,18 +92,18 @@ class Peer:
 
 
 @contextmanager
-def peer(
-    script: Callable[[Peer, socket.socket], None], tls: ssl.SSLContext | None = None
-) -> Iterator[Peer]:
-    one = Peer(script, tls)
+def serving(
+    script: Callable[[Server, socket.socket], None], tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
+    client = Server(script, tls)
     try:
-        yield one
+        yield client
     finally:
-        one.close()
+        client.close()
 
 
-def says(answer: bytes) -> Callable[[Peer, socket.socket], None]:
-    def script(self: Peer, connection: socket.socket) -> None:
+def reply(answer: bytes) -> Callable[[Server, socket.socket], None]:
+    def script(self: Server, connection: socket.socket) -> None:
         while self.head(connection):
             connection.sendall(answer)
 
@@ -115,29 +117,29 @@ def session(
     outbound = HttpClientFactory(
         allow_private=LOOPBACK if allowed else (), connect_timeout=5, read_timeout=read_timeout
     )
-    with outbound.session(guarded=guarded) as one:
-        yield one
+    with outbound.session(guarded=guarded) as client:
+        yield client
 
 
-class Chunks:
-    """A body of megabytes; remembers how many were asked for."""
+class MegabyteBody:
+    """A body of several megabytes; `chunks_read` counts those that were read."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.asked = 0
+        self.chunks_read = 0
 
     def __len__(self) -> int:
         return self.count * len(MEGABYTE)
 
     def __iter__(self) -> Iterator[bytes]:
         for _ in range(self.count):
-            self.asked += 1
+            self.chunks_read += 1
             yield MEGABYTE
 
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for localhost with its key, in one file."""
+    """A file with a self-signed certificate for localhost and the key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -177,27 +179,30 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-# Where it may lead
+# Addresses that can be reached
 
 
-def test_a_guarded_session_says_no_byte_to_a_private_address() -> None:
-    with peer(says(OK)) as other, session(guarded=True) as one:
+def test_a_guarded_session_sends_no_byte_to_a_private_address() -> None:
+    with serving(reply(OK)) as server, session(guarded=True) as client:
         with pytest.raises(PermanentFailure) as refused:
-            one.get(other.url)
+            client.get(server.url)
         assert refused.value.code == "outbound.private"
         assert "allow_private" in refused.value.hint.en
         assert "allow_private" in refused.value.hint.zh
-    assert other.heard in ([], [b""])
+    assert server.received in ([], [b""])
 
 
-def test_what_is_allowed_expressly_is_reached() -> None:
-    with peer(says(OK)) as other, session(guarded=True, allowed=True) as one:
-        assert one.get(other.url).text == "ok"
+def test_an_allowed_private_network_is_reached() -> None:
+    with (
+        serving(reply(OK)) as server,
+        session(guarded=True, allowed=True) as client,
+    ):
+        assert client.get(server.url).text == "ok"
 
 
 def test_an_unguarded_session_reaches_everything() -> None:
-    with peer(says(OK)) as other, session() as one:
-        assert one.get(other.url).text == "ok"
+    with serving(reply(OK)) as server, session() as client:
+        assert client.get(server.url).text == "ok"
 
 
 @pytest.mark.parametrize(
@@ -234,99 +239,107 @@ def test_a_public_address_is_not_refused(address: str) -> None:
     HttpClientFactory().guard("example.com", address)
 
 
-def test_an_allowed_network_counts_for_mapped_addresses_too() -> None:
+def test_an_allowed_network_includes_mapped_addresses() -> None:
     allowing = HttpClientFactory(allow_private=[ipaddress.ip_network("10.0.0.0/8")])
     allowing.guard("example.com", "::ffff:10.1.2.3")
     with pytest.raises(PermanentFailure):
         allowing.guard("example.com", "::ffff:192.168.1.1")
 
 
-def test_a_redirect_is_shown_and_not_followed() -> None:
+def test_a_redirect_is_returned_and_not_followed() -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n"
-    with peer(says(moved)) as other, session() as one:
-        assert one.get(other.url).status_code == 302
-        assert one.post(other.url, data=b"x", allow_redirects=True).status_code == 302
-    assert not any(b"/other" in heard for heard in other.heard)
+    with serving(reply(moved)) as server, session() as client:
+        assert client.get(server.url).status_code == 302
+        assert client.post(server.url, data=b"x", allow_redirects=True).status_code == 302
+    assert not any(b"/other" in received for received in server.received)
 
 
-def test_netrc_is_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine localhost login somebody password else\n")
+    netrc.write_text("machine localhost login someone password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    with peer(says(OK)) as other, session() as one:
-        one.get(other.url, headers={"Authorization": "Bearer ours"})
-    assert b"Authorization: Bearer ours\r\n" in other.heard[0]
+    with serving(reply(OK)) as server, session() as client:
+        client.get(server.url, headers={"Authorization": "Bearer ours"})
+    assert b"Authorization: Bearer ours\r\n" in server.received[0]
 
 
 def test_credentials_in_the_url_are_used() -> None:
-    with peer(says(OK)) as other, session() as one:
-        one.get(other.url.replace("//", "//user:word@"))
-    assert b"Authorization: Basic dXNlcjp3b3Jk\r\n" in other.heard[0]
+    with serving(reply(OK)) as server, session() as client:
+        client.get(server.url.replace("//", "//user:word@"))
+    assert b"Authorization: Basic dXNlcjp3b3Jk\r\n" in server.received[0]
 
 
 def test_no_cookie_is_kept() -> None:
     cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
-    with peer(says(cookie)) as other, session() as one:
-        one.get(other.url)
-        one.get(other.url)
-    assert not any(b"Cookie" in heard for heard in other.heard)
+    with serving(reply(cookie)) as server, session() as client:
+        client.get(server.url)
+        client.get(server.url)
+    assert not any(b"Cookie" in received for received in server.received)
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with peer(says(OK)) as proxy, session() as one:
+    with serving(reply(OK)) as proxy, session() as client:
         monkeypatch.setenv("http_proxy", proxy.url)
-        assert one.get("http://somewhere.invalid/path").text == "ok"
-    assert proxy.heard[0].startswith(b"GET http://somewhere.invalid/path ")
+        assert client.get("http://somewhere.invalid/path").text == "ok"
+    assert proxy.received[0].startswith(b"GET http://somewhere.invalid/path ")
 
 
-def test_a_guarded_session_looks_at_the_name_when_a_proxy_connects(
+def test_a_guarded_session_checks_the_host_name_if_a_proxy_connects(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with peer(says(OK)) as proxy, session(guarded=True) as one:
+    with serving(reply(OK)) as proxy, session(guarded=True) as client:
         monkeypatch.setenv("http_proxy", proxy.url)
-        assert one.get("http://somewhere.invalid/").text == "ok"
+        assert client.get("http://somewhere.invalid/").text == "ok"
         with pytest.raises(PermanentFailure):
-            one.get("http://169.254.169.254/latest/meta-data/")
-    assert not any(b"169.254" in heard for heard in proxy.heard)
+            client.get("http://169.254.169.254/latest/meta-data/")
+    assert not any(b"169.254" in received for received in proxy.received)
 
 
-# How long, how much
+# Timeouts and limits
 
 
-def test_an_answer_is_read_up_to_the_limit_and_its_connection_not_used_again() -> None:
+def test_a_response_is_read_up_to_the_limit_and_the_connection_not_reused() -> None:
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"y" * 10**7
-    with peer(says(endless)) as other, session() as one:
-        assert len(one.get(other.url).content) == MAX_ANSWER
-        assert len(one.get(other.url).content) == MAX_ANSWER
+    with serving(reply(endless)) as server, session() as client:
+        assert len(client.get(server.url).content) == MAX_ANSWER
+        assert len(client.get(server.url).content) == MAX_ANSWER
 
 
-@pytest.mark.parametrize(("rested", "connections"), [(15.0, 1), (0.0, 3)])
-def test_a_connection_is_kept_for_the_next_request_unless_it_has_rested(
-    monkeypatch: pytest.MonkeyPatch, rested: float, connections: int
+def test_bytes_beyond_the_announced_length_belong_to_no_response() -> None:
+    with serving(reply(OK + OK[:-2] + b"no")) as server, session() as client:
+        assert [client.get(server.url).text for _ in range(3)] == ["ok"] * 3
+
+
+@pytest.mark.parametrize(("max_idle", "connections"), [(15.0, 1), (0.0, 3)])
+def test_a_connection_is_reused_unless_it_was_idle_for_too_long(
+    monkeypatch: pytest.MonkeyPatch, max_idle: float, connections: int
 ) -> None:
-    monkeypatch.setattr(relay.outbound.connection, "MAX_IDLE", rested)
+    monkeypatch.setattr(relay.outbound.connection, "MAX_IDLE", max_idle)
     count = []
 
-    def script(self: Peer, connection: socket.socket) -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         count.append(1)
-        says(OK)(self, connection)
+        reply(OK)(self, connection)
 
-    with peer(script) as other, session() as one:
-        assert [one.get(other.url).text for _ in range(3)] == ["ok"] * 3
+    with serving(script) as server, session() as client:
+        assert [client.get(server.url).text for _ in range(3)] == ["ok"] * 3
     assert len(count) == connections
 
 
-def test_without_reuse_every_request_has_a_connection_of_its_own() -> None:
-    with peer(says(OK)) as other, HttpClientFactory().session(guarded=False, reuse=False) as one:
-        assert [one.get(other.url).text for _ in range(3)] == ["ok"] * 3
-    requests_heard = [heard for heard in other.heard if heard]
-    assert len(requests_heard) == 3
-    assert all(b"Connection: close\r\n" in heard for heard in requests_heard)
+def test_without_reuse_every_request_has_a_new_connection() -> None:
+    with (
+        serving(reply(OK)) as server,
+        HttpClientFactory().session(guarded=False, reuse=False) as client,
+    ):
+        assert [client.get(server.url).text for _ in range(3)] == ["ok"] * 3
+    received_requests = [received for received in server.received if received]
+    assert len(received_requests) == 3
+    assert all(b"Connection: close\r\n" in received for received in received_requests)
 
 
 @pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\nX: ", OK[:-2]])
-def test_an_answer_that_drips_in_ends_in_time(first: bytes) -> None:
-    def script(self: Peer, connection: socket.socket) -> None:
+def test_a_response_that_arrives_byte_by_byte_times_out(first: bytes) -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         self.head(connection)
         connection.sendall(first)
         while not self.done.wait(0.1):
@@ -334,11 +347,11 @@ def test_an_answer_that_drips_in_ends_in_time(first: bytes) -> None:
 
     started = time.monotonic()
     with (
-        peer(script) as other,
-        session(read_timeout=0.6) as one,
+        serving(script) as server,
+        session(read_timeout=0.6) as client,
         pytest.raises(requests.RequestException) as lost,
     ):
-        one.get(other.url)
+        client.get(server.url)
     assert time.monotonic() - started < 5
     assert isinstance(translate(lost.value, sent=True), OutcomeUnknown)
 
@@ -349,18 +362,18 @@ def test_an_answer_that_drips_in_ends_in_time(first: bytes) -> None:
 @contextmanager
 def streaming(read_timeout: float = 10) -> Iterator[requests.Session]:
     outbound = HttpClientFactory(connect_timeout=5, read_timeout=read_timeout)
-    with outbound.session(guarded=False, streams=True) as one:
-        yield one
+    with outbound.session(guarded=False, streams=True) as client:
+        yield client
 
 
-def test_a_stream_of_any_length_is_left_to_its_reader_and_not_kept() -> None:
-    def script(self: Peer, connection: socket.socket) -> None:
+def test_a_long_stream_is_not_kept_in_memory() -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         self.head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * 2**20))
         for _ in range(64):
             connection.sendall(MEGABYTE)
 
-    with peer(script) as other, streaming() as one, one.get(other.url) as answer:
+    with serving(script) as server, streaming() as client, client.get(server.url) as answer:
         tracemalloc.start()
         length = sum(len(part) for part in iter(lambda: answer.raw.read1(2**16), b""))
         peak = tracemalloc.get_traced_memory()[1]
@@ -369,8 +382,8 @@ def test_a_stream_of_any_length_is_left_to_its_reader_and_not_kept() -> None:
     assert peak < 8 * 2**20
 
 
-def test_a_stream_may_last_longer_than_any_piece_of_it_may() -> None:
-    def script(self: Peer, connection: socket.socket) -> None:
+def test_the_read_timeout_of_a_stream_applies_to_each_read() -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         self.head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
         for _ in range(7):
@@ -378,7 +391,11 @@ def test_a_stream_may_last_longer_than_any_piece_of_it_may() -> None:
             connection.sendall(b"z")
         self.done.wait()
 
-    with peer(script) as other, streaming(read_timeout=0.6) as one, one.get(other.url) as answer:
+    with (
+        serving(script) as server,
+        streaming(read_timeout=0.6) as client,
+        client.get(server.url) as answer,
+    ):
         started = time.monotonic()
         got = b"".join(answer.raw.read1(1) for _ in range(7))
         assert time.monotonic() - started > 0.6
@@ -387,8 +404,8 @@ def test_a_stream_may_last_longer_than_any_piece_of_it_may() -> None:
             answer.raw.read1(1)
 
 
-def test_the_head_of_a_stream_that_drips_in_ends_in_time() -> None:
-    def script(self: Peer, connection: socket.socket) -> None:
+def test_the_headers_of_a_stream_that_arrive_byte_by_byte_time_out() -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         self.head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
         while not self.done.wait(0.1):
@@ -396,151 +413,151 @@ def test_the_head_of_a_stream_that_drips_in_ends_in_time() -> None:
 
     started = time.monotonic()
     with (
-        peer(script) as other,
-        streaming(read_timeout=0.6) as one,
+        serving(script) as server,
+        streaming(read_timeout=0.6) as client,
         pytest.raises(requests.RequestException),
     ):
-        one.get(other.url)
+        client.get(server.url)
     assert time.monotonic() - started < 5
 
 
-def test_a_refusal_instead_of_a_stream_is_read_up_to_the_limit() -> None:
+def test_an_error_response_instead_of_a_stream_is_read_up_to_the_limit() -> None:
     endless = b"HTTP/1.1 403 No\r\nContent-Length: 10000000\r\n\r\n" + b"y" * 10**7
-    with peer(says(endless)) as other, streaming() as one:
-        assert len(one.get(other.url).content) == MAX_ANSWER
+    with serving(reply(endless)) as server, streaming() as client:
+        assert len(client.get(server.url).content) == MAX_ANSWER
 
 
-def test_a_body_that_nobody_takes_ends_in_time() -> None:
-    def script(self: Peer, connection: socket.socket) -> None:
+def test_a_body_that_the_server_does_not_read_times_out() -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         self.head(connection)
         self.done.wait()
 
-    body = Chunks(200)
+    body = MegabyteBody(200)
     with (
-        peer(script) as other,
-        session(read_timeout=0.5) as one,
+        serving(script) as server,
+        session(read_timeout=0.5) as client,
         pytest.raises(requests.RequestException) as stuck,
     ):
-        one.post(other.url, data=body)
-    assert body.asked < 100
+        client.post(server.url, data=body)
+    assert body.chunks_read < 100
     assert type(translate(stuck.value, sent=False)) is TemporaryFailure
 
 
 def test_a_slow_reader_may_take_longer_than_the_connect_timeout() -> None:
-    def script(self: Peer, connection: socket.socket) -> None:
-        heard, left = self.head(connection), 2 * len(MEGABYTE)
-        left -= len(heard.split(b"\r\n\r\n", 1)[1])
+    def script(self: Server, connection: socket.socket) -> None:
+        received, left = self.head(connection), 2 * len(MEGABYTE)
+        left -= len(received.split(b"\r\n\r\n", 1)[1])
         while left and (some := connection.recv(min(left, 2**18))):
             left -= len(some)
             self.done.wait(0.05)
         connection.sendall(OK)
 
     outbound = HttpClientFactory(connect_timeout=0.2, read_timeout=5)
-    with peer(script) as other, outbound.session(guarded=False) as one:
-        assert one.post(other.url, data=MEGABYTE * 2).text == "ok"
+    with serving(script) as server, outbound.session(guarded=False) as client:
+        assert client.post(server.url, data=MEGABYTE * 2).text == "ok"
 
 
 def test_a_slow_reader_gets_every_byte_in_order_through_tls(
     authority: Path, tls: ssl.SSLContext
 ) -> None:
-    """A socket without room stops in the middle of a record, and goes on with the same bytes."""
+    """A full socket stops in the middle of a TLS record and continues with the same bytes."""
     body = hashlib.shake_128(b"body").digest(12 * len(MEGABYTE))
     read = bytearray()
 
-    def script(self: Peer, connection: socket.socket) -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         read.extend(self.head(connection).split(b"\r\n\r\n", 1)[1])
         self.done.wait(0.5)  # until the buffers between us are full
         while len(read) < len(body) and (some := connection.recv(2**18)):
             read.extend(some)
         connection.sendall(OK)
 
-    with peer(script, tls) as other, session() as one:
-        assert one.post(other.url, data=body, verify=str(authority)).text == "ok"
+    with serving(script, tls) as server, session() as client:
+        assert client.post(server.url, data=body, verify=str(authority)).text == "ok"
     assert read == body
 
 
-# What is heard while sending
+# Responses while sending
 
 
-def early(self: Peer, connection: socket.socket) -> None:
+def respond_early(self: Server, connection: socket.socket) -> None:
     self.head(connection)
     connection.sendall(TOO_LARGE)
     self.done.wait()
 
 
-def test_an_answer_that_comes_early_is_read_and_the_sending_stopped() -> None:
-    body = Chunks(200)
-    with peer(early) as other, session() as one:
-        answer = one.post(other.url, data=body)
+def test_an_early_response_is_read_and_stops_the_sending() -> None:
+    body = MegabyteBody(200)
+    with serving(respond_early) as server, session() as client:
+        answer = client.post(server.url, data=body)
         assert (answer.status_code, answer.text) == (413, "big")
-    assert body.asked < 30
+    assert body.chunks_read < 30
 
 
-def test_an_early_answer_is_heard_through_tls(authority: Path, tls: ssl.SSLContext) -> None:
-    body = Chunks(200)
-    with peer(early, tls) as other, session() as one:
-        answer = one.post(other.url, data=body, verify=str(authority))
+def test_an_early_response_is_noticed_through_tls(authority: Path, tls: ssl.SSLContext) -> None:
+    body = MegabyteBody(200)
+    with serving(respond_early, tls) as server, session() as client:
+        answer = client.post(server.url, data=body, verify=str(authority))
         assert (answer.status_code, answer.text) == (413, "big")
-    assert body.asked < 30
+    assert body.chunks_read < 30
 
 
-def test_an_early_answer_followed_by_a_reset_is_read() -> None:
-    def script(self: Peer, connection: socket.socket) -> None:
+def test_an_early_response_followed_by_a_reset_is_read() -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         self.head(connection)
         connection.sendall(TOO_LARGE)
 
-    with peer(script) as other, session() as one:
-        answer = one.post(other.url, data=Chunks(50))
+    with serving(script) as server, session() as client:
+        answer = client.post(server.url, data=MegabyteBody(50))
         assert answer.status_code == 413
 
 
-def test_after_an_early_answer_the_connection_is_not_used_again() -> None:
-    with peer(early) as other, session() as one:
+def test_after_an_early_response_the_connection_is_not_reused() -> None:
+    with serving(respond_early) as server, session() as client:
         for _ in range(2):
-            assert one.post(other.url, data=Chunks(20)).status_code == 413
-        assert len(other.heard) == 2
+            assert client.post(server.url, data=MegabyteBody(20)).status_code == 413
+        assert len(server.received) == 2
 
 
-def test_tls_session_tickets_are_not_taken_for_an_answer(
+def test_tls_session_tickets_are_not_taken_for_a_response(
     authority: Path, tls: ssl.SSLContext
 ) -> None:
-    """TLS 1.3 servers speak first, after the handshake: readable, and still no answer."""
+    """A TLS 1.3 server sends tickets after the handshake: readable, but not a response."""
 
-    def script(self: Peer, connection: socket.socket) -> None:
-        heard, left = self.head(connection), 3 * len(MEGABYTE)
-        left -= len(heard.split(b"\r\n\r\n", 1)[1])
+    def script(self: Server, connection: socket.socket) -> None:
+        received, left = self.head(connection), 3 * len(MEGABYTE)
+        left -= len(received.split(b"\r\n\r\n", 1)[1])
         while left and (some := connection.recv(2**16)):
             left -= len(some)
         connection.sendall(OK if left == 0 else TOO_LARGE)
 
-    with peer(script, tls) as other, session() as one:
-        answer = one.post(other.url, data=Chunks(3), verify=str(authority))
+    with serving(script, tls) as server, session() as client:
+        answer = client.post(server.url, data=MegabyteBody(3), verify=str(authority))
         assert (answer.status_code, answer.text) == (200, "ok")
 
 
-def test_a_body_that_breaks_off_never_becomes_whole() -> None:
+def test_a_cancelled_body_never_becomes_complete() -> None:
     received: list[int] = []
-    hearing = threading.Event()
+    head_received = threading.Event()
 
-    class Broken(Chunks):
+    class Broken(MegabyteBody):
         def __iter__(self) -> Iterator[bytes]:
             yield MEGABYTE
-            hearing.wait(10)
+            head_received.wait(10)
             raise PermanentFailure("archive.crc", "wrong")
 
-    def script(self: Peer, connection: socket.socket) -> None:
+    def script(self: Server, connection: socket.socket) -> None:
         received.append(len(self.head(connection)))
-        hearing.set()
+        head_received.set()
         while some := connection.recv(2**16):
             received.append(len(some))
 
-    with peer(script) as other, session() as one, pytest.raises(PermanentFailure):
-        one.post(other.url, data=Broken(2))
+    with serving(script) as server, session() as client, pytest.raises(PermanentFailure):
+        client.post(server.url, data=Broken(2))
     assert sum(received) < 2 * len(MEGABYTE)
-    assert isinstance(other.errors[0], ConnectionResetError)
+    assert isinstance(server.errors[0], ConnectionResetError)
 
 
-# What errors mean
+# Errors
 
 
 def closed_port() -> int:
@@ -549,13 +566,13 @@ def closed_port() -> int:
 
 
 def failure_of(url: str) -> requests.RequestException:
-    with session() as one, pytest.raises(requests.RequestException) as failed:
-        one.post(url, data=b"x")
+    with session() as client, pytest.raises(requests.RequestException) as failed:
+        client.post(url, data=b"x")
     return failed.value
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_a_call_that_never_connected_has_changed_nothing(sent: bool) -> None:
+def test_a_request_that_never_connected_is_temporary(sent: bool) -> None:
     error = translate(failure_of(f"http://127.0.0.1:{closed_port()}/"), sent=sent)
     assert (type(error), error.code) == (TemporaryFailure, "outbound.unreachable")
 
@@ -567,9 +584,9 @@ def test_an_unknown_name_is_temporary() -> None:
     assert "secret-path" not in str(error)
 
 
-def test_a_certificate_that_nobody_signed_is_temporary(tls: ssl.SSLContext) -> None:
-    with peer(says(OK), tls) as other:
-        error = translate(failure_of(other.url), sent=True)
+def test_an_untrusted_certificate_is_temporary(tls: ssl.SSLContext) -> None:
+    with serving(reply(OK), tls) as server:
+        error = translate(failure_of(server.url), sent=True)
     assert (type(error), error.code) == (TemporaryFailure, "outbound.certificate")
 
 
@@ -586,20 +603,20 @@ def test_a_wrong_url_is_permanent(url: str) -> None:
         (False, TemporaryFailure, "outbound.interrupted"),
     ],
 )
-def test_a_lost_answer_is_ambiguous_only_when_all_was_sent(
+def test_a_lost_response_has_an_unknown_outcome_only_if_the_request_was_sent(
     sent: bool, kind: type[Exception], code: str
 ) -> None:
-    with peer(lambda self, connection: self.head(connection) and None) as other:
-        error = translate(failure_of(other.url), sent=sent)
+    with serving(lambda self, connection: self.head(connection) and None) as server:
+        error = translate(failure_of(server.url), sent=sent)
     assert (type(error), error.code) == (kind, code)
 
 
-def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_proxy_has_a_separate_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port()}")
     assert translate(failure_of("https://example.com/"), sent=True).code == "outbound.proxy"
 
 
-# What answers say
+# Responses
 
 NOW = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 
@@ -629,15 +646,15 @@ def test_retry_after_is_read_in_both_forms_and_capped(value: str, seconds: int |
     assert (wait.total_seconds() if wait else None) == seconds
 
 
-def test_an_answer_without_retry_after_asks_for_nothing() -> None:
+def test_a_response_without_retry_after_has_no_wait() -> None:
     assert retry_after(requests.Response(), NOW) is None
 
 
-def test_an_excerpt_is_one_clean_short_line() -> None:
+def test_an_excerpt_is_a_short_line_without_control_characters() -> None:
     noisy = (
         b"HTTP/1.1 500 No\r\nContent-Length: 1012\r\n\r\n" + b"a\x00\x1b[31m\r\nb\t" + b"c" * 1002
     )
-    with peer(says(noisy)) as other, session() as one:
-        text = excerpt(one.get(other.url), 50)
+    with serving(reply(noisy)) as server, session() as client:
+        text = excerpt(client.get(server.url), 50)
     assert text == "a [31m b " + "c" * 40 + "…"
     assert cleaned("left\u202eright") == "left right"

@@ -1,4 +1,4 @@
-"""Relay's own record: one form for every storage."""
+"""Relay's own record: the same format for every storage."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What the tests of envelopes share: issuers of tokens, and a door with a ledger behind it."""
+"""Fixtures of the envelope tests: issuers of tokens, and a hook with a real ledger."""
 
 import sys
 from contextlib import closing
@@ -32,7 +32,7 @@ def issuer(issuer_key):
 
 @pytest.fixture(scope="session")
 def reader():
-    """A handler of S3's records, made once: boto3 takes its time."""
+    """A handler of S3 records, created once because boto3 is slow to start."""
     with closing(Handler("exports", Handler.Settings(kind="s3", region="us-east-1"))) as handler:
         yield handler
 
@@ -40,10 +40,10 @@ def reader():
 @pytest.fixture
 def make_hook(tmp_path, issuer, reader):
     """make(**keys of the source) -> a Door whose envelopes fetch from the issuer, or by `fetch`."""
-    store = Ledger.open(new_ledger(tmp_path / "relay.db"))
+    ledger = Ledger.open(new_ledger(tmp_path / "relay.db"))
 
     def make(*, fetch=None, **keys):
-        return Hook(store, fetch or issuer.fetch, reader, **keys)
+        return Hook(ledger, fetch or issuer.fetch, reader, **keys)
 
     yield make
-    store.close()
+    ledger.close()

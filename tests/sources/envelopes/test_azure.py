@@ -1,4 +1,4 @@
-"""Event Grid's deliveries: two schemas, two handshakes, and who may send them."""
+"""Deliveries of Event Grid: two schemas, two handshakes, and the accepted senders."""
 
 import json
 
@@ -87,13 +87,13 @@ def test_the_cloudevents_schema_is_read_too(body, media):
         assert unwrapped(body, {**headers, "content-type": media}) == [CLOUD]
 
 
-def test_an_event_in_headers_is_brought_into_one():
+def test_an_event_in_headers_is_read_as_a_structured_event():
     headers = {f"ce-{name}": value for name, value in CLOUD.items() if name != "data"}
     headers |= {"aeg-event-type": "Notification", "content-type": "application/json"}
     assert unwrapped(DATA, headers) == [{**CLOUD, "datacontenttype": "application/json"}]
 
 
-def test_news_of_the_subscription_itself_is_no_record():
+def test_events_about_the_subscription_are_left_out():
     assert unwrapped([DELETED]) == []
     assert unwrapped([DELETED, CREATED]) == [CREATED]
     assert unwrapped({**CLOUD, "type": "Microsoft.EventGrid.SubscriptionDeletedEvent"}) == []
@@ -111,12 +111,12 @@ def test_news_of_the_subscription_itself_is_no_record():
         (b"", "not JSON"),
     ],
 )
-def test_what_is_no_event_is_unreadable_and_says_why(body, words):
+def test_an_invalid_event_is_unreadable_with_a_reason(body, words):
     with pytest.raises(Unreadable, match=words):
         unwrapped(body)
 
 
-def test_a_bad_event_in_a_batch_does_not_lose_those_after_it():
+def test_an_invalid_event_in_a_batch_does_not_lose_the_others():
     records = envelope().unwrap(request([1, {"eventType": None}, CREATED, CLOUD], NOTIFIED))
     assert [next(records), next(records)] == [CREATED, CLOUD]
     with pytest.raises(Unreadable, match="should be an object"):
@@ -134,7 +134,7 @@ def test_a_bad_event_in_a_batch_does_not_lose_those_after_it():
         request(b"", ASKING, method="OPTIONS"),
     ],
 )
-def test_its_deliveries_are_recognised(incoming):
+def test_own_deliveries_are_recognised(incoming):
     assert envelope().recognises(incoming)
 
 
@@ -149,11 +149,11 @@ def test_its_deliveries_are_recognised(incoming):
         request(b"", method="OPTIONS"),
     ],
 )
-def test_other_deliveries_are_not(incoming):
+def test_other_deliveries_are_not_recognised(incoming):
     assert not envelope().recognises(incoming)
 
 
-# handshakes
+# Handshakes
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def hook(make_hook):
     return make_hook(accept=["azure"], token_header="x-relay-token", **TOKEN)
 
 
-def test_the_handshake_of_its_own_schema_gives_the_code_back(hook, issuer):
+def test_the_handshake_of_the_event_grid_schema_returns_the_code(hook, issuer):
     headers = {**NOTIFIED, "aeg-event-type": "SubscriptionValidation"}
     answer = hook.accept(request([VALIDATION], headers, query=TOKEN)).answer
     assert answer.status == 200
@@ -182,13 +182,13 @@ def test_the_handshake_of_its_own_schema_gives_the_code_back(hook, issuer):
         VALIDATION,
     ],
 )
-def test_whatever_the_schema_a_validation_event_is_answered(event):
+def test_a_validation_event_is_answered_in_any_schema(event):
     for body in (event, [event]):
         answer = envelope().answer(request(body, NOTIFIED))
         assert json.loads(answer.body) == {"validationResponse": CODE}
 
 
-def test_the_handshake_shows_what_every_delivery_shows(hook):
+def test_the_handshake_needs_the_same_credentials_as_a_delivery(hook):
     headers = {**NOTIFIED, "aeg-event-type": "SubscriptionValidation"}
     for query in ({}, {"token": "wrong"}):
         with pytest.raises(Unverified):
@@ -219,7 +219,7 @@ def test_nothing_else_is_a_handshake(body):
     assert envelope().answer(request(body, headers)) is None
 
 
-def test_a_deleted_subscription_is_kept_and_means_nothing(hook):
+def test_the_event_of_a_deleted_subscription_is_stored_and_ignored(hook):
     headers = {**NOTIFIED, "aeg-event-type": "SubscriptionDeletion"}
     assert hook.accept(request([DELETED], headers, query=TOKEN)).events == 0
     assert [notification.verdict for notification in hook.stored()] == [Verdict.IGNORED]
@@ -227,7 +227,7 @@ def test_a_deleted_subscription_is_kept_and_means_nothing(hook):
 
 @pytest.mark.parametrize("keys", [TOKEN, ENTRA, {**ENTRA, **TOKEN}])
 @pytest.mark.parametrize("query", [{}, {"token": "hook-token"}])
-def test_the_handshake_of_cloudevents_is_answered_for_event_grid(make_hook, issuer, keys, query):
+def test_the_cloudevents_handshake_of_event_grid_is_answered(make_hook, issuer, keys, query):
     hook = make_hook(accept=["azure"], **keys)
     headers = {**ASKING, "webhook-request-callback": URL}
     answer = hook.accept(request(b"", headers, method="OPTIONS", query=query)).answer
@@ -248,29 +248,29 @@ def test_the_handshake_of_cloudevents_is_answered_for_event_grid(make_hook, issu
         ("eventgrid.azure.us", {"access_token": "wrong"}),
     ],
 )
-def test_nobody_else_may_ask(hook, origin, query):
+def test_a_handshake_of_another_sender_is_refused(hook, origin, query):
     headers = {"webhook-request-origin": origin}
     with pytest.raises(Unverified):
         hook.accept(request(b"", headers, method="OPTIONS", query=query))
 
 
-def test_who_knows_the_token_may_ask_from_anywhere(hook):
+def test_with_the_token_a_handshake_from_any_origin_is_answered(hook):
     headers = {"webhook-request-origin": "eventgrid.azure.us"}
     answer = hook.accept(request(b"", headers, method="OPTIONS", query=TOKEN)).answer
     assert answer.headers["WebHook-Allowed-Origin"] == "eventgrid.azure.us"
 
 
-def test_beside_cloudevents_other_origins_are_left_to_it():
+def test_other_origins_are_left_to_the_cloudevents_envelope():
     both = envelope(accept=["azure", "cloudevents"])
     others = request(b"", {"webhook-request-origin": "x.example"}, method="OPTIONS")
     assert not both.recognises(others)
     assert both.recognises(request(b"", ASKING, method="OPTIONS"))
 
 
-# who may send
+# Accepted senders
 
 
-def test_it_is_absent_without_credentials_and_says_which_would_do():
+def test_without_credentials_it_is_absent_and_names_the_missing_settings():
     assert envelope(token=None).missing_setting() == "entra_tenant and entra_audience, or token"
     assert envelope(entra_tenant="x").missing_setting() == "entra_audience"
     assert envelope().missing_setting() is None
@@ -280,13 +280,13 @@ def test_it_is_absent_without_credentials_and_says_which_would_do():
     ("headers", "query"),
     [({}, TOKEN), (bearer("hook-token"), {}), ({"x-relay-token": "hook-token"}, {})],
 )
-def test_the_token_is_taken_where_event_grid_can_put_it(hook, headers, query):
+def test_the_token_is_accepted_where_event_grid_can_send_it(hook, headers, query):
     for body in ([CREATED], [CLOUD], CLOUD):
         hook.accept(request(body, {**NOTIFIED, **headers}, query=query))
     assert len(hook.stored()) == 3
 
 
-def test_entras_token_is_taken_for_deliveries_and_for_the_handshake(make_hook, issuer):
+def test_a_token_of_entra_is_accepted_for_deliveries_and_handshakes(make_hook, issuer):
     hook = make_hook(accept=["azure"], **ENTRA)
     headers = {**NOTIFIED, **bearer(issuer.token(entra()))}
     hook.accept(request([CREATED], headers))
@@ -313,7 +313,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
-def test_a_forger_leaves_no_trace(make_hook, issuer, stranger_key, forge):
+def test_a_forgery_is_not_stored(make_hook, issuer, stranger_key, forge):
     hook = make_hook(accept=["azure", "cloudevents"], **ENTRA, **TOKEN)
     shown = forge(issuer, stranger_key)
     for headers in (NOTIFIED, {"content-type": "application/cloudevents+json"}, {}):
@@ -352,7 +352,7 @@ JSON = st.recursive(
     headers=st.dictionaries(NAMES, VALUES, max_size=5),
     method=st.sampled_from(["POST", "OPTIONS", "HEAD"]),
 )
-def test_no_request_is_ever_a_crash(body, headers, method):
+def test_no_request_raises_an_unexpected_exception(body, headers, method):
     incoming = request(body, headers, method=method)
     azure = envelope()
     azure.recognises(incoming)

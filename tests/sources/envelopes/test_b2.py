@@ -1,4 +1,4 @@
-"""Backblaze B2: a signature over the body as it stands, and nothing without one."""
+"""Backblaze B2: a signature over the body; unsigned requests are refused."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_the_vector_of_the_official_sdk_is_verified():
     assert list(envelope.unwrap(incoming)) == [event]
 
 
-def test_a_signed_batch_is_kept_and_its_events_are_seen_one_by_one():
+def test_a_signed_batch_is_unwrapped_into_events():
     batch = [{**B2_EVENT, "objectName": f"{number}.zip"} for number in range(50)]
     envelope = B2(SourceSettings(kind="b2", secret=SECRET))
     assert list(envelope.unwrap(request({"events": batch}))) == batch
@@ -64,7 +64,7 @@ def test_a_signed_batch_is_kept_and_its_events_are_seen_one_by_one():
         "v1=,{good}",
     ],
 )
-def test_one_right_signature_of_several_is_enough(hook, signature):
+def test_one_valid_signature_of_several_is_enough(hook, signature):
     told = {**GOOD, B2_HEADER: signature.format(good=GOOD[B2_HEADER])}
     hook.accept(request(BODY, told))
     [stored] = hook.stored()
@@ -72,7 +72,7 @@ def test_one_right_signature_of_several_is_enough(hook, signature):
     assert stored.headers[B2_HEADER] == "[redacted]"
 
 
-def test_the_secret_is_taken_as_it_stands_even_when_it_looks_like_base64(make_hook):
+def test_a_secret_that_looks_like_base64_is_not_decoded(make_hook):
     secret = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0"
     hook = make_hook(accept=["b2"], secret=secret)
     hook.accept(request(BODY, b2(secret, BODY)))
@@ -98,7 +98,7 @@ def test_the_secret_is_taken_as_it_stands_even_when_it_looks_like_base64(make_ho
     ],
 )
 @pytest.mark.parametrize("token", [False, True])
-def test_no_other_signature_does_and_the_token_does_not_help(hook, signature, token):
+def test_other_signatures_are_refused_even_with_the_token(hook, signature, token):
     good = GOOD[B2_HEADER]
     headers = {**GOOD, **(bearer("hook-token") if token else {})}
     del headers[B2_HEADER]
@@ -108,7 +108,7 @@ def test_no_other_signature_does_and_the_token_does_not_help(hook, signature, to
     assert_refused(hook, request(BODY, headers))
 
 
-def test_what_is_not_signed_is_said_to_be(hook):
+def test_the_error_says_that_a_request_is_not_signed(hook):
     assert_refused(hook, request(BODY), "not signed", "signing secret")
     assert_refused(hook, request(BODY, b2("another secret", BODY)), "wrong signature")
 
@@ -122,7 +122,7 @@ def test_a_body_that_was_changed_is_refused(hook):
     assert_refused(hook, request(b"", GOOD))
 
 
-def test_with_an_empty_secret_nobody_is_let_in():
+def test_an_empty_secret_verifies_no_request():
     for secret in (None, ""):
         envelope = B2(SourceSettings(kind="b2", secret=secret))
         assert envelope.missing_setting() == "secret"
@@ -130,13 +130,13 @@ def test_with_an_empty_secret_nobody_is_let_in():
             envelope.verify(request(BODY, b2("", BODY)))
 
 
-def test_without_its_secret_the_source_does_not_take_b2(make_hook):
+def test_without_a_secret_b2_is_refused(make_hook):
     hook = make_hook(accept=["b2"])
     assert_refused(hook, request(BODY, b2("", BODY)), "secret")
 
 
-def test_where_only_a_token_is_set_the_token_is_asked_for(make_hook):
-    """B2 can send headers of one's own: that is bare."""
+def test_with_only_a_token_configured_the_token_is_required(make_hook):
+    """B2 can send custom headers, such as a token; such requests are bare."""
     hook = make_hook(accept=["b2", "bare"], token="hook-token")
     assert_refused(hook, request(BODY, GOOD))
     hook.accept(request(BODY, bearer("hook-token")))
@@ -149,17 +149,17 @@ def test_other_requests_with_the_token_are_bare(hook):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b'{"events": []}', b'{"events": [1]}'])
-def test_what_is_signed_and_strange_is_kept(hook, body):
+def test_a_signed_but_unreadable_body_is_stored(hook, body):
     hook.accept(request(body, b2(SECRET, body)))
     assert [notification.verdict for notification in hook.stored()] == [Verdict.UNREADABLE]
 
 
-def test_a_test_event_has_no_object_and_is_handed_on(hook):
+def test_a_test_event_without_an_object_is_passed_on(hook):
     event = {"eventType": "b2:TestEvent", "eventVersion": 1, "bucketName": "exports"}
     incoming = request({"events": [event]})
     assert list(B2(SourceSettings(kind="b2", secret=SECRET)).unwrap(incoming)) == [event]
 
 
-def test_no_events_at_all_are_unreadable():
+def test_an_empty_batch_is_unreadable():
     with pytest.raises(Unreadable):
         list(B2(SourceSettings(kind="b2", secret=SECRET)).unwrap(request({"events": []})))

@@ -1,4 +1,4 @@
-"""Bare records: who may send them, and that no body whatsoever is a crash."""
+"""Bare records: the accepted senders, and arbitrary bodies without unexpected exceptions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sent(
 
 
 def on_the_wire(text: str) -> str:
-    """A header as WSGI hands it over: bytes read as latin-1."""
+    """A header as WSGI passes it: bytes decoded as Latin-1."""
     return text.encode().decode("latin-1")
 
 
@@ -55,7 +55,7 @@ def basic(user: str, password: str) -> str:
         sent("Bearer wrong", query={"token": TOKEN}),
     ],
 )
-def test_the_token_is_taken_wherever_a_sender_can_put_it(incoming: Incoming) -> None:
+def test_the_token_is_accepted_in_every_documented_place(incoming: Incoming) -> None:
     BARE.verify(incoming)
 
 
@@ -78,14 +78,14 @@ def test_the_token_is_taken_wherever_a_sender_can_put_it(incoming: Incoming) -> 
         sent(query={"Token": TOKEN}),
     ],
 )
-def test_nobody_else_is_let_in(incoming: Incoming) -> None:
+def test_other_credentials_are_refused(incoming: Incoming) -> None:
     with pytest.raises(Unverified) as raised:
         BARE.verify(incoming)
     assert TOKEN not in str(raised.value)
 
 
 @pytest.mark.parametrize("token", [None, SecretStr("")])
-def test_without_a_token_it_is_absent_and_lets_nobody_in(token: SecretStr | None) -> None:
+def test_without_a_token_it_is_absent_and_verifies_no_request(token: SecretStr | None) -> None:
     bare = Bare(SourceSettings(kind="s3", token=token))
     assert bare.missing_setting() == "token"
     for incoming in (sent(), sent(""), sent("Bearer "), sent(query={"token": ""})):
@@ -98,12 +98,12 @@ def test_with_a_token_nothing_is_missing_and_there_is_no_handshake() -> None:
     assert BARE.answer(sent()) is None
 
 
-def test_it_recognises_everything_so_it_is_asked_last() -> None:
+def test_it_recognises_everything_and_is_tried_last() -> None:
     assert BARE.recognises(sent(body=b"\xff"))
     assert list(ENVELOPES)[-1] == "bare"
 
 
-def test_a_record_may_be_nested_as_deep_as_a_storage_ever_would() -> None:
+def test_records_nested_as_deeply_as_those_of_storages_are_read() -> None:
     body = b'{"a":' * 60 + b"1" + b"}" * 60
     assert len(list(BARE.unwrap(sent(body=body)))) == 1
 
@@ -139,7 +139,7 @@ def handler() -> Any:
 
 @settings(max_examples=120, deadline=None)
 @given(body=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_no_body_is_ever_a_crash(handler: Handler, body: bytes) -> None:
+def test_no_body_raises_an_unexpected_exception(handler: Handler, body: bytes) -> None:
     try:
         events = [e for record in BARE.unwrap(sent(body=body)) for e in handler.parse(record)]
     except Unreadable:

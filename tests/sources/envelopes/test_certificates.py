@@ -1,4 +1,4 @@
-"""CertificateCache: fetched once, kept for a while, waited for when they cannot be had."""
+"""CertificateCache: one fetch for many threads, limited age, and failed fetches."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ SECOND = timedelta(seconds=1)
 
 
 class Host:
-    """Has a certificate for whoever asks, or not."""
+    """Serves a certificate, or fails."""
 
     def __init__(self, pem):
         self.pem = pem
@@ -70,7 +70,7 @@ def down():
     return TemporaryFailure("fetch.refused", "down")
 
 
-def test_a_certificate_is_fetched_once_and_looked_at_again_after_a_day(certificates, host):
+def test_a_certificate_is_fetched_again_after_a_day(certificates, host):
     first = certificates.get(URL, NOW)
     assert certificates.get(URL, NOW + MAX_AGE - SECOND) is first
     assert len(host.asked) == 1
@@ -78,7 +78,7 @@ def test_a_certificate_is_fetched_once_and_looked_at_again_after_a_day(certifica
     assert len(host.asked) == 2
 
 
-def test_each_address_has_its_own(certificates, host, signer, stranger):
+def test_each_url_has_a_separate_certificate(certificates, host, signer, stranger):
     first = certificates.get(URL, NOW)
     host.pem = stranger.pem
     other = certificates.get(f"{URL}x", NOW)
@@ -86,7 +86,7 @@ def test_each_address_has_its_own(certificates, host, signer, stranger):
     assert host.asked == [URL, f"{URL}x"]
 
 
-def test_many_threads_that_need_it_at_once_fetch_it_once(signer):
+def test_many_threads_fetch_a_certificate_once(signer):
     go_on = threading.Event()
     asked = []
 
@@ -97,7 +97,7 @@ def test_many_threads_that_need_it_at_once_fetch_it_once(signer):
 
     certificates = CertificateCache(fetch)
     with ThreadPoolExecutor(8) as pool:
-        # Their messages came in at different times, the first of them last.
+        # The messages arrived at different times, the first of them last.
         times = [NOW - timedelta(milliseconds=number) for number in range(8)]
         waiting = [pool.submit(certificates.get, URL, time) for time in times]
         while not asked:
@@ -108,7 +108,7 @@ def test_many_threads_that_need_it_at_once_fetch_it_once(signer):
     assert all(certificate is found[0] for certificate in found)
 
 
-def test_threads_that_find_it_is_not_to_be_had_do_not_ask_one_after_the_other():
+def test_waiting_threads_do_not_repeat_a_failed_fetch():
     go_on = threading.Event()
     asked = []
 
@@ -127,7 +127,7 @@ def test_threads_that_find_it_is_not_to_be_had_do_not_ask_one_after_the_other():
     assert asked == [URL]
 
 
-def test_who_has_a_valid_one_does_not_wait_for_a_newer(signer):
+def test_a_thread_with_a_valid_certificate_does_not_wait_for_a_newer_one(signer):
     asked, go_on = threading.Event(), threading.Event()
     slow = False
 
@@ -150,7 +150,7 @@ def test_who_has_a_valid_one_does_not_wait_for_a_newer(signer):
         fetching.result(10)
 
 
-def test_another_address_does_not_wait_for_a_slow_one(signer):
+def test_a_slow_url_does_not_delay_another_url(signer):
     asked, go_on = threading.Event(), threading.Event()
 
     def fetch(url):
@@ -176,7 +176,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_a_failure_is_told_as_waiting_and_remembered_for_some_seconds(certificates, host, failure):
+def test_a_failed_fetch_is_temporary_and_cached_for_some_seconds(certificates, host, failure):
     host.down = failure
     for now in (NOW, NOW + RETRY_AFTER - SECOND):
         with pytest.raises(TemporaryFailure) as raised:
@@ -188,7 +188,7 @@ def test_a_failure_is_told_as_waiting_and_remembered_for_some_seconds(certificat
     assert len(host.asked) == 2
 
 
-def test_an_old_one_is_used_while_no_newer_one_can_be_had(certificates, host):
+def test_an_old_certificate_is_used_while_a_newer_one_cannot_be_fetched(certificates, host):
     first = certificates.get(URL, NOW)
     host.down = down()
     later = NOW + MAX_AGE + SECOND
@@ -197,7 +197,9 @@ def test_an_old_one_is_used_while_no_newer_one_can_be_had(certificates, host):
     assert len(host.asked) == 2, "it is not asked for with every message"
 
 
-def test_one_that_has_expired_meanwhile_is_waited_for(host, issuer_key):
+def test_an_expired_certificate_that_cannot_be_fetched_again_is_a_temporary_failure(
+    host, issuer_key
+):
     ends = NOW + timedelta(hours=1)
     host.pem = Signer(issuer_key, ends=ends).pem
     certificates = CertificateCache(host.fetch)
@@ -207,7 +209,7 @@ def test_one_that_has_expired_meanwhile_is_waited_for(host, issuer_key):
         certificates.get(URL, ends + SECOND)
 
 
-def test_one_that_expires_is_looked_at_again_at_once(host, issuer_key, signer):
+def test_an_expired_certificate_is_fetched_again_at_once(host, issuer_key, signer):
     ends = NOW + timedelta(hours=1)
     host.pem = Signer(issuer_key, ends=ends).pem
     certificates = CertificateCache(host.fetch)
@@ -218,7 +220,7 @@ def test_one_that_expires_is_looked_at_again_at_once(host, issuer_key, signer):
     assert len(host.asked) == 2
 
 
-def test_one_that_is_not_valid_is_not_fetched_with_every_message(host, issuer_key):
+def test_an_invalid_certificate_is_not_fetched_for_every_message(host, issuer_key):
     host.pem = Signer(issuer_key, ends=NOW - SECOND).pem
     certificates = CertificateCache(host.fetch)
     for number in range(5):
@@ -229,13 +231,13 @@ def test_one_that_is_not_valid_is_not_fetched_with_every_message(host, issuer_ke
     assert len(host.asked) == 2
 
 
-def test_a_clock_that_was_set_back_does_not_keep_it_for_ever(certificates, host):
+def test_a_clock_that_was_set_back_does_not_keep_a_certificate_for_long(certificates, host):
     certificates.get(URL, NOW)
     certificates.get(URL, NOW - timedelta(days=30))
     assert len(host.asked) == 2
 
 
-def test_made_up_addresses_do_not_push_out_the_one_in_use(certificates, host):
+def test_invented_urls_do_not_evict_a_certificate_in_use(certificates, host):
     first = certificates.get(URL, NOW)
     host.down = down()
     for number in range(MAX_CACHED * 3):
@@ -245,7 +247,7 @@ def test_made_up_addresses_do_not_push_out_the_one_in_use(certificates, host):
     assert host.asked.count(URL) == 1
 
 
-def test_only_so_many_are_kept_and_the_longest_unused_goes_first(certificates, host):
+def test_the_cache_evicts_the_least_recently_used_certificate(certificates, host):
     for number in range(MAX_CACHED):
         certificates.get(f"{URL}?{number}", NOW)
     certificates.get(f"{URL}?0", NOW)
@@ -269,7 +271,7 @@ def public_key(signer):
     return signer.key.public_key().public_bytes(serialization.Encoding.PEM, kind)
 
 
-def test_what_is_no_certificate_is_waited_for(host, signer):
+def test_an_invalid_certificate_file_is_a_temporary_failure(host, signer):
     broken = signer.pem.replace(b"\nMII", b"\nAAA", 1)
     for number, body in enumerate(
         [b"", b"<html>log in</html>", broken, signer.pem[:300], elliptic(), public_key(signer)]
@@ -279,7 +281,7 @@ def test_what_is_no_certificate_is_waited_for(host, signer):
             CertificateCache(host.fetch).get(f"{URL}?{number}", NOW)
 
 
-def test_the_first_of_a_chain_is_the_one_that_signs(signer, stranger):
+def test_the_first_certificate_of_a_chain_is_used(signer, stranger):
     assert load_certificate(signer.pem + stranger.pem).key == signer.key.public_key()
 
 
@@ -296,7 +298,7 @@ def test_a_signature_belongs_to_one_text_one_key_and_one_digest(signer, stranger
     assert not load_certificate(stranger.pem).verifies(signature, b"text", digest)
 
 
-def test_a_period_has_both_ends(signer):
+def test_a_certificate_is_invalid_before_and_after_its_period(signer):
     certificate = load_certificate(signer.pem)
     assert certificate.is_valid(BEGINS)
     assert certificate.is_valid(ENDS)
@@ -310,12 +312,12 @@ def test_a_short_key_is_weak(signer):
 
 
 @pytest.mark.parametrize("text", ["", "====", "not base64!", "AA=A", "签名", "AAAA\n", " AAAA"])
-def test_what_is_no_base64_is_no_signature(text):
+def test_a_signature_that_is_not_base64_is_refused(text):
     with pytest.raises(Unverified):
         decode_signature(text)
 
 
-def test_an_age_is_measured_both_ways():
+def test_the_age_is_limited_in_the_past_and_in_the_future():
     hour = timedelta(hours=1)
     for sent in (NOW - hour, NOW, NOW + hour):
         check_age(sent, NOW, hour)
@@ -326,7 +328,7 @@ def test_an_age_is_measured_both_ways():
 
 
 @given(st.text() | st.builds("https://{}/{}".format, st.text(), st.text()))
-def test_an_address_that_is_read_is_the_one_that_requests_would_ask(url):
+def test_a_url_is_parsed_as_requests_would_parse_it(url):
     address = pinned.parse_url(url)
     if address is not None:
         query = "" if address.query is None else f"?{address.query}"
@@ -335,11 +337,11 @@ def test_an_address_that_is_read_is_the_one_that_requests_would_ask(url):
 
 
 @pytest.mark.parametrize("path", ["/../a.pem", "/a/..", "/" + "a" * pinned.MAX_LENGTH])
-def test_an_address_goes_nowhere_up_and_has_an_end(path):
+def test_urls_with_parent_segments_or_excessive_length_are_refused(path):
     assert pinned.parse_url(f"https://example.com{path}") is None
 
 
-def test_a_pattern_of_a_host_has_one_region():
+def test_a_host_pattern_matches_exactly_one_region():
     address = pinned.parse_url("https://sns.us-east-1.amazonaws.com/")
     assert address.has_host(["sns.*.amazonaws.com"])
     assert address.has_host(["other", "sns.us-east-1.amazonaws.com"])

@@ -1,4 +1,4 @@
-"""CloudEvents in their three forms, from whoever may send them."""
+"""CloudEvents in three forms, and the accepted senders."""
 
 import base64
 import json
@@ -79,16 +79,16 @@ def unwrapped(body, headers=None):
         (EVENT, {**STRUCTURED, "ce-id": "another"}),
     ],
 )
-def test_whatever_brings_it_an_event_is_the_same_event(body, headers):
+def test_every_form_yields_the_same_event(body, headers):
     assert unwrapped(body, headers) == [EVENT]
 
 
-def test_headers_and_body_are_brought_into_one():
+def test_headers_and_body_are_read_as_one_event():
     [event] = unwrapped(DATA, binary(bucket="exports"))
     assert event == {**EVENT, "bucket": "exports", "datacontenttype": "application/json"}
 
 
-def test_a_batch_has_all_its_events_and_may_have_none():
+def test_a_batch_yields_all_events_and_can_be_empty():
     two = [{**EVENT, "id": "1"}, {**EVENT, "id": "2"}]
     assert unwrapped(two, BATCH) == two
     assert unwrapped([], BATCH) == []
@@ -115,20 +115,20 @@ def test_attributes_in_headers_are_decoded_once(sent, subject):
 @pytest.mark.parametrize(
     "sent", ["%FF.zip", "%C0%A0.zip", "\xff.zip", "é%2B.zip".encode().decode("latin-1"), "导"]
 )
-def test_what_is_no_utf8_is_not_guessed_at(sent):
+def test_an_attribute_that_is_not_utf8_is_unreadable(sent):
     with pytest.raises(Unreadable, match="ce-subject"):
         unwrapped(DATA, binary(subject=sent))
 
 
 @settings(max_examples=200, deadline=None)
 @given(subject=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
-def test_what_was_percent_encoded_comes_back(subject):
+def test_percent_encoded_attributes_are_decoded(subject):
     [event] = unwrapped(DATA, binary(subject=quote(subject, safe="/")))
     assert event["subject"] == subject
 
 
 @pytest.mark.parametrize("subject", ["100%25 é.zip".encode().decode("latin-1"), "%FF", "\xff"])
-def test_cephs_raw_headers_do_not_matter_its_records_say_all(subject):
+def test_raw_headers_of_ceph_are_ignored_in_favour_of_records(subject):
     headers = binary(type="com.amazonaws.ObjectCreated:Put", subject=subject, source=None)
     assert unwrapped(S3, headers) == S3["Records"]
 
@@ -137,11 +137,11 @@ def test_cephs_raw_headers_do_not_matter_its_records_say_all(subject):
     ("body", "headers"),
     [({**EVENT, "data": S3}, STRUCTURED), ([{**EVENT, "data": json.dumps(S3)}], BATCH)],
 )
-def test_s3_records_in_an_event_come_out(body, headers):
+def test_s3_records_in_an_event_are_unwrapped(body, headers):
     assert unwrapped(body, headers) == S3["Records"]
 
 
-def test_a_pubsub_message_in_an_event_comes_out():
+def test_a_pubsub_message_in_an_event_is_unwrapped():
     inner = base64.b64encode(json.dumps(DATA).encode()).decode()
     data = {"message": {"data": inner, "attributes": {"eventType": "x"}}, "subscription": "s"}
     [record] = unwrapped({**EVENT, "data": data}, STRUCTURED)
@@ -185,12 +185,12 @@ def test_data_is_decoded_when_it_is_json(event, data):
         (b"", "application/json", None),
     ],
 )
-def test_a_body_is_json_when_it_says_so_or_looks_like_it(body, media, data):
+def test_a_body_is_read_as_json_by_content_type_or_first_character(body, media, data):
     [event] = unwrapped(body, binary(media))
     assert event["data"] == data
 
 
-def test_a_time_in_milliseconds_is_no_matter():
+def test_a_time_in_milliseconds_is_accepted():
     [event] = unwrapped({**EVENT, "time": "1615430559146"}, STRUCTURED)
     assert event["time"] == "1615430559146"
 
@@ -215,12 +215,12 @@ def test_a_time_in_milliseconds_is_no_matter():
         ({"id": "1"}, STRUCTURED, "specversion"),
     ],
 )
-def test_what_is_no_event_is_unreadable_and_says_why(body, headers, words):
+def test_an_invalid_event_is_unreadable_with_a_reason(body, headers, words):
     with pytest.raises(Unreadable, match=words):
         unwrapped(body, headers)
 
 
-def test_a_bad_event_in_a_batch_does_not_lose_those_after_it():
+def test_an_invalid_event_in_a_batch_does_not_lose_the_others():
     records = envelope(**TOKEN).unwrap(request([{**EVENT, "type": 1}, EVENT, 5], BATCH))
     assert next(records) == EVENT
     with pytest.raises(Unreadable, match="type should be a text"):
@@ -248,12 +248,12 @@ def test_other_requests_are_not_recognised(incoming):
     assert not envelope().recognises(incoming)
 
 
-# asking before anything is sent
+# Requests for permission to send
 
 ASKING = {"webhook-request-origin": "eventemitter.example.com", "webhook-request-rate": "120"}
 
 
-def test_who_asks_is_told_that_it_may_send(make_hook, issuer):
+def test_a_request_for_permission_is_granted(make_hook, issuer):
     hook = make_hook(accept=["cloudevents"], **TOKEN)
     headers = {**ASKING, "webhook-request-callback": "https://evil.example/callback?token=x"}
     for query in ({}, {"token": "hook-token"}, {"access_token": "hook-token"}):
@@ -268,30 +268,30 @@ def test_who_asks_is_told_that_it_may_send(make_hook, issuer):
     assert hook.stored() == ()
 
 
-def test_a_wrong_token_is_told_when_the_hook_is_set_up(make_hook):
+def test_a_wrong_token_is_refused_during_setup(make_hook):
     hook = make_hook(accept=["cloudevents"], **TOKEN)
     with pytest.raises(Unverified):
         hook.accept(request(b"", ASKING, method="OPTIONS", query={"token": "wrong"}))
 
 
 @pytest.mark.parametrize("origin", ["", "a b", "x\r\nSet-Cookie: y", "é", "<x>", "a" * 300])
-def test_an_origin_that_is_none_is_not_repeated(origin):
+def test_an_invalid_origin_is_not_echoed(origin):
     headers = {"webhook-request-origin": origin}
     assert envelope(**TOKEN).answer(request(b"", headers, method="OPTIONS")) is None
 
 
-def test_a_post_is_never_a_question():
+def test_a_post_is_never_a_request_for_permission():
     assert envelope(**TOKEN).answer(request(EVENT, {**STRUCTURED, **ASKING})) is None
 
 
-# who may send
+# Accepted senders
 
 
 @pytest.mark.parametrize(
     ("headers", "query"),
     [(bearer("hook-token"), {}), ({}, {"access_token": "hook-token"}), ({}, TOKEN)],
 )
-def test_the_token_is_taken_as_the_specification_says(make_hook, headers, query):
+def test_the_token_is_accepted_as_specified(make_hook, headers, query):
     hook = make_hook(accept=["cloudevents"], **TOKEN)
     body = {**EVENT, "data": S3}
     assert hook.accept(request(body, {**headers, **STRUCTURED}, query=query)).events == 1
@@ -301,14 +301,14 @@ def test_the_token_is_taken_as_the_specification_says(make_hook, headers, query)
 @pytest.mark.parametrize(
     ("keys", "claims"), [(OIDC, google()), (ENTRA, entra()), ({**OIDC, **ENTRA}, entra())]
 )
-def test_eventarc_and_event_grid_show_their_providers_token(make_hook, issuer, keys, claims):
+def test_jwts_of_google_and_entra_are_accepted(make_hook, issuer, keys, claims):
     hook = make_hook(accept=["cloudevents"], **keys)
     headers = {**binary(subject="100%25 é.zip"), **bearer(issuer.token(claims))}
     assert hook.accept(request(S3, headers)).events == 1
 
 
 @pytest.mark.parametrize("keys", [TOKEN, {**OIDC, **TOKEN}, {**ENTRA, **TOKEN}])
-def test_a_forger_leaves_no_trace(make_hook, issuer, stranger_key, keys):
+def test_a_forgery_is_not_stored(make_hook, issuer, stranger_key, keys):
     hook = make_hook(accept=["cloudevents"], **keys)
     shown = [
         {},
@@ -328,7 +328,7 @@ def test_a_forger_leaves_no_trace(make_hook, issuer, stranger_key, keys):
 
 @pytest.mark.parametrize("keys", [OIDC, ENTRA])
 @pytest.mark.parametrize("query", [{"token": "hook-token"}, {"access_token": "hook-token"}])
-def test_the_token_is_not_enough_where_a_provider_is_set(make_hook, issuer, keys, query):
+def test_the_token_is_not_enough_if_a_provider_is_configured(make_hook, issuer, keys, query):
     hook = make_hook(accept=["cloudevents"], **keys, **TOKEN)
     with pytest.raises(Unverified):
         hook.accept(request(EVENT, {**STRUCTURED, **bearer("hook-token")}, query=query))
@@ -344,7 +344,7 @@ def test_the_token_is_not_enough_where_a_provider_is_set(make_hook, issuer, keys
         (b"\xff", binary()),
     ],
 )
-def test_what_cannot_be_read_is_kept(make_hook, body, headers):
+def test_an_unreadable_event_is_stored(make_hook, body, headers):
     hook = make_hook(accept=["cloudevents"], **TOKEN)
     hook.accept(request(body, {**headers, **bearer("hook-token")}))
     [stored] = hook.stored()
@@ -356,7 +356,7 @@ def test_a_replay_reads_the_headers_again(make_hook):
     hook = make_hook(accept=["cloudevents"], **TOKEN)
     receipt = hook.accept(request(DATA, {**binary(), **bearer("hook-token")}))
     hook.intake.replay(receipt.notification)
-    # The handler of this door knows S3 alone: it got to see the event, both times.
+    # The handler reads only S3 records; the reason shows that it received the event twice.
     assert [notification.reason for notification in hook.stored()] == [
         "The field eventName is missing"
     ] * 2
@@ -388,7 +388,7 @@ JSON = st.recursive(
     headers=st.dictionaries(NAMES, VALUES, max_size=6),
     method=st.sampled_from(["POST", "OPTIONS", "HEAD"]),
 )
-def test_no_request_is_ever_a_crash(body, headers, method):
+def test_no_request_raises_an_unexpected_exception(body, headers, method):
     incoming = request(body, headers, method=method)
     cloudevents = envelope(**OIDC)
     cloudevents.recognises(incoming)

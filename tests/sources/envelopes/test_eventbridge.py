@@ -1,4 +1,4 @@
-"""EventBridge's API destinations: whole events from whoever knows the token."""
+"""EventBridge API destinations: whole events from senders with the token."""
 
 import base64
 
@@ -63,7 +63,7 @@ def assert_refused(hook, incoming):
 
 
 @pytest.mark.parametrize("shown", [bearer(TOKEN), basic("relay", TOKEN), {"x-api-key": TOKEN}])
-def test_every_kind_of_connection_can_show_the_token(make_hook, shown):
+def test_every_type_of_connection_can_send_the_token(make_hook, shown):
     hook = make_hook(accept=["eventbridge"], token=TOKEN, token_header="X-Api-Key")
     assert hook.accept(request(EVENT, {**SENT, **shown})).events == 1
     [stored] = hook.stored()
@@ -71,13 +71,13 @@ def test_every_kind_of_connection_can_show_the_token(make_hook, shown):
     assert TOKEN not in str(stored.headers)
 
 
-def test_a_header_of_any_name_is_not_kept_when_it_holds_the_token(make_hook):
+def test_a_token_header_with_any_name_is_not_stored(make_hook):
     hook = make_hook(accept=["eventbridge"], token=TOKEN, token_header="X-Relay")
     hook.accept(request(EVENT, {**SENT, "x-relay": TOKEN}))
     assert hook.stored()[0].headers["x-relay"] == "[redacted]"
 
 
-def test_the_handler_is_given_the_whole_event():
+def test_the_handler_receives_the_whole_event():
     assert list(BRIDGE.unwrap(request(EVENT))) == [EVENT]
 
 
@@ -92,7 +92,7 @@ def test_the_key_is_not_decoded(make_hook):
     "headers",
     [SENT, {**SENT, **bearer("wrong")}, {**SENT, **basic("relay", "wrong")}, {"x-api-key": TOKEN}],
 )
-def test_who_does_not_show_it_is_refused(hook, headers):
+def test_a_request_without_the_token_is_refused(hook, headers):
     assert_refused(hook, request(EVENT, headers))
 
 
@@ -115,23 +115,23 @@ def test_without_a_token_it_is_absent(make_hook):
         "detail-type",
     ],
 )
-def test_what_is_no_event_is_not_taken_for_one(hook, body):
+def test_other_bodies_are_not_recognised(hook, body):
     assert not BRIDGE.recognises(request(body))
     assert_refused(hook, request(body, bearer(TOKEN)))
 
 
-def test_what_an_input_transformer_made_is_bare(make_hook):
+def test_the_output_of_an_input_transformer_is_bare(make_hook):
     hook = make_hook(accept=["eventbridge", "bare"], token=TOKEN)
     ours = {"bucket": "exports", "key": "a.zip", "version": "v1"}
     assert hook.accept(request(ours, bearer(TOKEN))).events == 1
     assert [notification.envelopes for notification in hook.stored()] == [("bare",)]
 
 
-def test_an_event_of_something_else_is_kept_and_ignored(hook):
+def test_an_event_of_another_service_is_stored_and_ignored(hook):
     hook.accept(request({**EVENT, "detail-type": "Object Deleted"}, bearer(TOKEN)))
     assert [notification.verdict for notification in hook.stored()] == [Verdict.IGNORED]
 
 
-def test_it_is_asked_before_what_takes_anything():
+def test_it_is_tried_before_bare():
     names = list(ENVELOPES)
     assert names.index("eventbridge") < names.index("bare")

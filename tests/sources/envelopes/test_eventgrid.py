@@ -1,4 +1,4 @@
-"""Huawei Cloud EventGrid: CloudEvents in whatever form, from whoever knows the token."""
+"""Huawei Cloud EventGrid: CloudEvents in any form from senders with the token."""
 
 import base64
 
@@ -84,7 +84,7 @@ def test_the_event_is_the_same_in_every_form(body, headers):
     assert list(GRID.unwrap(incoming)) == [EVENT]
 
 
-def test_the_sample_of_the_guide_has_its_events_in_a_list():
+def test_the_list_of_events_in_the_guides_sample_is_read():
     sample = {
         "id": "4b26115b-73e-cf74",
         "specversion": "1.0",
@@ -99,7 +99,7 @@ def test_the_sample_of_the_guide_has_its_events_in_a_list():
     assert list(GRID.unwrap(request({"events": twenty}, PLAIN))) == twenty
 
 
-def test_one_that_is_no_event_does_not_lose_the_others(hook):
+def test_an_invalid_event_does_not_lose_the_others(hook):
     hook.accept(request([{}, EVENT], STRUCTURED, query=SHOWN))
     [stored] = hook.stored()
     assert stored.verdict == Verdict.UNREADABLE
@@ -119,7 +119,7 @@ def test_one_that_is_no_event_does_not_lose_the_others(hook):
         ),
     ],
 )
-def test_the_token_stands_in_the_address_or_in_a_header_of_apig(make_hook, headers, query):
+def test_the_token_is_accepted_in_the_url_or_in_a_header_of_apig(make_hook, headers, query):
     hook = make_hook(accept=["eventgrid"], token=TOKEN, token_header="X-Relay-Token")
     hook.accept(request(EVENT, headers, query=query))
     assert [notification.envelopes for notification in hook.stored()] == [("eventgrid",)]
@@ -127,22 +127,22 @@ def test_the_token_stands_in_the_address_or_in_a_header_of_apig(make_hook, heade
 
 @pytest.mark.parametrize("query", [{}, {"token": "wrong"}, {"token": ""}, {"Token": TOKEN}])
 @pytest.mark.parametrize("headers", [PLAIN, STRUCTURED, BINARY])
-def test_without_the_token_nothing_is_taken(hook, headers, query):
+def test_without_the_token_nothing_is_accepted(hook, headers, query):
     assert_refused(hook, request(EVENT, headers, query=query))
 
 
-def test_where_no_token_is_set_nobody_is_known(make_hook):
+def test_a_source_without_a_token_refuses_every_sender(make_hook):
     assert EventGrid(SourceSettings(kind="s3")).missing_setting() == "token"
     assert_refused(make_hook(accept=["eventgrid"]), request(EVENT, query={"token": ""}))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", {}, {"Records": []}, [], [1], "HC."])
-def test_what_is_no_cloudevent_is_not_taken_for_one(hook, body):
+def test_other_requests_are_not_recognised_as_cloudevents(hook, body):
     assert_refused(hook, request(body, PLAIN, query=SHOWN))
 
 
-def test_beside_others_it_takes_only_what_comes_from_huawei_cloud(make_hook):
-    """Whoever sends to a source with several envelopes does not choose the weakest of them."""
+def test_beside_other_envelopes_it_matches_only_huawei_cloud(make_hook):
+    """At a source with several envelopes, a sender cannot choose the weakest."""
     keys = {"accept": ["azure", "cloudevents", "eventgrid"], "token": TOKEN, **OIDC, **ENTRA}
     hook = make_hook(**keys)
     of_google = {**EVENT, "source": "//storage.googleapis.com/x", "type": "google.x"}
@@ -156,7 +156,7 @@ def test_beside_others_it_takes_only_what_comes_from_huawei_cloud(make_hook):
     assert [notification.envelopes for notification in hook.stored()] == [("eventgrid",)] * 2
 
 
-def test_who_asks_whether_he_may_send_is_answered_when_he_knows_the_token(hook):
+def test_a_request_for_permission_with_the_token_is_granted(hook):
     origin = {"webhook-request-origin": "eventgrid.huaweicloud.com"}
     asked = request(b"", origin, method="OPTIONS", query=SHOWN)
     answer = hook.accept(asked).answer

@@ -198,7 +198,7 @@ def test_a_request_from_the_future_is_refused_without_a_fetch(make_own, world, p
 
 @every
 def test_a_source_without_the_keys_refuses_it(make, world, producer):
-    """An envelope without its credentials is absent, not permissive."""
+    """An envelope without credentials is absent, not permissive."""
     assert_refused(make(accept=[producer.envelope]), world, producer.send(world, NOW))
     assert_refused(make(accept=list(ENVELOPES)), world, producer.send(world, NOW))
 

@@ -1,4 +1,4 @@
-"""MNS: its three formats, what its signature proves and what it does not, and what forgers try."""
+"""MNS: the three formats, the limits of the signature, and which forgeries fail."""
 
 import base64
 import hashlib
@@ -85,20 +85,20 @@ def fetched_nothing(world):
 
 
 def changed(incoming, **headers):
-    """Headers that are changed after signing; None: taken away."""
+    """Change headers after signing; None removes a header."""
     new = {**incoming.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return replace(
         incoming, headers={name: value for name, value in new.items() if value is not None}
     )
 
 
-# The good ones
+# Valid messages
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("with_type", [True, False])
 @pytest.mark.parametrize("target", ["/hooks/exports", WITH_TOKEN, "/hooks/exports?a=%2F&b"])
-def test_a_message_of_a_known_topic_is_taken(hook, world, alibaba, form, with_type, target):
+def test_a_message_of_a_listed_topic_is_accepted(hook, world, alibaba, form, with_type, target):
     push = Push(NOW, form, with_type=with_type, target=target)
     assert hook.accept(push.signed(alibaba)).events == 1
     [stored] = hook.stored()
@@ -107,19 +107,19 @@ def test_a_message_of_a_known_topic_is_taken(hook, world, alibaba, form, with_ty
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_query_need_not_be_signed(hook, alibaba, form):
+def test_an_unsigned_query_is_accepted(hook, alibaba, form):
     push = Push(NOW, form, target=WITH_TOKEN, sign_query=False)
     assert hook.accept(push.signed(alibaba)).events == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_message_may_be_plain_json_too(hook, alibaba, form):
+def test_a_plain_json_message_is_accepted(hook, alibaba, form):
     message = json.dumps(record("导出/<a & b>.zip"), ensure_ascii=False)
     assert hook.accept(Push(NOW, form, message=message).signed(alibaba)).events == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_events_of_oss_come_out_one_by_one(form):
+def test_oss_events_are_unwrapped_one_by_one(form):
     events = [{"eventName": "ObjectCreated:PutObject", "oss": {}}, {"eventName": "x"}]
     message = base64.b64encode(json.dumps({"events": events}).encode()).decode()
     push = Push(NOW, form, message=message)
@@ -139,14 +139,14 @@ def digests(body):
 
 
 @pytest.mark.parametrize("name", digests(b""))
-def test_the_digest_of_the_body_is_known_in_all_its_spellings(hook, alibaba, name):
+def test_all_encodings_of_the_body_digest_are_accepted(hook, alibaba, name):
     push = Push(NOW)
     incoming = push.signed(alibaba, content_md5=digests(push.body())[name])
     assert hook.accept(incoming).events == 1
 
 
 @pytest.mark.parametrize("query", ["", "?token=hook-token", "?a=%2f%20+&b&token=hook%2Dtoken"])
-def test_over_http_the_query_is_what_it_was_on_the_wire(make_hook, keys, alibaba, forger, query):
+def test_the_raw_query_of_the_request_is_verified(make_hook, keys, alibaba, forger, query):
     hook = make_hook(**keys, **TOKEN)
     intake = SimpleNamespace(
         settings=Settings(), ledger=hook.ledger, clock=lambda: NOW, accept=hook.accept
@@ -164,7 +164,7 @@ def test_over_http_the_query_is_what_it_was_on_the_wire(make_hook, keys, alibaba
 
 
 @pytest.mark.parametrize("between", ["", "\n    ", "<!-- a comment -->", "<?a b?>\r\n"])
-def test_xml_may_be_laid_out_as_one_likes(hook, alibaba, between):
+def test_xml_formatting_does_not_matter(hook, alibaba, between):
     push = Push(NOW)
     body = push.body().replace(b"><", f">{between}<".encode())
     md5 = base64.b64encode(hashlib.md5(body).hexdigest().encode()).decode()
@@ -172,13 +172,13 @@ def test_xml_may_be_laid_out_as_one_likes(hook, alibaba, between):
     assert hook.accept(replace(incoming, body=body)).events == 1
 
 
-def test_a_date_may_stand_in_mns_own_header(hook, alibaba):
+def test_the_date_is_also_read_from_the_mns_header(hook, alibaba):
     date = format_datetime(NOW, usegmt=True)
     push = Push(NOW).signed(alibaba, x_mns_date=date)
     assert hook.accept(push).events == 1
 
 
-def test_certificates_may_be_in_the_bucket_of_a_region(hook, world, alibaba):
+def test_certificates_in_the_bucket_of_a_region_are_accepted(hook, world, alibaba):
     host = "mns-cert.oss-cn-shanghai.aliyuncs.com"
     world.serve(host, lambda request: alibaba.pem)
     push = Push(NOW, url=f"https://{host}{MNS_PEM}")
@@ -186,7 +186,7 @@ def test_certificates_may_be_in_the_bucket_of_a_region(hook, world, alibaba):
     assert [fetch.host for fetch in world.requests] == [host]
 
 
-def test_a_message_that_is_pushed_again_for_most_of_a_day_is_taken(hook, alibaba):
+def test_a_message_that_is_retried_for_most_of_a_day_is_accepted(hook, alibaba):
     push = Push(NOW, published=NOW - timedelta(hours=23))
     assert hook.accept(push.signed(alibaba)).events == 1
 
@@ -210,9 +210,9 @@ cyWFit5pAEipngFL105d7AuW2AtwqG0FgV0ipw==
 """
 
 
-def test_what_mns_really_signed_is_what_we_verify():
-    """The headers of a push of 2023 and MNS's certificate then, from the tests of an Alibaba
-    project; its body is not known. The key has 512 bits, and the certificate ended in 2016."""
+def test_a_captured_signature_is_verified():
+    """The headers of a push of 2023 and the certificate of MNS, from the tests of an Alibaba
+    project; the body is unknown. The key has 512 bits, and the certificate expired in 2016."""
     headers = {
         "content-md5": "4CCBAD7AF2D23C2D00DDECCA59323A8C",
         "content-type": "text/plain;charset=utf-8",
@@ -242,18 +242,18 @@ def test_without_topics_it_is_absent():
     assert Mns(SourceSettings(kind="oss", mns_topics=(TOPIC,))).missing_setting() is None
 
 
-def test_it_is_recognised_by_any_header_of_its_own():
+def test_it_is_recognised_by_any_mns_header():
     envelope = Mns(SourceSettings(kind="oss", mns_topics=(TOPIC,)))
     assert envelope.recognises(request(b"", {"x-mns-request-id": "1"}))
     assert not envelope.recognises(request(b"", {"x-mns-request-id": "1"}, method="HEAD"))
     assert not envelope.recognises(request(record()))
 
 
-# When the token is needed as well
+# When the token is required too
 
 
-def test_a_message_that_names_no_topic_needs_the_token(make_hook, keys, world, alibaba):
-    """As the SIMPLIFIED format was: anybody's topic may push to any address."""
+def test_a_message_without_a_topic_requires_the_token(make_hook, keys, world, alibaba):
+    """An old SIMPLIFIED format: any topic can push to any URL."""
     unnamed = Push(NOW, "SIMPLIFIED", named=False, target=WITH_TOKEN)
     assert_refused(make_hook(**keys), unnamed.signed(alibaba), "no topic", "no token")
     hook = make_hook(**keys, **TOKEN)
@@ -264,8 +264,8 @@ def test_a_message_that_names_no_topic_needs_the_token(make_hook, keys, world, a
 
 
 @pytest.mark.parametrize("form", ["XML", "JSON"])
-def test_a_published_text_that_looks_like_a_message_names_no_topic(hook, world, alibaba, form):
-    """Whoever owns some topic publishes this in the SIMPLIFIED format, and MNS signs it."""
+def test_a_published_text_that_imitates_a_message_names_no_topic(hook, world, alibaba, form):
+    """The owner of any topic can publish this in the SIMPLIFIED format, and MNS signs it."""
     looks = Push(NOW, form).body().decode()
     push = Push(NOW, "SIMPLIFIED", message=looks, named=False, topic=OTHER)
     assert_refused(hook, push.signed(alibaba), "no topic")
@@ -274,7 +274,7 @@ def test_a_published_text_that_looks_like_a_message_names_no_topic(hook, world, 
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_key_that_others_can_break_needs_the_token(make_hook, keys, world, weak_signer, form):
+def test_a_weak_key_requires_the_token(make_hook, keys, world, weak_signer, form):
     world.serve(MNS, lambda request: weak_signer.pem)
     push = Push(NOW, form, target=WITH_TOKEN)
     assert_refused(
@@ -289,10 +289,8 @@ def test_a_key_that_others_can_break_needs_the_token(make_hook, keys, world, wea
     "period",
     [{"ends": NOW - timedelta(seconds=1)}, {"begins": NOW + timedelta(seconds=1)}],
 )
-def test_a_certificate_that_is_not_valid_now_needs_the_token(
-    make_hook, keys, world, issuer_key, period
-):
-    """MNS signed with one that had expired for seven years."""
+def test_an_expired_certificate_requires_the_token(make_hook, keys, world, issuer_key, period):
+    """MNS signed with a certificate that had expired seven years before."""
     expired = Signer(issuer_key, **period)
     world.serve(MNS, lambda request: expired.pem)
     push = Push(NOW, target=WITH_TOKEN).signed(expired)
@@ -302,16 +300,14 @@ def test_a_certificate_that_is_not_valid_now_needs_the_token(
     assert hook.accept(push).events == 1
 
 
-def test_a_token_does_not_make_up_for_a_wrong_signature(
-    make_hook, keys, world, weak_signer, forger
-):
+def test_a_token_does_not_replace_a_valid_signature(make_hook, keys, world, weak_signer, forger):
     hook = make_hook(**keys, **TOKEN)
     push = Push(NOW, target=WITH_TOKEN)
     assert_refused(hook, push.signed(forger), "wrong signature")
     assert_refused(hook, push.signed(weak_signer), "wrong signature")
 
 
-# Forgeries that are known before anything is fetched
+# Forgeries that are refused without a fetch
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -331,7 +327,7 @@ def test_a_stale_push_and_one_from_the_future_are_refused(hook, world, alibaba, 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("off", [timedelta(hours=-26), timedelta(hours=26)])
-def test_a_message_that_is_older_than_mns_tries_is_refused(hook, world, alibaba, form, off):
+def test_a_message_older_than_the_retry_period_is_refused(hook, world, alibaba, form, off):
     assert_refused(hook, Push(NOW, form, published=NOW + off).signed(alibaba))
     assert fetched_nothing(world)
 
@@ -346,7 +342,7 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("url", ADDRESSES.values(), ids=ADDRESSES)
-def test_a_certificate_that_is_not_mns_own_is_never_fetched(hook, world, forger, url):
+def test_a_certificate_outside_mns_is_never_fetched(hook, world, forger, url):
     raw = base64.b64encode(url.encode("utf-8", "surrogatepass")).decode()
     push = Push(NOW).signed(forger, x_mns_signing_cert_url=raw)
     assert_refused(hook, push, "certificate")
@@ -378,14 +374,14 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("headers", BEFORE.values(), ids=BEFORE)
-def test_what_is_wrong_without_a_signature_costs_no_fetch(hook, world, alibaba, headers):
+def test_a_problem_that_needs_no_certificate_causes_no_fetch(hook, world, alibaba, headers):
     assert_refused(hook, changed(Push(NOW).signed(alibaba), **headers))
     assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_body_that_was_changed_after_signing_is_refused(hook, world, alibaba, form):
-    """The signature covers the body only by its digest."""
+    """The signature covers the body only through Content-MD5."""
     incoming = Push(NOW, form).signed(alibaba)
     other = Push(NOW, form, message=json.dumps(record("prod/evil.zip"))).body()
     assert_refused(hook, replace(incoming, body=other), "Content-MD5")
@@ -394,7 +390,7 @@ def test_a_body_that_was_changed_after_signing_is_refused(hook, world, alibaba, 
     assert_refused(hook, changed(replace(incoming, body=other), content_md5=md5), "wrong signature")
 
 
-# Forgeries that only the signature tells
+# Forgeries that only the signature reveals
 
 CHANGES = {
     "the date": {"date": format_datetime(NOW + timedelta(seconds=1), usegmt=True)},
@@ -409,18 +405,18 @@ CHANGES = {
 
 @pytest.mark.parametrize("headers", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("form", ["XML", "JSON"])
-def test_what_was_changed_after_signing_is_refused(hook, world, alibaba, form, headers):
+def test_a_message_changed_after_signing_is_refused(hook, world, alibaba, form, headers):
     assert_refused(hook, changed(Push(NOW, form).signed(alibaba), **headers), "wrong signature")
     assert [fetch.path for fetch in world.requests] == [MNS_PEM]
 
 
-def test_a_topic_in_headers_cannot_be_made_up(hook, alibaba):
+def test_a_forged_topic_header_is_refused(hook, alibaba):
     incoming = Push(NOW, "SIMPLIFIED", topic=OTHER).signed(alibaba)
     assert_refused(hook, changed(incoming, x_mns_topic_owner="123456789"), "wrong signature")
 
 
 def test_another_path_is_refused(hook, alibaba):
-    """A push to another source, or to another relay, is not one to this."""
+    """A push to another source, or to another Relay, is not valid here."""
     incoming = Push(NOW, target="/hooks/other").signed(alibaba)
     assert_refused(hook, replace(incoming, path="/hooks/exports"), "wrong signature")
 
@@ -448,7 +444,7 @@ def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(hook, alibaba, f
     assert len(hook.stored()) == 2
 
 
-def test_a_forger_gains_nothing_by_choosing_the_weaker_door(make_hook, keys, forger):
+def test_a_forgery_cannot_choose_a_weaker_envelope(make_hook, keys, forger):
     hook = make_hook(**{**keys, "accept": ["mns", "bare"]}, **TOKEN)
     assert_refused(hook, Push(NOW).signed(forger))
     assert_refused(hook, replace(Push(NOW).signed(forger), headers={}))
@@ -483,7 +479,7 @@ HOSTILE = {
 }
 
 
-def test_the_hostile_ones_are_hostile(hook):
+def test_the_hostile_xml_samples_harm_a_naive_parser(hook):
     md5 = base64.b64encode(hashlib.md5(PLAIN).hexdigest().encode()).decode()
     incoming = replace(request(PLAIN, Push(NOW).headers()), path="/hooks/exports")
     assert_refused(
@@ -492,7 +488,7 @@ def test_the_hostile_ones_are_hostile(hook):
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_xml_says_nothing(hook, world, alibaba, body):
+def test_hostile_xml_is_read_as_empty(hook, world, alibaba, body):
     md5 = base64.b64encode(hashlib.md5(body).hexdigest().encode()).decode()
     incoming = changed(replace(Push(NOW).signed(alibaba), body=body), content_md5=md5)
     assert_refused(hook, incoming, "no topic")
@@ -526,7 +522,7 @@ HEADERS = [
         st.text(st.characters(max_codepoint=255)),
     ),
 )
-def test_no_request_is_ever_a_crash(body, headers):
+def test_no_request_raises_an_unexpected_exception(body, headers):
     envelope = Mns(SourceSettings(kind="oss", mns_topics=(TOPIC,)))
     incoming = Incoming("exports", body, NOW, path="/hooks/exports", headers=headers)
     envelope.recognises(incoming)

@@ -1,4 +1,4 @@
-"""Oracle Cloud Notifications: Basic in the address, and a confirmation at Oracle's alone."""
+"""Oracle Cloud Notifications: the token as Basic, and confirmation URLs of Oracle only."""
 
 import base64
 import json
@@ -89,19 +89,19 @@ def fetched_nothing(world):
     return world.names == [] and world.requests == []
 
 
-def test_an_event_is_handed_on_as_it_is():
+def test_an_event_is_passed_on_unchanged():
     envelope = Oci(SourceSettings(kind="s3", token=TOKEN))
     assert list(envelope.unwrap(request(EVENT, NEWS))) == [EVENT]
 
 
 @pytest.mark.parametrize("headers", [NEWS, {}, SAID])
-def test_events_are_recognised_by_headers_or_shape(hook, world, headers):
+def test_events_are_recognised_by_headers_or_fields(hook, world, headers):
     hook.accept(request(EVENT, {**headers, **basic()}))
     assert [notification.envelopes for notification in hook.stored()] == [("oci",)]
     assert fetched_nothing(world)
 
 
-def test_a_subscription_is_confirmed_once_the_token_was_shown(hook, world):
+def test_a_subscription_is_confirmed_after_the_token_was_verified(hook, world):
     answer = hook.accept(handshake()).answer
     assert answer.status == 200
     [visit] = world.requests
@@ -110,7 +110,7 @@ def test_a_subscription_is_confirmed_once_the_token_was_shown(hook, world):
     assert "authorization" not in visit.headers
 
 
-def test_the_address_that_confirms_is_not_kept(hook):
+def test_the_confirmation_url_is_not_stored(hook):
     hook.accept(handshake())
     [stored] = hook.stored()
     assert stored.verdict == Verdict.HANDSHAKE
@@ -118,13 +118,13 @@ def test_the_address_that_confirms_is_not_kept(hook):
 
 
 @pytest.mark.parametrize("headers", [{}, basic("wrong"), basic(""), bearer("wrong")])
-def test_without_the_token_nothing_is_taken_or_visited(hook, world, headers):
+def test_without_the_token_nothing_is_accepted_or_visited(hook, world, headers):
     assert_refused(hook, request(EVENT, {**NEWS, **headers}))
     assert_refused(hook, handshake(headers=headers))
     assert fetched_nothing(world)
 
 
-def test_where_no_token_is_set_nobody_is_known(make_hook, fetcher, world):
+def test_a_source_without_a_token_refuses_every_sender(make_hook, fetcher, world):
     assert Oci(SourceSettings(kind="s3")).missing_setting() == "token"
     assert_refused(make_hook(fetch=fetcher, accept=["oci"]), handshake(headers=basic("")))
     assert fetched_nothing(world)
@@ -164,12 +164,12 @@ def test_where_no_token_is_set_nobody_is_known(make_hook, fetcher, world):
         CONFIRM + "x" * 5000,
     ],
 )
-def test_no_other_address_is_visited(hook, world, url):
+def test_no_other_url_is_visited(hook, world, url):
     assert_refused(hook, handshake(url), "outside Oracle Cloud")
     assert fetched_nothing(world)
 
 
-def test_a_confirmation_that_leads_elsewhere_is_not_followed(hook, world):
+def test_a_redirected_confirmation_is_not_followed(hook, world):
     world.serve("evil.example", lambda request: b"got you")
     elsewhere = {"Location": "https://evil.example/"}
     world.serve(HOST, lambda request: Reply(302, headers=elsewhere))
@@ -180,7 +180,7 @@ def test_a_confirmation_that_leads_elsewhere_is_not_followed(hook, world):
 
 
 @pytest.mark.parametrize("status", [404, 500, 202])
-def test_when_it_cannot_be_confirmed_now_oracle_is_asked_to_come_again(hook, world, status):
+def test_a_failed_confirmation_makes_oracle_retry(hook, world, status):
     world.serve(HOST, lambda request: Reply(status))
     with pytest.raises(TemporaryFailure) as raised:
         hook.accept(handshake())
@@ -191,8 +191,8 @@ def test_when_it_cannot_be_confirmed_now_oracle_is_asked_to_come_again(hook, wor
     assert hook.accept(handshake()).answer.status == 200
 
 
-def test_an_address_that_is_private_is_not_visited(make_hook, world):
-    """A name of Oracle's that leads into our own network."""
+def test_a_private_address_is_not_visited(make_hook, world):
+    """A host name of Oracle that resolves to a private address."""
     guarded = Fetcher()
     try:
         hook = make_hook(fetch=guarded, accept=["oci"], token=TOKEN)
@@ -203,7 +203,7 @@ def test_an_address_that_is_private_is_not_visited(make_hook, world):
     assert world.requests == []
 
 
-def test_news_with_such_an_address_is_still_news(hook, world):
+def test_a_notification_with_a_confirmation_url_is_still_a_notification(hook, world):
     headers = {**NEWS, "x-oci-ns-confirmationurl": CONFIRM, **basic()}
     hook.accept(request(EVENT, headers))
     [stored] = hook.stored()
@@ -212,11 +212,11 @@ def test_news_with_such_an_address_is_still_news(hook, world):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"null"])
-def test_what_is_verified_and_strange_is_kept(hook, body):
+def test_a_verified_but_unreadable_body_is_stored(hook, body):
     hook.accept(request(body, {**NEWS, **basic()}))
     assert [notification.verdict for notification in hook.stored()] == [Verdict.UNREADABLE]
 
 
-def test_what_says_nothing_of_oracle_is_not_taken(hook):
+def test_a_request_without_signs_of_oracle_is_refused(hook):
     assert_refused(hook, request({"Records": []}, basic()))
     assert_refused(hook, request({**EVENT, "eventType": "com.example.x"}, basic()))

@@ -1,4 +1,4 @@
-"""JWTs: whose, for whom, to whom, when; and that a stranger cannot make us fetch."""
+"""JWTs: issuer, sender, audience and time; and no fetch for invalid tokens."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -66,13 +66,13 @@ GOOD = {
 
 
 @pytest.mark.parametrize("claims", GOOD.values(), ids=GOOD)
-def test_a_good_token_is_taken(verifier, issuer, claims):
+def test_a_valid_token_is_accepted(verifier, issuer, claims):
     show(verifier, issuer.token(google(**claims)))
     assert issuer.fetched == [GOOGLE_KEYS]
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
-def test_the_scheme_is_read_as_http_does(verifier, issuer, scheme):
+def test_the_scheme_is_case_insensitive(verifier, issuer, scheme):
     token = issuer.token(google())
     verifier.verify(request(headers={"authorization": f"{scheme} {token} "}))
 
@@ -106,9 +106,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("claims", "word"), WRONG.values(), ids=WRONG)
-def test_a_token_that_says_something_else_is_refused_before_any_fetch(
-    verifier, issuer, claims, word
-):
+def test_a_token_with_wrong_claims_is_refused_without_a_fetch(verifier, issuer, claims, word):
     said = {name: value for name, value in google(**claims).items() if value is not None}
     token = f"{part({'alg': 'RS256', 'kid': 'k1'})}.{part(said)}.{part(b'x' * 256)}"
     with pytest.raises(Unverified, match=word):
@@ -116,7 +114,7 @@ def test_a_token_that_says_something_else_is_refused_before_any_fetch(
     assert issuer.fetched == []
 
 
-def test_what_fails_is_named_without_showing_what_would_be_right(verifier, issuer):
+def test_an_error_names_the_claim_and_not_the_expected_value(verifier, issuer):
     token = issuer.token(google(email="stranger@example.com"))
     with pytest.raises(Unverified) as caught:
         show(verifier, token)
@@ -151,24 +149,24 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("token", SHAPES.values(), ids=SHAPES)
-def test_what_is_no_token_is_refused_before_any_fetch(verifier, issuer, token):
+def test_an_invalid_token_is_refused_without_a_fetch(verifier, issuer, token):
     with pytest.raises(Unverified):
         show(verifier, token)
     assert issuer.fetched == []
 
 
-def test_a_token_signed_by_another_is_refused(verifier, issuer, stranger_key):
+def test_a_token_signed_with_another_key_is_refused(verifier, issuer, stranger_key):
     with pytest.raises(Unverified, match="signature"):
         show(verifier, issuer.token(google(), key=stranger_key))
 
 
-def test_no_signature_is_none(verifier, issuer):
+def test_an_unsigned_token_is_refused(verifier, issuer):
     for alg in ("none", "None", "NONE", "RS256"):
         with pytest.raises(Unverified):
             show(verifier, issuer.unsigned(google(), alg))
 
 
-def test_the_public_key_is_no_secret_to_sign_with(verifier, issuer):
+def test_a_token_signed_with_the_public_key_as_secret_is_refused(verifier, issuer):
     with pytest.raises(Unverified, match="RS256"):
         show(verifier, issuer.confused(google()))
     assert issuer.fetched == []
@@ -192,7 +190,7 @@ def test_claims_changed_after_signing_are_refused(verifier, issuer):
     ],
     ids=str,
 )
-def test_a_token_in_another_place_is_none(verifier, issuer, place):
+def test_a_token_outside_the_bearer_header_is_ignored(verifier, issuer, place):
     token = issuer.token(google())
     filled = {
         where: {name: value.format(token) for name, value in pairs.items()}
@@ -207,7 +205,7 @@ def test_a_token_in_another_place_is_none(verifier, issuer, place):
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(choice=st.data())
-def test_no_changed_letter_goes_unnoticed(verifier, issuer, choice):
+def test_every_changed_character_is_noticed(verifier, issuer, choice):
     token = issuer.token(google())
     where = choice.draw(st.integers(0, len(token) - 1))
     letter = choice.draw(st.sampled_from(sorted(set("Aa0-_.= é") - {token[where]})))
@@ -223,16 +221,16 @@ def test_no_changed_letter_goes_unnoticed(verifier, issuer, choice):
     | st.text().map("Bearer {}".format)
     | st.binary().map(lambda b: f"Bearer {part(b)}.{part(b)}.{part(b)}")
 )
-def test_no_header_is_ever_a_crash_or_a_fetch(verifier, issuer, header):
+def test_no_header_raises_an_unexpected_exception_or_causes_a_fetch(verifier, issuer, header):
     with pytest.raises(Unverified):
         verifier.verify(request(headers={"authorization": header}))
     assert issuer.fetched == []
 
 
-# keys
+# Keys
 
 
-def test_keys_are_kept_for_an_hour(verifier, issuer):
+def test_keys_are_cached_for_an_hour(verifier, issuer):
     token = issuer.token(google(exp=at(NOW + 3 * HOUR)))
     for minutes in (0, 1, 30, 59):
         show(verifier, token, NOW + minutes * MINUTE)
@@ -241,14 +239,14 @@ def test_keys_are_kept_for_an_hour(verifier, issuer):
     assert len(issuer.fetched) == 2
 
 
-def test_a_new_key_is_fetched_as_soon_as_it_signs(verifier, issuer, stranger_key):
+def test_a_new_key_is_fetched_with_the_first_token_that_names_it(verifier, issuer, stranger_key):
     show(verifier, issuer.token(google()))
     issuer.keys = {"k2": stranger_key}
     show(verifier, issuer.token(google(), kid="k2", key=stranger_key), NOW + MINUTE)
     assert len(issuer.fetched) == 2
 
 
-def test_unknown_keys_are_asked_for_once_a_minute_at_most(verifier, issuer, stranger_key):
+def test_unknown_keys_cause_at_most_one_fetch_a_minute(verifier, issuer, stranger_key):
     for second in range(60):
         for _ in range(3):
             with pytest.raises(Unverified, match="does not have"):
@@ -264,7 +262,7 @@ def test_unknown_keys_are_asked_for_once_a_minute_at_most(verifier, issuer, stra
     assert len(issuer.fetched) == 2
 
 
-def test_a_retired_key_is_not_taken_any_more(verifier, issuer, stranger_key):
+def test_a_retired_key_is_refused(verifier, issuer, stranger_key):
     old = issuer.token(google(exp=at(NOW + 9 * HOUR)))
     show(verifier, old)
     issuer.keys = {"k2": stranger_key}
@@ -272,7 +270,7 @@ def test_a_retired_key_is_not_taken_any_more(verifier, issuer, stranger_key):
         show(verifier, old, NOW + HOUR)
 
 
-def test_old_keys_are_used_while_no_new_ones_can_be_had(verifier, issuer):
+def test_old_keys_are_used_while_new_ones_cannot_be_fetched(verifier, issuer):
     token = issuer.token(google(exp=at(NOW + 99 * HOUR)))
     show(verifier, token)
     issuer.down = True
@@ -285,13 +283,13 @@ def test_old_keys_are_used_while_no_new_ones_can_be_had(verifier, issuer):
     [b"", b"\xff", b"[]", b"{}", b'{"keys": 1}', b'{"keys": [1, null, []]}', b"[" * 9999],
     ids=repr,
 )
-def test_what_is_no_key_set_is_no_answer(verifier, issuer, body):
+def test_an_invalid_key_set_counts_as_a_failed_fetch(verifier, issuer, body):
     issuer.body = body
     with pytest.raises(TemporaryFailure):
         show(verifier, issuer.token(google()))
 
 
-def test_without_keys_the_sender_is_asked_to_come_again(verifier, issuer):
+def test_without_keys_the_sender_is_asked_to_retry(verifier, issuer):
     issuer.down = True
     for _ in range(3):
         with pytest.raises(TemporaryFailure) as caught:
@@ -302,7 +300,7 @@ def test_without_keys_the_sender_is_asked_to_come_again(verifier, issuer):
     show(verifier, issuer.token(google()), NOW + timedelta(seconds=10))
 
 
-def test_a_clock_that_is_set_back_does_not_hold_up_new_keys(verifier, issuer, stranger_key):
+def test_a_clock_that_is_set_back_does_not_delay_new_keys(verifier, issuer, stranger_key):
     early = NOW - 24 * HOUR
     show(verifier, issuer.token(google()))
     issuer.keys["k2"] = stranger_key
@@ -310,7 +308,7 @@ def test_a_clock_that_is_set_back_does_not_hold_up_new_keys(verifier, issuer, st
     show(verifier, issuer.token(claims, kid="k2", key=stranger_key), early)
 
 
-def test_only_public_keys_for_signatures_are_taken(verifier, issuer):
+def test_only_public_keys_for_signatures_are_accepted(verifier, issuer):
     short = new_key(1024)
     good = jwk("good", issuer.keys["k1"])
     issuer.more = [
@@ -346,7 +344,7 @@ def test_many_threads_fetch_once(verifier, issuer):
     assert len(issuer.fetched) == 1
 
 
-def test_who_has_an_old_key_does_not_wait_for_a_slow_fetch(issuer):
+def test_a_thread_with_an_old_key_does_not_wait_for_a_slow_fetch(issuer):
     asked, go_on = threading.Event(), threading.Event()
 
     def fetch(url):
@@ -368,7 +366,7 @@ def test_who_has_an_old_key_does_not_wait_for_a_slow_fetch(issuer):
         slow.result(10)
 
 
-def test_keys_come_over_http_by_the_guarded_way_out(issuer):
+def test_keys_are_fetched_over_http_through_the_guard(issuer):
     class Keys(BaseHTTPRequestHandler):
         def do_GET(self):
             body = issuer.fetch(self.path)
@@ -385,7 +383,7 @@ def test_keys_come_over_http_by_the_guarded_way_out(issuer):
     thread.start()
     fetcher = Fetcher(allow_private=[ip_network("127.0.0.0/8")])
     try:
-        # The address is pinned to Google's; here it leads to this machine.
+        # The URL is fixed to Google's host, which resolves to this machine here.
         def fetch(url):
             assert url == GOOGLE_KEYS
             return fetcher(f"http://127.0.0.1:{server.server_port}/oauth2/v3/certs")
@@ -413,7 +411,7 @@ ENTRA_GOOD = {
 
 
 @pytest.mark.parametrize("claims", ENTRA_GOOD.values(), ids=ENTRA_GOOD)
-def test_entras_tokens_are_taken(issuer, claims):
+def test_tokens_of_entra_are_accepted(issuer, claims):
     show(verifier_of(oidc.ENTRA, issuer, **ENTRA), issuer.token(entra(**claims)))
     assert issuer.fetched == [ENTRA_KEYS]
 
@@ -433,14 +431,14 @@ def test_entras_tokens_are_taken(issuer, claims):
     ],
     ids=str,
 )
-def test_other_tokens_of_entra_are_refused_before_any_fetch(issuer, claims):
+def test_other_tokens_of_entra_are_refused_without_a_fetch(issuer, claims):
     with pytest.raises(Unverified):
         show(verifier_of(oidc.ENTRA, issuer, **ENTRA), issuer.token(entra(**claims)))
     assert issuer.fetched == []
 
 
 @pytest.mark.parametrize("tenant", ["../../evil", "a/b?c", "x@evil.example", "é"])
-def test_a_tenant_cannot_lead_the_fetch_elsewhere(tenant):
+def test_a_tenant_cannot_change_the_host_of_the_fetch(tenant):
     source = SourceSettings(kind="s3", entra_tenant=tenant, entra_audience="a")
     url = oidc.ENTRA.rules(source).keys_url
     assert url.startswith("https://login.microsoftonline.com/")
@@ -449,7 +447,7 @@ def test_a_tenant_cannot_lead_the_fetch_elsewhere(tenant):
     assert "@" not in url
 
 
-# which tokens an envelope asks for
+# Tokens that an envelope requires
 
 
 class Both(JwtEnvelope):
@@ -476,11 +474,11 @@ class Both(JwtEnvelope):
         ({**ENTRA, "entra_app": "", "token": "t"}, "entra_app"),
     ],
 )
-def test_it_is_absent_until_all_is_set_that_was_meant(keys, missing):
+def test_it_is_absent_until_every_setting_of_a_provider_is_set(keys, missing):
     assert Both(SourceSettings(kind="s3", **keys)).missing_setting() == missing
 
 
-def test_either_provider_will_do_where_both_are_set(issuer):
+def test_a_token_of_either_configured_provider_is_accepted(issuer):
     both = Both(SourceSettings(kind="s3", **OIDC, **ENTRA), issuer.fetch)
     show(both, issuer.token(google()))
     show(both, issuer.token(entra()))
@@ -490,7 +488,7 @@ def test_either_provider_will_do_where_both_are_set(issuer):
 
 
 @pytest.mark.parametrize("keys", [OIDC, ENTRA, {"oidc_email": EMAIL}])
-def test_the_token_alone_is_not_enough_where_more_is_asked_for(issuer, keys):
+def test_the_source_token_is_not_enough_if_a_provider_is_configured(issuer, keys):
     both = Both(SourceSettings(kind="s3", token="hook-token", **keys), issuer.fetch)
     with pytest.raises(Unverified):
         show(both, "hook-token")
@@ -499,8 +497,8 @@ def test_the_token_alone_is_not_enough_where_more_is_asked_for(issuer, keys):
     assert issuer.fetched == []
 
 
-def test_a_jwt_says_who_sends_and_not_what(issuer, verifier):
-    """The body is the sender's because TLS says so: RFC 7519 knows nothing of bodies."""
+def test_a_jwt_does_not_cover_the_body(issuer, verifier):
+    """Only TLS protects the body; RFC 7519 does not cover bodies."""
     headers = bearer(issuer.token(google()))
     for body in (b"{}", b'{"message": 1}'):
         verifier.verify(request(body, headers))

@@ -1,4 +1,4 @@
-"""Pub/Sub's push deliveries: wrapped, unwrapped, from Google alone."""
+"""Push deliveries of Pub/Sub: wrapped, unwrapped, and only from Google."""
 
 import base64
 import json
@@ -74,13 +74,13 @@ def test_a_wrapped_message_is_one_record_with_its_data_decoded():
 
 
 @pytest.mark.parametrize("data", ["", None])
-def test_a_message_may_have_attributes_alone(data):
+def test_a_message_with_only_attributes_is_accepted(data):
     [record] = unwrapped(request(wrapped(data=data)))
     assert record["pubsub"]["data"] is None
     assert record["pubsub"]["attributes"]["objectId"] == "a b.zip"
 
 
-def test_an_unwrapped_message_comes_out_in_the_same_form():
+def test_an_unwrapped_message_is_rebuilt_in_the_same_form():
     [record] = unwrapped(request(RESOURCE, HEADERS))
     assert record == {
         "pubsub": {
@@ -96,7 +96,7 @@ def test_an_unwrapped_message_comes_out_in_the_same_form():
     "named",
     ["x-goog-pubsub-attribute-{}", "x-goog-pubsub-attributes-{}", "x-goog-pubsub-attr-{}"],
 )
-def test_prefixes_of_header_names_do_no_harm(named):
+def test_prefixes_of_header_names_are_ignored(named):
     headers = {named.format(name.lower()): value for name, value in ATTRIBUTES.items()}
     [record] = unwrapped(request(RESOURCE, headers))
     assert record["pubsub"]["attributes"] == ATTRIBUTES
@@ -109,14 +109,14 @@ def test_an_unwrapped_message_without_data_is_read_from_headers():
     assert record["pubsub"]["attributes"]["objectId"] == "导出.zip"
 
 
-def test_the_resource_is_believed_before_a_header_that_lost_something():
+def test_the_resource_has_precedence_over_lossy_headers():
     headers = {**HEADERS, "objectid": "a?b.zip"}
     [record] = unwrapped(request({**RESOURCE, "name": "aäb.zip", "generation": 7}, headers))
     assert record["pubsub"]["attributes"]["objectId"] == "aäb.zip"
     assert record["pubsub"]["attributes"]["objectGeneration"] == "7"
 
 
-def test_a_header_that_is_not_utf8_is_not_guessed_at():
+def test_a_header_that_is_not_utf8_is_unreadable():
     with pytest.raises(Unreadable, match="objectid"):
         unwrapped(request(b"", {**HEADERS, "objectid": "\xff\xfe"}))
 
@@ -129,7 +129,7 @@ def test_a_header_that_is_not_utf8_is_not_guessed_at():
         request(RESOURCE, {"x-goog-pubsub-message-id": "1"}),
     ],
 )
-def test_unwrapped_without_metadata_it_says_what_to_turn_on(incoming):
+def test_the_error_without_metadata_names_the_option(incoming):
     pubsub = envelope(**TOKEN)
     assert pubsub.recognises(incoming)
     with pytest.raises(Unreadable, match="write metadata"):
@@ -137,7 +137,7 @@ def test_unwrapped_without_metadata_it_says_what_to_turn_on(incoming):
 
 
 @pytest.mark.parametrize("incoming", [request(wrapped(S3)), request(S3, HEADERS)])
-def test_s3_records_that_another_store_published_come_out(incoming):
+def test_published_s3_records_are_unwrapped(incoming):
     assert unwrapped(incoming) == S3["Records"]
 
 
@@ -150,7 +150,7 @@ def test_s3_records_that_another_store_published_come_out(incoming):
         request(b"", {"user-agent": "APIs-Google; (+https://developers.google.com/x.html)"}),
     ],
 )
-def test_its_deliveries_are_recognised(incoming):
+def test_own_deliveries_are_recognised(incoming):
     assert envelope().recognises(incoming)
 
 
@@ -167,16 +167,16 @@ def test_its_deliveries_are_recognised(incoming):
         request(RESOURCE, {**HEADERS, "ce-type": "google.cloud.storage.object.v1.finalized"}),
     ],
 )
-def test_other_deliveries_are_not(incoming):
+def test_other_deliveries_are_not_recognised(incoming):
     assert not envelope().recognises(incoming)
 
 
-def test_it_is_absent_without_credentials_and_says_which_would_do():
+def test_without_credentials_it_is_absent_and_names_the_missing_settings():
     assert envelope().missing_setting() == "oidc_audience and oidc_email, or token"
     assert envelope(oidc_audience="x", **TOKEN).missing_setting() == "oidc_email"
 
 
-# through the door
+# Through the intake
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def hook(make_hook):
     return make_hook(accept=["pubsub"], **OIDC, **TOKEN)
 
 
-def test_google_is_let_in_and_its_records_become_events(hook, issuer):
+def test_a_delivery_of_google_is_accepted_and_read(hook, issuer):
     receipt = hook.accept(request(wrapped(S3), bearer(issuer.token(google()))))
     assert receipt.events == 1
     [stored] = hook.stored()
@@ -194,7 +194,7 @@ def test_google_is_let_in_and_its_records_become_events(hook, issuer):
     assert issuer.fetched == [GOOGLE_KEYS]
 
 
-def test_what_google_sends_but_nobody_understands_is_kept(hook, issuer):
+def test_an_unreadable_delivery_of_google_is_stored(hook, issuer):
     hook.accept(request(RESOURCE, bearer(issuer.token(google()))))
     [stored] = hook.stored()
     assert stored.verdict == Verdict.UNREADABLE
@@ -205,7 +205,7 @@ def test_a_replay_reads_the_headers_again(hook, issuer):
     headers = {**HEADERS, **bearer(issuer.token(google()))}
     receipt = hook.accept(request(RESOURCE, headers))
     hook.intake.replay(receipt.notification)
-    # The handler of this door knows S3 alone: it got to see the message, both times.
+    # The handler reads only S3 records; the reason shows that it received the message twice.
     assert [notification.reason for notification in hook.stored()] == [
         "The field eventName is missing"
     ] * 2
@@ -228,7 +228,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
-def test_a_forger_leaves_no_trace(hook, issuer, stranger_key, forge):
+def test_a_forgery_is_not_stored(hook, issuer, stranger_key, forge):
     headers = {**forge(issuer, stranger_key), **HEADERS}
     for body in (wrapped(S3), S3, {"specversion": "1.0"}):
         with pytest.raises(Unverified):
@@ -240,7 +240,7 @@ def test_a_forger_leaves_no_trace(hook, issuer, stranger_key, forge):
     ("headers", "query"),
     [({"content-type": "application/cloudevents+json"}, {}), ({}, {"token": "hook-token"})],
 )
-def test_a_sender_does_not_choose_a_weaker_envelope(make_hook, headers, query):
+def test_a_sender_cannot_choose_a_weaker_envelope(make_hook, headers, query):
     hook = make_hook(accept=["pubsub", "cloudevents"], **OIDC, **TOKEN)
     for body in (wrapped(S3), {"specversion": "1.0", "id": "1", "type": "t", "source": "s"}):
         with pytest.raises(Unverified):
@@ -250,7 +250,7 @@ def test_a_sender_does_not_choose_a_weaker_envelope(make_hook, headers, query):
     assert hook.stored() == ()
 
 
-def test_without_oidc_the_token_in_the_address_is_enough(make_hook):
+def test_without_oidc_the_token_in_the_url_is_enough(make_hook):
     hook = make_hook(accept=["pubsub"], **TOKEN)
     assert hook.accept(request(wrapped(S3), query=TOKEN)).events == 1
     with pytest.raises(Unverified):
@@ -282,7 +282,7 @@ JSON = st.recursive(
     body=st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()),
     headers=st.dictionaries(NAMES, st.text(max_size=9), max_size=5),
 )
-def test_no_request_is_ever_a_crash(body, headers):
+def test_no_request_raises_an_unexpected_exception(body, headers):
     incoming = request(body, headers)
     pubsub = envelope(**OIDC)
     pubsub.recognises(incoming)

@@ -1,4 +1,4 @@
-"""The list of envelopes: a new envelope is one class and one entry."""
+"""The list of envelopes: a new envelope is a class and an entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SMN: whose messages are taken, how a subscription is confirmed, and what forgers try."""
+"""SMN: which messages are accepted, how subscriptions are confirmed, and which forgeries fail."""
 
 import json
 from datetime import datetime, timedelta
@@ -73,13 +73,13 @@ def fetched_nothing(world):
     return world.names == [] and world.requests == []
 
 
-# The good ones
+# Valid messages
 
 
 @pytest.mark.parametrize("subject", [None, "SMN", "", "主题"])
 @pytest.mark.parametrize("sign_empty", [False, True])
-def test_a_notification_of_a_known_topic_is_taken(hook, world, huawei, subject, sign_empty):
-    """An empty subject is signed by Huawei's samples, and left out by its guide."""
+def test_a_notification_of_a_listed_topic_is_accepted(hook, world, huawei, subject, sign_empty):
+    """Huawei's samples sign an empty subject; the guide does not."""
     receipt = hook.accept(arrives(smn(huawei, NOW, subject=subject, sign_empty=sign_empty)))
     assert (receipt.events, receipt.answer) == (1, None)
     [stored] = hook.stored()
@@ -111,11 +111,9 @@ Ilqom+ZuaR05jslMr7jSCQwUcLIk0Loxv2YYrE9Yqju/v2s8LKXwiLVsxxTU
 REAL = "urn:smn:cn-north-4:477a784601d744e4ab9ab83986502d31:CES_notification_group_bngJ2aMpX"
 
 
-def test_what_smn_really_sent_is_verified_with_the_certificate_that_huawei_published(
-    make_hook, keys, world
-):
-    """The certificate: SMN's user guide, smn_ug_a9000. The message: sent in 2025 to a test of
-    Apache HertzBeat, whose subscription has long ended."""
+def test_a_captured_message_is_verified_with_the_published_certificate(make_hook, keys, world):
+    """The certificate is from the SMN user guide, smn_ug_a9000. The message was sent in 2025 to
+    a test of Apache HertzBeat; the subscription no longer exists."""
     world.serve(SMN, lambda request: HUAWEI)
     message = {
         "type": "SubscriptionConfirmation",
@@ -141,19 +139,19 @@ def test_what_smn_really_sent_is_verified_with_the_certificate_that_huawei_publi
     assert [fetch.host for fetch in world.requests] == [SMN, CONSOLE]
 
 
-def test_what_is_signed_need_not_be_understood(hook, huawei):
-    """OBS sends a test of its own when the rule is made."""
+def test_a_signed_message_without_a_record_is_stored_as_unreadable(hook, huawei):
+    """OBS sends a test message when the rule is created."""
     hook.accept(arrives(smn(huawei, NOW, message="test")))
     assert [notification.verdict for notification in hook.stored()] == [Verdict.UNREADABLE]
 
 
-def test_an_event_of_eventgrid_inside_comes_out_as_it_is(huawei):
+def test_an_eventgrid_event_in_the_message_is_unwrapped_unchanged(huawei):
     event = {"specversion": "1.0", "type": "OBS:DWR:ObjectCreated:PUT", "id": "1"}
     incoming = arrives(smn(huawei, NOW, message=json.dumps(event)))
     assert list(Smn(SourceSettings(kind="obs")).unwrap(incoming)) == [event]
 
 
-def test_another_cloud_of_the_same_make_is_a_matter_of_settings(make_hook, keys, world, huawei):
+def test_hosts_of_another_cloud_can_be_configured(make_hook, keys, world, huawei):
     host = "smn.eu-de.otc.t-systems.com"
     urn = URN.replace("cn-north-4", "eu-de")
     world.serve(host, lambda request: huawei.pem)
@@ -170,14 +168,14 @@ def test_without_topics_it_is_absent():
     assert Smn(SourceSettings(kind="obs", smn_topic_urns=(URN,))).missing_setting() is None
 
 
-def test_it_is_recognised_by_its_header_or_its_shape(huawei):
+def test_it_is_recognised_by_header_or_fields(huawei):
     envelope = Smn(SourceSettings(kind="obs", smn_topic_urns=(URN,)))
     assert envelope.recognises(arrives({}, {"x-smn-message-type": "Notification"}))
     assert envelope.recognises(arrives(smn(huawei, NOW)))
     assert not envelope.recognises(arrives(record()))
 
 
-def test_a_header_of_our_choice_is_a_second_factor(make_hook, keys, world, huawei):
+def test_a_configured_header_is_a_second_factor(make_hook, keys, world, huawei):
     hook = make_hook(**keys, token="hook-token", token_header="X-Relay-Token")
     message = smn(huawei, NOW)
     for headers in ({}, {"x-relay-token": "wrong"}, {"x-relay-token": ""}):
@@ -186,7 +184,7 @@ def test_a_header_of_our_choice_is_a_second_factor(make_hook, keys, world, huawe
     assert hook.accept(arrives(message, {"x-relay-token": "hook-token"})).events == 1
 
 
-def test_a_token_without_its_header_is_for_other_senders(make_hook, keys, huawei):
+def test_a_token_without_a_configured_header_is_for_other_senders(make_hook, keys, huawei):
     hook = make_hook(**keys, token="hook-token")
     assert hook.accept(arrives(smn(huawei, NOW))).events == 1
 
@@ -194,7 +192,7 @@ def test_a_token_without_its_header_is_for_other_senders(make_hook, keys, huawei
 # The handshake
 
 
-def test_a_subscription_is_confirmed_by_visiting_its_address(hook, world, huawei):
+def test_a_subscription_is_confirmed_by_visiting_its_url(hook, world, huawei):
     receipt = hook.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
     assert receipt.answer.status == 200
     asked = [(fetch.method, fetch.host, fetch.path) for fetch in world.requests]
@@ -208,7 +206,7 @@ def test_a_subscription_is_confirmed_by_visiting_its_address(hook, world, huawei
     assert b"0a419ac94f80f2c62f14c01e34ae5dfc" not in body, "who reads it could confirm it"
 
 
-def test_a_region_may_have_a_console_of_its_own(make_hook, keys, world, huawei):
+def test_the_confirmation_host_of_a_region_can_be_configured(make_hook, keys, world, huawei):
     host = "sa-brazil-1-console.huaweicloud.com"
     world.serve(host, lambda request: b"")
     message = smn(huawei, NOW, type="SubscriptionConfirmation", subscribe_url=confirm_smn(host))
@@ -218,7 +216,7 @@ def test_a_region_may_have_a_console_of_its_own(make_hook, keys, world, huawei):
     assert len(world.to(host)) == 1
 
 
-def test_one_that_cannot_be_confirmed_now_is_asked_for_again(hook, world, huawei):
+def test_a_subscription_that_cannot_be_confirmed_now_is_retried(hook, world, huawei):
     world.serve(CONSOLE, lambda request: Reply(500))
     with pytest.raises(TemporaryFailure) as raised:
         hook.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
@@ -226,7 +224,7 @@ def test_one_that_cannot_be_confirmed_now_is_asked_for_again(hook, world, huawei
     assert not hook.stored()
 
 
-def test_the_news_of_an_end_is_kept_and_its_address_never_visited(hook, world, huawei):
+def test_an_unsubscribe_confirmation_is_stored_and_its_url_never_visited(hook, world, huawei):
     receipt = hook.accept(arrives(smn(huawei, NOW, type="UnsubscribeConfirmation")))
     assert receipt.answer.status == 200
     assert [fetch.path for fetch in world.requests] == [SMN_PEM]
@@ -252,13 +250,13 @@ CONFIRMATIONS = {
 
 
 @pytest.mark.parametrize("url", CONFIRMATIONS.values(), ids=CONFIRMATIONS)
-def test_only_the_console_is_visited_and_only_to_confirm_this_topic(hook, world, huawei, url):
+def test_only_a_console_url_that_confirms_this_topic_is_visited(hook, world, huawei, url):
     message = smn(huawei, NOW, type="SubscriptionConfirmation", subscribe_url=url)
     assert_refused(hook, arrives(message))
     assert fetched_nothing(world)
 
 
-# Forgeries that are known before anything is fetched
+# Forgeries that are refused without a fetch
 
 SOUTH = "smn.cn-south-1.myhuaweicloud.com"
 ADDRESSES = {
@@ -275,13 +273,13 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("url", ADDRESSES.values(), ids=ADDRESSES)
-def test_a_certificate_that_is_not_smn_own_is_never_fetched(hook, world, forger, url):
+def test_a_certificate_outside_smn_is_never_fetched(hook, world, forger, url):
     assert_refused(hook, arrives(smn(forger, NOW, signing_cert_url=url)), "certificate")
     assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("digits", ["b98100ca131b4116ab8ee7ccedbaae99", "0" * 16, "AB" * 32])
-def test_the_name_of_a_certificate_may_be_longer_or_shorter(hook, world, huawei, digits):
+def test_certificate_names_of_other_lengths_are_accepted(hook, world, huawei, digits):
     url = f"https://{SMN}/smn/SMN_cn-north-4_{digits}.pem"
     assert hook.accept(arrives(smn(huawei, NOW, signing_cert_url=url))).events == 1
 
@@ -309,23 +307,21 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("said", BEFORE.values(), ids=BEFORE)
-def test_what_is_wrong_without_a_signature_costs_no_fetch(hook, world, huawei, said):
+def test_a_problem_that_needs_no_certificate_causes_no_fetch(hook, world, huawei, said):
     typed = {"x-smn-message-type": "Notification"}
     assert_refused(hook, arrives(smn(huawei, NOW, **said), typed))
     assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("urn", ["urn:smn::1:uploads", "uploads", "urn:smn:a/b:1:uploads"])
-def test_a_topic_without_a_region_pins_nothing_so_it_is_refused(
-    make_hook, keys, world, forger, urn
-):
+def test_a_topic_without_a_region_is_refused(make_hook, keys, world, forger, urn):
     hook = make_hook(**{**keys, "smn_topic_urns": [urn]}, smn_hosts=["smn.*.myhuaweicloud.com"])
     for url in (f"https://smn..myhuaweicloud.com{SMN_PEM}", f"https://{SMN}{SMN_PEM}"):
         assert_refused(hook, arrives(smn(forger, NOW, topic_urn=urn, signing_cert_url=url)))
     assert fetched_nothing(world)
 
 
-# Forgeries that only the signature tells
+# Forgeries that only the signature reveals
 
 CHANGES = {
     "the message": {"message": json.dumps(record("prod/evil.zip"))},
@@ -338,7 +334,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
-def test_what_was_changed_after_signing_is_refused(hook, world, huawei, changed):
+def test_a_message_changed_after_signing_is_refused(hook, world, huawei, changed):
     assert_refused(hook, arrives(smn(huawei, NOW) | changed), "wrong signature")
     assert [fetch.path for fetch in world.requests] == [SMN_PEM]
 
@@ -348,7 +344,7 @@ def test_a_wrong_key_is_refused(hook, forger):
 
 
 @pytest.mark.parametrize("digest", [hashes.SHA1(), hashes.SHA512()])
-def test_a_digest_is_not_to_be_chosen(hook, huawei, digest):
+def test_the_sender_cannot_choose_the_digest(hook, huawei, digest):
     assert_refused(hook, arrives(smn(huawei, NOW, digest=digest)), "wrong signature")
 
 
@@ -358,7 +354,7 @@ def test_a_certificate_must_be_valid_now(hook, world, issuer_key):
     assert_refused(hook, arrives(smn(expired, NOW)), "certificate")
 
 
-def test_a_key_that_others_can_break_proves_nothing(hook, world):
+def test_a_signature_with_a_weak_key_is_refused(hook, world):
     weak_signer = Signer(new_key(1024))
     world.serve(SMN, lambda request: weak_signer.pem)
     assert_refused(hook, arrives(smn(weak_signer, NOW)), "too weak")
@@ -382,7 +378,7 @@ def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(hook, huawei):
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-smn-message-type": "Notification"}])
-def test_a_forger_gains_nothing_by_choosing_the_weaker_door(make_hook, keys, forger, headers):
+def test_a_forgery_cannot_choose_a_weaker_envelope(make_hook, keys, forger, headers):
     hook = make_hook(**{**keys, "accept": ["smn", "bare"]}, token="hook-token")
     assert_refused(hook, arrives(smn(forger, NOW), headers))
     assert_refused(hook, arrives(record(), headers))

@@ -1,4 +1,4 @@
-"""SNS: whose messages are taken, how a subscription is confirmed, and what forgers try."""
+"""SNS: which messages are accepted, how subscriptions are confirmed, and which forgeries fail."""
 
 import json
 from datetime import timedelta
@@ -31,7 +31,7 @@ def forger(stranger_key):
 
 @pytest.fixture
 def world(internet, amazon, forger):
-    """Amazon's host with its certificate, and others with the forger's."""
+    """The host of SNS with a valid certificate, and other hosts with the forger's."""
     internet.serve(SNS, lambda request: amazon.pem)
     for host in (EVIL, f"{SNS}.{EVIL}", f"evil-{SNS}", "s3.us-east-1.amazonaws.com"):
         internet.serve(host, lambda request: forger.pem)
@@ -66,12 +66,12 @@ def fetched_nothing(world):
     return world.names == [] and world.requests == []
 
 
-# The good ones
+# Valid messages
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("subject", [None, "Amazon S3 Notification", "", "带\nTimestamp\n的"])
-def test_a_notification_of_a_known_topic_is_taken(hook, world, amazon, version, subject):
+def test_a_notification_of_a_listed_topic_is_accepted(hook, world, amazon, version, subject):
     receipt = hook.accept(arrives(sns(amazon, NOW, SignatureVersion=version, Subject=subject)))
     assert (receipt.events, receipt.answer) == (1, None)
     [stored] = hook.stored()
@@ -79,12 +79,12 @@ def test_a_notification_of_a_known_topic_is_taken(hook, world, amazon, version, 
     assert [fetch.path for fetch in world.requests] == [SNS_PEM]
 
 
-def test_a_message_in_any_script_is_taken(hook, amazon):
+def test_a_message_with_any_characters_is_accepted(hook, amazon):
     message = json.dumps(record("导出/a+b %2B.zip"), ensure_ascii=False)
     assert hook.accept(arrives(sns(amazon, NOW, Message=message))).events == 1
 
 
-def test_what_is_signed_need_not_be_understood(hook, amazon):
+def test_a_signed_message_without_a_record_is_stored_as_unreadable(hook, amazon):
     hook.accept(arrives(sns(amazon, NOW, Message="hello")))
     [stored] = hook.stored()
     assert stored.verdict == Verdict.UNREADABLE
@@ -96,14 +96,14 @@ def test_the_certificate_is_fetched_once(hook, world, amazon):
     assert len(world.requests) == 1
 
 
-def test_regions_and_china_have_hosts_of_their_own(hook, world, amazon):
+def test_other_regions_and_china_use_other_hosts(hook, world, amazon):
     host = "sns.cn-north-1.amazonaws.com.cn"
     world.serve(host, lambda request: amazon.pem)
     hook.accept(arrives(sns(amazon, NOW, SigningCertURL=f"https://{host}{SNS_PEM}")))
     assert world.names == [host]
 
 
-def test_another_partition_is_a_matter_of_settings(make_hook, fetcher, world, amazon):
+def test_hosts_of_another_partition_can_be_configured(make_hook, fetcher, world, amazon):
     host = "sns.eusc-de-east-1.amazonaws.eu"
     world.serve(host, lambda request: amazon.pem)
     incoming = arrives(sns(amazon, NOW, SigningCertURL=f"https://{host}{SNS_PEM}"))
@@ -119,7 +119,7 @@ def test_without_topics_it_is_absent():
     assert names.index("sns") < names.index("cloudevents") < names.index("bare")
 
 
-def test_it_is_recognised_by_its_header_or_its_shape(amazon):
+def test_it_is_recognised_by_header_or_fields(amazon):
     envelope = Sns(SourceSettings(kind="s3", sns_topic_arns=(ARN,)))
     typed = {"x-amz-sns-message-type": "Notification"}
     raw = {**typed, "x-amz-sns-rawdelivery": "true"}
@@ -137,7 +137,7 @@ def test_it_is_recognised_by_its_header_or_its_shape(amazon):
 # The handshake
 
 
-def test_a_subscription_is_confirmed_by_visiting_its_address(hook, world, amazon):
+def test_a_subscription_is_confirmed_by_visiting_its_url(hook, world, amazon):
     receipt = hook.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
     assert receipt.answer.status == 200
     asked = [(fetch.method, fetch.host, fetch.path) for fetch in world.requests]
@@ -149,7 +149,7 @@ def test_a_subscription_is_confirmed_by_visiting_its_address(hook, world, amazon
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 500])
-def test_one_that_cannot_be_confirmed_now_is_asked_for_again(hook, world, amazon, status):
+def test_a_subscription_that_cannot_be_confirmed_now_is_retried(hook, world, amazon, status):
     evil = {"Location": f"https://{EVIL}/"}
     world.serve(
         SNS,
@@ -162,7 +162,7 @@ def test_one_that_cannot_be_confirmed_now_is_asked_for_again(hook, world, amazon
     assert world.to(EVIL) == []
 
 
-def test_the_news_of_an_end_is_kept_and_its_address_never_visited(hook, world, amazon):
+def test_an_unsubscribe_confirmation_is_stored_and_its_url_never_visited(hook, world, amazon):
     receipt = hook.accept(arrives(sns(amazon, NOW, Type="UnsubscribeConfirmation")))
     assert receipt.answer.status == 200
     assert [fetch.path for fetch in world.requests] == [SNS_PEM]
@@ -186,13 +186,13 @@ CONFIRMATIONS = {
 
 
 @pytest.mark.parametrize("url", CONFIRMATIONS.values(), ids=CONFIRMATIONS)
-def test_only_sns_itself_is_visited_and_only_to_confirm_this_topic(hook, world, amazon, url):
+def test_only_a_url_of_sns_that_confirms_this_topic_is_visited(hook, world, amazon, url):
     message = sns(amazon, NOW, Type="SubscriptionConfirmation", SubscribeURL=url)
     assert_refused(hook, arrives(message), "asks for confirmation")
     assert fetched_nothing(world)
 
 
-# Forgeries that are known before anything is fetched
+# Forgeries that are refused without a fetch
 
 ADDRESSES = {
     **certificate_urls(SNS, SNS_PEM),
@@ -208,7 +208,7 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("url", ADDRESSES.values(), ids=ADDRESSES)
-def test_a_certificate_that_is_not_sns_own_is_never_fetched(hook, world, forger, url):
+def test_a_certificate_outside_sns_is_never_fetched(hook, world, forger, url):
     assert_refused(hook, arrives(sns(forger, NOW, SigningCertURL=url)), "certificate")
     assert fetched_nothing(world)
 
@@ -244,19 +244,19 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("said", BEFORE.values(), ids=BEFORE)
-def test_what_is_wrong_without_a_signature_costs_no_fetch(hook, world, amazon, said):
+def test_a_problem_that_needs_no_certificate_causes_no_fetch(hook, world, amazon, said):
     typed = {"x-amz-sns-message-type": "Notification"}
     assert_refused(hook, arrives(sns(amazon, NOW, **said), typed))
     assert fetched_nothing(world)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null", b"[" * 10_000])
-def test_what_only_its_header_makes_sns_is_refused(hook, world, body):
+def test_a_body_that_only_its_header_calls_sns_is_refused(hook, world, body):
     assert_refused(hook, request(body, {"x-amz-sns-message-type": "Notification"}))
     assert fetched_nothing(world)
 
 
-# Forgeries that only the signature tells
+# Forgeries that only the signature reveals
 
 
 CHANGES = {
@@ -272,13 +272,13 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
-def test_what_was_changed_after_signing_is_refused(hook, world, amazon, changed):
+def test_a_message_changed_after_signing_is_refused(hook, world, amazon, changed):
     assert_refused(hook, arrives(sns(amazon, NOW) | changed), "wrong signature")
     assert [fetch.path for fetch in world.requests] == [SNS_PEM]
 
 
 def test_a_subject_is_signed_when_there_is_one(hook, amazon):
-    """Whoever leaves it out of what is signed, as moto does, is not SNS."""
+    """A message whose signature leaves out the subject, as moto signs it, is not from SNS."""
     message = sns(amazon, NOW)
     assert_refused(hook, arrives({**message, "Subject": "unsigned"}))
     signed = sns(amazon, NOW, Subject="signed")
@@ -290,12 +290,12 @@ def test_a_wrong_key_is_refused(hook, forger):
     assert_refused(hook, arrives(sns(forger, NOW)), "wrong signature")
 
 
-def test_a_digest_is_not_to_be_chosen(hook, amazon):
+def test_the_sender_cannot_choose_the_digest(hook, amazon):
     first = sns(amazon, NOW, SignatureVersion="1")
     assert_refused(hook, arrives({**first, "SignatureVersion": "2"}))
 
 
-def test_parts_cannot_be_shifted_into_each_other(hook, amazon):
+def test_text_cannot_be_moved_between_signed_fields(hook, amazon):
     """The same bytes are signed when a line break moves between two parts."""
     message = sns(amazon, NOW, Message="a", MessageId="b\nTimestamp\nc", TopicArn=OTHER)
     shifted = {**message, "MessageId": "b", "Timestamp": f"c\nTimestamp\n{message['Timestamp']}"}
@@ -316,7 +316,7 @@ def test_a_certificate_must_be_valid_now(hook, world, issuer_key, period):
     assert_refused(hook, arrives(sns(out_of_date, NOW)), "certificate")
 
 
-def test_a_key_that_others_can_break_proves_nothing(hook, world):
+def test_a_signature_with_a_weak_key_is_refused(hook, world):
     weak_signer = Signer(new_key(1024))
     world.serve(SNS, lambda request: weak_signer.pem)
     assert_refused(hook, arrives(sns(weak_signer, NOW)), "too weak")
@@ -333,7 +333,9 @@ def test_a_certificate_that_redirects_is_not_followed(hook, world, forger):
 @pytest.mark.parametrize(
     "reply", [Reply(403), Reply(500), Reply(200, b"no certificate"), Reply(200, b"")]
 )
-def test_a_certificate_that_cannot_be_had_now_is_waited_for(hook, world, amazon, reply):
+def test_a_certificate_that_cannot_be_fetched_now_is_a_temporary_failure(
+    hook, world, amazon, reply
+):
     world.serve(SNS, lambda request: reply)
     with pytest.raises(TemporaryFailure) as raised:
         hook.accept(arrives(sns(amazon, NOW)))
@@ -344,7 +346,7 @@ def test_a_certificate_that_cannot_be_had_now_is_waited_for(hook, world, amazon,
     assert hook.accept(arrives(sns(amazon, NOW), now=later)).events == 1
 
 
-def test_a_host_inside_our_own_network_is_not_asked(make_hook, world, amazon):
+def test_a_host_in_a_private_network_is_not_reached(make_hook, world, amazon):
     guarded = Fetcher()
     try:
         hook = make_hook(fetch=guarded, accept=["sns"], sns_topic_arns=[ARN])
@@ -355,7 +357,7 @@ def test_a_host_inside_our_own_network_is_not_asked(make_hook, world, amazon):
     assert world.requests == []
 
 
-def test_a_guard_that_refuses_a_confirmation_is_told_to_the_sender_as_waiting(make_hook, amazon):
+def test_a_confirmation_that_the_guard_refuses_is_a_temporary_failure(make_hook, amazon):
     def fetch(url):
         if url.endswith(".pem"):
             return amazon.pem
@@ -366,7 +368,7 @@ def test_a_guard_that_refuses_a_confirmation_is_told_to_the_sender_as_waiting(ma
         hook.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
 
 
-# Replays, and weaker doors
+# Replays, and weaker envelopes
 
 
 def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(hook, amazon):
@@ -383,7 +385,7 @@ def test_a_replay_in_time_is_harmless_and_a_late_one_is_refused(hook, amazon):
     assert len(hook.stored()) == 2
 
 
-def test_how_old_a_message_may_be_is_a_setting(make_hook, fetcher, amazon):
+def test_the_maximum_age_can_be_configured(make_hook, fetcher, amazon):
     keys = {"fetch": fetcher, "accept": ["sns"], "sns_topic_arns": [ARN]}
     message = sns(amazon, NOW)
     later = arrives(message, now=NOW + timedelta(hours=3))
@@ -397,7 +399,7 @@ RAW = {**TYPED, "x-amz-sns-rawdelivery": "true"}
 
 @pytest.mark.parametrize("headers", [{}, TYPED, RAW])
 @pytest.mark.parametrize("escaped", [False, True])
-def test_a_forger_gains_nothing_by_choosing_the_weaker_door(
+def test_a_forgery_cannot_choose_a_weaker_envelope(
     make_hook, fetcher, world, forger, headers, escaped
 ):
     hook = make_hook(
@@ -410,7 +412,7 @@ def test_a_forger_gains_nothing_by_choosing_the_weaker_door(
     assert_refused(hook, request(json.dumps(record()).encode(), headers))
 
 
-def test_a_raw_delivery_is_bare_and_needs_the_token(make_hook, fetcher, world):
+def test_a_raw_delivery_is_bare_and_requires_the_token(make_hook, fetcher, world):
     hook = make_hook(
         fetch=fetcher, accept=["sns", "bare"], sns_topic_arns=[ARN], token="hook-token"
     )
@@ -421,7 +423,7 @@ def test_a_raw_delivery_is_bare_and_needs_the_token(make_hook, fetcher, world):
     assert fetched_nothing(world)
 
 
-def test_a_token_does_not_make_up_for_a_wrong_signature(make_hook, fetcher, forger):
+def test_a_token_does_not_replace_a_valid_signature(make_hook, fetcher, forger):
     hook = make_hook(
         fetch=fetcher, accept=["sns", "bare"], sns_topic_arns=[ARN], token="hook-token"
     )

@@ -1,4 +1,4 @@
-"""Our own records, signed by anybody's script; held against the reference library."""
+"""Own records signed by a script, compared with the reference library."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ def hook(make_hook):
 
 
 def sign(body=BODY, *, key=KEY, at=NOW, name="msg_1", **changed):
-    """The headers; `changed`: with _ for -, None: left out."""
+    """The headers of a signed body. `changed`: names with _ for -; None leaves a header out."""
     headers = signed(key, body, at, name)
     headers |= {f"webhook-{part}": value for part, value in changed.items()}
     return {name: value for name, value in headers.items() if value is not None}
@@ -44,10 +44,10 @@ def assert_refused(hook, incoming, *words):
         assert word in str(raised.value)
 
 
-# What is taken
+# Accepted messages
 
 
-def test_what_the_reference_library_signs_is_taken(make_hook):
+def test_a_signature_of_the_reference_library_is_accepted(make_hook):
     now = datetime.now(UTC).replace(microsecond=0)
     said = Webhook(SECRET).sign("msg_1", now, BODY.decode())
     headers = {
@@ -71,7 +71,7 @@ def test_what_the_reference_library_signs_is_taken(make_hook):
         {"timestamp": "1"},
     ],
 )
-def test_it_takes_no_more_than_the_reference_library(hook, changed):
+def test_it_accepts_no_more_than_the_reference_library(hook, changed):
     now = datetime.now(UTC)
     headers = sign(at=now, **changed)
     try:
@@ -96,24 +96,24 @@ def test_a_secret_is_base64_after_whsec_and_else_the_key_itself(make_hook, secre
     assert hook.accept(request(BODY, sign(key=key))).events == 1
 
 
-def test_one_right_signature_of_several_is_enough(hook):
+def test_one_valid_signature_of_several_is_enough(hook):
     good = sign()["webhook-signature"]
     headers = sign(signature=f"v1a,AAAA v1,AAAA {good} v2,AAAA")
     assert hook.accept(request(BODY, headers)).events == 1
 
 
 @pytest.mark.parametrize("off", [timedelta(0), HOUR, -HOUR])
-def test_as_old_or_as_early_as_max_age_is_taken(hook, off):
+def test_a_message_exactly_as_old_or_early_as_max_age_is_accepted(hook, off):
     assert hook.accept(request(BODY, sign(at=NOW + off))).events == 1
 
 
-def test_max_age_is_a_setting(make_hook):
+def test_max_age_can_be_configured(make_hook):
     hook = make_hook(**KEYS, max_age="5m")
     assert_refused(hook, request(BODY, sign(at=NOW - timedelta(minutes=6))), "max_age")
     assert hook.accept(request(BODY, sign(at=NOW - timedelta(minutes=4)))).events == 1
 
 
-def test_the_signature_is_not_kept_and_the_message_names_itself(hook):
+def test_the_signature_is_not_stored_and_the_message_id_is_the_identity(hook):
     hook.accept(request(BODY, sign()))
     [stored] = hook.stored()
     assert (stored.body, stored.envelopes, stored.verdict) == (BODY, ("signed",), Verdict.ACCEPTED)
@@ -121,7 +121,7 @@ def test_the_signature_is_not_kept_and_the_message_names_itself(hook):
     assert stored.headers["webhook-id"] == "msg_1"
 
 
-# What becomes of it
+# Reading of the body
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_record_a_list_and_events_are_read(hook, body):
     assert hook.accept(request(raw, sign(raw))).events == wanted
 
 
-def test_a_message_sent_again_is_the_same_upload(hook):
+def test_a_repeated_message_is_the_same_upload(hook):
     raw = encoded({"bucket": "exports", "key": "a.zip"})
     assert hook.accept(request(raw, sign(raw))).events == 1
     again = sign(raw, at=NOW + SECOND)
@@ -143,14 +143,14 @@ def test_a_message_sent_again_is_the_same_upload(hook):
     assert hook.accept(request(raw, sign(raw, name="msg_2"))).events == 1
 
 
-def test_a_replay_by_hand_finds_nothing_new(hook):
+def test_a_replay_finds_nothing_new(hook):
     raw = encoded({"bucket": "exports", "key": "a.zip"})
     receipt = hook.accept(request(raw, sign(raw)))
     assert hook.intake.replay(receipt.notification).events == 0
 
 
-def test_a_storages_own_record_may_be_handed_on(hook):
-    """Tencent's functions, and other forwarders, sign what the storage told them."""
+def test_a_forwarded_record_of_a_storage_is_accepted(hook):
+    """Forwarders such as Tencent's functions sign the record of the storage."""
     thing = {"bucket": {"name": "exports"}, "object": {"key": "a.zip", "eTag": "e1"}}
     record = {"eventName": "ObjectCreated:Put", "eventTime": "2026-11-24T03:00:00Z", "s3": thing}
     raw = encoded({"Records": [record]})
@@ -158,13 +158,13 @@ def test_a_storages_own_record_may_be_handed_on(hook):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"null", b"[]", b'{"bucket":"b","key":""}'])
-def test_what_is_signed_and_strange_is_kept(hook, body):
+def test_a_signed_but_unreadable_body_is_stored(hook, body):
     hook.accept(request(body, sign(body)))
     assert [notification.verdict for notification in hook.stored()] == [Verdict.UNREADABLE]
     assert hook.ledger.history.deliveries(DeliveryQuery()).items == ()
 
 
-# What forgers try
+# Forgeries
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_is_signed_and_strange_is_kept(hook, body):
         {"id": "msg"},
     ],
 )
-def test_what_is_not_signed_as_it_should_be_is_refused(hook, changed):
+def test_an_incomplete_or_wrong_signature_is_refused(hook, changed):
     good = sign()["webhook-signature"].removeprefix("v1,")
     told = {
         name: value.replace("{good}", good) if isinstance(value, str) else value
@@ -197,16 +197,16 @@ def test_what_is_not_signed_as_it_should_be_is_refused(hook, changed):
 
 
 @pytest.mark.parametrize("sent", ["1e9", "-1", " 1", "１７６４", "9" * 12, "9" * 400, "now", "1.0"])
-def test_a_time_that_is_no_number_of_seconds_is_refused(hook, sent):
+def test_an_invalid_timestamp_is_refused(hook, sent):
     assert_refused(hook, request(BODY, sign(timestamp=sent)), "too long ago")
 
 
 @pytest.mark.parametrize("off", [-HOUR - SECOND, HOUR + SECOND, timedelta(days=-400)])
-def test_what_is_stale_or_from_the_future_is_refused(hook, off):
+def test_a_message_from_the_past_or_the_future_is_refused(hook, off):
     assert_refused(hook, request(BODY, sign(at=NOW + off)), "too long ago")
 
 
-def test_an_old_message_does_not_become_new_by_a_new_time(hook):
+def test_a_new_timestamp_does_not_renew_an_old_message(hook):
     old = sign(at=NOW - timedelta(days=2))
     assert_refused(hook, request(BODY, {**old, "webhook-timestamp": str(int(NOW.timestamp()))}))
 
@@ -224,7 +224,7 @@ def test_a_body_that_was_changed_is_refused(hook):
     assert_refused(hook, request(BODY + b"\n", sign()))
 
 
-def test_id_and_time_cannot_be_shifted_into_the_body(hook):
+def test_text_cannot_be_moved_between_id_time_and_body(hook):
     body = b"1." + BODY
     name, sent = "msg", int(NOW.timestamp())
     shifted = {**sign(body, name=name), "webhook-id": f"{name}.{sent}"}
@@ -233,14 +233,14 @@ def test_id_and_time_cannot_be_shifted_into_the_body(hook):
 
 
 @pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_!!!", "whsec_A"])
-def test_without_a_key_it_is_absent_and_lets_nobody_in(secret):
+def test_without_a_key_it_is_absent_and_verifies_no_request(secret):
     envelope = StandardWebhooks(SourceSettings(kind="s3", secret=secret))
     assert "secret" in envelope.missing_setting()
     with pytest.raises(Unverified):
         envelope.verify(request(BODY, sign(key=b"")))
 
 
-def test_a_sender_cannot_choose_the_token_in_place_of_the_signature(make_hook):
+def test_the_token_does_not_replace_the_signature(make_hook):
     hook = make_hook(accept=["signed", "bare"], secret=SECRET, token="hook-token")
     broken = {**sign(signature="v1,AAAA"), **bearer("hook-token")}
     assert_refused(hook, request(BODY, broken))
@@ -248,11 +248,11 @@ def test_a_sender_cannot_choose_the_token_in_place_of_the_signature(make_hook):
     assert hook.accept(request(BODY, bearer("hook-token"))).events == 1
 
 
-def test_where_only_the_token_is_taken_a_signature_is_no_help(make_hook):
+def test_a_signature_does_not_replace_the_token(make_hook):
     assert_refused(make_hook(accept=["bare"], token="hook-token"), request(BODY, sign()))
     assert_refused(make_hook(accept=["signed", "bare"], token="hook-token"), request(BODY, sign()))
 
 
-def test_json_that_is_the_same_but_for_its_spelling_is_another_body(hook):
+def test_equal_json_with_another_spelling_is_another_body(hook):
     other = json.dumps(OWN, indent=1).encode()
     assert_refused(hook, request(other, sign()))

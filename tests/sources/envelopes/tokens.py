@@ -1,4 +1,4 @@
-"""An issuer of JWTs with real keys, and a door with a real ledger behind it."""
+"""An issuer of JWTs with real keys, and a hook with a real ledger."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ def new_key(bits=2048):
 
 
 def google(**claims):
-    """What Google's tokens say: the sample of "Authentication for push subscriptions"."""
+    """The claims of a Google token, from "Authentication for push subscriptions"."""
     return {
         "aud": AUDIENCE,
         "azp": "113774264463038321964",
@@ -49,7 +49,7 @@ def google(**claims):
 
 
 def entra(**claims):
-    """What Entra's version 1 tokens say."""
+    """The claims of an Entra token, version 1."""
     said = {
         "aud": "api://relay",
         "iss": f"https://sts.windows.net/{TENANT}/",
@@ -69,7 +69,7 @@ def part(value):
 
 
 class Issuer:
-    """Signs tokens, and serves its public keys to whoever fetches them."""
+    """Signs tokens, and serves the public keys."""
 
     def __init__(self, key):
         self.keys = {"k1": key}
@@ -94,7 +94,7 @@ class Issuer:
         return f"{part({'alg': alg, 'typ': 'JWT', 'kid': 'k1'})}.{part(claims)}."
 
     def confused(self, claims):
-        """Signed with HMAC, the public key as its secret."""
+        """A token signed with HMAC, with the public key as the secret."""
         public = self.keys["k1"].public_key()
         secret = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         text = f"{part({'alg': 'HS256', 'typ': 'JWT', 'kid': 'k1'})}.{part(claims)}"
@@ -111,13 +111,13 @@ def bearer(token):
 
 
 def request(body=b"", headers=None, *, query=None, method="POST", now=NOW):
-    """A request as the hook hands it on; a body that is not bytes is sent as JSON."""
+    """A request to the hook; a body that is not bytes is sent as JSON."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Incoming("exports", raw, now, method=method, query=query or {}, headers=headers or {})
 
 
 class Hook:
-    """A source with its settings, and the ledger behind it. `handler` only reads records."""
+    """The hook of a source, with a ledger. `handler` only reads records."""
 
     def __init__(self, ledger, fetch, handler, **keys):
         self.ledger = ledger

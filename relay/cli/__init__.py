@@ -1,1 +1,1 @@
-"""One file per command of `relay`; each has `command`, named in relay/cli/main.py."""
+"""The command line: a module for each command; relay/cli/main.py has the list."""

@@ -63,7 +63,7 @@ class Case:
 
 
 def build_case(notification: Notification, handler: StorageHandler, *, hide: bool = False) -> Case:
-    """Build the case of a notification. `handler`: that of its source. `hide`: hide account ids."""
+    """Build the case of a notification with the handler of the source. `hide`: hide account ids."""
     settings = handler.settings
     original = _parse_original(notification, handler)
     body = _redact(notification.body, settings, hide=hide)

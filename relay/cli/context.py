@@ -1,4 +1,4 @@
-"""What every command needs first: the settings and the open ledger."""
+"""The settings and the ledger, which most commands need."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class ForegroundRetry:
                     raise _with_final_hint(failure, attempt) from failure
                 self._announce(attempt, failure, wait)
             self.sleep(wait.total_seconds())
-            # The failed attempt may have been applied although its response was lost.
+            # The failed attempt may have been applied although the response was lost.
             request, attempt = replace(request, uncertain=True), attempt + 1
 
     def _next_wait(self, attempt: int, failure: TemporaryFailure) -> timedelta | None:

@@ -1,4 +1,4 @@
-"""`relay`: the command line, its list of commands and its exit codes."""
+"""`relay`: the command line, the list of commands and the exit codes."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def coloured_state(delivery: Delivery) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in its largest unit, rounded down: "3 min"."""
+    """Return a duration in the largest unit that fits, rounded down: "3 min"."""
     for unit, length in _UNITS:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"

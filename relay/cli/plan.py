@@ -30,8 +30,8 @@ def command(
     """Show what an archive contains and what an import would do, without changing anything.
 
     For a FILE.zip, only the archive is checked, and no configuration is needed. With --target, the
-    existing function in the target is compared as well. SOURCE BUCKET KEY names an object; its
-    route and target are used. Exits with 1 if the import would fail.
+    existing function in the target is compared as well. SOURCE BUCKET KEY names an object; the
+    route of the object selects the target. Exits with 1 if the import would fail.
     """
     if len(what) == 1:
         plan = plan_file(Path(what[0]), options)

@@ -54,7 +54,7 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(label: str, size: int | None) -> Iterator[ProgressBar]:
-    """Create a bar that finishes its line before any log record."""
+    """Create a bar that ends the current line before any log record."""
     bar = ProgressBar(label, size)
     handlers = list(logging.getLogger().handlers)
     for handler in handlers:

@@ -35,7 +35,7 @@ def command(host: str, port: int, processes: int, no_worker: bool) -> None:
     unusable.
     """
     with open_ledger(load_settings()):
-        pass  # gunicorn would report a failure with a traceback; its processes open their own.
+        pass  # gunicorn would report a failure with a traceback, and opens the ledger again.
     if path := config_file():
         os.environ["RELAY_CONFIG"] = str(path)
     if no_worker:

@@ -31,7 +31,7 @@ def command(ctx: click.Context) -> None:
 @command.command("list")
 @json_option
 def list_sources(as_json: bool) -> None:
-    """List every source with its hook, envelopes, queue and scan, and what each lacks."""
+    """List every source with hook, envelopes, missing settings, queue and scan interval."""
     settings = load_settings()
     sources = [describe(name, source, settings) for name, source in settings.sources.items()]
     if as_json:

@@ -54,9 +54,9 @@ class Duration(click.ParamType[timedelta]):
 )
 @click.option("--hide-accounts", is_flag=True, help="Also replace account ids and addresses.")
 def capture(name: str, last: bool, out: Path, timeout: timedelta, hide_accounts: bool) -> None:
-    """Write the next notification of source NAME as a test case, without its secrets.
+    """Write the next notification of source NAME as a test case without secrets.
 
-    Relay must be running: this command only reads its ledger. The two files have the format of
+    Relay must be running: this command only reads the ledger. The two files have the format of
     tests/notifications. Attach them to a report about an unknown wire format.
     """
     settings = load_settings()

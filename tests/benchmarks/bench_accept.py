@@ -35,14 +35,14 @@ def post(port, clients, count, fields):
 
 def print_row(worker, delay, clients, result, requests):
     figures = "".join(f"{result.percentile(share):>8.1f}" for share in (0.5, 0.99, 1))
-    say(f"{worker:<16}{delay:>9.0f} s{clients:>9}{figures}{result.rate:>9.0f}{requests:>8}")
+    say(f"{worker:<16}{delay:>9.0f} s{clients:>9}{figures}{result.rate:>9.0f}{requests:>9}")
 
 
 def main(*arguments):
     os.environ["no_proxy"] = "*"
     count = 50 if "QUICK" in arguments else EACH
     head = f"{'worker':<16}{'store waits':>11}{'clients':>9}{'p50 ms':>8}{'p99 ms':>8}{'max':>8}"
-    say(f"{head}{'a second':>9}{'asked':>8}")
+    say(f"{head}{'a second':>9}{'requests':>9}")
     for delay in DELAYS:
         for worker, options in (("none", ["--no-worker"]), ("in the process", [])):
             with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""The command line: its help, its imports and its exit codes."""
+"""The command line: help, imports and exit codes."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ MARK = "# Transitive requirements (written by `make lock`):"
 
 
 def main(arguments: list[str]) -> int:
-    run = (ROOT / "requirements.txt").read_text()
-    dev = (ROOT / "requirements-dev.txt").read_text()
-    new = {"requirements.txt": locked(run, over="")}
+    production = (ROOT / "requirements.txt").read_text()
+    development = (ROOT / "requirements-dev.txt").read_text()
+    new = {"requirements.txt": lock(production, given="")}
     # The production set decides; the test requirements must fit it.
-    new["requirements-dev.txt"] = locked(dev, over=new["requirements.txt"])
+    new["requirements-dev.txt"] = lock(development, given=new["requirements.txt"])
     changed = [name for name, text in new.items() if (ROOT / name).read_text() != text]
     if "--check" in arguments:
         sys.stdout.writelines(f"{name} is not locked: make lock\n" for name in changed)
@@ -32,17 +32,17 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def locked(text: str, over: str) -> str:
-    """Return the requirements with all pins below the mark but direct ones and those in `over`."""
+def lock(text: str, given: str) -> str:
+    """Return the direct requirements and, below the mark, every other pin that `given` lacks."""
     direct = text.partition(f"\n{MARK}")[0].rstrip("\n")
     own = "\n".join(line for line in direct.splitlines() if not line.startswith("-r "))
-    skipped = names(own) | names(over)
-    pins = [line for line in resolved(f"{over}\n{own}") if not names(line) & skipped]
+    skipped = names(own) | names(given)
+    pins = [line for line in resolve(f"{given}\n{own}") if not names(line) & skipped]
     return "\n".join([direct, "", MARK, *pins, ""])
 
 
-def resolved(requirements: str) -> list[str]:
-    """Return `name==version ; marker` of all that these requirements need."""
+def resolve(requirements: str) -> list[str]:
+    """Return `name==version ; marker` for every distribution that the requirements need."""
     command = ["uv", "pip", "compile", "--universal", f"--python-version={OLDEST_PYTHON}"]
     command += ["--no-header", "--no-annotate", "--quiet", "-"]
     done = subprocess.run(

@@ -1,6 +1,6 @@
-"""Writes the tables of all settings into deploy/README.md from the code: run it after a change.
+"""Writes the tables of all settings into deploy/README.md. Run it after a change of a setting.
 
-tests/test_documents.py fails while they differ.
+tests/test_documents.py fails if the tables differ from the code.
 """
 
 from __future__ import annotations
@@ -24,36 +24,38 @@ Node = dict[str, Any]
 def main() -> None:
     text = PAGE.read_text()
     PAGE.write_text(with_tables(text))
-    sys.stdout.write(f"{PAGE.name}: {'as it was' if PAGE.read_text() == text else 'written'}\n")
+    sys.stdout.write(f"{PAGE.name}: {'unchanged' if PAGE.read_text() == text else 'written'}\n")
 
 
 def with_tables(text: str) -> str:
-    """The page with everything between the two marks written anew."""
+    """Return the page with new tables between the two marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"{PAGE.name} has lost its marks {BEGIN} and {END}")
+        raise SystemExit(f"{PAGE.name} lacks the marks {BEGIN} and {END}")
     return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
 
 
 def tables() -> str:
-    """Return the tables: a row that every kind of a group has stands in the table of the group."""
+    """Return the tables. A row that all kinds of a group share is in the table of the group."""
     document = schema()
     definitions = document["$defs"]
     top: Node = {"properties": {}, "required": ()}
     parts = []
     for name, node in document["properties"].items():
         if "$ref" in node:
-            parts += table(f"`[{name}]`", rows(resolved(node, definitions)))
+            parts += table(f"`[{name}]`", rows(resolve(node, definitions)))
         elif name not in PLUG_INS and name != "routes":
             top["properties"][name] = node
     for group in PLUG_INS:
-        of_kind = {kind: rows(definitions[f"{group}.{kind}"]) for kind in kinds(definitions, group)}
-        first, *others = of_kind.values()
+        rows_by_kind = {
+            kind: rows(definitions[f"{group}.{kind}"]) for kind in kinds(definitions, group)
+        }
+        first, *others = rows_by_kind.values()
         shared = [row for row in first if all(row in other for other in others)]
         parts += table(f"`[{group}.NAME]` of every kind", shared)
-        for kind, found in of_kind.items():
-            own = [row for row in found if row not in shared]
+        for kind, kind_rows in rows_by_kind.items():
+            own = [row for row in kind_rows if row not in shared]
             if own:
                 parts += table(f'`[{group}.NAME]` with `kind = "{kind}"`', own)
     parts += table("`[[routes]]`: first match wins", rows(definitions["Route"]))
@@ -66,24 +68,26 @@ def kinds(definitions: Node, group: str) -> Iterator[str]:
             yield name.removeprefix(f"{group}.")
 
 
-def table(title: str, found: Sequence[str]) -> Iterator[str]:
-    yield from ("", f"**{title}**", "", "| key | default | what |", "|---|---|---|", *found)
+def table(title: str, lines: Sequence[str]) -> Iterator[str]:
+    yield from ("", f"**{title}**", "", "| key | default | what |", "|---|---|---|", *lines)
 
 
 def rows(node: Node) -> list[str]:
     """Return a row for each key of a table."""
-    found = []
+    lines = []
     for key, field in node["properties"].items():
         if key == "kind":
             continue
-        default = "required" if key in node.get("required", ()) else shown(field.get("default"))
+        default = (
+            "required" if key in node.get("required", ()) else toml_value(field.get("default"))
+        )
         what = field.get("description", "").replace("|", r"\|")
-        found.append(f"| `{key}` | {default} | {what} |")
-    return found
+        lines.append(f"| `{key}` | {default} | {what} |")
+    return lines
 
 
-def shown(default: Any) -> str:
-    """As it would be written in TOML; nothing for what is empty."""
+def toml_value(default: Any) -> str:
+    """Return the default as TOML, or an empty string for an empty value."""
     if default in (None, "", [], ()):
         return ""
     if isinstance(default, int) and default >= 1024:
@@ -91,9 +95,9 @@ def shown(default: Any) -> str:
     return f"`{json.dumps(default)}`"
 
 
-def resolved(node: Node, definitions: Node) -> Node:
-    found: Node = definitions[node["$ref"].removeprefix("#/$defs/")]
-    return found
+def resolve(node: Node, definitions: Node) -> Node:
+    definition: Node = definitions[node["$ref"].removeprefix("#/$defs/")]
+    return definition
 
 
 if __name__ == "__main__":

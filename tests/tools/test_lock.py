@@ -19,49 +19,49 @@ FILES = ("requirements.txt", "requirements-dev.txt")
 
 
 def lines(name: str) -> list[str]:
-    """The requirements of a file, those of the files that it includes first."""
-    found = []
+    """Return the requirements of a file, after those of the included files."""
+    requirements = []
     for line in (ROOT / name).read_text().splitlines():
         stripped = re.sub(r"(^|\s)#.*", "", line).strip()
         if stripped.startswith("-r "):
-            found += lines(stripped.removeprefix("-r ").strip())
+            requirements += lines(stripped.removeprefix("-r ").strip())
         elif stripped:
-            found.append(stripped)
-    return found
+            requirements.append(stripped)
+    return requirements
 
 
-def needed(requirement: Requirement, seen: set[str]) -> set[str]:
-    """The names of all that this machine needs for a requirement, itself included."""
+def closure(requirement: Requirement, visited: set[str]) -> set[str]:
+    """Return the names of a requirement and of all that it needs on this machine."""
     (name,) = lock.names(requirement.name)
     extras = requirement.extras or {""}
     key = f"{name}[{','.join(sorted(extras))}]"
-    if key in seen:
+    if key in visited:
         return set()
-    seen.add(key)
-    found = {name}
+    visited.add(key)
+    names = {name}
     for text in requires(requirement.name) or ():
         inner = Requirement(text)
         marker = inner.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in {"", *extras}):
-            found |= needed(inner, seen)
-    return found
+            names |= closure(inner, visited)
+    return names
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_requirement_is_pinned_to_one_version(name):
     for line in lines(name):
         requirement = Requirement(line)
-        assert [one.operator for one in requirement.specifier] == ["=="], line
+        assert [specifier.operator for specifier in requirement.specifier] == ["=="], line
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_they_pull_in_is_pinned_too(name):
+def test_transitive_requirements_are_pinned(name):
     pinned = lock.names("\n".join(lines(name)))
     for line in lines(name):
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate():
             try:
-                missing = needed(requirement, set()) - pinned
+                missing = closure(requirement, set()) - pinned
             except PackageNotFoundError as error:
                 pytest.fail(f"{error.name} is required but not installed: make setup")
             assert not missing, f"{line} pulls in {sorted(missing)}: make lock"
@@ -71,10 +71,10 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def pins(name: str) -> dict[str, str]:
-    """Each pinned distribution of a requirements file, and the version."""
-    requirements = map(Requirement, lines(name))
-    return {one: str(r.specifier)[2:] for r in requirements for one in lock.names(r.name)}
+def pins(file: str) -> dict[str, str]:
+    """Return the version of each pinned distribution in a requirements file."""
+    requirements = map(Requirement, lines(file))
+    return {name: str(r.specifier)[2:] for r in requirements for name in lock.names(r.name)}
 
 
 def test_the_locked_set_is_within_the_ranges_of_the_project():
@@ -104,6 +104,6 @@ def test_the_image_has_the_driver_that_is_tested():
     assert driver in (ROOT / "deploy/Dockerfile").read_text()
 
 
-def test_a_name_is_one_however_it_is_written():
+def test_names_are_normalised():
     text = "Flask==3.1.3  # pages\nruamel.yaml==1\ntypes-PyYAML==6 ; os_name == 'nt'\n# six==1\n"
     assert lock.names(text) == {"flask", "ruamel-yaml", "types-pyyaml"}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from relay.cli.demo.environment import DemoEnvironment
 
 DEADLINE = 30.0
-"""Seconds after which the demo no longer waits for the import and its messages."""
+"""Seconds after which the demo no longer waits for the import and the messages."""
 
 INSTALL = 'pip install "ziprelay[demo]"'
 
@@ -30,7 +30,7 @@ MARKS = {"": ("·", None), "ok": ("✓", "green"), "bad": ("✗", "red"), "wait"
 
 
 @click.command("demo")
-@click.option("--once", is_flag=True, help="Exit when the import and its messages are finished.")
+@click.option("--once", is_flag=True, help="Exit when the import and the messages are finished.")
 @click.option("--port", default=0, help="The port of the relay. Default: any free port.")
 @click.option(
     "--fault",

@@ -112,7 +112,7 @@ def isolated_environment() -> Iterator[None]:
 
 
 def toml_string(text: str) -> str:
-    """Quote a text for relay.toml, whatever characters the temporary folder has in its path."""
+    """Quote a text for relay.toml. The path of the temporary folder may have any characters."""
     return json.dumps(text).replace("${", "$${")
 
 

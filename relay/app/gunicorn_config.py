@@ -16,7 +16,7 @@ GRACE = 25
 wsgi_app = "relay.app.wsgi:create()"
 bind = f"127.0.0.1:{os.environ.get('PORT') or '8080'}"
 worker_class = "relay.app.gunicorn_worker.Worker"
-# SQLite allows a single writer, so the default is one process. Set WEB_CONCURRENCY for PostgreSQL.
+# SQLite allows a single writer: a single process by default. Set WEB_CONCURRENCY for PostgreSQL.
 workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
 threads = 32
 keepalive = 75

@@ -1,4 +1,4 @@
-"""The composition root: builds one relay from its settings."""
+"""The composition root: builds a relay from the settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from relay.web.operations import Operations
 
 
 class Relay:
-    """All parts of one process. The caller decides whether the worker runs."""
+    """All parts of a process. The caller decides whether the worker runs."""
 
     def __init__(
         self,

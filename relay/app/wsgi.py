@@ -17,7 +17,7 @@ from relay.web.app import create_app
 def create() -> Flask:
     """The app for the configuration that RELAY_CONFIG or ./relay.toml names.
 
-    `app.extensions["relay"]` is the Relay; the server starts its worker
+    `app.extensions["relay"]` is the Relay; the server starts the worker
     (see relay.app.gunicorn_config).
     """
     settings = load(config_path(None, os.environ), os.environ, settings_class)

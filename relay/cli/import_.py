@@ -52,7 +52,7 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
 
 
 def import_object(relay: Relay, source: str, bucket: str, key: str, version: str | None) -> Json:
-    """Submits the object and runs its deliveries here; another worker may run them first."""
+    """Submits the object and runs the deliveries here; another worker may run them first."""
     deliveries = relay.operations.submit(source, bucket, key, version)
     imports = [delivery for delivery in deliveries if delivery.kind == Kind.IMPORT]
     for delivery in imports:

@@ -1,4 +1,4 @@
-"""Imports one archive into a target under a conflict policy.
+"""Imports an archive into a target under a conflict policy.
 
 A lost response and a taken name raise the same question: what does the target hold now? If an
 earlier attempt may have reached the target and the code is equal, the import has happened.
@@ -27,7 +27,7 @@ MAX_NAME_LENGTH = 60
 
 
 class Action(StrEnum):
-    """What an import does at the target."""
+    """The effect of an import on the target."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -87,7 +87,7 @@ def decide(
 
 
 def predict(existing: ExistingFunction | None, request: ImportRequest, *, is_same: bool) -> Json:
-    """What an import would do now, as the plan shows it."""
+    """Predicts the effect of an import now, in the form that the plan shows."""
     policy = request.on_conflict
     action = decide(existing, policy, lambda: is_same)
     if existing is None:
@@ -126,7 +126,7 @@ def import_archive(
 
 @dataclass(frozen=True, slots=True)
 class _Import:
-    """One import call with everything it needs."""
+    """An import with everything it needs."""
 
     target: Target
     request: ImportRequest
@@ -223,7 +223,7 @@ class _Import:
         if not self._has_our_code(existing):
             raise lost
         if self.request.on_conflict == Action.UPDATE and not was_free:
-            # The lost response may have been a 409: the configuration is then still the old one.
+            # The lost response may have been a 409: the old configuration is then still in place.
             return self._replace(existing)
         return _already_imported(existing)
 

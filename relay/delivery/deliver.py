@@ -1,4 +1,4 @@
-"""The steps of one delivery: inspect the object and import it, or post a message.
+"""The steps of a delivery: inspect the object and import it, or post a message.
 
 The result is an Outcome, which the worker records.
 """
@@ -137,7 +137,7 @@ class Deliverer:
     def _lock_function(
         self, claim: Claim, event: Event, name: FunctionName, target: Target
     ) -> NoOutcome | None:
-        """Takes the lock of the function: no other import of it runs until this one has ended.
+        """Takes the lock of the function: no other import of it runs until this import has ended.
 
         Raises Superseded if a newer upload was already imported.
         """

@@ -25,7 +25,7 @@ def open_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None)
 
 
 def read_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None) -> CheckedArchive:
-    """Inspects a pinned object as an archive: reads the zip's directory, not its content."""
+    """Inspects a pinned object as an archive: reads only the directory of the zip."""
 
     def open_range(start: int, end: int | None) -> ByteStream:
         return source.open(ref, start, end)

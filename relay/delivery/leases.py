@@ -110,7 +110,7 @@ class Leases:
         self._grace_until = monotonic() + GRACE_INTERVALS * self.interval
 
     def _give_up(self, run: ActiveRun) -> bool:
-        """Gives up a run without progress; if its thread resumes, it no longer writes anything."""
+        """Gives up a run without progress; a thread that resumes no longer writes anything."""
         if monotonic() - run.last_activity <= self._stuck_after:
             return False
         ids = {"delivery": run.claim.delivery.id}

@@ -34,8 +34,8 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 class LedgerCollector(PrometheusCollector):
     """Reads the ledger at each scrape.
 
-    If the database is unavailable, the scrape fails: a missing value raises an alarm, a stale one
-    or a zero would hide the outage.
+    If the database is unavailable, the scrape fails: missing values raise an alarm, while stale
+    values or zeros would hide the outage.
     """
 
     def __init__(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:

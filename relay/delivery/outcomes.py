@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class RespondingTarget(Target):
-    """Wraps a target for one delivery and records whether it ever responded (`responded`).
+    """Wraps a target for a delivery and records whether it ever responded (`responded`).
 
     All attributes that are not defined here are those of the wrapped target.
     """

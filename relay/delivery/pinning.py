@@ -14,7 +14,7 @@ _MAX_ETAG_LENGTH = 80
 
 
 class ObjectReader(Protocol):
-    """What a delivery needs from a source: the reading part of StorageHandler."""
+    """The part of StorageHandler that a delivery needs."""
 
     def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> ObjectStream:
         """See StorageHandler.open."""

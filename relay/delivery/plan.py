@@ -36,7 +36,7 @@ class Planner:
         self.clock = clock
 
     def plan(self, source: str, event: Event) -> Json:
-        """The plan for one object: `archive`, `route`, `target`, `order`, `held`, `would`.
+        """The plan for an object: `archive`, `route`, `target`, `order`, `held`, `would`.
 
         Raises the errors of opening the object and of looking up the function. A bad archive is
         not an error here: the plan lists the findings.

@@ -1,4 +1,4 @@
-"""Prefetches small objects: one GET is cheaper than several range requests."""
+"""Prefetches small objects: a single GET is cheaper than several range requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_SIZE = 2 * 1024 * 1024
 
 
 class PrefetchedObject:
-    """An ObjectReader for the delivery of one object.
+    """An ObjectReader for the delivery of a single object.
 
     The first `stat` of an object that was announced as small reads all of it. Other requests, and
     all requests after a broken connection, go to the source.

@@ -26,23 +26,23 @@ class NoOutcome(Enum):
 
     LEASE_LOST = "lease lost"
     FUNCTION_BUSY = "delivery waits for its function"
-    """Another import of the function runs; the delivery becomes due when that one has ended."""
+    """Another import of the function runs; the delivery becomes due when that import has ended."""
     MESSAGE_POSTPONED = "message waits"
     """The channel has quiet hours or has received too many messages."""
     MESSAGE_BATCHED = "message is in a digest"
-    """The message became part of a digest, which is a message of its own."""
+    """The message became part of a digest, which is a separate message."""
 
 
 class LeaseLost(BaseException):
     """The lease went to another worker: the upload stops, and nothing may be written.
 
-    Raised by the progress callback inside plug-ins. A BaseException, so that no plug-in handles it
-    as an error of its own.
+    Raised by the progress callback inside plug-ins. A BaseException, so that no plug-in
+    handles it like other errors.
     """
 
 
 class ActiveRun:
-    """One delivery under way and the worker slots that it occupies.
+    """A delivery under way and the worker slots that it occupies.
 
     `last_activity` is the monotonic time of the last sign of progress. `lost`: the lease is gone.
     `over` is set when the slots are released, even if the thread still hangs.
@@ -97,7 +97,7 @@ def next_attempt_at(claim: Claim, outcome: Retry, now: datetime, rules: Backoff)
 
 
 def should_park(claim: Claim) -> bool:
-    """Whether the delivery is no longer retried, because it hangs or crashes its workers."""
+    """Whether the delivery is no longer retried, because it hangs or crashes workers."""
     if claim.hangs >= MAX_CRASHES:
         return True
     limit = MAX_CRASHES_ELSEWHERE if claim.unlucky else MAX_CRASHES

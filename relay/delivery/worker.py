@@ -1,7 +1,8 @@
 """The worker: claims due deliveries, runs them, records outcomes, renews leases, drains on stop.
 
-One thread per kind claims, so that slow messages never delay imports, nor the reverse. Each kind
-has a number of slots, which limits how many deliveries run at once. One thread renews all leases.
+Each kind has a claim thread, so that slow messages never delay imports, nor the reverse. Each kind
+has a number of slots, which limits how many deliveries run at once. Another thread renews all
+leases.
 Deliveries of a crashed worker are taken over at once if the crash is certain, otherwise when the
 lease expires.
 """
@@ -54,7 +55,7 @@ _NOT_POSTED: Mapping[PostDecision, NoOutcome] = {
 
 
 class Worker:
-    """Runs deliveries. Any number of workers, in any number of processes, share one ledger."""
+    """Runs deliveries. Any number of workers, in any number of processes, share a ledger."""
 
     def __init__(  # noqa: PLR0913 - keyword-only after the third
         self,
@@ -118,7 +119,7 @@ class Worker:
         return run.lost
 
     def run(self, claim: Claim, watch: Progress = lambda _: None) -> Outcome | None:
-        """Runs one claim and records the outcome; None if there is none to record.
+        """Runs a claimed delivery and records the outcome; None if there is no outcome.
 
         For a worker that was not started. `watch` receives the bytes sent, for a progress bar.
         """
@@ -279,7 +280,7 @@ class Worker:
     def _retry_while_unavailable(self, run: ActiveRun, call: Callable[[], T]) -> T:
         """Retry while the database is unavailable.
 
-        A finished import is not repeated just because its outcome could not be saved.
+        A finished import is not repeated just because the outcome could not be saved.
         """
         while True:
             try:

@@ -1,7 +1,7 @@
-"""Accepts notifications: verifies the sender, stores the notification and routes its events.
+"""Accepts notifications: verifies the sender, stores the notification and routes the events.
 
-Hooks, queues, scans and submissions share this path. Storing happens in one transaction. A verified
-notification that cannot be read is stored as unreadable; an unverified one is not stored.
+Hooks, queues, scans and submissions share this path. Storing takes a single transaction. A verified
+notification that cannot be read is stored as unreadable; without verification, nothing is stored.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ SECRET_HEADERS = (
     "signature",
     "token",
 )
-"""A header whose name contains one of these words is stored without the value, as is the source's
+"""A header whose name contains such a word is stored without the value, as is the source's
 `token_header`."""
 
 HOOK_METHODS = "POST, OPTIONS, HEAD"
 REFUSAL_LOG_INTERVAL = 10.0
-"""Seconds between two log lines about unverified senders of one source."""
+"""Seconds between two log lines about unverified senders of the same source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Intake:
         return self._store(incoming, parse(handler, envelope, incoming), name)
 
     def is_open(self, source: str) -> bool:
-        """Whether the hook can accept requests: at least one envelope can verify senders."""
+        """Whether the hook can accept requests: an envelope can verify senders."""
         return any(envelope.missing_setting() is None for envelope in self._envelopes[source])
 
     def _handler(self, source: str) -> StorageHandler:
@@ -231,7 +231,7 @@ def build_envelopes(source: SourceSettings, fetch: Fetch = refuse_fetch) -> list
 def parse(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> ParsedNotification:
     """Reads the events of a notification. Never raises.
 
-    One bad record makes the notification unreadable; the events of the other records count.
+    A bad record makes the notification unreadable; the events of the other records count.
     """
     events: list[Event] = []
     problems: list[str] = []

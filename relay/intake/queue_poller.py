@@ -24,7 +24,7 @@ ERROR_PAUSE = 5.0
 
 
 class QueuePoller:
-    """Runs one thread for each queue and one for each source with `scan_every`."""
+    """Runs a thread for each queue and for each source with `scan_every`."""
 
     def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
         self.intake = intake
@@ -55,7 +55,7 @@ class QueuePoller:
             thread.join(timeout=self.wait + 1)
 
     def poll_once(self, name: str, queue: Queue) -> int:
-        """Accepts the messages of one poll, then deletes them; returns their number."""
+        """Accepts the messages of a poll, then deletes them; returns their number."""
         messages = queue.receive(self.wait)
         for message in messages:
             self.intake.accept_queued(

@@ -20,16 +20,16 @@ BATCH = 100
 """Objects per notification of a scan."""
 
 DEFAULT_LIMIT = 100_000
-"""Objects that one run lists, unless the source's settings set `scan_limit`."""
+"""Objects that a run lists, unless the source's settings set `scan_limit`."""
 
 ScanProgress = Callable[[int, int], None]
 """Called after each page with the objects listed and found so far in the run."""
 
 
 class Scanner:
-    """Scans in bounded runs; a run resumes where the last one was interrupted.
+    """Scans in bounded runs; a run resumes where the last run was interrupted.
 
-    Memory holds one page of a listing. Each page needs one query for known events.
+    Memory holds a single page of a listing. Each page needs a single query for known events.
     """
 
     def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
@@ -47,7 +47,7 @@ class Scanner:
         everything: bool = False,
         progress: ScanProgress = lambda _listed, _found: None,
     ) -> Json:
-        """Accepts the unannounced objects that one run lists.
+        """Accepts the unannounced objects that a run lists.
 
         The first scan of a source only marks the objects as seen, unless `everything` is set: a
         bucket of old exports must not be imported as a whole.
@@ -135,7 +135,7 @@ def silence_problem(source: str) -> Problem:
 
 
 class _Run:
-    """One run of a scan, page after page."""
+    """A run of a scan, page after page."""
 
     def __init__(
         self, scanner: Scanner, handler: StorageHandler, scan: Scan, progress: ScanProgress

@@ -20,7 +20,7 @@ FUNCTION = FunctionName("hello", "default")
 
 @dataclass
 class FakeArchive:
-    """An archive whose code is one byte string."""
+    """An archive whose code is a byte string."""
 
     body: bytes
     name: str = "hello.zip"

@@ -15,7 +15,7 @@ STORED = ObjectInfo(3, "e2", "v2")
 
 
 class FakeHandler(StorageHandler):
-    """A storage with a single object; a response may be an error, the last one repeats."""
+    """A storage with a single object; a response may be an error, the last response repeats."""
 
     def __init__(self, *responses):
         super().__init__("fake", None)

@@ -81,7 +81,7 @@ class Upload:
         kinds = {7: "other code there", 13: "same code there", 21: "damaged"}
         self.kind = kinds.get(number % 50, "good")
         text = f"def handler(event, context):\n    return {number}\n".encode()
-        size = 200_000 if number % 50 == 0 else None  # too big for one packet
+        size = 200_000 if number % 50 == 0 else None  # too big for a single packet
         self.body = make_export(self.name, code={"index.py": text}, code_size=size)
         self.code = code_of(self.body)
 

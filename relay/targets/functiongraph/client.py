@@ -110,18 +110,24 @@ class FunctionGraphClient:
 
     def _send_once(self, request: _Request, auth: AuthBase) -> requests.Response:
         body = request.body
-        data = body if body is None or isinstance(body, bytes) else TrackedBody(body)
+        tracked = None if body is None or isinstance(body, bytes) else TrackedBody(body)
         try:
             return self._session.request(
                 request.method,
                 self._base + request.path,
-                data=data,
+                data=body if tracked is None else tracked,
                 headers={"Content-Type": "application/json"},
                 auth=auth,
             )
         except requests.RequestException as error:
-            finished = data.finished if isinstance(data, TrackedBody) else True
+            finished = tracked is None or tracked.finished
             raise translate(error, sent=finished and request.effect != "none") from error
+        except ValueError as error:
+            if tracked is None or not tracked.finished:
+                raise
+            # The body is longer than announced, but the server has a complete request.
+            lost = requests.ConnectionError(error)
+            raise translate(lost, sent=request.effect != "none") from error
 
     def _parse(self, request: _Request, response: requests.Response) -> Json:
         if not 200 <= response.status_code < 300:

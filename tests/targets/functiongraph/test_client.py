@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from relay.errors import PermanentFailure
+from relay.errors import OutcomeUnknown, PermanentFailure
 from relay.targets.functiongraph.client import TrackedBody
 from tests.targets.functiongraph.conftest import FakeServer, MakeTarget
 
@@ -43,6 +43,19 @@ def test_no_byte_beyond_the_announced_length_is_sent(chunks: list[bytes]) -> Non
     with pytest.raises(ValueError, match="longer than announced"):
         send()
     assert sent == chunks[:-1]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "error"),
+    [([b"abcd", b"e"], OutcomeUnknown), ([b"abc", b"de"], ValueError)],
+    ids=["complete", "incomplete"],
+)
+def test_the_outcome_is_unknown_once_a_complete_request_was_sent(
+    fake_server: FakeServer, make_target: MakeTarget, chunks: list[bytes], error: type[Exception]
+) -> None:
+    target = make_target(fake_server.url, access_key="a", secret_key="b")
+    with pytest.raises(error):
+        target._client.call("POST", "/x", effect="create", body=MisreportedBody(chunks))
 
 
 @pytest.mark.parametrize("code", ["FSS.1051", "FSS.0404"])

@@ -1,1 +1,1 @@
-"""Storages, one file each: `kind = "s3"` is `handlers/s3.py`, class `Handler`."""
+"""Storages, a file or folder each: `kind = "b2"` is class `Handler` in `handlers/b2.py`."""

@@ -1,7 +1,7 @@
-"""Backblaze B2: its signed event notifications, read by the S3 protocol.
+"""Backblaze B2: signed event notifications, read by the S3 protocol.
 
 Wire format: Backblaze, "Event Notifications Reference Guide". Sources of the set-up: references of
-the `b2` command line and of its Terraform provider.
+the `b2` command line and of the Terraform provider.
 """
 
 from __future__ import annotations

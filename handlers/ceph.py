@@ -1,4 +1,4 @@
-"""Ceph RGW: the records of its topics, bare or as CloudEvents, and the topic's set-up.
+"""Ceph RGW: records of topics, bare or as CloudEvents, and the set-up of a topic.
 
 Source of the set-up: Ceph documentation, "Bucket Notifications". RGW has an SNS API for topics.
 """

@@ -1,4 +1,4 @@
-"""MinIO: the records of its webhook, and the rules of its buckets.
+"""MinIO: records of the webhook, and rules of buckets.
 
 Source of the set-up: docs of `mc admin config` and `mc event`.
 """

@@ -42,7 +42,7 @@ _DETAILS = ("data", "additionalDetails")
 
 
 class OciSettings(CloudStoreSettings):
-    """The S3 protocol has one host per namespace, and the bucket in the path."""
+    """The S3 protocol has a host per namespace, and the bucket in the path."""
 
     url_template: ClassVar[str] = (
         "https://{namespace}.compat.objectstorage.{region}.oci.customer-oci.com"
@@ -80,7 +80,7 @@ class Handler(S3Storage):
 
 
 def _upload(record: Mapping[str, Any]) -> str | None:
-    """The upload by its eTag, which is unique even among uploads of the same bytes."""
+    """The upload by eTag, which is unique even among uploads of the same bytes."""
     if etag := strip_quotes(text_or_none(record, *_DETAILS, "eTag")):
         return f"etag:{etag}"
     event = text_or_none(record, "eventID")

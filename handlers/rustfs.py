@@ -1,4 +1,4 @@
-"""RustFS: the records of its webhook, in MinIO's format, and the rules of its buckets.
+"""RustFS: records of the webhook, in MinIO's format, and rules of buckets.
 
 Source of the set-up: RustFS's environment variables.
 """

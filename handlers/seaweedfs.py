@@ -1,4 +1,4 @@
-"""SeaweedFS: the webhook of its filer, read through its S3 gateway.
+"""SeaweedFS: the webhook of the filer, read through the S3 gateway.
 
 Wire format: weed/notification/webhook; filer.proto, EventNotification as JSON, which omits zero
 and empty fields. Source of the set-up: notification/webhook/types.go.
@@ -54,7 +54,7 @@ class Handler(S3Storage):
         seconds = count_or_none(record, *_ATTRIBUTES, "mtime") or 0
         nanoseconds = count_or_none(record, *_ATTRIBUTES, "mtime_ns") or 0
         identity = f"mtime:{seconds}.{nanoseconds:09d}+{_content(record, size)}"
-        # A renamed file keeps its modification time, which does not order it under the new name.
+        # A rename keeps the modification time, which does not order it under the new name.
         time = None if is_renamed else epoch_or_none(record, *_ATTRIBUTES, "mtime")
         has_order = seconds and not is_renamed
         order = f"mtime:{seconds:020d}.{nanoseconds:020d}" if has_order else ""

@@ -1,4 +1,4 @@
-"""Tigris: the events of its webhook, read by the S3 protocol.
+"""Tigris: events of the webhook, read by the S3 protocol.
 
 Wire format: Tigris, "Object notifications".
 """

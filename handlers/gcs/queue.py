@@ -44,7 +44,7 @@ class PubSubQueue:
 
     def receive(self, wait: float) -> list[QueueMessage]:
         """Up to 50 messages. The server's long polling can exceed `wait`: a call that is cut off
-        loses nothing, because its messages are redelivered."""
+        loses nothing, because the messages are redelivered."""
         started = monotonic()
         try:
             response = self._call("pull", {"maxMessages": self._batch}, max(wait, MIN_WAIT))

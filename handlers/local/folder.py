@@ -22,7 +22,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # do not blo
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The state of a file at one time. Times are nanoseconds since 1970.
+    """The state of a file at some time. Times are nanoseconds since 1970.
 
     Every write and rename advances `changed` (ctime), while copying tools reset `modified`. So
     `changed` orders the versions of a file, and `etag` identifies them.

@@ -32,7 +32,7 @@ from relay.sources.setup.steps import SetupContext, Step, note
 
 
 class FolderSettings(SourceSettings):
-    """`folder` contains the archives; its bucket name is the name of the source."""
+    """`folder` contains the archives; the bucket name is the name of the source."""
 
     accept: tuple[str, ...] = Field(
         ("signed", "bare"), description=SourceSettings.model_fields["accept"].description

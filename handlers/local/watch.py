@@ -95,7 +95,7 @@ class _EventCollector(FileSystemEventHandler):
 class FolderWatch:
     """Watches a folder and all subfolders. Messages that are not deleted are received again.
 
-    The kernel drops events if its queue is full. After as many events as could have filled the
+    The kernel drops events if the queue is full. After as many events as could have filled the
     queue, the folder is scanned for changes without an event.
     """
 

@@ -88,7 +88,7 @@ def _is_of_object(event: Mapping[str, Any]) -> bool:
 def _upload(
     record: Mapping[str, Any], ref: ObjectRef, version: str | None, order: str
 ) -> str | None:
-    """The upload's identity through SMN and EventGrid alike: its request."""
+    """The same identity for SMN and EventGrid: the request, if it is known."""
     if request := request_id(record):
         return f"request:{request}"
     if version:

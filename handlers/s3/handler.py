@@ -1,4 +1,4 @@
-"""Amazon S3, and every store with the S3 API and S3 records, by its `endpoint_url`."""
+"""Amazon S3, and every store with the S3 API and S3 records, by `endpoint_url`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A stand-in for Azure Blob and Queue Storage, Entra's token endpoint and the identity service.
 
-It does as the documents say: ETags and If-Match, ranges, listings by marker, Shared Key signatures,
-SAS, tokens that end, pop receipts that change, messages that come again.
+It implements ETags and If-Match, ranges, listings by marker, Shared Key signatures, SAS, expiring
+tokens, changing pop receipts, and redelivered messages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl
 from xml.sax.saxutils import escape
 
-from tests.handlers.rest_server import Answer, Asked, RestServer, as_json, ranged
+from tests.handlers.rest_server import RecordedRequest, Response, RestServer, as_json, ranged
 
 ACCOUNT = "devstoreaccount1"
 KEY = base64.b64encode(b"a key of thirty-two bytes, or so").decode()
@@ -48,12 +48,12 @@ class Message:
 
 
 class AzureServer(RestServer):
-    """`believes`: any of key, sas, token, anybody. `queue`: what waits in the queue `news`."""
+    """`believes`: the accepted credentials. `queue`: the messages of the queue `news`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.containers: dict[str, dict[str, Blob]] = {}
-        self.believes = {"key", "sas", "token", "anybody"}
+        self.believes = {"key", "sas", "token", "anonymous"}
         self.tokens: set[str] = set()
         self.life = 3600
         self.page = 5000
@@ -72,7 +72,7 @@ class AzureServer(RestServer):
         return blob
 
     def send(self, text: str, *, encoded: bool = True) -> None:
-        """Puts a message into the queue, in base64 as Event Grid does."""
+        """Put a message into the queue, in base64 like Event Grid."""
         text = base64.b64encode(text.encode()).decode() if encoded else text
         with self.lock:
             self.queue.append(Message(text, secrets.token_hex(8)))
@@ -80,75 +80,77 @@ class AzureServer(RestServer):
     def announce(self, container: str, name: str, blob: Blob) -> None:
         self.send(json.dumps(event_of(container, name, blob)))
 
-    def answer(self, asked: Asked) -> Answer:
-        if asked.path.endswith("/oauth2/v2.0/token"):
-            return self._by_app(asked)
-        if asked.path.startswith("/metadata/identity/"):
-            return self._by_machine(asked)
-        if "x-ms-version" not in asked.headers or not self._is_believed(asked):
-            return _error(asked, 403, "AuthenticationFailed")
-        authorization = asked.headers.get("authorization", "")
+    def answer(self, request: RecordedRequest) -> Response:
+        if request.path.endswith("/oauth2/v2.0/token"):
+            return self._by_app(request)
+        if request.path.startswith("/metadata/identity/"):
+            return self._by_machine(request)
+        if "x-ms-version" not in request.headers or not self._is_believed(request):
+            return _error(request, 403, "AuthenticationFailed")
+        authorization = request.headers.get("authorization", "")
         if authorization.startswith("Bearer ") and authorization[7:] not in self.tokens:
-            return _error(asked, 401, "InvalidAuthenticationInfo")
-        if asked.path.startswith("/news"):
-            return self._queue(asked)
-        container, *name = asked.path.removeprefix(self.prefix + "/").split("/", 1)
+            return _error(request, 401, "InvalidAuthenticationInfo")
+        if request.path.startswith("/news"):
+            return self._queue(request)
+        container, *name = request.path.removeprefix(self.prefix + "/").split("/", 1)
         if container not in self.containers:
-            return _error(asked, 404, "ContainerNotFound")
+            return _error(request, 404, "ContainerNotFound")
         if not name:
-            return self._list(asked, container)
-        return self._blob(asked, container, "/".join(asked.segments(f"{self.prefix}/{container}/")))
+            return self._list(request, container)
+        return self._blob(
+            request, container, "/".join(request.segments(f"{self.prefix}/{container}/"))
+        )
 
-    def _blob(self, asked: Asked, container: str, name: str) -> Answer:
+    def _blob(self, request: RecordedRequest, container: str, name: str) -> Response:
         if len(name) > 1024 or "\0" in name:
-            return _error(asked, 400, "InvalidUri")
+            return _error(request, 400, "InvalidUri")
         blob = self.containers[container].get(name)
         if blob is None:
-            return _error(asked, 404, "BlobNotFound")
-        if asked.headers.get("if-match", f'"{blob.etag}"') != f'"{blob.etag}"':
-            return _error(asked, 412, "ConditionNotMet")
-        part = ranged(blob.body, asked.headers.get("range") if asked.method == "GET" else None)
+            return _error(request, 404, "BlobNotFound")
+        if request.headers.get("if-match", f'"{blob.etag}"') != f'"{blob.etag}"':
+            return _error(request, 412, "ConditionNotMet")
+        part = ranged(blob.body, request.headers.get("range") if request.method == "GET" else None)
         if part is None:
-            return _error(asked, 416, "InvalidRange")
+            return _error(request, 416, "InvalidRange")
         headers = {"ETag": f'"{blob.etag}"', "Last-Modified": _date(blob.modified), **part[1]}
         if blob.copying:
             headers["x-ms-copy-status"] = "pending"
-        return Answer(206 if part[1] else 200, part[0], headers)
+        return Response(206 if part[1] else 200, part[0], headers)
 
-    def _list(self, asked: Asked, container: str) -> Answer:
-        query = asked.query
+    def _list(self, request: RecordedRequest, container: str) -> Response:
+        query = request.query
         if query.get("restype") != "container" or query.get("comp") != "list":
-            return _error(asked, 400, "InvalidQueryParameterValue")
+            return _error(request, 400, "InvalidQueryParameterValue")
         names = sorted(self.containers[container])
         if marker := query.get("marker"):
             if not marker.startswith("2!"):
-                return _error(asked, 400, "OutOfRangeInput")
+                return _error(request, 400, "OutOfRangeInput")
             begin = base64.b64decode(marker[2:]).decode()
-            names = [one for one in names if one >= begin]
+            names = [item for item in names if item >= begin]
         size = min(int(query.get("maxresults", 5000)), self.page)
-        listed = "".join(_listed(one, self.containers[container][one]) for one in names[:size])
+        listed = "".join(_listed(item, self.containers[container][item]) for item in names[:size])
         left = f"2!{base64.b64encode(names[size].encode()).decode()}" if names[size:] else ""
         xml = (
             '<?xml version="1.0" encoding="utf-8"?><EnumerationResults ContainerName="x">'
             f"<Blobs>{listed}</Blobs><NextMarker>{left}</NextMarker></EnumerationResults>"
         )
-        return Answer(200, b"\xef\xbb\xbf" + xml.encode(), _XML)
+        return Response(200, b"\xef\xbb\xbf" + xml.encode(), _XML)
 
-    def _queue(self, asked: Asked) -> Answer:
+    def _queue(self, request: RecordedRequest) -> Response:
         with self.lock:
-            if asked.path == "/news/messages" and asked.method == "GET":
-                return self._give(asked)
-            if asked.method == "DELETE":
-                return self._delete(asked)
-        if asked.path == "/news" and asked.query.get("comp") == "metadata":
-            return Answer(200, b"", {"x-ms-approximate-messages-count": str(len(self.queue))})
-        return _error(asked, 404, "QueueNotFound")
+            if request.path == "/news/messages" and request.method == "GET":
+                return self._give(request)
+            if request.method == "DELETE":
+                return self._delete(request)
+        if request.path == "/news" and request.query.get("comp") == "metadata":
+            return Response(200, b"", {"x-ms-approximate-messages-count": str(len(self.queue))})
+        return _error(request, 404, "QueueNotFound")
 
-    def _give(self, asked: Asked) -> Answer:
-        assert asked.query["visibilitytimeout"] == "60"
+    def _give(self, request: RecordedRequest) -> Response:
+        assert request.query["visibilitytimeout"] == "60"
         now, given = time.monotonic(), []
-        for message in [one for one in self.queue if one.visible <= now]:
-            if len(given) == int(asked.query["numofmessages"]):
+        for message in [item for item in self.queue if item.visible <= now]:
+            if len(given) == int(request.query["numofmessages"]):
                 break
             message.visible, message.receipt = now + self.hidden, f"{secrets.token_hex(4)}+/="
             given.append(
@@ -157,53 +159,53 @@ class AzureServer(RestServer):
                 "</MessageText></QueueMessage>"
             )
         xml = f"<QueueMessagesList>{''.join(given)}</QueueMessagesList>"
-        return Answer(200, b'<?xml version="1.0" encoding="utf-8"?>' + xml.encode(), _XML)
+        return Response(200, b'<?xml version="1.0" encoding="utf-8"?>' + xml.encode(), _XML)
 
-    def _delete(self, asked: Asked) -> Answer:
-        id_ = asked.path.removeprefix("/news/messages/")
-        message = next((one for one in self.queue if one.id == id_), None)
+    def _delete(self, request: RecordedRequest) -> Response:
+        id_ = request.path.removeprefix("/news/messages/")
+        message = next((item for item in self.queue if item.id == id_), None)
         if message is None:
-            return _error(asked, 404, "MessageNotFound")
-        if asked.query.get("popreceipt") != message.receipt:
-            return _error(asked, 400, "PopReceiptMismatch")
+            return _error(request, 404, "MessageNotFound")
+        if request.query.get("popreceipt") != message.receipt:
+            return _error(request, 400, "PopReceiptMismatch")
         self.queue.remove(message)
-        return Answer(204)
+        return Response(204)
 
-    def _is_believed(self, asked: Asked) -> bool:
-        authorization = asked.headers.get("authorization", "")
-        if "sig" in asked.query:
-            return "sas" in self.believes and asked.target.endswith(SAS)
+    def _is_believed(self, request: RecordedRequest) -> bool:
+        authorization = request.headers.get("authorization", "")
+        if "sig" in request.query:
+            return "sas" in self.believes and request.target.endswith(SAS)
         if authorization.startswith("SharedKey "):
-            told = authorization.removeprefix(f"SharedKey {ACCOUNT}:")
-            return "key" in self.believes and hmac.compare_digest(told, signature(asked))
+            sent = authorization.removeprefix(f"SharedKey {ACCOUNT}:")
+            return "key" in self.believes and hmac.compare_digest(sent, signature(request))
         if authorization.startswith("Bearer "):
             return "token" in self.believes
-        return "anybody" in self.believes
+        return "anonymous" in self.believes
 
-    def _by_app(self, asked: Asked) -> Answer:
-        form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
-        if asked.path != "/tenant-1/oauth2/v2.0/token" or form.get("client_secret") != SECRET:
+    def _by_app(self, request: RecordedRequest) -> Response:
+        form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        if request.path != "/tenant-1/oauth2/v2.0/token" or form.get("client_secret") != SECRET:
             return as_json({"error": "invalid_client", "error_description": "AADSTS7000215"}, 401)
         assert form["grant_type"] == "client_credentials"
         assert form["scope"] == "https://storage.azure.com/.default"
         return self._granted(self.life)
 
-    def _by_machine(self, asked: Asked) -> Answer:
-        if asked.headers.get("metadata") != "true":
+    def _by_machine(self, request: RecordedRequest) -> Response:
+        if request.headers.get("metadata") != "true":
             return as_json({"error": "bad_request_102"}, 400)
-        assert asked.query["resource"] == "https://storage.azure.com"
-        return self._granted(str(self.life))  # a text, as this one says it
+        assert request.query["resource"] == "https://storage.azure.com"
+        return self._granted(str(self.life))  # this service sends a string
 
-    def _granted(self, life: object) -> Answer:
+    def _granted(self, life: object) -> Response:
         token = secrets.token_hex(16)
         self.tokens.add(token)
         return as_json({"access_token": token, "expires_in": life, "token_type": "Bearer"})
 
 
-def signature(asked: Asked) -> str:
-    """The Shared Key signature of a request, written down anew from the document's rules."""
+def signature(request: RecordedRequest) -> str:
+    """The Shared Key signature of a request, implemented separately from the document."""
     names = ["encoding", "language", "length", "md5", "type"]
-    standard = [asked.headers.get(f"content-{name}", "") for name in names]
+    standard = [request.headers.get(f"content-{name}", "") for name in names]
     standard[2] = "" if standard[2] == "0" else standard[2]
     others = [
         "date",
@@ -213,21 +215,21 @@ def signature(asked: Asked) -> str:
         "if-unmodified-since",
         "range",
     ]
-    standard += [asked.headers.get(name, "") for name in others]
-    own = sorted((n, v) for n, v in asked.headers.items() if n.startswith("x-ms-"))
+    standard += [request.headers.get(name, "") for name in others]
+    own = sorted((n, v) for n, v in request.headers.items() if n.startswith("x-ms-"))
     query = sorted(
         (name.lower(), value)
-        for name, value in parse_qsl(asked.target.partition("?")[2], keep_blank_values=True)
+        for name, value in parse_qsl(request.target.partition("?")[2], keep_blank_values=True)
     )
-    text = "\n".join([asked.method, *standard]) + "\n"
+    text = "\n".join([request.method, *standard]) + "\n"
     text += "".join(f"{name}:{value}\n" for name, value in own)
-    text += f"/{ACCOUNT}{asked.path}" + "".join(f"\n{name}:{value}" for name, value in query)
+    text += f"/{ACCOUNT}{request.path}" + "".join(f"\n{name}:{value}" for name, value in query)
     digest = hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 
 
 def event_of(container: str, name: str, blob: Blob, **changes: Any) -> dict[str, Any]:
-    """What Event Grid tells of a blob, in its own schema."""
+    """An event of Event Grid about a blob, in the Event Grid schema."""
     data = {
         "api": "PutBlockList",
         "eTag": blob.etag,
@@ -250,8 +252,8 @@ def event_of(container: str, name: str, blob: Blob, **changes: Any) -> dict[str,
 
 def _listed(name: str, blob: Blob) -> str:
     spelled, encoded = escape(name, {"\r": "&#13;"}), ""
-    if any(ord(one) < 32 and one not in "\t\n\r" for one in name):
-        spelled, encoded = "".join(f"%{one:02X}" for one in name.encode()), ' Encoded="true"'
+    if any(ord(item) < 32 and item not in "\t\n\r" for item in name):
+        spelled, encoded = "".join(f"%{item:02X}" for item in name.encode()), ' Encoded="true"'
     kind = "<ResourceType>directory</ResourceType>" if blob.is_directory else ""
     return (
         f"<Blob><Name{encoded}>{spelled}</Name><Properties><Last-Modified>{_date(blob.modified)}"
@@ -264,9 +266,8 @@ def _date(moment: datetime) -> str:
     return format_datetime(moment.replace(microsecond=0), usegmt=True)
 
 
-def _error(asked: Asked, status: int, code: str) -> Answer:
-    # As Azure does, it quotes the request: nobody may show that.
-    told = f"<Code>{code}</Code><Message>{escape(asked.target)}</Message>"
-    told = f"<Code>{code}</Code><Message>{escape(asked.target)}</Message>"
-    body = f"<?xml version='1.0'?><Error>{told}</Error>"
-    return Answer(status, body.encode(), {**_XML, "x-ms-error-code": code})
+def _error(request: RecordedRequest, status: int, code: str) -> Response:
+    # Azure quotes the request too: the handler must not show the body.
+    details = f"<Code>{code}</Code><Message>{escape(request.target)}</Message>"
+    body = f"<?xml version='1.0'?><Error>{details}</Error>"
+    return Response(status, body.encode(), {**_XML, "x-ms-error-code": code})

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-collect_ignore = ["example_package"]  # its tests run where it is installed
+collect_ignore = ["example_package"]  # test_example_package.py installs and runs it
 
 KEYS = {"aws_access_key_id": "test-key", "aws_secret_access_key": "test-secret"}
 

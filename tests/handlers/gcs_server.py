@@ -1,7 +1,7 @@
 """A stand-in for Cloud Storage's JSON API, Pub/Sub's REST API and Google's token endpoints.
 
-It does as the documents say: generations, ranges, listings by page, tokens that end, a pull that
-waits for messages, acknowledgement deadlines, and unpacking of gzip where that is not declined.
+It implements generations, ranges, paged listings, expiring tokens, long polling, acknowledgement
+deadlines, and decompression of gzip unless the request accepts it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.handlers.rest_server import Answer, Asked, RestServer, as_json, ranged
+from tests.handlers.rest_server import RecordedRequest, Response, RestServer, as_json, ranged
 
 _O = "/storage/v1/b/"
 _KEY = rsa.generate_private_key(65537, 2048)
@@ -52,7 +52,7 @@ class Stored:
 
 
 class GcsServer(RestServer):
-    """`tokens`: those that are believed; None: anybody is. `page`: the most in one page."""
+    """`tokens`: the accepted tokens; None: no authentication. `page`: the page size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class GcsServer(RestServer):
             self.came.notify_all()
 
     def announce(self, bucket: str, name: str, stored: Stored) -> None:
-        """As Cloud Storage publishes it."""
+        """Publish a notification like Cloud Storage."""
         attributes = {
             "eventType": "OBJECT_FINALIZE",
             "bucketId": bucket,
@@ -101,7 +101,7 @@ class GcsServer(RestServer):
         self.publish({"attributes": attributes, "data": data, "messageId": secrets.token_hex(8)})
 
     def key_file(self) -> dict[str, str]:
-        """A service account's key, as Google makes the file."""
+        """The contents of a service account's key file."""
         pem = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         return {
             "type": "service_account",
@@ -111,83 +111,83 @@ class GcsServer(RestServer):
             "token_uri": f"{self.url}/token",
         }
 
-    def answer(self, asked: Asked) -> Answer:
-        if asked.path == "/token":
-            return self._by_assertion(asked)
-        if asked.path.startswith("/computeMetadata/"):
-            return self._by_machine(asked)
-        token = asked.headers.get("authorization", "").removeprefix("Bearer ")
+    def answer(self, request: RecordedRequest) -> Response:
+        if request.path == "/token":
+            return self._by_assertion(request)
+        if request.path.startswith("/computeMetadata/"):
+            return self._by_machine(request)
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self.tokens is not None and token not in self.tokens:
             return _error(401, "authError", "Invalid Credentials")
-        if asked.path.startswith("/v1/"):
-            return self._pubsub(asked)
-        if asked.method != "GET" or not asked.path.startswith(_O):
-            return Answer(404, b"<html>not found", {"Content-Type": "text/html"})
-        bucket, _, *name = asked.segments(_O)
+        if request.path.startswith("/v1/"):
+            return self._pubsub(request)
+        if request.method != "GET" or not request.path.startswith(_O):
+            return Response(404, b"<html>not found", {"Content-Type": "text/html"})
+        bucket, _, *name = request.segments(_O)
         if len(name) > 1:
-            return Answer(404, b"<html>not found", {"Content-Type": "text/html"})
-        return self._object(asked, bucket, name[0]) if name else self._list(asked, bucket)
+            return Response(404, b"<html>not found", {"Content-Type": "text/html"})
+        return self._object(request, bucket, name[0]) if name else self._list(request, bucket)
 
-    def _object(self, asked: Asked, bucket: str, name: str) -> Answer:
+    def _object(self, request: RecordedRequest, bucket: str, name: str) -> Response:
         if len(name.encode()) > 1024 or not name:
             return _error(400, "invalid", "Invalid object name")
-        stored = self._find(bucket, name, asked.query.get("generation"))
+        stored = self._find(bucket, name, request.query.get("generation"))
         if stored is None:
             return _error(404, "notFound", f"No such object: {bucket}/{name}")
-        if asked.query.get("alt") == "media":
-            return _media(asked, stored)
+        if request.query.get("alt") == "media":
+            return _media(request, stored)
         return as_json(stored.resource(bucket, name))
 
     def _find(self, bucket: str, name: str, generation: str | None) -> Stored | None:
         versions = self.buckets.get(bucket, {}).get(name, [])
         if generation is None:
             return versions[-1] if versions else None
-        return next((one for one in versions if str(one.generation) == generation), None)
+        return next((item for item in versions if str(item.generation) == generation), None)
 
-    def _list(self, asked: Asked, bucket: str) -> Answer:
+    def _list(self, request: RecordedRequest, bucket: str) -> Response:
         if self.unlisted:
             return _error(403, "forbidden", "no storage.objects.list access")
         if bucket not in self.buckets:
             return _error(404, "notFound", "The specified bucket does not exist.")
-        query = asked.query
+        query = request.query
         names = sorted(self.buckets[bucket], key=str.encode)
-        names = [one for one in names if one.startswith(query.get("prefix", ""))]
+        names = [item for item in names if item.startswith(query.get("prefix", ""))]
         begin = base64.b64decode(query.get("pageToken", "")).decode() or query.get(
             "startOffset", ""
         )
-        names = [one for one in names if one.encode() >= begin.encode()]
+        names = [item for item in names if item.encode() >= begin.encode()]
         size = min(int(query.get("maxResults", 1000)), self.page)
-        found = [self.buckets[bucket][one][-1].resource(bucket, one) for one in names[:size]]
+        found = [self.buckets[bucket][item][-1].resource(bucket, item) for item in names[:size]]
         page: dict[str, Any] = {"items": found} if found else {}
         if names[size:]:
             page["nextPageToken"] = base64.b64encode(names[size].encode()).decode()
         return as_json(page)
 
-    def _pubsub(self, asked: Asked) -> Answer:
-        path, _, method = asked.path.removeprefix("/v1/").rpartition(":")
+    def _pubsub(self, request: RecordedRequest) -> Response:
+        path, _, method = request.path.removeprefix("/v1/").rpartition(":")
         if path != "projects/p-1/subscriptions/s-1":
             return _pubsub_error(404, "NOT_FOUND")
         if method == "testIamPermissions":
-            return as_json(asked.json() if self.may_consume else {})
-        return self._pull(asked) if method == "pull" else self._acknowledge(asked)
+            return as_json(request.json() if self.may_consume else {})
+        return self._pull(request) if method == "pull" else self._acknowledge(request)
 
-    def _pull(self, asked: Asked) -> Answer:
+    def _pull(self, request: RecordedRequest) -> Response:
         until = time.monotonic() + self.hold
         with self.lock:
             while not self.waiting and (left := until - time.monotonic()) > 0:
                 self._give_back()
                 self.came.wait(min(left, 0.05))
-            most = asked.json()["maxMessages"]
+            most = request.json()["maxMessages"]
             taken, self.waiting = self.waiting[:most], self.waiting[most:]
-            given = {secrets.token_hex(20): one for one in taken}
+            given = {secrets.token_hex(20): item for item in taken}
             end = time.monotonic() + self.deadline
-            self.leased |= {ack: (end, one) for ack, one in given.items()}
-        listed = [{"ackId": ack, "message": one} for ack, one in given.items()]
+            self.leased |= {ack: (end, item) for ack, item in given.items()}
+        listed = [{"ackId": ack, "message": item} for ack, item in given.items()]
         return as_json({"receivedMessages": listed} if listed else {})
 
-    def _acknowledge(self, asked: Asked) -> Answer:
+    def _acknowledge(self, request: RecordedRequest) -> Response:
         with self.lock:
-            for ack in asked.json()["ackIds"]:
+            for ack in request.json()["ackIds"]:
                 self.leased.pop(ack, None)
         return as_json({})
 
@@ -198,8 +198,8 @@ class GcsServer(RestServer):
                 del self.leased[ack]
                 self.waiting.append(message)
 
-    def _by_assertion(self, asked: Asked) -> Answer:
-        form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
+    def _by_assertion(self, request: RecordedRequest) -> Response:
+        form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
         try:
             claims = jwt.decode(
                 form["assertion"], _KEY.public_key(), ["RS256"], audience=f"{self.url}/token"
@@ -212,19 +212,19 @@ class GcsServer(RestServer):
         assert claims["scope"].startswith("https://www.googleapis.com/auth/devstorage.read_only")
         return self._granted()
 
-    def _by_machine(self, asked: Asked) -> Answer:
-        if asked.headers.get("metadata-flavor") != "Google":
-            return Answer(403, b"Missing Metadata-Flavor:Google header.")
+    def _by_machine(self, request: RecordedRequest) -> Response:
+        if request.headers.get("metadata-flavor") != "Google":
+            return Response(403, b"Missing Metadata-Flavor:Google header.")
         return self._granted()
 
-    def _granted(self) -> Answer:
+    def _granted(self) -> Response:
         token = f"ya29.{secrets.token_hex(16)}"
         with self.lock:
             self.tokens = (self.tokens or set()) | {token}
         return as_json({"access_token": token, "expires_in": self.life, "token_type": "Bearer"})
 
 
-def _media(asked: Asked, stored: Stored) -> Answer:
+def _media(request: RecordedRequest, stored: Stored) -> Response:
     headers = {
         "X-Goog-Generation": str(stored.generation),
         "X-Goog-Stored-Content-Length": str(len(stored.body)),
@@ -233,19 +233,19 @@ def _media(asked: Asked, stored: Stored) -> Answer:
         "Last-Modified": format_datetime(stored.created.replace(microsecond=0), usegmt=True),
     }
     if stored.encoding == "gzip":
-        if "gzip" not in asked.headers.get("accept-encoding", ""):
-            return Answer(200, gzip.decompress(stored.body), headers)
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(200, gzip.decompress(stored.body), headers)
         headers["Content-Encoding"] = "gzip"
-    part = ranged(stored.body, asked.headers.get("range"))
+    part = ranged(stored.body, request.headers.get("range"))
     if part is None:
-        return Answer(416, b"<Error>", {"Content-Range": f"bytes */{len(stored.body)}"})
-    return Answer(206 if part[1] else 200, part[0], {**headers, **part[1]})
+        return Response(416, b"<Error>", {"Content-Range": f"bytes */{len(stored.body)}"})
+    return Response(206 if part[1] else 200, part[0], {**headers, **part[1]})
 
 
-def _error(status: int, reason: str, message: str) -> Answer:
+def _error(status: int, reason: str, message: str) -> Response:
     errors = [{"message": message, "domain": "global", "reason": reason}]
     return as_json({"error": {"code": status, "message": message, "errors": errors}}, status)
 
 
-def _pubsub_error(status: int, name: str) -> Answer:
+def _pubsub_error(status: int, name: str) -> Response:
     return as_json({"error": {"code": status, "message": "no", "status": name}}, status)

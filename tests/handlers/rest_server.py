@@ -1,4 +1,4 @@
-"""What the stand-ins of REST storages share: a real loopback server that can fail in many ways."""
+"""The base of fake REST storages: a real loopback server that can inject faults."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from relay.sources.contract import ObjectStream
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as it came over the wire. `target`: the request line's, byte for byte."""
+class RecordedRequest:
+    """A received request. `target` is that of the request line, byte for byte."""
 
     method: str
     target: str
@@ -39,16 +39,18 @@ class Asked:
         return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
 
     def segments(self, prefix: str) -> list[str]:
-        """What comes after a prefix, split at the slashes that were not encoded, then decoded."""
-        return [unquote(one, errors="strict") for one in self.path.removeprefix(prefix).split("/")]
+        """The path after a prefix, split at unencoded slashes, then decoded."""
+        return [
+            unquote(item, errors="strict") for item in self.path.removeprefix(prefix).split("/")
+        ]
 
     def json(self) -> Any:
         return json.loads(self.body)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`cut`: after so many bytes of the body the connection ends. `length`: what is announced."""
+class Response:
+    """`cut`: the bytes of the body before the connection closes. `length`: Content-Length."""
 
     status: int = 200
     body: bytes = b""
@@ -57,20 +59,20 @@ class Answer:
     length: int | None = None
 
 
-def as_json(found: Any, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(found).encode(), {"Content-Type": "application/json"})
+def as_json(value: Any, status: int = 200) -> Response:
+    return Response(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
-Fault = Callable[[Asked, Callable[[], Answer]], Answer]
-"""What happens instead of an answer, or to it."""
+Fault = Callable[[RecordedRequest, Callable[[], Response]], Response]
+"""Replaces or changes a response."""
 
 
 class RestServer:
-    """Answers as `answer` says; the next requests go through `faults` first, one each."""
+    """Sends the responses of `answer`; each of `faults` applies to a single request."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.answered: list[Answer] = []
+        self.requests: list[RecordedRequest] = []
+        self.responses: list[Response] = []
         self.faults: deque[Fault] = deque()
         self.lock = threading.RLock()
         self._server = _Serving(self)
@@ -80,29 +82,31 @@ class RestServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, request: RecordedRequest) -> Response:
         raise NotImplementedError
 
-    def fails(self, *answers: Answer) -> None:
-        """The next requests get these answers."""
-        self.faults += [lambda _asked, _usual, one=one: one for one in answers]
+    def respond_with(self, *responses: Response) -> None:
+        """Send these responses to the next requests."""
+        self.faults += [
+            lambda _request, _respond, response=response: response for response in responses
+        ]
 
-    def cuts(self, after: int) -> None:
-        """The next answer's connection ends after so many bytes of its body."""
+    def truncate(self, after: int) -> None:
+        """Close the connection after this many bytes of the next response body."""
 
-        def cut(_: Asked, usual: Callable[[], Answer]) -> Answer:
-            whole = usual()
-            return Answer(whole.status, whole.body, whole.headers, cut=after)
+        def cut(_: RecordedRequest, respond: Callable[[], Response]) -> Response:
+            response = respond()
+            return Response(response.status, response.body, response.headers, cut=after)
 
         self.faults.append(cut)
 
-    def changes(self, **headers: str | None) -> None:
-        """The next answer has these headers instead; None takes one away."""
+    def change_headers(self, **headers: str | None) -> None:
+        """Change headers of the next response; None removes a header."""
 
-        def changed(_: Asked, usual: Callable[[], Answer]) -> Answer:
-            whole = usual()
+        def changed(_: RecordedRequest, respond: Callable[[], Response]) -> Response:
+            response = respond()
             named = {name.replace("_", "-"): value for name, value in headers.items()}
-            return Answer(whole.status, whole.body, {**whole.headers, **named})
+            return Response(response.status, response.body, {**response.headers, **named})
 
         self.faults.append(changed)
 
@@ -116,35 +120,35 @@ class RestServer:
         self._server.hang_up()
         self._server.server_close()
 
-    def take(self, asked: Asked) -> Answer:
-        """Notes a request, and answers it or lets the next fault do so."""
+    def take(self, request: RecordedRequest) -> Response:
+        """Record a request, and return the response of `answer` or of the next fault."""
         with self.lock:
-            self.asked.append(asked)
+            self.requests.append(request)
             fault = self.faults.popleft() if self.faults else None
-        answer = fault(asked, lambda: self.answer(asked)) if fault else self.answer(asked)
+        answer = fault(request, lambda: self.answer(request)) if fault else self.answer(request)
         with self.lock:
-            self.answered.append(answer)
+            self.responses.append(answer)
         return answer
 
 
 class _Requests(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 10
-    wbufsize = -1  # an answer goes out in one piece
+    wbufsize = -1  # send a response in a single write
     server: _Serving
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         target = self.raw_requestline.decode("latin-1").split(" ")[1]
-        self._send(self.server.rest.take(Asked(self.command, target, headers, body)))
+        self._send(self.server.rest.take(RecordedRequest(self.command, target, headers, body)))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("do_"):
             return self.answer
         raise AttributeError(name)
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Response) -> None:
         self.send_response_only(answer.status)
         length = len(answer.body) if answer.length is None else answer.length
         for name, value in {"Content-Length": str(length), **answer.headers}.items():
@@ -156,10 +160,10 @@ class _Requests(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or answer.cut is not None
 
     def log_message(self, *_: object) -> None:
-        """Nothing: addresses hold signatures."""
+        """Log nothing: URLs contain signatures."""
 
     def handle(self) -> None:
-        with suppress(OSError):  # the client hung up
+        with suppress(OSError):  # the client disconnected
             super().handle()
 
 
@@ -176,26 +180,26 @@ class _Serving(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def hang_up(self) -> None:
-        """Ends what clients keep open: an exception that a test caught holds its connection."""
-        for one in self._open:
+        """Close the connections of clients: a caught exception can keep a connection open."""
+        for item in self._open:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                item.shutdown(socket.SHUT_RDWR)
 
 
 def ranged(body: bytes, header: str | None) -> tuple[bytes, dict[str, str]] | None:
-    """The part of a body that a Range header asks for, with its Content-Range; None: 416."""
-    given = re.fullmatch(r"bytes=(\d+)-(\d*)", header or "")
-    if not given:
+    """The range of a body and the Content-Range header; None for status 416."""
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", header or "")
+    if not match:
         return body, {}
-    first = int(given[1])
-    last = min(int(given[2] or len(body) - 1), len(body) - 1)
+    first = int(match[1])
+    last = min(int(match[2] or len(body) - 1), len(body) - 1)
     if first > last:
         return None
     return body[first : last + 1], {"Content-Range": f"bytes {first}-{last}/{len(body)}"}
 
 
-def before_the_cut(stream: ObjectStream) -> bytes:
-    """All bytes before the error that a cut stream must end with."""
+def read_truncated(stream: ObjectStream) -> bytes:
+    """All bytes before the error at the end of a truncated stream."""
     parts: list[bytes] = []
     with pytest.raises(TemporaryFailure) as raised:
         parts.extend(iter(lambda: stream.read(4096), b""))

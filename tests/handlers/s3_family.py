@@ -1,4 +1,4 @@
-"""One good record of each storage that is read by the S3 protocol, as an envelope unwraps it."""
+"""A valid unwrapped record of each storage with the S3 protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay.model import Json
 
 KEY = "a+b%2B c/导出.zip"
 ENCODED = "a%2Bb%252B+c%2F%E5%AF%BC%E5%87%BA.zip"
-"""The same as S3, MinIO and OBS write it."""
+"""The same key as S3, MinIO and OBS encode it."""
 
 
 def s3_record(source: str, key: str = ENCODED, **about: Any) -> Json:
@@ -175,7 +175,7 @@ RECORDS: dict[str, Json] = {
 
 
 def record_of(kind: str, path: str = "", value: Any = None) -> Json:
-    """The good record with another value at a dotted path; None: without it."""
+    """The valid record with another value at a dotted path; None removes the field."""
     record = deepcopy(RECORDS[kind])
     if path:
         *parents, name = path.split(".")

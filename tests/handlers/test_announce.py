@@ -1,4 +1,4 @@
-"""The scripts in handlers/README.md that announce an object: run as they stand, against a relay."""
+"""The scripts in handlers/README.md that announce an object, run unchanged against a relay."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_script_announces_an_object(name: str, tmp_path: Path, url: str, relay
 
 
 @pytest.mark.parametrize("name", ["announce.py", "announce.sh"])
-def test_with_a_wrong_secret_it_fails_and_leaves_nothing(
+def test_a_script_with_a_wrong_secret_fails(
     name: str, tmp_path: Path, url: str, relay: Relay
 ) -> None:
     done = announce(tmp_path, name, url, "another-secret-that-is-long-too")

@@ -1,4 +1,4 @@
-"""The azure handler against a server that does as Azure Storage's documents say."""
+"""The azure handler against a fake of Azure Storage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from relay.handlers.azure.handler import Handler
 from relay.model import Json, ObjectRef
 from relay.testing.handler_suite import BYTES, HandlerSuite, Put, pinned, read
 from tests.handlers.azure_server import ACCOUNT, KEY, SAS, SECRET, AzureServer, Blob, event_of
-from tests.handlers.rest_server import Answer, before_the_cut
+from tests.handlers.rest_server import Response, read_truncated
 
 BUCKET = "exports"
 REF = ObjectRef(BUCKET, "a.zip")
@@ -42,7 +42,7 @@ def server() -> Iterator[AzureServer]:
         yield server
 
 
-def made(server: AzureServer, **keys: Any) -> Handler:
+def make_handler(server: AzureServer, **keys: Any) -> Handler:
     table = {
         "kind": "azure",
         "endpoint_url": server.blobs,
@@ -57,7 +57,7 @@ def made(server: AzureServer, **keys: Any) -> Handler:
 @pytest.fixture
 def handler(server: AzureServer) -> Iterator[Handler]:
     server.believes = {"key"}
-    with closing(made(server, account=ACCOUNT, account_key=KEY)) as handler:
+    with closing(make_handler(server, account=ACCOUNT, account_key=KEY)) as handler:
         yield handler
 
 
@@ -71,9 +71,9 @@ def put(server: AzureServer) -> Put:
 
 
 class TestAzure(HandlerSuite):
-    """With the account's key, so that every odd key is signed as it is sent."""
+    """With an account key, so that every odd object key is also signed."""
 
-    # Azure itself takes steps out of names, and a backslash for a slash.
+    # Azure resolves . and .. in names, and treats a backslash as a slash.
     odd_keys: ClassVar = tuple(
         key for key in HandlerSuite.odd_keys if ".." not in key and "\\" not in key
     )
@@ -106,9 +106,7 @@ def as_cloud_event(event: Json) -> Json:
 
 
 class TestRecords:
-    def test_container_and_key_are_those_of_the_subject_as_they_stand(
-        self, handler: Handler
-    ) -> None:
+    def test_container_and_key_come_from_the_subject_unchanged(self, handler: Handler) -> None:
         (event,) = handler.parse(event_of("test-container", "dir/a+b%2B 导出.zip", BLOB))
         assert event.object == ObjectRef(
             "test-container", "dir/a+b%2B 导出.zip", etag="0x8D4BCC2E4835CD0", size=24
@@ -118,7 +116,7 @@ class TestRecords:
         assert event.time == BLOB.modified
         assert event.type == "Microsoft.Storage.BlobCreated:PutBlockList"
 
-    def test_both_schemas_tell_the_same_event(self, handler: Handler) -> None:
+    def test_both_schemas_result_in_the_same_event(self, handler: Handler) -> None:
         event = event_of(BUCKET, "a.zip", BLOB)
         assert list(handler.parse(as_cloud_event(event))) == list(handler.parse(event))
 
@@ -143,23 +141,23 @@ class TestRecords:
         event = {**event_of(BUCKET, "a.zip", BLOB), "eventType": f"Microsoft.Storage.{kind}"}
         assert list(handler.parse(event)) == []
 
-    def test_a_copy_that_may_only_have_begun_is_not_pinned(self, handler: Handler) -> None:
+    def test_a_copy_is_not_pinned_because_it_may_be_running(self, handler: Handler) -> None:
         copied = event_of(BUCKET, "a.zip", BLOB, api="CopyBlob", contentLength=0)
         (event,) = handler.parse(copied)
         assert event.object == REF
         assert event.identity.startswith(f"etag:{BLOB.etag}")
 
-    def test_a_renamed_blob_is_a_new_one_when_the_source_says_so(self, server: AzureServer) -> None:
+    def test_a_renamed_blob_is_a_new_blob_if_the_setting_is_on(self, server: AzureServer) -> None:
         data = {"api": "RenameFile", "sequencer": "007", "destinationUrl": "https://x/y"}
         event = {
             **event_of(BUCKET, "new.zip", BLOB),
             "eventType": "Microsoft.Storage.BlobRenamed",
             "data": data,
         }
-        with closing(made(server, anonymous=True, renames=True)) as handler:
-            (found,) = handler.parse(event)
-        assert found.object == ObjectRef(BUCKET, "new.zip")
-        assert found.identity == "sequencer:007"
+        with closing(make_handler(server, anonymous=True, renames=True)) as handler:
+            (event,) = handler.parse(event)
+        assert event.object == ObjectRef(BUCKET, "new.zip")
+        assert event.identity == "sequencer:007"
 
     @pytest.mark.parametrize(
         "subject",
@@ -172,25 +170,25 @@ class TestRecords:
             "/blobServices/default/containers//blobs/a.zip",
         ],
     )
-    def test_a_subject_that_names_no_blob_is_unreadable(
+    def test_a_subject_without_a_blob_is_unreadable(
         self, handler: Handler, subject: object
     ) -> None:
         with pytest.raises(Unreadable):
             list(handler.parse({**event_of(BUCKET, "a.zip", BLOB), "subject": subject}))
 
-    def test_a_key_may_hold_what_parts_a_subject(self, handler: Handler) -> None:
+    def test_a_key_can_contain_the_separators_of_a_subject(self, handler: Handler) -> None:
         key = "x/blobs/y\n.zip"
         (event,) = handler.parse(event_of(BUCKET, key, BLOB))
         assert event.object.key == key
 
-    def test_what_nothing_tells_apart_is_unreadable(self, handler: Handler) -> None:
+    def test_an_event_without_etag_sequencer_and_time_is_unreadable(self, handler: Handler) -> None:
         event = event_of(BUCKET, "a.zip", BLOB, eTag=None, sequencer=None)
         with pytest.raises(Unreadable):
             list(handler.parse({**event, "eventTime": None}))
 
 
 class TestReading:
-    def test_a_key_goes_over_the_wire_as_it_is(
+    def test_a_key_is_percent_encoded_exactly(
         self, server: AzureServer, handler: Handler, put: Put
     ) -> None:
         for key, sent in {
@@ -201,45 +199,45 @@ class TestReading:
             "\x01\x7f键": "%01%7F%E9%94%AE",
         }.items():
             assert read(handler, put(key, key.encode())) == key.encode()
-            assert server.asked[-1].path == f"/{ACCOUNT}/{BUCKET}/{sent}"
+            assert server.requests[-1].path == f"/{ACCOUNT}/{BUCKET}/{sent}"
 
     @pytest.mark.parametrize(
         "key", ["../x", "x/../y.zip", "./x", "x/.", "back\\slash.zip", "x/..", ".", ".."]
     )
-    def test_a_key_that_azure_takes_for_another_is_not_asked_for(
+    def test_a_key_that_azure_would_change_is_not_requested(
         self, server: AzureServer, handler: Handler, key: str
     ) -> None:
         with pytest.raises(PermanentFailure) as raised:
             handler.open(ObjectRef(BUCKET, key))
         assert raised.value.code == "storage.bad_key"
-        assert server.asked == []
+        assert server.requests == []
 
     def test_a_blob_is_pinned_by_its_etag(
         self, server: AzureServer, handler: Handler, put: Put
     ) -> None:
         ref = pinned(handler, put("a.zip", b"0123456789"))
-        server.asked.clear()
+        server.requests.clear()
         assert read(handler, ref, 3, 7) == b"3456"
-        (asked,) = server.asked
-        assert asked.headers["if-match"] == f'"{ref.etag}"'
-        assert asked.headers["range"] == "bytes=3-6"
+        (requests,) = server.requests
+        assert requests.headers["if-match"] == f'"{ref.etag}"'
+        assert requests.headers["range"] == "bytes=3-6"
 
     @pytest.mark.parametrize("etag", ['x"y', "中", "a\r\nb", "x" * 999])
-    def test_an_etag_that_no_blob_has_is_superseded(
-        self, handler: Handler, put: Put, etag: str
-    ) -> None:
+    def test_an_invalid_etag_is_superseded(self, handler: Handler, put: Put, etag: str) -> None:
         with pytest.raises(Superseded):
             handler.open(replace(put("a.zip", b"x"), etag=etag))
 
-    def test_a_store_that_ignores_if_match_does_not_pass_another_blob_off(
+    def test_another_etag_is_superseded_if_the_store_ignores_if_match(
         self, server: AzureServer, handler: Handler, put: Put
     ) -> None:
         ref = pinned(handler, put("a.zip", b"x"))
-        server.changes(ETag='"another"')
+        server.change_headers(ETag='"another"')
         with pytest.raises(Superseded):
             handler.open(ref)
 
-    def test_a_copy_under_way_is_waited_for(self, server: AzureServer, handler: Handler) -> None:
+    def test_a_running_copy_is_a_temporary_failure(
+        self, server: AzureServer, handler: Handler
+    ) -> None:
         blob = server.put(BUCKET, "a.zip", b"only hal", copying=True)
         with pytest.raises(TemporaryFailure) as raised:
             handler.stat(REF)
@@ -247,17 +245,17 @@ class TestReading:
         blob.copying = False
         assert handler.stat(REF).size == 8
 
-    def test_a_cut_stream_never_looks_complete(
+    def test_a_truncated_stream_is_an_error(
         self, server: AzureServer, handler: Handler, put: Put
     ) -> None:
         ref = pinned(handler, put("a.zip", BYTES))
-        server.cuts(after=3000)
+        server.truncate(after=3000)
         with closing(handler.open(ref)) as stream:
-            got = before_the_cut(stream)
-        assert got + read(handler, ref, len(got)) == BYTES
+            received = read_truncated(stream)
+        assert received + read(handler, ref, len(received)) == BYTES
 
     @pytest.mark.parametrize(
-        ("status", "told", "branch", "code"),
+        ("status", "error_code", "branch", "code"),
         [
             (401, "NoAuthenticationInformation", PermanentFailure, "storage.denied"),
             (403, "AuthenticationFailed", PermanentFailure, "storage.denied"),
@@ -278,18 +276,18 @@ class TestReading:
             (503, "ServerBusy", TemporaryFailure, "storage.busy"),
         ],
     )
-    def test_a_refusal_is_an_error_of_ours(
+    def test_an_error_response_is_translated(
         self,
         server: AzureServer,
         status: int,
-        told: str,
+        error_code: str,
         branch: type[RelayError],
         code: str,
     ) -> None:
-        headers = {"x-ms-error-code": told, "Retry-After": "7", "Location": "/elsewhere"}
-        server.fails(Answer(status, f"the string to sign, {SAS}".encode(), headers))
+        headers = {"x-ms-error-code": error_code, "Retry-After": "7", "Location": "/elsewhere"}
+        server.respond_with(Response(status, f"the string to sign, {SAS}".encode(), headers))
         with (
-            closing(made(server, sas_token=SAS)) as handler,
+            closing(make_handler(server, sas_token=SAS)) as handler,
             pytest.raises(branch) as raised,
         ):
             handler.open(REF)
@@ -304,7 +302,7 @@ class TestReading:
     def test_an_unreachable_store_does_not_show_the_signature(self, server: AzureServer) -> None:
         keys = {"endpoint_url": "http://127.0.0.1:1", "sas_token": SAS}
         with (
-            closing(made(server, **keys)) as handler,
+            closing(make_handler(server, **keys)) as handler,
             pytest.raises(TemporaryFailure) as raised,
         ):
             handler.open(REF)
@@ -313,9 +311,9 @@ class TestReading:
 
 
 class TestCredentials:
-    def test_a_signature_is_the_one_that_microsofts_client_made(self) -> None:
-        """The request and its signature are those of a test of MicrosoftDX/Dash, taken there from
-        what Microsoft's storage client for .NET had sent."""
+    def test_a_signature_equals_that_of_microsofts_client(self) -> None:
+        """Request and signature come from a test of MicrosoftDX/Dash, which recorded them from
+        Microsoft's storage client for .NET."""
         key = (
             "8jqRVtXUWiEthgIhR+dFwrB8gh3lFuquvJQ1v4eabObIj7okI1cZIuzY8zZHmEdp"
             "cC0f+XlUkbFwAhjTfyrLIg=="
@@ -350,30 +348,32 @@ class TestCredentials:
             "restype:container\ntimeout:20"
         )
 
-    def test_a_sas_goes_with_every_address(self, server: AzureServer, put: Put) -> None:
+    def test_a_sas_is_part_of_every_url(self, server: AzureServer, put: Put) -> None:
         server.believes = {"sas"}
         ref = put("a?b.zip", b"x")
-        with closing(made(server, sas_token=f"?{SAS}")) as handler:
+        with closing(make_handler(server, sas_token=f"?{SAS}")) as handler:
             assert read(handler, ref) == b"x"
             assert len(list(handler.scan())) == 1
-        assert server.asked[0].target == f"/{ACCOUNT}/{BUCKET}/a%3Fb.zip?{SAS}"
+        assert server.requests[0].target == f"/{ACCOUNT}/{BUCKET}/a%3Fb.zip?{SAS}"
 
     def test_an_apps_token_is_fetched_once_and_renewed_when_refused(
         self, server: AzureServer, put: Put
     ) -> None:
         server.believes = {"token"}
         ref = put("a.zip", BYTES)
-        with closing(made(server, **APP)) as handler, ThreadPoolExecutor(8) as pool:
+        with closing(make_handler(server, **APP)) as handler, ThreadPoolExecutor(8) as pool:
             assert all(body == BYTES for body in pool.map(lambda _: read(handler, ref), range(16)))
             server.tokens.clear()
             assert all(body == BYTES for body in pool.map(lambda _: read(handler, ref), range(16)))
-        asked = [one.path for one in server.asked]
-        assert asked.count("/tenant-1/oauth2/v2.0/token") == 2
+        requests = [item.path for item in server.requests]
+        assert requests.count("/tenant-1/oauth2/v2.0/token") == 2
 
-    def test_an_apps_wrong_secret_is_told_without_it(self, server: AzureServer) -> None:
+    def test_the_error_for_a_wrong_app_secret_does_not_contain_the_secret(
+        self, server: AzureServer
+    ) -> None:
         wrong = {**APP, "client_secret": "wrong-secret-value"}
         with (
-            closing(made(server, **wrong)) as handler,
+            closing(make_handler(server, **wrong)) as handler,
             pytest.raises(PermanentFailure) as raised,
         ):
             handler.open(REF)
@@ -381,34 +381,34 @@ class TestCredentials:
         assert "invalid_client" in raised.value.message.en
         assert "wrong-secret" not in f"{raised.value} {handler.settings!r}"
 
-    def test_the_machine_has_an_identity_of_its_own(
+    def test_the_managed_identity_of_the_machine_is_the_default(
         self, server: AzureServer, put: Put, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("IDENTITY_ENDPOINT", raising=False)
         server.believes = {"token"}
         ref = put("a.zip", b"x")
-        with closing(made(server, client_id="which")) as handler:
+        with closing(make_handler(server, client_id="which")) as handler:
             assert read(handler, ref) == b"x"
-        assert server.asked[0].query["client_id"] == "which"
+        assert server.requests[0].query["client_id"] == "which"
 
-    def test_an_app_service_has_an_endpoint_of_its_own(
+    def test_the_identity_endpoint_of_an_app_service_is_used(
         self, server: AzureServer, put: Put, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "secret-header")
         server.believes = {"token"}
         ref = put("a.zip", b"x")
-        server.fails(server._granted("3600"))
-        with closing(made(server)) as handler:
+        server.respond_with(server._granted("3600"))
+        with closing(make_handler(server)) as handler:
             assert read(handler, ref) == b"x"
-        assert server.asked[0].path == "/msi/token"
-        assert server.asked[0].headers["x-identity-header"] == "secret-header"
+        assert server.requests[0].path == "/msi/token"
+        assert server.requests[0].headers["x-identity-header"] == "secret-header"
 
     def test_a_wrong_key_is_denied(self, server: AzureServer, put: Put) -> None:
         server.believes = {"key"}
         wrong = base64.b64encode(b"another key").decode()
         with (
-            closing(made(server, account=ACCOUNT, account_key=wrong)) as handler,
+            closing(make_handler(server, account=ACCOUNT, account_key=wrong)) as handler,
             pytest.raises(PermanentFailure) as raised,
         ):
             handler.open(put("a.zip", b"x"))
@@ -423,22 +423,24 @@ class TestScan:
         for key in keys:
             put(key, b"x")
         assert [event.object.key for event in handler.scan()] == keys
-        assert len(server.asked) == 4
+        assert len(server.requests) == 4
 
-    def test_what_is_found_is_pinned_and_no_directory(
+    def test_a_scan_omits_directories_and_pins_blobs(
         self, server: AzureServer, handler: Handler, put: Put
     ) -> None:
         server.put(BUCKET, "dir", b"", is_directory=True)
         blob = server.put(BUCKET, "dir/a.zip", b"xyz")
-        (found,) = handler.scan()
-        assert found.object == ObjectRef(BUCKET, "dir/a.zip", etag=blob.etag, size=3)
-        assert found.identity == f"etag:{blob.etag}"
-        assert read(handler, found.object) == b"xyz"
+        (event,) = handler.scan()
+        assert event.object == ObjectRef(BUCKET, "dir/a.zip", etag=blob.etag, size=3)
+        assert event.identity == f"etag:{blob.etag}"
+        assert read(handler, event.object) == b"xyz"
 
-    def test_a_name_that_xml_cannot_hold_is_found(self, handler: Handler, put: Put) -> None:
+    def test_a_name_with_characters_outside_of_xml_is_found(
+        self, handler: Handler, put: Put
+    ) -> None:
         put("a\x01b%2B.zip", b"x")
-        (found,) = handler.scan()
-        assert found.object.key == "a\x01b%2B.zip"
+        (event,) = handler.scan()
+        assert event.object.key == "a\x01b%2B.zip"
 
     def test_only_what_changed_since_is_found(self, handler: Handler, put: Put) -> None:
         put("a.zip", b"x")
@@ -446,16 +448,14 @@ class TestScan:
         assert len(list(handler.scan(now - timedelta(minutes=1)))) == 1
         assert list(handler.scan(now + timedelta(minutes=1))) == []
 
-    def test_a_marker_that_is_not_known_any_more_is_the_beginning(
-        self, handler: Handler, put: Put
-    ) -> None:
+    def test_an_expired_marker_restarts_the_listing(self, handler: Handler, put: Put) -> None:
         put("a.zip", b"x")
         pages = list(handler.scan_pages(after=(BUCKET, "gone")))
         assert [event.object.key for page in pages for event in page.events] == ["a.zip"]
 
-    def test_a_container_that_is_not_there_is_told(self, server: AzureServer) -> None:
+    def test_a_missing_container_is_an_error(self, server: AzureServer) -> None:
         with (
-            closing(made(server, anonymous=True, buckets=["nowhere"])) as handler,
+            closing(make_handler(server, anonymous=True, buckets=["nowhere"])) as handler,
             pytest.raises(PermanentFailure) as raised,
         ):
             list(handler.scan())
@@ -474,19 +474,17 @@ class TestScan:
             b"<EnumerationResults>&undefined;</EnumerationResults>",
         ],
     )
-    def test_a_listing_that_is_none_or_hostile_is_a_temporary_failure(
+    def test_a_malformed_or_hostile_listing_is_a_temporary_failure(
         self, server: AzureServer, handler: Handler, body: bytes
     ) -> None:
-        server.fails(Answer(200, body))
+        server.respond_with(Response(200, body))
         with pytest.raises(TemporaryFailure) as raised:
             list(handler.scan())
         assert raised.value.code == "storage.not_understood"
 
-    def test_a_store_that_says_the_same_again_does_not_keep_us_for_ever(
-        self, server: AzureServer, handler: Handler
-    ) -> None:
+    def test_a_repeated_page_ends_the_listing(self, server: AzureServer, handler: Handler) -> None:
         page = b"<EnumerationResults><NextMarker>same</NextMarker></EnumerationResults>"
-        server.fails(*[Answer(200, page)] * 9)
+        server.respond_with(*[Response(200, page)] * 9)
         with pytest.raises(PermanentFailure) as raised:
             list(handler.scan())
         assert raised.value.code == "storage.listing_goes_round"
@@ -508,9 +506,9 @@ class TestSettings:
             {"scan_every": "15m", "buckets": []},
         ],
     )
-    def test_a_wrong_setting_is_refused(self, server: AzureServer, keys: Json) -> None:
+    def test_an_invalid_setting_is_rejected(self, server: AzureServer, keys: Json) -> None:
         with pytest.raises(ValidationError) as raised:
-            made(server, **keys)
+            make_handler(server, **keys)
         assert "secret-value" not in str(raised.value)
 
     def test_the_accounts_address_follows_from_its_name(self) -> None:
@@ -518,8 +516,8 @@ class TestSettings:
         assert settings.blobs == "https://exports1.blob.core.windows.net"
         assert settings.accept == ("azure", "signed", "bare")
 
-    def test_ready_says_what_it_tried(self, server: AzureServer) -> None:
+    def test_ready_lists_the_checks(self, server: AzureServer) -> None:
         keys = {"anonymous": True, "queue_url": f"{server.url}/news"}
         server.send("x")
-        with closing(made(server, **keys)) as handler:
+        with closing(make_handler(server, **keys)) as handler:
             assert handler.ready() == "lists exports, about 1 messages in the queue"

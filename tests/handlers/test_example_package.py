@@ -1,4 +1,4 @@
-"""The example of a handler that is a package: installed, found by its entry point, and at work."""
+"""The example package of a handler: installation, entry point, and a notification."""
 
 from __future__ import annotations
 
@@ -43,38 +43,38 @@ from relay.app.wsgi import create
 app = create()
 relay = app.extensions["relay"]
 headers = {"Authorization": "Bearer a-token-of-the-attic"}
-answers = [app.test_client().post("/hooks/attic", json=json.loads(sys.argv[1]), headers=one)
-           for one in (headers, {})]
+answers = [app.test_client().post("/hooks/attic", json=json.loads(sys.argv[1]), headers=item)
+           for item in (headers, {})]
 page = relay.ledger.history.deliveries(DeliveryQuery())
 event = relay.ledger.history.event(page.items[0].event_id)
 stream = relay.plugins.sources["attic"].open(event.object)
-told = {
-    "statuses": [one.status_code for one in answers],
-    "deliveries": [[one.source, one.bucket, one.key, one.destination, one.state]
-                   for one in page.items],
+read_output = {
+    "statuses": [item.status_code for item in answers],
+    "deliveries": [[item.source, item.bucket, item.key, item.destination, item.state]
+                   for item in page.items],
     "read": stream.read(100).decode(),
 }
 stream.close()
 relay.close()
-print(json.dumps(told))
+print(json.dumps(read_output))
 """
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip installed the example, with nothing from anywhere else."""
+    """A folder with only the example, installed by pip."""
     folder = tmp_path_factory.mktemp("example")
-    shutil.copytree(EXAMPLE, folder / "source")  # building leaves traces
+    shutil.copytree(EXAMPLE, folder / "source")  # the build writes into the folder
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--no-build-isolation", "--no-index"]
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--target", str(folder / "site"), str(folder / "source")],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     return folder / "site"
 
 
@@ -98,35 +98,35 @@ def config(tmp_path: Path) -> str:
     return str(file)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+def read_output(process: subprocess.CompletedProcess[str]) -> Any:
+    assert process.returncode == 0, process.stdout + process.stderr
+    return json.loads(process.stdout)
 
 
-def test_its_kind_is_found_by_entry_point_and_by_nothing_else(site: Path, config: str) -> None:
+def test_the_kind_is_found_only_by_entry_point(site: Path, config: str) -> None:
     check = ("-m", "relay", "--config", config, "check", "--json")
-    assert told(run(site, *check))["ok"]
+    assert read_output(run(site, *check))["ok"]
     without = run(ROOT, *check)
     assert without.returncode == 78
     assert json.loads(without.stdout)["errors"][0]["path"] == "sources.attic.kind"
 
 
 def test_a_notification_to_its_hook_becomes_a_delivery(site: Path, config: str) -> None:
-    book = Path(config).parent / "attic" / "a.zip"
-    book.write_text("a whole book")
-    seen = book.stat()
-    etag = f"{seen.st_ino}-{seen.st_size}-{seen.st_mtime_ns}"
+    file = Path(config).parent / "attic" / "a.zip"
+    file.write_text("a whole book")
+    status = file.stat()
+    etag = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
     news = {"event": "shelved", "shelf": "attic", "title": "a.zip", "etag": etag, "size": 12}
-    done = told(run(site, "-c", PROGRAM, json.dumps(news), RELAY_CONFIG=config))
-    assert done["statuses"] == [200, 401]
-    assert done["deliveries"] == [["attic", "attic", "a.zip", "prod", "pending"]]
-    assert done["read"] == "a whole book"
+    process = read_output(run(site, "-c", PROGRAM, json.dumps(news), RELAY_CONFIG=config))
+    assert process["statuses"] == [200, 401]
+    assert process["deliveries"] == [["attic", "attic", "a.zip", "prod", "pending"]]
+    assert process["read"] == "a whole book"
 
 
-def test_its_own_tests_pass_where_it_is_installed(site: Path) -> None:
+def test_the_tests_of_the_package_pass(site: Path) -> None:
     tests = EXAMPLE / "tests"
-    done = run(site, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(tests))
-    assert done.returncode == 0, done.stdout
+    process = run(site, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(tests))
+    assert process.returncode == 0, process.stdout
 
 
 def test_the_page_shows_the_same_files() -> None:
@@ -135,7 +135,7 @@ def test_the_page_shows_the_same_files() -> None:
         assert (EXAMPLE / name).read_text() in page, f"handlers/README.md shows another {name}"
 
 
-def test_setup_tells_of_a_strangers_kind_too(site: Path, config: str) -> None:
+def test_setup_works_for_the_kind_of_the_package(site: Path, config: str) -> None:
     setup = ("-m", "relay", "--config", config, "sources", "setup", "attic", "--json")
-    steps = told(run(site, *setup))["steps"]
+    steps = read_output(run(site, *setup))["steps"]
     assert any("/hooks/attic" in step["title"] + step["text"] for step in steps)

@@ -1,4 +1,4 @@
-"""The gcs handler against a server that does as Cloud Storage's documents say."""
+"""The gcs handler against a fake of Cloud Storage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from relay.handlers.gcs.handler import Handler
 from relay.model import Json, ObjectRef
 from relay.testing.handler_suite import BYTES, HandlerSuite, Put, pinned, read
 from tests.handlers.gcs_server import GcsServer
-from tests.handlers.rest_server import Answer, before_the_cut
+from tests.handlers.rest_server import Response, read_truncated
 
 BUCKET = "exports"
 REF = ObjectRef(BUCKET, "a.zip")
@@ -49,7 +49,7 @@ def server() -> Iterator[GcsServer]:
         yield server
 
 
-def made(server: GcsServer, **keys: Any) -> Handler:
+def make_handler(server: GcsServer, **keys: Any) -> Handler:
     table = {
         "kind": "gcs",
         "endpoint_url": server.url,
@@ -64,7 +64,7 @@ def made(server: GcsServer, **keys: Any) -> Handler:
 
 @pytest.fixture
 def handler(server: GcsServer) -> Iterator[Handler]:
-    with closing(made(server)) as handler:
+    with closing(make_handler(server)) as handler:
         yield handler
 
 
@@ -115,7 +115,7 @@ def as_cloud_event(**changes: Any) -> Json:
 
 
 class TestRecords:
-    def test_the_attributes_of_a_message_say_all_but_the_size(self, handler: Handler) -> None:
+    def test_the_attributes_of_a_message_contain_all_but_the_size(self, handler: Handler) -> None:
         (event,) = handler.parse({"pubsub": {"attributes": ATTRIBUTES, "data": None}})
         ref = ObjectRef(BUCKET, "a+b%2B 导出.zip", version="1607428286395814")
         assert event.object == ref
@@ -125,7 +125,9 @@ class TestRecords:
         assert event.time == datetime(2020, 12, 8, 11, 51, 26, 395668, UTC)
 
     @pytest.mark.parametrize("size", ["352", 352])
-    def test_the_resource_in_a_message_says_the_size(self, handler: Handler, size: object) -> None:
+    def test_the_resource_in_a_message_contains_the_size(
+        self, handler: Handler, size: object
+    ) -> None:
         record = {"pubsub": {"attributes": ATTRIBUTES, "data": {"size": size}}}
         (event,) = handler.parse(record)
         assert event.object.size == 352
@@ -159,15 +161,15 @@ class TestRecords:
             record = {**as_cloud_event(), "type": f"google.cloud.storage.object.v1.{kind}"}
             assert list(handler.parse(record)) == []
 
-    def test_later_generations_come_later(self, handler: Handler) -> None:
+    def test_later_generations_have_a_later_order(self, handler: Handler) -> None:
         orders = [
-            next(iter(handler.parse(as_cloud_event(generation=one)))).order
-            for one in ("999999999999999", "1587627537231057", "9223372036854775807")
+            next(iter(handler.parse(as_cloud_event(generation=item)))).order
+            for item in ("999999999999999", "1587627537231057", "9223372036854775807")
         ]
         assert orders == sorted(orders)
 
     @pytest.mark.parametrize("generation", [None, "", "12a", -1, True, 1.5, "9" * 30])
-    def test_without_its_generation_nothing_tells_versions_apart(
+    def test_an_invalid_generation_is_unreadable(
         self, handler: Handler, generation: object
     ) -> None:
         with pytest.raises(Unreadable):
@@ -183,7 +185,7 @@ class TestReading:
         with pytest.raises(Superseded):
             handler.open(ref, 2, 2)
 
-    def test_an_overwritten_generation_that_the_bucket_keeps_is_read(
+    def test_an_overwritten_generation_is_read_from_a_versioned_bucket(
         self, server: GcsServer, handler: Handler, put: Put
     ) -> None:
         server.versioned.add(BUCKET)
@@ -203,19 +205,19 @@ class TestReading:
         with pytest.raises(Gone):
             handler.open(ref)
 
-    def test_a_bucket_that_is_not_there_is_no_object_that_is_gone(self, handler: Handler) -> None:
+    def test_a_missing_bucket_is_not_a_missing_object(self, handler: Handler) -> None:
         with pytest.raises(PermanentFailure) as raised:
             handler.open(replace(REF, bucket="nowhere", version="1"))
         assert raised.value.code == "storage.no_bucket"
 
-    def test_a_version_of_another_kind_of_storage_is_superseded(
+    def test_a_version_that_is_not_a_generation_is_superseded(
         self, server: GcsServer, handler: Handler, put: Put
     ) -> None:
         with pytest.raises(Superseded):
             handler.open(replace(put("a.zip", b"x"), version="1&alt=json"))
-        assert server.asked == []
+        assert server.requests == []
 
-    def test_what_was_stored_packed_comes_packed(self, server: GcsServer, handler: Handler) -> None:
+    def test_gzip_objects_are_read_as_stored(self, server: GcsServer, handler: Handler) -> None:
         body = gzip.compress(b"a zip that somebody uploaded with Content-Encoding: gzip" * 9)
         server.put(BUCKET, "a.zip", body, "gzip")
         ref = pinned(handler, REF)
@@ -223,24 +225,22 @@ class TestReading:
         assert read(handler, ref) == body
         assert read(handler, ref, 5, 15) == body[5:15]
 
-    def test_what_is_unpacked_on_the_way_is_found_out(
-        self, server: GcsServer, handler: Handler
-    ) -> None:
+    def test_a_decompressed_response_is_an_error(self, server: GcsServer, handler: Handler) -> None:
         stored = server.put(BUCKET, "a.zip", gzip.compress(b"x" * 1000), "gzip")
-        server.changes(X_Goog_Stored_Content_Length="1000")
+        server.change_headers(X_Goog_Stored_Content_Length="1000")
         with pytest.raises(PermanentFailure) as raised:
             handler.open(replace(REF, version=str(stored.generation)))
         assert raised.value.code == "storage.unpacked"
 
-    def test_another_generation_than_asked_for_is_found_out(
+    def test_another_generation_than_requested_is_superseded(
         self, server: GcsServer, handler: Handler
     ) -> None:
         stored = server.put(BUCKET, "a.zip", b"x")
-        server.changes(X_Goog_Generation="7")
+        server.change_headers(X_Goog_Generation="7")
         with pytest.raises(Superseded):
             handler.open(replace(REF, version=str(stored.generation)))
 
-    def test_keys_go_over_the_wire_as_one_segment(
+    def test_keys_are_sent_as_a_single_path_segment(
         self, server: GcsServer, handler: Handler, put: Put
     ) -> None:
         for key, sent in {
@@ -252,30 +252,30 @@ class TestReading:
         }.items():
             ref = put(key, key.encode())
             assert read(handler, ref) == key.encode()
-            assert server.asked[-1].path == f"/storage/v1/b/exports/o/{sent}"
+            assert server.requests[-1].path == f"/storage/v1/b/exports/o/{sent}"
 
     def test_a_pinned_object_is_one_request(
         self, server: GcsServer, handler: Handler, put: Put
     ) -> None:
         ref = pinned(handler, put("a.zip", b"0123456789"))
-        server.asked.clear()
+        server.requests.clear()
         read(handler, ref, 3, 7)
-        (asked,) = server.asked
-        assert asked.query == {"alt": "media", "generation": ref.version}
-        assert asked.headers["range"] == "bytes=3-6"
+        (requests,) = server.requests
+        assert requests.query == {"alt": "media", "generation": ref.version}
+        assert requests.headers["range"] == "bytes=3-6"
 
 
 class TestBrokenStreams:
     @pytest.mark.parametrize("start", [0, 100])
-    def test_a_cut_stream_never_looks_complete(
+    def test_a_truncated_stream_is_an_error(
         self, server: GcsServer, handler: Handler, put: Put, start: int
     ) -> None:
         ref = pinned(handler, put("a.zip", BYTES))
-        server.cuts(after=3000)
+        server.truncate(after=3000)
         with closing(handler.open(ref, start)) as stream:
-            got = before_the_cut(stream)
-        assert got == BYTES[start : start + len(got)]
-        assert got + read(handler, ref, start + len(got)) == BYTES[start:]
+            received = read_truncated(stream)
+        assert received == BYTES[start : start + len(received)]
+        assert received + read(handler, ref, start + len(received)) == BYTES[start:]
 
     @pytest.mark.parametrize(
         ("headers", "code"),
@@ -286,20 +286,20 @@ class TestBrokenStreams:
             ({"Content_Range": "bytes 10-19/*"}, "storage.no_ranges"),
         ],
     )
-    def test_an_answer_to_another_question_is_found_out(
+    def test_a_response_for_another_range_is_an_error(
         self, server: GcsServer, handler: Handler, put: Put, headers: Any, code: str
     ) -> None:
         ref = pinned(handler, put("a.zip", BYTES))
-        server.changes(**headers)
+        server.change_headers(**headers)
         with pytest.raises(RelayError) as raised:
             handler.open(ref, 10, 20)
         assert raised.value.code == code
 
-    def test_a_part_that_does_not_say_which_is_not_the_whole(
+    def test_a_range_without_content_range_is_an_error(
         self, server: GcsServer, handler: Handler, put: Put
     ) -> None:
         ref = pinned(handler, put("a.zip", BYTES))
-        server.changes(Content_Range=None)
+        server.change_headers(Content_Range=None)
         with pytest.raises(PermanentFailure):
             handler.open(ref, 0, 20)
 
@@ -318,25 +318,25 @@ class TestBrokenStreams:
         (503, TemporaryFailure, "storage.busy"),
     ],
 )
-def test_a_refusal_is_an_error_of_ours(
+def test_an_error_response_is_translated(
     server: GcsServer, handler: Handler, status: int, branch: type[RelayError], code: str
 ) -> None:
     body = json.dumps({"error": {"errors": [{"reason": "why"}]}}).encode()
-    server.fails(Answer(status, body, {"Retry-After": "7", "Location": "/elsewhere"}))
+    server.respond_with(Response(status, body, {"Retry-After": "7", "Location": "/elsewhere"}))
     with pytest.raises(branch) as raised:
         handler.open(replace(REF, version="1"))
     assert raised.value.code == code
     assert raised.value.message.en != raised.value.message.zh
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     if isinstance(raised.value, TemporaryFailure):
         assert raised.value.retry_after == timedelta(seconds=7)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"generation": "x", "size": 1}', b"[" * 9999])
-def test_a_resource_that_is_none_is_a_temporary_failure(
+def test_a_malformed_resource_is_a_temporary_failure(
     server: GcsServer, handler: Handler, body: bytes
 ) -> None:
-    server.fails(Answer(200, body))
+    server.respond_with(Response(200, body))
     with pytest.raises(TemporaryFailure) as raised:
         handler.open(REF)
     assert raised.value.code == "storage.not_understood"
@@ -350,59 +350,59 @@ class TestCredentials:
         ref = put("a.zip", b"secret bytes")
         keys = key_in(tmp_path, server)
         with (
-            closing(made(server, anonymous=False, **keys)) as handler,
+            closing(make_handler(server, anonymous=False, **keys)) as handler,
             ThreadPoolExecutor(8) as pool,
         ):
             bodies = list(pool.map(lambda _: read(handler, ref), range(24)))
         assert set(bodies) == {b"secret bytes"}
-        assert [one.path for one in server.asked].count("/token") == 1
+        assert [item.path for item in server.requests].count("/token") == 1
 
-    def test_a_token_that_is_refused_is_renewed_once_for_many_threads(
+    def test_a_rejected_token_is_renewed_once_for_many_threads(
         self, server: GcsServer, put: Put, tmp_path: Path
     ) -> None:
         server.tokens = set()
         ref = put("a.zip", BYTES)
-        with closing(made(server, anonymous=False, **key_in(tmp_path, server))) as handler:
+        with closing(make_handler(server, anonymous=False, **key_in(tmp_path, server))) as handler:
             ref = pinned(handler, ref)
-            server.tokens = set()  # they ended, or were revoked
-            server.asked.clear()
+            server.tokens = set()  # expired or revoked
+            server.requests.clear()
             with ThreadPoolExecutor(8) as pool:
                 bodies = list(pool.map(lambda _: read(handler, ref), range(8)))
         assert all(body == BYTES for body in bodies)
-        assert [one.path for one in server.asked].count("/token") == 1
+        assert [item.path for item in server.requests].count("/token") == 1
 
-    def test_a_token_is_renewed_before_it_ends(
+    def test_a_token_is_renewed_before_it_expires(
         self, server: GcsServer, put: Put, tmp_path: Path
     ) -> None:
         server.tokens, server.life = set(), 0
         ref = put("a.zip", BYTES)
-        with closing(made(server, anonymous=False, **key_in(tmp_path, server))) as handler:
+        with closing(make_handler(server, anonymous=False, **key_in(tmp_path, server))) as handler:
             read(handler, ref)
-            asked = len(server.asked)
+            requests = len(server.requests)
             read(handler, ref)
-        assert any(one.path == "/token" for one in server.asked[asked:])
-        assert not any(one.status == 401 for one in server.answered[asked:])
+        assert any(item.path == "/token" for item in server.requests[requests:])
+        assert not any(item.status == 401 for item in server.responses[requests:])
 
-    def test_the_machine_has_an_account_of_its_own(self, server: GcsServer, put: Put) -> None:
+    def test_the_account_of_the_machine_is_the_default(self, server: GcsServer, put: Put) -> None:
         server.tokens = set()
         ref = put("a.zip", b"x")
-        with closing(made(server, anonymous=False)) as handler:
+        with closing(make_handler(server, anonymous=False)) as handler:
             assert read(handler, ref) == b"x"
-        assert server.asked[0].path.startswith("/computeMetadata/v1/instance/service-accounts/")
+        assert server.requests[0].path.startswith("/computeMetadata/v1/instance/service-accounts/")
 
-    def test_without_a_metadata_server_the_error_says_what_to_do(self, server: GcsServer) -> None:
+    def test_without_a_metadata_server_the_error_has_a_hint(self, server: GcsServer) -> None:
         keys = {"anonymous": False, "metadata_url": "http://127.0.0.1:1"}
         with (
-            closing(made(server, **keys)) as handler,
+            closing(make_handler(server, **keys)) as handler,
             pytest.raises(TemporaryFailure) as raised,
         ):
             handler.open(REF)
         assert "anonymous = true" in raised.value.hint.en
 
-    def test_a_token_that_is_given_is_used_as_it_is(self, server: GcsServer, put: Put) -> None:
+    def test_a_configured_token_is_used_unchanged(self, server: GcsServer, put: Put) -> None:
         server.tokens = {"given"}
         ref = put("a.zip", b"x")
-        with closing(made(server, anonymous=False, access_token="given")) as handler:
+        with closing(make_handler(server, anonymous=False, access_token="given")) as handler:
             assert read(handler, ref) == b"x"
             server.tokens = {"another"}
             with pytest.raises(PermanentFailure) as raised:
@@ -413,13 +413,13 @@ class TestCredentials:
     @pytest.mark.parametrize(
         ("status", "branch"), [(400, PermanentFailure), (429, TemporaryFailure)]
     )
-    def test_a_key_that_is_refused_is_told(
+    def test_a_rejected_key_is_an_error(
         self, server: GcsServer, tmp_path: Path, status: int, branch: type[RelayError]
     ) -> None:
-        told = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
-        server.fails(Answer(status, json.dumps(told).encode()))
+        error = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
+        server.respond_with(Response(status, json.dumps(error).encode()))
         with (
-            closing(made(server, anonymous=False, **key_in(tmp_path, server))) as handler,
+            closing(make_handler(server, anonymous=False, **key_in(tmp_path, server))) as handler,
             pytest.raises(branch) as raised,
         ):
             handler.open(REF)
@@ -437,19 +437,19 @@ class TestCredentials:
             {"token_uri": "https://u:p℀c2VjcmV0@host"},
         ],
     )
-    def test_a_file_that_holds_no_key_is_a_setting_to_correct(
+    def test_an_invalid_key_file_is_a_config_error(
         self, server: GcsServer, tmp_path: Path, changes: Json
     ) -> None:
         keys = key_in(tmp_path, server, **changes)
         with pytest.raises(ConfigError) as raised:
-            made(server, anonymous=False, **keys)
+            make_handler(server, anonymous=False, **keys)
         assert raised.value.path == "sources.exports.credentials_file"
         assert "c2VjcmV0" not in f"{raised.value}{raised.value.__cause__}"
 
     def test_no_secret_is_shown(self, server: GcsServer, tmp_path: Path) -> None:
         keys = key_in(tmp_path, server)
-        with closing(made(server, anonymous=False, **keys)) as handler:
-            server.fails(Answer(403))
+        with closing(make_handler(server, anonymous=False, **keys)) as handler:
+            server.respond_with(Response(403))
             with pytest.raises(PermanentFailure) as raised:
                 handler.open(replace(REF, version="1"))
         shown = f"{raised.value!r} {handler.settings!r}"
@@ -470,9 +470,11 @@ class TestScan:
         for key in keys:
             put(key, b"x")
         assert [event.object.key for event in handler.scan()] == keys
-        assert len(server.asked) == 4
+        assert len(server.requests) == 4
 
-    def test_what_is_found_is_what_was_announced(self, server: GcsServer, handler: Handler) -> None:
+    def test_scan_and_notification_have_the_same_identity(
+        self, server: GcsServer, handler: Handler
+    ) -> None:
         stored = server.put(BUCKET, "a.zip", b"xyz")
         attributes = {
             **ATTRIBUTES,
@@ -491,7 +493,7 @@ class TestScan:
         assert len(list(handler.scan(now - timedelta(minutes=1)))) == 1
         assert list(handler.scan(now + timedelta(minutes=1))) == []
 
-    def test_a_place_whose_object_is_gone_is_a_place(
+    def test_a_cursor_at_a_deleted_object_is_valid(
         self, server: GcsServer, handler: Handler, put: Put
     ) -> None:
         for key in ("a", "b", "c"):
@@ -510,37 +512,38 @@ class TestScan:
         server.put("first", "a", b"x")
         server.buckets["empty"] = {}
         server.put("last", "b", b"x")
-        with closing(made(server, buckets=["first", "empty", "last"])) as handler:
+        with closing(make_handler(server, buckets=["first", "empty", "last"])) as handler:
             pages = list(handler.scan_pages())
         assert [page.cursor for page in pages] == [("empty", ""), ("last", ""), None]
         assert [event.object.key for page in pages for event in page.events] == ["a", "b"]
 
-    def test_a_bucket_that_is_not_there_is_told(self, server: GcsServer) -> None:
+    def test_a_missing_bucket_is_an_error(self, server: GcsServer) -> None:
         with (
-            closing(made(server, buckets=["nowhere"])) as handler,
+            closing(make_handler(server, buckets=["nowhere"])) as handler,
             pytest.raises(PermanentFailure) as raised,
         ):
             list(handler.scan())
         assert raised.value.code == "storage.no_bucket"
 
-    def test_no_buckets_is_a_setting_to_correct(self, server: GcsServer) -> None:
-        with closing(made(server, buckets=[])) as handler, pytest.raises(ConfigError) as raised:
+    def test_a_scan_without_buckets_is_a_config_error(self, server: GcsServer) -> None:
+        with (
+            closing(make_handler(server, buckets=[])) as handler,
+            pytest.raises(ConfigError) as raised,
+        ):
             list(handler.scan())
         assert raised.value.path == "sources.exports.buckets"
 
-    def test_a_store_that_says_the_same_again_does_not_keep_us_for_ever(
-        self, server: GcsServer, handler: Handler
-    ) -> None:
-        server.fails(*[Answer(200, b'{"nextPageToken": "t"}')] * 9)
+    def test_a_repeated_page_ends_the_listing(self, server: GcsServer, handler: Handler) -> None:
+        server.respond_with(*[Response(200, b'{"nextPageToken": "t"}')] * 9)
         with pytest.raises(PermanentFailure) as raised:
             list(handler.scan())
         assert raised.value.code == "storage.listing_goes_round"
 
     @pytest.mark.parametrize("item", [7, {}, {"name": "a"}, {"name": "a", "size": "x"}])
-    def test_a_listing_that_is_none_is_a_temporary_failure(
+    def test_a_malformed_listing_is_a_temporary_failure(
         self, server: GcsServer, handler: Handler, item: object
     ) -> None:
-        server.fails(Answer(200, json.dumps({"items": [item]}).encode()))
+        server.respond_with(Response(200, json.dumps({"items": [item]}).encode()))
         with pytest.raises(TemporaryFailure):
             list(handler.scan())
 
@@ -558,17 +561,19 @@ class TestSettings:
             {"scan_every": "15m", "buckets": []},
         ],
     )
-    def test_a_wrong_setting_is_refused(self, server: GcsServer, keys: Json) -> None:
+    def test_an_invalid_setting_is_rejected(self, server: GcsServer, keys: Json) -> None:
         with pytest.raises(ValidationError) as raised:
-            made(server, **keys)
+            make_handler(server, **keys)
         assert "secret-value" not in str(raised.value)
 
-    def test_its_envelopes_are_googles(self) -> None:
+    def test_the_default_envelopes_are_those_of_google(self) -> None:
         accept = Handler.Settings(kind="gcs").accept
         assert accept == ("pubsub", "cloudevents", "signed", "bare")
 
-    def test_ready_says_what_it_tried(self, server: GcsServer) -> None:
-        with closing(made(server, subscription="projects/p-1/subscriptions/s-1")) as handler:
+    def test_ready_lists_the_checks(self, server: GcsServer) -> None:
+        with closing(
+            make_handler(server, subscription="projects/p-1/subscriptions/s-1")
+        ) as handler:
             assert handler.ready() == "lists exports, may pull from the subscription"
             server.may_consume = False
             with pytest.raises(PermanentFailure) as raised:

@@ -1,4 +1,4 @@
-"""The local handler on a real folder, watched by the real kernel."""
+"""The local handler on a real folder with real file system events."""
 
 from __future__ import annotations
 
@@ -87,19 +87,19 @@ def watch(handler: Handler) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def told(handler: Handler, watch: Queue) -> Callable[..., list[Event]]:
-    """The events that come until `count` are there, or until `seconds` have passed."""
+def collect(handler: Handler, watch: Queue) -> Callable[..., list[Event]]:
+    """Collect `count` events, or the events of `seconds`."""
 
-    def told(count: int = 1, seconds: float = 10) -> list[Event]:
-        until = time.monotonic() + seconds
+    def collect(count: int = 1, seconds: float = 10) -> list[Event]:
+        deadline = time.monotonic() + seconds
         events: list[Event] = []
-        while len(events) < count and time.monotonic() < until:
+        while len(events) < count and time.monotonic() < deadline:
             messages = watch.receive(0.2)
             watch.delete(messages)
             events += events_of(handler, messages)
         return events
 
-    return told
+    return collect
 
 
 def wrapped(message: QueueMessage) -> Incoming:
@@ -118,7 +118,9 @@ def keys(events: list[Event]) -> list[str]:
 
 
 class TestWatch:
-    def test_a_slow_writer_is_waited_for(self, folder: Path, settings: Json) -> None:
+    def test_a_file_of_a_slow_writer_is_read_after_the_last_write(
+        self, folder: Path, settings: Json
+    ) -> None:
         handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "2s"}))
         with closing(handler.queue()) as queue:
             with (folder / "slow.zip").open("wb", buffering=0) as file:
@@ -130,78 +132,78 @@ class TestWatch:
         assert events[0].object.size == 8000
         assert len(read(handler, events[0].object)) == 8000
 
-    def test_a_closed_file_does_not_wait_to_settle(self, folder: Path, settings: Json) -> None:
+    def test_a_closed_file_does_not_have_to_settle(self, folder: Path, settings: Json) -> None:
         slow = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "1h"}))
         with closing(slow.queue()) as queue:
             (folder / "closed.zip").write_bytes(b"x")
             assert len(queue.receive(10)) == 1
 
-    def test_a_rename_into_place_counts_under_its_last_name(self, folder: Path, told: Any) -> None:
+    def test_a_rename_is_an_event_of_the_new_name(self, folder: Path, collect: Any) -> None:
         (folder / "up.zip.part").write_bytes(b"x")
         (folder / ".up.zip").write_bytes(b"x")
-        assert told(seconds=3 * SETTLE) == []
+        assert collect(seconds=3 * SETTLE) == []
         (folder / "up.zip.part").rename(folder / "up.zip")
-        assert keys(told()) == ["up.zip"]
+        assert keys(collect()) == ["up.zip"]
 
-    def test_a_file_moved_in_from_outside_counts(
-        self, folder: Path, told: Any, tmp_path: Path
+    def test_a_file_moved_into_the_folder_is_an_event(
+        self, folder: Path, collect: Any, tmp_path: Path
     ) -> None:
         (tmp_path / "outside.zip").write_bytes(b"x")
         os.utime(tmp_path / "outside.zip", (1, 1))
         (tmp_path / "outside.zip").rename(folder / "inside.zip")
-        assert keys(told()) == ["inside.zip"]
+        assert keys(collect()) == ["inside.zip"]
 
-    def test_a_folder_moved_in_from_outside_counts_with_all_its_files(
-        self, folder: Path, told: Any, tmp_path: Path
+    def test_all_files_of_a_folder_moved_into_the_folder_are_events(
+        self, folder: Path, collect: Any, tmp_path: Path
     ) -> None:
         (tmp_path / "deep" / "er").mkdir(parents=True)
         (tmp_path / "deep" / "a.zip").write_bytes(b"x")
         (tmp_path / "deep" / "er" / "b.zip").write_bytes(b"x")
         (tmp_path / "deep").rename(folder / "moved")
-        assert keys(told(2)) == ["moved/a.zip", "moved/er/b.zip"]
+        assert keys(collect(2)) == ["moved/a.zip", "moved/er/b.zip"]
 
-    def test_a_hard_link_counts(self, folder: Path, told: Any, tmp_path: Path) -> None:
+    def test_a_hard_link_is_an_event(self, folder: Path, collect: Any, tmp_path: Path) -> None:
         (tmp_path / "outside.zip").write_bytes(b"x")
         os.link(tmp_path / "outside.zip", folder / "linked.zip")
-        assert keys(told()) == ["linked.zip"]
+        assert keys(collect()) == ["linked.zip"]
 
-    def test_new_folders_and_their_files_at_once_are_not_missed(
-        self, folder: Path, told: Any
-    ) -> None:
+    def test_files_in_new_folders_are_not_missed(self, folder: Path, collect: Any) -> None:
         names = [f"new-{number}/a/b/c.zip" for number in range(20)]
         for name in names:
             (folder / name).parent.mkdir(parents=True)
             (folder / name).write_bytes(b"x")
-        assert keys(told(20)) == sorted(names)
+        assert keys(collect(20)) == sorted(names)
 
-    def test_each_version_of_a_file_is_an_event_in_order(self, folder: Path, told: Any) -> None:
+    def test_each_version_of_a_file_is_an_event_in_order(self, folder: Path, collect: Any) -> None:
         (folder / "a.zip").write_bytes(b"new")
-        first = told()[0]
+        first = collect()[0]
         (folder / "older.part").write_bytes(b"old")
-        os.utime(folder / "older.part", (1, 1))  # a copy that kept its time still comes later
+        os.utime(folder / "older.part", (1, 1))  # does not change the order
         (folder / "older.part").rename(folder / "a.zip")
-        second = told()[0]
+        second = collect()[0]
         assert first.identity != second.identity
         assert first.order < second.order
         assert first.time is not None
         assert second.time is not None
         assert first.time > second.time
 
-    def test_links_folders_and_pipes_do_not_count(
-        self, folder: Path, told: Any, tmp_path: Path
+    def test_links_folders_and_pipes_are_not_events(
+        self, folder: Path, collect: Any, tmp_path: Path
     ) -> None:
         (tmp_path / "secret.zip").write_bytes(b"secret")
         (folder / "link.zip").symlink_to(tmp_path / "secret.zip")
         (folder / "folder.zip").mkdir()
         os.mkfifo(folder / "pipe.zip")
-        assert told(seconds=4 * SETTLE) == []
+        assert collect(seconds=4 * SETTLE) == []
 
-    def test_a_file_that_is_gone_again_is_forgotten(self, folder: Path, told: Any) -> None:
+    def test_a_deleted_file_is_forgotten(self, folder: Path, collect: Any) -> None:
         (folder / "a.zip").write_bytes(b"x")
         (folder / "a.zip").unlink()
-        assert told(seconds=3 * SETTLE) == []
+        assert collect(seconds=3 * SETTLE) == []
 
-    def test_what_was_not_deleted_comes_again(self, folder: Path, watch: Queue) -> None:
+    def test_messages_that_are_not_deleted_are_received_again(
+        self, folder: Path, watch: Queue
+    ) -> None:
         (folder / "a.zip").write_bytes(b"x")
         first = watch.receive(10)
         assert len(first) == 1
@@ -210,32 +212,32 @@ class TestWatch:
         assert watch.receive(0) == []
 
     def test_names_that_are_not_utf8_are_read(
-        self, folder: Path, told: Any, handler: Handler
+        self, folder: Path, collect: Any, handler: Handler
     ) -> None:
         names = [b"caf\xe9.zip", rb"caf\xe9.zip", rb"caf\x5cxe9.zip", "café.zip".encode()]
         for name in names:
             Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(name)
-        events = told(len(names))
+        events = collect(len(names))
         assert len({event.object.key for event in events}) == len(names)
         assert {read(handler, event.object) for event in events} == set(names)
         for event in events:
             assert json.loads(json.dumps(event.object.key)).encode().decode() == event.object.key
 
-    def test_a_folder_that_was_replaced_is_watched_again(self, folder: Path, told: Any) -> None:
+    def test_a_folder_that_was_replaced_is_watched_again(self, folder: Path, collect: Any) -> None:
         folder.rename(folder.with_name("before"))
         with pytest.raises(TemporaryFailure) as raised:
-            told(seconds=0.5)
+            collect(seconds=0.5)
         assert raised.value.code == "local.no_folder"
         folder.mkdir()
         (folder / "early.zip").write_bytes(b"x")
-        assert keys(told()) == ["early.zip"]
+        assert keys(collect()) == ["early.zip"]
         (folder / "late.zip").write_bytes(b"x")
-        assert keys(told()) == ["late.zip"]
+        assert keys(collect()) == ["late.zip"]
 
     def test_nothing_is_missed_when_the_kernel_drops_events(
-        self, folder: Path, told: Any, handler: Handler
+        self, folder: Path, collect: Any, handler: Handler
     ) -> None:
-        """More events at once than the kernel's queue takes, while nobody reads it."""
+        """More events at once than the kernel's queue can hold, while the reader is blocked."""
         count = 3000
         flood = (
             "import os, sys\n"
@@ -249,19 +251,19 @@ class TestWatch:
         sys.setswitchinterval(0.5)
         try:
             while process.poll() is None:
-                sum(range(10**7))  # holds the lock of the interpreter: the reader starves
+                sum(range(10**7))  # holds the interpreter lock, so the reader cannot run
         finally:
             sys.setswitchinterval(0.005)
-        until = time.monotonic() + 60
-        while len({e.object.key for e in events}) < count and time.monotonic() < until:
-            events += told(count, 1)
+        deadline = time.monotonic() + 60
+        while len({e.object.key for e in events}) < count and time.monotonic() < deadline:
+            events += collect(count, 1)
         assert {e.object.key for e in events} == {f"{number}.zip" for number in range(count)}
 
-    def test_without_a_watch_to_be_had_only_scans_find_files(
+    def test_without_inotify_only_scans_find_files(
         self, folder: Path, handler: Handler, caplog: pytest.LogCaptureFixture
     ) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no descriptor is left for inotify
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no descriptor remains for inotify
         try:
             queue = handler.queue()
         finally:
@@ -274,7 +276,7 @@ class TestWatch:
 
 
 def keys_behind(handler: Handler, key: str) -> list[str]:
-    """The keys in all pages of a scan that goes on behind a key; pages of two."""
+    """The keys in all pages, of size two, of a scan that continues after a key."""
     pages = list(handler.scan_pages(after=("inbox", key), limit=2))
     assert all(page.listed <= 2 for page in pages)
     assert [page.cursor is None for page in pages] == [False] * (len(pages) - 1) + [True] * bool(
@@ -284,12 +286,12 @@ def keys_behind(handler: Handler, key: str) -> list[str]:
 
 
 class TestScan:
-    def test_a_scan_and_the_watch_tell_of_the_same_event(
-        self, folder: Path, told: Any, handler: Handler
+    def test_scan_and_watch_return_the_same_event(
+        self, folder: Path, collect: Any, handler: Handler
     ) -> None:
         (folder / "sub").mkdir()
         (folder / "sub" / "a.zip").write_bytes(b"x")
-        watched = told()
+        watched = collect()
         time.sleep(SETTLE)
         scanned = list(handler.scan())
         assert [e.id_in("inbox") for e in scanned] == [e.id_in("inbox") for e in watched]
@@ -297,7 +299,7 @@ class TestScan:
         submitted = handler.event_for(watched[0].object, handler.stat(watched[0].object))
         assert submitted.id_in("inbox") == watched[0].id_in("inbox")
 
-    def test_a_file_that_has_not_settled_is_left_for_the_next_scan(
+    def test_a_scan_omits_files_that_have_not_settled(
         self, folder: Path, handler: Handler, settings: Json
     ) -> None:
         patient = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "1h"}))
@@ -307,7 +309,7 @@ class TestScan:
         time.sleep(SETTLE + 0.1)
         assert keys(list(handler.scan())) == ["a.zip"]
 
-    def test_since_goes_by_when_the_file_came_not_by_its_own_time(
+    def test_since_is_compared_with_the_time_of_the_last_change(
         self, folder: Path, handler: Handler
     ) -> None:
         (folder / "a.zip").write_bytes(b"x")
@@ -317,7 +319,7 @@ class TestScan:
         assert keys(list(handler.scan(now - timedelta(minutes=1)))) == ["a.zip"]
         assert list(handler.scan(now + timedelta(minutes=1))) == []
 
-    def test_hidden_and_unfinished_files_and_links_are_left_out(
+    def test_hidden_and_unfinished_files_and_links_are_omitted(
         self, folder: Path, settings: Json, put: Put
     ) -> None:
         handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "0"}))
@@ -328,7 +330,7 @@ class TestScan:
         (folder / "loop").symlink_to(folder)
         assert keys(list(handler.scan())) == ["b/c.zip"]
 
-    def test_a_scan_goes_on_behind_any_file_though_it_is_gone(
+    def test_a_scan_continues_after_any_file_even_if_it_is_deleted(
         self, folder: Path, settings: Json
     ) -> None:
         handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "0"}))
@@ -345,7 +347,7 @@ class TestScan:
         assert keys_behind(handler, "a/y/z")[0] == "a/y0"
         assert len(keys_behind(handler, "no/../path")) == len(names) - 1
 
-    def test_times_that_no_calendar_has_are_no_matter(self, folder: Path, settings: Json) -> None:
+    def test_a_time_before_1970_is_not_an_error(self, folder: Path, settings: Json) -> None:
         handler = Handler("inbox", Handler.Settings.model_validate({**settings, "settle": "0"}))
         (folder / "a.zip").write_bytes(b"x")
         os.utime(folder / "a.zip", (-5, -5))
@@ -358,13 +360,17 @@ class TestOpen:
     @pytest.mark.parametrize(
         "key", ["../secret", "/etc/passwd", "a/../../secret", "./a", "a//b", "a/.", "", "a\0b"]
     )
-    def test_a_key_cannot_lead_out(self, handler: Handler, tmp_path: Path, key: str) -> None:
+    def test_a_key_outside_of_the_folder_is_rejected(
+        self, handler: Handler, tmp_path: Path, key: str
+    ) -> None:
         (tmp_path / "secret").write_bytes(b"secret")
         with pytest.raises(PermanentFailure) as raised:
             handler.open(ObjectRef("inbox", key))
         assert raised.value.code == "local.leads_out"
 
-    def test_a_link_cannot_lead_out(self, handler: Handler, folder: Path, tmp_path: Path) -> None:
+    def test_a_link_out_of_the_folder_is_rejected(
+        self, handler: Handler, folder: Path, tmp_path: Path
+    ) -> None:
         (tmp_path / "secret").mkdir()
         (tmp_path / "secret" / "a.zip").write_bytes(b"secret")
         (folder / "file.zip").symlink_to(tmp_path / "secret" / "a.zip")
@@ -378,11 +384,11 @@ class TestOpen:
         with pytest.raises(PermanentFailure):
             handler.open(ObjectRef("inbox", "pipe.zip"))
 
-    def test_another_bucket_is_refused(self, handler: Handler, put: Put) -> None:
+    def test_another_bucket_is_rejected(self, handler: Handler, put: Put) -> None:
         with pytest.raises(PermanentFailure):
             handler.open(replace(put("a.zip", b"x"), bucket="other"))
 
-    def test_a_file_that_is_overwritten_while_it_is_read_is_superseded(
+    def test_a_file_that_is_overwritten_during_the_read_is_superseded(
         self, handler: Handler, folder: Path
     ) -> None:
         (folder / "a.zip").write_bytes(b"x" * 1000)
@@ -393,7 +399,7 @@ class TestOpen:
             with pytest.raises(Superseded):
                 stream.read(10)
 
-    def test_a_file_that_is_cut_while_it_is_read_is_superseded(
+    def test_a_file_that_is_truncated_during_the_read_is_superseded(
         self, handler: Handler, folder: Path
     ) -> None:
         (folder / "a.zip").write_bytes(b"x" * 1000)
@@ -403,7 +409,7 @@ class TestOpen:
             with pytest.raises(Superseded):
                 stream.read(10)
 
-    def test_a_file_that_is_replaced_while_it_is_read_gives_the_bytes_that_were_opened(
+    def test_a_file_that_is_replaced_during_the_read_returns_the_old_bytes(
         self, handler: Handler, put: Put
     ) -> None:
         ref = put("a.zip", b"x" * 1000)
@@ -412,12 +418,12 @@ class TestOpen:
             put("a.zip", b"y" * 1000)
             assert stream.read(5000) == b"x" * 990
 
-    def test_a_file_that_may_not_be_read_is_told(
+    def test_a_file_without_read_permission_is_an_error(
         self, handler: Handler, put: Put, request: pytest.FixtureRequest
     ) -> None:
         ref = put("a.zip", b"x")
         (handler.settings.folder / "a.zip").chmod(0)
-        if os.geteuid() == 0:  # root may read everything: be nobody for a while
+        if os.geteuid() == 0:  # root can read all files: become another user for this test
             request.addfinalizer(lambda: os.seteuid(0))
             os.seteuid(65534)
         with pytest.raises(PermanentFailure) as raised:
@@ -425,12 +431,12 @@ class TestOpen:
         assert raised.value.code == "local.denied"
 
 
-def test_it_says_what_it_tried(handler: Handler, put: Put) -> None:
+def test_ready_lists_the_checks(handler: Handler, put: Put) -> None:
     put("a.zip", b"x")
     assert handler.ready() == "lists the folder, 1 entries"
 
 
-def test_a_folder_that_is_not_there_is_a_wrong_setting(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_invalid_setting(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         Handler.Settings(kind="local", folder=tmp_path / "nowhere")
 

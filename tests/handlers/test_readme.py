@@ -1,4 +1,4 @@
-"""The handler in handlers/README.md is whole: found by dotted path, it keeps every promise."""
+"""The example in handlers/README.md: it is found by dotted path and passes the suite."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BREAKAGES = {
         "Settings = type('L', (ShelfSettings,), {}, extra='allow')",
     ),
 }
-"""How a handler could be wrong: each is found out by the suite."""
+"""Defects of a handler that the suite must detect."""
 
 
 def blocks() -> dict[str, str]:
@@ -33,10 +33,10 @@ def blocks() -> dict[str, str]:
 
 
 def suite(folder: Path) -> str:
-    """What pytest says about the tests in a folder outside the tree."""
+    """The output of pytest for the tests in a folder outside of the project."""
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "-W", "error", "--tb=no"]
     paths = os.pathsep.join([str(folder), str(README.parents[1])])
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "-p", "no:cacheprovider", "."],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": paths},
@@ -45,24 +45,24 @@ def suite(folder: Path) -> str:
         timeout=120,
         check=False,
     )
-    return done.stdout + done.stderr
+    return process.stdout + process.stderr
 
 
-def test_the_example_keeps_every_promise(tmp_path: Path) -> None:
+def test_the_example_passes_the_suite(tmp_path: Path) -> None:
     for name, code in blocks().items():
         (tmp_path / name).write_text(code)
-    said = suite(tmp_path)
-    assert re.search(r"^\d\d passed, 2 skipped in", said, re.MULTILINE), said
+    output = suite(tmp_path)
+    assert re.search(r"^\d\d passed, 2 skipped in", output, re.MULTILINE), output
 
 
-def test_a_broken_handler_does_not_pass(tmp_path: Path) -> None:
+def test_the_suite_detects_a_defective_handler(tmp_path: Path) -> None:
     shelf, test = blocks().values()
     for name, (right, wrong) in BREAKAGES.items():
         assert shelf.count(right) == 1, right
         (tmp_path / f"{name}.py").write_text(shelf.replace(right, wrong))
         (tmp_path / f"test_{name}.py").write_text(test.replace("shelf:Handler", f"{name}:Handler"))
-    found_out = set(re.findall(r"^FAILED test_(\w+)\.py", suite(tmp_path), re.MULTILINE))
-    assert found_out == set(BREAKAGES)
+    detected = set(re.findall(r"^FAILED test_(\w+)\.py", suite(tmp_path), re.MULTILINE))
+    assert detected == set(BREAKAGES)
 
 
 def test_the_table_names_every_kind_of_ours() -> None:

@@ -1,4 +1,4 @@
-"""From an upload to its bytes by way of Pub/Sub and of an Azure Storage queue, over real HTTP."""
+"""From upload to read through Pub/Sub and through an Azure Storage queue, over real HTTP."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ from relay.intake.intake import Intake
 from relay.intake.queue_poller import QueuePoller
 from relay.ledger import DeliveryQuery, Ledger
 from relay.ledger.errors import LedgerUnavailable
-from relay.model import Event, Incoming, ObjectRef, utc_now
-from relay.model import Origin as Way
+from relay.model import Event, Incoming, ObjectRef, Origin, utc_now
 from relay.sources.contract import Queue, QueueMessage, StorageHandler
 from relay.sources.envelopes import ENVELOPES
 from relay.sources.rest import LARGEST
 from relay.testing.handler_suite import HandlerSuite, read
 from tests.handlers.azure_server import SAS, AzureServer
 from tests.handlers.gcs_server import GcsServer
-from tests.handlers.rest_server import Answer
+from tests.handlers.rest_server import Response
 
 SUBSCRIPTION = "projects/p-1/subscriptions/s-1"
 
 
 @dataclass
-class Road:
-    """A stand-in, a handler that pulls from it, and what happens at an upload."""
+class Transport:
+    """A fake server, a handler that polls it, and a function that uploads."""
 
     server: Any
     handler: StorageHandler
     upload: Callable[[str, bytes], None]
-    held: Callable[[], int]
+    count_messages: Callable[[], int]
 
     def queue(self) -> Queue:
         queue = self.handler.queue()
@@ -50,7 +49,7 @@ class Road:
         return queue
 
 
-def gcs(server: GcsServer) -> Road:
+def gcs(server: GcsServer) -> Transport:
     keys = {"endpoint_url": server.url, "pubsub_url": server.url, "subscription": SUBSCRIPTION}
     settings = Gcs.Settings.model_validate({"kind": "gcs", "anonymous": True, **keys})
     server.hold = 0
@@ -58,7 +57,7 @@ def gcs(server: GcsServer) -> Road:
     def upload(key: str, body: bytes) -> None:
         server.announce("exports", key, server.put("exports", key, body))
 
-    return Road(
+    return Transport(
         server,
         Gcs("exports", settings),
         upload,
@@ -66,175 +65,175 @@ def gcs(server: GcsServer) -> Road:
     )
 
 
-def azure(server: AzureServer) -> Road:
+def azure(server: AzureServer) -> Transport:
     keys = {"endpoint_url": server.blobs, "queue_url": f"{server.url}/news"}
     settings = Azure.Settings.model_validate({"kind": "azure", "sas_token": SAS, **keys})
 
     def upload(key: str, body: bytes) -> None:
         server.announce("exports", key, server.put("exports", key, body))
 
-    return Road(server, Azure("exports", settings), upload, lambda: len(server.queue))
+    return Transport(server, Azure("exports", settings), upload, lambda: len(server.queue))
 
 
 @pytest.fixture(params=["gcs", "azure"])
-def road(request: pytest.FixtureRequest) -> Iterator[Road]:
+def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     if request.param == "gcs":
-        with GcsServer() as server, closing((road := gcs(server)).handler):
-            yield road
+        with GcsServer() as server, closing((transport := gcs(server)).handler):
+            yield transport
     else:
-        with AzureServer() as server, closing((road := azure(server)).handler):
-            yield road
+        with AzureServer() as server, closing((transport := azure(server)).handler):
+            yield transport
 
 
 @pytest.fixture
-def gcs_road() -> Iterator[Road]:
-    with GcsServer() as server, closing((road := gcs(server)).handler):
-        yield road
+def gcs_transport() -> Iterator[Transport]:
+    with GcsServer() as server, closing((transport := gcs(server)).handler):
+        yield transport
 
 
 @pytest.fixture
-def azure_road() -> Iterator[Road]:
-    with AzureServer() as server, closing((road := azure(server)).handler):
-        yield road
+def azure_transport() -> Iterator[Transport]:
+    with AzureServer() as server, closing((transport := azure(server)).handler):
+        yield transport
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Ledger]:
-    store = Ledger.open(f"sqlite:///{tmp_path}/relay.db")
-    store.administration.migrate()
-    yield store
-    store.close()
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/relay.db")
+    ledger.administration.migrate()
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture
-def puller(road: Road, store: Ledger) -> QueuePoller:
+def poller(transport: Transport, ledger: Ledger) -> QueuePoller:
     settings = Settings(
-        sources={"exports": road.handler.settings},
+        sources={"exports": transport.handler.settings},
         targets={"prod": TargetSettings(kind="shelf")},
         routes=(Route(source="exports", target="prod"),),
     )
-    intake = Intake(settings, store, {"exports": road.handler}, clock=utc_now)
-    puller = QueuePoller(intake, clock=utc_now)
-    puller.wait = 0.2
-    return puller
+    intake = Intake(settings, ledger, {"exports": transport.handler}, clock=utc_now)
+    poller = QueuePoller(intake, clock=utc_now)
+    poller.wait = 0.2
+    return poller
 
 
-def delivered(store: Ledger) -> set[str]:
-    return {one.key for one in store.history.deliveries(DeliveryQuery()).items}
+def delivered(ledger: Ledger) -> set[str]:
+    return {item.key for item in ledger.history.deliveries(DeliveryQuery()).items}
 
 
-def until(true: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.01)
 
 
-def events_of(road: Road, messages: list[QueueMessage]) -> list[Event]:
-    bare = ENVELOPES["bare"](road.handler.settings)
+def events_of(transport: Transport, messages: list[QueueMessage]) -> list[Event]:
+    bare = ENVELOPES["bare"](transport.handler.settings)
     return [
         event
         for message in messages
-        for record in bare.unwrap(Incoming("exports", message.body, utc_now(), Way.QUEUE))
-        for event in road.handler.parse(record)
+        for record in bare.unwrap(Incoming("exports", message.body, utc_now(), Origin.QUEUE))
+        for event in transport.handler.parse(record)
     ]
 
 
-def test_every_odd_key_comes_from_upload_to_bytes(road: Road) -> None:
+def test_every_odd_key_is_announced_and_read(transport: Transport) -> None:
     keys = [key for key in HandlerSuite.odd_keys if ".." not in key and "\\" not in key]
     for key in keys:
-        road.upload(key, key.encode())
-    with closing(road.queue()) as queue:
+        transport.upload(key, key.encode())
+    with closing(transport.queue()) as queue:
         messages = queue.receive(0)
-        events = events_of(road, messages)
+        events = events_of(transport, messages)
         queue.delete(messages)
     assert [event.object.key for event in events] == keys
     for event in events:
         assert event.object.version or event.object.etag, "nothing pins the bytes"
-        assert read(road.handler, event.object) == event.object.key.encode()
-    assert road.held() == 0
+        assert read(transport.handler, event.object) == event.object.key.encode()
+    assert transport.count_messages() == 0
 
 
-def test_messages_are_deleted_after_they_were_stored(
-    road: Road, puller: QueuePoller, store: Ledger
+def test_messages_are_deleted_after_storing(
+    transport: Transport, poller: QueuePoller, ledger: Ledger
 ) -> None:
-    road.upload("a.zip", b"x")
-    with closing(road.queue()) as queue:
-        assert puller.poll_once("exports", queue) == 1
-    assert delivered(store) == {"a.zip"}
-    assert road.held() == 0
+    transport.upload("a.zip", b"x")
+    with closing(transport.queue()) as queue:
+        assert poller.poll_once("exports", queue) == 1
+    assert delivered(ledger) == {"a.zip"}
+    assert transport.count_messages() == 0
 
 
-def test_what_could_not_be_stored_is_not_deleted(
-    road: Road, puller: QueuePoller, store: Ledger, monkeypatch: pytest.MonkeyPatch
+def test_messages_that_were_not_stored_are_not_deleted(
+    transport: Transport, poller: QueuePoller, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Incoming) -> None:
         raise LedgerUnavailable("store.unavailable", "The disk is full")
 
-    road.upload("a.zip", b"x")
-    with closing(road.queue()) as queue:
+    transport.upload("a.zip", b"x")
+    with closing(transport.queue()) as queue:
         with monkeypatch.context() as patched:
-            patched.setattr(puller.intake, "accept_queued", full)
+            patched.setattr(poller.intake, "accept_queued", full)
             with pytest.raises(LedgerUnavailable):
-                puller.poll_once("exports", queue)
-        assert road.held() == 1
-        comes_again_at_once(road)
-        assert puller.poll_once("exports", queue) == 1
-    assert delivered(store) == {"a.zip"}
-    assert road.held() == 0
+                poller.poll_once("exports", queue)
+        assert transport.count_messages() == 1
+        redeliver(transport)
+        assert poller.poll_once("exports", queue) == 1
+    assert delivered(ledger) == {"a.zip"}
+    assert transport.count_messages() == 0
 
 
-def comes_again_at_once(road: Road) -> None:
-    """As after its deadline, or the time for which it is hidden."""
-    if isinstance(road.server, GcsServer):
-        road.server.waiting += [one for _, one in road.server.leased.values()]
-        road.server.leased.clear()
-    for message in getattr(road.server, "queue", ()):
+def redeliver(transport: Transport) -> None:
+    """Simulate the end of the ack deadline or visibility timeout."""
+    if isinstance(transport.server, GcsServer):
+        transport.server.waiting += [item for _, item in transport.server.leased.values()]
+        transport.server.leased.clear()
+    for message in getattr(transport.server, "queue", ()):
         message.visible = 0.0
 
 
-def test_the_same_upload_told_twice_is_delivered_once(
-    road: Road, puller: QueuePoller, store: Ledger
+def test_an_upload_announced_twice_is_delivered_once(
+    transport: Transport, poller: QueuePoller, ledger: Ledger
 ) -> None:
-    road.upload("a.zip", b"x")
-    with closing(road.queue()) as queue:
+    transport.upload("a.zip", b"x")
+    with closing(transport.queue()) as queue:
         messages = queue.receive(0)
-        comes_again_at_once(road)
+        redeliver(transport)
         again = queue.receive(0)
-        assert [one.body for one in messages] == [one.body for one in again]
-        comes_again_at_once(road)
-        puller.poll_once("exports", queue)
+        assert [item.body for item in messages] == [item.body for item in again]
+        redeliver(transport)
+        poller.poll_once("exports", queue)
         for message in messages:
-            puller.intake.accept_queued(Incoming("exports", message.body, utc_now(), Way.QUEUE))
-    assert len(store.history.deliveries(DeliveryQuery()).items) == 1
+            poller.intake.accept_queued(Incoming("exports", message.body, utc_now(), Origin.QUEUE))
+    assert len(ledger.history.deliveries(DeliveryQuery()).items) == 1
 
 
-def test_a_puller_drains_the_queue_and_stops_when_asked(
-    road: Road, puller: QueuePoller, store: Ledger
+def test_a_poller_drains_the_queue_and_stops_on_request(
+    transport: Transport, poller: QueuePoller, ledger: Ledger
 ) -> None:
-    puller.start()
+    poller.start()
     try:
         for number in range(120):
-            road.upload(f"{number}.zip", b"x")
-        until(lambda: road.held() == 0)
+            transport.upload(f"{number}.zip", b"x")
+        until(lambda: transport.count_messages() == 0)
     finally:
-        began = time.monotonic()
-        puller.ask_to_stop()
-        puller.stop()
-    assert time.monotonic() - began < 2
-    assert not any(thread.is_alive() for thread in puller._threads)
-    page, keys = store.history.deliveries(DeliveryQuery(limit=200)), set()
-    keys |= {one.key for one in page.items}
+        started = time.monotonic()
+        poller.ask_to_stop()
+        poller.stop()
+    assert time.monotonic() - started < 2
+    assert not any(thread.is_alive() for thread in poller._threads)
+    page, keys = ledger.history.deliveries(DeliveryQuery(limit=200)), set()
+    keys |= {item.key for item in page.items}
     assert keys == {f"{number}.zip" for number in range(120)}
 
 
-def test_an_empty_queue_is_not_asked_over_and_over(road: Road) -> None:
-    with closing(road.queue()) as queue:
-        began = time.monotonic()
+def test_polls_of_an_empty_queue_pause(transport: Transport) -> None:
+    with closing(transport.queue()) as queue:
+        started = time.monotonic()
         assert queue.receive(0.3) == []
-        assert time.monotonic() - began >= 0.25
+        assert time.monotonic() - started >= 0.25
         assert queue.receive(0) == []
-    assert len(road.server.asked) == 2
+    assert len(transport.server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -246,9 +245,11 @@ def test_an_empty_queue_is_not_asked_over_and_over(road: Road) -> None:
         (503, TemporaryFailure),
     ],
 )
-def test_a_queue_that_refuses_is_told(road: Road, status: int, branch: type[RelayError]) -> None:
-    road.server.fails(Answer(status, b"{}", {"Retry-After": "9"}))
-    with closing(road.queue()) as queue, pytest.raises(branch) as raised:
+def test_an_error_response_of_the_queue_is_translated(
+    transport: Transport, status: int, branch: type[RelayError]
+) -> None:
+    transport.server.respond_with(Response(status, b"{}", {"Retry-After": "9"}))
+    with closing(transport.queue()) as queue, pytest.raises(branch) as raised:
         queue.receive(0)
     assert "sources.exports." in raised.value.message.en
     assert "sig=" not in str(raised.value)
@@ -259,65 +260,67 @@ def test_a_queue_that_refuses_is_told(road: Road, status: int, branch: type[Rela
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b"\xff", b"<!DOCTYPE x><x/>", b'{"receivedMessages": [7]}']
 )
-def test_an_answer_that_is_none_is_a_temporary_failure(road: Road, body: bytes) -> None:
-    road.server.fails(Answer(200, body))
-    with closing(road.queue()) as queue, pytest.raises(TemporaryFailure) as raised:
+def test_a_malformed_response_is_a_temporary_failure(transport: Transport, body: bytes) -> None:
+    transport.server.respond_with(Response(200, body))
+    with closing(transport.queue()) as queue, pytest.raises(TemporaryFailure) as raised:
         queue.receive(0)
     assert raised.value.code == "storage.not_understood"
 
 
 class TestPubSub:
-    def test_a_message_that_comes_while_we_wait_is_handed_over_at_once(
-        self, gcs_road: Road
+    def test_a_message_that_arrives_during_the_wait_is_returned_at_once(
+        self, gcs_transport: Transport
     ) -> None:
-        gcs_road.server.hold = 30
-        with closing(gcs_road.queue()) as queue, ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(queue.receive, 10)
-            until(lambda: len(gcs_road.server.asked) == 1)
-            began = time.monotonic()
-            gcs_road.upload("a.zip", b"x")
-            assert len(coming.result()) == 1
-        assert time.monotonic() - began < 5
+        gcs_transport.server.hold = 30
+        with closing(gcs_transport.queue()) as queue, ThreadPoolExecutor(1) as pool:
+            pending = pool.submit(queue.receive, 10)
+            until(lambda: len(gcs_transport.server.requests) == 1)
+            started = time.monotonic()
+            gcs_transport.upload("a.zip", b"x")
+            assert len(pending.result()) == 1
+        assert time.monotonic() - started < 5
 
-    def test_a_server_that_waits_longer_than_we_may_is_hung_up_on(self, gcs_road: Road) -> None:
-        gcs_road.server.hold = 3
-        with closing(gcs_road.queue()) as queue:
-            began = time.monotonic()
+    def test_long_polling_beyond_the_wait_is_cut_off(self, gcs_transport: Transport) -> None:
+        gcs_transport.server.hold = 3
+        with closing(gcs_transport.queue()) as queue:
+            started = time.monotonic()
             assert queue.receive(1) == []
-            assert time.monotonic() - began < 2.5
-            gcs_road.server.hold = 0
-            gcs_road.upload("a.zip", b"x")
-            comes = []
+            assert time.monotonic() - started < 2.5
+            gcs_transport.server.hold = 0
+            gcs_transport.upload("a.zip", b"x")
+            received = []
             until(
                 lambda: bool(
-                    comes.extend(queue.receive(0)) or comes_again_at_once(gcs_road) or comes
+                    received.extend(queue.receive(0)) or redeliver(gcs_transport) or received
                 )
             )
-        assert events_of(gcs_road, comes[:1])[0].object.key == "a.zip"
+        assert events_of(gcs_transport, received[:1])[0].object.key == "a.zip"
 
-    def test_a_subscription_that_is_not_there_is_told(self, gcs_road: Road) -> None:
-        gcs_road.server.fails(Answer(404, b'{"error": {"status": "NOT_FOUND"}}'))
-        with closing(gcs_road.queue()) as queue, pytest.raises(PermanentFailure) as raised:
+    def test_a_missing_subscription_is_an_error(self, gcs_transport: Transport) -> None:
+        gcs_transport.server.respond_with(Response(404, b'{"error": {"status": "NOT_FOUND"}}'))
+        with closing(gcs_transport.queue()) as queue, pytest.raises(PermanentFailure) as raised:
             queue.receive(0)
         assert raised.value.code == "storage.no_bucket"
         assert "NOT_FOUND" in (raised.value.answer or "")
 
-    def test_messages_too_many_to_be_read_at_once_come_one_by_one(self, gcs_road: Road) -> None:
-        server = gcs_road.server
+    def test_messages_over_the_response_limit_are_pulled_individually(
+        self, gcs_transport: Transport
+    ) -> None:
+        server = gcs_transport.server
         server.publish({"attributes": {}, "data": "A" * (LARGEST // 2)})
         server.publish({"attributes": {}, "data": "A" * (LARGEST // 2)})
-        got = []
-        with closing(gcs_road.queue()) as queue:
+        received = []
+        with closing(gcs_transport.queue()) as queue:
             assert queue.receive(0) == []
-            comes_again_at_once(gcs_road)
+            redeliver(gcs_transport)
             while messages := queue.receive(0):
-                got += messages
+                received += messages
                 queue.delete(messages)
-                server.asked.clear()
-                comes_again_at_once(gcs_road)
-        assert [len(message.body) for message in got] == [1024 * 1024] * 2
+                server.requests.clear()
+                redeliver(gcs_transport)
+        assert [len(message.body) for message in received] == [1024 * 1024] * 2
 
-    def test_the_machines_token_is_good_for_storage_and_queue(self) -> None:
+    def test_the_token_of_the_machine_has_the_scopes_of_storage_and_queue(self) -> None:
         with GcsServer() as server:
             server.tokens, server.hold = set(), 0
             keys = {"endpoint_url": server.url, "pubsub_url": server.url}
@@ -331,44 +334,52 @@ class TestPubSub:
                 with closing(queue):
                     assert len(queue.receive(0)) == 1
                 assert handler.stat(ObjectRef("exports", "a")).size == 1
-            (token,) = [one for one in server.asked if one.path.startswith("/computeMetadata")]
+            (token,) = [
+                item for item in server.requests if item.path.startswith("/computeMetadata")
+            ]
             assert token.query["scopes"].endswith("/auth/pubsub")
 
 
 class TestStorageQueue:
     @pytest.mark.parametrize("encoded", [True, False])
-    def test_a_body_comes_in_base64_or_as_it_is(self, azure_road: Road, encoded: bool) -> None:
-        azure_road.server.send('{"a": "<键>&"}', encoded=encoded)
-        with closing(azure_road.queue()) as queue:
+    def test_a_body_is_base64_or_plain_text(
+        self, azure_transport: Transport, encoded: bool
+    ) -> None:
+        azure_transport.server.send('{"a": "<键>&"}', encoded=encoded)
+        with closing(azure_transport.queue()) as queue:
             (message,) = queue.receive(0)
         assert json.loads(message.body) == {"a": "<键>&"}
 
-    def test_a_body_that_is_neither_is_still_handed_over(self, azure_road: Road) -> None:
-        azure_road.server.send("你好, not JSON", encoded=False)
-        with closing(azure_road.queue()) as queue:
+    def test_a_body_that_is_neither_base64_nor_json_is_returned(
+        self, azure_transport: Transport
+    ) -> None:
+        azure_transport.server.send("你好, not JSON", encoded=False)
+        with closing(azure_transport.queue()) as queue:
             assert queue.receive(0)[0].body == "你好, not JSON".encode()
 
-    def test_a_message_that_somebody_deleted_is_no_trouble(self, azure_road: Road) -> None:
-        azure_road.server.send("{}")
-        with closing(azure_road.queue()) as queue:
+    def test_deleting_a_deleted_message_is_not_an_error(self, azure_transport: Transport) -> None:
+        azure_transport.server.send("{}")
+        with closing(azure_transport.queue()) as queue:
             messages = queue.receive(0)
             queue.delete(messages)
             queue.delete(messages)
 
-    def test_a_message_that_was_given_out_again_is_told_and_stays(self, azure_road: Road) -> None:
-        azure_road.server.send("{}")
-        azure_road.server.send("{}")
-        with closing(azure_road.queue()) as queue:
+    def test_a_redelivered_message_is_not_deleted_by_the_old_receipt(
+        self, azure_transport: Transport
+    ) -> None:
+        azure_transport.server.send("{}")
+        azure_transport.server.send("{}")
+        with closing(azure_transport.queue()) as queue:
             first = queue.receive(0)
-            comes_again_at_once(azure_road)
+            redeliver(azure_transport)
             queue.receive(0)
             with pytest.raises(TemporaryFailure) as raised:
                 queue.delete(first)
         assert raised.value.code == "queue.not_deleted"
         assert "2 messages" in raised.value.message.en
-        assert azure_road.held() == 2
+        assert azure_transport.count_messages() == 2
 
-    def test_a_queue_may_have_a_signature_of_its_own(self) -> None:
+    def test_a_queue_can_have_a_separate_signature(self) -> None:
         with AzureServer() as server:
             server.believes = {"sas"}
             keys = {"queue_url": f"{server.url}/news", "queue_sas_token": SAS, "anonymous": True}
@@ -380,10 +391,12 @@ class TestStorageQueue:
                 with closing(queue):
                     queue.delete(queue.receive(0))
             assert server.queue == []
-            assert all(one.target.endswith(SAS) for one in server.asked)
+            assert all(item.target.endswith(SAS) for item in server.requests)
 
-    def test_a_queue_that_is_not_there_is_told(self, azure_road: Road) -> None:
-        azure_road.server.fails(Answer(404, b"", {"x-ms-error-code": "QueueNotFound"}))
-        with closing(azure_road.queue()) as queue, pytest.raises(PermanentFailure) as raised:
+    def test_a_missing_queue_is_an_error(self, azure_transport: Transport) -> None:
+        azure_transport.server.respond_with(
+            Response(404, b"", {"x-ms-error-code": "QueueNotFound"})
+        )
+        with closing(azure_transport.queue()) as queue, pytest.raises(PermanentFailure) as raised:
             queue.receive(0)
         assert raised.value.code == "storage.no_bucket"

@@ -19,13 +19,15 @@ from relay.testing.handler_suite import HandlerSuite, Put, pinned, read
 KEYS = {"access_key_id": "test-key", "secret_access_key": "test-secret"}
 
 
-def made(**keys: Any) -> Handler:
+def make_handler(**keys: Any) -> Handler:
     return Handler("exports", Handler.Settings.model_validate({"kind": "s3", **KEYS, **keys}))
 
 
 @pytest.fixture
 def handler(store: str, bucket: str) -> Iterator[Handler]:
-    with closing(made(endpoint_url=store, addressing_style="path", buckets=[bucket])) as handler:
+    with closing(
+        make_handler(endpoint_url=store, addressing_style="path", buckets=[bucket])
+    ) as handler:
         yield handler
 
 
@@ -140,14 +142,17 @@ class TestScan:
         assert [e.object.key for e in handler.scan(now - timedelta(minutes=1))] == ["old.zip"]
         assert list(handler.scan(now + timedelta(minutes=1))) == []
 
-    def test_no_buckets_is_a_setting_to_correct(self, store: str) -> None:
-        with closing(made(endpoint_url=store)) as handler, pytest.raises(ConfigError) as raised:
+    def test_a_scan_without_buckets_is_a_config_error(self, store: str) -> None:
+        with (
+            closing(make_handler(endpoint_url=store)) as handler,
+            pytest.raises(ConfigError) as raised,
+        ):
             list(handler.scan())
         assert raised.value.path == "sources.exports.buckets"
 
-    def test_a_bucket_that_is_not_there_is_told(self, store: str) -> None:
+    def test_a_missing_bucket_is_an_error(self, store: str) -> None:
         with (
-            closing(made(endpoint_url=store, buckets=["nowhere"])) as handler,
+            closing(make_handler(endpoint_url=store, buckets=["nowhere"])) as handler,
             pytest.raises(PermanentFailure) as raised,
         ):
             list(handler.scan())
@@ -155,20 +160,22 @@ class TestScan:
 
 
 class TestReady:
-    def test_it_says_what_it_tried(self, store: str, bucket: str, queue_url: str) -> None:
+    def test_ready_lists_the_checks(self, store: str, bucket: str, queue_url: str) -> None:
         keys = {"endpoint_url": store, "buckets": [bucket], "sqs_queue_url": queue_url}
-        with closing(made(**keys)) as handler:
+        with closing(make_handler(**keys)) as handler:
             assert handler.ready() == f"lists {bucket}, 0 messages in the queue"
 
-    def test_without_bucket_and_queue_there_is_nothing_to_try(self, store: str) -> None:
-        with closing(made(endpoint_url=store)) as handler:
+    def test_ready_is_none_without_bucket_and_queue(self, store: str) -> None:
+        with closing(make_handler(endpoint_url=store)) as handler:
             assert handler.ready() is None
 
     @pytest.mark.parametrize("key", ["buckets", "sqs_queue_url"])
-    def test_what_is_not_there_is_told(self, store: str, key: str) -> None:
+    def test_a_missing_bucket_or_queue_is_an_error(self, store: str, key: str) -> None:
         wrong = {"buckets": ["nowhere"], "sqs_queue_url": f"{store}/123456789012/nowhere"}[key]
         with (
-            closing(made(endpoint_url=store, region="us-east-1", **{key: wrong})) as handler,
+            closing(
+                make_handler(endpoint_url=store, region="us-east-1", **{key: wrong})
+            ) as handler,
             pytest.raises(PermanentFailure) as raised,
         ):
             handler.ready()
@@ -193,15 +200,15 @@ class TestSettings:
             {"scan_every": "often", "buckets": ["b"]},
         ],
     )
-    def test_a_wrong_setting_is_refused(self, keys: Json) -> None:
+    def test_an_invalid_setting_is_rejected(self, keys: Json) -> None:
         with pytest.raises(ValidationError) as raised:
-            made(**keys)
+            make_handler(**keys)
         assert "secret-value" not in str(raised.value)
         assert "test-secret" not in str(raised.value)
 
-    def test_an_archive_of_an_arn_is_refused_before_anything_is_sent(self) -> None:
+    def test_an_arn_as_a_bucket_is_rejected_before_any_request(self) -> None:
         with (
-            closing(made(endpoint_url="http://127.0.0.1:1")) as handler,
+            closing(make_handler(endpoint_url="http://127.0.0.1:1")) as handler,
             pytest.raises(PermanentFailure) as raised,
         ):
             handler.open(ObjectRef("arn:aws:s3:us-east-1:1:accesspoint/x", "k"))

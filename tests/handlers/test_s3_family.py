@@ -35,7 +35,7 @@ Make = Callable[..., S3Storage]
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """make(kind, **keys) -> a handler that is closed afterwards."""
+    """make(kind, **keys) returns a handler and closes it after the test."""
     made: list[S3Storage] = []
 
     def make(kind: str, **keys: Any) -> S3Storage:
@@ -51,7 +51,7 @@ def make() -> Iterator[Make]:
 
 @pytest.fixture(scope="module")
 def readers() -> Iterator[dict[str, S3Storage]]:
-    """A handler of each kind, to read records with."""
+    """A handler of each kind that parses records."""
     made = {}
     for kind in RECORDS:
         cls = find("handlers", kind)
@@ -71,7 +71,7 @@ def read(readers: dict[str, S3Storage]) -> Read:
 
 @pytest.fixture(scope="class")
 def bucket(kind: str, s3: Any) -> str:
-    """One bucket for all tests of a kind, as one handler: the SDK takes its time to begin."""
+    """A bucket for all tests of a kind, like the handler: the SDK starts slowly."""
     name = f"{kind}-{next(_numbers)}"
     s3.create_bucket(Bucket=name)
     return name
@@ -175,7 +175,7 @@ SEQUENCER = "hex:0000000000000000159fb6b233b08af0"
         ),
     ],
 )
-def test_a_record_is_named_ordered_and_pinned_as_its_store_allows(
+def test_identity_order_and_pin_of_a_record(
     read: Read, kind: str, identity: str, order: str, etag: str | None, version: str | None
 ) -> None:
     (event,) = read(kind, record_of(kind))
@@ -273,24 +273,24 @@ PASSED_OVER = {
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind, names in TAKEN.items() for name in names]
 )
-def test_these_say_that_an_object_is_complete(read: Read, kind: str, name: str) -> None:
+def test_events_about_a_complete_object(read: Read, kind: str, name: str) -> None:
     assert len(read(kind, record_of(kind, NAME[kind], name))) == 1
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind, names in PASSED_OVER.items() for name in names]
 )
-def test_these_do_not(read: Read, kind: str, name: str) -> None:
+def test_other_events_are_ignored(read: Read, kind: str, name: str) -> None:
     assert read(kind, record_of(kind, NAME[kind], name)) == []
 
 
-def test_a_test_event_of_b2_has_no_object(read: Read) -> None:
+def test_a_test_event_of_b2_is_ignored(read: Read) -> None:
     test = {"eventType": "b2:TestEvent", "eventId": "1", "bucketName": "exports"}
     assert read("b2", test) == []
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_nothing_is_made_of_a_record_that_names_nothing(read: Read, kind: str) -> None:
+def test_an_empty_record_is_unreadable(read: Read, kind: str) -> None:
     with pytest.raises(Unreadable):
         read(kind, {})
 
@@ -298,7 +298,7 @@ def test_nothing_is_made_of_a_record_that_names_nothing(read: Read, kind: str) -
 class TestKeys:
     @pytest.mark.parametrize("kind", ["minio", "rustfs", "obs"])
     @pytest.mark.parametrize(("encoding", "key"), [("auto", KEY), ("url", KEY), ("raw", ENCODED)])
-    def test_encoded_keys_are_decoded_unless_they_are_said_to_be_raw(
+    def test_encoded_keys_are_decoded_unless_the_setting_is_raw(
         self, make: Make, kind: str, encoding: str, key: str
     ) -> None:
         handler = make(kind, **KINDS[kind], key_encoding=encoding)
@@ -306,28 +306,26 @@ class TestKeys:
         assert event.object.key == key
 
     @pytest.mark.parametrize("kind", sorted(RECORDS.keys() - {"minio", "rustfs", "obs"}))
-    def test_keys_that_stand_as_they_are_are_left_alone(self, read: Read, kind: str) -> None:
+    def test_raw_keys_are_not_decoded(self, read: Read, kind: str) -> None:
         (event,) = read(kind, record_of(kind))
         assert event.object.key == KEY
 
     @pytest.mark.parametrize("kind", ["ceph", "oss", "b2", "cos", "r2", "oci", "ibm", "tigris"])
-    def test_they_are_decoded_where_somebody_says_so(self, make: Make, kind: str) -> None:
+    def test_raw_keys_are_decoded_if_the_setting_is_url(self, make: Make, kind: str) -> None:
         handler = make(kind, **KINDS[kind], key_encoding="url")
         (event,) = handler.parse(record_of(kind))
         assert event.object.key == "a b+ c/导出.zip"
 
 
 class TestCeph:
-    def test_an_old_release_that_calls_itself_aws_has_raw_keys_all_the_same(
-        self, read: Read
-    ) -> None:
+    def test_keys_of_an_old_release_with_the_source_aws_are_raw(self, read: Read) -> None:
         old = s3_record("aws:s3", KEY, sequencer="F7E6D75DC742D108")
         (event,) = read("ceph", old)
         assert event.object.key == KEY
         assert event.order == "ceph:1574430455.147931847"
         assert event.identity == f"sequencer:{event.order}+{PINNED}"
 
-    def test_post_without_a_size_is_a_multipart_upload_that_begins(self, read: Read) -> None:
+    def test_post_without_a_size_is_the_start_of_a_multipart_upload(self, read: Read) -> None:
         begun = s3_record("aws:s3", KEY, size=0) | {"eventName": "ObjectCreated:Post"}
         assert read("ceph", begun) == []
         assert len(read("minio", begun)) == 1
@@ -340,7 +338,7 @@ class TestCeph:
 
 
 def smn_record(block: str = "obs", **about: Any) -> Json:
-    """As SMN brings it: version 3.0, or 2.0 with the look of S3."""
+    """A record from SMN: version 3.0, or 2.0, which resembles S3."""
     is_old = block == "s3"
     id_ = "x-amz-request-id" if is_old else "x-obs-request-id"
     return {
@@ -363,7 +361,7 @@ def smn_record(block: str = "obs", **about: Any) -> Json:
 
 class TestObs:
     @pytest.mark.parametrize("block", ["obs", "s3"])
-    def test_both_roads_tell_of_the_same_upload(self, read: Read, block: str) -> None:
+    def test_both_transports_have_the_same_identity(self, read: Read, block: str) -> None:
         (by_grid,) = read("obs", OBS_EVENT)
         (by_smn,) = read("obs", smn_record(block, versionId="null"))
         assert by_smn.id_in("exports") == by_grid.id_in("exports")
@@ -371,16 +369,16 @@ class TestObs:
         assert by_smn.order == "hex:00000000160d9e681484d6b4c0000000"
 
     @pytest.mark.parametrize("version", ["null", "G00101A0F057D2A5FFFFCB8700806592null", ""])
-    def test_what_ends_in_null_is_no_version(self, read: Read, version: str) -> None:
+    def test_a_version_that_ends_in_null_is_ignored(self, read: Read, version: str) -> None:
         (event,) = read("obs", smn_record(versionId=version))
         assert event.object.version is None
 
-    def test_a_real_version_pins_and_names(self, read: Read) -> None:
+    def test_a_real_version_pins_and_identifies_the_upload(self, read: Read) -> None:
         (event,) = read("obs", smn_record(versionId="G00101A0F057D2A5FFFFCB8700806592"))
         assert event.object.version == "G00101A0F057D2A5FFFFCB8700806592"
         assert event.identity == "version:G00101A0F057D2A5FFFFCB8700806592"
 
-    def test_the_time_is_that_of_the_grid_not_the_local_one_that_says_it_is_utc(
+    def test_the_time_is_that_of_the_cloud_event_not_local_time_marked_as_utc(
         self, read: Read
     ) -> None:
         (event,) = read("obs", OBS_EVENT)
@@ -398,25 +396,23 @@ class TestObs:
             ({"sequencer": "1"}, "etag:6f9433fb110632de417e2e697dcb1b5f@2026-01-01T00:00:00+00:00"),
         ],
     )
-    def test_without_a_request_something_else_names_it(
+    def test_the_identity_without_a_request_id(
         self, read: Read, about: Json, identity: str
     ) -> None:
         record = {**smn_record(**about), "responseElements": {}}
         assert [event.identity for event in read("obs", record)] == [identity]
 
     @pytest.mark.parametrize("event", ["s3:TestEvent", "TestEvent", "obs:TestEvent"])
-    def test_the_test_that_obs_sends_when_it_is_set_up_is_none_of_our_business(
-        self, read: Read, event: str
-    ) -> None:
+    def test_the_test_event_of_obs_is_ignored(self, read: Read, event: str) -> None:
         assert read("obs", {"Service": "OBS", "Event": event, "Bucket": "exports"}) == []
 
-    def test_another_version_of_the_format_is_not_guessed_at(self, read: Read) -> None:
+    def test_an_unknown_version_of_the_format_is_unreadable(self, read: Read) -> None:
         with pytest.raises(Unreadable):
             read("obs", {**smn_record(), "eventVersion": "4.0"})
 
 
 class TestOss:
-    def test_both_roads_tell_of_the_same_upload(self, read: Read) -> None:
+    def test_both_transports_have_the_same_identity(self, read: Read) -> None:
         cloud = {
             "specversion": "1.0",
             "type": "oss:ObjectCreated:PutObject",
@@ -426,11 +422,11 @@ class TestOss:
         }
         assert read("oss", cloud) == read("oss", OSS_EVENT)
 
-    def test_without_a_request_etag_and_time_name_it(self, read: Read) -> None:
+    def test_without_a_request_id_etag_and_time_are_the_identity(self, read: Read) -> None:
         (event,) = read("oss", {**OSS_EVENT, "responseElements": {}})
         assert event.identity == "etag:688A7BF4F233DC9C88A80BF985AB7329@2026-01-01T00:00:00+00:00"
 
-    def test_a_region_may_be_spelt_as_in_the_console(self, make: Make) -> None:
+    def test_a_region_can_have_the_prefix_of_the_console(self, make: Make) -> None:
         assert make("oss", region="oss-cn-hangzhou").settings.region == "cn-hangzhou"
 
 
@@ -443,12 +439,12 @@ class TestCos:
             ("/1253970026/exports/1253970026/exports/a.zip", "1253970026/exports/a.zip"),
         ],
     )
-    def test_only_the_head_of_the_key_is_taken_off(self, read: Read, key: str, left: str) -> None:
+    def test_only_the_prefix_of_the_key_is_removed(self, read: Read, key: str, left: str) -> None:
         (event,) = read("cos", record_of("cos", "cos.cosObject.key", key))
         assert event.object.key == left
 
     @pytest.mark.parametrize("key", ["a.zip", "/1253970026/other/a.zip", "/1253970026/exports/"])
-    def test_a_key_with_another_head_is_not_guessed_at(self, read: Read, key: str) -> None:
+    def test_a_key_with_another_prefix_is_unreadable(self, read: Read, key: str) -> None:
         with pytest.raises(Unreadable):
             read("cos", record_of("cos", "cos.cosObject.key", key))
 
@@ -456,19 +452,19 @@ class TestCos:
         (event,) = read("cos", record_of("cos", "cos.cosObject.vid", "MTg0NDUxNTc1NTY"))
         assert event.object.version == "MTg0NDUxNTc1NTY"
 
-    def test_an_account_may_be_a_number(self, read: Read) -> None:
+    def test_an_account_can_be_a_number(self, read: Read) -> None:
         (event,) = read("cos", record_of("cos", "cos.cosBucket.appid", 1253970026))
         assert event.object.bucket == "exports-1253970026"
 
     @pytest.mark.parametrize("number", [179398952, "179398952"])
-    def test_without_the_id_in_the_metadata_the_number_of_the_request_names_it(
+    def test_without_the_id_in_the_metadata_the_request_number_is_the_identity(
         self, read: Read, number: Any
     ) -> None:
         record = record_of("cos", "cos.cosObject.meta")
         record["event"]["reqid"] = number
         assert [event.identity for event in read("cos", record)] == ["request:179398952"]
 
-    def test_without_either_the_time_does(self, read: Read) -> None:
+    def test_without_a_request_the_time_is_the_identity(self, read: Read) -> None:
         record = record_of("cos", "cos.cosObject.meta")
         del record["event"]["reqid"]
         (event,) = read("cos", record)
@@ -476,20 +472,20 @@ class TestCos:
 
 
 class TestIbm:
-    def test_what_is_written_to_kafka_is_the_same_upload(self, read: Read) -> None:
+    def test_the_notification_for_kafka_is_the_same_upload(self, read: Read) -> None:
         assert read("ibm", IBM_NOTIFICATION) == read("ibm", record_of("ibm"))
 
-    def test_the_body_without_its_envelope_is_too(self, read: Read) -> None:
+    def test_the_data_without_the_cloud_event_is_the_same_upload(self, read: Read) -> None:
         assert read("ibm", record_of("ibm")["data"]) == read("ibm", record_of("ibm"))
 
-    def test_without_a_request_etag_and_time_name_it(self, read: Read) -> None:
+    def test_without_a_request_id_etag_and_time_are_the_identity(self, read: Read) -> None:
         record = {**IBM_NOTIFICATION, "request_id": ""}
         (event,) = read("ibm", record)
         assert event.identity.startswith("etag:f3a9dbde30fdf48abc23e5f8b485d6e5@2026-01-01")
 
 
 class TestOci:
-    def test_without_an_etag_the_event_names_it(self, read: Read) -> None:
+    def test_without_an_etag_the_event_id_is_the_identity(self, read: Read) -> None:
         (event,) = read("oci", record_of("oci", "data.additionalDetails.eTag"))
         assert event.identity == "event:f1c2b3a4-0000-4000-8000-000000000000"
 
@@ -506,23 +502,23 @@ class TestSeaweedFs:
             "/topics/.system/log",
         ],
     )
-    def test_what_is_no_object_is_passed_over(self, read: Read, path: str) -> None:
+    def test_paths_that_are_not_objects_are_ignored(self, read: Read, path: str) -> None:
         assert read("seaweedfs", record_of("seaweedfs", "key", path)) == []
 
-    def test_a_folder_of_parts_below_one_of_the_bucket_is_somebodys_own(self, read: Read) -> None:
+    def test_an_uploads_folder_below_another_folder_contains_objects(self, read: Read) -> None:
         path = "/buckets/exports/x/.uploads/a.zip"
         (event,) = read("seaweedfs", record_of("seaweedfs", "key", path))
         assert event.object.key == "x/.uploads/a.zip"
 
-    def test_folders_are_passed_over(self, read: Read) -> None:
+    def test_folders_are_ignored(self, read: Read) -> None:
         folder = record_of("seaweedfs", "message.new_entry.is_directory", True)
         assert read("seaweedfs", folder) == []
 
-    def test_what_has_no_new_entry_is_passed_over(self, read: Read) -> None:
+    def test_a_record_without_a_new_entry_is_ignored(self, read: Read) -> None:
         assert read("seaweedfs", record_of("seaweedfs", "message.new_entry")) == []
 
-    def test_a_renamed_file_is_where_it_went_in_no_order(self, read: Read) -> None:
-        """Its time is that of its content: older, maybe, than what it replaced."""
+    def test_a_renamed_file_has_the_new_path_and_no_order(self, read: Read) -> None:
+        """The time is that of the content, and can be older than the replaced file."""
         record = record_of("seaweedfs", "event_type", "rename")
         record["key"] = "/buckets/exports/.tmp-upload"
         (event,) = read("seaweedfs", record)
@@ -530,17 +526,17 @@ class TestSeaweedFs:
         assert (event.order, event.time) == ("", None)
         assert event.identity == MTIME
 
-    def test_an_empty_file_has_no_size_in_it(self, read: Read) -> None:
+    def test_a_record_of_an_empty_file_has_no_size(self, read: Read) -> None:
         (event,) = read(
             "seaweedfs", record_of("seaweedfs", "message.new_entry.attributes.file_size")
         )
         assert event.object.size is None
 
-    def test_without_a_digest_the_size_tells_contents_apart(self, read: Read) -> None:
+    def test_without_a_digest_the_size_is_part_of_the_identity(self, read: Read) -> None:
         (event,) = read("seaweedfs", record_of("seaweedfs", "message.new_entry.attributes.md5"))
         assert event.identity == "mtime:1767225600.000000500+1024"
 
-    def test_without_time_and_digest_nothing_does(self, read: Read) -> None:
+    def test_without_time_and_digest_the_record_is_unreadable(self, read: Read) -> None:
         record = record_of("seaweedfs", "message.new_entry.attributes", {"file_size": 3})
         with pytest.raises(Unreadable):
             read("seaweedfs", record)
@@ -592,7 +588,7 @@ class TestSeaweedFs:
         ("seaweedfs", {"endpoint_url": "http://weed:8333"}, "http://weed:8333/exports/a.zip"),
     ],
 )
-def test_objects_are_asked_for_where_the_store_is(
+def test_the_url_of_an_object_is_that_of_the_store(
     make: Make, kind: str, keys: Json, address: str
 ) -> None:
     client = make(kind, **keys).client
@@ -601,9 +597,7 @@ def test_objects_are_asked_for_where_the_store_is(
 
 
 @pytest.mark.parametrize(("kind", "keys"), [("r2", {"account": "3f4b"}), ("tigris", {})])
-def test_stores_that_are_everywhere_are_asked_in_the_region_auto(
-    make: Make, kind: str, keys: Json
-) -> None:
+def test_global_stores_have_the_region_auto(make: Make, kind: str, keys: Json) -> None:
     assert make(kind, **keys).client.meta.region_name == "auto"
 
 
@@ -630,8 +624,10 @@ def test_stores_that_are_everywhere_are_asked_in_the_region_auto(
         ("r2", {"endpoint_url": "https://r2.example", "queue_id": "1", "queue_token": "t"}),
     ],
 )
-def test_a_store_that_is_nowhere_is_a_setting_to_correct(make: Make, kind: str, keys: Json) -> None:
-    """Else it would be asked for at AWS, with the other store's keys."""
+def test_a_store_without_an_address_is_an_invalid_setting(
+    make: Make, kind: str, keys: Json
+) -> None:
+    """Otherwise Relay would send the keys of the other store to AWS."""
     with pytest.raises(ValidationError):
         make(kind, **keys)
 
@@ -655,16 +651,14 @@ def test_a_store_that_is_nowhere_is_a_setting_to_correct(make: Make, kind: str, 
         ("seaweedfs", "signed bare"),
     ],
 )
-def test_a_kind_takes_what_its_store_sends_unless_it_is_told_otherwise(
-    kind: str, accept: str
-) -> None:
+def test_a_kind_accepts_the_envelopes_of_the_store_by_default(kind: str, accept: str) -> None:
     settings = find("handlers", kind).Settings
     assert settings.model_validate({"kind": kind, **KINDS[kind]}).accept == tuple(accept.split())
     other = settings.model_validate({"kind": kind, "accept": ["bare"], **KINDS[kind]})
     assert other.accept == ("bare",)
 
 
-def test_an_object_of_a_bucket_that_cannot_be_is_refused_before_anything_is_sent(
+def test_an_invalid_bucket_is_rejected_before_any_request(
     make: Make,
 ) -> None:
     with pytest.raises(PermanentFailure) as raised:

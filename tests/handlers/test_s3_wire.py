@@ -27,7 +27,7 @@ def requests() -> list[str]:
 
 @pytest.fixture
 def start_store(requests: list[str]) -> Iterator[StartStore]:
-    """Starts a store that sends these responses, one per connection; returns its handler."""
+    """Starts a store that sends a response per connection; returns a handler for it."""
     cleanups: list[Callable[[], None]] = []
 
     def start(*responses: bytes) -> Handler:

@@ -1,4 +1,4 @@
-"""From an upload to its bytes by way of a real SQS queue."""
+"""From upload to read through a real SQS queue."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def queue(queue_url: str) -> Iterator[SqsQueue]:
 
 
 @pytest.fixture
-def announced(s3: Any, sqs: Any, bucket: str, queue_url: str) -> str:
-    """A bucket whose uploads are announced in the queue."""
-    told = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
-    arn = told["Attributes"]["QueueArn"]
+def notifying_bucket(s3: Any, sqs: Any, bucket: str, queue_url: str) -> str:
+    """A bucket that sends notifications to the queue."""
+    response = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+    arn = response["Attributes"]["QueueArn"]
     s3.put_bucket_notification_configuration(
         Bucket=bucket,
         NotificationConfiguration={
@@ -57,8 +57,8 @@ def events_of(handler: Handler, messages: list[QueueMessage]) -> list[Event]:
     ]
 
 
-def test_every_odd_key_comes_from_upload_to_bytes(
-    store: str, s3: Any, announced: str, queue_url: str
+def test_every_odd_key_is_announced_and_read(
+    store: str, s3: Any, notifying_bucket: str, queue_url: str
 ) -> None:
     settings = Handler.Settings(
         kind="s3",
@@ -70,7 +70,7 @@ def test_every_odd_key_comes_from_upload_to_bytes(
         sqs_queue_url=queue_url,
     )
     for key in HandlerSuite.odd_keys:
-        s3.put_object(Bucket=announced, Key=key, Body=key.encode())
+        s3.put_object(Bucket=notifying_bucket, Key=key, Body=key.encode())
     with closing(Handler("exports", settings)) as handler:
         queue = handler.queue()
         assert queue is not None
@@ -87,7 +87,7 @@ def test_every_odd_key_comes_from_upload_to_bytes(
 
 def test_a_test_event_announces_nothing(
     queue: SqsQueue,
-    announced: str,
+    notifying_bucket: str,
 ) -> None:
     messages = queue.receive(0)
     handler = Handler("exports", Handler.Settings(kind="s3", region="us-east-1"))
@@ -96,7 +96,9 @@ def test_a_test_event_announces_nothing(
         assert events_of(handler, messages) == []
 
 
-def test_what_was_not_deleted_comes_again(queue: SqsQueue, sqs: Any, queue_url: str) -> None:
+def test_messages_that_are_not_deleted_are_received_again(
+    queue: SqsQueue, sqs: Any, queue_url: str
+) -> None:
     sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"VisibilityTimeout": "0"})
     sqs.send_message(QueueUrl=queue_url, MessageBody="one")
     assert [message.body for message in queue.receive(0)] == [b"one"]
@@ -120,25 +122,25 @@ def test_more_than_one_batch_is_deleted(queue: SqsQueue, sqs: Any, queue_url: st
     assert attributes["ApproximateNumberOfMessagesNotVisible"] == "0"
 
 
-def test_a_message_that_cannot_be_deleted_is_told(queue: SqsQueue) -> None:
+def test_a_message_that_cannot_be_deleted_is_an_error(queue: SqsQueue) -> None:
     with pytest.raises((TemporaryFailure, PermanentFailure)):
         queue.delete([QueueMessage(b"", "no such receipt")])
 
 
-def test_a_body_that_is_no_notification_is_still_handed_over(
+def test_a_body_that_is_not_a_notification_is_returned(
     queue: SqsQueue, sqs: Any, queue_url: str
 ) -> None:
     sqs.send_message(QueueUrl=queue_url, MessageBody="你好, not JSON {")
     assert queue.receive(0)[0].body == "你好, not JSON {".encode()
 
 
-def test_a_huge_body_is_cut(queue: SqsQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = {"Messages": [{"Body": "x" * (MAX_LENGTH + 5), "ReceiptHandle": "r"}]}
-    monkeypatch.setattr(queue, "_call", lambda *_, **__: answer)
+def test_a_body_over_the_limit_is_cut(queue: SqsQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    response = {"Messages": [{"Body": "x" * (MAX_LENGTH + 5), "ReceiptHandle": "r"}]}
+    monkeypatch.setattr(queue, "_call", lambda *_, **__: response)
     assert len(queue.receive(0)[0].body) == MAX_LENGTH
 
 
-def test_a_queue_that_is_not_there_is_told(store: str) -> None:
+def test_a_missing_queue_is_an_error(store: str) -> None:
     url = f"{store}/123456789012/nowhere"
     with (
         closing(SqsQueue("exports", url, SETTINGS)) as queue,
@@ -149,7 +151,7 @@ def test_a_queue_that_is_not_there_is_told(store: str) -> None:
     assert "sources.exports.sqs_queue_url" in raised.value.message.en
 
 
-def test_a_queue_that_does_not_answer_is_a_temporary_failure() -> None:
+def test_an_unreachable_queue_is_a_temporary_failure() -> None:
     with (
         closing(SqsQueue("exports", "http://127.0.0.1:1/1/q", SETTINGS)) as queue,
         pytest.raises(TemporaryFailure),

@@ -96,7 +96,7 @@ def check_version(record: Mapping[str, Any], *known: str) -> None:
 
 
 def parse_object(record: Mapping[str, Any], block: str, encoding: KeyEncoding) -> ObjectRef:
-    """The object in the record's `block`; its key is raw only if `encoding` is."""
+    """The object in the record's `block`; the key is raw only if `encoding` is."""
     return ObjectRef(
         bucket=text(record, block, "bucket", "name"),
         key=decode_key(text(record, block, "object", "key"), encoding, block, "object", "key"),

@@ -122,7 +122,7 @@ class S3Storage(StorageHandler):
         after: ScanCursor | None = None,
         limit: int | None = None,
     ) -> Iterator[ScanPage]:
-        """The same in pages; each page is one call, and no page is requested twice."""
+        """The same in pages; each page is a call, and no page is requested twice."""
         return bucket_pages(self, self._list_bucket, since, after, limit)
 
     def queue(self) -> Queue | None:

@@ -41,7 +41,7 @@ def rule_group(destination: str) -> tuple[str, str]:
 
 
 def rule(name: str, destination: str, key_filter: KeyFilter) -> Json:
-    """The notification rule of one bucket."""
+    """The notification rule of a bucket."""
     _, key = rule_group(destination)
     made: Json = {"Id": name, key: destination, "Events": list(CREATED)}
     filters = [{"Name": part, "Value": value} for part, value in key_filter.pairs().items()]
@@ -52,7 +52,7 @@ def merge_rule(current: Mapping[str, Any], group: str, new: Mapping[str, Any]) -
     """Add our rule to a configuration; None if the configuration already covers it.
 
     Foreign rules are kept. A foreign rule with the same destination that matches at least the same
-    objects is enough: stores reject two overlapping rules for one event.
+    objects is enough: stores reject two overlapping rules for an event.
     """
     merged = {name: value for name, value in current.items() if name != "ResponseMetadata"}
     if any(_covers(existing, new) for existing in merged.get(group, ())):
@@ -117,7 +117,7 @@ def rule_steps(context: SetupContext, destination: str, *options: str) -> Iterat
 def store_rule_steps(
     context: SetupContext, destination: str, default_region: str = "us-east-1"
 ) -> Iterator[Step]:
-    """The same for a store with its own `endpoint_url`."""
+    """The same for a store with an `endpoint_url`."""
     yield from rule_steps(context, destination, *store_options(context, default_region))
 
 

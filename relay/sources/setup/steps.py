@@ -1,7 +1,7 @@
-"""Set-up of a storage: the context a handler receives, and the steps and changes it returns.
+"""Set-up of a storage: the context a handler receives, and the returned steps and changes.
 
-A handler's `setup` lists what an operator does at the storage; its `changes` lists what Relay can
-do there itself. Steps never contain a secret, only the environment variable that holds it.
+A handler's `setup` lists what an operator does at the storage; `changes` lists what Relay can do
+there. Steps never contain a secret, only the environment variable that holds it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class KeyFilter:
 
 @dataclass(frozen=True, slots=True)
 class SetupContext:
-    """The hook of a source and the objects that its routes select.
+    """The hook of a source and the objects that the routes select.
 
     `variables`: setting -> the environment variable that holds it. `arn`: the destination of
     `--arn`, which already exists at the store.
@@ -147,7 +147,7 @@ def _plain_part(text: str) -> str:
 
 
 def command(title: Localized, *lines: str) -> Step:
-    """A step with commands for a POSIX shell, one per line."""
+    """A step with commands for a POSIX shell, each on a line."""
     return Step(title, "command", "\n".join(lines))
 
 
@@ -189,7 +189,7 @@ def url_with_login(context: SetupContext) -> str:
 
 
 def command_line(*parts: str) -> str:
-    """A command over several lines, one option per line. The parts must be quoted already."""
+    """A command over several lines, with an option per line. The parts must be quoted already."""
     lines: list[str] = []
     for part in parts:
         if lines and not part.startswith("-"):
@@ -231,7 +231,7 @@ def signed_example(context: SetupContext) -> Iterator[Step]:
 
 
 def generic_steps(context: SetupContext) -> Iterator[Step]:
-    """The steps for a storage without instructions of its own."""
+    """The steps for a storage without specific instructions."""
     token = context.reference("token")
     yield note(
         Localized(

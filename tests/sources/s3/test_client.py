@@ -1,4 +1,4 @@
-"""What the AWS SDK refuses before anybody is asked."""
+"""Errors of the AWS SDK before the first request."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def refusal() -> ConfigError:
     return raised.value
 
 
-def test_a_profile_that_is_not_there_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_profile_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nope")
-    told = refusal()
-    assert "its profile or files (ProfileNotFound)" in told.message.en
-    assert "unset AWS_PROFILE" in told.hint.en
-    assert "region" not in told.hint.en
+    error = refusal()
+    assert "its profile or files (ProfileNotFound)" in error.message.en
+    assert "unset AWS_PROFILE" in error.hint.en
+    assert "region" not in error.hint.en
 
 
-def test_a_file_of_the_sdk_that_is_broken_is_told_as_such(
+def test_a_malformed_configuration_file_of_the_sdk_is_a_config_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "config").write_text("no section = 1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    told = refusal()
-    assert "(ConfigParseError)" in told.message.en
-    assert "~/.aws/config" in told.hint.en
+    error = refusal()
+    assert "(ConfigParseError)" in error.message.en
+    assert "~/.aws/config" in error.hint.en

@@ -1,4 +1,4 @@
-"""Sources of every sort, and what can be told of a recipe without the storage it is for."""
+"""Set-up contexts, and checks of set-up steps that need no storage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def setup_context(
 
 
 def check(steps: list[Step]) -> str:
-    """Every step is what it says it is; returns all their text. No secret is in any."""
+    """Check the syntax of every step, and that no step contains a secret; return all text."""
     assert steps
     for step in steps:
         assert step.title.en
@@ -54,15 +54,15 @@ def _shell(text: str) -> None:
 
 
 def _terraform(text: str) -> None:
-    """Well-formed as far as strings and brackets go; blocks begin with what they may."""
-    open_ones = []
+    """Check strings, brackets, block types, names and variables."""
+    open_brackets = []
     for token in tokens(text):
         if token in "{[(":
-            open_ones.append(token)
+            open_brackets.append(token)
         elif token in "}])":
-            assert open_ones, text
-            assert open_ones.pop() + token in ("{}", "[]", "()"), text
-    assert not open_ones, text
+            assert open_brackets, text
+            assert open_brackets.pop() + token in ("{}", "[]", "()"), text
+    assert not open_brackets, text
     assert re.match(r'(resource|variable|data) "', text)
     names = re.findall(r'^(?:resource|variable|data) ("[^"]+"(?: "[^"]+")?) \{$', text, re.M)
     assert len(names) == len(set(names)) > 0
@@ -71,7 +71,7 @@ def _terraform(text: str) -> None:
 
 
 def tokens(text: str) -> Iterator[str]:
-    """The brackets outside of quoted strings; a ${ } inside of one is skipped with it."""
+    """The brackets outside of quoted strings."""
     position = 0
     while position < len(text):
         if text[position] == '"':

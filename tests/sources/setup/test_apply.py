@@ -1,4 +1,4 @@
-"""`--apply` against real S3, SQS and SNS: what it makes works, and nobody's rules are lost."""
+"""`--apply` against real S3, SQS and SNS: the result works, and foreign rules are kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ACCOUNT = "123456789012"
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
-    """The address of a server that speaks S3, SQS and SNS."""
+    """The address of a server with the S3, SQS and SNS APIs."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -64,7 +64,7 @@ def sns(store: str) -> Iterator[Any]:
 
 @pytest.fixture
 def name(s3: Any) -> str:
-    """Of a new bucket; the queue and the topic of a test are called so too."""
+    """The name of a new bucket, and of the test's queue and topic."""
     # moto's state belongs to the process: the buckets of every other server are there too.
     made = f"exports-{token_hex(8)}"
     s3.create_bucket(Bucket=made)
@@ -72,7 +72,7 @@ def name(s3: Any) -> str:
 
 
 class Relay:
-    """A relay.toml in a folder of its own, and `relay` run there."""
+    """A relay.toml in a separate folder, and the command line that uses it."""
 
     def __init__(self, folder: Path, store: str, bucket: str) -> None:
         self.file = folder / "relay.toml"
@@ -114,10 +114,10 @@ class Relay:
         return result
 
     def apply(self) -> dict[str, bool]:
-        """What was looked at, and whether it was changed."""
+        """The checked settings, and whether each was changed."""
         result = self.setup("--apply", "--yes", "--json")
         assert result.exit_code == 0, result.output
-        return {one["what"]: one["changed"] for one in json.loads(result.stdout)["changes"]}
+        return {item["what"]: item["changed"] for item in json.loads(result.stdout)["changes"]}
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def queue_line(store: str, name: str) -> str:
     return f'sqs_queue_url = "{store}/{ACCOUNT}/{name}"'
 
 
-def pulled(relay: Relay) -> list[Any]:
-    """The records in the queue that the source itself pulls, without test events."""
+def poll(relay: Relay) -> list[Any]:
+    """The records in the source's queue, without test events."""
     settings = Handler.Settings(
         kind="s3",
         region="us-east-1",
@@ -145,12 +145,12 @@ def pulled(relay: Relay) -> list[Any]:
         with closing(queue):
             bodies = []
             while messages := queue.receive(0):
-                bodies += [json.loads(one.body) for one in messages]
+                bodies += [json.loads(item.body) for item in messages]
                 queue.delete(messages)
-    return [one for one in bodies if one.get("Event") != "s3:TestEvent"]
+    return [item for item in bodies if item.get("Event") != "s3:TestEvent"]
 
 
-def test_after_it_an_upload_is_in_the_queue_that_is_pulled(
+def test_an_upload_after_apply_is_in_the_queue(
     relay: Relay, store: str, name: str, s3: Any
 ) -> None:
     relay.configure(queue_line(store, name))
@@ -159,8 +159,8 @@ def test_after_it_an_upload_is_in_the_queue_that_is_pulled(
     assert all(changes.values())
     s3.put_object(Bucket=name, Key="a.zip", Body=b"zip")
     s3.put_object(Bucket=name, Key="a.txt", Body=b"txt")
-    (told,) = pulled(relay)
-    assert told["Records"][0]["s3"]["object"]["key"] == "a.zip"
+    (document,) = poll(relay)
+    assert document["Records"][0]["s3"]["object"]["key"] == "a.zip"
 
 
 def test_a_second_run_changes_nothing(relay: Relay, store: str, name: str, s3: Any) -> None:
@@ -170,23 +170,23 @@ def test_a_second_run_changes_nothing(relay: Relay, store: str, name: str, s3: A
     assert not any(relay.apply().values())
     after = s3.get_bucket_notification_configuration(Bucket=name)
     assert after["QueueConfigurations"] == before["QueueConfigurations"]
-    said = relay.setup("--apply")
-    assert said.exit_code == 0
-    assert "Nothing to change." in said.stdout
+    result = relay.setup("--apply")
+    assert result.exit_code == 0
+    assert "Nothing to change." in result.stdout
 
 
-def test_the_rules_and_policies_of_others_are_kept(
+def test_foreign_rules_and_policies_are_kept(
     relay: Relay, store: str, name: str, s3: Any, sqs: Any
 ) -> None:
     other = sqs.create_queue(QueueName=f"other-{name}")["QueueUrl"]
-    held = sqs.get_queue_attributes(QueueUrl=other, AttributeNames=["QueueArn"])
-    theirs = {
+    current = sqs.get_queue_attributes(QueueUrl=other, AttributeNames=["QueueArn"])
+    foreign = {
         "Id": "theirs",
-        "QueueArn": held["Attributes"]["QueueArn"],
+        "QueueArn": current["Attributes"]["QueueArn"],
         "Events": ["s3:ObjectRemoved:*"],
     }
     s3.put_bucket_notification_configuration(
-        Bucket=name, NotificationConfiguration={"QueueConfigurations": [theirs]}
+        Bucket=name, NotificationConfiguration={"QueueConfigurations": [foreign]}
     )
     mine = sqs.create_queue(QueueName=name)["QueueUrl"]
     statement = {"Sid": "theirs", "Effect": "Allow", "Principal": "*", "Action": "sqs:*"}
@@ -198,13 +198,13 @@ def test_the_rules_and_policies_of_others_are_kept(
     assert list(changes.values()) == [False, True, True]  # the queue was there
 
     rules = s3.get_bucket_notification_configuration(Bucket=name)["QueueConfigurations"]
-    assert {one["Id"] for one in rules} == {"theirs", "relay-exports"}
-    told = sqs.get_queue_attributes(QueueUrl=mine, AttributeNames=["Policy"])
-    statements = json.loads(told["Attributes"]["Policy"])["Statement"]
-    assert [one["Sid"] for one in statements] == ["theirs", "relay-exports"]
+    assert {item["Id"] for item in rules} == {"theirs", "relay-exports"}
+    document = sqs.get_queue_attributes(QueueUrl=mine, AttributeNames=["Policy"])
+    statements = json.loads(document["Attributes"]["Policy"])["Statement"]
+    assert [item["Sid"] for item in statements] == ["theirs", "relay-exports"]
 
 
-def test_a_changed_route_changes_our_rule_and_makes_no_second(
+def test_a_changed_route_changes_our_rule_without_a_second_rule(
     relay: Relay, store: str, name: str, s3: Any
 ) -> None:
     relay.configure(queue_line(store, name))
@@ -213,21 +213,21 @@ def test_a_changed_route_changes_our_rule_and_makes_no_second(
     changes = relay.apply()
     assert list(changes.values()) == [False, False, True]
     (rule,) = s3.get_bucket_notification_configuration(Bucket=name)["QueueConfigurations"]
-    values = {one["Value"] for one in rule["Filter"]["Key"]["FilterRules"]}
+    values = {item["Value"] for item in rule["Filter"]["Key"]["FilterRules"]}
     assert values == {"prod/", ".tar.zip"}
 
 
 class Hook:
-    """A listener that keeps what is posted to it."""
+    """A web server that records the request bodies."""
 
     def __init__(self) -> None:
         self.bodies: list[Any] = []
         self.came = threading.Event()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
-        told = json.loads(Request(environ).get_data())
-        self.bodies.append(told)
-        if told.get("Type") == "Notification" and "Records" in told["Message"]:
+        document = json.loads(Request(environ).get_data())
+        self.bodies.append(document)
+        if document.get("Type") == "Notification" and "Records" in document["Message"]:
             self.came.set()
         return Response("{}")(environ, start_response)
 
@@ -255,86 +255,88 @@ def test_through_sns_an_upload_arrives_at_the_hook_and_in_the_queue(
     assert all(changes.values())
     assert not any(relay.apply().values())
     subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    endpoints = {one["Endpoint"] for one in subscriptions}
+    endpoints = {item["Endpoint"] for item in subscriptions}
     assert endpoints == {f"{url}/hooks/exports", f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"}
     policy = json.loads(sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"])
-    assert "relay-exports" in [one["Sid"] for one in policy["Statement"]]
+    assert "relay-exports" in [item["Sid"] for item in policy["Statement"]]
 
     s3.put_object(Bucket=name, Key="a.zip", Body=b"zip")
     assert app.came.wait(20), app.bodies
-    told = [json.loads(one["Message"]) for one in app.bodies if "Records" in one.get("Message", "")]
-    assert told[0]["Records"][0]["s3"]["object"]["key"] == "a.zip"
-    wrapped = [one for one in pulled(relay) if "Records" in one["Message"]]
-    assert json.loads(wrapped[0]["Message"]) == told[0]
+    document = [
+        json.loads(item["Message"]) for item in app.bodies if "Records" in item.get("Message", "")
+    ]
+    assert document[0]["Records"][0]["s3"]["object"]["key"] == "a.zip"
+    wrapped = [item for item in poll(relay) if "Records" in item["Message"]]
+    assert json.loads(wrapped[0]["Message"]) == document[0]
 
 
-def test_it_asks_first(relay: Relay, store: str, name: str, sqs: Any) -> None:
+def test_apply_asks_for_confirmation(relay: Relay, store: str, name: str, sqs: Any) -> None:
     relay.configure(queue_line(store, name))
-    said = relay.setup("--apply", answer="n\n")
-    assert said.exit_code == 1
-    assert f"queue {name} exists" in said.stdout
+    result = relay.setup("--apply", answer="n\n")
+    assert result.exit_code == 1
+    assert f"queue {name} exists" in result.stdout
     assert not [url for url in sqs.list_queues().get("QueueUrls", ()) if url.endswith(f"/{name}")]
-    said = relay.setup("--apply", answer="y\n")
-    assert said.exit_code == 0
-    assert said.stdout.count("done") == 3
+    result = relay.setup("--apply", answer="y\n")
+    assert result.exit_code == 0
+    assert result.stdout.count("done") == 3
 
 
-def test_json_cannot_ask(relay: Relay, store: str, name: str) -> None:
+def test_json_output_requires_yes(relay: Relay, store: str, name: str) -> None:
     relay.configure(queue_line(store, name))
-    said = relay.setup("--apply", "--json")
-    assert said.exit_code == 2
-    assert "--yes" in said.stderr
+    result = relay.setup("--apply", "--json")
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
 
 
-def test_a_source_that_names_no_destination_says_what_is_missing(relay: Relay) -> None:
+def test_a_source_without_a_destination_is_a_config_error(relay: Relay) -> None:
     relay.configure()
-    said = relay.setup("--apply", "--yes")
-    assert said.exit_code == 78
-    assert "sqs_queue_url" in said.stderr
+    result = relay.setup("--apply", "--yes")
+    assert result.exit_code == 78
+    assert "sqs_queue_url" in result.stderr
 
 
-def test_a_missing_bucket_is_told_in_words(relay: Relay, store: str, name: str, s3: Any) -> None:
-    relay.configure(queue_line(store, name))
-    s3.delete_bucket(Bucket=name)
-    said = relay.setup("--apply", "--yes")
-    assert said.exit_code == 1
-    assert f"There is no such bucket or queue: {name}" in said.stderr
-
-
-def test_what_the_store_refuses_is_told_in_words(
+def test_a_missing_bucket_is_named_in_the_error(
     relay: Relay, store: str, name: str, s3: Any
 ) -> None:
+    relay.configure(queue_line(store, name))
+    s3.delete_bucket(Bucket=name)
+    result = relay.setup("--apply", "--yes")
+    assert result.exit_code == 1
+    assert f"There is no such bucket or queue: {name}" in result.stderr
+
+
+def test_a_rejected_change_is_explained(relay: Relay, store: str, name: str, s3: Any) -> None:
     relay.configure()
     elsewhere = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}"
-    said = relay.setup("--apply", "--yes", "--arn", elsewhere)
-    assert said.exit_code == 1
-    assert f"{name} rejects the change" in said.stderr
-    assert "The destination must exist" in said.stderr
+    result = relay.setup("--apply", "--yes", "--arn", elsewhere)
+    assert result.exit_code == 1
+    assert f"{name} rejects the change" in result.stderr
+    assert "The destination must exist" in result.stderr
 
 
-def test_an_arn_that_the_store_has_gets_the_rule(
+def test_the_rule_goes_to_the_arn_of_the_option(
     relay: Relay, store: str, name: str, s3: Any, sqs: Any
 ) -> None:
     sqs.create_queue(QueueName=name)
     relay.configure()
     arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"
-    said = relay.setup("--apply", "--yes", "--arn", arn)
-    assert said.exit_code == 0, said.output
+    result = relay.setup("--apply", "--yes", "--arn", arn)
+    assert result.exit_code == 0, result.output
     (rule,) = s3.get_bucket_notification_configuration(Bucket=name)["QueueConfigurations"]
     assert rule["QueueArn"] == arn
 
 
-def test_a_folder_cannot_be_set_up_from_here(tmp_path: Path) -> None:
+def test_a_folder_has_no_changes_to_apply(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     file.write_text(f'[sources.inbox]\nkind = "local"\nfolder = "{tmp_path}"\n')
     arguments = ["--config", str(file), "sources", "setup", "inbox", "--apply", "--yes"]
-    said = CliRunner().invoke(cli, arguments)
-    assert said.exit_code == 78
-    assert "Relay cannot configure storages of kind" in said.stderr
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 78
+    assert "Relay cannot configure storages of kind" in result.stderr
 
 
 def test_a_topic_of_ceph_posts_to_the_hook_with_the_token(store: str, name: str, s3: Any) -> None:
-    """RGW speaks SNS's protocol for its topics; what stands in for it takes the same calls."""
+    """RGW has an SNS API for topics; the server accepts the same calls."""
     topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{name}"
     settings = S3Settings.model_validate(
         {
@@ -367,21 +369,21 @@ def test_a_topic_of_ceph_posts_to_the_hook_with_the_token(store: str, name: str,
 OURS = {"Id": "relay-exports", "QueueArn": "arn:q", "Events": ["s3:ObjectCreated:Put"]}
 
 
-def test_rules_of_every_sort_survive_the_merging() -> None:
-    held = {
+def test_merging_keeps_all_other_rules() -> None:
+    current = {
         "ResponseMetadata": {"HTTPStatusCode": 200},
         "TopicConfigurations": [{"Id": "t", "TopicArn": "arn:t", "Events": ["s3:Replication:*"]}],
         "LambdaFunctionConfigurations": [{"Id": "l", "Events": ["s3:ObjectRemoved:*"]}],
         "EventBridgeConfiguration": {},
         "QueueConfigurations": [{"Id": "q", "QueueArn": "arn:o", "Events": ["s3:ObjectAcl:Put"]}],
     }
-    merged = merge_rule(held, "QueueConfigurations", OURS)
+    merged = merge_rule(current, "QueueConfigurations", OURS)
     assert merged is not None
     assert "ResponseMetadata" not in merged
     assert merged["EventBridgeConfiguration"] == {}
-    assert merged["TopicConfigurations"] == held["TopicConfigurations"]
-    assert merged["LambdaFunctionConfigurations"] == held["LambdaFunctionConfigurations"]
-    assert [one["Id"] for one in merged["QueueConfigurations"]] == ["q", "relay-exports"]
+    assert merged["TopicConfigurations"] == current["TopicConfigurations"]
+    assert merged["LambdaFunctionConfigurations"] == current["LambdaFunctionConfigurations"]
+    assert [item["Id"] for item in merged["QueueConfigurations"]] == ["q", "relay-exports"]
 
 
 def test_our_rule_moves_from_a_topic_to_a_queue() -> None:
@@ -400,22 +402,22 @@ def test_our_rule_moves_from_a_topic_to_a_queue() -> None:
         (["s3:ObjectRemoved:*"], [], False),
     ],
 )
-def test_a_rule_of_others_that_tells_as_much_is_enough(
+def test_a_foreign_rule_that_covers_ours_is_enough(
     events: list[str], filters: list[dict[str, str]], enough: bool
 ) -> None:
     ours = {**OURS, "Filter": {"Key": {"FilterRules": [{"Name": "suffix", "Value": ".zip"}]}}}
-    theirs = {
+    foreign = {
         "Id": "by hand",
         "QueueArn": "arn:q",
         "Events": events,
         "Filter": {"Key": {"FilterRules": filters}},
     }
-    merged = merge_rule({"QueueConfigurations": [theirs]}, "QueueConfigurations", ours)
+    merged = merge_rule({"QueueConfigurations": [foreign]}, "QueueConfigurations", ours)
     assert (merged is None) is enough
 
 
-def test_a_policy_of_one_statement_that_is_no_list_is_kept() -> None:
-    theirs = {"Sid": "theirs", "Effect": "Allow"}
-    merged = merge_statement({"Version": "2012-10-17", "Statement": theirs}, {"Sid": "ours"})
+def test_a_policy_whose_statement_is_not_a_list_is_kept() -> None:
+    foreign = {"Sid": "theirs", "Effect": "Allow"}
+    merged = merge_statement({"Version": "2012-10-17", "Statement": foreign}, {"Sid": "ours"})
     assert merged is not None
-    assert merged["Statement"] == [theirs, {"Sid": "ours"}]
+    assert merged["Statement"] == [foreign, {"Sid": "ours"}]

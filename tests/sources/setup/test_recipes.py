@@ -1,4 +1,4 @@
-"""Every recipe can be read by what reads such things here, says the hook, and holds no secret."""
+"""Set-up steps of every kind: valid syntax, the hook's address, and no secret."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ RECIPES: dict[str, tuple[Recipe, dict[str, Any]]] = {
     "generic": (generic_steps, {}),
 }
 PULLED = ("aws", "aws-sqs", "aws-eventbridge-sqs", "r2", "gcs-pull", "azure-queue")
-"""Recipes of sources that need no hook."""
+"""Recipes of sources without a hook."""
 
 
 def made(name: str, **more: Any) -> list[Step]:
@@ -102,7 +102,7 @@ def test_a_recipe_is_well_formed_and_holds_no_secret(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_stands_without_a_public_url_buckets_and_routes(name: str) -> None:
+def test_a_recipe_is_valid_without_public_url_buckets_and_routes(name: str) -> None:
     text = check(made(name, public_url=None, buckets=[], keys=()))
     assert "None" not in text
     if name not in (*PULLED, "ibm", "oci", "ceph"):
@@ -136,13 +136,13 @@ def test_filters_are_never_narrower_than_the_routes(
     assert setup_context(keys=keys).key_filter("exports") == wanted
 
 
-def test_routes_of_other_buckets_do_not_count() -> None:
-    one = setup_context(keys=("prod/*.zip",))
+def test_routes_of_other_buckets_are_ignored() -> None:
+    item = setup_context(keys=("prod/*.zip",))
     routes = (
-        one.routes[0].model_copy(update={"bucket": "exp*"}),
-        one.routes[0].model_copy(update={"bucket": "drafts", "key": "*.tar"}),
+        item.routes[0].model_copy(update={"bucket": "exp*"}),
+        item.routes[0].model_copy(update={"bucket": "drafts", "key": "*.tar"}),
     )
-    both = SetupContext("exports", one.settings, routes)
+    both = SetupContext("exports", item.settings, routes)
     assert both.key_filter("exports") == KeyFilter("prod/", ".zip")
     assert both.key_filter("drafts") == KeyFilter("", ".tar")
     assert both.key_filter("nowhere") == KeyFilter()
@@ -153,7 +153,7 @@ def documents(steps: list[Step]) -> dict[str, Any]:
 
 
 def commands(steps: list[Step]) -> list[list[str]]:
-    """The words of every command, as a shell splits them (variables stay as they are)."""
+    """The words of every command, split like a shell does."""
     text = "\n".join(step.text for step in steps if step.kind == "command")
     return [shlex.split(line) for line in text.replace("\\\n", "").splitlines() if line]
 
@@ -174,9 +174,9 @@ def test_only_s3_and_only_these_buckets_may_write_to_the_queue() -> None:
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
 
 
-def test_sns_tries_for_most_of_an_hour_and_signs() -> None:
+def test_sns_retries_for_most_of_an_hour_and_signs() -> None:
     (subscribe,) = [
-        one for one in commands(made("aws-sns")) if one[:3] == ["aws", "sns", "subscribe"]
+        item for item in commands(made("aws-sns")) if item[:3] == ["aws", "sns", "subscribe"]
     ]
     attributes = json.loads(subscribe[subscribe.index("--attributes") + 1])
     assert "RawMessageDelivery" not in attributes
@@ -190,7 +190,7 @@ def test_sns_tries_for_most_of_an_hour_and_signs() -> None:
     assert URL in subscribe
 
 
-def test_eventbridge_lets_created_objects_of_the_buckets_through() -> None:
+def test_the_eventbridge_pattern_matches_created_objects_of_the_buckets() -> None:
     pattern = documents(made("aws-eventbridge"))["pattern.json"]
     assert pattern["detail-type"] == ["Object Created"]
     assert pattern["detail"]["bucket"]["name"] == ["exports"]
@@ -203,30 +203,30 @@ def test_chinese_regions_have_their_own_names() -> None:
     assert "sqs.cn-north-1.amazonaws.com.cn" in text
 
 
-def test_a_secret_is_named_by_the_variable_it_comes_from() -> None:
+def test_a_secret_is_shown_as_its_environment_variable() -> None:
     assert 'auth_token="$MY_TOKEN"' in check(made("minio"))
     assert '--sign-secret "$HOOK_SECRET"' in check(made("b2"))
     assert "var.hook_token" in check(made("azure"))
 
 
-def test_minio_keeps_what_it_cannot_send() -> None:
+def test_minio_gets_a_queue_folder() -> None:
     text = check(made("minio"))
     assert "queue_dir=" in text
     assert "arn:minio:sqs::relay:webhook" in text
-    (event,) = [one for one in commands(made("minio")) if one[:2] == ["mc", "event"]]
+    (event,) = [item for item in commands(made("minio")) if item[:2] == ["mc", "event"]]
     assert event[3:] == [
         *("ALIAS/exports", "arn:minio:sqs::relay:webhook", "--event", "put"),
         *("--prefix", "prod/", "--suffix", ".zip"),
     ]
 
 
-def test_ceph_keeps_what_it_cannot_send_and_shows_the_token() -> None:
+def test_ceph_gets_a_persistent_topic_with_the_token() -> None:
     topic = documents(made("ceph"))["topic.json"]
     assert topic["persistent"] == "true"
     assert topic["push-endpoint"] == "https://relay:$MY_TOKEN@relay.example.com/hooks/exports"
 
 
-def test_event_grid_shows_the_token_in_the_handshake_too() -> None:
+def test_event_grid_gets_a_url_with_the_token() -> None:
     text = check(made("azure"))
     assert "'https://relay.example.com/hooks/exports?token='\"$MY_TOKEN\"" in text
     assert "/blobServices/default/containers/exports/blobs/prod/" in text

@@ -1,6 +1,6 @@
-"""New ledgers: migrated once in this process, and copied since, which takes a tenth as long.
+"""New databases for tests: migrated once per process, then copied, which is ten times faster.
 
-A test that asks for `store`, or for the address of one, runs on each engine.
+A test that uses `ledger` or `ledger_url` runs on each engine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENGINES = ("sqlite", "postgresql")
 
 
 def new_ledger(path: Path) -> str:
-    """The URL of a new ledger in that file of SQLite: every table is there, and empty."""
+    """Create a SQLite file with empty tables, and return the URL."""
     path.write_bytes(_migrated())
     return f"sqlite:///{path}"
 
@@ -36,88 +36,90 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
-class Spares:
-    """Databases of PostgreSQL with every table, and nothing in them: what a test has filled is
-    emptied for the next one, which takes a tenth of what making one does."""
+class DatabasePool:
+    """PostgreSQL databases with empty tables.
 
-    MOST = 5_000
-    """Rows that came and went; where there were more, plans and sizes begin to tell of them."""
+    Used databases are emptied and reused, which is ten times faster than creating new ones.
+    """
+
+    MAX_ROWS = 5_000
+    """Rows deleted from a database before it is dropped: bloat changes query plans and sizes."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._template = server.create()
         _migrate(self._template)
         with psycopg.connect(self._template) as connection:
-            self._made = _made(connection)
-        self._spare: list[str] = []
-        self._gone: Counter[str] = Counter()
+            self._fingerprint = _fingerprint(connection)
+        self._free: list[str] = []
+        self._deleted_rows: Counter[str] = Counter()
 
-    def take(self) -> str:
-        """The address of one that is nobody else's."""
-        if self._spare:
-            return self._spare.pop()
+    def acquire(self) -> str:
+        """Return the URL of a database for exclusive use."""
+        if self._free:
+            return self._free.pop()
         return self._server.create(self._template.rpartition("/")[2])
 
-    def give_back(self, url: str) -> None:
-        """It is emptied; one whose tables or version were changed goes, and a worn one."""
-        rows = _emptied(url, self._made)
-        if rows is not None and self._gone[url] + rows <= self.MOST:
-            self._gone[url] += rows
-            self._spare.append(url)
+    def release(self, url: str) -> None:
+        """Empty a database for reuse; drop it after schema changes or too many deleted rows."""
+        rows = _empty(url, self._fingerprint)
+        if rows is not None and self._deleted_rows[url] + rows <= self.MAX_ROWS:
+            self._deleted_rows[url] += rows
+            self._free.append(url)
         else:
             self._server.drop(url)
 
 
-Made = tuple[str, int, int, int, int]
-"""The version, and what changes with any table, column or index, or when they are made anew."""
+Fingerprint = tuple[str, int, int, int, int]
+"""The version, and numbers that change with any table, column or index."""
 
 
-def _made(connection: psycopg.Connection[Any]) -> Made:
+def _fingerprint(connection: psycopg.Connection[Any]) -> Fingerprint:
     row = connection.execute(
         "SELECT (SELECT max(version_num) FROM alembic_version), "
         "count(*), max(oid)::bigint, sum(relnatts), sum(relfilenode::bigint) FROM pg_class"
     ).fetchone()
     assert row is not None
-    made: Made = row
-    return made
+    fingerprint: Fingerprint = row
+    return fingerprint
 
 
-def _emptied(url: str, made: Made) -> int | None:
-    """How many rows were deleted; none: its tables are not as they were made."""
+def _empty(url: str, expected: Fingerprint) -> int | None:
+    """Delete all rows. Returns their number, or None if the schema was changed."""
     name = url.rpartition("/")[2]
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     try:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"{others} AND datname = '{name}'")  # type: ignore[arg-type]
-            # In any order, and with nothing counted.
+            # Disables foreign keys and the triggers that count.
             connection.execute("SET session_replication_role = replica")
             deleted = [connection.execute(f"DELETE FROM {table}") for table in metadata.tables]  # type: ignore[arg-type]
-            same = _made(connection) == made
-        return sum(one.rowcount for one in deleted) if same else None
+            is_unchanged = _fingerprint(connection) == expected
+        return sum(cursor.rowcount for cursor in deleted) if is_unchanged else None
     except psycopg.Error:
         return None
 
 
 @pytest.fixture(scope="session")
-def spares(postgresql: Server) -> Spares:
-    return Spares(postgresql)
+def database_pool(postgresql: Server) -> DatabasePool:
+    return DatabasePool(postgresql)
 
 
 @pytest.fixture(params=ENGINES)
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a new ledger, on each engine."""
-    yield from lent(request, tmp_path)
+    """The URL of a new database with tables, on each engine."""
+    yield from ledger_of_engine(request, tmp_path)
 
 
-def lent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of an empty ledger of the engine that the parameter names, for one test."""
+def ledger_of_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a database with empty tables, on the engine that `request.param` names."""
     if request.param == "sqlite":
         yield new_ledger(tmp_path / "relay.db")
         return
-    spares: Spares = request.getfixturevalue("spares")
-    url = spares.take()
+    pool: DatabasePool = request.getfixturevalue("database_pool")
+    url = pool.acquire()
     yield url
-    spares.give_back(url)
+    pool.release(url)
 
 
 @pytest.fixture

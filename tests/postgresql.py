@@ -1,6 +1,6 @@
-"""A real PostgreSQL for tests: the system's server in a folder of its own, one for each process.
+"""A real PostgreSQL server for tests, in a temporary folder, separate for each test process.
 
-Where the server is not installed tests skip with the reason; in CI that is a failure.
+Tests are skipped if the server is not installed; in CI they fail.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-ROOM = 4 << 30
-"""Bytes free for the servers of all the processes that run tests; each takes some 200 MiB."""
+MIN_FREE = 4 << 30
+"""Free bytes of memory for the servers of all test processes; each takes about 200 MiB."""
 
-MISSING = "PostgreSQL's server is not installed (Debian: apt-get install postgresql)"
+MISSING = "The PostgreSQL server is not installed (Debian: apt-get install postgresql)"
 
 
 def bindir() -> Path | None:
-    """Where `initdb` and `postgres` are; the newest version's."""
-    there = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=_version)  # noqa: PTH207
-    found = shutil.which("postgres") or (there[-1] if there else None)
-    return Path(found).parent if found else None
+    """Return the folder of `initdb` and `postgres`, of the newest version."""
+    installed = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=_version)  # noqa: PTH207
+    path = shutil.which("postgres") or (installed[-1] if installed else None)
+    return Path(path).parent if path else None
 
 
 def _version(path: str) -> int:
@@ -41,7 +41,7 @@ def _version(path: str) -> int:
 
 
 class Server:
-    """One server with its own files and socket; `stop` and `start` may be called at any time."""
+    """A server with separate files and a separate socket, which can be stopped and restarted."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.programs = programs
@@ -69,9 +69,9 @@ class Server:
         self._run("initdb", *arguments, "--locale=C")
 
     def start(self, **settings: str) -> None:
-        """Starts it and waits until it answers."""
+        """Start the server and wait until it accepts connections."""
         chosen = {"fsync": "off", "max_connections": "300", "shared_buffers": "64MB", **settings}
-        options = [one for name, value in chosen.items() for one in ("-c", f"{name}={value}")]
+        options = [f"--{name}={value}" for name, value in chosen.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -96,7 +96,7 @@ class Server:
             time.sleep(0.02)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT: connections are cut, what was committed is safe; SIGQUIT: as if it crashed."""
+        """Stop the server: SIGINT closes all connections cleanly, SIGQUIT simulates a crash."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(how)
             self._process.wait(30)
@@ -106,7 +106,7 @@ class Server:
         return f"postgresql://relay@127.0.0.1:{self.port}/{database}"
 
     def create(self, template: str = "template1") -> str:
-        """The URL of a new database."""
+        """Create a database and return the URL."""
         name = f"t{secrets.token_hex(6)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")  # type: ignore[arg-type]
@@ -133,24 +133,26 @@ def _is_user(name: str) -> bool:
     return True
 
 
-def _place() -> Path:
-    """In memory where there is room: each new database is hundreds of files, and ext4 takes long
-    to make a file where many were just deleted."""
+def _base_folder() -> Path:
+    """Return a folder in memory if there is enough space.
+
+    Each database has hundreds of files, which ext4 creates slowly after many deletions.
+    """
     memory = Path("/dev/shm")
-    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM:
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > MIN_FREE:
         return memory
     return Path(tempfile.gettempdir())
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """The process's server, running."""
+    """The running server of this test process."""
     programs = bindir()
     if programs is None:
         if os.environ.get("CI"):
             pytest.fail(MISSING)
         pytest.skip(MISSING)
-    folder = _place() / f"relay-pg-{secrets.token_hex(4)}"
+    folder = _base_folder() / f"relay-pg-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     server = Server(programs, folder)
     server.start()

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    bindparam,
+    case,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from relay.ledger.database import LedgerPart
 from relay.ledger.identity import FOUND, TOLERANCE
@@ -14,6 +25,8 @@ from relay.ledger.rows import AnyRow, to_attempt, to_delivery, to_event, to_noti
 from relay.ledger.schema import attempts, deliveries, events, notifications
 from relay.ledger.values import Attempt, DeliveryQuery, Notification, Page
 from relay.model import Delivery, Event, Json, Kind
+
+T = TypeVar("T")
 
 _this, _other = events.alias("mine"), events.alias("other")
 # Every import runs this query, and the result is nearly always false. It is built once, because
@@ -45,50 +58,38 @@ class History(LedgerPart):
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return the delivery with this id."""
-        query = select(deliveries).where(deliveries.c.id == delivery_id)
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-            return to_delivery(row) if row else None
+        return self._first(select(deliveries).where(deliveries.c.id == delivery_id), to_delivery)
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """Return the attempts of a delivery, oldest first."""
         query = select(attempts).where(attempts.c.delivery_id == delivery_id)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(attempts.c.number))
-            return [to_attempt(row) for row in rows]
+        return self._all(query.order_by(attempts.c.number), to_attempt)
 
     def messages(self, delivery_id: str) -> list[Delivery]:
         """Return the messages about a delivery, oldest first."""
-        return self._deliveries(deliveries.c.parent == delivery_id)
+        query = select(deliveries).where(deliveries.c.parent == delivery_id)
+        return self._all(query.order_by(deliveries.c.id), to_delivery)
 
     def event(self, event_id: str) -> Event | None:
         """Return the event with this id."""
-        with self._database.read() as connection:
-            row = connection.execute(select(events).where(events.c.id == event_id)).first()
-            return to_event(row) if row else None
+        return self._first(select(events).where(events.c.id == event_id), to_event)
 
     def event_deliveries(self, event_id: str) -> list[Delivery]:
         """Return the imports of an event (not the messages), oldest first."""
-        of_event = deliveries.c.event_id == event_id
-        return self._deliveries(and_(of_event, deliveries.c.kind == Kind.IMPORT))
+        query = select(deliveries).where(
+            deliveries.c.event_id == event_id, deliveries.c.kind == Kind.IMPORT
+        )
+        return self._all(query.order_by(deliveries.c.id), to_delivery)
 
     def notification(self, notification_id: str) -> Notification | None:
         """Return the notification with this id, with the body."""
         query = select(notifications).where(notifications.c.id == notification_id)
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-            return to_notification(row) if row else None
+        return self._first(query, to_notification)
 
     def announcement(self, event_id: str) -> Notification | None:
         """Return the notification that first announced an event, with the body."""
-        query = (
-            select(notifications)
-            .join(events, events.c.notification_id == notifications.c.id)
-            .where(events.c.id == event_id)
-        )
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-            return to_notification(row) if row else None
+        query = select(notifications).join(events, events.c.notification_id == notifications.c.id)
+        return self._first(query.where(events.c.id == event_id), to_notification)
 
     def newer_event(self, event_id: str, route: str, *, possibly: bool = False) -> str | None:
         """Return the id of a newer event of the same object with a delivery by the same route.
@@ -149,10 +150,14 @@ class History(LedgerPart):
         thread: str | None = result.get("thread")
         return thread
 
-    def _deliveries(self, condition: ColumnElement[bool]) -> list[Delivery]:
-        query = select(deliveries).where(condition).order_by(deliveries.c.id)
+    def _first(self, query: Select[Any], convert: Callable[[AnyRow], T]) -> T | None:
         with self._database.read() as connection:
-            return [to_delivery(row) for row in connection.execute(query)]
+            row = connection.execute(query).first()
+        return convert(row) if row else None
+
+    def _all(self, query: Select[Any], convert: Callable[[AnyRow], T]) -> list[T]:
+        with self._database.read() as connection:
+            return [convert(row) for row in connection.execute(query)]
 
 
 def _is_newer(this: AnyRow, *, possibly: bool) -> ColumnElement[bool]:

@@ -16,14 +16,9 @@ class TargetDigests(LedgerPart):
 
     def remember(self, target: str, sha512: str, reported: str) -> None:
         """Store that `target` reports `reported` for code with this SHA-512 (hex)."""
-        row = {"target": target, "ours": sha512.lower(), "theirs": reported.lower()}
-        insert = self._database.insert(digests).values(row)
-        upsert = insert.on_conflict_do_update(
-            index_elements=[digests.c.target, digests.c.ours],
-            set_={"theirs": row["theirs"], "unused": None},
-        )
+        row = {"target": target, "ours": sha512.lower(), "theirs": reported.lower(), "unused": None}
         with self._database.write() as connection:
-            connection.execute(upsert)
+            self._database.upsert(connection, digests, row)
 
     def find(self, target: str, sha512: str) -> str | None:
         """Return the digest that the target last reported for this code, in lower case."""

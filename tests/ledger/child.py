@@ -1,4 +1,4 @@
-"""Another process at the ledger, `child.py ACT URL ...`: prints what it did."""
+"""A separate process that uses a ledger, `child.py ACTION URL ...`, and prints the results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEASE = timedelta(seconds=30)
 
 
 def say(*words: object) -> None:
-    print(*words, flush=True)  # noqa: T201 - the test reads it
+    print(*words, flush=True)  # noqa: T201 - read by the test
 
 
 def accept_one(ledger: Ledger, key: str, body: bytes = b"{}") -> tuple[str, str]:
@@ -44,7 +44,7 @@ def accept(ledger: Ledger, prefix: str, number: str) -> None:
 
 
 def claim(ledger: Ledger, owner: str, number: str) -> None:
-    """Works until that many deliveries have ended, by whomever."""
+    """Deliver until `number` attempts have finished in all processes."""
     while sum(ledger.statistics.attempt_counts().values()) < int(number):
         found = ledger.queue.claim(owner, LEASE, {}, utc_now())
         if found is not None:
@@ -54,14 +54,14 @@ def claim(ledger: Ledger, owner: str, number: str) -> None:
 
 
 def hold(ledger: Ledger) -> None:
-    """Claims one delivery and then does nothing for ever."""
+    """Claim a delivery, then wait for a signal."""
     found = ledger.queue.claim("held", LEASE, {}, utc_now())
     say(found.delivery.id if found else "nothing")
     signal.pause()
 
 
 def fill(ledger: Ledger, path: str) -> None:
-    """Accepts until the file may not grow, then with room again."""
+    """Accept until the file cannot grow, then once more without the limit."""
     size = Path(path).stat().st_size + 256 * 1024
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -76,7 +76,7 @@ def fill(ledger: Ledger, path: str) -> None:
 
 
 def migrate(url: str, number: str) -> None:
-    """That many processes, which all begin in the same moment."""
+    """Migrate in several processes that start at the same time."""
     begin, start = os.pipe()
     children = [pid for _ in range(int(number)) if (pid := _migrating(url, begin, start))]
     os.close(start)
@@ -90,7 +90,7 @@ def _migrating(url: str, begin: int, start: int) -> int:
     code = 1
     try:
         os.close(start)
-        os.read(begin, 1)  # until the parent has closed it
+        os.read(begin, 1)  # until the parent closes the pipe
         ledger = Ledger.open(url)
         ledger.administration.migrate()
         ledger.close()

@@ -1,4 +1,4 @@
-"""A ledger on each engine, and hands that fill it. Time is passed in: it starts at NOW."""
+"""Fixtures: a ledger on each engine, and a driver for it. The time is passed in, from NOW on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from relay.model import (
     Succeeded,
     Verdict,
 )
-from tests.ledgers import ENGINES, lent
+from tests.ledgers import ENGINES, ledger_of_engine
 from tests.postgresql import Server
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -36,7 +36,7 @@ ROUTED = (NewDelivery("exports#1", "prod", {"on_conflict": "skip"}, ("ops",)),)
 
 
 class LedgerDriver:
-    """Fills a ledger and works on it. `now` is what its clock says."""
+    """Fills a ledger and delivers as a worker does. `now`: the current time."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -48,7 +48,7 @@ class LedgerDriver:
         return self.now
 
     def event(self, key: str = "prod/a.zip", **more: Any) -> Event:
-        """`version`, `etag`, `size`, `bucket` are the object's; the rest is the event's."""
+        """`version`, `etag`, `size`, `bucket` describe the object; all else describes the event."""
         of_object = {name: more.pop(name) for name in ("version", "etag", "size") if name in more}
         ref = ObjectRef(more.pop("bucket", "exports"), key, **of_object)
         identity = f"version:{ref.version}" if ref.version else f"etag:{ref.etag}"
@@ -68,7 +68,7 @@ class LedgerDriver:
         return self.ledger.intake.accept(NewNotification(incoming, verdict), arrivals, self.now)
 
     def deliver_to(self, destination: str, key: str = "prod/a.zip", **more: Any) -> Delivery:
-        """A pending import of a new object version to that destination."""
+        """Return a pending import of a new object version to a destination."""
         wanted = (NewDelivery(more.pop("route", "exports#1"), destination, {}, ()),)
         accepted = self.accept(self.event(key, **more), deliveries=wanted)
         found = self.ledger.history.delivery(accepted.deliveries[0])
@@ -85,14 +85,15 @@ class LedgerDriver:
         return claim
 
     def finish(self, claim: Claim, outcome: Outcome | None = None, **more: Any) -> bool:
-        return self.ledger.outcomes.finish(claim, outcome or Succeeded({}), self.now, **more)
+        outcome = outcome or Succeeded({})
+        return self.ledger.outcomes.finish(claim, outcome, self.now, **more) is not None
 
     def retry(self, claim: Claim, seconds: float = 10, *, hold: bool = False) -> bool:
         due = self.now + timedelta(seconds=seconds)
         return self.finish(claim, Retry(self.problem, hold=hold), due=due)
 
     def done(self, key: str = "prod/a.zip", **more: Any) -> Delivery:
-        """A delivery that was claimed and succeeded, with a message pending."""
+        """Return an import that was claimed and succeeded, with a pending message."""
         self.deliver_to("prod", key, **more)
         claim = self.claimed(kind=Kind.IMPORT)
         message = NewMessage("ops", "import.succeeded", {"key": key})
@@ -107,9 +108,9 @@ class LedgerDriver:
 
 @pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a new ledger on each engine: without tables, unless `ledger` is asked for."""
+    """The URL of a new database on each engine; with tables if the test uses `ledger`."""
     if "ledger" in request.fixturenames:
-        yield from lent(request, tmp_path)
+        yield from ledger_of_engine(request, tmp_path)
     elif request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/relay.db"
     else:

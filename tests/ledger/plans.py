@@ -1,7 +1,7 @@
-"""How an engine carries out the statements of some act: by which indexes, and what it reads whole.
+"""The query plans of statements: which indexes are used, and which tables are read completely.
 
-A table of a few rows is read whole by PostgreSQL whatever indexes there are, so it is told not to:
-where it does all the same, no index serves.
+PostgreSQL reads small tables completely despite their indexes. Sequential scans are therefore
+disabled: a plan that still contains such a scan has no suitable index.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"(?:SCAN|Seq Scan on) (\w+)(?! USING)")
 
 
 def statements(ledger: Ledger, act: Callable[[], object]) -> list[tuple[str, Any]]:
-    """What is asked while it acts, each with its values."""
+    """Return the statements that `act` executes, with their parameters."""
     seen: list[tuple[str, Any]] = []
 
     def listener(*arguments: Any) -> None:
@@ -28,29 +28,31 @@ def statements(ledger: Ledger, act: Callable[[], object]) -> list[tuple[str, Any
     event.listen(engine, "before_cursor_execute", listener)
     act()
     event.remove(engine, "before_cursor_execute", listener)
-    return [one for one in seen if one[0].startswith(("SELECT", "UPDATE", "WITH"))]
+    return [
+        statement for statement in seen if statement[0].startswith(("SELECT", "UPDATE", "WITH"))
+    ]
 
 
-def steps(ledger: Ledger, asked: list[tuple[str, Any]]) -> list[str]:
-    """The steps by which the engine runs them."""
+def steps(ledger: Ledger, executed: list[tuple[str, Any]]) -> list[str]:
+    """Return the steps of the query plans."""
     prefix = "EXPLAIN QUERY PLAN" if ledger._database.is_sqlite else "EXPLAIN (COSTS OFF)"
     with ledger._database._engine.connect() as connection:
         if not ledger._database.is_sqlite:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         return [
             str(row[-1]).strip(" ->")
-            for statement, values in asked
+            for statement, values in executed
             for row in connection.exec_driver_sql(f"{prefix} {statement}", values)
         ]
 
 
-def look_about(ledger: Ledger) -> None:
-    """Lets PostgreSQL know how much it holds, as it would by itself in a minute."""
+def analyze(ledger: Ledger) -> None:
+    """Update the planner statistics of PostgreSQL, as autovacuum does within a minute."""
     if not ledger._database.is_sqlite:
         with ledger._database.write() as connection:
             connection.exec_driver_sql("ANALYZE")
 
 
-def read_whole(found: list[str]) -> set[str]:
-    """Tables of which every row is read."""
-    return {one[1] for step in found if (one := _WHOLE.match(step))} - {"CONSTANT", "lane"}
+def full_scans(plan: list[str]) -> set[str]:
+    """Return the tables that are read completely."""
+    return {match[1] for step in plan if (match := _WHOLE.match(step))} - {"CONSTANT", "lane"}

@@ -1,4 +1,4 @@
-"""The tables come to be, and to the newest version."""
+"""Tests of creating and migrating the tables."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_migrating_again_changes_nothing(ledger, driver):
     assert ledger.history.delivery(delivery.id) == delivery
 
 
-def test_what_an_older_ledger_holds_is_counted_and_goes_on(url):
+def test_records_of_an_older_database_are_counted_and_delivered(url):
     ledger = Ledger.open(url)
     with ledger._database.write() as connection:
         config = Config()
@@ -116,7 +116,7 @@ OLD = (
     _ATTEMPT,
     "INSERT INTO totals VALUES ('events', 's', '', '', 7)",
 )
-"""A little history as the first version kept it."""
+"""A short history as the first version stored it."""
 
 
 def test_messages_of_an_older_ledger_get_their_type(url):
@@ -153,7 +153,7 @@ def test_a_database_without_tables_is_not_ready(url):
     ledger.close()
 
 
-def test_a_database_of_a_newer_relay_is_refused_and_left_alone(ledger):
+def test_a_database_of_a_newer_relay_is_refused_and_not_changed(ledger):
     with ledger._database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match=r"newer Relay .*9999") as caught:

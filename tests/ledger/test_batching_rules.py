@@ -1,4 +1,4 @@
-"""Quiet: hours by the clock on the wall, what is urgent in them, and how many are many."""
+"""Tests of the rules for quiet hours, urgent messages and digests."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ NIGHT, BERLIN = "22:00-07:00", "Europe/Berlin"
         ("12:00-13:30", "UTC", "2026-05-01 11:59", None),
         (NIGHT, "Asia/Shanghai", "2026-05-01 14:00", "2026-05-01 23:00"),
         (NIGHT, "Asia/Shanghai", "2026-05-01 23:00", None),
-        # Clocks go forward in this night, from 2 to 3: it is an hour shorter.
+        # Daylight saving time begins this night: the hour from 2 to 3 is missing.
         (NIGHT, BERLIN, "2026-03-28 21:00", "2026-03-29 05:00"),
-        # ... and back in this one, from 3 to 2.
+        # Daylight saving time ends this night: the hour from 2 to 3 occurs twice.
         (NIGHT, BERLIN, "2026-10-24 20:00", "2026-10-25 06:00"),
-        # Hours that end within the hour that there is not: when the clock jumps over it.
+        # Quiet hours that end in the missing hour end when the clock skips it.
         ("22:00-02:30", BERLIN, "2026-03-28 23:00", "2026-03-29 01:00"),
-        # Hours that begin in the hour that there is twice are kept in both.
+        # Quiet hours that begin in the repeated hour apply both times.
         ("02:15-02:45", BERLIN, "2026-10-25 00:20", "2026-10-25 00:45"),
         ("02:15-02:45", BERLIN, "2026-10-25 01:20", "2026-10-25 01:45"),
         (None, "UTC", "2026-05-01 23:00", None),
     ],
 )
-def test_quiet_hours_go_by_the_clock_on_the_wall(hours, zone, now, until):
+def test_quiet_hours_follow_the_local_time(hours, zone, now, until):
     found = quiet_until(channel(quiet_hours=hours, timezone=zone), at(now))
     assert found == (at(until) if until else None)
 
@@ -81,14 +81,14 @@ RECOVERED = {"recovered": {"failed_at": "2026-05-01", "message": "m"}}
         (told("digest", results={"succeeded": 3}, deliveries=[RECOVERED]), ("failed",), True),
     ],
 )
-def test_urgent_is_what_the_channel_names_and_a_recovery_is_what_its_failure_was(
+def test_the_channel_names_urgent_results_and_a_recovery_counts_as_a_failure(
     message, urgent, expected
 ):
     assert is_urgent(message, channel(urgent=urgent)) is expected
 
 
 def ago(*seconds):
-    return [NOW - timedelta(seconds=one) for one in seconds]
+    return [NOW - timedelta(seconds=second) for second in seconds]
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def ago(*seconds):
         (RecentPosts(under_way=1, digest_under_way=True), NOW + RECHECK),
     ],
 )
-def test_there_is_room_for_three_in_any_minute_and_for_none_after_a_digest(lately, room):
+def test_three_posts_fit_into_any_minute_and_none_after_a_digest(lately, room):
     assert next_free_slot(lately, 3, NOW) == room
 
 
-def test_once_there_is_room_there_is_room():
+def test_the_free_slot_is_free_when_it_begins():
     lately = RecentPosts(ago(5, 10, 15), digest=ago(15)[0])
     room = next_free_slot(lately, 3, NOW)
-    still = tuple(one for one in lately.posted if one > room - MINUTE)
+    still = tuple(moment for moment in lately.posted if moment > room - MINUTE)
     assert next_free_slot(RecentPosts(still), 3, room) is None
 
 
@@ -120,6 +120,6 @@ def test_once_there_is_room_there_is_room():
     ("posted", "under_way", "waiting", "many"),
     [(0, 0, 9, False), (0, 0, 10, True), (9, 0, 0, False), (9, 0, 1, True), (4, 3, 2, False)],
 )
-def test_many_are_more_than_ten_within_a_minute_or_waiting(posted, under_way, waiting, many):
+def test_more_than_ten_posted_or_waiting_messages_are_batched(posted, under_way, waiting, many):
     lately = RecentPosts(ago(*range(posted)), under_way=under_way)
     assert should_batch(lately, 10, waiting) is many

@@ -1,4 +1,4 @@
-"""After the clock was turned back: what waits is due when it should have been."""
+"""Tests of shifting due times after the clock was set back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay.model import Kind
 HOUR = timedelta(hours=1)
 
 
-def test_what_was_stored_by_the_wrong_clock_is_due_at_once(driver, ledger):
+def test_a_delivery_stored_with_the_wrong_clock_is_due_at_once(driver, ledger):
     driver.deliver_to("prod", version="1")
     driver.now -= HOUR
     assert driver.claim() is None
@@ -17,7 +17,7 @@ def test_what_was_stored_by_the_wrong_clock_is_due_at_once(driver, ledger):
     driver.claimed()
 
 
-def test_a_retry_waits_as_long_as_it_should(driver, ledger):
+def test_a_retry_waits_as_long_as_planned(driver, ledger):
     driver.deliver_to("prod", version="1")
     driver.retry(driver.claimed(), seconds=60)
     driver.now -= HOUR
@@ -28,7 +28,7 @@ def test_a_retry_waits_as_long_as_it_should(driver, ledger):
     driver.claimed()
 
 
-def test_a_destination_that_wanted_time_gets_no_more_than_that(driver, ledger):
+def test_a_hold_of_a_destination_is_not_extended(driver, ledger):
     driver.deliver_to("prod", "a.zip", version="1")
     driver.retry(driver.claimed(), seconds=60, hold=True)
     driver.now -= HOUR
@@ -39,7 +39,7 @@ def test_a_destination_that_wanted_time_gets_no_more_than_that(driver, ledger):
     driver.claimed(kind=Kind.IMPORT)
 
 
-def test_what_is_due_already_and_who_runs_stay_as_they_are(driver, ledger):
+def test_due_and_running_deliveries_do_not_change(driver, ledger):
     driver.deliver_to("prod", "a.zip", version="1")
     running = driver.claimed()
     due = driver.deliver_to("prod", "b.zip", version="1")

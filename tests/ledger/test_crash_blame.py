@@ -1,4 +1,4 @@
-"""Who is blamed for the death of a worker: what it had in hand, unless workers die anyway."""
+"""Tests of worker crashes: which deliveries count as the possible cause."""
 
 from types import SimpleNamespace
 
@@ -9,8 +9,8 @@ from relay.model import Failed
 from tests.ledger.conftest import LEASE
 
 
-def lost(driver, owner, *keys):
-    """A worker dies with the deliveries of these objects in hand; each as it was claimed."""
+def crash(driver, owner, *keys):
+    """Crash a worker that runs the deliveries of these objects. Returns the claims."""
     claims = {claim.delivery.key: claim for claim in (driver.claimed(owner) for _ in keys)}
     assert set(claims) == set(keys)
     driver.later(seconds=1)
@@ -24,35 +24,35 @@ def upload(driver, *keys):
         driver.deliver_to("prod", key, version="1")
 
 
-def done(driver, key):
+def succeed(driver, key):
     claim = driver.claimed("well")
     assert claim.delivery.key == key
     assert driver.finish(claim)
 
 
-def test_who_was_beside_it_when_it_killed_a_worker_does_not_clear_it(driver):
+def test_a_delivery_lost_in_the_same_crash_does_not_prove_bad_luck(driver):
     upload(driver, "poison", "good")
-    lost(driver, "w1", "poison", "good")
+    crash(driver, "w1", "poison", "good")
     again = driver.claimed("w2")
     assert (again.delivery.key, again.crashes, again.unlucky) == ("poison", 1, False)
-    done(driver, "good")
+    succeed(driver, "good")
     driver.ledger.queue.reclaim("w2", driver.later(seconds=1))
     again = driver.claimed("w3")
     assert (again.crashes, again.unlucky) == (2, False)
 
 
-def test_a_death_without_it_clears_it_once_what_was_in_hand_ended_well(driver):
+def test_an_unrelated_crash_whose_deliveries_ended_well_proves_bad_luck(driver):
     upload(driver, "other")
-    lost(driver, "w1", "other")
+    crash(driver, "w1", "other")
     upload(driver, "long")
-    done(driver, "other")
-    lost(driver, "w1", "long")
+    succeed(driver, "other")
+    crash(driver, "w1", "long")
     assert driver.claimed("w2").unlucky
 
 
-def test_another_that_kills_its_workers_too_does_not_clear_it(driver):
+def test_another_delivery_that_crashes_workers_does_not_prove_bad_luck(driver):
     upload(driver, "poison a")
-    lost(driver, "w1", "poison a")
+    crash(driver, "w1", "poison a")
     assert not driver.claimed("w1").unlucky
     upload(driver, "poison b")
     assert driver.claimed("w2").delivery.key == "poison b"
@@ -62,10 +62,10 @@ def test_another_that_kills_its_workers_too_does_not_clear_it(driver):
     assert not driver.claimed("w1").unlucky
 
 
-def test_another_that_was_parked_for_it_does_not_clear_it(driver):
+def test_another_delivery_that_was_parked_does_not_prove_bad_luck(driver):
     upload(driver, "poison a", "poison b")
     assert driver.claimed("w1").delivery.key == "poison a"
-    lost(driver, "w2", "poison b")
+    crash(driver, "w2", "poison b")
     claim = driver.claimed("w3")
     assert claim.delivery.key == "poison b"
     assert driver.finish(claim, Failed(park_problem(3)))
@@ -73,13 +73,13 @@ def test_another_that_was_parked_for_it_does_not_clear_it(driver):
     assert not driver.claimed("w4").unlucky
 
 
-def test_deaths_of_long_ago_clear_nobody(driver):
+def test_old_crashes_do_not_prove_bad_luck(driver):
     upload(driver, "other")
-    lost(driver, "w1", "other")
-    done(driver, "other")
+    crash(driver, "w1", "other")
+    succeed(driver, "other")
     driver.later(hours=2)
     upload(driver, "long")
-    lost(driver, "w1", "long")
+    crash(driver, "w1", "long")
     assert not driver.claimed("w2").unlucky
 
 
@@ -95,7 +95,9 @@ def test_deaths_of_long_ago_clear_nobody(driver):
         (MAX_CRASHES - 1, 1, False, True),
     ],
 )
-def test_the_unlucky_are_tried_more_often_and_what_hangs_is_not(crashes, hangs, unlucky, poison):
+def test_unlucky_deliveries_get_more_attempts_and_hanging_ones_do_not(
+    crashes, hangs, unlucky, poison
+):
     claim = SimpleNamespace(crashes=crashes, hangs=hangs, unlucky=unlucky)
     assert should_park(claim) is poison
 
@@ -113,13 +115,13 @@ def test_the_unlucky_are_tried_more_often_and_what_hangs_is_not(crashes, hangs, 
         ),
     ],
 )
-def test_it_is_told_what_happened_to_it(crashes, hangs, en, zh):
+def test_a_parked_delivery_says_what_happened(crashes, hangs, en, zh):
     told = park_problem(crashes, hangs).message
     assert told.en.startswith(en)
     assert zh in told.zh
 
 
-def test_what_hung_is_due_at_once_and_was_no_death_of_its_worker(driver):
+def test_a_hung_delivery_is_due_at_once_and_does_not_count_as_a_crash(driver):
     upload(driver, "a.zip")
     stuck = driver.claimed("w1")
     driver.later(minutes=15)
@@ -127,7 +129,9 @@ def test_what_hung_is_due_at_once_and_was_no_death_of_its_worker(driver):
     assert driver.ledger.outcomes.release_hung(stuck, driver.now)
     assert not driver.finish(stuck)
     assert not driver.ledger.outcomes.release_hung(stuck, driver.now)
-    assert [one.outcome for one in driver.ledger.history.attempts(stuck.delivery.id)] == ["hung"]
+    assert [attempt.outcome for attempt in driver.ledger.history.attempts(stuck.delivery.id)] == [
+        "hung"
+    ]
     again = driver.claimed("w1")
     assert (again.hangs, again.crashes, again.attempt) == (1, 0, 2)
     assert again.earlier, "it may have reached the destination"

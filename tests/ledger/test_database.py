@@ -1,4 +1,4 @@
-"""Opening databases, their transactions, and what goes wrong with them."""
+"""Tests of opening databases, of transactions and of database errors."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from .conftest import LedgerDriver
 
 
 class TestOpen:
-    def test_makes_the_directory_of_a_sqlite_file(self, tmp_path):
+    def test_creates_the_directory_of_a_sqlite_file(self, tmp_path):
         ledger = Ledger.open(f"sqlite:///{tmp_path}/deep/down/relay.db")
         ledger.administration.migrate()
         assert (tmp_path / "deep/down/relay.db").is_file()
         ledger.close()
 
-    def test_a_relative_file_stays_where_it_was_when_the_process_moves(self, tmp_path, monkeypatch):
+    def test_a_relative_path_does_not_change_with_the_working_directory(
+        self, tmp_path, monkeypatch
+    ):
         monkeypatch.chdir(tmp_path)
         ledger = Ledger.open("sqlite:///var/relay.db")
         monkeypatch.chdir("/")
@@ -36,7 +38,7 @@ class TestOpen:
         assert (tmp_path / "var/relay.db").is_file()
         ledger.close()
 
-    def test_a_path_of_odd_characters_works(self, tmp_path):
+    def test_a_path_may_contain_special_characters(self, tmp_path):
         ledger = Ledger.open(f"sqlite:///{tmp_path}/50%/中 文#.db")
         ledger.administration.migrate()
         ledger.administration.ping()
@@ -66,7 +68,7 @@ class TestOpen:
             Ledger.open(url)
         assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
 
-    def test_a_directory_that_cannot_be_made_is_a_wrong_setting(self, tmp_path):
+    def test_a_directory_that_cannot_be_created_is_a_configuration_error(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(ConfigError, match="cannot be created"):
             Ledger.open(f"sqlite:///{tmp_path}/file/relay.db")
@@ -104,10 +106,10 @@ class TestSqlite:
         ("version", "mode"),
         [((3, 40, 1), "TRUNCATE"), ((3, 51, 2), "TRUNCATE"), ((3, 51, 3), "WAL"), ((4, 0), "WAL")],
     )
-    def test_wal_only_where_it_cannot_corrupt(self, version, mode):
+    def test_wal_mode_is_used_only_with_safe_versions(self, version, mode):
         assert journal_mode(version) == mode
 
-    def test_a_file_in_wal_mode_is_taken_back_to_a_safe_one(self, path):
+    def test_a_file_in_wal_mode_is_changed_to_a_safe_mode(self, path):
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("CREATE TABLE t (x)")
@@ -119,9 +121,7 @@ class TestSqlite:
         assert mode.upper() == journal_mode(sqlite3.sqlite_version_info)
         ledger.close()
 
-    def test_a_database_that_another_process_holds_is_told_within_two_seconds(
-        self, ledger, path, driver
-    ):
+    def test_a_database_held_by_another_process_fails_after_two_seconds(self, ledger, path, driver):
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
@@ -139,7 +139,7 @@ class TestSqlite:
         ledger.administration.ping()
         assert driver.accept(driver.event(version="1")).new_events == 1
 
-    def test_many_threads_wait_no_longer_than_one_for_a_held_database(self, ledger, path, driver):
+    def test_many_threads_wait_no_longer_than_a_single_thread(self, ledger, path, driver):
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         waited: list[float] = []
@@ -159,7 +159,7 @@ class TestSqlite:
         assert len(waited) == 8
         assert max(waited) < 4
 
-    def test_a_short_lock_is_waited_for(self, ledger, path, driver):
+    def test_a_short_lock_is_awaited(self, ledger, path, driver):
         other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.3, lambda: other.execute("ROLLBACK"))
@@ -168,7 +168,7 @@ class TestSqlite:
         timer.join()
         other.close()
 
-    def test_a_file_that_is_no_database_is_told(self, path):
+    def test_a_file_that_is_not_a_database_is_reported(self, path):
         path.write_bytes(b"this is a letter, not a database" * 100)
         ledger = Ledger.open(f"sqlite:///{path}")
         for act in (
@@ -181,7 +181,7 @@ class TestSqlite:
         ledger.close()
         assert path.read_bytes().startswith(b"this is a letter")
 
-    def test_errors_never_show_what_was_to_be_stored(self, path, driver):
+    def test_errors_never_contain_the_parameters(self, path, driver):
         path.unlink()
         ledger = Ledger.open(f"sqlite:///{path}")
         driver.ledger = ledger
@@ -190,11 +190,11 @@ class TestSqlite:
         assert caught.value.code == "store.unmigrated"
         told = f"{caught.value!r} {caught.value.__cause__!s}"
         assert "secret-name" not in told
-        # SQLAlchemy shortens long lists of values by itself: that is no protection.
+        # SQLAlchemy shortens long parameter lists anyway, which would not protect short ones.
         assert "parameters hidden" in told
         ledger.close()
 
-    def test_what_fails_in_the_middle_leaves_nothing(self, ledger, driver):
+    def test_a_failed_transaction_is_rolled_back(self, ledger, driver):
         class Stop(Exception):
             pass
 
@@ -217,13 +217,13 @@ class TestSqlite:
             assert list(threads.map(work, range(40))) == [1] * 40
         assert sum(ledger.statistics.counts().values()) == 40
 
-    def test_a_full_disk_is_told_and_forgotten_once_there_is_room(self, ledger, driver):
+    def test_a_full_disk_is_reported_until_there_is_space(self, ledger, driver):
         def most(pages: int) -> None:
             with ledger._database.read() as connection:
                 connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
         driver.accept(driver.event("first.zip", version="1"))
-        most(1)  # SQLite takes the present size for the limit
+        most(1)  # SQLite raises the limit to the current size
         events = [driver.event(f"{n}.zip", version="1") for n in range(500)]
         with pytest.raises(LedgerUnavailable) as caught:
             driver.accept(*events)
@@ -233,7 +233,7 @@ class TestSqlite:
         assert driver.accept(driver.event("last.zip", version="1")).new_events == 1
 
 
-def test_a_closed_store_gives_its_file_back(tmp_path):
+def test_a_closed_ledger_closes_the_file(tmp_path):
     ledger = Ledger.open(f"sqlite:///{tmp_path}/relay.db")
     ledger.administration.migrate()
     ledger.close()
@@ -248,10 +248,10 @@ def points_to(link: Path, folder: Path) -> bool:
         return False
 
 
-def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
-    spares, monkeypatch
+def test_a_worker_disconnected_in_a_transaction_does_not_block_other_claims(
+    database_pool, monkeypatch
 ):
-    url = spares.take()
+    url = database_pool.acquire()
     ledger = Ledger.open(url)
     monkeypatch.setattr(postgresql, "IDLE_TIMEOUT", 300.0)
     cut_off = Ledger.open(url)
@@ -262,7 +262,7 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
         def work() -> None:
             with cut_off._database.write() as connection:
                 cut_off._database.advisory_lock(connection, "claim")
-                # Nothing is heard of it any more, and yet:
+                # The connection sends nothing more, and another claim succeeds:
                 assert driver.claimed().delivery.id == delivery.id
                 cut_off._database.advisory_lock(connection, "claim")
 
@@ -271,25 +271,25 @@ def test_who_is_cut_off_in_a_transaction_does_not_keep_the_others_from_claiming(
     finally:
         cut_off.close()
         ledger.close()
-        spares.give_back(url)
+        database_pool.release(url)
 
 
-class TestAPostgresThatDoesNotAnswer:
-    """A listener that says nothing: as a server behind a network that lost its way back."""
+class TestUnresponsivePostgresql:
+    """A socket that accepts connections and never responds."""
 
     @pytest.fixture
     def silent(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             yield f"postgresql://relay@127.0.0.1:{listener.getsockname()[1]}/relay"
 
-    def test_it_is_told_in_time(self, silent):
+    def test_an_unresponsive_server_is_reported_in_time(self, silent):
         ledger = Ledger.open(f"{silent}?connect_timeout=2")
         with pytest.raises(LedgerUnavailable) as caught:
             ledger.administration.ping()
         assert caught.value.code == "store.unavailable"
         ledger.close()
 
-    def test_its_times_are_ours_unless_the_url_has_some(self, silent):
+    def test_the_url_overrides_the_default_timeouts(self, silent):
         database = Database.open(f"{silent}?connect_timeout=2")
         used = database._engine.url.query
         assert used["connect_timeout"] == "2"
@@ -297,7 +297,7 @@ class TestAPostgresThatDoesNotAnswer:
         database.close()
 
 
-def test_not_every_word_about_a_relation_says_that_it_is_not_there():
+def test_only_a_missing_relation_means_that_the_tables_are_missing():
     missing = 'relation "events" does not exist\nLINE 1: SELECT'
     assert translate(missing).code == "store.unmigrated"
     other = translate('index row size 2824 exceeds btree version 4 for relation "events"')

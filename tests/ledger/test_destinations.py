@@ -1,4 +1,4 @@
-"""What holds a due delivery back: limits, holds, and another import of its object."""
+"""Tests of limits, rates, holds, pauses and gates, which delay due deliveries."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class TestLimits:
         driver.claimed(limits=IMPORT_ONE)
         assert driver.claimed(limits=IMPORT_ONE).delivery.id == other.id
 
-    def test_an_ended_lease_does_not_count_against_the_limit(self, driver):
+    def test_an_expired_lease_does_not_count_against_the_limit(self, driver):
         driver.deliver_to("prod", version="1")
         driver.claimed("w1", limits=IMPORT_ONE)
         driver.later(seconds=31)
         assert driver.claimed("w2", limits=IMPORT_ONE).attempt == 2
 
-    def test_an_ended_lease_at_a_full_destination_waits(self, driver):
+    def test_an_expired_lease_at_a_full_destination_waits(self, driver):
         driver.deliver_to("prod", "a.zip", version="1")
         driver.deliver_to("prod", "b.zip", version="1")
         driver.claimed("w1")
         driver.later(seconds=31)
-        # The other one starts; nobody has taken over the first one yet.
+        # The other delivery starts before the first is taken over.
         other = driver.claimed("w2", only=driver.ledger.history.deliveries(PENDING).items[0].id)
         assert driver.claim("w2", limits=IMPORT_ONE) is None
         driver.finish(other)
@@ -61,7 +61,7 @@ class TestLimits:
 
 
 class TestHolds:
-    def test_a_hold_stops_its_destination_until_then(self, driver):
+    def test_a_hold_stops_the_destination_until_it_ends(self, driver):
         driver.deliver_to("prod", "a.zip", version="1")
         driver.deliver_to("prod", "b.zip", version="1")
         driver.deliver_to("test", "c.zip", version="1")
@@ -92,7 +92,7 @@ class TestHolds:
         driver.later(seconds=30)
         assert driver.claim() is None
 
-    def test_a_retry_without_hold_stops_nobody_else(self, driver):
+    def test_a_retry_without_hold_stops_no_other_delivery(self, driver):
         driver.deliver_to("prod", "a.zip", version="1")
         driver.deliver_to("prod", "b.zip", version="1")
         driver.retry(driver.claimed(), seconds=60)
@@ -103,7 +103,7 @@ RATES = {(Kind.IMPORT, "prod"): RateLimit(3, timedelta(minutes=1))}
 
 
 class TestRate:
-    def test_a_whole_allowance_goes_at_once_and_then_one_by_one(self, driver):
+    def test_a_full_allowance_is_claimed_at_once_and_then_at_an_even_pace(self, driver):
         for name in "abcdef":
             driver.deliver_to("prod", f"{name}.zip", version="1")
         for _ in range(3):
@@ -115,7 +115,7 @@ class TestRate:
         driver.claimed(rates=RATES)
         assert driver.claim(rates=RATES) is None
 
-    def test_nothing_is_saved_up_beyond_one_allowance(self, driver):
+    def test_no_more_than_a_single_allowance_accumulates(self, driver):
         for name in "abcdef":
             driver.deliver_to("prod", f"{name}.zip", version="1")
         driver.claimed(rates=RATES)
@@ -135,141 +135,156 @@ class TestRate:
 
 
 class TestDown:
-    """After ten failures in a row a destination is down: one tries, the others wait."""
+    """After ten failures in a row a destination is down: a single delivery probes it."""
 
     @pytest.fixture
-    def many(self, driver):
+    def loaded(self, driver):
         for number in range(14):
             driver.deliver_to("prod", f"{number}.zip", version="1")
         return driver
 
-    def fail(self, driver, claim, turns):
+    def fail(self, driver, claim, on_change):
         due = driver.now + timedelta(seconds=1)
         outcome = Retry(driver.problem, unwell=True)
-        assert driver.finish(claim, outcome, due=due, destination_messages=turns)
+        assert driver.finish(claim, outcome, due=due, destination_messages=on_change)
 
-    def told(self, words):
-        def turns(word):
-            words.append(word)
-            return [NewMessage("ops", f"target.{word}", {"target": "prod"})]
+    def record_changes(self, changes):
+        def on_change(change):
+            changes.append(change)
+            return [NewMessage("ops", f"target.{change}", {"target": "prod"})]
 
-        return turns
+        return on_change
 
     def messages(self, driver):
-        found = driver.ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
-        return sorted(one.message["type"] for one in found)
+        items = driver.ledger.history.deliveries(DeliveryQuery(kind=Kind.MESSAGE)).items
+        return sorted(item.message["type"] for item in items)
 
-    def test_it_goes_down_once_is_probed_and_comes_up_once(self, many):
-        words = []
-        turns = self.told(words)
-        for claim in [many.claimed(kind=Kind.IMPORT) for _ in range(12)]:
-            self.fail(many, claim, turns)
-        assert words == ["down"]
-        assert self.messages(many) == ["target.down"]
-        assert many.claim(kind=Kind.IMPORT) is None
-        many.later(seconds=30)
-        probe = many.claimed(kind=Kind.IMPORT)
-        assert many.claim(kind=Kind.IMPORT) is None  # one at a time
-        self.fail(many, probe, turns)
-        many.later(seconds=29)
-        assert many.claim(kind=Kind.IMPORT) is None
-        many.later(seconds=1)
-        many.finish(many.claimed(kind=Kind.IMPORT), destination_messages=turns)
-        assert words == ["down", "up"]
-        assert self.messages(many) == ["target.down", "target.up"]
-        assert many.claimed(kind=Kind.IMPORT)
-        assert many.claimed(kind=Kind.IMPORT)
+    def test_a_destination_goes_down_once_is_probed_and_comes_up_once(self, loaded):
+        changes = []
+        on_change = self.record_changes(changes)
+        for claim in [loaded.claimed(kind=Kind.IMPORT) for _ in range(12)]:
+            self.fail(loaded, claim, on_change)
+        assert changes == ["down"]
+        assert self.messages(loaded) == ["target.down"]
+        assert loaded.claim(kind=Kind.IMPORT) is None
+        loaded.later(seconds=30)
+        probe = loaded.claimed(kind=Kind.IMPORT)
+        assert loaded.claim(kind=Kind.IMPORT) is None  # a single probe
+        self.fail(loaded, probe, on_change)
+        loaded.later(seconds=29)
+        assert loaded.claim(kind=Kind.IMPORT) is None
+        loaded.later(seconds=1)
+        loaded.finish(loaded.claimed(kind=Kind.IMPORT), destination_messages=on_change)
+        assert changes == ["down", "up"]
+        assert self.messages(loaded) == ["target.down", "target.up"]
+        assert loaded.claimed(kind=Kind.IMPORT)
+        assert loaded.claimed(kind=Kind.IMPORT)
 
-    def test_a_success_in_between_starts_the_count_anew(self, many):
-        words = []
+    def test_a_success_resets_the_failures(self, loaded):
+        changes = []
         for _ in range(9):
-            self.fail(many, many.claimed(), self.told(words))
-        many.finish(many.claimed(kind=Kind.IMPORT))
-        self.fail(many, many.claimed(kind=Kind.IMPORT), self.told(words))
-        assert words == []
-        (gate,) = many.ledger.destinations.all()
+            self.fail(loaded, loaded.claimed(), self.record_changes(changes))
+        loaded.finish(loaded.claimed(kind=Kind.IMPORT))
+        self.fail(loaded, loaded.claimed(kind=Kind.IMPORT), self.record_changes(changes))
+        assert changes == []
+        (gate,) = loaded.ledger.destinations.all()
         assert (gate.failures, gate.down) == (1, None)
 
     @pytest.mark.parametrize("name", ["unchanged", "refused", "changed meanwhile", "unread"])
-    def test_whatever_it_answers_starts_the_count_anew_and_opens_it(self, many, name):
+    def test_any_response_resets_the_failures_and_opens_the_gate(self, loaded, name):
         outcomes = {
             "unchanged": Skipped("unchanged"),
-            "refused": Failed(many.problem, "400", reached=True),
+            "refused": Failed(loaded.problem, "400", reached=True),
             "changed meanwhile": Skipped("superseded", reached=True),
-            "unread": Retry(many.problem, reached=True),
+            "unread": Retry(loaded.problem, reached=True),
         }
-        words = []
+        changes = []
         for _ in range(9):
-            self.fail(many, many.claimed(), self.told(words))
-        due = many.now + timedelta(days=1)
-        many.finish(many.claimed(), outcomes[name], due=due, destination_messages=self.told(words))
+            self.fail(loaded, loaded.claimed(), self.record_changes(changes))
+        due = loaded.now + timedelta(days=1)
+        loaded.finish(
+            loaded.claimed(),
+            outcomes[name],
+            due=due,
+            destination_messages=self.record_changes(changes),
+        )
         for _ in range(10):
-            assert words == []
-            many.later(seconds=1)
-            self.fail(many, many.claimed(kind=Kind.IMPORT), self.told(words))
-        assert words == ["down"]
-        many.later(seconds=30)
-        probe = many.claimed(kind=Kind.IMPORT)
-        many.finish(probe, outcomes[name], due=due, destination_messages=self.told(words))
-        assert words == ["down", "up"]
-        assert many.claimed(kind=Kind.IMPORT)
-        assert many.claimed(kind=Kind.IMPORT)
+            assert changes == []
+            loaded.later(seconds=1)
+            self.fail(loaded, loaded.claimed(kind=Kind.IMPORT), self.record_changes(changes))
+        assert changes == ["down"]
+        loaded.later(seconds=30)
+        probe = loaded.claimed(kind=Kind.IMPORT)
+        loaded.finish(
+            probe, outcomes[name], due=due, destination_messages=self.record_changes(changes)
+        )
+        assert changes == ["down", "up"]
+        assert loaded.claimed(kind=Kind.IMPORT)
+        assert loaded.claimed(kind=Kind.IMPORT)
 
-    def test_what_never_reached_it_counts_for_nothing_and_is_no_probe(self, many):
-        words = []
-        for outcome in (Failed(many.problem), Skipped("superseded")):
-            many.finish(many.claimed(), outcome, destination_messages=self.told(words))
+    def test_an_attempt_that_did_not_reach_the_destination_does_not_count(self, loaded):
+        changes = []
+        for outcome in (Failed(loaded.problem), Skipped("superseded")):
+            loaded.finish(
+                loaded.claimed(), outcome, destination_messages=self.record_changes(changes)
+            )
         for number in range(10):
             if number == 9:
-                many.finish(
-                    many.claimed(), Failed(many.problem), destination_messages=self.told(words)
+                loaded.finish(
+                    loaded.claimed(),
+                    Failed(loaded.problem),
+                    destination_messages=self.record_changes(changes),
                 )
-            self.fail(many, many.claimed(), self.told(words))
-        assert words == ["down"]
-        many.later(seconds=30)
-        many.finish(
-            many.claimed(kind=Kind.IMPORT),
-            Failed(many.problem),
-            destination_messages=self.told(words),
+            self.fail(loaded, loaded.claimed(), self.record_changes(changes))
+        assert changes == ["down"]
+        loaded.later(seconds=30)
+        loaded.finish(
+            loaded.claimed(kind=Kind.IMPORT),
+            Failed(loaded.problem),
+            destination_messages=self.record_changes(changes),
         )
-        assert many.ledger.destinations.all()[0].down
-        assert many.claimed(kind=Kind.IMPORT), "it has not been tried yet"
-        assert words == ["down"]
+        assert loaded.ledger.destinations.all()[0].down
+        assert loaded.claimed(kind=Kind.IMPORT), "it has not been tried yet"
+        assert changes == ["down"]
 
-    def test_the_last_try_of_a_delivery_is_a_failure_of_it_and_a_probe(self, many):
-        words = []
+    def test_the_last_attempt_of_a_delivery_counts_as_a_failure_and_as_a_probe(self, loaded):
+        changes = []
         for _ in range(9):
-            self.fail(many, many.claimed(), self.told(words))
-        final = Retry(many.problem, unwell=True).last()
-        many.finish(many.claimed(), final, destination_messages=self.told(words))
-        assert words == ["down"]
-        many.later(seconds=30)
-        many.finish(many.claimed(kind=Kind.IMPORT), final, destination_messages=self.told(words))
-        assert many.claim(kind=Kind.IMPORT) is None
-        many.later(seconds=30)
-        assert many.claimed(kind=Kind.IMPORT)
+            self.fail(loaded, loaded.claimed(), self.record_changes(changes))
+        final = Retry(loaded.problem, unwell=True).last()
+        loaded.finish(loaded.claimed(), final, destination_messages=self.record_changes(changes))
+        assert changes == ["down"]
+        loaded.later(seconds=30)
+        loaded.finish(
+            loaded.claimed(kind=Kind.IMPORT),
+            final,
+            destination_messages=self.record_changes(changes),
+        )
+        assert loaded.claim(kind=Kind.IMPORT) is None
+        loaded.later(seconds=30)
+        assert loaded.claimed(kind=Kind.IMPORT)
 
-    def test_what_is_not_the_destinations_fault_does_not_count(self, many):
+    def test_a_failure_of_something_else_does_not_count(self, loaded):
         for _ in range(12):
-            many.retry(many.claimed(), seconds=100)
-        assert many.claimed()
-        assert many.ledger.destinations.all() == []
+            loaded.retry(loaded.claimed(), seconds=100)
+        assert loaded.claimed()
+        assert loaded.ledger.destinations.all() == []
 
-    def test_a_probe_whose_worker_dies_does_not_close_it_for_ever(self, many):
+    def test_a_probe_whose_worker_crashes_does_not_close_the_gate_permanently(self, loaded):
         for _ in range(10):
-            self.fail(many, many.claimed(), self.told([]))
-        many.later(seconds=30)
-        many.claimed(kind=Kind.IMPORT)
-        many.later(seconds=31)
-        assert many.claimed("w2", kind=Kind.IMPORT)
+            self.fail(loaded, loaded.claimed(), self.record_changes([]))
+        loaded.later(seconds=30)
+        loaded.claimed(kind=Kind.IMPORT)
+        loaded.later(seconds=31)
+        assert loaded.claimed("w2", kind=Kind.IMPORT)
 
-    def test_by_a_lost_claim_nothing_is_counted(self, many):
-        stale = many.claimed()
-        many.later(seconds=31)
-        many.claimed("w2", only=stale.delivery.id)
-        due = many.now + timedelta(seconds=1)
-        assert not many.finish(stale, Retry(many.problem, unwell=True), due=due)
-        assert many.ledger.destinations.all() == []
+    def test_a_lost_claim_does_not_count(self, loaded):
+        stale = loaded.claimed()
+        loaded.later(seconds=31)
+        loaded.claimed("w2", only=stale.delivery.id)
+        due = loaded.now + timedelta(seconds=1)
+        assert not loaded.finish(stale, Retry(loaded.problem, unwell=True), due=due)
+        assert loaded.ledger.destinations.all() == []
 
 
 class TestPause:
@@ -285,42 +300,42 @@ class TestPause:
         driver.ledger.destinations.resume(Kind.IMPORT, "prod")
         assert driver.claimed()
 
-    def test_what_runs_may_end(self, driver):
+    def test_running_deliveries_may_finish(self, driver):
         driver.deliver_to("prod", version="1")
         claim = driver.claimed()
         driver.ledger.destinations.pause(Kind.IMPORT, "prod", driver.now)
         assert driver.finish(claim)
 
-    @pytest.mark.parametrize("way", ["pause", "hold"])
-    def test_no_claim_that_had_looked_before_takes_one_after_it(
-        self, driver, ledger, url, monkeypatch, way
+    @pytest.mark.parametrize("action", ["pause", "hold"])
+    def test_closing_a_gate_waits_for_a_running_claim(
+        self, driver, ledger, url, monkeypatch, action
     ):
-        """Whoever closes it waits for the claim that is looking."""
+        """A claim that found the gate open finishes first."""
         if url.startswith("sqlite"):
-            pytest.skip("who writes is alone")
+            pytest.skip("SQLite has a single writer")
         for name in "ab":
             driver.deliver_to("prod", f"{name}.zip", version="1")
         running, other = driver.claimed(), Ledger.open(url)
-        ways = {
+        actions = {
             "pause": lambda: other.destinations.pause(Kind.IMPORT, "prod", driver.now),
             "hold": lambda: other.outcomes.finish(
                 running, Retry(driver.problem, hold=True), driver.now, due=driver.now + HOUR
             ),
         }
-        closes = threading.Thread(target=ways[way])
-        look, closed_meanwhile = next_due.closed_destinations, []
+        closing = threading.Thread(target=actions[action])
+        read_gates, closed_meanwhile = next_due.closed_destinations, []
 
-        def while_it_looks(*asked):
-            found = look(*asked)
-            closes.start()
-            closes.join(1)
-            closed_meanwhile.append(not closes.is_alive())
-            return found
+        def close_meanwhile(*arguments):
+            items = read_gates(*arguments)
+            closing.start()
+            closing.join(1)
+            closed_meanwhile.append(not closing.is_alive())
+            return items
 
         with monkeypatch.context() as patch:
-            patch.setattr(next_due, "closed_destinations", while_it_looks)
+            patch.setattr(next_due, "closed_destinations", close_meanwhile)
             assert driver.claim()
-        closes.join(10)
+        closing.join(10)
         other.close()
         assert closed_meanwhile == [False]
         assert driver.claim() is None
@@ -338,9 +353,9 @@ class TestPause:
 
 
 class TestOneObject:
-    """Imports of one object by one route run one after the other."""
+    """Imports of an object by a route run in sequence."""
 
-    def test_its_versions_never_run_at_once(self, driver):
+    def test_versions_of_an_object_never_run_at_once(self, driver):
         driver.deliver_to("prod", version="1")
         driver.deliver_to("prod", version="2")
         first = driver.claimed()
@@ -349,19 +364,19 @@ class TestOneObject:
         assert driver.claimed().delivery.id != first.delivery.id
 
     @pytest.mark.parametrize("other", [{"key": "b.zip"}, {"bucket": "b"}, {"route": "r2"}])
-    def test_other_objects_and_routes_run_beside_it(self, driver, other):
+    def test_other_objects_and_routes_run_at_the_same_time(self, driver, other):
         driver.deliver_to("prod", version="1")
         driver.deliver_to("prod", **{"version": "2", **other})
         driver.claimed()
         driver.claimed()
 
-    def test_the_same_object_of_another_source_runs_beside_it(self, driver):
+    def test_the_same_object_of_another_source_runs_at_the_same_time(self, driver):
         driver.accept(driver.event(version="1"), source="one")
         driver.accept(driver.event(version="1"), source="two")
         driver.claimed()
         driver.claimed()
 
-    def test_two_ended_leases_do_not_block_each_other_for_ever(self, driver):
+    def test_two_expired_leases_do_not_block_each_other(self, driver):
         driver.deliver_to("prod", version="1")
         driver.claimed("w1")
         driver.later(seconds=31)
@@ -372,7 +387,7 @@ class TestOneObject:
         driver.finish(driver.claimed("w2"))
         driver.claimed("w2")
 
-    def test_its_messages_run_beside_its_import(self, driver):
+    def test_messages_and_imports_of_an_object_run_at_the_same_time(self, driver):
         driver.done()
         driver.deliver_to("prod", version="2")
         kinds = {driver.claimed().delivery.kind, driver.claimed().delivery.kind}

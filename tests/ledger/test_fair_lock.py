@@ -1,4 +1,4 @@
-"""The lock that is fair."""
+"""Tests of the fair lock."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ import threading
 from relay.ledger.fair_lock import FairLock
 
 
-def waiting(turn: FairLock, number: int) -> None:
-    """Returns once that many threads queue."""
+def wait_for_waiters(lock: FairLock, number: int) -> None:
+    """Wait until `number` threads are waiting."""
     done = threading.Event()
-    while len(turn._waiters) < number:
+    while len(lock._waiters) < number:
         done.wait(0.001)
 
 
-def test_threads_come_in_by_the_order_in_which_they_asked():
-    turn, came = FairLock(), []
-    assert turn.acquire(1)
+def test_threads_acquire_the_lock_in_order_of_arrival():
+    lock, order = FairLock(), []
+    assert lock.acquire(1)
 
     def work(n: int) -> None:
-        assert turn.acquire(10)
-        came.append(n)
-        turn.release()
+        assert lock.acquire(10)
+        order.append(n)
+        lock.release()
 
     threads = []
     for n in range(10):
         threads.append(threading.Thread(target=work, args=(n,)))
         threads[-1].start()
-        waiting(turn, n + 1)
-    turn.release()
+        wait_for_waiters(lock, n + 1)
+    lock.release()
     for thread in threads:
         thread.join()
-    assert came == list(range(10))
+    assert order == list(range(10))
 
 
-def test_who_waited_too_long_leaves_the_queue():
-    turn = FairLock()
-    assert turn.acquire(1)
-    assert not turn.acquire(0.01)
-    turn.release()
-    assert turn.acquire(0), "the turn went to nobody"
+def test_a_timed_out_thread_leaves_the_queue():
+    lock = FairLock()
+    assert lock.acquire(1)
+    assert not lock.acquire(0.01)
+    lock.release()
+    assert lock.acquire(0), "the turn went to nobody"
 
 
-def test_one_at_a_time():
-    turn, inside, most = FairLock(), [], []
+def test_only_a_single_thread_holds_the_lock():
+    lock, inside, most = FairLock(), [], []
 
     def work() -> None:
         for _ in range(50):
-            assert turn.acquire(10)
+            assert lock.acquire(10)
             inside.append(1)
             most.append(len(inside))
             inside.pop()
-            turn.release()
+            lock.release()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

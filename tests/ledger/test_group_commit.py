@@ -1,4 +1,4 @@
-"""Many threads' transactions in one commit: all durable, each with its own outcome."""
+"""Tests of group commit: each transaction of a batch is durable and has a separate result."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def database(tmp_path: Any) -> Iterator[Database]:
     database.close()
 
 
-class Counted:
-    """A way into the database that counts commits and can be held shut."""
+class CommitCounter:
+    """Opens transactions, counts commits, and can delay the next transaction."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -58,27 +58,27 @@ def numbers(database: Database) -> list[int]:
         return list(connection.execute(text("SELECT number FROM numbers ORDER BY 1")).scalars())
 
 
-def test_what_comes_while_another_commits_shares_the_next_commit(database: Database) -> None:
-    way = Counted(database)
-    writer = GroupCommitter(way.begin)
-    way.open.clear()
+def test_transactions_that_arrive_during_a_commit_share_the_next(database: Database) -> None:
+    counter = CommitCounter(database)
+    writer = GroupCommitter(counter.begin)
+    counter.open.clear()
     with ThreadPoolExecutor(21) as pool:
         first = pool.submit(writer.do, insert(0), 10)
-        assert way.entered.wait(10)
-        rest = [pool.submit(writer.do, insert(one), 10) for one in range(1, 21)]
+        assert counter.entered.wait(10)
+        rest = [pool.submit(writer.do, insert(number), 10) for number in range(1, 21)]
         while writer._queue.qsize() < 20:
             pass
-        way.open.set()
-        assert [one.result() for one in (first, *rest)] == list(range(21))
+        counter.open.set()
+        assert [future.result() for future in (first, *rest)] == list(range(21))
     writer.close()
-    assert way.commits == 2
+    assert counter.commits == 2
     assert numbers(database) == list(range(21))
 
 
-def test_one_that_fails_takes_no_other_with_it(database: Database) -> None:
-    way = Counted(database)
-    writer = GroupCommitter(way.begin)
-    way.open.clear()
+def test_a_failed_transaction_does_not_affect_others(database: Database) -> None:
+    counter = CommitCounter(database)
+    writer = GroupCommitter(counter.begin)
+    counter.open.clear()
 
     def fails(connection: Connection) -> None:
         insert(100)(connection)
@@ -86,15 +86,15 @@ def test_one_that_fails_takes_no_other_with_it(database: Database) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(writer.do, insert(0), 10)
-        assert way.entered.wait(10)
-        good = [pool.submit(writer.do, insert(one), 10) for one in (1, 2)]
+        assert counter.entered.wait(10)
+        good = [pool.submit(writer.do, insert(number), 10) for number in (1, 2)]
         bad = pool.submit(writer.do, fails, 10)
         twice = pool.submit(writer.do, insert(0), 10)
         more = pool.submit(writer.do, insert(3), 10)
         while writer._queue.qsize() < 5:
             pass
-        way.open.set()
-        assert [one.result() for one in (first, *good, more)] == [0, 1, 2, 3]
+        counter.open.set()
+        assert [future.result() for future in (first, *good, more)] == [0, 1, 2, 3]
         with pytest.raises(ValueError, match="not mine"):
             bad.result()
         with pytest.raises(LedgerUnavailable):
@@ -103,48 +103,48 @@ def test_one_that_fails_takes_no_other_with_it(database: Database) -> None:
     assert numbers(database) == [0, 1, 2, 3]
 
 
-def test_who_waited_too_long_is_told_and_nothing_of_it_happens_later(database: Database) -> None:
-    way = Counted(database)
-    writer = GroupCommitter(way.begin)
-    way.open.clear()
+def test_a_timed_out_transaction_fails_and_is_never_written(database: Database) -> None:
+    counter = CommitCounter(database)
+    writer = GroupCommitter(counter.begin)
+    counter.open.clear()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(writer.do, insert(0), 10)
-        assert way.entered.wait(10)
+        assert counter.entered.wait(10)
         with pytest.raises(LedgerUnavailable) as refused:
             writer.do(insert(1), 0.01)
-        way.open.set()
+        counter.open.set()
         assert first.result() == 0
     writer.close()
     assert refused.value.code == "store.locked"
     assert numbers(database) == [0]
 
 
-def test_what_has_begun_is_waited_for_however_long(
+def test_a_transaction_that_has_begun_is_awaited_without_limit(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    way = Counted(database)
-    writer = GroupCommitter(way.begin)
-    way.open.clear()
+    counter = CommitCounter(database)
+    writer = GroupCommitter(counter.begin)
+    counter.open.clear()
     late = threading.Event()
 
-    class Watched(Future[Any]):
-        def cancel(self) -> bool:  # asked of it only once the time is over
+    class WatchedFuture(Future[Any]):
+        def cancel(self) -> bool:  # called only after the timeout
             late.set()
             return super().cancel()
 
-    monkeypatch.setattr("relay.ledger.group_commit.Future", Watched)
+    monkeypatch.setattr("relay.ledger.group_commit.Future", WatchedFuture)
     with ThreadPoolExecutor(1) as pool:
-        told = pool.submit(writer.do, insert(7), 1)
-        assert way.entered.wait(10)
+        result = pool.submit(writer.do, insert(7), 1)
+        assert counter.entered.wait(10)
         assert late.wait(10)
-        way.open.set()
-        assert told.result() == 7
+        counter.open.set()
+        assert result.result() == 7
     writer.close()
     assert numbers(database) == [7]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_process_has_a_writer_of_its_own(database: Database) -> None:
+def test_a_forked_process_starts_a_new_writer_thread(database: Database) -> None:
     assert database.write_grouped(insert(1)) == 1
     read, write = os.pipe()
     child = os.fork()
@@ -157,22 +157,22 @@ def test_a_forked_process_has_a_writer_of_its_own(database: Database) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     os.close(write)
-    with os.fdopen(read, "rb") as told:
-        assert told.read() == b"2"
+    with os.fdopen(read, "rb") as result:
+        assert result.read() == b"2"
     assert database.write_grouped(insert(3)) == 3
     assert numbers(database) == [1, 2, 3]
 
 
-def test_closing_writes_what_was_handed_in(database: Database) -> None:
+def test_closing_finishes_the_queued_transactions(database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(database.write_grouped, insert(one)) for one in range(4)]
-        assert sorted(one.result() for one in waiting) == [0, 1, 2, 3]
+        waiting = [pool.submit(database.write_grouped, insert(number)) for number in range(4)]
+        assert sorted(future.result() for future in waiting) == [0, 1, 2, 3]
     database._writer.close()
     database._writer.close()
     assert database.write_grouped(insert(4)) == 4
 
 
-def test_a_burst_of_accepts_is_stored_whole(driver: Any, ledger: Ledger) -> None:
+def test_a_burst_of_accepts_is_stored_completely(driver: Any, ledger: Ledger) -> None:
     def accept(number: int) -> int:
         return len(driver.accept(driver.event(f"prod/{number}.zip", etag=str(number))).deliveries)
 

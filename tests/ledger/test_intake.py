@@ -1,4 +1,4 @@
-"""What comes in at the doors, and what is made of it."""
+"""Tests of accepting notifications."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_the_same_event_again_is_a_duplicate_with_the_same_deliveries(ledger, dr
     assert ledger.history.notification(second.notification_id).events == 1
 
 
-def test_what_comes_twice_among_others_is_taken_in_its_order(ledger, driver):
+def test_repeated_objects_are_stored_in_order(ledger, driver):
     a1, a2, a3 = (driver.event("a", version=f"v{n}", etag=f"e{n % 2}") for n in (1, 2, 3))
     b1, seen = driver.event("b", version="v1"), driver.event("c", version="v1")
     driver.accept(seen, deliveries=NO_ROUTE)
     accepted = driver.accept(a1, b1, a1, seen, a2, b1, a3, seen)
     assert accepted.new_events == 4
-    assert len(accepted.deliveries) == 6, "the skipped one, its import, and four"
-    assert [ledger.history.event(one.id_in("exports")) for one in (a1, a2, a3, b1)] == [
+    assert len(accepted.deliveries) == 6, "the skipped delivery, the import, and four"
+    assert [ledger.history.event(event.id_in("exports")) for event in (a1, a2, a3, b1)] == [
         a1,
         a2,
         a3,
@@ -79,20 +79,20 @@ def test_what_comes_twice_among_others_is_taken_in_its_order(ledger, driver):
     assert again.verdict == Verdict.DUPLICATE
 
 
-def test_bytes_that_came_back_in_one_notification_are_an_upload_of_their_own(driver):
-    one, other, back = (
+def test_restored_content_in_a_notification_is_a_new_upload(driver):
+    first, other, back = (
         driver.event(etag=etag, identity=f"etag:{etag}", order=f"hex:{number}")
         for number, etag in enumerate(("e1", "e2", "e1"))
     )
-    assert driver.accept(driver.event("b"), one, other, back).new_events == 4
+    assert driver.accept(driver.event("b"), first, other, back).new_events == 4
 
 
-def test_many_records_are_few_statements(ledger, driver):
-    """On PostgreSQL; on SQLite a statement is no way to another machine."""
+def test_many_records_need_few_statements(ledger, driver):
+    """Only on PostgreSQL, where each statement is a network round trip."""
     if ledger._database.is_sqlite:
-        pytest.skip("statements cost nothing here")
+        pytest.skip("SQLite has no network round trips")
 
-    def asked(count):
+    def count_statements(count):
         events = [driver.event(f"{count}/{n}.zip", version="1") for n in range(count)]
         seen = []
         listener = lambda *given: seen.append(given[2])  # noqa: E731
@@ -102,10 +102,10 @@ def test_many_records_are_few_statements(ledger, driver):
         engine_event.remove(ledger._database._engine, "before_cursor_execute", listener)
         return len(seen)
 
-    assert asked(1000) <= asked(10) + 4
+    assert count_statements(1000) <= count_statements(10) + 4
 
 
-def test_the_same_event_twice_in_one_notification_is_one_event(driver):
+def test_the_same_event_twice_in_a_notification_is_stored_once(driver):
     event = driver.event(version="v1")
     accepted = driver.accept(event, event)
     assert (accepted.new_events, len(accepted.deliveries)) == (1, 1)
@@ -144,7 +144,7 @@ def test_a_key_of_any_characters_comes_back_as_it_was(ledger, driver, key):
     assert ledger.intake.known_ids("exports", [found]) == [event.id_in("exports")]
 
 
-def test_a_size_that_no_object_has_is_as_if_nothing_was_said(ledger, driver):
+def test_an_impossible_size_is_ignored(ledger, driver):
     for size in (10**30, -1):
         event = driver.event(f"{size}.zip", etag="e1", size=size)
         driver.accept(event)
@@ -159,32 +159,32 @@ def test_a_time_without_a_time_zone_is_a_bug_not_a_failure_of_the_database(ledge
 
 
 class TestSubmission:
-    def test_a_submission_of_an_object_that_was_only_seen_gets_its_delivery(self, driver):
+    def test_a_submission_of_an_object_marked_as_seen_gets_a_delivery(self, driver):
         seen = driver.event(etag="e1", type="found", identity="x")
         driver.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
         submitted = driver.accept(seen, road=Origin.SUBMISSION)
         assert (submitted.new_events, submitted.verdict) == (0, Verdict.ACCEPTED)
         assert driver.claimed().delivery.id == submitted.deliveries[0]
 
-    def test_a_submission_after_the_route_was_added_gets_its_delivery(self, driver):
+    def test_a_submission_after_a_route_was_added_gets_a_delivery(self, driver):
         event = driver.event(version="v1")
         driver.accept(event, deliveries=NO_ROUTE)
         submitted = driver.accept(event, road=Origin.SUBMISSION)
         assert len(submitted.deliveries) == 2
         assert driver.claimed().delivery.destination == "prod"
 
-    def test_a_submission_of_what_has_its_delivery_makes_no_other(self, driver):
+    def test_a_submission_of_a_delivered_object_gets_no_second_delivery(self, driver):
         event = driver.event(version="v1")
         first = driver.accept(event)
         again = driver.accept(event, road=Origin.SUBMISSION)
         assert (again.deliveries, again.verdict) == (first.deliveries, Verdict.DUPLICATE)
 
     @pytest.mark.parametrize("road", [Origin.HOOK, Origin.QUEUE, Origin.SUBMISSION])
-    def test_what_no_route_took_is_routed_once_though_announced_twice_at_once(self, driver, road):
+    def test_an_unrouted_event_announced_twice_at_once_is_routed_once(self, driver, road):
         event = driver.event(version="v1")
         driver.accept(event, deliveries=NO_ROUTE)
         again = driver.accept(event, event, road=road)
-        assert len(again.deliveries) == 2, "the skipped one and one import"
+        assert len(again.deliveries) == 2, "the skipped delivery and an import"
         assert driver.accept(event, road=road).deliveries == again.deliveries
 
 

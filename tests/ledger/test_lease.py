@@ -1,4 +1,4 @@
-"""Leases, their end, and the fence that a late worker cannot get past."""
+"""Tests of leases, and of the fence that stops a late worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay.model import NewMessage, Skipped, State
 LEASE = timedelta(seconds=30)
 
 
-def test_a_lease_that_ended_is_taken_over_and_the_attempt_is_lost(ledger, driver):
+def test_an_expired_lease_is_taken_over_and_the_attempt_is_lost(ledger, driver):
     started = driver.now
     driver.deliver_to("prod", version="1")
     old = driver.claimed("w1")
@@ -30,7 +30,7 @@ def test_a_renewed_lease_lasts(ledger, driver):
     assert driver.claim("w2") is None
 
 
-def test_only_what_is_still_ours_is_renewed(ledger, driver):
+def test_only_claims_that_still_hold_are_renewed(ledger, driver):
     driver.deliver_to("prod", "a.zip", version="1")
     driver.deliver_to("prod", "b.zip", version="1")
     lost, done = driver.claimed("w1"), driver.claimed("w1")
@@ -52,11 +52,14 @@ def test_a_late_finish_writes_nothing(ledger, driver):
     assert not ledger.queue.release(late, driver.now)
     assert driver.read(late.delivery.id).state == State.RUNNING
     assert ledger.history.messages(late.delivery.id) == []
-    assert [one.outcome for one in ledger.history.attempts(late.delivery.id)] == ["lost", None]
+    assert [attempt.outcome for attempt in ledger.history.attempts(late.delivery.id)] == [
+        "lost",
+        None,
+    ]
     assert driver.finish(current)
 
 
-def test_a_finish_after_the_lease_ended_counts_when_nobody_took_over(driver):
+def test_a_finish_after_the_lease_expired_counts_unless_it_was_taken_over(driver):
     driver.deliver_to("prod", version="1")
     claim = driver.claimed()
     driver.later(hours=1)
@@ -71,7 +74,7 @@ def test_a_second_finish_writes_nothing(ledger, driver):
     assert driver.read(claim.delivery.id).state == State.SUCCEEDED
 
 
-def test_a_worker_known_to_be_dead_loses_all_at_once(ledger, driver):
+def test_all_claims_of_a_dead_worker_are_reclaimed_at_once(ledger, driver):
     for name in "abc":
         driver.deliver_to("prod", f"{name}.zip", version="1")
     dead, alive = [driver.claimed("dead"), driver.claimed("dead")], driver.claimed("alive")
@@ -81,19 +84,21 @@ def test_a_worker_known_to_be_dead_loses_all_at_once(ledger, driver):
     assert ledger.queue.reclaim("dead", driver.now) == 0
     assert ledger.queue.owners() == {"alive"}
     assert driver.read(dead[0].delivery.id).due == driver.now
-    assert [one.outcome for one in ledger.history.attempts(dead[0].delivery.id)] == ["lost"]
+    assert [attempt.outcome for attempt in ledger.history.attempts(dead[0].delivery.id)] == ["lost"]
     assert not driver.finish(dead[0])
     assert driver.finish(alive)
     assert driver.claimed("w2").earlier is not None
 
 
-def test_a_released_delivery_is_due_again_and_the_try_does_not_count(ledger, driver):
+def test_a_released_delivery_is_due_again_and_the_attempt_does_not_count(ledger, driver):
     started = driver.now
     driver.deliver_to("prod", version="1")
     claim = driver.claimed("w1")
     driver.later(seconds=5)
     assert ledger.queue.release(claim, driver.now)
-    assert [one.outcome for one in ledger.history.attempts(claim.delivery.id)] == ["released"]
+    assert [attempt.outcome for attempt in ledger.history.attempts(claim.delivery.id)] == [
+        "released"
+    ]
     again = driver.claimed("w2")
     assert (again.attempt, again.delivery.attempts) == (1, 2)
     assert again.earlier == started, "the stopped worker may have got through"

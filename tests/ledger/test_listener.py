@@ -1,4 +1,4 @@
-"""Processes hear of each other's deliveries: PostgreSQL tells them, a SQLite file is looked at."""
+"""Tests of waking other processes: by NOTIFY on PostgreSQL, by polling a SQLite file."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from relay.ledger import Ledger, LedgerUnavailable
 from tests.postgresql import Server
 
 
-def listening(ledger: Ledger, heard: list[float], going: threading.Event) -> threading.Thread:
-    """A thread that notes when it is woken; returned once it listens."""
+def start_listening(
+    ledger: Ledger, wakeups: list[float], going: threading.Event
+) -> threading.Thread:
+    """Start a thread that records wake-ups, and return once it listens."""
     ready = threading.Event()
 
     def wake() -> None:
-        heard.append(time.monotonic())
+        wakeups.append(time.monotonic())
         ready.set()
 
     def listen() -> None:
         try:
             ledger.listener.listen(wake, going.is_set)
         except LedgerUnavailable:
-            heard.append(-1.0)
+            wakeups.append(-1.0)
 
     going.set()
     thread = threading.Thread(target=listen)
@@ -35,11 +37,11 @@ def listening(ledger: Ledger, heard: list[float], going: threading.Event) -> thr
     return thread
 
 
-def until(heard: list[float], count: int) -> None:
+def wait_for_wakeups(wakeups: list[float], count: int) -> None:
     end = time.monotonic() + 10
-    while len(heard) < count and time.monotonic() < end:
+    while len(wakeups) < count and time.monotonic() < end:
         time.sleep(0.001)
-    assert len(heard) >= count
+    assert len(wakeups) >= count
 
 
 @pytest.fixture
@@ -50,69 +52,73 @@ def other(ledger: Ledger, url: str) -> Any:
 
 
 @pytest.fixture
-def told(other: Ledger, url: str) -> Ledger:
+def notified_ledger(other: Ledger, url: str) -> Ledger:
     if url.startswith("sqlite"):
-        pytest.skip("a SQLite file tells nobody")
+        pytest.skip("SQLite has no NOTIFY")
     return other
 
 
-def test_what_is_stored_wakes_the_others(other: Ledger, driver: Any, url: str) -> None:
-    heard: list[float] = []
+def test_a_stored_delivery_wakes_other_processes(other: Ledger, driver: Any, url: str) -> None:
+    wakeups: list[float] = []
     going = threading.Event()
-    thread = listening(other, heard, going)
+    thread = start_listening(other, wakeups, going)
     try:
         driver.deliver_to("prod", version="1")
-        until(heard, 2)
-        stored = len(heard)
+        wait_for_wakeups(wakeups, 2)
+        stored = len(wakeups)
         driver.done("prod/b.zip", version="1")
-        # The import, and its message; whoever looks at a file may see both at once.
-        until(heard, stored + (1 if url.startswith("sqlite") else 2))
+        # The import and the message; polling a file may see both at once.
+        wait_for_wakeups(wakeups, stored + (1 if url.startswith("sqlite") else 2))
     finally:
         going.clear()
         thread.join()
-    assert -1.0 not in heard
+    assert -1.0 not in wakeups
 
 
-def test_nobody_is_woken_when_nothing_new_is_due(told: Ledger, driver: Any) -> None:
-    heard: list[float] = []
+def test_a_change_without_a_due_delivery_wakes_no_process(
+    notified_ledger: Ledger, driver: Any
+) -> None:
+    wakeups: list[float] = []
     going = threading.Event()
-    thread = listening(told, heard, going)
+    thread = start_listening(notified_ledger, wakeups, going)
     try:
         driver.deliver_to("prod", version="1")
-        until(heard, 2)
+        wait_for_wakeups(wakeups, 2)
         driver.finish(driver.claimed())
         driver.deliver_to("prod", version="2")
-        until(heard, 3)
+        wait_for_wakeups(wakeups, 3)
     finally:
         going.clear()
         thread.join()
-    assert len(heard) == 3
+    assert len(wakeups) == 3
 
 
-def test_a_broken_connection_is_told(told: Ledger, postgresql: Server, url: str) -> None:
-    heard: list[float] = []
+def test_a_broken_connection_is_reported(
+    notified_ledger: Ledger, postgresql: Server, url: str
+) -> None:
+    wakeups: list[float] = []
     going = threading.Event()
-    thread = listening(told, heard, going)
+    thread = start_listening(notified_ledger, wakeups, going)
     name = url.rpartition("/")[2]
     with psycopg.connect(postgresql.url("postgres"), autocommit=True) as connection:
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
         connection.execute(cut, [name])
     thread.join(10)
-    assert heard[-1] == -1.0
+    assert wakeups[-1] == -1.0
 
 
-def test_a_file_that_nobody_writes_to_wakes_nobody(tmp_path: Any) -> None:
+def test_an_unchanged_file_wakes_no_process(tmp_path: Any) -> None:
     ledger = Ledger.open(f"sqlite:///{tmp_path}/relay.db")
     ledger.administration.migrate()
-    heard: list[float] = []
+    wakeups: list[float] = []
     looks = iter(range(5))
-    ledger.listener.listen(lambda: heard.append(0.0), lambda: next(looks, None) is not None)
+    ledger.listener.listen(lambda: wakeups.append(0.0), lambda: next(looks, None) is not None)
     ledger.close()
-    assert len(heard) == 1  # what came before it was looked at
+    assert len(wakeups) == 1  # the wake-up at the start
 
 
-def test_a_server_that_is_away_is_told_in_words(told: Ledger, url: str) -> None:
-    """As it is while PostgreSQL restarts: a warning of the worker, no bug."""
+def test_an_unreachable_server_is_reported(notified_ledger: Ledger, url: str) -> None:
+    """This happens while PostgreSQL restarts; the worker logs a warning."""
     away = Ledger.open(re.sub(r":\d+/", ":1/", url))
     try:
         with pytest.raises(LedgerUnavailable):

@@ -1,4 +1,4 @@
-"""A ledger that another process holds: told after two seconds, and sooner while it lasts."""
+"""Tests of a database that another process holds: requests fail after a short wait."""
 
 import time
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from relay.ledger import LedgerUnavailable
 
 
 @contextmanager
-def held(url):
-    """Another process's lock on all that an accept writes."""
+def hold_lock(url):
+    """Hold a lock on the tables that accept() writes, as another process does."""
     sqlite = url.startswith("sqlite")
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as other:
@@ -24,8 +24,8 @@ def held(url):
     engine.dispose()
 
 
-def refused(driver):
-    """Seconds until an accept was told that another process holds the ledger."""
+def seconds_until_refused(driver):
+    """Return how many seconds accept() takes to fail because the database is locked."""
     began = time.monotonic()
     with pytest.raises(LedgerUnavailable) as caught:
         driver.accept(driver.event(version="1"))
@@ -33,17 +33,17 @@ def refused(driver):
     return time.monotonic() - began
 
 
-def test_it_is_told_and_nothing_is_kept(ledger, url, driver):
-    with held(url):
-        assert 1 < refused(driver) < 10
+def test_a_held_database_is_reported_and_nothing_is_stored(ledger, url, driver):
+    with hold_lock(url):
+        assert 1 < seconds_until_refused(driver) < 10
     assert driver.accept(driver.event(version="1")).new_events == 1
 
 
-def test_while_it_lasts_who_comes_later_is_told_sooner(ledger, url, driver):
-    ledger.administration.ping()  # it has connections, as one that serves has
-    with held(url):
-        refused(driver)
-        later = refused(driver)
+def test_later_requests_fail_sooner_while_the_database_is_held(ledger, url, driver):
+    ledger.administration.ping()  # opens connections, as in a running server
+    with hold_lock(url):
+        seconds_until_refused(driver)
+        later = seconds_until_refused(driver)
     assert later < 1
     assert driver.accept(driver.event(version="1")).new_events == 1
     assert driver.accept(driver.event(version="2")).new_events == 1

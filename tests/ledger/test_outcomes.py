@@ -1,4 +1,4 @@
-"""How deliveries end, and what is written with the end."""
+"""Tests of recording outcomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relay.model import (
 )
 
 
-def test_a_success_keeps_its_result_and_what_was_answered(ledger, driver):
+def test_a_success_stores_the_result_and_the_response(ledger, driver):
     driver.deliver_to("prod", version="1")
     claim = driver.claimed()
     driver.later(seconds=3)
@@ -30,7 +30,7 @@ def test_a_success_keeps_its_result_and_what_was_answered(ledger, driver):
     assert attempt.finished == driver.now
 
 
-def test_a_skip_keeps_its_reason(ledger, driver):
+def test_a_skip_stores_the_reason(ledger, driver):
     driver.deliver_to("prod", version="1")
     claim = driver.claimed()
     driver.finish(claim, Skipped("gone", {"words": "it is gone"}))
@@ -40,7 +40,7 @@ def test_a_skip_keeps_its_reason(ledger, driver):
     assert ledger.history.attempts(delivery.id)[0].outcome == "skipped"
 
 
-def test_a_failure_keeps_the_problem_in_both_languages(ledger, driver):
+def test_a_failure_stores_the_problem_in_both_languages(ledger, driver):
     driver.deliver_to("prod", version="1")
     claim = driver.claimed()
     driver.finish(claim, Failed(driver.problem, "503"))
@@ -50,7 +50,7 @@ def test_a_failure_keeps_the_problem_in_both_languages(ledger, driver):
     assert (attempt.outcome, attempt.error, attempt.answer) == ("failed", driver.problem, "503")
 
 
-def test_a_retry_is_due_then_and_says_why(ledger, driver):
+def test_a_retry_has_a_due_time_and_a_reason(ledger, driver):
     driver.deliver_to("prod", version="1")
     claim = driver.claimed()
     driver.retry(claim, seconds=40)
@@ -71,7 +71,7 @@ def test_a_success_after_a_retry_clears_the_problem(driver):
     assert (delivery.error, delivery.attempts) == (None, 2)
 
 
-def test_a_retry_without_a_time_is_a_mistake_of_the_caller(driver):
+def test_a_retry_without_a_due_time_is_a_programming_error(driver):
     driver.deliver_to("prod", version="1")
     claim = driver.claimed()
     with pytest.raises(ValueError, match="retry"):
@@ -87,7 +87,7 @@ def test_a_long_answer_is_cut_at_four_kib_of_whole_characters(ledger, driver):
     assert attempt.answer == "字" * 1365
 
 
-def test_messages_are_made_with_the_outcome_and_due_at_once(ledger, driver):
+def test_messages_are_stored_with_the_outcome_and_due_at_once(ledger, driver):
     delivery = driver.done(version="v1")
     (message,) = ledger.history.messages(delivery.id)
     assert (message.kind, message.destination) == (Kind.MESSAGE, "ops")
@@ -105,7 +105,10 @@ def test_each_channel_gets_its_own_message(ledger, driver):
     claim = driver.claimed()
     told = [NewMessage(channel, "import.failed", {}) for channel in ("ops", "dev")]
     driver.finish(claim, Failed(driver.problem), messages=told)
-    assert {one.destination for one in ledger.history.messages(claim.delivery.id)} == {"ops", "dev"}
+    assert {message.destination for message in ledger.history.messages(claim.delivery.id)} == {
+        "ops",
+        "dev",
+    }
 
 
 def test_an_attempt_never_changes_once_finished(ledger, driver):
@@ -125,7 +128,7 @@ def one_event(driver):
     return driver.event(version="1").id_in("exports")
 
 
-def test_the_stored_words_of_outcomes_do_not_depend_on_names_in_the_code():
+def test_stored_outcomes_do_not_depend_on_names_in_the_code():
     assert [str(outcome) for outcome in AttemptOutcome] == [
         "succeeded",
         "skipped",

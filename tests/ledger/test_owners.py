@@ -1,4 +1,4 @@
-"""Who is alive on this host."""
+"""Tests of detecting dead owners on this host."""
 
 import os
 import subprocess
@@ -9,11 +9,11 @@ from relay.ledger import owners as presence
 ASK = "from relay.ledger import owners as presence; print(presence.current_owner())"
 
 
-def test_i_am_alive():
+def test_this_process_is_not_dead():
     assert not presence.is_dead(presence.current_owner())
 
 
-def test_every_worker_has_its_own_name():
+def test_every_worker_has_a_unique_name():
     assert presence.current_owner() != presence.current_owner()
 
 
@@ -22,20 +22,20 @@ def test_a_process_that_ended_is_dead():
     assert presence.is_dead(told.stdout.strip())
 
 
-def test_a_process_number_used_again_is_not_taken_for_the_old_process():
+def test_a_reused_process_id_is_not_the_old_process():
     place, pid, started, chance = presence.current_owner().split("/")
     assert int(pid) == os.getpid()
     assert presence.is_dead(f"{place}/{pid}/{int(started) - 1}/{chance}")
 
 
-def test_another_host_is_never_called_dead():
+def test_a_process_on_another_host_is_never_dead():
     _, pid, started, chance = presence.current_owner().split("/")
     assert not presence.is_dead(f"elsewhere/{pid}/{started}/{chance}")
     assert not presence.is_dead(f"/{pid}/{started}/{chance}")
     assert not presence.is_dead("")
 
 
-def test_who_cannot_be_looked_up_is_dead_only_if_the_kernel_says_so(monkeypatch):
+def test_a_hidden_process_is_dead_only_if_kill_reports_it(monkeypatch):
     told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
     me = presence.current_owner()
 
@@ -45,11 +45,11 @@ def test_who_cannot_be_looked_up_is_dead_only_if_the_kernel_says_so(monkeypatch)
     monkeypatch.setattr(presence, "_start_time", kept_secret)
     assert presence.is_dead(told.stdout.strip())
     assert not presence.is_dead(me)
-    if os.geteuid() == 0:  # else a process of somebody else
+    if os.geteuid() == 0:  # else a process of another user
         assert not presence.is_dead(me.replace(f"/{os.getpid()}/", "/1/"))
 
 
-def test_who_cannot_look_itself_up_is_never_called_dead(monkeypatch):
+def test_a_process_without_proc_is_never_dead(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(presence, "_start_time", lambda _pid: (_ for _ in ()).throw(OSError))
         me = presence.current_owner()

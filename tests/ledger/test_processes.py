@@ -1,4 +1,4 @@
-"""Several processes at one ledger, some of them killed."""
+"""Tests of several processes that share a ledger, some of which are killed."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def start() -> Iterator[Start]:
         child.communicate()
 
 
-def said(child: subprocess.Popen[str]) -> list[list[str]]:
-    """The lines that a child printed, in words, after it ended well."""
+def output_lines(child: subprocess.Popen[str]) -> list[list[str]]:
+    """Return the words of each line that a successful child printed."""
     out, _ = child.communicate(timeout=120)
     assert child.returncode == 0, out
     return [line.split() for line in out.splitlines()]
@@ -44,8 +44,8 @@ def said(child: subprocess.Popen[str]) -> list[list[str]]:
 def test_two_processes_accept_and_two_claim_at_once(url, ledger, start):
     accepting = [start("accept", url, prefix, 60) for prefix in "ab"]
     claiming = [start("claim", url, owner, 240) for owner in ("w1", "w2")]
-    accepted = [delivery for child in accepting for _, delivery in said(child)]
-    done = [words[0] for child in claiming for words in said(child)]
+    accepted = [delivery for child in accepting for _, delivery in output_lines(child)]
+    done = [words[0] for child in claiming for words in output_lines(child)]
     assert len(set(accepted)) == 120
     assert max(Counter(done).values()) == 1
     assert set(accepted) < set(done)
@@ -65,7 +65,7 @@ def test_nothing_acknowledged_is_lost_to_a_kill(url, ledger, start):
     for notification_id, delivery_id in acknowledged:
         assert ledger.history.notification(notification_id) is not None
         assert ledger.history.delivery(delivery_id).state == State.PENDING
-    assert said(start("accept", url, "b", 1)), "the next process goes on where it ended"
+    assert output_lines(start("accept", url, "b", 1)), "the next process goes on where it ended"
 
 
 def test_every_accepted_notification_has_its_delivery_after_a_kill(url, ledger, start):
@@ -80,7 +80,7 @@ def test_every_accepted_notification_has_its_delivery_after_a_kill(url, ledger, 
     assert sum(ledger.statistics.counts().values()) == total, "half a transaction was kept"
 
 
-def test_what_a_killed_worker_had_claimed_is_taken_up_again(url, ledger, driver, start):
+def test_the_claims_of_a_killed_worker_are_taken_over(url, ledger, driver, start):
     driver.now = utc_now()
     driver.deliver_to("prod", version="1")
     child = start("hold", url)
@@ -96,19 +96,19 @@ def test_what_a_killed_worker_had_claimed_is_taken_up_again(url, ledger, driver,
 
 
 def test_ten_processes_migrate_at_once(url, start):
-    assert said(start("migrate", url, 10)) == [["migrated", "0"]] * 10
+    assert output_lines(start("migrate", url, 10)) == [["migrated", "0"]] * 10
     ledger = Ledger.open(url)
     ledger.administration.ping()
     assert ledger.statistics.counts() == {}
     ledger.close()
 
 
-def test_a_file_that_may_not_grow_loses_nothing_acknowledged(url, ledger, driver, start):
+def test_nothing_acknowledged_is_lost_when_the_file_cannot_grow(url, ledger, driver, start):
     if not url.startswith("sqlite"):
-        pytest.skip("the file is the server's, not ours")
+        pytest.skip("the database server owns the file")
     path = url.removeprefix("sqlite:///")
     ledger.close()
-    lines = said(start("fill", url, path))
+    lines = output_lines(start("fill", url, path))
     *_, (refused, code), after = lines
     assert (refused, code.partition(".")[0]) == ("refused", "store")
     kept = [words for words in lines if words[0] == "kept"]

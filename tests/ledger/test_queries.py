@@ -1,4 +1,4 @@
-"""What the ledger says: single things, lists, figures, and which event is the newer one."""
+"""Tests of reading records, lists, counts, and newer events."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from relay.model import Failed, Kind, NewDelivery, Skipped, State, Verdict
 
 
 def keys(page):
-    return [one.key for one in page.items]
+    return [delivery.key for delivery in page.items]
 
 
-class TestOneThing:
-    def test_what_is_not_there_is_none(self, ledger):
+class TestSingleRecords:
+    def test_an_unknown_record_is_none(self, ledger):
         assert ledger.history.delivery("x") is None
         assert ledger.history.event("x") is None
         assert ledger.history.notification("\udcff") is None
@@ -35,17 +35,17 @@ class TestOneThing:
 
 class TestDeliveries:
     @pytest.fixture
-    def ten(self, driver):
+    def ten_deliveries(self, driver):
         for n in range(10):
             driver.deliver_to("prod", f"prod/{n}.zip", version="1")
             driver.later(seconds=1)
 
-    def test_come_newest_first(self, ledger, driver, ten):
+    def test_are_sorted_newest_first(self, ledger, driver, ten_deliveries):
         wanted = [f"prod/{n}.zip" for n in reversed(range(10))]
         page = ledger.history.deliveries(DeliveryQuery())
         assert (keys(page), page.next_cursor) == (wanted, None)
 
-    def test_pages_are_stable_while_new_ones_come_in(self, ledger, driver, ten):
+    def test_pages_are_stable_while_deliveries_are_added(self, ledger, driver, ten_deliveries):
         seen, cursor = [], None
         for _ in range(4):
             page = ledger.history.deliveries(DeliveryQuery(limit=3, cursor=cursor))
@@ -56,7 +56,7 @@ class TestDeliveries:
         assert seen == [f"prod/{n}.zip" for n in reversed(range(10))]
         assert cursor is None
 
-    def test_a_page_that_ends_exactly_leads_nowhere(self, ledger, ten):
+    def test_a_page_that_ends_exactly_has_no_next_cursor(self, ledger, ten_deliveries):
         assert ledger.history.deliveries(DeliveryQuery(limit=10)).next_cursor is None
         assert ledger.history.deliveries(DeliveryQuery(limit=9)).next_cursor is not None
 
@@ -74,7 +74,7 @@ class TestDeliveries:
             ("od/*", 0),
         ],
     )
-    def test_filter_by_a_glob_over_the_key(self, ledger, ten, glob, count):
+    def test_filter_by_a_glob_over_the_key(self, ledger, ten_deliveries, glob, count):
         assert len(ledger.history.deliveries(DeliveryQuery(key=glob)).items) == count
 
     def test_filter_by_everything_at_once(self, ledger, driver):
@@ -92,7 +92,7 @@ class TestDeliveries:
         for wanted, expected in every:
             assert keys(ledger.history.deliveries(DeliveryQuery(**wanted))) == expected, wanted
 
-    def test_filter_by_time_includes_the_first_moment_and_not_the_last(self, ledger, driver, ten):
+    def test_since_is_inclusive_and_until_is_exclusive(self, ledger, driver, ten_deliveries):
         start = driver.now - timedelta(seconds=10)
         query = DeliveryQuery(
             since=start + timedelta(seconds=2), until=start + timedelta(seconds=4)
@@ -100,35 +100,35 @@ class TestDeliveries:
         assert keys(ledger.history.deliveries(query)) == ["prod/3.zip", "prod/2.zip"]
 
     @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "é", "\ud800", "a" * 999, "JyBPUiAxPTE="])
-    def test_a_cursor_that_we_did_not_give_out_is_refused(self, ledger, cursor):
+    def test_an_invalid_cursor_is_refused(self, ledger, cursor):
         with pytest.raises(Rejected) as caught:
             ledger.history.deliveries(DeliveryQuery(cursor=cursor))
         assert caught.value.code == "cursor"
 
     @pytest.mark.parametrize("limit", [0, -1, 201])
-    def test_a_limit_outside_one_to_two_hundred_is_refused(self, ledger, limit):
+    def test_a_limit_outside_1_to_200_is_refused(self, ledger, limit):
         with pytest.raises(Rejected, match="1 to 200"):
             ledger.history.deliveries(DeliveryQuery(limit=limit))
 
-    def test_a_glob_that_is_none_is_refused_in_words(self, ledger):
+    def test_an_invalid_glob_is_refused_with_an_explanation(self, ledger):
         with pytest.raises(Rejected, match="closes"):
             ledger.history.deliveries(DeliveryQuery(key="a[b"))
 
 
-def test_notifications_come_newest_first_by_the_page(ledger, driver):
+def test_notifications_are_paged_newest_first(ledger, driver):
     ids = []
     for _ in range(5):
         ids.append(driver.accept(driver.event(version="1")).notification_id)
         driver.later(seconds=1)
     first = ledger.history.notifications(limit=3)
     rest = ledger.history.notifications(limit=3, cursor=first.next_cursor)
-    assert [one.id for one in first.items + rest.items] == ids[::-1]
+    assert [delivery.id for delivery in first.items + rest.items] == ids[::-1]
     assert rest.next_cursor is None
     with pytest.raises(Rejected):
         ledger.history.notifications(cursor="nonsense")
 
 
-class TestFigures:
+class TestCounts:
     def test_of_an_empty_ledger_are_empty(self, ledger, driver):
         assert (
             ledger.statistics.counts()
@@ -169,14 +169,14 @@ class TestFigures:
         driver.claimed()
         assert ledger.statistics.attempt_counts() == {}
 
-    def test_the_oldest_due_is_told_in_seconds_by_kind(self, ledger, driver):
+    def test_the_oldest_due_delivery_is_measured_in_seconds_by_kind(self, ledger, driver):
         driver.done(version="1")
         driver.later(seconds=5)
         driver.deliver_to("prod", "b.zip", version="1")
         driver.later(seconds=2.5)
         assert ledger.statistics.oldest_due(driver.now) == {Kind.IMPORT: 2.5, Kind.MESSAGE: 7.5}
 
-    def test_what_is_due_later_or_runs_is_not_overdue(self, ledger, driver):
+    def test_future_and_running_deliveries_are_not_overdue(self, ledger, driver):
         driver.deliver_to("prod", "a.zip", version="1")
         driver.deliver_to("prod", "b.zip", version="1")
         driver.retry(driver.claimed(), seconds=60)
@@ -184,13 +184,13 @@ class TestFigures:
         driver.later(seconds=10)
         assert ledger.statistics.oldest_due(driver.now) == {}
 
-    def test_a_lease_that_ended_is_overdue_since_then(self, ledger, driver):
+    def test_a_delivery_with_an_expired_lease_is_overdue_since_then(self, ledger, driver):
         driver.deliver_to("prod", version="1")
         driver.claimed()
         driver.later(seconds=37)
         assert ledger.statistics.oldest_due(driver.now) == {Kind.IMPORT: 7.0}
 
-    def test_the_last_event_is_the_last_new_one(self, ledger, driver):
+    def test_the_last_event_is_the_last_new_event(self, ledger, driver):
         driver.accept(driver.event(version="1"))
         last = driver.now
         driver.later(seconds=9)
@@ -200,7 +200,7 @@ class TestFigures:
 
 
 class TestNewer:
-    """Which event of an object supersedes another: certainly, perhaps, or not at all."""
+    """Whether an event of an object supersedes another: certainly, perhaps, or no."""
 
     ROUTE = "exports#1"
 
@@ -208,9 +208,9 @@ class TestNewer:
         driver.accept(mine)
         driver.later(seconds=more.pop("arrives", 1))
         driver.accept(other, **more)
-        return self.asked(driver, mine, other)
+        return self.compare(driver, mine, other)
 
-    def asked(self, driver, mine, other):
+    def compare(self, driver, mine, other):
         ids = [
             driver.ledger.history.newer_event(mine.id_in("exports"), self.ROUTE, possibly=possibly)
             for possibly in (False, True)
@@ -219,19 +219,19 @@ class TestNewer:
         assert ids[0] is None or ids[1], "what is certain is possible"
         return "certainly" if ids[0] else "perhaps" if ids[1] else "no"
 
-    def test_by_order_whatever_the_times_say(self, driver):
+    def test_the_order_is_more_reliable_than_the_times(self, driver):
         mine = driver.event(version="1", order="s3:0002")
         assert self.newer(driver, mine, driver.event(version="2", order="s3:0001")) == "no"
         later = driver.event(version="3", order="s3:0003", time=driver.now - timedelta(hours=1))
         assert self.newer(driver, mine, later) == "certainly"
 
-    def test_an_equal_order_tells_nothing(self, driver):
+    def test_an_equal_order_is_inconclusive(self, driver):
         mine = driver.event(version="1", order="s3:1")
         same = driver.event(version="2", order="s3:1", time=driver.now - timedelta(hours=1))
         assert self.newer(driver, mine, same) == "perhaps"
 
     @pytest.mark.parametrize("order", ["", "ceph:9", "s3"])
-    def test_perhaps_by_time_where_the_orders_do_not_compare(self, driver, order):
+    def test_time_is_inconclusive_if_the_orders_are_not_comparable(self, driver, order):
         mine = driver.event(version="1", order="s3:5")
         older = driver.event(version="2", order=order, time=driver.now - timedelta(seconds=3))
         assert self.newer(driver, mine, older) == "no"
@@ -239,63 +239,63 @@ class TestNewer:
         assert self.newer(driver, mine, younger) == "perhaps"
 
     @pytest.mark.parametrize("seconds", [-2, 0, 2])
-    def test_perhaps_where_the_times_are_as_good_as_equal(self, driver, seconds):
+    def test_nearly_equal_times_are_inconclusive(self, driver, seconds):
         other = driver.event(version="2", time=driver.now + timedelta(seconds=seconds))
         assert self.newer(driver, driver.event(version="1"), other) == "perhaps"
 
-    def test_perhaps_where_a_time_is_unknown(self, driver):
+    def test_an_unknown_time_is_inconclusive(self, driver):
         mine = driver.event(version="1", time=driver.now + timedelta(days=1))
         other = driver.event(version="2", time=None)
         assert self.newer(driver, mine, other) == "perhaps"
-        assert self.asked(driver, other, mine) == "perhaps"
+        assert self.compare(driver, other, mine) == "perhaps"
 
-    def test_perhaps_where_it_was_found_later_whatever_time_its_listing_gave(self, driver):
+    def test_an_event_found_later_is_inconclusive_regardless_of_the_listed_time(self, driver):
         mine = driver.event(etag="A")
         driver.later(hours=1)
         began = driver.now - timedelta(hours=3)
         other = driver.event(etag="B-7", type="found", time=began)
         assert self.newer(driver, mine, other) == "perhaps"
 
-    def test_what_was_found_earlier_is_older(self, driver):
+    def test_an_event_found_earlier_is_older(self, driver):
         other = driver.event(etag="A", type="found")
         driver.accept(other)
         driver.later(hours=1)
         mine = driver.event(etag="B")
         driver.accept(mine)
-        assert self.asked(driver, mine, other) == "no"
+        assert self.compare(driver, mine, other) == "no"
 
-    def test_other_objects_are_nothing_to_it(self, driver):
+    def test_other_objects_do_not_count(self, driver):
         mine = driver.event("a.zip", version="1", order="s3:1")
         more = {"version": "2", "time": driver.now + timedelta(seconds=1), "order": "s3:2"}
         other = driver.event("b.zip", **more)
         assert self.newer(driver, mine, other) == "no"
         driver.accept(driver.event("a.zip", bucket="other", **more))
         driver.accept(driver.event("a.zip", **more), source="other")
-        assert self.asked(driver, mine, other) == "no"
+        assert self.compare(driver, mine, other) == "no"
 
-    def test_only_events_that_the_same_route_took_count(self, driver):
+    def test_only_events_of_the_same_route_count(self, driver):
         mine = driver.event(version="1")
         later = driver.event(version="2", time=driver.now + timedelta(seconds=1))
         other_route = (NewDelivery("exports#2", "prod", {}),)
         assert self.newer(driver, mine, later, deliveries=other_route) == "no"
 
     @pytest.mark.parametrize("route", ["", ROUTE])
-    def test_an_event_that_goes_nowhere_supersedes_nothing(self, driver, route):
+    def test_an_event_without_a_destination_supersedes_nothing(self, driver, route):
         nowhere = (NewDelivery(route, "", {}, state=State.SKIPPED, reason="no route"),)
         later = driver.event(version="2", time=driver.now + timedelta(seconds=1))
         mine = driver.event(version="1")
         assert self.newer(driver, mine, later, deliveries=nowhere) == "no"
 
     @pytest.mark.parametrize("end", ["failed", "skipped"])
-    def test_a_newer_one_counts_however_it_ended(self, driver, end):
+    def test_a_newer_event_counts_with_any_outcome(self, driver, end):
         mine = driver.event(version="1", order="s3:1")
         later = driver.event(version="2", order="s3:2")
         assert self.newer(driver, mine, later) == "certainly"
         ends = {"failed": Failed(driver.problem), "skipped": Skipped("gone")}
         for delivery in driver.ledger.history.event_deliveries(later.id_in("exports")):
             driver.finish(driver.claimed(only=delivery.id), ends[end])
-        assert self.asked(driver, mine, later) == "certainly"
+        assert self.compare(driver, mine, later) == "certainly"
 
-    def test_an_unknown_event_has_no_newer_one(self, ledger):
+    def test_an_unknown_event_has_no_newer_event(self, ledger):
         assert ledger.history.newer_event("nobody", self.ROUTE) is None
         assert ledger.history.newer_event("nobody", self.ROUTE, possibly=True) is None

@@ -1,4 +1,4 @@
-"""Which delivery is next, and whose it is."""
+"""Tests of claiming deliveries."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sqlalchemy import event as engine_event
 
 from relay.model import Kind, NewDelivery, State, Trigger
 
-from .plans import look_about, read_whole, statements, steps
+from .plans import analyze, full_scans, statements, steps
 
 IMPORT_ONE = {(Kind.IMPORT, "prod"): 1}
 
 
-def test_a_claim_holds_all_that_the_work_needs(ledger, driver):
+def test_a_claim_contains_the_delivery_and_the_event(ledger, driver):
     event = driver.event(version="v1", etag="e1", size=5, order="s3:1")
     driver.accept(event)
     driver.later(seconds=1)
@@ -27,7 +27,7 @@ def test_a_claim_holds_all_that_the_work_needs(ledger, driver):
     assert (attempt.started, attempt.finished, attempt.outcome) == (driver.now, None, None)
 
 
-def test_the_one_due_longest_comes_first(driver):
+def test_the_oldest_due_delivery_is_claimed_first(driver):
     late = driver.deliver_to("prod", "late.zip", version="1")
     driver.later(seconds=-60)
     early = driver.deliver_to("test", "early.zip", version="1")
@@ -37,7 +37,7 @@ def test_the_one_due_longest_comes_first(driver):
     assert driver.claim() is None
 
 
-def test_what_is_not_due_yet_waits(driver):
+def test_a_delivery_that_is_not_due_waits(driver):
     driver.deliver_to("prod", version="1")
     driver.retry(driver.claimed(), seconds=10)
     driver.later(seconds=9.999)
@@ -46,7 +46,7 @@ def test_what_is_not_due_yet_waits(driver):
     assert driver.claimed().attempt == 2
 
 
-def test_a_running_delivery_is_nobody_elses(driver):
+def test_a_running_delivery_is_not_claimed_again(driver):
     driver.deliver_to("prod", version="1")
     driver.claimed("w1")
     driver.later(seconds=29)
@@ -54,14 +54,14 @@ def test_a_running_delivery_is_nobody_elses(driver):
 
 
 class TestChoice:
-    def test_of_one_kind_only(self, driver):
+    def test_only_the_given_kind_is_claimed(self, driver):
         driver.done()
         driver.deliver_to("prod", "b.zip", version="1")
         assert driver.claimed(kind=Kind.MESSAGE).delivery.kind == Kind.MESSAGE
         assert driver.claim(kind=Kind.MESSAGE) is None
         assert driver.claimed(kind=Kind.IMPORT).delivery.kind == Kind.IMPORT
 
-    def test_an_ended_lease_of_the_other_kind_is_left_alone(self, driver):
+    def test_an_expired_lease_of_another_kind_is_not_claimed(self, driver):
         driver.deliver_to("prod", version="1")
         driver.claimed()
         driver.later(seconds=31)
@@ -75,13 +75,13 @@ class TestChoice:
         assert driver.claim(only=wanted.id) is None
         assert driver.claim(only="unknown") is None
 
-    def test_exactly_one_heeds_the_limit_too(self, driver):
+    def test_only_respects_the_limits(self, driver):
         driver.deliver_to("prod", "a.zip", version="1")
         wanted = driver.deliver_to("prod", "b.zip", version="1")
         driver.claimed(limits=IMPORT_ONE)
         assert driver.claim(only=wanted.id, limits=IMPORT_ONE) is None
 
-    def test_a_message_has_no_event_but_its_text(self, driver):
+    def test_a_claimed_message_has_a_body_and_no_event(self, driver):
         driver.done()
         claim = driver.claimed(kind=Kind.MESSAGE)
         assert claim.event is None
@@ -89,9 +89,9 @@ class TestChoice:
 
 
 class TestEarlier:
-    """Since when the destination may have been reached without our knowing."""
+    """Claim.earlier: since when the destination may have been reached."""
 
-    def test_is_the_first_attempt_whose_end_is_not_known_for_certain(self, driver):
+    def test_is_the_start_of_the_first_uncertain_attempt(self, driver):
         driver.deliver_to("prod", version="1")
         started = driver.now
         driver.retry(driver.claimed())
@@ -100,7 +100,7 @@ class TestEarlier:
         driver.later(seconds=10)
         assert driver.claimed().earlier == started
 
-    def test_does_not_reach_back_behind_a_success(self, driver):
+    def test_ignores_attempts_before_a_success(self, driver):
         driver.deliver_to("prod", version="1")
         driver.retry(driver.claimed())
         driver.later(seconds=10)
@@ -136,33 +136,33 @@ def test_eight_threads_claim_two_hundred_deliveries_each_once(ledger, driver):
     assert ledger.statistics.counts() == {(Kind.IMPORT, State.SUCCEEDED): 200}
 
 
-def test_a_claim_looks_into_indexes_only(ledger, driver):
+def test_a_claim_reads_only_indexes(ledger, driver):
     driver.done()
     driver.deliver_to("prod", "b.zip", version="1")
     driver.deliver_to("test", "c.zip", version="1")
     driver.accept(*(driver.event(f"{number}.zip", version="1") for number in range(500)))
     driver.claimed()
-    look_about(ledger)
+    analyze(ledger)
     found = steps(ledger, statements(ledger, driver.claimed))
-    assert read_whole(found) == {"gates"}
-    due = [one for one in found if "ix_deliveries_due" in one]
+    assert full_scans(found) == {"gates"}
+    due = [step for step in found if "ix_deliveries_due" in step]
     if ledger._database.is_sqlite:
-        assert any("(kind=? AND destination=? AND due<?)" in one for one in due)
-        assert any("(kind=? AND destination>?)" in one for one in due)
+        assert any("(kind=? AND destination=? AND due<?)" in step for step in due)
+        assert any("(kind=? AND destination>?)" in step for step in due)
     assert len(due) >= 2
-    assert any("ix_deliveries_leased" in one for one in found)
+    assert any("ix_deliveries_leased" in step for step in found)
 
 
-def test_to_look_whether_anything_is_due_reads_no_table(ledger, driver):
+def test_checking_for_due_deliveries_reads_only_indexes(ledger, driver):
     driver.done()
     found = steps(
         ledger, statements(ledger, lambda: ledger.queue.is_any_due(Kind.IMPORT, driver.now))
     )
-    assert read_whole(found) == set()
-    assert any("ix_deliveries_due" in one for one in found)
+    assert full_scans(found) == set()
+    assert any("ix_deliveries_due" in step for step in found)
 
 
-def test_ten_thousand_deliveries_behind_a_closed_lane_cost_no_more_than_one(ledger, driver):
+def test_a_closed_destination_with_ten_thousand_deliveries_is_skipped_cheaply(ledger, driver):
     wanted = tuple(NewDelivery("r", "prod", {}) for _ in range(100))
     for n in range(20):
         driver.accept(driver.event(f"{n}.zip", version="1"), deliveries=wanted)

@@ -1,4 +1,4 @@
-"""Old history goes; what the next upload is held against stays."""
+"""Tests of deleting old history, except for what later uploads are compared with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEPT = RetentionPolicy(timedelta(days=90), 1000, timedelta(days=30))
 
 
 def prune(ledger: Ledger, driver: Any, kept: RetentionPolicy = KEPT) -> tuple[int, int, int]:
-    """What a whole round takes away: deliveries, notifications, bodies."""
+    """Prune everything. Returns the numbers of deleted deliveries, notifications and bodies."""
     before = ledger.retention.cutoff(kept, driver.now)
     rounds = [[], []]
     for pages, step in (
@@ -36,14 +36,16 @@ def prune(ledger: Ledger, driver: Any, kept: RetentionPolicy = KEPT) -> tuple[in
             pages.append(step(after))
             after = pages[-1].after
     return (
-        sum(one.deliveries for one in rounds[0]),
-        sum(one.notifications for one in rounds[1]),
-        sum(one.bodies for one in rounds[1]),
+        sum(result.deliveries for result in rounds[0]),
+        sum(result.notifications for result in rounds[1]),
+        sum(result.bodies for result in rounds[1]),
     )
 
 
 def keys(ledger: Ledger, kind: Kind = Kind.IMPORT) -> list[str]:
-    return sorted(one.key for one in ledger.history.deliveries(DeliveryQuery(kind=kind)).items)
+    return sorted(
+        delivery.key for delivery in ledger.history.deliveries(DeliveryQuery(kind=kind)).items
+    )
 
 
 def finish_messages(driver: Any) -> None:
@@ -61,7 +63,7 @@ def test_ids_sort_by_their_moment(driver: Any) -> None:
     assert id_of(driver.now) <= new_id(driver.now) < id_of(driver.now + timedelta(milliseconds=1))
 
 
-def test_of_each_object_the_newest_version_stays_however_old(ledger: Ledger, driver: Any) -> None:
+def test_the_newest_version_of_each_object_is_kept(ledger: Ledger, driver: Any) -> None:
     for version in "123":
         upload(driver, "a.zip", version)
     upload(driver, "b.zip", "1")
@@ -73,7 +75,7 @@ def test_of_each_object_the_newest_version_stays_however_old(ledger: Ledger, dri
     assert driver.accept(driver.event("a.zip", version="3")).verdict == Verdict.DUPLICATE
 
 
-def test_what_is_young_stays(ledger: Ledger, driver: Any) -> None:
+def test_recent_history_is_kept(ledger: Ledger, driver: Any) -> None:
     upload(driver, "a.zip", "1")
     driver.later(days=60)
     upload(driver, "a.zip", "2")
@@ -84,7 +86,7 @@ def test_what_is_young_stays(ledger: Ledger, driver: Any) -> None:
 
 
 @pytest.mark.parametrize("order", ["", "hex:{}"])
-def test_what_came_in_disorder_is_held_against_the_newest_still(
+def test_events_that_arrived_out_of_order_are_still_compared_with_the_newest(
     ledger: Ledger, driver: Any, order: str
 ) -> None:
     one, two, three = (
@@ -96,9 +98,9 @@ def test_what_came_in_disorder_is_held_against_the_newest_still(
         )
         for number in (1, 2, 3)
     )
-    for told in (three, one):
+    for early in (three, one):
         driver.later(seconds=60)
-        driver.accept(told)
+        driver.accept(early)
         driver.finish(driver.claimed())
     driver.later(days=100)
     assert prune(ledger, driver)[:2] == (0, 0)
@@ -109,7 +111,7 @@ def test_what_came_in_disorder_is_held_against_the_newest_still(
     assert certain == (newer if order else None)
 
 
-def test_equal_orders_keep_no_more_than_one(ledger: Ledger, driver: Any) -> None:
+def test_of_events_with_equal_orders_a_single_event_is_kept(ledger: Ledger, driver: Any) -> None:
     for version in "123":
         driver.accept(driver.event("a.zip", version=version, order="hex:1", time=None))
         driver.finish(driver.claimed())
@@ -118,7 +120,7 @@ def test_equal_orders_keep_no_more_than_one(ledger: Ledger, driver: Any) -> None
     assert prune(ledger, driver)[:2] == (2, 2)
 
 
-def test_of_keys_that_never_come_again_little_stays(ledger: Ledger, driver: Any) -> None:
+def test_little_is_kept_of_keys_without_further_uploads(ledger: Ledger, driver: Any) -> None:
     imports = [driver.done(f"exports/{number}.zip", version="1") for number in range(30)]
     finish_messages(driver)
     driver.later(days=3650)
@@ -127,11 +129,11 @@ def test_of_keys_that_never_come_again_little_stays(ledger: Ledger, driver: Any)
     assert prune(ledger, driver, kept) == (0, 0, 0)
     assert len(keys(ledger)) == 30
     assert keys(ledger, Kind.MESSAGE) == []
-    assert [ledger.history.delivery(one.id) for one in imports] == imports
+    assert [ledger.history.delivery(delivery.id) for delivery in imports] == imports
     assert driver.accept(driver.event("exports/7.zip", version="1")).verdict == Verdict.DUPLICATE
 
 
-def test_what_was_tried_again_lately_is_young(ledger: Ledger, driver: Any) -> None:
+def test_a_recent_retrigger_makes_a_delivery_recent(ledger: Ledger, driver: Any) -> None:
     delivery = driver.done(version="1")
     finish_messages(driver)
     driver.later(days=100)
@@ -148,7 +150,7 @@ def test_what_was_tried_again_lately_is_young(ledger: Ledger, driver: Any) -> No
 
 
 @pytest.mark.parametrize("settled", [False, True])
-def test_what_stays_knows_what_a_new_try_must_know(
+def test_kept_attempts_are_sufficient_for_the_next_claim(
     ledger: Ledger, driver: Any, *, settled: bool
 ) -> None:
     delivery = driver.done(version="1") if settled else driver.deliver_to("prod", version="1")
@@ -171,7 +173,7 @@ def test_what_stays_knows_what_a_new_try_must_know(
 
 
 @pytest.mark.parametrize("again", ["import", "message"])
-def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
+def test_a_retrigger_during_pruning_is_not_lost(
     ledger: Ledger, driver: Any, url: str, again: str
 ) -> None:
     upload(driver, "a.zip", "1")
@@ -189,7 +191,7 @@ def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
     def ask(*given: Any) -> None:
         if given[2].startswith("DELETE FROM deliveries") and thread.ident is None:
             thread.start()
-            thread.join(0.5)  # the rows are locked: it waits until they are gone
+            thread.join(0.5)  # the rows are locked: the retrigger waits until they are deleted
 
     event.listen(ledger._database._engine, "before_cursor_execute", ask)
     assert prune(ledger, driver)[0] == 1
@@ -199,15 +201,13 @@ def test_what_is_tried_again_in_the_moment_in_which_it_goes_is_not_lost(
     other.close()
 
 
-@pytest.mark.parametrize("held", ["import", "message"])
+@pytest.mark.parametrize("locked", ["import", "message"])
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_what_is_in_other_hands_is_passed_over(
-    ledger: Ledger, driver: Any, url: str, held: str
-) -> None:
+def test_locked_deliveries_are_skipped(ledger: Ledger, driver: Any, url: str, locked: str) -> None:
     upload(driver, "a.zip", "1")
     upload(driver, "a.zip", "2")
     driver.later(days=100)
-    old = ledger.history.deliveries(DeliveryQuery(kind=Kind(held))).items[-1].id
+    old = ledger.history.deliveries(DeliveryQuery(kind=Kind(locked))).items[-1].id
     other = Ledger.open(url)
     with other._database.write() as connection:
         its = select(deliveries.c.id).where(deliveries.c.id == old)
@@ -217,7 +217,7 @@ def test_what_is_in_other_hands_is_passed_over(
     other.close()
 
 
-def test_lessons_that_nobody_asks_for_go(ledger: Ledger, driver: Any) -> None:
+def test_unused_digests_are_deleted(ledger: Ledger, driver: Any) -> None:
     ledger.digests.remember("prod", "aa", "01")
     ledger.digests.remember("prod", "bb", "02")
     begun = driver.now
@@ -231,7 +231,7 @@ def test_lessons_that_nobody_asks_for_go(ledger: Ledger, driver: Any) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "telling"])
-def test_what_is_not_finished_stays(ledger: Ledger, driver: Any, state: str) -> None:
+def test_unfinished_deliveries_are_kept(ledger: Ledger, driver: Any, state: str) -> None:
     driver.deliver_to("prod", "a.zip", version="1")
     if state == "running":
         driver.claimed()
@@ -245,17 +245,17 @@ def test_what_is_not_finished_stays(ledger: Ledger, driver: Any, state: str) -> 
     assert prune(ledger, driver)[:2] == (0, 0)
 
 
-def test_more_than_the_most_go_before_their_time(ledger: Ledger, driver: Any) -> None:
+def test_deliveries_beyond_the_maximum_are_deleted_early(ledger: Ledger, driver: Any) -> None:
     for version in range(6):
         upload(driver, "a.zip", str(version))
-    # Twelve rows: six imports, six messages; of the third pair either may be the fifth newest.
+    # Twelve rows: six imports and six messages; either of the third pair may be the fifth newest.
     gone = prune(ledger, driver, RetentionPolicy(timedelta(days=90), 4, timedelta(days=30)))[0]
     assert gone in (3, 4)
     assert len(keys(ledger)) == 6 - gone
 
 
-@pytest.mark.no_cover  # much of the same
-def test_long_histories_go_page_by_page(ledger: Ledger, driver: Any) -> None:
+@pytest.mark.no_cover  # repetitive
+def test_long_histories_are_deleted_page_by_page(ledger: Ledger, driver: Any) -> None:
     for number in range(1100):
         driver.accept(driver.event("a.zip", version=str(number)), deliveries=())
         driver.later(milliseconds=1)
@@ -263,7 +263,7 @@ def test_long_histories_go_page_by_page(ledger: Ledger, driver: Any) -> None:
     assert prune(ledger, driver) == (0, 1099, 1)
 
 
-def test_counters_never_go_back(ledger: Ledger, driver: Any) -> None:
+def test_counters_never_decrease(ledger: Ledger, driver: Any) -> None:
     for version in "123":
         upload(driver, "a.zip", version)
     driver.accept(driver.event("a.zip", version="3"))
@@ -286,7 +286,7 @@ def test_counters_never_go_back(ledger: Ledger, driver: Any) -> None:
     assert ledger.statistics.counts()[Kind.IMPORT, State.SUCCEEDED] == 1
 
 
-def test_a_body_that_went_is_gone_and_the_rest_of_it_stays(ledger: Ledger, driver: Any) -> None:
+def test_an_old_body_is_deleted_and_the_notification_is_kept(ledger: Ledger, driver: Any) -> None:
     accepted = driver.accept(driver.event("a.zip", version="1"))
     driver.later(days=31)
     prune(ledger, driver)

@@ -1,4 +1,4 @@
-"""A delivery is tried again by hand."""
+"""Tests of retriggering deliveries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_finished_delivery_is_due_in_a_new_run(ledger, driver, failed):
     assert ledger.history.attempts(failed.id)[1].trigger == Trigger.MANUAL
 
 
-def test_what_the_run_before_left_is_cleared(ledger, driver):
+def test_the_result_of_the_previous_run_is_cleared(ledger, driver):
     driver.deliver_to("prod", version="1")
     claim = driver.claimed()
     driver.finish(claim, Skipped("gone", {"words": "gone"}))
@@ -35,7 +35,7 @@ def test_what_the_run_before_left_is_cleared(ledger, driver):
     assert (again.reason, again.result) == (None, None)
 
 
-def test_options_go_over_its_own(ledger, driver):
+def test_options_override_those_of_the_delivery(ledger, driver):
     driver.accept(driver.event(version="1"))
     claim = driver.claimed()
     driver.finish(claim)
@@ -69,7 +69,7 @@ def test_an_unknown_delivery_is_not_found(ledger, driver):
         ledger.retriggers.retrigger("nobody", driver.now)
 
 
-def test_a_delivery_to_nowhere_cannot_be_tried(ledger, driver):
+def test_a_delivery_without_a_destination_cannot_be_retriggered(ledger, driver):
     nowhere = (NewDelivery("", "", {}, state=State.SKIPPED, reason="no route"),)
     accepted = driver.accept(driver.event(version="1"), deliveries=nowhere)
     with pytest.raises(Conflict, match="no_route"):
@@ -85,7 +85,7 @@ class TestIdempotencyKey:
         again = ledger.retriggers.retrigger(failed.id, driver.now, key="k1")
         assert (again.state, again.run) == (State.SUCCEEDED, 2)
 
-    def test_another_key_is_another_wish(self, ledger, driver, failed):
+    def test_another_key_is_another_request(self, ledger, driver, failed):
         ledger.retriggers.retrigger(failed.id, driver.now, key="k1")
         driver.finish(driver.claimed())
         assert ledger.retriggers.retrigger(failed.id, driver.now, key="k2").run == 3
@@ -96,7 +96,7 @@ class TestIdempotencyKey:
         with pytest.raises(Conflict, match="another delivery"):
             ledger.retriggers.retrigger(other.id, driver.now, key="k1")
 
-    def test_a_key_whose_wish_was_refused_can_be_used_again(self, ledger, driver, failed):
+    def test_a_key_of_a_refused_request_can_be_used_again(self, ledger, driver, failed):
         ledger.retriggers.retrigger(failed.id, driver.now)
         claim = driver.claimed()
         with pytest.raises(Conflict):
@@ -105,17 +105,17 @@ class TestIdempotencyKey:
         assert ledger.retriggers.retrigger(failed.id, driver.now, key="k1").run == 3
 
 
-def test_who_asked_stays_with_each_attempt_of_the_run(ledger, driver, failed):
+def test_the_requester_is_stored_with_each_attempt_of_the_run(ledger, driver, failed):
     again = ledger.retriggers.retrigger(failed.id, driver.now, by="link in ops from 203.0.113.7")
     claim = driver.claimed()
     driver.finish(claim, Failed(driver.problem))
     assert again.by == claim.delivery.by == "link in ops from 203.0.113.7"
-    assert [one.by for one in ledger.history.attempts(failed.id)] == [None, again.by]
+    assert [attempt.by for attempt in ledger.history.attempts(failed.id)] == [None, again.by]
     assert ledger.retriggers.retrigger(failed.id, driver.now).by is None
 
 
-class TestSeen:
-    def test_what_was_not_touched_since_it_was_seen_is_tried_again(self, ledger, driver, failed):
+class TestExpectedAttempts:
+    def test_a_delivery_with_the_expected_attempts_is_retriggered(self, ledger, driver, failed):
         assert (
             ledger.retriggers.retrigger(
                 failed.id, driver.now, expected_attempts=failed.attempts
@@ -124,7 +124,7 @@ class TestSeen:
         )
 
     @pytest.mark.parametrize("since", ["pending", "running", "failed again"])
-    def test_what_was_tried_since_is_left_alone(self, ledger, driver, failed, since):
+    def test_a_delivery_with_more_attempts_is_not_retriggered(self, ledger, driver, failed, since):
         ledger.retriggers.retrigger(failed.id, driver.now, expected_attempts=failed.attempts)
         if since != "pending":
             claim = driver.claimed()

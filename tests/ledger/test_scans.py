@@ -1,4 +1,4 @@
-"""Scans in the ledger: who may, where they go on, and which source fell silent."""
+"""Tests of storing the progress of scans, and of silent sources."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def end(ledger, driver):
     return end
 
 
-class TestOneScan:
-    def test_of_a_source_that_nobody_scanned_there_is_none(self, ledger):
+class TestProgress:
+    def test_a_source_without_a_scan_has_none(self, ledger):
         assert ledger.scans.last("exports") is None
         assert not ledger.scans.was_completed("exports")
 
-    def test_a_source_was_scanned_once_a_scan_came_to_its_end(self, ledger, begin, step, end):
+    def test_a_source_was_scanned_after_a_complete_scan(self, ledger, begin, step, end):
         scan = begin()
         assert step(scan)
         assert not ledger.scans.was_completed("exports")
@@ -50,12 +50,12 @@ class TestOneScan:
         assert ledger.scans.was_completed("exports")
         assert not ledger.scans.was_completed("other")
 
-    def test_a_scan_of_the_last_days_is_none_of_the_source(self, ledger, driver, begin, end):
+    def test_a_scan_of_the_last_days_is_not_a_complete_scan(self, ledger, driver, begin, end):
         end(begin(since=driver.now))
         assert not ledger.scans.was_completed("exports")
         assert begin().first
 
-    def test_the_first_marks_as_seen_until_one_came_to_its_end(self, begin, step, end):
+    def test_scans_mark_objects_as_seen_until_the_first_complete_scan(self, begin, step, end):
         scan = begin()
         assert scan.first
         step(scan, None)
@@ -65,20 +65,18 @@ class TestOneScan:
         end(again)
         assert not begin().first
 
-    def test_a_first_one_of_everything_marks_nothing_until_it_came_to_its_end(self, begin, end):
+    def test_a_first_scan_of_everything_marks_no_objects(self, begin, end):
         scan = begin(everything=True)
         assert not scan.first
         end(scan, completed=False)
         again = begin()
         assert (again.first, again.resumed) == (False, False)
 
-    def test_everything_of_the_last_days_leaves_the_first_whole_one_to_mark(
-        self, driver, begin, end
-    ):
+    def test_a_scan_of_the_last_days_does_not_replace_the_first_scan(self, driver, begin, end):
         end(begin(everything=True, since=driver.now))
         assert begin().first
 
-    def test_what_it_brought_is_added_up(self, ledger, driver, begin, step):
+    def test_the_counts_of_the_steps_are_added(self, ledger, driver, begin, step):
         scan = begin()
         step(scan, listed=1000, found=3)
         driver.later(seconds=1)
@@ -88,8 +86,8 @@ class TestOneScan:
         assert kept.cursor == ("exports", "odd \ud800\0/键")
 
 
-class TestGoingOn:
-    def test_one_that_was_cut_off_goes_on_where_it_was(self, driver, begin, step, end):
+class TestResuming:
+    def test_an_interrupted_scan_is_resumed(self, driver, begin, step, end):
         scan = begin()
         step(scan)
         end(scan, completed=False)
@@ -99,14 +97,14 @@ class TestGoingOn:
         assert (again.resumed, again.cursor) == (True, ("exports", "m.zip"))
         assert (again.first, again.started, again.listed) == (True, started, 10)
 
-    def test_one_that_ended_begins_anew(self, ledger, begin, step, end):
+    def test_a_completed_scan_is_not_resumed(self, ledger, begin, step, end):
         scan = begin()
         step(scan)
         end(scan)
         again = begin()
         assert (again.resumed, again.cursor, again.listed) == (False, None, 0)
 
-    def test_who_asks_for_everything_does_not_go_on_with_one_that_marks(self, begin, step, end):
+    def test_a_scan_of_everything_does_not_resume_a_marking_scan(self, begin, step, end):
         scan = begin()
         step(scan)
         end(scan, completed=False)
@@ -120,10 +118,10 @@ class TestGoingOn:
         ("days", "asked", "resumed"),
         [(None, None, True), (None, 2, True), (2, 1, True), (2, 3, False), (2, None, False)],
     )
-    def test_it_goes_on_with_one_that_looks_at_all_that_is_asked_for(
+    def test_a_scan_resumes_an_interrupted_scan_that_covers_it(
         self, driver, begin, step, end, days, asked, resumed
     ):
-        since = [driver.now - timedelta(days=one) if one else None for one in (days, asked)]
+        since = [driver.now - timedelta(days=age) if age else None for age in (days, asked)]
         scan = begin(since=since[0])
         step(scan)
         end(scan, completed=False)
@@ -132,8 +130,8 @@ class TestGoingOn:
         assert again.since == (since[0] if resumed else since[1])
 
 
-class TestOneAtATime:
-    def test_a_second_one_is_told_of_the_first(self, begin, step):
+class TestExclusion:
+    def test_a_second_scan_is_refused(self, begin, step):
         step(begin())
         with pytest.raises(Conflict, match="under way: 10 objects") as caught:
             begin("w2")
@@ -151,9 +149,7 @@ class TestOneAtATime:
             with pytest.raises(Conflict):
                 begin("w2")
 
-    def test_one_that_makes_no_step_is_taken_over_and_can_write_nothing(
-        self, ledger, driver, begin, step, end
-    ):
+    def test_a_stalled_scan_is_taken_over_and_cannot_write(self, ledger, driver, begin, step, end):
         scan = begin()
         step(scan)
         driver.later(seconds=LEASE.total_seconds())
@@ -164,13 +160,13 @@ class TestOneAtATime:
         kept = ledger.scans.last("exports")
         assert (kept.cursor, kept.owner, kept.finished) == (("exports", "m.zip"), "w2", None)
 
-    def test_one_whose_owner_is_dead_is_taken_over_at_once(self, begin, step):
+    def test_a_scan_of_a_dead_owner_is_taken_over_at_once(self, begin, step):
         step(begin())
         with pytest.raises(Conflict):
             begin("w2", dead="somebody else")
         assert begin("w2", dead="w1").resumed
 
-    def test_of_eight_at_once_one_begins(self, begin):
+    def test_a_single_scan_of_eight_begins(self, begin):
         def attempt(number):
             try:
                 return begin(f"w{number}").owner
@@ -183,7 +179,7 @@ class TestOneAtATime:
 
 
 class TestSilence:
-    """Objects come, and nobody announces them."""
+    """New objects appear without notifications."""
 
     @pytest.fixture
     def scanned(self, begin, end):
@@ -192,11 +188,11 @@ class TestSilence:
     def silent(self, driver):
         return driver.ledger.scans.silences(driver.now)
 
-    def test_a_source_that_is_not_scanned_is_not_known_to_be_silent(self, ledger, driver):
+    def test_a_source_without_a_scan_is_not_silent(self, ledger, driver):
         ledger.scans.note_unannounced("exports", [driver.now])
         assert self.silent(driver) == {}
 
-    def test_begins_with_the_oldest_object_once_the_grace_is_over(self, driver, scanned):
+    def test_begins_with_the_oldest_object_after_the_grace_period(self, driver, scanned):
         modified = driver.now
         later = [modified + timedelta(minutes=3), modified, modified + timedelta(minutes=1)]
         driver.later(minutes=4)
@@ -205,7 +201,7 @@ class TestSilence:
         driver.now = modified + GRACE
         assert self.silent(driver) == {"exports": modified}
 
-    def test_further_objects_do_not_begin_it_anew(self, driver, scanned):
+    def test_further_objects_do_not_change_the_start(self, driver, scanned):
         modified = driver.now
         for _ in range(3):
             driver.ledger.scans.note_unannounced("exports", [driver.now])
@@ -213,7 +209,7 @@ class TestSilence:
         assert self.silent(driver) == {"exports": modified}
 
     @pytest.mark.parametrize("road", [Origin.HOOK, Origin.QUEUE])
-    def test_ends_with_the_next_notification_whatever_it_holds(self, driver, scanned, road):
+    def test_ends_with_any_next_notification(self, driver, scanned, road):
         driver.ledger.scans.note_unannounced("exports", [driver.now])
         driver.later(minutes=11)
         assert self.silent(driver)["exports"]
@@ -228,7 +224,7 @@ class TestSilence:
         driver.accept(road=Origin.HOOK, source="other")
         assert self.silent(driver)["exports"]
 
-    def test_one_lost_notification_among_others_is_no_silence(self, driver, scanned):
+    def test_a_single_lost_notification_is_not_a_silence(self, driver, scanned):
         modified = driver.now
         driver.later(minutes=1)
         driver.accept(driver.event(etag="e"))
@@ -245,7 +241,7 @@ class TestSilence:
         driver.later(minutes=10)
         assert self.silent(driver) == {"exports": again}
 
-    def test_that_it_ended_is_remembered_when_the_notification_is_forgotten(
+    def test_the_end_is_remembered_after_the_notification_is_deleted(
         self, ledger, driver, scanned, begin, end
     ):
         ledger.scans.note_unannounced("exports", [driver.now])

@@ -1,4 +1,4 @@
-"""Figures are counted as things happen, and so read in no time: they must be what is there."""
+"""Tests that the totals, which triggers maintain, match the tables."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from relay.ledger.ids import id_of
 from relay.model import Failed, NewDelivery, NewMessage, Skipped, State, Succeeded
 
 from .conftest import ROUTED, LedgerDriver
-from .plans import read_whole, statements, steps
+from .plans import full_scans, statements, steps
 
 NOWHERE = (NewDelivery("", "", {}, state=State.SKIPPED, reason="no route"),)
 
 
-def test_they_are_what_is_there_after_whatever_happened_in_four_threads(ledger, driver):
-    def step(mine: LedgerDriver, chance: random.Random, number: int) -> None:
-        mine.later(seconds=1)
-        chosen = chance.choice((ROUTED, NOWHERE))
-        key = f"{chance.randrange(8)}.zip"
-        mine.accept(mine.event(key, version=str(number)), deliveries=chosen)
-        if (claim := mine.claim()) is None:
+def test_totals_match_the_tables_after_random_operations_in_four_threads(ledger, driver):
+    def step(own_driver: LedgerDriver, rng: random.Random, number: int) -> None:
+        own_driver.later(seconds=1)
+        chosen = rng.choice((ROUTED, NOWHERE))
+        key = f"{rng.randrange(8)}.zip"
+        own_driver.accept(own_driver.event(key, version=str(number)), deliveries=chosen)
+        if (claim := own_driver.claim()) is None:
             return
-        ended = chance.choice((Succeeded({}), Failed(mine.problem), Skipped("gone")))
-        told = [NewMessage("ops", "import.failed", {})] if claim.event else []
-        mine.finish(claim, ended, messages=told)
-        if chance.random() < 0.3:
-            ledger.retriggers.retrigger(claim.delivery.id, mine.now)
+        ended = rng.choice((Succeeded({}), Failed(own_driver.problem), Skipped("gone")))
+        messages = [NewMessage("ops", "import.failed", {})] if claim.event else []
+        own_driver.finish(claim, ended, messages=messages)
+        if rng.random() < 0.3:
+            ledger.retriggers.retrigger(claim.delivery.id, own_driver.now)
 
     def work(seed: int) -> None:
-        mine, chance = LedgerDriver(ledger), random.Random(seed)
+        own_driver, rng = LedgerDriver(ledger), random.Random(seed)
         for number in range(30):
-            # What was refused, for others were faster, must not have been counted either.
+            # Operations that failed because of other threads must not count either.
             with suppress(Conflict, LedgerUnavailable):
-                step(mine, chance, number)
+                step(own_driver, rng, number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -57,7 +57,7 @@ def test_they_are_what_is_there_after_whatever_happened_in_four_threads(ledger, 
     )
 
 
-def test_no_figure_reads_the_history(ledger, driver):
+def test_no_statistic_reads_the_history(ledger, driver):
     for number in range(50):
         driver.done(f"{number}.zip", version="1")
     with ledger._database._engine.begin() as connection:
@@ -75,25 +75,27 @@ def test_no_figure_reads_the_history(ledger, driver):
 
     found = steps(ledger, statements(ledger, scrape))
     assert len(found) > 20
-    assert read_whole(found) == set()
-    if ledger._database.is_sqlite:  # else it would read all that succeeded
+    assert full_scans(found) == set()
+    if ledger._database.is_sqlite:  # without the index it would read all succeeded deliveries
         assert [step for step in found if "ix_deliveries_state" in step] == []
 
 
 def check_counts(ledger, *, pruned: bool = False) -> None:
-    """The figures against what the tables hold, counted one by one."""
+    """Compare the totals with the counts of the tables."""
 
-    def there(columns: str, table: str) -> dict[tuple[str, ...], int]:
+    def count_rows(columns: str, table: str) -> dict[tuple[str, ...], int]:
         query = f"SELECT {columns}, count(*) FROM {table} GROUP BY {columns}"
         return {tuple(row[:-1]): row[-1] for row in connection.execute(text(query))}
 
     with ledger._database.read() as connection:
-        assert ledger.statistics.counts() == there("kind, state", "deliveries")
+        assert ledger.statistics.counts() == count_rows("kind, state", "deliveries")
         if pruned:
             return
-        ended = there("kind, destination, outcome", "attempts WHERE outcome IS NOT NULL")
+        ended = count_rows("kind, destination, outcome", "attempts WHERE outcome IS NOT NULL")
         assert ledger.statistics.attempt_counts() == ended
-        assert ledger.statistics.notification_counts() == there("source, verdict", "notifications")
+        assert ledger.statistics.notification_counts() == count_rows(
+            "source, verdict", "notifications"
+        )
         assert ledger.statistics.event_counts() == {
-            one: n for (one,), n in there("source", "events").items()
+            source: n for (source,), n in count_rows("source", "events").items()
         }

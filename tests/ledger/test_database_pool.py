@@ -1,4 +1,4 @@
-"""What a test did to its ledger on PostgreSQL never meets the next one."""
+"""Tests that the reused PostgreSQL databases are clean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from relay.ledger import Ledger
-from tests.ledgers import Spares
+from tests.ledgers import DatabasePool
 
 LEFT = {
     "a row": "INSERT INTO digests VALUES ('target', 'ours', 'theirs')",
@@ -18,12 +18,12 @@ LEFT = {
 
 
 @pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
-def test_the_next_one_finds_an_empty_ledger_of_this_version(spares, left):
-    url = spares.take()
+def test_the_next_test_finds_an_empty_database_of_this_version(database_pool, left):
+    url = database_pool.acquire()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(left)
-    spares.give_back(url)
-    following = spares.take()
+    database_pool.release(url)
+    following = database_pool.acquire()
     with psycopg.connect(following) as connection:
         assert connection.execute("SELECT count(*) FROM digests").fetchone() == (0,)
         assert connection.execute("SELECT to_regclass('left_over')").fetchone() == (None,)
@@ -31,25 +31,25 @@ def test_the_next_one_finds_an_empty_ledger_of_this_version(spares, left):
     ledger.administration.migrate()
     ledger.administration.ping()
     ledger.close()
-    spares.give_back(following)
+    database_pool.release(following)
 
 
-def test_what_was_only_filled_is_lent_again(spares):
-    url = spares.take()
+def test_a_database_with_only_rows_is_reused(database_pool):
+    url = database_pool.acquire()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(LEFT["a row"])
-    spares.give_back(url)
-    assert spares.take() == url
-    spares.give_back(url)
+    database_pool.release(url)
+    assert database_pool.acquire() == url
+    database_pool.release(url)
 
 
-def test_one_through_which_many_rows_went_goes(postgresql, monkeypatch):
-    spares = Spares(postgresql)
-    monkeypatch.setattr(Spares, "MOST", 1)
-    lent = []
+def test_a_database_that_held_many_rows_is_dropped(postgresql, monkeypatch):
+    database_pool = DatabasePool(postgresql)
+    monkeypatch.setattr(DatabasePool, "MAX_ROWS", 1)
+    urls = []
     for _ in range(3):
-        lent.append(spares.take())
-        with psycopg.connect(lent[-1], autocommit=True) as connection:
+        urls.append(database_pool.acquire())
+        with psycopg.connect(urls[-1], autocommit=True) as connection:
             connection.execute(LEFT["a row"])
-        spares.give_back(lent[-1])
-    assert lent[0] == lent[1] != lent[2]
+        database_pool.release(urls[-1])
+    assert urls[0] == urls[1] != urls[2]

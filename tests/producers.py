@@ -130,11 +130,11 @@ def basic(token: str) -> dict[str, str]:
     return {"authorization": "Basic " + base64.b64encode(f"relay:{token}".encode()).decode()}
 
 
-# What each of them sends
+# Requests of each producer
 
 
-def by_sns(world: World, now: datetime, **said: Any) -> Incoming:
-    message = sns(world.signer, now, **said)
+def by_sns(world: World, now: datetime, **fields: Any) -> Incoming:
+    message = sns(world.signer, now, **fields)
     headers = {
         "content-type": "text/plain; charset=UTF-8",
         "user-agent": "Amazon Simple Notification Service Agent",
@@ -145,8 +145,8 @@ def by_sns(world: World, now: datetime, **said: Any) -> Incoming:
     return incoming(message, headers, now)
 
 
-def by_smn(world: World, now: datetime, **said: Any) -> Incoming:
-    message = smn(world.signer, now, **said)
+def by_smn(world: World, now: datetime, **fields: Any) -> Incoming:
+    message = smn(world.signer, now, **fields)
     headers = {**JSON, "x-smn-message-type": message["type"]}
     return incoming(message, headers, now)
 

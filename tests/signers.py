@@ -93,9 +93,9 @@ def stamp(moment: datetime, spec: str = "milliseconds") -> str:
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
-def sns(signer: Signer, now: datetime, **said: Any) -> dict[str, Any]:
+def sns(signer: Signer, now: datetime, **fields: Any) -> dict[str, Any]:
     """A message of SNS as JSON has it. None leaves a part out; `Signature` as it is, when given."""
-    kind = said.get("Type", "Notification")
+    kind = fields.get("Type", "Notification")
     message: dict[str, Any] = {
         "Type": kind,
         "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
@@ -111,12 +111,14 @@ def sns(signer: Signer, now: datetime, **said: Any) -> dict[str, Any]:
         message["Message"] = f"You have chosen to subscribe to the topic {ARN}."
         message["Token"] = "2336412f37fb687f5d51e6e241d09c805a5a57b30d712f794cc5f6a988666d92"
         message["SubscribeURL"] = confirm_sns()
-    message = {name: value for name, value in (message | said).items() if value is not None}
+    message = {name: value for name, value in (message | fields).items() if value is not None}
     names = "Message MessageId Subject Timestamp TopicArn Type"
     if kind != "Notification":
         names = "Message MessageId SubscribeURL Timestamp Token TopicArn Type"
     digest = hashes.SHA1() if message.get("SignatureVersion") == "1" else hashes.SHA256()
-    return said_or({"Signature": signer.sign(lines(message, names), digest), **message}, said)
+    return without_none(
+        {"Signature": signer.sign(lines(message, names), digest), **message}, fields
+    )
 
 
 def confirm_sns(host: str = SNS, topic: str = ARN) -> str:
@@ -129,10 +131,10 @@ def smn(
     *,
     digest: hashes.HashAlgorithm = hashes.SHA256(),  # noqa: B008 - it is a constant
     sign_empty: bool = False,
-    **said: Any,
+    **fields: Any,
 ) -> dict[str, Any]:
     """A message of SMN, likewise. `sign_empty`: an empty subject is signed, as samples do."""
-    kind = said.get("type", "Notification")
+    kind = fields.get("type", "Notification")
     message: dict[str, Any] = {
         "signing_cert_url": f"https://{SMN}{SMN_PEM}",
         "topic_urn": URN,
@@ -145,17 +147,19 @@ def smn(
     if kind != "Notification":
         message["message"] = f"You are invited to subscribe to topic: {URN}."
         message["subscribe_url"] = confirm_smn()
-    message = {name: value for name, value in (message | said).items() if value is not None}
+    message = {name: value for name, value in (message | fields).items() if value is not None}
     names = "message message_id subject timestamp topic_urn type"
     if kind != "Notification":
         names = "message message_id subscribe_url timestamp topic_urn type"
     if message.get("subject") == "" and not sign_empty:
         names = names.replace("subject ", "")
-    return said_or({"signature": signer.sign(lines(message, names), digest), **message}, said)
+    return without_none(
+        {"signature": signer.sign(lines(message, names), digest), **message}, fields
+    )
 
 
-def said_or(message: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in message.items() if said.get(name, value) is not None}
+def without_none(message: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if fields.get(name, value) is not None}
 
 
 def confirm_smn(host: str = CONSOLE, topic: str = URN) -> str:
@@ -244,11 +248,11 @@ class Push:
         if self.with_type:
             head.append(headers.get("content-type", ""))
         head.append(headers.get("date", ""))
-        ours = sorted(
+        mns_headers = sorted(
             f"{name}:{value}" for name, value in headers.items() if name.startswith("x-mns-")
         )
         path, _, query = self.target.partition("?")
-        text = "\n".join([*head, *ours, self.target if self.sign_query else path])
+        text = "\n".join([*head, *mns_headers, self.target if self.sign_query else path])
         headers["authorization"] = signer.sign(text, hashes.SHA1())
         return Incoming(
             "exports",

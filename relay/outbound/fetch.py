@@ -26,7 +26,7 @@ class Fetcher:
         outbound = HttpClientFactory(
             allow_private=allow_private, connect_timeout=CONNECT, read_timeout=READ
         )
-        self._session = outbound.session(guarded=True, max_answer=MAX_BYTES)
+        self._session = outbound.session(guarded=True, max_response=MAX_BYTES)
 
     def __call__(self, url: str) -> bytes:
         """Return the body of a 200 response; else TemporaryFailure.

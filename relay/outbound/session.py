@@ -23,7 +23,7 @@ from relay.outbound.connection import ConnectionOptions, pool_classes
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-MAX_ANSWER = 64 * 1024
+MAX_RESPONSE = 64 * 1024
 """Bytes of a response body that are read by default; the rest stays unread."""
 
 _POOL = 32
@@ -53,20 +53,20 @@ class HttpClientFactory:
         self,
         *,
         guarded: bool,
-        max_answer: int = MAX_ANSWER,
+        max_response: int = MAX_RESPONSE,
         reuse: bool = True,
         streams: bool = False,
     ) -> requests.Session:
         """Create a thread-safe session; the caller closes it.
 
         Sessions follow no redirects, never repeat a request, keep no cookies, and read at most
-        `max_answer` bytes of a response body.
+        `max_response` bytes of a response body.
         `guarded`: refuse addresses that are not public (PermanentFailure `outbound.private`); for
         URLs that come from users. `reuse=False`: open a new connection for each request, because
         a pooled connection can be stale. `streams`: leave the body of a successful response
         unread, of any length; the caller reads it and closes the response.
         """
-        session = _Session(self.timeout, max_answer, streams=streams)
+        session = _Session(self.timeout, max_response, streams=streams)
         session.headers["User-Agent"] = self.user_agent
         if not reuse:
             session.headers["Connection"] = "close"
@@ -102,10 +102,10 @@ class HttpClientFactory:
 
 
 class _Session(requests.Session):
-    def __init__(self, timeout: tuple[float, float], max_answer: int, *, streams: bool) -> None:
+    def __init__(self, timeout: tuple[float, float], max_response: int, *, streams: bool) -> None:
         super().__init__()
         self._timeout = timeout
-        self._max_answer = max_answer
+        self._max_answer = max_response
         self._streams = streams
         # Without an auth, requests reads ~/.netrc and overwrites our Authorization header.
         self.auth = _auth_from_url

@@ -51,7 +51,7 @@ class HttpApi:
         self._credential = credential
         self._refusal = refusal
         outbound = HttpClientFactory(connect_timeout=CONNECT, read_timeout=STALL)
-        self._whole = outbound.session(guarded=False, max_answer=LARGEST)
+        self._whole = outbound.session(guarded=False, max_response=LARGEST)
         self._streams = outbound.session(guarded=False, streams=True)
 
     def send(self, request: StorageRequest, name: str) -> requests.Response:

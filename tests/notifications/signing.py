@@ -143,7 +143,7 @@ def by_sns(signer: Signer) -> Iterator[Case]:
         "unsigned": {"Message": text(S3), "Signature": None},
         "certificate-elsewhere": {"SigningCertURL": f"https://sns.example.com{SNS_PEM}"},
     }
-    messages = {name: sns(signer, NOW - MINUTE, **said) for name, said in cases.items()}
+    messages = {name: sns(signer, NOW - MINUTE, **fields) for name, fields in cases.items()}
     messages["changed"] = {**messages["v2"], "Message": text(S3).replace("prod", "evil")}
     for name, message in messages.items():
         headers = {
@@ -169,7 +169,7 @@ def by_smn(signer: Signer) -> Iterator[Case]:
             "signing_cert_url": f"https://smn.cn-south-1.myhuaweicloud.com{SMN_PEM}"
         },
     }
-    messages = {name: smn(signer, NOW - MINUTE, **said) for name, said in cases.items()}
+    messages = {name: smn(signer, NOW - MINUTE, **fields) for name, fields in cases.items()}
     changed = text(OBS).replace("prod", "evil")
     messages["changed"] = {**messages["version-3"], "message": changed}
     for name, message in messages.items():

@@ -427,10 +427,10 @@ def is_good(case: Path) -> bool:
 def test_every_kind_reads_own_records(relay: RunningRelay, kind: str, envelope: str) -> None:
     """A script can announce an object of any storage."""
     handler = relay.relay.plugins.sources[f"{kind}-all"]
-    ours = {"bucket": "exports", "key": "a+b %2B.zip", "version": "7", "etag": "e", "size": 3}
+    first = {"bucket": "exports", "key": "a+b %2B.zip", "version": "7", "etag": "e", "size": 3}
     other = {"bucket": "exports", "key": "b.zip", "etag": "e", "time": "2026-11-24T03:00:00Z"}
     third = {"bucket": "exports", "key": "c.zip", "id": "upload 3"}
-    body = assembled({"events": [ours, other, third]})
+    body = assembled({"events": [first, other, third]})
     reading = parse(handler, ENVELOPES[envelope](handler.settings), incoming(body, {}))
     assert reading.verdict == Verdict.ACCEPTED
     assert [found_event.identity for found_event in reading.events] == [

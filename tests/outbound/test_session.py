@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 import relay.outbound.connection
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.outbound.responses import cleaned, excerpt, retry_after, translate
-from relay.outbound.session import MAX_ANSWER, HttpClientFactory
+from relay.outbound.session import MAX_RESPONSE, HttpClientFactory
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TOO_LARGE = b"HTTP/1.1 413 No\r\nContent-Length: 3\r\n\r\nbig"
@@ -102,10 +102,10 @@ def serving(
         client.close()
 
 
-def reply(answer: bytes) -> Callable[[Server, socket.socket], None]:
+def reply(response: bytes) -> Callable[[Server, socket.socket], None]:
     def script(self: Server, connection: socket.socket) -> None:
         while self.head(connection):
-            connection.sendall(answer)
+            connection.sendall(response)
 
     return script
 
@@ -301,8 +301,8 @@ def test_a_guarded_session_checks_the_host_name_if_a_proxy_connects(
 def test_a_response_is_read_up_to_the_limit_and_the_connection_not_reused() -> None:
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"y" * 10**7
     with serving(reply(endless)) as server, session() as client:
-        assert len(client.get(server.url).content) == MAX_ANSWER
-        assert len(client.get(server.url).content) == MAX_ANSWER
+        assert len(client.get(server.url).content) == MAX_RESPONSE
+        assert len(client.get(server.url).content) == MAX_RESPONSE
 
 
 def test_bytes_beyond_the_announced_length_belong_to_no_response() -> None:
@@ -373,9 +373,9 @@ def test_a_long_stream_is_not_kept_in_memory() -> None:
         for _ in range(64):
             connection.sendall(MEGABYTE)
 
-    with serving(script) as server, streaming() as client, client.get(server.url) as answer:
+    with serving(script) as server, streaming() as client, client.get(server.url) as response:
         tracemalloc.start()
-        length = sum(len(part) for part in iter(lambda: answer.raw.read1(2**16), b""))
+        length = sum(len(part) for part in iter(lambda: response.raw.read1(2**16), b""))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert length == 64 * 2**20
@@ -394,14 +394,14 @@ def test_the_read_timeout_of_a_stream_applies_to_each_read() -> None:
     with (
         serving(script) as server,
         streaming(read_timeout=0.6) as client,
-        client.get(server.url) as answer,
+        client.get(server.url) as response,
     ):
         started = time.monotonic()
-        got = b"".join(answer.raw.read1(1) for _ in range(7))
+        got = b"".join(response.raw.read1(1) for _ in range(7))
         assert time.monotonic() - started > 0.6
         assert got == b"z" * 7
         with pytest.raises(urllib3.exceptions.ReadTimeoutError):
-            answer.raw.read1(1)
+            response.raw.read1(1)
 
 
 def test_the_headers_of_a_stream_that_arrive_byte_by_byte_time_out() -> None:
@@ -424,7 +424,7 @@ def test_the_headers_of_a_stream_that_arrive_byte_by_byte_time_out() -> None:
 def test_an_error_response_instead_of_a_stream_is_read_up_to_the_limit() -> None:
     endless = b"HTTP/1.1 403 No\r\nContent-Length: 10000000\r\n\r\n" + b"y" * 10**7
     with serving(reply(endless)) as server, streaming() as client:
-        assert len(client.get(server.url).content) == MAX_ANSWER
+        assert len(client.get(server.url).content) == MAX_RESPONSE
 
 
 def test_a_body_that_the_server_does_not_read_times_out() -> None:
@@ -488,16 +488,16 @@ def respond_early(self: Server, connection: socket.socket) -> None:
 def test_an_early_response_is_read_and_stops_the_sending() -> None:
     body = MegabyteBody(200)
     with serving(respond_early) as server, session() as client:
-        answer = client.post(server.url, data=body)
-        assert (answer.status_code, answer.text) == (413, "big")
+        response = client.post(server.url, data=body)
+        assert (response.status_code, response.text) == (413, "big")
     assert body.chunks_read < 30
 
 
 def test_an_early_response_is_noticed_through_tls(authority: Path, tls: ssl.SSLContext) -> None:
     body = MegabyteBody(200)
     with serving(respond_early, tls) as server, session() as client:
-        answer = client.post(server.url, data=body, verify=str(authority))
-        assert (answer.status_code, answer.text) == (413, "big")
+        response = client.post(server.url, data=body, verify=str(authority))
+        assert (response.status_code, response.text) == (413, "big")
     assert body.chunks_read < 30
 
 
@@ -507,8 +507,8 @@ def test_an_early_response_followed_by_a_reset_is_read() -> None:
         connection.sendall(TOO_LARGE)
 
     with serving(script) as server, session() as client:
-        answer = client.post(server.url, data=MegabyteBody(50))
-        assert answer.status_code == 413
+        response = client.post(server.url, data=MegabyteBody(50))
+        assert response.status_code == 413
 
 
 def test_after_an_early_response_the_connection_is_not_reused() -> None:
@@ -531,8 +531,8 @@ def test_tls_session_tickets_are_not_taken_for_a_response(
         connection.sendall(OK if left == 0 else TOO_LARGE)
 
     with serving(script, tls) as server, session() as client:
-        answer = client.post(server.url, data=MegabyteBody(3), verify=str(authority))
-        assert (answer.status_code, answer.text) == (200, "ok")
+        response = client.post(server.url, data=MegabyteBody(3), verify=str(authority))
+        assert (response.status_code, response.text) == (200, "ok")
 
 
 def test_a_cancelled_body_never_becomes_complete() -> None:

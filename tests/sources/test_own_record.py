@@ -22,15 +22,15 @@ def test_it_is_told_from_others_by_its_fields():
     assert not is_own_record({})
 
 
-def test_all_that_is_said_is_in_the_event():
-    said = {**WHERE, "version": "v1", "etag": '"e1"', "size": "3", "time": "2026-11-24T03:00:00Z"}
-    found = own_event(said)
+def test_all_fields_are_in_the_event():
+    fields = {**WHERE, "version": "v1", "etag": '"e1"', "size": "3", "time": "2026-11-24T03:00:00Z"}
+    found = own_event(fields)
     assert found.object == ObjectRef("exports", "a+b %2B.zip", "v1", "e1", 3)
     assert (found.type, found.time) == ("announced", TIME)
 
 
 @pytest.mark.parametrize(
-    ("said", "identity"),
+    ("fields", "identity"),
     [
         ({"version": "v1", "etag": "e1", "time": "2026-11-24T03:00:00Z", "id": "i"}, "version:v1"),
         ({"version": 1587627537231057}, "version:1587627537231057"),
@@ -44,16 +44,16 @@ def test_all_that_is_said_is_in_the_event():
         ({"id": 7}, "id:7"),
     ],
 )
-def test_what_tells_uploads_apart_is_the_best_that_was_said(said, identity):
-    assert own_event({**WHERE, **said}).identity == identity
+def test_the_identity_uses_the_best_available_field(fields, identity):
+    assert own_event({**WHERE, **fields}).identity == identity
 
 
-def test_a_version_gives_the_same_event_as_the_storages_own_news():
-    ours = own_event({**WHERE, "version": "v1"})
-    assert ours.id_in("x") == own_event({**WHERE, "version": "v1", "id": "other"}).id_in("x")
+def test_a_version_identifies_the_same_event_as_a_notification_of_the_storage():
+    first = own_event({**WHERE, "version": "v1"})
+    assert first.id_in("x") == own_event({**WHERE, "version": "v1", "id": "other"}).id_in("x")
 
 
-def test_the_later_time_is_the_newer_one():
+def test_events_are_ordered_by_time():
     times = ("2026-11-24T03:00:00Z", "2026-11-24T03:00:00.5Z", "2026-11-24T12:00:00+08:00")
     orders = [own_event({**WHERE, "id": "i", "time": time}).order for time in times]
     assert orders == sorted(orders)
@@ -63,7 +63,7 @@ def test_the_later_time_is_the_newer_one():
 
 
 @pytest.mark.parametrize(
-    "said",
+    "fields",
     [
         {},
         {"etag": "e1"},
@@ -87,6 +87,6 @@ def test_the_later_time_is_the_newer_one():
         {"key": None, "id": "i"},
     ],
 )
-def test_what_tells_no_upload_or_is_wrong_is_unreadable(said):
+def test_a_record_without_identity_or_with_a_wrong_field_is_unreadable(fields):
     with pytest.raises(Unreadable):
-        own_event({**WHERE, **said})
+        own_event({**WHERE, **fields})

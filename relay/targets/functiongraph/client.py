@@ -53,7 +53,7 @@ class FunctionGraphClient:
     ) -> None:
         self._base = f"{settings.url}/v2/{settings.project_id}/fgs"
         self._clock = clock
-        self._session = outbound.session(guarded=False, max_answer=MAX_RESPONSE)
+        self._session = outbound.session(guarded=False, max_response=MAX_RESPONSE)
         self.credentials = Credentials(settings, outbound, clock)
 
     def call(  # noqa: PLR0913 - four are keyword-only

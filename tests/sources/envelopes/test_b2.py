@@ -65,8 +65,8 @@ def test_a_signed_batch_is_unwrapped_into_events():
     ],
 )
 def test_one_valid_signature_of_several_is_enough(hook, signature):
-    told = {**GOOD, B2_HEADER: signature.format(good=GOOD[B2_HEADER])}
-    hook.accept(request(BODY, told))
+    headers = {**GOOD, B2_HEADER: signature.format(good=GOOD[B2_HEADER])}
+    hook.accept(request(BODY, headers))
     [stored] = hook.stored()
     assert stored.envelopes == ("b2",)
     assert stored.headers[B2_HEADER] == "[redacted]"

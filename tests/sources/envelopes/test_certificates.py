@@ -36,11 +36,11 @@ class Host:
 
     def __init__(self, pem):
         self.pem = pem
-        self.asked = []
+        self.fetched = []
         self.down = None
 
     def fetch(self, url):
-        self.asked.append(url)
+        self.fetched.append(url)
         if self.down:
             raise self.down
         return self.pem
@@ -73,9 +73,9 @@ def down():
 def test_a_certificate_is_fetched_again_after_a_day(certificates, host):
     first = certificates.get(URL, NOW)
     assert certificates.get(URL, NOW + MAX_AGE - SECOND) is first
-    assert len(host.asked) == 1
+    assert len(host.fetched) == 1
     certificates.get(URL, NOW + MAX_AGE + SECOND)
-    assert len(host.asked) == 2
+    assert len(host.fetched) == 2
 
 
 def test_each_url_has_a_separate_certificate(certificates, host, signer, stranger):
@@ -83,15 +83,15 @@ def test_each_url_has_a_separate_certificate(certificates, host, signer, strange
     host.pem = stranger.pem
     other = certificates.get(f"{URL}x", NOW)
     assert (first.key, other.key) == (signer.key.public_key(), stranger.key.public_key())
-    assert host.asked == [URL, f"{URL}x"]
+    assert host.fetched == [URL, f"{URL}x"]
 
 
 def test_many_threads_fetch_a_certificate_once(signer):
     go_on = threading.Event()
-    asked = []
+    fetched = []
 
     def fetch(url):
-        asked.append(url)
+        fetched.append(url)
         assert go_on.wait(10)
         return signer.pem
 
@@ -100,40 +100,40 @@ def test_many_threads_fetch_a_certificate_once(signer):
         # The messages arrived at different times, the first of them last.
         times = [NOW - timedelta(milliseconds=number) for number in range(8)]
         waiting = [pool.submit(certificates.get, URL, time) for time in times]
-        while not asked:
+        while not fetched:
             pass
         go_on.set()
         found = [thread.result(10) for thread in waiting]
-    assert asked == [URL]
+    assert fetched == [URL]
     assert all(certificate is found[0] for certificate in found)
 
 
 def test_waiting_threads_do_not_repeat_a_failed_fetch():
     go_on = threading.Event()
-    asked = []
+    fetched = []
 
     def fetch(url):
-        asked.append(url)
+        fetched.append(url)
         assert go_on.wait(10)
         raise down()
 
     certificates = CertificateCache(fetch)
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(certificates.get, URL, NOW) for _ in range(8)]
-        while not asked:
+        while not fetched:
             pass
         go_on.set()
         assert all(isinstance(thread.exception(10), TemporaryFailure) for thread in waiting)
-    assert asked == [URL]
+    assert fetched == [URL]
 
 
 def test_a_thread_with_a_valid_certificate_does_not_wait_for_a_newer_one(signer):
-    asked, go_on = threading.Event(), threading.Event()
+    fetch_started, go_on = threading.Event(), threading.Event()
     slow = False
 
     def fetch(url):
         if slow:
-            asked.set()
+            fetch_started.set()
             assert go_on.wait(10)
         return signer.pem
 
@@ -143,7 +143,7 @@ def test_a_thread_with_a_valid_certificate_does_not_wait_for_a_newer_one(signer)
     later = NOW + MAX_AGE + SECOND
     with ThreadPoolExecutor(1) as pool:
         fetching = pool.submit(certificates.get, URL, later)
-        assert asked.wait(10)
+        assert fetch_started.wait(10)
         assert certificates.get(URL, later) is first
         assert not fetching.done()
         go_on.set()
@@ -151,18 +151,18 @@ def test_a_thread_with_a_valid_certificate_does_not_wait_for_a_newer_one(signer)
 
 
 def test_a_slow_url_does_not_delay_another_url(signer):
-    asked, go_on = threading.Event(), threading.Event()
+    fetch_started, go_on = threading.Event(), threading.Event()
 
     def fetch(url):
         if url.endswith("slow.pem"):
-            asked.set()
+            fetch_started.set()
             assert go_on.wait(10)
         return signer.pem
 
     certificates = CertificateCache(fetch)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(certificates.get, "https://a.example.com/slow.pem", NOW)
-        assert asked.wait(10)
+        assert fetch_started.wait(10)
         certificates.get(URL, NOW)
         assert not slow.done()
         go_on.set()
@@ -182,10 +182,10 @@ def test_a_failed_fetch_is_temporary_and_cached_for_some_seconds(certificates, h
         with pytest.raises(TemporaryFailure) as raised:
             certificates.get(URL, now)
         assert raised.value.retry_after == RETRY_AFTER
-    assert len(host.asked) == 1
+    assert len(host.fetched) == 1
     host.down = None
     certificates.get(URL, NOW + RETRY_AFTER + SECOND)
-    assert len(host.asked) == 2
+    assert len(host.fetched) == 2
 
 
 def test_an_old_certificate_is_used_while_a_newer_one_cannot_be_fetched(certificates, host):
@@ -194,7 +194,7 @@ def test_an_old_certificate_is_used_while_a_newer_one_cannot_be_fetched(certific
     later = NOW + MAX_AGE + SECOND
     assert certificates.get(URL, later) is first
     assert certificates.get(URL, later + RECHECK_AFTER - SECOND) is first
-    assert len(host.asked) == 2, "it is not asked for with every message"
+    assert len(host.fetched) == 2, "it is not asked for with every message"
 
 
 def test_an_expired_certificate_that_cannot_be_fetched_again_is_a_temporary_failure(
@@ -217,7 +217,7 @@ def test_an_expired_certificate_is_fetched_again_at_once(host, issuer_key, signe
     host.pem = signer.pem
     renewed = certificates.get(URL, ends + SECOND)
     assert renewed.is_valid(ends + SECOND)
-    assert len(host.asked) == 2
+    assert len(host.fetched) == 2
 
 
 def test_an_invalid_certificate_is_not_fetched_for_every_message(host, issuer_key):
@@ -226,15 +226,15 @@ def test_an_invalid_certificate_is_not_fetched_for_every_message(host, issuer_ke
     for number in range(5):
         found = certificates.get(URL, NOW + number * SECOND)
         assert not found.is_valid(NOW + number * SECOND)
-    assert len(host.asked) == 1
+    assert len(host.fetched) == 1
     certificates.get(URL, NOW + RECHECK_AFTER + SECOND)
-    assert len(host.asked) == 2
+    assert len(host.fetched) == 2
 
 
 def test_a_clock_that_was_set_back_does_not_keep_a_certificate_for_long(certificates, host):
     certificates.get(URL, NOW)
     certificates.get(URL, NOW - timedelta(days=30))
-    assert len(host.asked) == 2
+    assert len(host.fetched) == 2
 
 
 def test_invented_urls_do_not_evict_a_certificate_in_use(certificates, host):
@@ -244,7 +244,7 @@ def test_invented_urls_do_not_evict_a_certificate_in_use(certificates, host):
         with pytest.raises(TemporaryFailure):
             certificates.get(f"{URL}?{number}", NOW)
     assert certificates.get(URL, NOW) is first
-    assert host.asked.count(URL) == 1
+    assert host.fetched.count(URL) == 1
 
 
 def test_the_cache_evicts_the_least_recently_used_certificate(certificates, host):
@@ -252,11 +252,11 @@ def test_the_cache_evicts_the_least_recently_used_certificate(certificates, host
         certificates.get(f"{URL}?{number}", NOW)
     certificates.get(f"{URL}?0", NOW)
     certificates.get(URL, NOW)
-    host.asked.clear()
+    host.fetched.clear()
     certificates.get(f"{URL}?0", NOW)
-    assert host.asked == []
+    assert host.fetched == []
     certificates.get(f"{URL}?1", NOW)
-    assert host.asked == [f"{URL}?1"]
+    assert host.fetched == [f"{URL}?1"]
 
 
 def elliptic():

@@ -46,9 +46,9 @@ PLAIN = {"content-type": "application/json"}
 
 
 def binary(media="application/json", **attributes):
-    said = {name: value for name, value in EVENT.items() if name != "data"}
-    said.update(attributes)
-    headers = {f"ce-{name}": value for name, value in said.items() if value is not None}
+    ce_attributes = {name: value for name, value in EVENT.items() if name != "data"}
+    ce_attributes.update(attributes)
+    headers = {f"ce-{name}": value for name, value in ce_attributes.items() if value is not None}
     return {**headers, "content-type": media} if media else headers
 
 

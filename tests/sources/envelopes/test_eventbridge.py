@@ -52,8 +52,8 @@ def hook(make_hook):
 
 
 def basic(user, password):
-    told = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return {"authorization": f"Basic {told}"}
+    credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {"authorization": f"Basic {credentials}"}
 
 
 def assert_refused(hook, incoming):
@@ -122,8 +122,8 @@ def test_other_bodies_are_not_recognised(hook, body):
 
 def test_the_output_of_an_input_transformer_is_bare(make_hook):
     hook = make_hook(accept=["eventbridge", "bare"], token=TOKEN)
-    ours = {"bucket": "exports", "key": "a.zip", "version": "v1"}
-    assert hook.accept(request(ours, bearer(TOKEN))).events == 1
+    own_record = {"bucket": "exports", "key": "a.zip", "version": "v1"}
+    assert hook.accept(request(own_record, bearer(TOKEN))).events == 1
     assert [notification.envelopes for notification in hook.stored()] == [("bare",)]
 
 

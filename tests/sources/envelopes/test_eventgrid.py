@@ -158,8 +158,8 @@ def test_beside_other_envelopes_it_matches_only_huawei_cloud(make_hook):
 
 def test_a_request_for_permission_with_the_token_is_granted(hook):
     origin = {"webhook-request-origin": "eventgrid.huaweicloud.com"}
-    asked = request(b"", origin, method="OPTIONS", query=SHOWN)
-    answer = hook.accept(asked).answer
+    permission_request = request(b"", origin, method="OPTIONS", query=SHOWN)
+    answer = hook.accept(permission_request).answer
     assert answer.status == 200
     assert answer.headers["WebHook-Allowed-Origin"] == "eventgrid.huaweicloud.com"
     assert_refused(hook, request(b"", origin, method="OPTIONS"))

@@ -49,14 +49,14 @@ def basic(token=TOKEN):
 
 
 def handshake(url=CONFIRM, headers=None):
-    told = {
+    headers = {
         **SAID,
         "x-oci-ns-messagetype": "SubscriptionConfirmation",
         "x-oci-ns-confirmationurl": url,
         "x-oci-ns-state": "Pending",
         **(basic() if headers is None else headers),
     }
-    return request({"ConfirmationURL": url}, told)
+    return request({"ConfirmationURL": url}, headers)
 
 
 @pytest.fixture

@@ -107,8 +107,8 @@ WRONG = {
 
 @pytest.mark.parametrize(("claims", "word"), WRONG.values(), ids=WRONG)
 def test_a_token_with_wrong_claims_is_refused_without_a_fetch(verifier, issuer, claims, word):
-    said = {name: value for name, value in google(**claims).items() if value is not None}
-    token = f"{part({'alg': 'RS256', 'kid': 'k1'})}.{part(said)}.{part(b'x' * 256)}"
+    body_claims = {name: value for name, value in google(**claims).items() if value is not None}
+    token = f"{part({'alg': 'RS256', 'kid': 'k1'})}.{part(body_claims)}.{part(b'x' * 256)}"
     with pytest.raises(Unverified, match=word):
         show(verifier, token)
     assert issuer.fetched == []
@@ -118,9 +118,9 @@ def test_an_error_names_the_claim_and_not_the_expected_value(verifier, issuer):
     token = issuer.token(google(email="stranger@example.com"))
     with pytest.raises(Unverified) as caught:
         show(verifier, token)
-    told = repr(caught.value.problem)
+    error = repr(caught.value.problem)
     for secret in (token, EMAIL, AUDIENCE, "stranger@example.com"):
-        assert secret not in told
+        assert secret not in error
 
 
 SHAPES = {
@@ -345,11 +345,11 @@ def test_many_threads_fetch_once(verifier, issuer):
 
 
 def test_a_thread_with_an_old_key_does_not_wait_for_a_slow_fetch(issuer):
-    asked, go_on = threading.Event(), threading.Event()
+    fetching, go_on = threading.Event(), threading.Event()
 
     def fetch(url):
         if issuer.fetched:
-            asked.set()
+            fetching.set()
             assert go_on.wait(10)
         return issuer.fetch(url)
 
@@ -359,7 +359,7 @@ def test_a_thread_with_an_old_key_does_not_wait_for_a_slow_fetch(issuer):
     show(verifier, token)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(show, verifier, token, NOW + 2 * HOUR)
-        assert asked.wait(10)
+        assert fetching.wait(10)
         show(verifier, token, NOW + 2 * HOUR)
         assert not slow.done()
         go_on.set()

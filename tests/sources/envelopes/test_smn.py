@@ -195,8 +195,8 @@ def test_a_token_without_a_configured_header_is_for_other_senders(make_hook, key
 def test_a_subscription_is_confirmed_by_visiting_its_url(hook, world, huawei):
     receipt = hook.accept(arrives(smn(huawei, NOW, type="SubscriptionConfirmation")))
     assert receipt.answer.status == 200
-    asked = [(fetch.method, fetch.host, fetch.path) for fetch in world.requests]
-    assert asked == [
+    fetches = [(fetch.method, fetch.host, fetch.path) for fetch in world.requests]
+    assert fetches == [
         ("GET", SMN, SMN_PEM),
         ("GET", CONSOLE, confirm_smn().partition(CONSOLE)[2]),
     ]
@@ -306,10 +306,10 @@ BEFORE = {
 }
 
 
-@pytest.mark.parametrize("said", BEFORE.values(), ids=BEFORE)
-def test_a_problem_that_needs_no_certificate_causes_no_fetch(hook, world, huawei, said):
+@pytest.mark.parametrize("fields", BEFORE.values(), ids=BEFORE)
+def test_a_problem_that_needs_no_certificate_causes_no_fetch(hook, world, huawei, fields):
     typed = {"x-smn-message-type": "Notification"}
-    assert_refused(hook, arrives(smn(huawei, NOW, **said), typed))
+    assert_refused(hook, arrives(smn(huawei, NOW, **fields), typed))
     assert fetched_nothing(world)
 
 

@@ -140,8 +140,8 @@ def test_it_is_recognised_by_header_or_fields(amazon):
 def test_a_subscription_is_confirmed_by_visiting_its_url(hook, world, amazon):
     receipt = hook.accept(arrives(sns(amazon, NOW, Type="SubscriptionConfirmation")))
     assert receipt.answer.status == 200
-    asked = [(fetch.method, fetch.host, fetch.path) for fetch in world.requests]
-    assert asked == [("GET", SNS, SNS_PEM), ("GET", SNS, confirm_sns().partition(SNS)[2])]
+    fetches = [(fetch.method, fetch.host, fetch.path) for fetch in world.requests]
+    assert fetches == [("GET", SNS, SNS_PEM), ("GET", SNS, confirm_sns().partition(SNS)[2])]
     [stored] = hook.stored()
     assert stored.verdict == Verdict.HANDSHAKE
     body = hook.ledger.history.notification(stored.id).body
@@ -243,10 +243,10 @@ BEFORE = {
 }
 
 
-@pytest.mark.parametrize("said", BEFORE.values(), ids=BEFORE)
-def test_a_problem_that_needs_no_certificate_causes_no_fetch(hook, world, amazon, said):
+@pytest.mark.parametrize("fields", BEFORE.values(), ids=BEFORE)
+def test_a_problem_that_needs_no_certificate_causes_no_fetch(hook, world, amazon, fields):
     typed = {"x-amz-sns-message-type": "Notification"}
-    assert_refused(hook, arrives(sns(amazon, NOW, **said), typed))
+    assert_refused(hook, arrives(sns(amazon, NOW, **fields), typed))
     assert fetched_nothing(world)
 
 

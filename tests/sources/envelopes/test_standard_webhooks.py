@@ -49,11 +49,11 @@ def assert_refused(hook, incoming, *words):
 
 def test_a_signature_of_the_reference_library_is_accepted(make_hook):
     now = datetime.now(UTC).replace(microsecond=0)
-    said = Webhook(SECRET).sign("msg_1", now, BODY.decode())
+    signature = Webhook(SECRET).sign("msg_1", now, BODY.decode())
     headers = {
         "webhook-id": "msg_1",
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": said,
+        "webhook-signature": signature,
     }
     assert make_hook(**KEYS).accept(request(BODY, headers, now=now)).events == 1
 
@@ -189,11 +189,11 @@ def test_a_signed_but_unreadable_body_is_stored(hook, body):
 )
 def test_an_incomplete_or_wrong_signature_is_refused(hook, changed):
     good = sign()["webhook-signature"].removeprefix("v1,")
-    told = {
+    arguments = {
         name: value.replace("{good}", good) if isinstance(value, str) else value
         for name, value in changed.items()
     }
-    assert_refused(hook, request(BODY, sign(**told)))
+    assert_refused(hook, request(BODY, sign(**arguments)))
 
 
 @pytest.mark.parametrize("sent", ["1e9", "-1", " 1", "１７６４", "9" * 12, "9" * 400, "now", "1.0"])

@@ -50,7 +50,7 @@ def google(**claims):
 
 def entra(**claims):
     """The claims of an Entra token, version 1."""
-    said = {
+    claims = {
         "aud": "api://relay",
         "iss": f"https://sts.windows.net/{TENANT}/",
         "iat": int(NOW.timestamp()),
@@ -60,7 +60,7 @@ def entra(**claims):
         "tid": TENANT,
         **claims,
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in claims.items() if value is not None}
 
 
 def part(value):

@@ -129,6 +129,17 @@ def test_a_bad_record_does_not_lose_the_good_one_beside_it(intake, ledger):
     assert len(ledger.history.deliveries(DeliveryQuery()).items) == 1
 
 
+def test_events_that_a_handler_yields_before_an_error_count(intake, ledger, monkeypatch):
+    def parse(_record):
+        yield Event(ObjectRef("exports", "a.zip", etag="e1", size=3), "etag:e1", "put", NOW)
+        raise Unreadable("x", "the second object has no key")
+
+    monkeypatch.setattr(intake.sources["exports"], "parse", parse)
+    assert intake.accept(notification()).events == 1
+    [stored] = stored_notifications(ledger)
+    assert (stored.verdict, stored.reason) == (Verdict.UNREADABLE, "the second object has no key")
+
+
 def test_a_bug_in_a_handler_loses_no_notification(intake, ledger, monkeypatch, caplog):
     def broken(_record):
         raise ZeroDivisionError("a bug")

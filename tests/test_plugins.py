@@ -127,7 +127,7 @@ def test_foreign_plug_ins_are_found_by_entry_point() -> None:
 
 @pytest.mark.usefixtures("entry_points")
 def test_a_foreign_plug_in_cannot_replace_a_built_in_kind() -> None:
-    assert find("handlers", "s3").__module__ == "relay.handlers.s3"
+    assert find("handlers", "s3").__module__ == "relay.handlers.s3.handler"
 
 
 def test_foreign_plug_ins_are_found_by_dotted_path() -> None:

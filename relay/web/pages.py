@@ -18,7 +18,7 @@ from relay.web.requests import DeliveriesFilter, PageQuery, RetriggerBody
 from relay.web.responses import decode_utf8
 
 M = TypeVar("M", bound=BaseModel)
-COMMON_PARAMETERS = ("lang", "notice")
+SHARED_PARAMETERS = ("lang", "notice")
 """Query parameters that every page accepts beside the filters."""
 SHOWN_BODY = 64 * 1024
 """Bytes of a notification body that the page shows; the API returns all of it."""
@@ -172,7 +172,7 @@ def _filters(model: type[M]) -> M:
     values = {
         name: value
         for name, value in request.args.items()
-        if value and name not in COMMON_PARAMETERS
+        if value and name not in SHARED_PARAMETERS
     }
     return _validate(model, values)
 

@@ -47,7 +47,8 @@ def test_an_error_about_a_malformed_text_shows_the_correct_form(
 def test_an_error_names_the_origin_of_the_value(wrong: ConfigErrorsOf) -> None:
     told = wrong("sources", "s3", "", RELAY_SOURCES__X__REGION="!")
     assert told["sources.x.region"] == (
-        "is not of the right form. Such as us-east-1; default from the host's name, if AWS's. "
+        "is not of the right form. "
+        "Such as us-east-1; for AWS hosts, the default is in the host name. "
         "It comes from the environment: RELAY_SOURCES__X__REGION."
     )
 

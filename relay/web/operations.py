@@ -59,15 +59,20 @@ class Operations:
         key: str | None = None,
         *,
         by: str | None = None,
-        seen: int | None = None,
+        expected_attempts: int | None = None,
     ) -> Delivery:
         """Make a delivery due now. Raises NotFound and Conflict.
 
-        `key` is an idempotency key. `by` names the caller. With `seen`, the delivery must have
-        exactly that many attempts and no retrigger since. See Ledger.retriggers.
+        `key` is an idempotency key, `by` names the caller. With `expected_attempts`, raises
+        Conflict if the delivery has more attempts or has been retriggered already.
         """
         delivery = self.ledger.retriggers.retrigger(
-            delivery_id, self.clock(), options=options, key=key, by=by, expected_attempts=seen
+            delivery_id,
+            self.clock(),
+            options=options,
+            key=key,
+            by=by,
+            expected_attempts=expected_attempts,
         )
         log.info("delivery retriggered", extra={"delivery": delivery.id, "by": delivery.by})
         self.intake.wake()

@@ -51,7 +51,9 @@ class RetriggerPage:
         delivery = self._delivery(grant)
         by = f"link in {grant.channel} from {request.remote_addr}"
         try:
-            delivery = self.context.operations.retrigger(delivery.id, by=by, seen=grant.attempts)
+            delivery = self.context.operations.retrigger(
+                delivery.id, by=by, expected_attempts=grant.attempts
+            )
         except Conflict as error:
             is_used = error.code == "delivery.tried_since"
             problem = Problem("link.used", *_USED) if is_used else error.problem

@@ -65,7 +65,7 @@ class Case:
 def build_case(notification: Notification, handler: StorageHandler, *, hide: bool = False) -> Case:
     """Build the case of a notification with the handler of the source. `hide`: hide account ids."""
     settings = handler.settings
-    original = _parse_original(notification, handler)
+    original = parse(handler, _envelope(notification, settings), _incoming(notification))
     body = _redact(notification.body, settings, hide=hide)
     full_request = _request(notification, settings, body)
     for raw in (full_request, *_bare_requests(notification, settings, hide=hide)):
@@ -94,11 +94,6 @@ def parse_as_test(handler: StorageHandler, raw: bytes) -> ParsedNotification | N
     except Unverified:
         return None
     return parse(handler, envelope, incoming)
-
-
-def _parse_original(notification: Notification, handler: StorageHandler) -> ParsedNotification:
-    envelope = _envelope(notification, handler.settings)
-    return parse(handler, envelope, _incoming(notification))
 
 
 def _envelope(notification: Notification, settings: SourceSettings) -> Envelope:

@@ -10,7 +10,7 @@ import click
 from relay.cli.check_advice import Advice, advise
 from relay.cli.context import config_file, load_settings, open_ledger
 from relay.cli.main import FAILED, MISCONFIGURED
-from relay.cli.output import error_as_json, json_option, print_json, style, visible
+from relay.cli.output import error_as_json, error_text, json_option, print_json, style, visible
 from relay.config.load import Settings
 from relay.errors import ConfigErrors, RelayError
 from relay.plugins import Plugins, build, outbound
@@ -99,12 +99,12 @@ def _database_status(settings: Settings) -> str:
 
 def _print(settings: Settings, advice: Sequence[Advice], results: Sequence[CheckResult]) -> None:
     for item in advice:
-        text = f"{item.path}: {item.words}. {item.hint}".rstrip()
-        click.echo(f"{style('warning', fg='yellow')} {visible(text)}")
+        text = visible(f"{item.path}: {error_text(item.words, item.hint)}")
+        click.echo(f"{style('warning', fg='yellow')} {text}")
     for result in results:
         colour = {"ok": "green", "failed": "red"}.get(result.outcome, "yellow")
-        text = f"{result.what}: {result.words}. {result.hint}".rstrip()
-        click.echo(f"{style(result.outcome, fg=colour)} {visible(text)}")
+        text = visible(f"{result.what}: {error_text(result.words, result.hint)}")
+        click.echo(f"{style(result.outcome, fg=colour)} {text}")
     counts = ", ".join(
         f"{len(tables)} {noun if len(tables) == 1 else noun + 's'}"
         for noun, tables in (

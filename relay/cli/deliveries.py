@@ -10,10 +10,11 @@ import click
 
 from relay.cli.context import load_settings, open_ledger
 from relay.cli.output import (
-    PointInTime,
     coloured_state,
+    error_as_json,
     format_age,
     json_option,
+    point_in_time,
     print_json,
     print_table,
     to_json,
@@ -21,7 +22,7 @@ from relay.cli.output import (
 )
 from relay.ledger import DeliveryQuery, Page
 from relay.ledger.batching_rules import summarize_message
-from relay.model import Delivery, Json, Kind, Problem, State, utc_now
+from relay.model import Delivery, Json, Kind, State, utc_now
 
 _LONGEST_KEY = 60
 
@@ -33,8 +34,13 @@ _LONGEST_KEY = 60
 @click.option("--route", help="The name of a route.")
 @click.option("--bucket")
 @click.option("--key", help="A glob, as in routes.")
-@click.option("--since", type=PointInTime(), help='Created since: an age such as "2d", or a date.')
-@click.option("--until", type=PointInTime(), help="Created before.")
+@click.option(
+    "--since",
+    type=point_in_time,
+    metavar="WHEN",
+    help='Created since: an age such as "2d", or a date.',
+)
+@click.option("--until", type=point_in_time, metavar="WHEN", help="Created before.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
 @click.option("--cursor", help="Start of the page, as printed below the previous page.")
 @json_option
@@ -53,18 +59,11 @@ def command(as_json: bool, **filters: Any) -> None:
 def delivery_as_json(delivery: Delivery) -> Json:
     """Return a delivery as `GET /api/v1/deliveries` does, with the error in English."""
     row: Json = to_json(delivery)
-    row["error"] = problem_as_json(delivery.error)
+    row["error"] = delivery.error and error_as_json(delivery.error)
     row["message"] = summarize_message(delivery.message)
     for internal in ("owner", "fence", "run"):
         row.pop(internal, None)
     return row
-
-
-def problem_as_json(problem: Problem | None) -> Json | None:
-    """Return a problem as JSON, in English."""
-    if problem is None:
-        return None
-    return {"code": problem.code, "message": problem.message.en, "hint": problem.hint.en}
 
 
 def _with_enums(filters: dict[str, Any]) -> dict[str, Any]:

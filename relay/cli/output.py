@@ -15,7 +15,7 @@ import click
 
 from relay.config.units import parse_duration
 from relay.errors import RelayError
-from relay.model import Delivery, State, utc_now
+from relay.model import Delivery, Problem, State, utc_now
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -31,25 +31,19 @@ _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-class PointInTime(click.ParamType[datetime]):
-    """A date, a date with a time (UTC unless an offset is given), or an age such as "2d"."""
-
-    name = "when"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            return utc_now() - parse_duration(value)
-        except (ValueError, OverflowError):
-            pass  # Not a duration; try a date.
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail('should be such as "2d", "2026-11-24" or "2026-11-24T08:30Z"', param, ctx)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+def point_in_time(text: str) -> datetime:
+    """Parse a date, a date with a time (UTC unless an offset is given), or an age such as "2d"."""
+    try:
+        return utc_now() - parse_duration(text)
+    except (ValueError, OverflowError):
+        pass  # Not a duration; try a date.
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            'should be such as "2d", "2026-11-24" or "2026-11-24T08:30Z"'
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def to_json(value: Any) -> Any:
@@ -74,11 +68,16 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(to_json(value), indent=2, ensure_ascii=True))
 
 
-def error_as_json(error: RelayError) -> dict[str, str]:
+def error_as_json(error: RelayError | Problem) -> dict[str, str]:
     """Return an error as JSON, in English."""
     path = getattr(error, "path", None)
     location = {"path": path} if path is not None else {}
     return {**location, "code": error.code, "message": error.message.en, "hint": error.hint.en}
+
+
+def error_text(message: str, hint: str) -> str:
+    """Join a message and a hint, which may be empty, to sentences."""
+    return f"{message}. {hint}".rstrip()
 
 
 def visible(text: object) -> str:

@@ -9,7 +9,7 @@ import click
 
 from relay.cli.context import load_settings, open_ledger
 from relay.cli.main import FAILED
-from relay.cli.output import error_as_json, json_option, print_json, style
+from relay.cli.output import error_as_json, error_text, json_option, print_json, style
 from relay.errors import RelayError
 from relay.ledger import DeliveryQuery, Ledger
 from relay.model import Kind, State, utc_now
@@ -82,7 +82,7 @@ def _print(results: list[dict[str, Any]]) -> None:
     for result in results:
         if "error" in result:
             error = result["error"]
-            text = f"{error['message']}. {error['hint']}".rstrip()
+            text = error_text(error["message"], error["hint"])
             click.echo(f"{result['id']}  {style('not', fg='red')}  {text}")
         else:
             click.echo(f"{result['id']}  {style('due now', fg='green')}")

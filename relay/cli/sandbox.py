@@ -15,20 +15,12 @@ from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.state import RecordedCall
 
 
-class FaultSpec(click.ParamType[FaultFields]):
-    """A fault of the sandbox: `OPERATION:NAME=VALUE,...`."""
-
-    name = "spec"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> FaultFields:
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]  # click converts a default twice
-        try:
-            return parse_fault(value)
-        except ConfigError as error:
-            self.fail(str(error), param, ctx)
+def fault_spec(text: str) -> FaultFields:
+    """Parse a fault of the sandbox: `OPERATION:NAME=VALUE,...`."""
+    try:
+        return parse_fault(text)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command("sandbox")
@@ -48,7 +40,7 @@ class FaultSpec(click.ParamType[FaultFields]):
     "--fault",
     "faults",
     multiple=True,
-    type=FaultSpec(),
+    type=fault_spec,
     metavar="SPEC",
     help="A fault to inject; can be repeated, and is applied in this order.",
 )

@@ -11,7 +11,7 @@ import click
 
 from relay.app.relay import Relay
 from relay.cli.context import load_settings, unknown_source
-from relay.cli.output import PointInTime, json_option, print_json, visible
+from relay.cli.output import json_option, point_in_time, print_json, visible
 from relay.intake.scanner import ScanProgress
 from relay.model import Json
 from relay.sources.contract import StorageHandler
@@ -21,7 +21,9 @@ SHOWN = 20
 
 @click.command("scan")
 @click.argument("source")
-@click.option("--since", type=PointInTime(), help='Only objects modified since, such as "2d".')
+@click.option(
+    "--since", type=point_in_time, metavar="WHEN", help='Only objects modified since, such as "2d".'
+)
 @click.option("--everything", is_flag=True, help="Import existing objects in a first scan, too.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be enqueued.")
 @json_option

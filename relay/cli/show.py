@@ -8,9 +8,11 @@ from datetime import datetime
 import click
 
 from relay.cli.context import load_settings, open_ledger
-from relay.cli.deliveries import delivery_as_json, problem_as_json
+from relay.cli.deliveries import delivery_as_json
 from relay.cli.output import (
     coloured_state,
+    error_as_json,
+    error_text,
     format_duration,
     format_time,
     json_option,
@@ -61,7 +63,7 @@ def _as_json(
     event = ledger.history.event(delivery.event_id) if delivery.event_id else None
     return {
         **delivery_as_json(delivery),
-        "attempts": [{**to_json(a), "error": problem_as_json(a.error)} for a in attempts],
+        "attempts": [{**to_json(a), "error": a.error and error_as_json(a.error)} for a in attempts],
         "event": to_json(event),
         "messages": [delivery_as_json(message) for message in messages],
     }
@@ -97,7 +99,7 @@ def _subject(delivery: Delivery) -> Iterator[tuple[str, str]]:
 
 
 def _problem_text(problem: Problem) -> str:
-    return visible(f"{problem.code}: {problem.message.en}. {problem.hint.en}".rstrip())
+    return visible(f"{problem.code}: {error_text(problem.message.en, problem.hint.en)}")
 
 
 def _attempt_row(attempt: Attempt, now: datetime) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -25,18 +24,11 @@ POLL_INTERVAL = 0.25
 _FROM_STORAGE = (Origin.HOOK, Origin.QUEUE)
 
 
-class Duration(click.ParamType[timedelta]):
-    """A duration such as "5m"."""
-
-    name = "span"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        try:
-            return value if isinstance(value, timedelta) else parse_duration(value)
-        except (ValueError, OverflowError):
-            self.fail('should be such as "30s" or "5m"', param, ctx)
+def _duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except (ValueError, OverflowError):
+        raise click.BadParameter('should be such as "30s" or "5m"') from None
 
 
 @click.command("capture")
@@ -50,7 +42,12 @@ class Duration(click.ParamType[timedelta]):
     help="The folder for KIND/NAME.http and KIND/NAME.json.",
 )
 @click.option(
-    "--timeout", type=Duration(), default="5m", show_default=True, help="How long to wait."
+    "--timeout",
+    type=_duration,
+    metavar="SPAN",
+    default="5m",
+    show_default=True,
+    help="How long to wait.",
 )
 @click.option("--hide-accounts", is_flag=True, help="Also replace account ids and addresses.")
 def capture(name: str, last: bool, out: Path, timeout: timedelta, hide_accounts: bool) -> None:

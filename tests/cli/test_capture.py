@@ -96,7 +96,7 @@ def passes(case_runner: Any, http: Path, json_file: Path) -> Any:
     try:
         parsed = case_runner.received(handler, http.read_bytes())
         assert parsed.verdict == expected["verdict"]
-        assert [case_runner.told(event) for event in parsed.events] == expected["events"]
+        assert [case_runner.as_json(event) for event in parsed.events] == expected["events"]
         assert expected.get("reason", "") in (parsed.reason or "")
     finally:
         handler.close()

@@ -237,13 +237,13 @@ class TestRetrigger:
 
 
 def test_a_point_in_time_is_a_date_or_an_age() -> None:
-    from relay.cli.output import PointInTime
+    from relay.cli.output import point_in_time
 
-    parsed = PointInTime().convert("2026-11-24T08:30+08:00", None, None)
+    parsed = point_in_time("2026-11-24T08:30+08:00")
     assert parsed == datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
-    assert PointInTime().convert("2026-11-24", None, None).tzinfo == UTC
+    assert point_in_time("2026-11-24").tzinfo == UTC
     before = utc_now()
-    assert before <= PointInTime().convert("2d", None, None) + timedelta(days=2) <= utc_now()
+    assert before <= point_in_time("2d") + timedelta(days=2) <= utc_now()
 
 
 def test_colour_needs_a_terminal_and_no_no_color(

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
         if not quick:
             LATEST.write_text(update_latest(LATEST, done))
-    sys.stdout.write("\n" + render(done, "The short sweep" if quick else "This run"))
+    sys.stdout.write("\n" + render(done, "The short run" if quick else "This run"))
     return int(any(result.broken for result in done))
 
 

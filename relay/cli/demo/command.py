@@ -12,7 +12,7 @@ import click
 from relay.cli.demo.delivery_log import DeliveryLog
 from relay.cli.main import FAILED
 from relay.cli.output import style
-from relay.cli.sandbox import FaultSpec
+from relay.cli.sandbox import fault_spec
 from relay.cli.signals import StopSignal, stop_signal
 from relay.model import Kind, State, utc_now
 from relay.testing.sandbox.exports import export_name, make_export
@@ -36,7 +36,7 @@ MARKS = {"": ("·", None), "ok": ("✓", "green"), "bad": ("✗", "red"), "wait"
     "--fault",
     "faults",
     multiple=True,
-    type=FaultSpec(),
+    type=fault_spec,
     metavar="SPEC",
     help="A fault of the sandbox, e.g. import:status=500,times=2 (see relay sandbox --help).",
 )

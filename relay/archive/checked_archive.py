@@ -12,22 +12,20 @@ from relay.archive.stream_check import StreamVerifier
 from relay.errors import PermanentFailure
 from relay.model import Localized
 
-DIGEST_UP_TO = 50 * 1024 * 1024
-"""Size in bytes up to which every pass digests the archive (SHA-256) and the code file (SHA-512).
-
-Real exports are smaller. For larger files the digests would take longer than the rest of the pass.
-The digest of their code is computed on request, which only a lost response or a taken name causes.
-"""
-
 
 class CheckedArchive:
     """An inspected archive that is streamed through `open_` any number of times.
 
-    Implements `relay.targets.contract.Archive`. Holds only a few chunks in memory. `sha256` is the
+    Holds only a few chunks in memory. `sha256` is the
     hex digest of the archive after a complete pass.
     """
 
-    digest_up_to = DIGEST_UP_TO
+    digest_up_to = 50 * 1024 * 1024
+    """Size in bytes up to which every pass digests the archive (SHA-256) and the code (SHA-512).
+
+    Real exports are smaller. The digest of larger code takes longer than the rest of the pass: it
+    is computed on request, which only a lost response or a taken name causes.
+    """
 
     def __init__(self, size: int, report: ArchiveReport, open_: OpenStream) -> None:
         self.size = size
@@ -71,7 +69,17 @@ class CheckedArchive:
         export = self.report.export
         code = export.code if export else None
         if code is None or code.data is None:
-            raise _missing_code()
+            raise PermanentFailure(
+                "export.no_code",
+                Localized(
+                    "The archive has no code file for an update", "压缩包中没有可用于更新的代码文件"
+                ),
+                Localized(
+                    "Only an exported function can replace a function. Upload an export, or use"
+                    " another function name.",
+                    "只有导出的函数包才能用于覆盖更新。请上传导出包，或使用其他函数名。",
+                ),
+            )
         source = ResumingReader(self._open, self.size, code.data, code.data + code.compressed)
         with closing(CodeDigest(code.size)) as digest:
             for piece in unpack(code, source.chunks(CHUNK)):
@@ -99,15 +107,3 @@ class CheckedArchive:
     def _raise_errors(self) -> None:
         for finding in self.report.errors:
             raise finding.failure
-
-
-def _missing_code() -> PermanentFailure:
-    return PermanentFailure(
-        "export.no_code",
-        Localized("The archive has no code file for an update", "压缩包中没有可用于更新的代码文件"),
-        Localized(
-            "Only an exported function can replace a function. Upload an export, or use another"
-            " function name.",
-            "只有导出的函数包才能用于覆盖更新。请上传导出包，或使用其他函数名。",
-        ),
-    )

@@ -6,7 +6,7 @@ Format: PKWARE APPNOTE.TXT 6.3.10, sections 4.3.14 to 4.3.16.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from relay.archive.findings import Findings
 from relay.archive.readers import RangeReader
@@ -69,8 +69,13 @@ def find_end(reader: RangeReader, findings: Findings) -> EndRecord | None:
     end = _resolve_base(reader, record, findings, exact)
     if end is None:
         return None
-    _check_trailing(reader, at + END.size + fields[7], findings)
-    if reader.count(END_SIGNATURE, end.directory + end.directory_size) > 1:
+    stop = at + END.size + fields[7]
+    if stop < reader.size:
+        findings.add("archive.trailing", count=reader.size - stop)
+    elif stop > reader.size:
+        findings.add("archive.truncated")
+    start = max(end.directory + end.directory_size, reader.size - MAX_END_SIZE)
+    if reader.read(start, reader.size).count(END_SIGNATURE) > 1:
         findings.add("archive.two_ends")
     return end
 
@@ -153,7 +158,10 @@ def _with_zip64(reader: RangeReader, short: _Record, findings: Findings) -> _Rec
     if record is None:
         _zip64(findings, "the record is not where the locator says", "定位记录所指的位置没有该记录")
         return short
-    _compare(short, record, findings)
+    blanks = (0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+    numbers = zip(astuple(short)[1:], astuple(record)[1:], blanks, strict=True)
+    if any(small not in (large, blank) for small, large, blank in numbers):
+        _zip64(findings, "the two end records have different numbers", "两个结尾记录的数值不同")
     return record
 
 
@@ -166,19 +174,6 @@ def _end64(reader: RangeReader, locator: int, offset: int) -> _Record | None:
         if signature == END64_SIGNATURE and at + 12 + size == locator:
             return _Record(at, *numbers)
     return None
-
-
-def _compare(short: _Record, record: _Record, findings: Findings) -> None:
-    pairs = (
-        (short.disk, record.disk, 0xFFFF),
-        (short.directory_disk, record.directory_disk, 0xFFFF),
-        (short.entries_here, record.entries_here, 0xFFFF),
-        (short.entries, record.entries, 0xFFFF),
-        (short.size, record.size, 0xFFFFFFFF),
-        (short.offset, record.offset, 0xFFFFFFFF),
-    )
-    if any(small not in (large, blank) for small, large, blank in pairs):
-        _zip64(findings, "the two end records have different numbers", "两个结尾记录的数值不同")
 
 
 def _resolve_base(
@@ -203,13 +198,6 @@ def _resolve_base(
     if base:
         findings.add("archive.prefix", count=base)
     return EndRecord(record.entries, record.offset + base, record.size, base)
-
-
-def _check_trailing(reader: RangeReader, stop: int, findings: Findings) -> None:
-    if stop < reader.size:
-        findings.add("archive.trailing", count=reader.size - stop)
-    elif stop > reader.size:
-        findings.add("archive.truncated")
 
 
 def _zip64(findings: Findings, en: str, zh: str) -> None:

@@ -24,16 +24,6 @@ from relay.archive.findings import Finding, Findings
 from relay.archive.readers import RangeReader, ReadRange
 from relay.archive.rules import ArchiveLimits, check_entries
 
-__all__ = [
-    "ArchiveLimits",
-    "ArchiveReport",
-    "Export",
-    "Finding",
-    "ReadRange",
-    "ZipEntry",
-    "inspect",
-]
-
 DEFAULT_LIMITS = ArchiveLimits()
 
 MAX_HEADER_READS = 8
@@ -65,12 +55,13 @@ class ArchiveReport:
 
     def relaxed(self) -> ArchiveReport:
         """Return a copy with errors about the export as warnings (export_shape = "warn")."""
-        return replace(self, findings=tuple(map(_relax, self.findings)))
-
-
-def _relax(finding: Finding) -> Finding:
-    is_export_error = finding.level == "error" and finding.code.startswith("export.")
-    return replace(finding, level="warning") if is_export_error else finding
+        findings = (
+            replace(finding, level="warning")
+            if finding.level == "error" and finding.code.startswith("export.")
+            else finding
+            for finding in self.findings
+        )
+        return replace(self, findings=tuple(findings))
 
 
 def inspect(size: int, read: ReadRange, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveReport:
@@ -127,14 +118,11 @@ def _export(
     entries: tuple[ZipEntry, ...], headers: _LocalHeaders, limits: ArchiveLimits
 ) -> tuple[Export | None, tuple[Finding, ...]]:
     candidates = yaml_entries(entries)
-    if len(candidates) == 1 and not _is_readable(candidates[0]):
-        return None, ()
+    if len(candidates) == 1:
+        entry = candidates[0]
+        if entry.data is None or entry.flags & ENCRYPTED or entry.method not in (0, 8):
+            return None, ()  # the findings already contain the reason
     return read_export(entries, headers.content, limits.yaml)
-
-
-def _is_readable(entry: ZipEntry) -> bool:
-    # If it is not readable, the findings already contain the reason.
-    return entry.data is not None and not entry.flags & ENCRYPTED and entry.method in (0, 8)
 
 
 class _LocalHeaders:

@@ -11,9 +11,6 @@ from relay.model import Localized, ObjectInfo
 ReadRange = Callable[[int, int], bytes]
 """read(start, end) returns exactly the bytes [start, end)."""
 
-LOOK_BACK = 22 + 0xFFFF
-"""Maximum distance from the end at which the end record of a zip can start."""
-
 MAX_OPENS = 4
 """Opens without a complete chunk in between before a stream fails."""
 
@@ -40,18 +37,10 @@ class RangeReader:
         end = min(end, self.size)
         if start >= end:
             return b""
-        cached = self._cached(start, end)
-        return self._fetch(start, end) if cached is None else cached
-
-    def count(self, signature: bytes, start: int) -> int:
-        """Count `signature` from `start` on, in the area where an end record can start."""
-        return self.read(max(start, self.size - LOOK_BACK), self.size).count(signature)
-
-    def _cached(self, start: int, end: int) -> bytes | None:
         for begin, piece in self._pieces:
             if begin <= start and end <= begin + len(piece):
                 return piece[start - begin : end - begin]
-        return None
+        return self._fetch(start, end)
 
     def _fetch(self, start: int, end: int) -> bytes:
         stop = min(self.size, max(end, start + self._ahead))
@@ -158,7 +147,18 @@ class ResumingReader:
         stream = self._open(self._at, None if self._end == self._size else self._end)
         if stream.info.size != self._size:
             stream.close()
-            raise _size_changed(self._size, stream.info.size)
+            raise Superseded(
+                "object.other_size",
+                Localized(
+                    f"The object has {stream.info.size} bytes now; it had {self._size} bytes when"
+                    " it was inspected",
+                    f"对象现为 {stream.info.size} 字节，检查时为 {self._size} 字节",
+                ),
+                Localized(
+                    "The object was replaced. The newer upload has a delivery of its own.",
+                    "对象已被替换，新的上传有单独的投递任务。",
+                ),
+            )
         return stream
 
     def _close(self) -> None:
@@ -175,18 +175,4 @@ def _interrupted(at: int, size: int) -> TemporaryFailure:
             f"存储在 {at}/{size} 字节处提前结束了传输",
         ),
         _RETRIED,
-    )
-
-
-def _size_changed(inspected: int, current: int) -> Superseded:
-    return Superseded(
-        "object.other_size",
-        Localized(
-            f"The object has {current} bytes now; it had {inspected} bytes when it was inspected",
-            f"对象现为 {current} 字节，检查时为 {inspected} 字节",
-        ),
-        Localized(
-            "The object was replaced. The newer upload has a delivery of its own.",
-            "对象已被替换，新的上传有单独的投递任务。",
-        ),
     )

@@ -123,7 +123,15 @@ class StreamVerifier:
         tail = _DigestedPart(self._report.size - self._report.directory)
         yield tail
         if tail.digest.hexdigest() != self._report.directory_digest:
-            raise _tail_changed()
+            # The object was replaced or damaged; a new inspection finds out which.
+            raise TemporaryFailure(
+                "object.changed",
+                Localized(
+                    "The end of the object differs from the inspected object",
+                    "对象的结尾与检查时不一致",
+                ),
+                Localized("Relay inspects the object again.", "Relay 会重新检查该对象。"),
+            )
 
     def _header(self, entry: ZipEntry, limit: int) -> Iterator[_Part]:
         header = _Part(LOCAL.size)
@@ -161,15 +169,3 @@ class StreamVerifier:
         yield record
         if not descriptor_matches(entry, record.content):
             raise finding_error("archive.descriptor", entry.name)
-
-
-def _tail_changed() -> TemporaryFailure:
-    # The object was replaced or damaged; a new inspection finds out which.
-    return TemporaryFailure(
-        "object.changed",
-        Localized(
-            "The end of the object differs from the inspected object",
-            "对象的结尾与检查时不一致",
-        ),
-        Localized("Relay inspects the object again.", "Relay 会重新检查该对象。"),
-    )

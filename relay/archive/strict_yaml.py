@@ -62,7 +62,8 @@ def load(text: str) -> Any:
 def _check_events(text: str) -> None:
     depth = 0
     for nodes, event in enumerate(yaml.parse(text, _SafeLoader)):
-        depth += _depth_change(event)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise _error("deep", f"is nested deeper than {MAX_DEPTH}", f"嵌套超过 {MAX_DEPTH} 层")
         if nodes > MAX_NODES:
@@ -71,12 +72,6 @@ def _check_events(text: str) -> None:
             raise _error("alias", "uses anchors or aliases (& and *)", "使用了锚点或别名（& 和 *）")
         if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None):
             raise _error("tag", "uses tags (!)", "使用了标签（!）")
-
-
-def _depth_change(event: yaml.Event) -> int:
-    if isinstance(event, yaml.CollectionStartEvent):
-        return 1
-    return -1 if isinstance(event, yaml.CollectionEndEvent) else 0
 
 
 def _to_json(value: Any) -> Any:

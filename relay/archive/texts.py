@@ -294,12 +294,9 @@ TEXTS: dict[str, FindingText] = {
     "export.template": _error(
         "{name} has no top-level key HcCrmTemplateVersion", "{name} 顶层缺少 HcCrmTemplateVersion"
     ),
-    "export.template_version": FindingText(
-        "warning",
-        Localized(
-            "{name} has HcCrmTemplateVersion {version}; the known version is v1",
-            "{name} 的 HcCrmTemplateVersion 为 {version}，已知版本为 v1",
-        ),
+    "export.template_version": _warning(
+        "{name} has HcCrmTemplateVersion {version}; the known version is v1",
+        "{name} 的 HcCrmTemplateVersion 为 {version}，已知版本为 v1",
         Localized(
             "FunctionGraph may support newer versions, so the import is still attempted.",
             "云端可能支持更多版本，因此仍会尝试导入。",

@@ -7,7 +7,8 @@ from datetime import datetime
 from functools import partial
 
 from relay.archive.checked_archive import CheckedArchive
-from relay.archive.inspect import ArchiveReport, Finding
+from relay.archive.findings import Finding
+from relay.archive.inspect import ArchiveReport
 from relay.config.load import Settings
 from relay.config.routing import match
 from relay.delivery.conflict import predict

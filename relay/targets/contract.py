@@ -9,41 +9,18 @@ a built-in kind and has a class `Target`. Another package adds a kind by an entr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
+from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import ArchiveReport
 from relay.config.load import TargetSettings
 from relay.model import Json
 from relay.outbound.session import HttpClientFactory
 
-
-class Archive(Protocol):
-    """An inspected zip whose bytes are streamed on demand, any number of times."""
-
-    size: int
-    report: ArchiveReport
-
-    @property
-    def code_size(self) -> int | None:
-        """Size in bytes of the uncompressed code file, or None if the archive is not an export."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """Stream the archive and verify CRCs and sizes.
-
-        Raises PermanentFailure before the last chunk if the content is damaged.
-        """
-
-    def code(self) -> Iterator[bytes]:
-        """Stream the code file named by CodeFileName, uncompressed and verified."""
-
-    def code_digest(self) -> str:
-        """Return the SHA-512 (hex) of the code file; reads the file if no earlier pass did."""
-
-    @property
-    def known_digest(self) -> str | None:
-        """The SHA-512 (hex) of the code file if an earlier pass computed it."""
+Archive = CheckedArchive
+"""An inspected zip whose bytes are streamed on demand, any number of times."""
 
 
 @dataclass(frozen=True, slots=True)

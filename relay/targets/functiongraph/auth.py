@@ -59,10 +59,12 @@ class KeyAuth(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         url = request.url or ""
+        body = request.body or b""
+        digest = hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else UNSIGNED
         headers = {
             "Host": host_header(url),
             "X-Sdk-Date": sdk_date(self._clock()),
-            "X-Sdk-Content-Sha256": _body_digest(request.body),
+            "X-Sdk-Content-Sha256": digest,
             "X-Project-Id": self._project_id,
         }
         if self.key.security_token:
@@ -165,14 +167,6 @@ class Credentials:
         }
         identity = {"methods": ["password"], "password": {"user": user}}
         return {"auth": {"identity": identity, "scope": {"project": {"id": settings.project_id}}}}
-
-
-def _body_digest(body: object) -> str:
-    if body is None:
-        body = b""
-    if isinstance(body, str):
-        body = body.encode()
-    return hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else UNSIGNED
 
 
 def _lifetime(response: requests.Response, now: datetime) -> timedelta:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from relay.archive.inspect import ArchiveReport, Export
+from relay.archive.export import Export
+from relay.archive.inspect import ArchiveReport
 from relay.config.units import size_words
 from relay.errors import PermanentFailure
 from relay.model import Json, Localized, utc_now

@@ -79,7 +79,6 @@ def test_every_wecom_card_fits_4096_bytes(card):
     assert all(link.url in content for link in card.links)
 
 
-@pytest.mark.no_cover  # the same code as above
 @given(card=cards)
 def test_foreign_text_contains_no_markup_in_any_card(card):
     for kind in ("feishu", "dingtalk", "wecom"):

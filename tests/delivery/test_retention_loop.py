@@ -31,7 +31,6 @@ def loop_at(ledger, now, **settings):
     return RetentionLoop(settings, ledger.retention, clock=lambda: now, pause=0)
 
 
-@pytest.mark.no_cover  # much of the same
 def test_a_year_later_only_the_newest_upload_is_known(ledger):
     for version in range(700):
         upload(ledger, version, NOW + timedelta(seconds=version))
@@ -41,7 +40,6 @@ def test_a_year_later_only_the_newest_upload_is_known(ledger):
     assert upload(ledger, 699, NOW + timedelta(days=366)).new_events == 0
 
 
-@pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_the_sqlite_file_does_not_grow_once_it_is_full(ledger, tmp_path):
     """PostgreSQL is not checked here: operators configure the vacuum."""
@@ -56,7 +54,6 @@ def test_the_sqlite_file_does_not_grow_once_it_is_full(ledger, tmp_path):
     assert sizes[-1] <= sizes[1] * 1.1
 
 
-@pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_a_stop_ends_the_loop_after_the_current_page(ledger):
     for version in range(1100):

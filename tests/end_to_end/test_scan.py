@@ -53,7 +53,6 @@ def record_list_calls(relay):
     return calls
 
 
-@pytest.mark.no_cover  # repeats the same code many times
 def test_all_of_2000_objects_are_found_exactly_once(world, fill):
     relay = world.relay()
     relay.operations.scan("exports")

@@ -254,7 +254,6 @@ def test_deliveries_beyond_the_maximum_are_deleted_early(ledger: Ledger, driver:
     assert len(keys(ledger)) == 6 - gone
 
 
-@pytest.mark.no_cover  # repetitive
 def test_long_histories_are_deleted_page_by_page(ledger: Ledger, driver: Any) -> None:
     for number in range(1100):
         driver.accept(driver.event("a.zip", version=str(number)), deliveries=())

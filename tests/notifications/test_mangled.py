@@ -326,7 +326,6 @@ def test_every_kind_is_covered() -> None:
     assert set(KINDS) == set(loader.known("handlers"))
 
 
-@pytest.mark.no_cover  # much of the same
 @checked
 @given(
     kind=st.sampled_from(sorted(KINDS)),
@@ -398,7 +397,6 @@ def test_each_valid_request_is_stored_by_every_kind(relay: RunningRelay, kind: s
             check(relay, f"{kind}-google", producer.send(relay.world, NOW))
 
 
-@pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_real_notification_with_any_wrong_field_is_read(relay: RunningRelay, kind: str) -> None:
     """Each field of some cases of the kind, in turn, missing and with each wrong value."""

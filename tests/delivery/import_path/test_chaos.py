@@ -47,7 +47,6 @@ LOOKUP_MIX: tuple[Plan, ...] = (
 """The same for lookups of functions."""
 
 
-@pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize("seed", [20261124])
 def test_many_imports_end_without_false_results_and_without_repeated_effects(
     make_world: Callable[..., World], seed: int

@@ -71,7 +71,6 @@ def another_worker(world: World) -> Worker:
     )
 
 
-@pytest.mark.no_cover  # much of the same
 @pytest.mark.parametrize(
     ("ledger_url", "template"),
     [("sqlite", "{function}"), ("sqlite", "hello"), ("postgresql", "{function}")],

@@ -12,12 +12,7 @@ from relay.config.load import SourceSettings
 from relay.model import Event, Localized, ObjectRef
 from relay.sources.fields import count_or_none, epoch_or_none, find, text, text_or_none, wrong_field
 from relay.sources.s3.records import raw_key, unwrap_record, upload_identity
-from relay.sources.s3.settings import (
-    Addressing,
-    CloudStoreSettings,
-    accept_field,
-    addressing_field,
-)
+from relay.sources.s3.settings import Addressing, CloudStoreSettings, accept_field, addressing_field
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.steps import SetupContext, Step, note
 

@@ -15,12 +15,7 @@ from relay.config.load import SourceSettings
 from relay.model import Event, Localized, ObjectRef
 from relay.sources.fields import text, text_or_none, time_or_none
 from relay.sources.s3.records import raw_key, strip_quotes, upload_identity
-from relay.sources.s3.settings import (
-    Addressing,
-    CloudStoreSettings,
-    accept_field,
-    addressing_field,
-)
+from relay.sources.s3.settings import Addressing, CloudStoreSettings, accept_field, addressing_field
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.steps import (
     SetupContext,

@@ -21,12 +21,7 @@ from relay.sources.s3.records import (
     unwrap_record,
     upload_identity,
 )
-from relay.sources.s3.settings import (
-    Addressing,
-    CloudStoreSettings,
-    accept_field,
-    addressing_field,
-)
+from relay.sources.s3.settings import Addressing, CloudStoreSettings, accept_field, addressing_field
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.steps import (
     SetupContext,

@@ -14,12 +14,7 @@ from relay.config.load import SourceSettings
 from relay.model import Event, Localized, ObjectRef
 from relay.sources.fields import count_or_none, text, text_or_none, time_or_none
 from relay.sources.s3.records import raw_key, strip_quotes, upload_identity
-from relay.sources.s3.settings import (
-    Addressing,
-    CloudStoreSettings,
-    accept_field,
-    addressing_field,
-)
+from relay.sources.s3.settings import Addressing, CloudStoreSettings, accept_field, addressing_field
 from relay.sources.s3.storage import S3Storage
 from relay.sources.setup.steps import SetupContext, Step, json_document, note
 

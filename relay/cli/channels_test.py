@@ -10,13 +10,14 @@ import click
 
 from relay.channels.contract import Channel, Message
 from relay.channels.retrigger_links import PATH
-from relay.cli.channels_samples import TYPES, sample_message
+from relay.channels.samples import TYPES, sample_message
 from relay.cli.context import load_settings
 from relay.cli.main import FAILED
 from relay.cli.output import error_as_json, json_option, print_json, style, visible
 from relay.config.load import Settings
 from relay.errors import ConfigErrors, RelayError
 from relay.ledger import NotFound
+from relay.ledger.ids import new_id
 from relay.model import Json, utc_now
 from relay.plugins import Plugins, build, outbound
 
@@ -36,7 +37,9 @@ def test_channel(name: str, type_: str, preview: bool, as_json: bool) -> None:
     settings = load_settings()
     plugins, channel = _build_channel(settings, name)
     try:
-        message = sample_message(type_, utc_now(), _links(settings))
+        now = utc_now()
+        message = sample_message(type_, new_id(now), now, _links(settings))
+        message.body["test"] = True
         if preview:
             _print_preview(channel, message)
         else:

@@ -24,11 +24,11 @@ from typing import Any, ClassVar
 import pytest
 
 from relay.channels.contract import Channel
+from relay.channels.samples import DOWN, NOW, OUTCOMES, PROBLEM, digest, message, target_message
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
 from relay.testing.fake_server import SECRET_PATH, Received, Reply, StandIn
-from relay.testing.messages import HOSTILE, NOW, OUTCOMES, PROBLEM, digest, message, target_message
 
 __all__ = [
     "HOSTILE",
@@ -41,6 +41,12 @@ __all__ = [
     "strings",
     "target_message",
 ]
+
+HOSTILE = (
+    "<!here> <!channel|x> @channel @everyone &lt; <https://evil.example|click> "
+    "*b* _i_ ~s~ `c` :tada: [a](https://evil.example) **b**\r\n# h\x00\x1b[31m\u202egpj.exe\u2066 "
+)
+"""Markup, mentions, links, control characters and marks that change the text direction."""
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -128,9 +134,9 @@ class ChannelSuite:
         channel.close()
         down, up = ("\n".join(strings(request.json())) for request in stand_in.received)
         assert "prod" in down
-        assert PROBLEM.message.in_(language) in down
+        assert DOWN.message.in_(language) in down
         assert "prod" in up
-        assert PROBLEM.message.in_(language) not in up
+        assert DOWN.message.in_(language) not in up
 
     def test_a_repeated_message_has_the_same_id(self, channel: Channel, stand_in: StandIn) -> None:
         repeated = message("import.succeeded")

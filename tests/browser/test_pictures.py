@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.channels_samples import sample_message
+from relay.channels.samples import sample_message
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
 from tests.channels.card_preview import render_page
@@ -43,7 +43,7 @@ def render_sample(kind, language, type_):
     settings = {"kind": kind, "url": "https://example.com/a/secret-path", "language": language}
     channel = channel_class("ops", channel_class.Settings(**settings), HttpClientFactory())
     try:
-        return kind, channel.preview(sample_message(type_, NOW, LINKS, test=False))
+        return kind, channel.preview(sample_message(type_, "01kq", NOW, LINKS))
     finally:
         channel.close()
 

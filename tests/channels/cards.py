@@ -15,7 +15,7 @@ from relay.channels.card import (
     plain,
 )
 from relay.channels.card_texts import SIGNS, TONES
-from relay.testing.messages import HOSTILE
+from relay.testing.channel_suite import HOSTILE
 
 BASE = "https://relay.example.com/deliveries"
 

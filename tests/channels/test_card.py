@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.channels.card import LONGEST_VALUE, build_card, plain, shrink_to_fit
-from relay.testing.messages import digest, message
+from relay.channels.samples import digest, message
 
 
 @settings(deadline=None)

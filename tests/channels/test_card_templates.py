@@ -6,11 +6,12 @@ import pytest
 
 from relay.channels.card import LONGEST_SENTENCE, build_card
 from relay.channels.card_templates import apply_templates
+from relay.channels.samples import OUTCOMES, PROBLEM, digest, message, target_message
 from relay.config.load import load
 from relay.config.templates import WordsSettings
 from relay.errors import ConfigErrors
 from relay.plugins import settings_class
-from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, target_message
+from relay.testing.channel_suite import HOSTILE
 
 SAMPLES = [*map(message, OUTCOMES), target_message("down"), target_message("up"), digest()]
 

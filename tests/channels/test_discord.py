@@ -14,6 +14,7 @@ from relay.channels.card import build_card
 from relay.channels.discord.card import length, render
 from relay.channels.discord.channel import Channel, DiscordSettings
 from relay.channels.discord.errors import ERRORS
+from relay.channels.samples import digest
 from relay.config.units import RateLimit
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
@@ -21,7 +22,6 @@ from relay.outbound.responses import LONGEST_WAIT
 from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
 from relay.testing.fake_server import Reply
-from relay.testing.messages import digest
 from tests.channels.cards import cards, full_cards
 from tests.fake_internet import Reply as HttpReply
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.channels.samples import OUTCOMES, PROBLEM, digest, message, target_message
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
-from relay.testing.messages import HOSTILE, OUTCOMES, PROBLEM, digest, message, target_message
+from relay.testing.channel_suite import HOSTILE
 from tests.channels import card_preview_markup as markup
 from tests.channels.card_preview import NAMES, render_page
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
 from relay.channels.card import build_card
+from relay.channels.samples import digest
 from relay.channels.teams.card import LARGEST, encode, render
 from relay.channels.teams.channel import Channel, TeamsSettings
 from relay.channels.teams.errors import BY_CODE, BY_STATUS
@@ -19,7 +20,6 @@ from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings, target_message
 from relay.testing.fake_server import Reply
-from relay.testing.messages import digest
 from tests.channels.cards import cards, full_cards
 from tests.fake_internet import Reply as HttpReply
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.channels_samples import TYPES
+from relay.channels.samples import TYPES
 from relay.testing.channel_suite import strings
 from relay.testing.fake_server import SECRET_PATH, Reply, StandIn
 
@@ -113,7 +113,7 @@ def test_a_preview_prints_the_body_and_posts_nothing(
     assert result.exit_code == 0, result.output
     assert stand_in.received == []
     body = json.loads(result.stdout)
-    assert "orders-sync" in result.stdout or "prod" in result.stdout
+    assert "orders" in result.stdout or "prod" in result.stdout
     if name == "team":
         assert "测试" in result.stdout  # not escaped as \u6d4b
     assert SECRET_PATH not in result.stdout

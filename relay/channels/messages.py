@@ -65,7 +65,7 @@ _SHA512_PREFIX = 12
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def import_messages(  # noqa: PLR0913, PLR0917 - the values that a message reports
+def import_messages(
     settings: Settings,
     claim: Claim,
     outcome: Outcome,

@@ -51,7 +51,7 @@ def inspect_archive(
     return CheckedArchive(size, report, open_range)
 
 
-def prepare_import(  # noqa: PLR0913 - keyword-only after the fourth
+def prepare_import(
     target: Target,
     archive: CheckedArchive,
     event: Event,

@@ -57,7 +57,7 @@ _NOT_POSTED: Mapping[PostDecision, NoOutcome] = {
 class Worker:
     """Runs deliveries. Any number of workers, in any number of processes, share a ledger."""
 
-    def __init__(  # noqa: PLR0913 - keyword-only after the third
+    def __init__(
         self,
         settings: Settings,
         ledger: Ledger,

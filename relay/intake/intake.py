@@ -71,7 +71,7 @@ class ParsedNotification:
 class Intake:
     """Accepts notifications for every configured source."""
 
-    def __init__(  # noqa: PLR0913 - keyword-only after the third
+    def __init__(
         self,
         settings: Settings,
         ledger: Ledger,

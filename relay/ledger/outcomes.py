@@ -49,7 +49,7 @@ class Recorded:
 class Outcomes(LedgerPart):
     """Records the outcomes of attempts."""
 
-    def finish(  # noqa: PLR0913 - values of a transaction
+    def finish(
         self,
         claim: Claim,
         outcome: Outcome,

@@ -72,7 +72,7 @@ _SELECT_EVENT = select(events).where(events.c.id == bindparam("this_id"))
 class DeliveryQueue(LedgerPart):
     """Claims deliveries and returns them."""
 
-    def claim(  # noqa: PLR0913 - independent conditions
+    def claim(
         self,
         owner: str,
         lease: timedelta,

@@ -17,7 +17,7 @@ from relay.model import Delivery, Json, Localized, State, Trigger
 class Retriggers(LedgerPart):
     """Starts new runs of deliveries."""
 
-    def retrigger(  # noqa: PLR0913 - options of a request
+    def retrigger(
         self,
         delivery_id: str,
         now: datetime,

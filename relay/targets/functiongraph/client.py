@@ -56,7 +56,7 @@ class FunctionGraphClient:
         self._session = outbound.session(guarded=False, max_response=MAX_RESPONSE)
         self.credentials = Credentials(settings, outbound, clock)
 
-    def call(  # noqa: PLR0913 - four are keyword-only
+    def call(
         self,
         method: str,
         path: str,

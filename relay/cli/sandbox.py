@@ -10,12 +10,12 @@ import click
 
 from relay.cli.signals import stop_signal
 from relay.errors import ConfigError
-from relay.testing.sandbox.faults import FaultFields, parse_fault
+from relay.testing.sandbox.faults import Fault, parse_fault
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.state import RecordedCall
 
 
-def fault_spec(text: str) -> FaultFields:
+def fault_spec(text: str) -> Fault:
     """Parse a fault of the sandbox: `OPERATION:NAME=VALUE,...`."""
     try:
         return parse_fault(text)
@@ -45,7 +45,7 @@ def fault_spec(text: str) -> FaultFields:
     help="A fault to inject; can be repeated, and is applied in this order.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line.")
-def command(as_json: bool, faults: tuple[FaultFields, ...], **options: Any) -> None:
+def command(as_json: bool, faults: tuple[Fault, ...], **options: Any) -> None:
     """Emulate the import API of FunctionGraph and IAM until Ctrl-C.
 
     \b
@@ -64,7 +64,7 @@ def command(as_json: bool, faults: tuple[FaultFields, ...], **options: Any) -> N
     # --host is explicit, so an address other than loopback is allowed.
     sandbox = SandboxServer(**given, allow_remote=True, on_call=_call_printer(as_json))
     for fault in faults:
-        sandbox.fault(**fault)
+        sandbox.faults.add(fault)
     try:
         with stop_signal() as stop, sandbox:
             _print_settings(sandbox, as_json)

@@ -16,7 +16,7 @@ from relay.cli.sandbox import fault_spec
 from relay.cli.signals import StopSignal, stop_signal
 from relay.model import Kind, State, utc_now
 from relay.testing.sandbox.exports import export_name, make_export
-from relay.testing.sandbox.faults import FaultFields
+from relay.testing.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     from relay.cli.demo.environment import DemoEnvironment
@@ -42,9 +42,7 @@ MARKS = {"": ("·", None), "ok": ("✓", "green"), "bad": ("✗", "red"), "wait"
 )
 @click.option("--taken", is_flag=True, help="The function already exists with different code.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line.")
-def command(
-    once: bool, port: int, faults: tuple[FaultFields, ...], taken: bool, as_json: bool
-) -> None:
+def command(once: bool, port: int, faults: tuple[Fault, ...], taken: bool, as_json: bool) -> None:
     """Run a complete demo: upload a zip, import the function, notify the team.
 
     All servers run in this process, on loopback. Needs the extra "demo":
@@ -67,7 +65,7 @@ def command(
         if taken:
             demo.sandbox.hold("hello", code=b"different code")
         for fault in faults:
-            demo.sandbox.fault(**fault)
+            demo.sandbox.faults.add(fault)
         log = DeliveryLog(demo.relay.ledger, utc_now(), output.print_line)
         upload(demo, output)
         finished = follow(log, DEADLINE, stop)

@@ -44,25 +44,21 @@ _DEFAULT_CONFIG = {
 _REQUIRED = ("func_name", "runtime", "timeout", "handler", "memory_size")
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxRules:
-    """Configurable rules. `max_size` is the maximum size of a zip in bytes."""
-
-    max_size: int
-    names_must_match: bool = False
-    one_at_a_time: bool = False
-
-
 @dataclass
 class Api:
-    """The endpoints. Each receives the exchange and the path parameters."""
+    """The endpoints. Each receives the exchange and the path parameters.
+
+    `max_size` is the maximum size of a zip in bytes.
+    """
 
     account: Account
-    rules: SandboxRules
     tenant: Tenant
     files: CodeFiles
     clock: Callable[[], datetime]
     links: Links
+    max_size: int
+    names_must_match: bool
+    one_at_a_time: bool
     _importing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
 
     def import_function(self, exchange: Exchange, project_id: str) -> SandboxReply:
@@ -78,7 +74,7 @@ class Api:
                 raise refusal("FSS.0400", "Invalid request parameter: file_name")
             self.tenant.refuse_taken(str(name))
             function = self._add(str(name), str(package), zip_path)
-        exchange.mark_applied()
+        exchange.call.applied = True
         # The documented response of the import has a URN without a version, unlike the other calls.
         return SandboxReply(200, describe(function, self.account) | {"func_urn": function.urn})
 
@@ -127,7 +123,7 @@ class Api:
                     modified=self.clock(),
                 )
             )
-        exchange.mark_applied()
+        exchange.call.applied = True
         return SandboxReply(200, describe(function, self.account))
 
     def update_config(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
@@ -142,7 +138,7 @@ class Api:
         }
         check_configuration(config)
         function = self.tenant.change(replace(function, config=config, modified=self.clock()))
-        exchange.mark_applied()
+        exchange.call.applied = True
         return SandboxReply(200, describe(function, self.account))
 
     def delete(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
@@ -150,7 +146,7 @@ class Api:
         if urn.endswith(":latest") and urn != function.urn:
             raise refusal("FSS.0400", "The version latest cannot be deleted alone")
         self.tenant.remove(function.name)
-        exchange.mark_applied()
+        exchange.call.applied = True
         return SandboxReply(204)
 
     def export(self, exchange: Exchange, project_id: str, urn: str) -> SandboxReply:
@@ -206,10 +202,10 @@ class Api:
 
     def _receive(self, exchange: Exchange, path: Path, sink: str) -> Json:
         """Return the fields, and write the decoded base64 of the field `sink` to `path`."""
-        if exchange.body.length > self.rules.max_size * 4 // 3 + FRAME:
+        if exchange.body.length > self.max_size * 4 // 3 + FRAME:
             raise refusal("FSS.0413")
         with path.open("wb") as file:
-            code = Base64Sink(file, self.rules.max_size)
+            code = Base64Sink(file, self.max_size)
             fields = exchange.fields({sink: code})
         if not code.size:
             raise refusal("FSS.1012")
@@ -217,7 +213,7 @@ class Api:
 
     @contextmanager
     def _import_slot(self) -> Iterator[None]:
-        if not self.rules.one_at_a_time:
+        if not self.one_at_a_time:
             yield
             return
         if not self._importing.acquire(blocking=False):
@@ -230,7 +226,7 @@ class Api:
     def _add(self, name: str, package: str, zip_path: Path) -> Function:
         with self.files.persistent() as code_path:
             contents = unpack(zip_path, code_path)
-            if self.rules.names_must_match and contents.function != name:
+            if self.names_must_match and contents.function != name:
                 raise refusal("FSS.1057")
             function = self._function(name, package, contents)
             self.tenant.add(function)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, Unpack
+from typing import Any
 
 from flask import Flask, Response, json, request
 from werkzeug.exceptions import HTTPException
@@ -13,12 +13,12 @@ from relay.errors import ConfigError
 from relay.model import Json
 from relay.testing.sandbox.api import Api
 from relay.testing.sandbox.exchange import Dispatcher, Endpoint, Exchange
-from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, parse_fault
+from relay.testing.sandbox.faults import FaultQueue, make_fault, parse_fault
 from relay.testing.sandbox.iam import Iam
 from relay.testing.sandbox.metadata import MetadataService
 from relay.testing.sandbox.replies import SandboxReply, refusal
 from relay.testing.sandbox.server import is_loopback
-from relay.testing.sandbox.state import Account, Function, RecordedCall, describe
+from relay.testing.sandbox.state import describe
 
 PUBLIC = {"token", "metadata_token", "metadata_key", "download"}
 """Operations without credentials: they issue credentials, or the URL is secret."""
@@ -27,21 +27,7 @@ MAX_REQUEST = 1 << 16
 """Maximum size in bytes of a token or control request."""
 
 
-class Control(Protocol):
-    """The part of SandboxServer that the control API uses."""
-
-    @property
-    def functions(self) -> dict[str, Function]: ...
-    @property
-    def calls(self) -> list[RecordedCall]: ...
-    @property
-    def faults(self) -> FaultQueue: ...
-    def fault(self, **fields: Unpack[FaultFields]) -> Fault: ...
-
-
-def make_app(
-    api: Api, iam: Iam, metadata: MetadataService, dispatcher: Dispatcher, control: Control
-) -> Flask:
+def make_app(api: Api, iam: Iam, metadata: MetadataService, dispatcher: Dispatcher) -> Flask:
     """Create the application; it requires the server of relay.testing.sandbox.server."""
     app = Flask(__name__, static_folder=None, template_folder=None)
     functions = "/v2/<project_id>/fgs/functions"
@@ -63,19 +49,12 @@ def make_app(
         ("metadata_key", "GET", "/openstack/latest/securitykey", metadata.key),
         ("download", "GET", "/code/<key>", api.download),
     ):
-        public = operation in PUBLIC
-        view = partial(_call, dispatcher, operation, endpoint, public)
+        view = partial(dispatcher.handle, operation, endpoint, operation in PUBLIC)
         app.add_url_rule(path, operation, view, methods=[method])
-    _add_control(app, control, api.account)
+    _add_control(app, api, dispatcher)
     for status in (404, 405):
         app.register_error_handler(status, partial(_unknown, dispatcher))
     return app
-
-
-def _call(
-    dispatcher: Dispatcher, operation: str, endpoint: Endpoint, public: bool, /, **parameters: str
-) -> Response:
-    return dispatcher.handle(operation, endpoint, parameters, public=public)
 
 
 def _token(iam: Iam) -> Endpoint:
@@ -93,17 +72,18 @@ def _unknown(dispatcher: Dispatcher, error: HTTPException) -> Response:
     def unpublished(_: Exchange) -> SandboxReply:
         raise refusal("APIGW.0101", status=error.code if error.code == 405 else None)
 
-    return dispatcher.handle("unknown", unpublished, {}, public=True)
+    return dispatcher.handle("unknown", unpublished, True)
 
 
-def _add_control(app: Flask, control: Control, account: Account) -> None:
+def _add_control(app: Flask, api: Api, dispatcher: Dispatcher) -> None:
     """Add the control API, which processes on this machine use without credentials."""
+    faults = dispatcher.faults
     views: dict[tuple[str, str], Callable[[], tuple[Any, int]]] = {
-        ("GET", "faults"): lambda: ([fault.to_json() for fault in control.faults.pending()], 200),
-        ("POST", "faults"): partial(_add_fault, control),
-        ("DELETE", "faults"): lambda: ({"forgotten": control.faults.clear()}, 200),
-        ("GET", "functions"): lambda: (_functions(control, account), 200),
-        ("GET", "calls"): lambda: ([call.to_json() for call in control.calls], 200),
+        ("GET", "faults"): lambda: ([fault.to_json() for fault in faults.pending()], 200),
+        ("POST", "faults"): partial(_add_fault, faults),
+        ("DELETE", "faults"): lambda: ({"forgotten": faults.clear()}, 200),
+        ("GET", "functions"): lambda: (_functions(api), 200),
+        ("GET", "calls"): lambda: ([call.to_json() for call in tuple(dispatcher.calls)], 200),
     }
     for (method, name), view in views.items():
         guarded = partial(_loopback_only, view)
@@ -116,7 +96,7 @@ def _loopback_only(view: Callable[[], tuple[Any, int]]) -> Response:
     return _json(*view())
 
 
-def _add_fault(control: Control) -> tuple[Any, int]:
+def _add_fault(faults: FaultQueue) -> tuple[Any, int]:
     # A page in a browser cannot send this content type without a CORS preflight, which fails.
     if not request.is_json or (request.content_length or 0) > MAX_REQUEST:
         return {"error": "a fault must be application/json of at most 64 KiB"}, 415
@@ -124,16 +104,17 @@ def _add_fault(control: Control) -> tuple[Any, int]:
     if not isinstance(body, dict):
         return {"error": "a fault must be a JSON object"}, 400
     try:
-        fields = parse_fault(body["spec"]) if isinstance(body.get("spec"), str) else body
-        return control.fault(**fields).to_json(), 201
+        spec = body.get("spec")
+        fault = parse_fault(spec) if isinstance(spec, str) else make_fault(body)
     except ConfigError as error:
         return {"error": str(error)}, 400
+    faults.add(fault)
+    return fault.to_json(), 201
 
 
-def _functions(control: Control, account: Account) -> Json:
-    return {
-        name: describe(function, account) for name, function in sorted(control.functions.items())
-    }
+def _functions(api: Api) -> Json:
+    functions = sorted(api.tenant.snapshot().items())
+    return {name: describe(function, api.account) for name, function in functions}
 
 
 def _json(value: Any, status: int) -> Response:

@@ -14,12 +14,12 @@ from werkzeug.datastructures import Headers
 
 from relay.model import Json
 from relay.testing.sandbox.body import Malformed, NotBase64, Sink, TooLong, read_object
-from relay.testing.sandbox.faults import Fault, FaultQueue
+from relay.testing.sandbox.faults import FaultQueue
 from relay.testing.sandbox.gateway import BodyCheck, Gateway
 from relay.testing.sandbox.replies import RequestRefused, SandboxReply, refusal
 from relay.testing.sandbox.server import ReadStopped, RequestBody, SenderGone
 from relay.testing.sandbox.signature import SignedRequest
-from relay.testing.sandbox.state import CallLog, RecordedCall
+from relay.testing.sandbox.state import RecordedCall
 
 
 @dataclass
@@ -47,12 +47,6 @@ class Exchange:
             self.check(self.body.sha256)
         return fields
 
-    def header(self, name: str) -> str:
-        return self.headers.get(name, "")
-
-    def mark_applied(self) -> None:
-        self.call.applied = True
-
 
 Endpoint = Callable[..., SandboxReply]
 """endpoint(exchange, **path_parameters) -> SandboxReply; raises RequestRefused."""
@@ -64,22 +58,24 @@ class Dispatcher:
 
     gateway: Gateway
     faults: FaultQueue
-    log: CallLog
+    calls: list[RecordedCall]
     stopping: threading.Event
     clock: Callable[[], datetime]
     on_call: Callable[[RecordedCall], None] | None = None
 
     def handle(
-        self, operation: str, endpoint: Endpoint, path_parameters: Json, *, public: bool = False
+        self, operation: str, endpoint: Endpoint, public: bool, /, **path_parameters: str
     ) -> Response:
         """Run a call. A `public` operation (IAM, download links) needs no credentials."""
         body = request.environ["wsgi.input"]
         call = RecordedCall(request.method, request.path, operation, self.clock(), uuid.uuid4().hex)
         body.on_read = partial(setattr, call, "received")
         exchange = Exchange(call, body, request.args, request.headers)
-        self.log.add(call)
+        self.calls.append(call)
         try:
-            reply = self._run(exchange, endpoint, path_parameters, public=public)
+            if not public:
+                exchange.check = self.gateway.admit(_signed_request(), body.length)
+            reply = self._run(exchange, partial(endpoint, exchange, **path_parameters))
         except RequestRefused as refused:
             reply = refused.reply
         except SenderGone:
@@ -93,34 +89,26 @@ class Dispatcher:
         response.date = self.clock()  # clients compare it with the local clock
         return response
 
-    def _run(
-        self, exchange: Exchange, endpoint: Endpoint, path_parameters: Json, *, public: bool
-    ) -> SandboxReply:
-        if not public:
-            exchange.check = self.gateway.admit(_signed_request(), exchange.body.length)
+    def _run(self, exchange: Exchange, execute: Callable[[], SandboxReply]) -> SandboxReply:
         fault = self.faults.take(exchange.call.operation)
         if fault is None:
-            return endpoint(exchange, **path_parameters)
+            return execute()
         exchange.body.rate = fault.trickle
         exchange.body.cut_after = fault.cut_after
-        regular = self._regular_reply(fault, exchange, endpoint, path_parameters)
+        reply = SandboxReply(200)
+        try:
+            if fault.has_effect:
+                reply = execute()
+            else:
+                exchange.body.drain()
+        except RequestRefused as refused:
+            reply = refused.reply
+        except ReadStopped:
+            pass  # the fault stops reading here and determines the response
         self.stopping.wait(fault.delay)
         if fault.resets:
             exchange.body.drop()
-        return fault.reply or regular
-
-    def _regular_reply(
-        self, fault: Fault, exchange: Exchange, endpoint: Endpoint, path_parameters: Json
-    ) -> SandboxReply:
-        try:
-            if fault.has_effect:
-                return endpoint(exchange, **path_parameters)
-            exchange.body.drain()
-        except RequestRefused as refused:
-            return refused.reply
-        except ReadStopped:
-            pass  # the fault stops reading here and determines the response
-        return SandboxReply(200)
+        return fault.reply or reply
 
 
 def _signed_request() -> SignedRequest:

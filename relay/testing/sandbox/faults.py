@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, TypedDict, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from relay.errors import ConfigError
 from relay.model import Json, Localized
@@ -29,22 +29,6 @@ OPERATIONS = (
     "metadata_token",
     "metadata_key",
 )
-
-
-class FaultFields(TypedDict, total=False):
-    """The keyword arguments of a fault."""
-
-    operation: str
-    status: int | None
-    code: str | None
-    message: str | None
-    delay: float
-    retry_after: str | int | None
-    commit: bool
-    drop: bool
-    cut_after: int | None
-    trickle: int | None
-    times: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +113,8 @@ def _check(fault: Fault, operations: tuple[str, ...]) -> None:
         raise _invalid("code", "needs a status", f"status={CODES.get(fault.code, (400,))[0]}")
 
 
-def parse_fault(spec: str) -> FaultFields:
-    """Parse `import:status=500,times=3` into the arguments of `SandboxServer.fault`.
+def parse_fault(spec: str) -> Fault:
+    """Parse a fault such as `import:status=500,times=3`.
 
     Flags need no value (`import:commit,drop`). `times=always` has no end. Raises ConfigError.
     """
@@ -139,9 +123,7 @@ def parse_fault(spec: str) -> FaultFields:
     for part in filter(None, map(str.strip, rest.split(","))):
         name, sign, text = map(str.strip, part.partition("="))
         values[name] = _parse_value(name, text if sign else "true")
-    make_fault(values)
-    fields_: FaultFields = values  # type: ignore[assignment]  # make_fault has checked them
-    return fields_
+    return make_fault(values)
 
 
 def _parse_value(name: str, text: str) -> Any:

@@ -10,33 +10,32 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Self, Unpack
+
+from flask import Flask
 
 from relay.errors import ConfigError
 from relay.model import utc_now
-from relay.testing.sandbox.api import Api, SandboxRules
+from relay.testing.sandbox.api import Api
 from relay.testing.sandbox.app import make_app
 from relay.testing.sandbox.exchange import Dispatcher
-from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, make_fault
 from relay.testing.sandbox.gateway import Gateway
 from relay.testing.sandbox.iam import AccessKey, Iam, KeyRing, User
 from relay.testing.sandbox.links import Links
 from relay.testing.sandbox.metadata import MetadataService
 from relay.testing.sandbox.replies import RequestRefused
-from relay.testing.sandbox.server import LoopbackServer
-from relay.testing.sandbox.state import Account, CallLog, CodeFiles, Function, RecordedCall, Tenant
+from relay.testing.sandbox.server import FaultyServer
+from relay.testing.sandbox.state import Account, CodeFiles, Function, RecordedCall, Tenant
 
 _HEX = secrets.token_hex
 
 
 @dataclass(kw_only=True, eq=False)
-class SandboxServer:
-    """Serves at `url` as a context manager, or from start() to close().
+class SandboxServer(FaultyServer):
+    """The sandbox. `url` is the endpoint of FunctionGraph, IAM and the metadata service.
 
     max_size          maximum size of a zip in bytes
     gateway_limit     maximum size in bytes of a body that is signed with AK/SK
@@ -73,30 +72,15 @@ class SandboxServer:
     on_call: Callable[[RecordedCall], None] | None = None
 
     def __post_init__(self) -> None:
-        self.faults = FaultQueue()
-        self._log = CallLog()
+        super().__init__()
+        self._calls: list[RecordedCall] = []
         self._tenant = Tenant(self.quota)
         user = User(self.iam_user, self.iam_password, self.iam_domain, self.region, self.project_id)
         self._iam = Iam(user, self.token_life, self.clock)
         permanent = AccessKey(self.access_key, self.secret_key, self.security_token)
         self._keys = KeyRing(permanent, self.clock)
-        self._server: LoopbackServer | None = None
         self._api: Api | None = None
         self._folder: Path | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def url(self) -> str:
-        """The endpoint of FunctionGraph and IAM, available after start()."""
-        if self._server is None:
-            raise RuntimeError("the sandbox was not started")
-        return self._server.url
 
     @property
     def functions(self) -> dict[str, Function]:
@@ -106,18 +90,12 @@ class SandboxServer:
     @property
     def calls(self) -> list[RecordedCall]:
         """All calls so far, including unfinished calls."""
-        return self._log.snapshot()
+        return [replace(call) for call in tuple(self._calls)]
 
     @property
     def imports(self) -> list[RecordedCall]:
         """The import calls that created a function, regardless of the response."""
         return [call for call in self.calls if call.operation == "import" and call.applied]
-
-    def fault(self, **fields: Unpack[FaultFields]) -> Fault:
-        """Queue a fault with the fields of `Fault`. Raises ConfigError."""
-        fault = make_fault(fields)
-        self.faults.add(fault)
-        return fault
 
     def hold(self, name: str, *, package: str = "default", code: bytes) -> Function:
         """Add a function as if another user had created it. Raises ConfigError for a bad name."""
@@ -141,34 +119,37 @@ class SandboxServer:
         self._keys.expire_temporary()
 
     def start(self) -> None:
-        """Start serving. Raises ConfigError for a public address, OSError for a port in use."""
-        self._folder = Path(tempfile.mkdtemp(prefix="relay-sandbox-"))
         try:
-            self._server = self._serve(self._folder)
+            super().start()
         except BaseException:
             self.close()
             raise
-        self._server.start()
 
     def close(self) -> None:
         """Close connections, end threads and delete stored code. Can be called again."""
-        if self._server is not None:
-            self._server.close()
+        super().close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._server = self._api = self._folder = None
+        self._api = self._folder = None
 
-    def _serve(self, folder: Path) -> LoopbackServer:
+    def _application(self) -> Flask:
         account = Account(self.project_id, self.region, digest_of=self.digest_of)
-        files = CodeFiles(folder)
+        self._folder = Path(tempfile.mkdtemp(prefix="relay-sandbox-"))
+        files = CodeFiles(self._folder)
         links = Links(files, lambda key: f"{self.url}/code/{key}")
-        rules = SandboxRules(self.max_size, self.names_must_match, self.one_at_a_time)
-        self._api = Api(account, rules, self._tenant, files, self.clock, links)
+        self._api = Api(
+            account,
+            self._tenant,
+            files,
+            self.clock,
+            links,
+            max_size=self.max_size,
+            names_must_match=self.names_must_match,
+            one_at_a_time=self.one_at_a_time,
+        )
         gateway = Gateway(self._keys, self._iam, self.gateway_limit, self.clock)
         metadata = MetadataService(self._keys, self.agency_life, self.metadata_version)
-        stopping = threading.Event()
-        dispatcher = Dispatcher(gateway, self.faults, self._log, stopping, self.clock, self.on_call)
-        app = make_app(self._api, self._iam, metadata, dispatcher, self)
-        return LoopbackServer(
-            app, self.host, self.port, allow_remote=self.allow_remote, stopping=stopping
+        dispatcher = Dispatcher(
+            gateway, self.faults, self._calls, self.stopping, self.clock, self.on_call
         )
+        return make_app(self._api, self._iam, metadata, dispatcher)

@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Self, Unpack
+from typing import Any
 
 from flask import Flask, Response, request
 
 from relay.errors import ConfigError
 from relay.model import Json, utc_now
-from relay.testing.sandbox.faults import Fault, FaultFields, FaultQueue, make_fault
+from relay.testing.sandbox.faults import Fault
 from relay.testing.sandbox.inbox_page import ReceivedMessage, render
-from relay.testing.sandbox.server import LoopbackServer
+from relay.testing.sandbox.server import FaultyServer
 
 MAX_BODY = 1 << 20
 MAX_MESSAGES = 10_000
@@ -41,8 +41,14 @@ _SLACK_ERRORS = {
 
 
 @dataclass(kw_only=True, eq=False)
-class InboxServer:
-    """Serves at `url` as a context manager. `webhook_secret` is `whsec_` and base64, or None."""
+class InboxServer(FaultyServer):
+    """The inbox. `webhook_secret` is `whsec_` and base64, or None.
+
+    The `message` of a fault is the response text (such as `channel_is_archived`). The fields
+    status, retry_after, delay, drop and times are those of `Fault`.
+    """
+
+    operations = CHANNELS
 
     port: int = 0
     webhook_secret: str | None = field(default=None, repr=False)
@@ -51,60 +57,17 @@ class InboxServer:
     clock: Callable[[], datetime] = utc_now
 
     def __post_init__(self) -> None:
+        super().__init__()
         self._key = read_secret(self.webhook_secret) if self.webhook_secret else None
-        self.faults = FaultQueue()
         self._messages: list[ReceivedMessage] = []
         self._repeats: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._server: LoopbackServer | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def url(self) -> str:
-        """The base URL, available after start()."""
-        if self._server is None:
-            raise RuntimeError("the inbox was not started")
-        return self._server.url
 
     @property
     def messages(self) -> list[ReceivedMessage]:
         """All received messages, oldest first, including those with an error response."""
         with self._lock:
             return list(self._messages)
-
-    def fault(self, **fields: Unpack[FaultFields]) -> Fault:
-        """Queue a fault; `operation` is slack, webhook or *.
-
-        `message` is the response text (such as `channel_is_archived`). The fields status,
-        retry_after, delay, drop and times are those of `Fault`. Raises ConfigError.
-        """
-        fault = make_fault(fields, CHANNELS)
-        self.faults.add(fault)
-        return fault
-
-    def start(self) -> None:
-        """Start serving. Raises ConfigError for a public address, OSError for a port in use."""
-        self._server = LoopbackServer(
-            self._application(),
-            self.host,
-            self.port,
-            allow_remote=self.allow_remote,
-            stopping=self._stopping,
-        )
-        self._server.start()
-
-    def close(self) -> None:
-        """Close connections and end threads; the messages stay available. Can be called again."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
 
     def _application(self) -> Flask:
         app = Flask(__name__, static_folder=None, template_folder=None)
@@ -126,25 +89,23 @@ class InboxServer:
                 return _text("payload_too_large", 413)
             body = request.get_data()
             headers = {name.lower(): value for name, value in request.headers.items()}
-            verified = self._verify(headers, body) if channel == "webhook" else None
+            verified = None
+            if channel == "webhook" and self._key:
+                verified = verify(self._key, headers, body, self.clock())
             fault = self.faults.take(channel)
             response = (
                 _fault_response(channel, fault) if fault else _respond(channel, body, verified)
             )
             dropped = fault is not None and fault.resets
-            self._record(
-                channel, headers, body, verified, None if dropped else response.status_code
-            )
+            status = None if dropped else response.status_code
+            self._record(channel, headers, body, verified, status)
             if fault is not None:
-                self._stopping.wait(fault.delay)
+                self.stopping.wait(fault.delay)
             if dropped:
                 request.environ["wsgi.input"].drop()
             return response
 
         return view
-
-    def _verify(self, headers: Mapping[str, str], body: bytes) -> bool | None:
-        return verify(self._key, headers, body, self.clock()) if self._key else None
 
     def _record(
         self,

@@ -31,7 +31,7 @@ class MetadataService:
 
     def token(self, exchange: Exchange) -> SandboxReply:
         """Handle PUT /meta-data/latest/api/token."""
-        seconds = exchange.header("X-Metadata-Token-Ttl-Seconds")
+        seconds = exchange.headers.get("X-Metadata-Token-Ttl-Seconds", "")
         if self._version == 1:
             raise _http_error(405, "Method Not Allowed")
         if not seconds.isdecimal() or not 1 <= int(seconds) <= 21600:
@@ -44,7 +44,7 @@ class MetadataService:
     def key(self, exchange: Exchange) -> SandboxReply:
         """Handle GET /openstack/latest/securitykey."""
         with self._lock:
-            if self._version == 2 and exchange.header("X-Metadata-Token") not in self._tokens:
+            if self._version == 2 and exchange.headers.get("X-Metadata-Token") not in self._tokens:
                 raise _http_error(401, "Unauthorized")
             if self._lifetime is None:
                 raise _http_error(401, "Please configure Cloud Service Agency first")

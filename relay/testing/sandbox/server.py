@@ -17,12 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from io import BufferedIOBase, RawIOBase
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from relay.errors import ConfigError
 from relay.model import Localized
+from relay.testing.sandbox.faults import OPERATIONS, Fault, FaultQueue, make_fault
 
 log = logging.getLogger(__name__)
 
@@ -186,6 +187,62 @@ class _Handler(WSGIRequestHandler):
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002, ARG002 - werkzeug's
         log.debug(message, *args)
+
+
+class FaultyServer:
+    """Serves at `url` with simulated faults, as a context manager or from start() to close()."""
+
+    operations: tuple[str, ...] = OPERATIONS
+    """The operations of which calls can fail."""
+    host: str
+    port: int
+    allow_remote: bool
+
+    def __init__(self) -> None:
+        self.faults = FaultQueue()
+        self.stopping = threading.Event()
+        self._server: LoopbackServer | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The base URL, available after start()."""
+        if self._server is None:
+            raise RuntimeError("the server was not started")
+        return self._server.url
+
+    def fault(self, **fields: Any) -> Fault:
+        """Queue a fault with the fields of `Fault`. Raises ConfigError."""
+        fault = make_fault(fields, self.operations)
+        self.faults.add(fault)
+        return fault
+
+    def start(self) -> None:
+        """Start serving. Raises ConfigError for a public address, OSError for a port in use."""
+        self.stopping = threading.Event()
+        self._server = LoopbackServer(
+            self._application(),
+            self.host,
+            self.port,
+            allow_remote=self.allow_remote,
+            stopping=self.stopping,
+        )
+        self._server.start()
+
+    def close(self) -> None:
+        """Close connections and end threads. Can be called again."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _application(self) -> WsgiApp:
+        raise NotImplementedError
 
 
 class LoopbackServer(ThreadedWSGIServer):

@@ -1,4 +1,4 @@
-"""The state of the sandbox: functions of a tenant, code files and recorded calls. Thread-safe."""
+"""The state of the sandbox: functions of a tenant (thread-safe), code files and recorded calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -198,19 +197,3 @@ class Tenant:
         if removed is None:
             raise refusal("FSS.1051")
         removed.code.path.unlink(missing_ok=True)
-
-
-class CallLog:
-    """All calls since the sandbox started, including unfinished calls."""
-
-    def __init__(self) -> None:
-        self._calls: list[RecordedCall] = []
-        self._lock = threading.Lock()
-
-    def add(self, call: RecordedCall) -> None:
-        with self._lock:
-            self._calls.append(call)
-
-    def snapshot(self) -> list[RecordedCall]:
-        with self._lock:
-            return [copy(call) for call in self._calls]

@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection
 
 import pytest
 
-from relay.model import Delivery, Kind, State
+from relay.model import Delivery, Json, Kind, State
 from relay.testing.sandbox.exports import make_export
-from relay.testing.sandbox.faults import FaultFields
 
 from .conftest import World, code_of, until
 
@@ -26,7 +25,7 @@ READ_TIMEOUT = 0.5
 TIMEOUT = 400.0
 """Seconds, for busy machines; two idle cores need about twenty."""
 
-Plan = tuple[str, float, Callable[[random.Random], FaultFields]]
+Plan = tuple[str, float, Callable[[random.Random], Json]]
 BROKEN = (500, 502, 503, 504)
 
 IMPORT_MIX: tuple[Plan, ...] = (
@@ -126,7 +125,7 @@ def make_trouble(world: World, chance: random.Random) -> None:
         world.inbox.fault(operation="webhook", drop=True)
 
 
-def pick_fault(mix: tuple[Plan, ...], chance: random.Random) -> FaultFields:
+def pick_fault(mix: tuple[Plan, ...], chance: random.Random) -> Json:
     at = chance.random()
     for _, share, fields in mix:
         at -= share

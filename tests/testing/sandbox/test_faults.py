@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from relay.errors import ConfigError
-from relay.testing.sandbox.faults import Fault, make_fault, parse_fault
+from relay.testing.sandbox.faults import Fault, parse_fault
 from relay.testing.sandbox.functiongraph import SandboxServer
 
 from .conftest import Client, code_of, export, import_fields
@@ -214,7 +214,7 @@ def test_a_fault_can_affect_iam(sandbox: SandboxServer) -> None:
     ],
 )
 def test_a_fault_is_parsed_from_a_spec(spec: str, expected: Fault) -> None:
-    assert make_fault(parse_fault(spec)) == expected
+    assert parse_fault(spec) == expected
 
 
 @pytest.mark.parametrize(

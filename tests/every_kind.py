@@ -58,13 +58,13 @@ class Fetcher:
         pass
 
 
-def table(kind: str, **keys: Any) -> Json:
+def source_table(kind: str, **keys: Any) -> Json:
     """The table [sources.NAME] of a kind that accepts every envelope."""
     return {"kind": kind, "accept": list(ENVELOPES), **KINDS[kind], **keys}
 
 
 @contextmanager
-def open_house(
+def open_relay(
     folder: Path,
     sources: Mapping[str, Json],
     world: World,
@@ -77,8 +77,8 @@ def open_house(
         {
             "database": {"url": url},
             "sources": {
-                name: loader.find("handlers", table["kind"]).Settings.model_validate(table)
-                for name, table in sources.items()
+                name: loader.find("handlers", keys["kind"]).Settings.model_validate(keys)
+                for name, keys in sources.items()
             },
             **tables,
         }
@@ -107,12 +107,12 @@ def post(app: Flask, incoming: Incoming, source: str) -> Any:
     )
 
 
-def kept(body: bytes) -> bytes:
+def stored_body(body: bytes) -> bytes:
     """The body that the ledger should store: without the documented secrets."""
     return SECRETS.sub(rb"\1redacted", body)
 
 
-def of_case(case: Path) -> tuple[dict[str, str], bytes]:
+def read_case(case: Path) -> tuple[dict[str, str], bytes]:
     """Headers and body of a case in tests/notifications."""
     head, _, body = case.read_bytes().partition(b"\r\n\r\n")
     lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
@@ -123,7 +123,7 @@ def of_case(case: Path) -> tuple[dict[str, str], bytes]:
 LENGTHS = ("host", "content-length", "transfer-encoding", "connection")
 
 
-def loads(body: bytes) -> Any:
+def load_json(body: bytes) -> Any:
     """The JSON in a body; None when it is invalid."""
     try:
         return json.loads(body)

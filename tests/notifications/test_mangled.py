@@ -30,7 +30,15 @@ from relay.model import Incoming, Verdict
 from relay.sources.envelopes import ENVELOPES
 from relay.testing.handler_suite import assert_storable
 from relay.testing.mangling import WRONG_VALUES, mangle
-from tests.every_kind import KINDS, kept, loads, of_case, open_house, post, table
+from tests.every_kind import (
+    KINDS,
+    load_json,
+    open_relay,
+    post,
+    read_case,
+    source_table,
+    stored_body,
+)
 from tests.producers import PRODUCERS, SECRET, World, basic, by_google, by_sns, incoming
 from tests.senders import b2, signed
 from tests.signers import ARN, TOPIC, URN, Push, smn
@@ -59,16 +67,16 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRelay]:
     """Three sources of each kind: with only a token, with all keys, and with JWTs of Google."""
     sources = {}
     for kind in KINDS:
-        sources[kind] = table(kind, token=TOKEN)
-        sources[f"{kind}-all"] = table(kind, **ALL)
-        sources[f"{kind}-google"] = table(kind, **OIDC)
+        sources[kind] = source_table(kind, token=TOKEN)
+        sources[f"{kind}-all"] = source_table(kind, **ALL)
+        sources[f"{kind}-google"] = source_table(kind, **OIDC)
     world = World(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     folder = tmp_path_factory.mktemp("relay")
-    with open_house(folder, sources, world, ticking(), hooks={"max_body": LIMIT}) as opened:
+    with open_relay(folder, sources, world, unique_clock(), hooks={"max_body": LIMIT}) as opened:
         yield RunningRelay(*opened, world)
 
 
-def ticking() -> Callable[[], datetime]:
+def unique_clock() -> Callable[[], datetime]:
     """A clock that never returns the same time, so that ids show the order of notifications."""
     ticks = itertools.count()
     return lambda: NOW + next(ticks) * timedelta(milliseconds=1)
@@ -113,7 +121,7 @@ def check(relay: RunningRelay, source: str, sent: Incoming, envelope: str = "") 
     else:
         [found] = relay.relay.ledger.history.notifications(limit=1, cursor=None).items
         assert found.verdict == Verdict.HANDSHAKE
-    same = found.body == kept(sent.body)
+    same = found.body == stored_body(sent.body)
     assert same, "a body that was answered with 200 was stored differently"
     assert found.source == source
     return str(found.verdict)
@@ -280,14 +288,14 @@ class Made(NamedTuple):
 
 
 @st.composite
-def of_a_real_one(draw: st.DrawFn) -> Made:
+def changed_notification(draw: st.DrawFn) -> Made:
     """A real notification with a changed field or changed bytes, usually for a source of the same
     kind."""
     kind = draw(st.sampled_from(sorted({case.parent.name for case in CASES})))
     case = draw(st.sampled_from([case for case in CASES if case.parent.name == kind]))
-    headers, body = of_case(case)
+    headers, body = read_case(case)
     kind = kind if draw(st.integers(0, 3)) else ""
-    found = loads(body)
+    found = load_json(body)
     if isinstance(found, dict | list) and found and draw(st.booleans()):
         return Made(kind, headers, draw(st.sampled_from(list(_changed(found)))))
     changed = bytearray(body)
@@ -313,7 +321,7 @@ bodies = st.one_of(
     st.binary(max_size=300).map(lambda body: Made("", {}, body)),
     anything.map(lambda value: Made("", {}, assembled(value))),
     deep.map(lambda body: Made("", {}, body)),
-    *[of_a_real_one()] * 3,
+    *[changed_notification()] * 3,
 )
 checked = settings(
     max_examples=150,
@@ -404,10 +412,10 @@ def test_a_real_notification_with_any_wrong_field_is_read(relay: RunningRelay, k
     good = [case for case in CASES if case.parent.name == kind and is_good(case)]
     assert good, f"there is no case of {kind} that is accepted"
     for case in good[:: len(good) // 3 + 1]:
-        headers, body = of_case(case)
+        headers, body = read_case(case)
         every = build_envelopes(relay.relay.settings.sources[kind])
         offered = [item for item in every if item.missing_setting() is None]
-        for changed in _changed(loads(body) or {}):
+        for changed in _changed(load_json(body) or {}):
             sent = incoming(changed, headers)
             envelope = next(item for item in offered if item.recognises(sent))
             with no_errors():

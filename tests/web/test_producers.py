@@ -27,7 +27,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from relay.model import utc_now
-from tests.every_kind import KINDS, kept, open_house
+from tests.every_kind import KINDS, open_relay, stored_body
 from tests.producers import (
     BLOB,
     BRIDGED,
@@ -434,7 +434,7 @@ def relay(tmp_path_factory):
     folder = tmp_path_factory.mktemp("relay")
     world = World(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     with (
-        open_house(folder, SOURCES, world, MonotonicClock()) as (relay, app),
+        open_relay(folder, SOURCES, world, MonotonicClock()) as (relay, app),
         serving(app) as url,
     ):
         yield SimpleNamespace(url=url, ledger=relay.ledger, world=world, folder=folder)
@@ -568,7 +568,7 @@ def test_an_unreadable_notification_gets_200_too(relay, producer, body):
     assert status == 200
     assert json.loads(receipt)["events"] == 0
     stored = relay.ledger.history.notification(json.loads(receipt)["notification"])
-    assert stored.body == kept(request.body)
+    assert stored.body == stored_body(request.body)
 
 
 def test_a_locked_database_gives_503(relay):
@@ -607,7 +607,7 @@ def test_no_storage_is_contacted_for_a_response(tmp_path, internet):
         }
         world = World(rsa.generate_private_key(public_exponent=65537, key_size=2048))
         with (
-            open_house(tmp_path, sources, world, MonotonicClock()) as (_, app),
+            open_relay(tmp_path, sources, world, MonotonicClock()) as (_, app),
             serving(app) as url,
         ):
             for producer in NOTIFIERS:

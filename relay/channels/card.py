@@ -7,6 +7,7 @@ markup of the service.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -90,11 +91,11 @@ class Card:
     title: str
     name: str
     facts: tuple[Fact, ...]
-    problem: Fact | None
-    code: str | None
-    advice: Fact | None
     links: tuple[Link, ...]
     footer: str
+    problem: Fact | None = None
+    code: str | None = None
+    advice: Fact | None = None
     lines: tuple[Line, ...] = ()
     more: str = ""
 
@@ -150,6 +151,16 @@ def shrink_to_fit(card: Card, fits: Callable[[Card], bool]) -> Card:
         else:
             card = replace(card, facts=card.facts[:-1])
     return card
+
+
+def render_to_fit(card: Card, render: Callable[[Card], Json], limit: int) -> Json:
+    """Render the card, shortened until the encoded body has at most `limit` bytes."""
+    return render(shrink_to_fit(card, lambda card: len(encode(render(card))) <= limit))
+
+
+def encode(body: Json) -> bytes:
+    """Encode as UTF-8 without escapes: WeCom refuses \\uXXXX (40033), and the limits are bytes."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def plain(text: str, longest: int = LONGEST_VALUE) -> str:
@@ -219,9 +230,6 @@ def _build_digest(data: Json, language: str) -> Card:
             for name, time in times
             if (text := _format_time(time))
         ),
-        problem=None,
-        code=None,
-        advice=None,
         links=tuple(_links(data.get("links") or {}, language)),
         footer=_label("digest", language),
         lines=lines,

@@ -6,7 +6,6 @@ message was posted.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from relay.channels import contract
-from relay.channels.card import Card, Line, Link, plain, shrink_to_fit
+from relay.channels.card import Card, Line, Link, encode, plain
 from relay.channels.contract import Message, Posted
 from relay.channels.known_errors import KnownError, strip_chinese, unexpected_response
 from relay.channels.markdown_escape import escape_markdown, markdown_link
@@ -112,7 +111,7 @@ class GroupRobot(contract.Channel):
 
     def error_code(self, response: WebhookResponse) -> int | None:
         code = response.payload.get(self.ERROR_FIELD)
-        return code if is_error_code(code) else None
+        return code if type(code) is int else None  # True is an int as well
 
     def close(self) -> None:
         self._poster.close()
@@ -124,9 +123,6 @@ class GroupRobot(contract.Channel):
             return refusal(response)
         if code is None:
             return unexpected_response(self.settings.kind, self.PRODUCT, response)
-        return self._unknown_code(response, code)
-
-    def _unknown_code(self, response: WebhookResponse, code: int) -> RelayError:
         return TemporaryFailure(
             f"{self.settings.kind}.refused",
             strip_chinese(
@@ -139,20 +135,6 @@ class GroupRobot(contract.Channel):
             ),
             answer=response.summary,
         )
-
-
-def is_error_code(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def encode(body: Json) -> bytes:
-    """Encode as UTF-8 without escapes: WeCom refuses \\uXXXX (40033), and the limits are bytes."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def render_to_fit(card: Card, render: Callable[[Card], Json], limit: int) -> Json:
-    """Render the card, shortened until the encoded body has at most `limit` bytes."""
-    return render(shrink_to_fit(card, lambda card: len(encode(render(card))) <= limit))
 
 
 def heading(card: Card, language: str) -> str:

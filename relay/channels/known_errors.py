@@ -11,9 +11,8 @@ from datetime import timedelta
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure, Throttled
 from relay.model import Localized
-from relay.outbound.webhook import WebhookResponse
+from relay.outbound.webhook import RETRIED, WebhookResponse
 
-RETRIED = Localized("Relay posts the message again later.", "Relay 稍后会自动重新发送。")
 REPORT_BUG = Localized(
     "This is a bug in Relay. Please report it with the delivery id and the response stored with "
     "the attempt.",
@@ -39,6 +38,17 @@ class KnownError:
             return PermanentFailure(code, self.message, self.hint, answer=response.summary)
         wait = response.retry_after or self.wait
         return Throttled(code, self.message, self.hint, answer=response.summary, retry_after=wait)
+
+
+def throttled(kind: str, product: Localized, response: WebhookResponse) -> Throttled:
+    """Return the error of a rate limit for which the service says when to retry."""
+    return Throttled(
+        f"{kind}.busy",
+        Localized(f"The rate limit of {product.en} is reached", f"已触发{product.zh}的频率限制"),
+        RETRIED,
+        answer=response.summary,
+        retry_after=response.retry_after,
+    )
 
 
 def explain(names: str, message: Localized, hint: Localized) -> Mapping[str, KnownError]:

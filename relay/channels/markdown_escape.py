@@ -12,20 +12,8 @@ import re
 from relay.channels.card import Link
 
 WORD_JOINER = "\u2060"
-_LOOK_ALIKES = str.maketrans(
-    {
-        "*": "∗",
-        "~": "∼",
-        "`": "ˋ",
-        "|": "∣",
-        "\\": "⧵",
-        "[": "［",
-        "]": "］",
-        "<": "‹",
-        ">": "›",
-    }
-)
-_IN_CODE = str.maketrans({"`": "ˋ", "<": "‹", ">": "›"})
+_LOOK_ALIKES = str.maketrans(r"*~`|\[]<>", "∗∼ˋ∣⧵［］‹›")
+_IN_CODE = str.maketrans("`<>", "ˋ‹›")
 _IN_URL = str.maketrans({"(": "%28", ")": "%29", " ": "%20", "<": "%3C", ">": "%3E", "\\": "%5C"})
 _UNDERSCORES = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
 _SEPARATED = re.compile(

@@ -56,7 +56,9 @@ _LONGEST_SENTENCE = 2000
 _LONGEST_IN_DIGEST = 300
 """Characters of a sentence in a digest, which may have a thousand deliveries."""
 
-_RESULTS = ("failed", "succeeded", "skipped")
+_RESULTS = {Failed: "failed", Succeeded: "succeeded", Skipped: "skipped"}
+"""The order is that of a digest."""
+
 _DIGEST_KEYS = (
     *("delivery", "bucket", "key", "version", "target", "func_name", "package"),
     *("recovered", "links"),
@@ -81,7 +83,7 @@ def import_messages(
     `failures`: the channels that posted a failure of this object last, each with
     {"failed_at": time, "message": id}. They get the recovery as well, regardless of `on`.
     """
-    result = _result(outcome)
+    result = _RESULTS.get(type(outcome))
     if result is None or claim.delivery.kind is not Kind.IMPORT:
         return []
     recovered = failures if result == "succeeded" else {}
@@ -162,7 +164,9 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         "trigger": str(delivery.trigger),
         "duration_seconds": round(max(seconds, 0.0), 3),
         "reason": _reason(outcome),
-        "error": _error(outcome),
+        "error": (
+            _shorten_problem(outcome.problem.to_json()) if isinstance(outcome, Failed) else None
+        ),
         "links": page_links(public_url, delivery.id),
     }
     cleaned: Json = _storable(body)
@@ -181,7 +185,7 @@ def digest_body(
     counts = Counter(delivery["result"] for delivery in deliveries)
     return {
         "count": len(deliveries),
-        "results": {name: counts[name] for name in _RESULTS if counts[name]},
+        "results": {name: counts[name] for name in _RESULTS.values() if counts[name]},
         "since": by_time[0][0].isoformat(timespec="seconds"),
         "until": by_time[-1][0].isoformat(timespec="seconds"),
         "deliveries": sorted(deliveries, key=_digest_order),
@@ -201,7 +205,7 @@ def _digest_entry(message: Json) -> Json:
 
 
 def _digest_order(delivery: Json) -> int:
-    return _RESULTS.index(delivery["result"]) * 2 + (not delivery["recovered"])
+    return [*_RESULTS.values()].index(delivery["result"]) * 2 + (not delivery["recovered"])
 
 
 def page_links(public_url: str | None, delivery_id: str) -> Json:
@@ -225,18 +229,6 @@ def _localize_value(value: Any, language: str) -> Any:
     if value.keys() == {"en", "zh"}:
         return Localized(value["en"], value["zh"]).in_(language)
     return localize(value, language)
-
-
-def _result(outcome: Outcome) -> str | None:
-    match outcome:
-        case Succeeded():
-            return "succeeded"
-        case Failed():
-            return "failed"
-        case Skipped():
-            return "skipped"
-        case Retry():
-            return None
 
 
 def _names(
@@ -265,12 +257,6 @@ def _reason(outcome: Outcome) -> Json | None:
     if not isinstance(sentence, Mapping) or sentence.keys() != {"en", "zh"}:
         sentence = REASONS.get(outcome.reason, Localized(outcome.reason, outcome.reason))._asdict()
     return {"code": outcome.reason, "message": _shorten(sentence)}
-
-
-def _error(outcome: Outcome) -> Json | None:
-    if not isinstance(outcome, Failed):
-        return None
-    return _shorten_problem(outcome.problem.to_json())
 
 
 def _shorten_problem(problem: Json, longest: int = _LONGEST_SENTENCE) -> Json:

@@ -21,6 +21,8 @@ from relay.model import Json, Localized
 from relay.outbound.responses import cleaned, retry_after, translate
 from relay.outbound.session import HttpClientFactory
 
+RETRIED = Localized("Relay posts the message again later.", "Relay 稍后会自动重新发送。")
+
 _SHORTEST_PART = 5
 
 
@@ -120,7 +122,7 @@ def refusal(response: WebhookResponse) -> RelayError:
         return Throttled(
             "channel.busy",
             Localized("The channel limits the rate of messages", "频道限制了消息发送频率"),
-            Localized("Relay posts the message again later.", "Relay 稍后会自动重新发送。"),
+            RETRIED,
             answer=response.summary,
             retry_after=response.retry_after,
         )
@@ -148,7 +150,7 @@ def _describe(status: int) -> tuple[str, Localized, Localized]:
                 f"The channel is temporarily unavailable ({status})",
                 f"频道暂时不可用（{status}）",
             ),
-            Localized("Relay posts the message again later.", "Relay 稍后会自动重新发送。"),
+            RETRIED,
         )
     return (
         "channel.refused",

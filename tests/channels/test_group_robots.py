@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 
+from relay.channels.card import encode
 from relay.channels.dingtalk import errors as dingtalk_errors
 from relay.channels.feishu import errors as feishu_errors
-from relay.channels.group_robot import encode
 from relay.errors import TemporaryFailure
 from relay.outbound.session import HttpClientFactory
 from relay.testing.channel_suite import message

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
-from relay.channels.card import build_card
+from relay.channels.card import build_card, encode
 from relay.channels.samples import digest
-from relay.channels.teams.card import LARGEST, encode, render
+from relay.channels.teams.card import LARGEST, render
 from relay.channels.teams.channel import Channel, TeamsSettings
 from relay.channels.teams.errors import BY_CODE, BY_STATUS
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure, Throttled

@@ -5,10 +5,9 @@ Source: open.dingtalk.com, "Custom robot access".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from relay.channels.card import Card, Fact
-from relay.channels.card_texts import Tone
 from relay.channels.group_robot import add_keyword, colon, digest_row, heading, parenthesize
 from relay.channels.markdown_escape import escape_markdown
 from relay.model import Json
@@ -16,12 +15,7 @@ from relay.model import Json
 LONGEST_TITLE = 100
 """Characters of the title in the list of chats and in a phone's notification."""
 
-_COLOURS: Mapping[Tone, str] = {
-    "good": "#1A9C4B",
-    "bad": "#D93026",
-    "neutral": "#8A8F99",
-    "warning": "#E8830C",
-}
+_COLOURS = {"good": "#1A9C4B", "bad": "#D93026", "neutral": "#8A8F99", "warning": "#E8830C"}
 
 
 def render(card: Card, language: str, keyword: str = "") -> Json:

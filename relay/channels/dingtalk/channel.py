@@ -14,10 +14,16 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from relay.channels.card import Card
+from relay.channels.card import Card, render_to_fit
 from relay.channels.dingtalk.card import render
-from relay.channels.dingtalk.errors import PRODUCT, known_error
-from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings, render_to_fit
+from relay.channels.dingtalk.errors import (
+    ERRORS,
+    PRODUCT,
+    SECURITY,
+    SECURITY_SETTINGS,
+    SECURITY_WORDS,
+)
+from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings
 from relay.channels.known_errors import KnownError
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
@@ -67,7 +73,11 @@ class Channel(GroupRobot):
         return body, {"timestamp": timestamp, "sign": signature(timestamp, secret)}
 
     def known_error(self, code: int, response: WebhookResponse) -> KnownError | None:
-        return known_error(code, response)
+        if code != SECURITY_SETTINGS:
+            return ERRORS.get(code)
+        text = str(response.payload.get("errmsg", "")).lower()
+        matches = (error for error, words in SECURITY_WORDS if any(word in text for word in words))
+        return next(matches, SECURITY)
 
 
 def signature(timestamp: str, secret: str) -> str:

@@ -17,11 +17,10 @@ from relay.channels.known_errors import (
     webhook_removed,
 )
 from relay.model import Localized
-from relay.outbound.webhook import WebhookResponse
 
 PRODUCT = Localized("DingTalk", "钉钉")
 
-_SECURITY_SETTINGS = 310000
+SECURITY_SETTINGS = 310000
 
 _LIMITED = rate_limited(PRODUCT, timedelta(minutes=10))
 _REMOVED = webhook_removed(
@@ -114,17 +113,9 @@ SECURITY = KnownError(
         "然后重新触发该消息。",
     ),
 )
-_SECURITY_WORDS = (
+SECURITY_WORDS = (
     (KEYWORD, ("keyword", "关键词")),
     (SIGNATURE, ("sign", "timestamp", "签名", "时间戳")),
     (IP_ADDRESS, ("whitelist", "ip ", "白名单")),
 )
 """310000 stands for three errors: only words in the text, old and new, distinguish them."""
-
-
-def known_error(code: int, response: WebhookResponse) -> KnownError | None:
-    if code != _SECURITY_SETTINGS:
-        return ERRORS.get(code)
-    text = str(response.payload.get("errmsg", "")).lower()
-    matches = (error for error, words in _SECURITY_WORDS if any(word in text for word in words))
-    return next(matches, SECURITY)

@@ -5,20 +5,21 @@ Source: the documentation of Discord for developers, "Rate Limits", "Opcodes and
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from relay.channels.known_errors import (
     REPORT_BUG,
-    RETRIED,
     explain,
     refused,
+    throttled,
     unexpected_response,
 )
 from relay.errors import RelayError, Throttled
 from relay.model import Localized
 from relay.outbound.responses import LONGEST_WAIT
-from relay.outbound.webhook import WebhookResponse, refusal
+from relay.outbound.webhook import RETRIED, WebhookResponse, refusal
 
 _PRODUCT = Localized("Discord", " Discord ")
 _NEW_URL = Localized(
@@ -114,16 +115,18 @@ def to_error(response: WebhookResponse) -> RelayError:
 def _rate_limited(response: WebhookResponse) -> RelayError:
     seconds: Any = response.payload["retry_after"]
     # The body has fractions of a second; the header is rounded.
-    retry_after = response.retry_after
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
-        retry_after = timedelta(seconds=min(seconds, LONGEST_WAIT.total_seconds()))
-    if response.payload.get("global") is True:
-        code = "discord.busy_everywhere"
-        message = Localized(
+    if type(seconds) in (int, float) and seconds > 0:
+        wait = timedelta(seconds=min(seconds, LONGEST_WAIT.total_seconds()))
+        response = replace(response, retry_after=wait)
+    if response.payload.get("global") is not True:
+        return throttled("discord", _PRODUCT, response)
+    return Throttled(
+        "discord.busy_everywhere",
+        Localized(
             "The Discord rate limit of this server's IP address is reached",
             "本机 IP 地址已触发 Discord 的频率限制",
-        )
-    else:
-        code = "discord.busy"
-        message = Localized("The rate limit of Discord is reached", "已触发 Discord 的频率限制")
-    return Throttled(code, message, RETRIED, answer=response.summary, retry_after=retry_after)
+        ),
+        RETRIED,
+        answer=response.summary,
+        retry_after=response.retry_after,
+    )

@@ -6,10 +6,8 @@ Source: open.feishu.cn, the card's JSON 1.0 structure, which every custom bot ac
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
 
 from relay.channels.card import Card, Fact, Link
-from relay.channels.card_texts import Tone
 from relay.channels.group_robot import add_keyword, digest_row, heading, parenthesize
 from relay.channels.markdown_escape import escape_markdown
 from relay.model import Json
@@ -17,12 +15,7 @@ from relay.model import Json
 _HALF_ROW_COLUMNS = 18
 """Width of half a row on a phone; a Chinese character takes two columns."""
 
-_COLOURS: Mapping[Tone, str] = {
-    "good": "green",
-    "bad": "red",
-    "neutral": "grey",
-    "warning": "orange",
-}
+_COLOURS = {"good": "green", "bad": "red", "neutral": "grey", "warning": "orange"}
 
 
 def render(card: Card, language: str, keyword: str = "") -> Json:

@@ -15,16 +15,10 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from relay.channels.card import Card
+from relay.channels.card import Card, render_to_fit
 from relay.channels.feishu.card import render
-from relay.channels.feishu.errors import known_error
-from relay.channels.group_robot import (
-    GroupRobot,
-    Keyword,
-    RobotSettings,
-    is_error_code,
-    render_to_fit,
-)
+from relay.channels.feishu.errors import INVALID_REQUEST, RATE_LIMITED, error_table
+from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings
 from relay.channels.known_errors import KnownError
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
@@ -78,11 +72,13 @@ class Channel(GroupRobot):
     def error_code(self, response: WebhookResponse) -> int | None:
         """Old bots return StatusCode, new bots code; an error in either counts."""
         values = [response.payload.get(name) for name in ("code", "StatusCode")]
-        codes = [value for value in values if is_error_code(value)]
+        codes = [value for value in values if type(value) is int]
         return next(filter(None, codes), 0) if codes else None
 
     def known_error(self, code: int, response: WebhookResponse) -> KnownError | None:
-        return known_error(self.PRODUCT, code, response)
+        if code == INVALID_REQUEST and "too many" in response.text.lower():
+            code = RATE_LIMITED
+        return error_table(self.PRODUCT).get(code)
 
 
 def signature(timestamp: str, secret: str) -> str:

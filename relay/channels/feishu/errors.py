@@ -16,16 +16,9 @@ from relay.channels.known_errors import (
     webhook_removed,
 )
 from relay.model import Localized
-from relay.outbound.webhook import WebhookResponse
 
-_INVALID_REQUEST = 9499
-_RATE_LIMITED = 11232
-
-
-def known_error(product: Localized, code: int, response: WebhookResponse) -> KnownError | None:
-    if code == _INVALID_REQUEST and "too many" in response.text.lower():
-        code = _RATE_LIMITED
-    return error_table(product).get(code)
+INVALID_REQUEST = 9499
+RATE_LIMITED = 11232
 
 
 @cache
@@ -33,8 +26,8 @@ def error_table(product: Localized) -> dict[int, KnownError]:
     """Return the known error codes of `product`, Feishu or Lark."""
     too_fast = rate_limited(product, timedelta(minutes=1))
     return {
-        _INVALID_REQUEST: invalid_message(product),
-        _RATE_LIMITED: too_fast,
+        INVALID_REQUEST: invalid_message(product),
+        RATE_LIMITED: too_fast,
         11233: too_fast,
         99991400: too_fast,
         2200: busy(product),

@@ -22,7 +22,6 @@ from relay.channels.slack.errors import webhook_error
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.config.validators import nothing_if_empty
-from relay.errors import RelayError
 from relay.model import Json
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, PostUrl
@@ -81,12 +80,11 @@ class Channel(contract.Channel):
         self, name: str, settings: SlackSettings, outbound: HttpClientFactory, *, api: str = API
     ) -> None:
         super().__init__(name, settings, outbound)
-        self._client: Bot | Webhook
+        self._bot: Bot | None = None
+        if settings.token:
+            self._bot = Bot(outbound, settings.token.get_secret_value(), settings.channel, api)
         if settings.url:
-            self._client = Webhook(outbound, settings.url.get_secret_value())
-        else:
-            token = settings.token.get_secret_value() if settings.token else ""
-            self._client = Bot(outbound, token, settings.channel, api)
+            self._webhook = Poster(outbound, settings.url.get_secret_value())
 
     def preview(self, message: Message) -> Json:
         return render(self.build_card(message))
@@ -97,10 +95,12 @@ class Channel(contract.Channel):
         A recovery is also shown in the channel, and the message about the failure is marked.
         """
         card = self.build_card(message)
+        if not self._bot:
+            return self._post_to_webhook(render(card))
         recovered = card.result == "recovered"
-        posted = self._client.post(render(card), message.thread, broadcast=recovered)
+        posted = self._bot.post(render(card), message.thread, broadcast=recovered)
         if recovered and posted.thread and posted.thread == message.thread:
-            error = self._client.mark(posted.thread, mark(card))
+            error = self._bot.mark(posted.thread, mark(card))
             if error:
                 # The message is posted. Raising here would post it again.
                 log.warning("message not marked", extra={"channel": self.name, "error": error.code})
@@ -108,38 +108,16 @@ class Channel(contract.Channel):
 
     def ready(self) -> str | None:
         """Describe the bot; a webhook cannot be tested without posting."""
-        return self._client.ready()
+        return self._bot.ready() if self._bot else None
 
     def close(self) -> None:
-        self._client.close()
+        (self._bot or self._webhook).close()
 
-
-class Webhook:
-    """An incoming webhook with the interface of `Bot`. It does not support threads."""
-
-    def __init__(self, outbound: HttpClientFactory, url: str) -> None:
-        self._poster = Poster(outbound, url)
-
-    def post(
-        self,
-        body: Json,
-        thread: str | None = None,  # noqa: ARG002 - a bot's
-        *,
-        broadcast: bool = False,  # noqa: ARG002 - a bot's
-    ) -> Posted:
-        """Post the message. Success is 200 with the body `ok`."""
-        response = self._poster.post(
+    def _post_to_webhook(self, body: Json) -> Posted:
+        """Post the body. Success is 200 with the body `ok`."""
+        response = self._webhook.post(
             json.dumps(body).encode("ascii"), {"content-type": "application/json; charset=utf-8"}
         )
         if response.status == 200 and response.text.strip() == "ok":
             return Posted(response.summary)
         raise webhook_error(response)
-
-    def mark(self, thread: str, attachment: Json) -> RelayError | None:  # noqa: ARG002 - a bot's
-        return None
-
-    def ready(self) -> str | None:
-        return None
-
-    def close(self) -> None:
-        self._poster.close()

@@ -6,8 +6,8 @@ the errors of chat.postMessage, chat.update and auth.test.
 
 from __future__ import annotations
 
-from relay.channels.known_errors import REPORT_BUG, RETRIED, explain, refused, unexpected_response
-from relay.errors import RelayError, TemporaryFailure, Throttled
+from relay.channels.known_errors import REPORT_BUG, explain, refused, throttled, unexpected_response
+from relay.errors import RelayError, TemporaryFailure
 from relay.model import Localized
 from relay.outbound.webhook import WebhookResponse, refusal
 
@@ -209,13 +209,7 @@ def api_error(word: str, response: WebhookResponse) -> RelayError:
     if word in BOT:
         return BOT[word].to_error("slack", response)
     if word in _RATE_LIMITED:
-        return Throttled(
-            "slack.busy",
-            Localized("The rate limit of Slack is reached", "已触发 Slack 的频率限制"),
-            RETRIED,
-            answer=response.summary,
-            retry_after=response.retry_after,
-        )
+        return throttled("slack", _PRODUCT, response)
     return TemporaryFailure(
         "slack.trouble",
         Localized("Slack did not post the message", "Slack 未能发送该消息"),

@@ -6,10 +6,9 @@ Source: adaptivecards.io, the schema 1.4; learn.microsoft.com, "Format cards in 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
-from relay.channels.card import Card, Fact, Line, Link, shrink_to_fit
+from relay.channels.card import Card, Fact, Line, Link, render_to_fit
 from relay.channels.markdown_escape import escape_markdown, markdown_link
 from relay.model import Json
 
@@ -21,12 +20,7 @@ _STYLES = {"good": "good", "bad": "attention", "neutral": "emphasis", "warning":
 
 def render(card: Card) -> Json:
     """Return the message with the card."""
-    return _message(shrink_to_fit(card, lambda card: len(encode(_message(card))) <= LARGEST))
-
-
-def encode(body: Json) -> bytes:
-    """Encode as UTF-8 without escapes, which would double the size of Chinese text."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return render_to_fit(card, _message, LARGEST)
 
 
 def _message(card: Card) -> Json:

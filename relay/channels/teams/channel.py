@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from relay.channels import contract
+from relay.channels.card import encode
 from relay.channels.contract import Message, Posted
-from relay.channels.teams.card import encode, render
+from relay.channels.teams.card import render
 from relay.channels.teams.errors import to_error
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit

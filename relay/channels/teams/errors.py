@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from relay.channels.known_errors import REPORT_BUG, RETRIED, KnownError, unexpected_response
-from relay.errors import RelayError, TemporaryFailure, Throttled
+from relay.channels.known_errors import REPORT_BUG, KnownError, throttled, unexpected_response
+from relay.errors import RelayError, TemporaryFailure
 from relay.model import Json, Localized
-from relay.outbound.webhook import WebhookResponse, refusal
+from relay.outbound.webhook import RETRIED, WebhookResponse, refusal
 
 _PRODUCT = Localized("Teams", " Teams ")
 _INNER_STATUS = re.compile(r"HTTP error ([0-9]{3})")
@@ -114,13 +114,7 @@ def to_error(response: WebhookResponse) -> RelayError:
     if known:
         return known.to_error("teams", response)
     if inner and status == 429:
-        return Throttled(
-            "teams.busy",
-            Localized("The rate limit of Teams is reached", "已触发 Teams 的频率限制"),
-            RETRIED,
-            answer=response.summary,
-            retry_after=response.retry_after,
-        )
+        return throttled("teams", _PRODUCT, response)
     if inner or status == 412:
         return TemporaryFailure(
             "teams.trouble",

@@ -6,11 +6,10 @@ template card is no alternative: it shows at most six facts, no digest, and need
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from relay.channels.card import Card, Fact, plain, shrink_to_fit
-from relay.channels.card_texts import Tone
 from relay.channels.group_robot import colon, digest_row, parenthesize
 from relay.channels.markdown_escape import code_span, escape_markdown, markdown_link
 from relay.model import Json
@@ -23,12 +22,7 @@ _VALUE_LIMITS = (200, 100, 60, 30)
 
 _BRACKETS = str.maketrans({"[": "［", "]": "］"})
 
-_COLOURS: Mapping[Tone, str] = {
-    "good": "info",
-    "bad": "warning",
-    "neutral": "comment",
-    "warning": "warning",
-}
+_COLOURS = {"good": "info", "bad": "warning", "neutral": "comment", "warning": "warning"}
 """WeCom has three colours: green, orange and grey."""
 
 

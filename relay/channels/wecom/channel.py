@@ -14,7 +14,7 @@ from relay.channels.card import Card
 from relay.channels.group_robot import GroupRobot, RobotSettings
 from relay.channels.known_errors import KnownError
 from relay.channels.wecom.card import render
-from relay.channels.wecom.errors import PRODUCT, known_error
+from relay.channels.wecom.errors import ERRORS, PRODUCT, TOO_LONG, WEBHOOK_INVALID
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.model import Json, Localized
@@ -43,4 +43,6 @@ class Channel(GroupRobot):
         return render(card, self.settings.language)
 
     def known_error(self, code: int, response: WebhookResponse) -> KnownError | None:
-        return known_error(code, response)
+        if code == WEBHOOK_INVALID and "max length" in response.text.lower():
+            code = TOO_LONG
+        return ERRORS.get(code)

@@ -16,12 +16,11 @@ from relay.channels.known_errors import (
     webhook_removed,
 )
 from relay.model import Localized
-from relay.outbound.webhook import WebhookResponse
 
 PRODUCT = Localized("WeCom", "企业微信")
 
-_WEBHOOK_INVALID = 93000
-_TOO_LONG = 40058
+WEBHOOK_INVALID = 93000
+TOO_LONG = 40058
 
 _REMOVED = webhook_removed(
     PRODUCT,
@@ -34,12 +33,12 @@ ERRORS: Mapping[int, KnownError] = {
     40008: invalid_message(PRODUCT),
     40033: invalid_message(PRODUCT),
     40035: invalid_message(PRODUCT),
-    _TOO_LONG: invalid_message(PRODUCT),
+    TOO_LONG: invalid_message(PRODUCT),
     44004: invalid_message(PRODUCT),
     45002: invalid_message(PRODUCT),
     45009: rate_limited(PRODUCT, timedelta(minutes=1)),
     45033: rate_limited(PRODUCT, timedelta(seconds=10)),
-    _WEBHOOK_INVALID: _REMOVED,
+    WEBHOOK_INVALID: _REMOVED,
     93004: KnownError(
         "stopped",
         Localized("The WeCom robot is disabled", "该企业微信机器人已被停用"),
@@ -50,9 +49,3 @@ ERRORS: Mapping[int, KnownError] = {
     ),
     93008: _REMOVED,
 }
-
-
-def known_error(code: int, response: WebhookResponse) -> KnownError | None:
-    if code == _WEBHOOK_INVALID and "max length" in response.text.lower():
-        code = _TOO_LONG
-    return ERRORS.get(code)

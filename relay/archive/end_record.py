@@ -61,8 +61,7 @@ def find_end(reader: RangeReader, findings: Findings) -> EndRecord | None:
         _identify(reader, findings)
         return None
     fields = END.unpack(reader.read(at, at + END.size))
-    record = _Record(at, *fields[1:7])
-    record = _with_zip64(reader, record, findings) if _may_be_zip64(reader, record) else record
+    record = _with_zip64(reader, _Record(at, *fields[1:7]), findings)
     if record.disk or record.directory_disk or record.entries_here != record.entries:
         findings.add("archive.multi_disk")
         return None
@@ -137,12 +136,6 @@ def _kind(head: bytes) -> Localized:
     if not any(byte < 9 or 13 < byte < 32 for byte in head):
         return Localized("text", "文本")
     return Localized("other binary content", "其他二进制内容")
-
-
-def _may_be_zip64(reader: RangeReader, record: _Record) -> bool:
-    at = record.start - LOCATOR.size
-    has_locator = at >= 0 and reader.read(at, at + 4) == LOCATOR_SIGNATURE
-    return has_locator or 0xFFFFFFFF in (record.size, record.offset) or record.entries == 0xFFFF
 
 
 def _with_zip64(reader: RangeReader, short: _Record, findings: Findings) -> _Record:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from werkzeug import Request, Response
-from werkzeug.serving import WSGIRequestHandler, make_server
+
+from relay.testing.sandbox.server import LoopbackServer
 
 SECRET_PATH = "/hook/T0SECRETPART/B0SECRETPART"  # noqa: S105 - a fake secret that must not be shown
 
@@ -36,11 +36,6 @@ class Received:
         return json.loads(self.body)
 
 
-class _SilentHandler(WSGIRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log nothing: tests search the log for secrets of the channel."""
-
-
 class StandIn:
     """A loopback HTTP server that replaces the service and records requests.
 
@@ -51,23 +46,18 @@ class StandIn:
         self.accepts = accepts
         self.replies: deque[Reply] = deque()
         self.received: list[Received] = []
-        self._server = make_server(
-            "127.0.0.1", 0, self._respond, threaded=True, request_handler=_SilentHandler
-        )
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._server = LoopbackServer(self._respond)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}{SECRET_PATH}"
+        return self._server.url + SECRET_PATH
 
     def __enter__(self) -> StandIn:
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
     def _respond(self, environ: Any, start_response: Any) -> Any:
         request = Request(environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO, NoReturn, Protocol
+from typing import Any, BinaryIO, NoReturn
 
 import pybase64
 
@@ -33,15 +33,8 @@ class TooLong(Exception):
     """More bytes than the limit of the sink."""
 
 
-class Sink(Protocol):
-    """Receives the bytes of a string in pieces, without validation; `close` ends the string."""
-
-    def write(self, piece: bytes) -> None: ...
-    def close(self) -> None: ...
-
-
 class Base64Sink:
-    """Decodes base64 into `file`; `size` counts the decoded bytes."""
+    """Decodes base64 into `file` as it arrives; `size` counts the decoded bytes."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file = file
@@ -77,7 +70,7 @@ class Base64Sink:
             raise NotBase64
 
 
-def read_object(read: Callable[[int], bytes], sinks: Mapping[str, Sink]) -> Json:
+def read_object(read: Callable[[int], bytes], sinks: Mapping[str, Base64Sink]) -> Json:
     """Return the fields of the object; fields that were written to a sink are True.
 
     The keys of `sinks` are dotted paths of fields: `file_code`, `func_code.file`. Raises Malformed
@@ -90,7 +83,7 @@ def read_object(read: Callable[[int], bytes], sinks: Mapping[str, Sink]) -> Json
 
 
 class _Scanner:
-    def __init__(self, read: Callable[[int], bytes], sinks: Mapping[str, Sink]) -> None:
+    def __init__(self, read: Callable[[int], bytes], sinks: Mapping[str, Base64Sink]) -> None:
         self._read = read
         self._sinks = sinks
         self._buffer = b""
@@ -130,7 +123,7 @@ class _Scanner:
             return self.fields(path + ".")
         return self._value()
 
-    def _string(self, sink: Sink) -> None:
+    def _string(self, sink: Base64Sink) -> None:
         self._take(b'"')
         while True:
             self._fill(1)

@@ -13,7 +13,7 @@ from flask import Response, json, request
 from werkzeug.datastructures import Headers
 
 from relay.model import Json
-from relay.testing.sandbox.body import Malformed, NotBase64, Sink, TooLong, read_object
+from relay.testing.sandbox.body import Base64Sink, Malformed, NotBase64, TooLong, read_object
 from relay.testing.sandbox.faults import FaultQueue
 from relay.testing.sandbox.gateway import BodyCheck, Gateway
 from relay.testing.sandbox.replies import RequestRefused, SandboxReply, refusal
@@ -32,7 +32,7 @@ class Exchange:
     headers: Headers
     check: BodyCheck | None = None
 
-    def fields(self, sinks: Mapping[str, Sink] | None = None) -> Json:
+    def fields(self, sinks: Mapping[str, Base64Sink] | None = None) -> Json:
         """Read the JSON body and verify the signature of the body."""
         self.body.hashed = self.check is not None
         try:

@@ -44,12 +44,12 @@ def make_export(
     """
     file = io.BytesIO()
     properties = {"Runtime": runtime, "Handler": handler, **properties}
-    _write(file, function, _files(code or HELLO, code_size), properties)
+    write_export(file, function, code=code, code_size=code_size, **properties)
     return file.getvalue()
 
 
 def write_export(
-    path: Path,
+    target: Path | IO[bytes],
     function: str = "hello",
     *,
     code: Mapping[str, bytes] | None = None,
@@ -57,8 +57,16 @@ def write_export(
     **properties: Any,
 ) -> None:
     """Write an export of any size to a file (with `Runtime=` instead of `runtime=`)."""
-    with path.open("wb") as file:
-        _write(file, function, _files(code or HELLO, code_size), properties)
+    files = {name: iter([content]) for name, content in (code or HELLO).items()}
+    if code_size is not None:
+        files[PADDING] = _noise(code_size)
+    with zipfile.ZipFile(target, "w") as export:
+        with export.open(_entry(CODE_FILE), "w") as inner, zipfile.ZipFile(inner, "w") as zipped:
+            for name, content in files.items():
+                method = zipfile.ZIP_STORED if name == PADDING else zipfile.ZIP_DEFLATED
+                with zipped.open(_entry(name, method), "w") as out:
+                    out.writelines(content)
+        export.writestr(_entry(f"{function}.yaml"), _yaml(function, properties))
 
 
 def export_name(function: str, code: bytes) -> str:
@@ -66,31 +74,11 @@ def export_name(function: str, code: bytes) -> str:
     return f"{function}{hashlib.md5(code, usedforsecurity=False).hexdigest()}.zip"
 
 
-Files = Mapping[str, Iterator[bytes]]
-
-
-def _files(code: Mapping[str, bytes], code_size: int | None) -> Files:
-    files = {name: iter([content]) for name, content in code.items()}
-    if code_size is not None:
-        files[PADDING] = _noise(code_size)
-    return files
-
-
 def _noise(size: int) -> Iterator[bytes]:
     """Yield reproducible pseudo-random bytes."""
     for start in range(0, size, _BLOCK):
         seed = hashlib.shake_128(start.to_bytes(8, "big"))
         yield seed.digest(min(_BLOCK, size - start))
-
-
-def _write(file: IO[bytes], function: str, code: Files, properties: Mapping[str, Any]) -> None:
-    with zipfile.ZipFile(file, "w") as export:
-        with export.open(_entry(CODE_FILE), "w") as inner, zipfile.ZipFile(inner, "w") as zipped:
-            for name, content in code.items():
-                method = zipfile.ZIP_STORED if name == PADDING else zipfile.ZIP_DEFLATED
-                with zipped.open(_entry(name, method), "w") as out:
-                    out.writelines(content)
-        export.writestr(_entry(f"{function}.yaml"), _yaml(function, properties))
 
 
 def _entry(name: str, method: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:

@@ -13,8 +13,9 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, request
@@ -74,62 +75,47 @@ class InboxServer(FaultyServer):
         app.add_url_rule("/", "page", lambda: render(self.messages))
         app.add_url_rule("/messages", "messages", self._list)
         for channel in CHANNELS:
-            app.add_url_rule(
-                f"/{channel}/<path:rest>", channel, self._receive(channel), methods=["POST"]
-            )
+            view = partial(self._receive, channel)
+            app.add_url_rule(f"/{channel}/<path:rest>", channel, view, methods=["POST"])
         return app
 
     def _list(self) -> Response:
         content = json.dumps([message.to_json() for message in self.messages], ensure_ascii=False)
         return Response(content, mimetype="application/json")
 
-    def _receive(self, channel: str) -> Callable[..., Response]:
-        def view(rest: str) -> Response:  # noqa: ARG001 - the request has the complete path
-            if (request.content_length or 0) > MAX_BODY:
-                return _text("payload_too_large", 413)
-            body = request.get_data()
-            headers = {name.lower(): value for name, value in request.headers.items()}
-            verified = None
-            if channel == "webhook" and self._key:
-                verified = verify(self._key, headers, body, self.clock())
-            fault = self.faults.take(channel)
-            response = (
-                _fault_response(channel, fault) if fault else _respond(channel, body, verified)
-            )
-            dropped = fault is not None and fault.resets
-            status = None if dropped else response.status_code
-            self._record(channel, headers, body, verified, status)
-            if fault is not None:
-                self.stopping.wait(fault.delay)
-            if dropped:
-                request.environ["wsgi.input"].drop()
-            return response
+    def _receive(self, channel: str, rest: str) -> Response:  # noqa: ARG002 - in the path too
+        if (request.content_length or 0) > MAX_BODY:
+            return _text("payload_too_large", 413)
+        body = request.get_data()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        verified = None
+        if channel == "webhook" and self._key:
+            verified = verify(self._key, headers, body, self.clock())
+        fault = self.faults.take(channel)
+        response = _fault_response(channel, fault) if fault else _respond(channel, body, verified)
+        dropped = fault is not None and fault.resets
+        message = ReceivedMessage(
+            channel,
+            request.path,
+            self.clock(),
+            headers,
+            body.decode("utf-8", "replace"),
+            _parse_object(body),
+            verified,
+            status=None if dropped else response.status_code,
+        )
+        self._add(message)
+        if fault is not None:
+            self.stopping.wait(fault.delay)
+        if dropped:
+            request.environ["wsgi.input"].drop()
+        return response
 
-        return view
-
-    def _record(
-        self,
-        channel: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        verified: bool | None,
-        status: int | None,
-    ) -> None:
-        webhook_id = headers.get("webhook-id")
+    def _add(self, message: ReceivedMessage) -> None:
         with self._lock:
-            if webhook_id is not None:
-                self._repeats[webhook_id] += 1
-            message = ReceivedMessage(
-                channel,
-                request.path,
-                self.clock(),
-                headers,
-                body.decode("utf-8", "replace"),
-                _parse_object(body),
-                verified,
-                self._repeats[webhook_id] if webhook_id is not None else 1,
-                status,
-            )
+            if message.webhook_id is not None:
+                self._repeats[message.webhook_id] += 1
+                message = replace(message, repeat=self._repeats[message.webhook_id])
             self._messages.append(message)
             del self._messages[:-MAX_MESSAGES]
 

@@ -97,8 +97,8 @@ class ReceivedMessage:
     body: str
     json: Json | None
     verified: bool | None
-    repeat: int
     status: int | None
+    repeat: int = 1
 
     @property
     def webhook_id(self) -> str | None:

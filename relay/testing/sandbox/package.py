@@ -24,6 +24,15 @@ from relay.model import Json
 from relay.testing.sandbox.replies import refusal
 from relay.testing.sandbox.validation import CODE_TYPES, check_configuration
 
+PROPERTIES = {
+    "Handler": "handler",
+    "Runtime": "runtime",
+    "MemorySize": "memory_size",
+    "Timeout": "timeout",
+    "Description": "description",
+}
+"""Properties in the YAML and the fields of the API that have the same value."""
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_YAML = 1 << 20
 MAX_UNPACKED = 1500 * 10**6
@@ -119,10 +128,7 @@ def configuration(properties: Json) -> Json:
     environment = properties.get("Environment")
     variables: Any = environment.get("Variables") if isinstance(environment, dict) else None
     return {
-        "runtime": properties.get("Runtime"),
-        "handler": properties.get("Handler"),
-        "memory_size": properties.get("MemorySize"),
-        "timeout": properties.get("Timeout"),
+        **{field: properties.get(name) for name, field in PROPERTIES.items()},
         "description": properties.get("Description") or "",
         "user_data": json.dumps(variables, default=str) if variables else "",
     }

@@ -12,16 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from relay.model import Json
-from relay.testing.sandbox.package import Code
+from relay.testing.sandbox.package import PROPERTIES, Code
 from relay.testing.sandbox.replies import refusal
-
-_PROPERTIES = {
-    "Handler": "handler",
-    "Runtime": "runtime",
-    "MemorySize": "memory_size",
-    "Timeout": "timeout",
-    "Description": "description",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,7 @@ class Function:
         """Return the Properties for the YAML of an export."""
         variables = json.loads(self.config.get("user_data") or "{}")
         return {
-            **{name: self.config.get(field_name) for name, field_name in _PROPERTIES.items()},
+            **{name: self.config.get(field_name) for name, field_name in PROPERTIES.items()},
             "CodeType": self.code_type,
             "CodeFileName": self.code_filename,
             "DependencyPkg": "",

@@ -14,7 +14,7 @@ The variables of every template, in the channel's language:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -58,12 +58,6 @@ def apply_templates(
         except Exception as error:  # noqa: BLE001 - a template may raise any exception
             log.warning("words failed", extra={"template": name, "error": type(error).__name__})
             failed.append(name)
-    return _replace_texts(card, texts, failed, language)
-
-
-def _replace_texts(
-    card: Card, texts: Mapping[str, str], failed: Sequence[str], language: str
-) -> Card:
     footer = texts.get("footer", card.footer)
     if failed:
         footer = f"{footer} · {BROKEN.in_(language).format(', '.join(failed))}"

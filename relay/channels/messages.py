@@ -169,8 +169,7 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         ),
         "links": page_links(public_url, delivery.id),
     }
-    cleaned: Json = _storable(body)
-    return cleaned
+    return {name: _storable(value) for name, value in body.items()}
 
 
 def digest_body(

@@ -14,7 +14,6 @@ from relay.model import (
     Delivery,
     Event,
     Failed,
-    Json,
     Kind,
     Localized,
     ObjectRef,
@@ -59,16 +58,17 @@ _DELIVERY = "01kq3v0m5n6p7q8r9s0t1v2w3x"
 _NAMES = ("orders", "invoice-export", "image-resize", "nightly-report", "user-import", "pdf-render")
 
 
-def sample_message(type_: str, message_id: str, now: datetime, links: Json) -> Message:
-    """Return a message of one of TYPES. All links lead to `links` ({"delivery", "retrigger"})."""
+def sample_message(type_: str, message_id: str, now: datetime, page: str | None) -> Message:
+    """Return a message of one of TYPES. All links lead to `page`."""
+    links = {"delivery": page, "retrigger": page}
     if type_ == "digest":
         sample = digest(13, skipped=1, now=now)
         for delivery, name in zip(sample.body["deliveries"], cycle(_NAMES)):
             delivery |= {"func_name": name, "links": links}
-        links = {"deliveries": links["delivery"]}
+        links = {"deliveries": page}
     elif type_ in ("down", "up"):
         sample = target_message(type_, now)
-        links = {**links, "retrigger": None}
+        links["retrigger"] = None
     else:
         sample = message(f"import.{'succeeded' if type_ == 'recovered' else type_}")
     body = {**sample.body, "links": links}

@@ -19,7 +19,6 @@ PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
 LARGEST = 400_000
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 DELIVERY = "https://relay.example.com/deliveries/01kq3v0m5n6p7q8r9s0t1v2w3x"
-LINKS = {"delivery": DELIVERY, "retrigger": f"{DELIVERY}#retrigger"}
 SHEETS = {
     "cards-en": ("en", ("slack", "teams", "discord"), ("succeeded", "failed", "digest")),
     "cards-zh": ("zh", ("feishu", "dingtalk", "wecom"), ("succeeded", "failed", "digest")),
@@ -43,7 +42,7 @@ def render_sample(kind, language, type_):
     settings = {"kind": kind, "url": "https://example.com/a/secret-path", "language": language}
     channel = channel_class("ops", channel_class.Settings(**settings), HttpClientFactory())
     try:
-        return kind, channel.preview(sample_message(type_, "01kq", NOW, LINKS))
+        return kind, channel.preview(sample_message(type_, "01kq", NOW, DELIVERY))
     finally:
         channel.close()
 

@@ -25,7 +25,6 @@ from relay.channels.dingtalk.errors import (
 )
 from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings
 from relay.channels.known_errors import KnownError
-from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.model import Json, Localized
 from relay.outbound.webhook import WebhookResponse
@@ -54,7 +53,7 @@ class DingTalkSettings(RobotSettings):
 class Channel(GroupRobot):
     """A custom robot of DingTalk."""
 
-    Settings: ClassVar[type[ChannelSettings]] = DingTalkSettings
+    Settings = DingTalkSettings
     PRODUCT: ClassVar[Localized] = PRODUCT
 
     def render(self, card: Card) -> Json:

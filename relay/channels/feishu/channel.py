@@ -20,7 +20,6 @@ from relay.channels.feishu.card import render
 from relay.channels.feishu.errors import INVALID_REQUEST, RATE_LIMITED, error_table
 from relay.channels.group_robot import GroupRobot, Keyword, RobotSettings
 from relay.channels.known_errors import KnownError
-from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.model import Json, Localized
 from relay.outbound.webhook import WebhookResponse
@@ -51,7 +50,7 @@ class FeishuSettings(RobotSettings):
 class Channel(GroupRobot):
     """A custom bot of Feishu."""
 
-    Settings: ClassVar[type[ChannelSettings]] = FeishuSettings
+    Settings = FeishuSettings
     PRODUCT: ClassVar[Localized] = Localized("Feishu", "飞书")
 
     def render(self, card: Card) -> Json:

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from relay.channels.feishu.channel import Channel as FeishuChannel
 from relay.channels.feishu.channel import FeishuSettings
-from relay.config.load import ChannelSettings
 from relay.model import Localized
 
 
@@ -19,5 +18,5 @@ class LarkSettings(FeishuSettings):
 class Channel(FeishuChannel):
     """A custom bot of Lark."""
 
-    Settings: ClassVar[type[ChannelSettings]] = LarkSettings
+    Settings = LarkSettings
     PRODUCT: ClassVar[Localized] = Localized("Lark", " Lark ")

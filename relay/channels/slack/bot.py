@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from relay.channels.card import plain
 from relay.channels.contract import Posted
 from relay.channels.slack.errors import api_error, bot_error
-from relay.errors import PermanentFailure, RelayError
+from relay.errors import PermanentFailure
 from relay.model import Json
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, WebhookResponse
@@ -54,20 +54,15 @@ class Bot:
         new_thread = f"{created.get('channel')}:{created.get('ts')}"
         return Posted(_summary(created), new_thread if _THREAD.fullmatch(new_thread) else None)
 
-    def mark(self, thread: str, attachment: Json) -> RelayError | None:
-        """Add an attachment to a message of the bot. Return the error if Slack refused.
+    def mark(self, thread: str, attachment: Json) -> None:
+        """Add an attachment to a message of the bot.
 
         `text` and `blocks` are absent from the request, so Slack keeps those of the message.
         """
         parent = _THREAD.fullmatch(thread)
-        if not parent:
-            return None
-        body = {"channel": parent[1], "ts": parent[2], "attachments": [attachment]}
-        try:
+        if parent:
+            body = {"channel": parent[1], "ts": parent[2], "attachments": [attachment]}
             self._call("chat.update", json.dumps(body), "application/json; charset=utf-8")
-        except RelayError as error:
-            return error
-        return None
 
     def ready(self) -> str:
         """Describe the bot and the channel. Changes nothing."""

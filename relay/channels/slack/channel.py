@@ -22,6 +22,7 @@ from relay.channels.slack.errors import webhook_error
 from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.config.validators import nothing_if_empty
+from relay.errors import RelayError
 from relay.model import Json
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster, PostUrl
@@ -100,8 +101,9 @@ class Channel(contract.Channel):
         recovered = card.result == "recovered"
         posted = self._bot.post(render(card), message.thread, broadcast=recovered)
         if recovered and posted.thread and posted.thread == message.thread:
-            error = self._bot.mark(posted.thread, mark(card))
-            if error:
+            try:
+                self._bot.mark(posted.thread, mark(card))
+            except RelayError as error:
                 # The message is posted. Raising here would post it again.
                 log.warning("message not marked", extra={"channel": self.name, "error": error.code})
         return posted

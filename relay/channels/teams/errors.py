@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.channels.known_errors import REPORT_BUG, KnownError, throttled, unexpected_response
 from relay.errors import RelayError, TemporaryFailure
-from relay.model import Json, Localized
+from relay.model import Localized
 from relay.outbound.webhook import RETRIED, WebhookResponse, refusal
 
 _PRODUCT = Localized("Teams", " Teams ")
@@ -110,7 +110,9 @@ def to_error(response: WebhookResponse) -> RelayError:
     """Return the error of a response that is not a success."""
     inner = _INNER_STATUS.search(response.text) if response.status == 200 else None
     status = int(inner[1]) if inner else response.status
-    known = BY_CODE.get(_error_code(response.payload)) or BY_STATUS.get(status)
+    error: Any = response.payload.get("error")
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    known = BY_CODE.get(code) or BY_STATUS.get(status)
     if known:
         return known.to_error("teams", response)
     if inner and status == 429:
@@ -128,8 +130,3 @@ def to_error(response: WebhookResponse) -> RelayError:
     if status < 300:
         return unexpected_response("teams", _PRODUCT, response)
     return refusal(response)
-
-
-def _error_code(body: Json) -> str:
-    error: Any = body.get("error")
-    return str(error.get("code")) if isinstance(error, dict) else ""

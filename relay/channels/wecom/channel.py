@@ -15,7 +15,6 @@ from relay.channels.group_robot import GroupRobot, RobotSettings
 from relay.channels.known_errors import KnownError
 from relay.channels.wecom.card import render
 from relay.channels.wecom.errors import ERRORS, PRODUCT, TOO_LONG, WEBHOOK_INVALID
-from relay.config.load import ChannelSettings
 from relay.config.units import Rate, RateLimit
 from relay.model import Json, Localized
 from relay.outbound.webhook import WebhookResponse
@@ -36,7 +35,7 @@ class WeComSettings(RobotSettings):
 class Channel(GroupRobot):
     """A group robot of WeCom."""
 
-    Settings: ClassVar[type[ChannelSettings]] = WeComSettings
+    Settings = WeComSettings
     PRODUCT: ClassVar[Localized] = PRODUCT
 
     def render(self, card: Card) -> Json:

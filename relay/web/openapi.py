@@ -29,7 +29,8 @@ SchemaReferences = Mapping[tuple[Any, JsonSchemaMode], Json]
 class Operation:
     """One method and path of the API, and the decorator of the view that implements it.
 
-    The view receives `query` and `body` as models. `responses` are by status, `errors` statuses.
+    The view receives `query` and `body` as models and returns a value for the model of `responses`
+    (by status).
     """
 
     method: str
@@ -39,18 +40,26 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    errors: tuple[int, ...] = (401, 403, 503)
 
     def __call__(self, view: View) -> View:
         view.operation = self  # type: ignore[attr-defined]
         return view
+
+    @property
+    def errors(self) -> tuple[int, ...]:
+        """The statuses of possible problems."""
+        if self.method == "POST":
+            return (401, 403, 404, 409, 413, 415, 422, 503)
+        if PATH_PARAMETER.search(self.path):
+            return (401, 403, 404, 422, 503)
+        return (401, 403, 422, 503) if self.query else (401, 403, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The result of a view that sets a status or headers."""
 
-    model: BaseModel
+    value: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -104,7 +113,8 @@ def _request_handler(view: Callable[..., Any], operation: Operation) -> Callable
             arguments["body"] = _parse_body(operation.body)
         result = view(**arguments)
         reply = result if isinstance(result, Reply) else Reply(result)
-        body = reply.model.model_dump_json(by_alias=True)
+        model = operation.responses[reply.status].model_validate(reply.value)
+        body = model.model_dump_json()
         return Response(body, reply.status, reply.headers, content_type="application/json")
 
     return handle

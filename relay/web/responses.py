@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
-from typing import Any, overload
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from relay.ledger import Attempt, Notification
+from relay.ledger import Notification
 from relay.ledger.batching_rules import summarize_message
-from relay.model import Delivery, Event, Json, Kind, Origin, Problem, State, Trigger, Verdict
+from relay.model import Event, Json, Kind, Localized, Origin, State, Trigger, Verdict
+from relay.web.language import language
+
+
+def clean(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def clean_json(value: Json) -> Json:
+    """Clean all names and texts of a JSON object."""
+    return {clean(name): _clean_value(item) for name, item in value.items()}
+
+
+def _clean_value(value: Any) -> Any:
+    match value:
+        case str():
+            return clean(value)
+        case dict():
+            return clean_json(value)
+        case list():
+            return [_clean_value(item) for item in value]
+        case _:
+            return value
+
+
+def decode_utf8(body: bytes) -> str | None:
+    """Decode the body, or return None if it is not UTF-8."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _translate(text: Localized) -> str:
+    return clean(text.in_(language()))
+
+
+CleanText = Annotated[str, BeforeValidator(clean)]
+CleanJson = Annotated[dict[str, Any], BeforeValidator(clean_json)]
+TranslatedText = Annotated[str, BeforeValidator(_translate)]
 
 
 class ResponseModel(BaseModel):
-    """Base of all response models."""
+    """Base of all response models; values of the domain are read by attribute."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class ProblemShape(ResponseModel):
@@ -35,15 +74,8 @@ class ErrorShape(ResponseModel):
     """The reason of a failure, in the language of the request."""
 
     code: str
-    message: str
-    hint: str
-
-    @classmethod
-    def of(cls, problem: Problem | None, language: str) -> ErrorShape | None:
-        if problem is None:
-            return None
-        message, hint = problem.message.in_(language), problem.hint.in_(language)
-        return cls(code=problem.code, message=clean(message), hint=clean(hint))
+    message: TranslatedText
+    hint: TranslatedText
 
 
 class AttemptShape(ResponseModel):
@@ -55,32 +87,19 @@ class AttemptShape(ResponseModel):
     finished: AwareDatetime | None
     outcome: str | None
     error: ErrorShape | None
-    answer: str | None
+    answer: CleanText | None
     by: str | None
-
-    @classmethod
-    def of(cls, attempt: Attempt, language: str) -> AttemptShape:
-        return cls(
-            number=attempt.number,
-            trigger=attempt.trigger,
-            started=attempt.started,
-            finished=attempt.finished,
-            outcome=attempt.outcome,
-            error=ErrorShape.of(attempt.error, language),
-            answer=clean(attempt.answer),
-            by=attempt.by,
-        )
 
 
 class EventShape(ResponseModel):
     """The object version that was created. `size` is in bytes."""
 
     id: str
-    type: str
-    bucket: str
-    key: str
-    version: str | None
-    etag: str | None
+    type: CleanText
+    bucket: CleanText
+    key: CleanText
+    version: CleanText | None
+    etag: CleanText | None
     size: int | None
     time: AwareDatetime | None
 
@@ -89,11 +108,11 @@ class EventShape(ResponseModel):
         ref = event.object
         return cls(
             id=event_id,
-            type=clean(event.type),
-            bucket=clean(ref.bucket),
-            key=clean(ref.key),
-            version=clean(ref.version),
-            etag=clean(ref.etag),
+            type=event.type,
+            bucket=ref.bucket,
+            key=ref.key,
+            version=ref.version,
+            etag=ref.etag,
             size=ref.size,
             time=event.time,
         )
@@ -115,26 +134,22 @@ class DeliveryBase(ResponseModel):
     reason: str | None
     source: str
     route: str
-    bucket: str
-    key: str
-    version: str | None
+    bucket: CleanText
+    key: CleanText
+    version: CleanText | None
     destination: str
     due: AwareDatetime | None
     created: AwareDatetime
     finished: AwareDatetime | None
-    result: dict[str, Any] | None
+    result: CleanJson | None
     error: ErrorShape | None
-    message: MessageShape | None
+    message: Annotated[MessageShape | None, BeforeValidator(summarize_message)]
 
 
 class DeliveryShape(DeliveryBase):
     """A delivery in a list. `attempts` is the number of attempts."""
 
     attempts: int
-
-    @classmethod
-    def of(cls, delivery: Delivery, language: str) -> DeliveryShape:
-        return cls(attempts=delivery.attempts, **delivery_fields(delivery, language))
 
 
 class DeliveryStory(DeliveryBase):
@@ -145,7 +160,7 @@ class DeliveryStory(DeliveryBase):
     by: str | None
     parent: str | None
     event: EventShape | None
-    plan: dict[str, Any]
+    plan: CleanJson
     messages: list[DeliveryShape]
 
 
@@ -165,7 +180,7 @@ class SubmissionShape(ResponseModel):
 class PlanShape(ResponseModel):
     """The content of the archive and the action that an import would take."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     archive: dict[str, Any] | None = None
     route: str | None = None
@@ -190,31 +205,27 @@ class NotificationShape(ResponseModel):
     road: Origin
     received: AwareDatetime
     method: str
-    path: str
+    path: CleanText
     verdict: Verdict
-    reason: str | None
+    reason: CleanText | None
     envelopes: list[str]
     events: int
-
-    @classmethod
-    def of(cls, notification: Notification) -> NotificationShape:
-        return cls(**_notification_fields(notification))
 
 
 class NotificationWhole(NotificationShape):
     """A notification with headers and body. `body` is base64; `text` is null if not UTF-8."""
 
-    headers: dict[str, str]
+    headers: Annotated[dict[str, str], BeforeValidator(clean_json)]
     body: str
     text: str | None
 
     @classmethod
     def of(cls, notification: Notification) -> NotificationWhole:
         return cls(
-            headers=clean_json(dict(notification.headers)),
+            **dict(NotificationShape.model_validate(notification)),
+            headers=notification.headers,
             body=base64.b64encode(notification.body).decode(),
             text=decode_utf8(notification.body),
-            **_notification_fields(notification),
         )
 
 
@@ -236,10 +247,6 @@ class SourceShape(ResponseModel):
     errors: list[Any] = Field(default_factory=list)
     silent_since: AwareDatetime | None = None
     silent: ErrorShape | None = None
-
-    @classmethod
-    def of(cls, source: Json, language: str) -> SourceShape:
-        return cls(**{**source, "silent": ErrorShape.of(source.get("silent"), language)})
 
 
 class SourceList(ResponseModel):
@@ -276,77 +283,3 @@ class ScanShape(ResponseModel):
     first: bool
     resumed: bool = False
     finished: bool = True
-
-
-@overload
-def clean(text: str) -> str: ...
-@overload
-def clean(text: str | None) -> str | None: ...
-def clean(text: str | None) -> str | None:
-    """Replace lone surrogates, which UTF-8 cannot encode."""
-    return text if text is None else text.encode("utf-8", "replace").decode()
-
-
-def clean_json(value: Json) -> Json:
-    """Clean all names and texts of a JSON object."""
-    return {clean(name): _clean_value(item) for name, item in value.items()}
-
-
-def decode_utf8(body: bytes) -> str | None:
-    """Decode the body, or return None if it is not UTF-8."""
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def delivery_list(deliveries: Iterable[Delivery], language: str) -> list[DeliveryShape]:
-    return [DeliveryShape.of(delivery, language) for delivery in deliveries]
-
-
-def delivery_fields(delivery: Delivery, language: str) -> Json:
-    return {
-        "id": delivery.id,
-        "kind": delivery.kind,
-        "state": delivery.state,
-        "reason": delivery.reason,
-        "source": delivery.source,
-        "route": delivery.route,
-        "bucket": clean(delivery.bucket),
-        "key": clean(delivery.key),
-        "version": clean(delivery.version),
-        "destination": delivery.destination,
-        "due": delivery.due,
-        "created": delivery.created,
-        "finished": delivery.finished,
-        "result": delivery.result and clean_json(delivery.result),
-        "error": ErrorShape.of(delivery.error, language),
-        "message": summarize_message(delivery.message),
-    }
-
-
-def _notification_fields(notification: Notification) -> Json:
-    return {
-        "id": notification.id,
-        "source": notification.source,
-        "road": notification.road,
-        "received": notification.received,
-        "method": notification.method,
-        "path": clean(notification.path),
-        "verdict": notification.verdict,
-        "reason": clean(notification.reason),
-        "envelopes": list(notification.envelopes),
-        "events": notification.events,
-    }
-
-
-def _clean_value(value: Any) -> Any:
-    match value:
-        case str():
-            return clean(value)
-        case dict():
-            return clean_json(value)
-        case list():
-            return [_clean_value(item) for item in value]
-        case _:
-            return value

@@ -1,23 +1,182 @@
-"""Streams an inspected archive to a target and verifies the bytes on the way."""
+"""Streams an inspected archive to a target and verifies the bytes against the directory."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 
-from relay.archive.content import CHUNK, CodeDigest, unpack
+from relay.archive.content import CHUNK, CodeDigest, Piece, Unpacker, unpack
+from relay.archive.directory import (
+    DESCRIPTOR,
+    DESCRIPTOR_SIZES,
+    LOCAL,
+    ZipEntry,
+    descriptor_matches,
+    differences,
+    variable_length,
+)
+from relay.archive.findings import finding_error
 from relay.archive.inspect import ArchiveReport
 from relay.archive.readers import OpenStream, ResumingReader
-from relay.archive.stream_check import StreamVerifier
-from relay.errors import PermanentFailure
+from relay.errors import PermanentFailure, TemporaryFailure
 from relay.model import Localized
+
+
+class _Part:
+    """The next `left` bytes of the archive, held in memory."""
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self._pieces: list[bytes] = []
+
+    def take(self, piece: Piece) -> None:
+        self._pieces.append(bytes(piece))
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+class _EntryData(_Part):
+    """The data of an entry: verified, digested if it is the code file, not held in memory."""
+
+    def __init__(self, entry: ZipEntry, digest: CodeDigest | None) -> None:
+        super().__init__(entry.compressed)
+        self.unpacker = Unpacker(entry)
+        self.digest = digest
+
+    def take(self, piece: Piece) -> None:
+        for content in self.unpacker.feed(piece):
+            if self.digest is not None:
+                self.digest.update(content)
+
+
+class _DigestedPart(_Part):
+    """Bytes of which only the SHA-256 is computed."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.digest = hashlib.sha256()
+
+    def take(self, piece: Piece) -> None:
+        self.digest.update(piece)
+
+
+class StreamVerifier:
+    """Receives all bytes of an archive in order; `complete` is True after the last check passed.
+
+    Then `sha256` is the hex digest of the archive if `hash_archive` is set, and `code_digest` the
+    SHA-512 (hex) of the unpacked code file if `hash_code` is set. Must be closed.
+    """
+
+    def __init__(
+        self, report: ArchiveReport, *, hash_archive: bool = False, hash_code: bool = True
+    ) -> None:
+        self.complete = False
+        self.sha256: str | None = None
+        self.code_digest: str | None = None
+        self._report = report
+        self._archive_digest = hashlib.sha256() if hash_archive else None
+        self._hash_code = hash_code
+        self._code_digest: CodeDigest | None = None
+        self._at = 0
+        self._parts = self._walk()
+        self._part = next(self._parts)
+
+    def feed(self, chunk: bytes) -> None:
+        """Raise PermanentFailure if the bytes are damaged, TemporaryFailure if they changed."""
+        if self._archive_digest is not None:
+            self._archive_digest.update(chunk)
+        remaining = memoryview(chunk)
+        while remaining and not self.complete:
+            taken = remaining[: self._part.left]
+            self._part.take(taken)
+            self._part.left -= len(taken)
+            self._at += len(taken)
+            remaining = remaining[len(taken) :]
+            self._advance()
+
+    def close(self) -> None:
+        """End the digest thread, also after an incomplete pass."""
+        if self._code_digest is not None:
+            self._code_digest.close()
+
+    def _advance(self) -> None:
+        while not self._part.left and not self.complete:
+            part = next(self._parts, None)
+            if part is None:
+                self.complete = True
+                if self._code_digest is not None:
+                    self.code_digest = self._code_digest.hexdigest()
+                if self._archive_digest is not None:
+                    self.sha256 = self._archive_digest.hexdigest()
+            else:
+                self._part = part
+
+    def _walk(self) -> Iterator[_Part]:
+        """Yield the parts in order; a part is checked when the next part is requested."""
+        entries = sorted(self._report.entries, key=lambda entry: entry.offset)
+        limits = [entry.offset for entry in entries[1:]] + [self._report.directory]
+        for entry, limit in zip(entries, limits, strict=True):
+            yield from self._header(entry, limit)
+            yield from self._content(entry)
+            yield from self._data_descriptor(entry, limit)
+        tail = _DigestedPart(self._report.size - self._report.directory)
+        yield tail
+        if tail.digest.hexdigest() != self._report.directory_digest:
+            # The object was replaced or damaged; a new inspection finds out which.
+            raise TemporaryFailure(
+                "object.changed",
+                Localized(
+                    "The end of the object differs from the inspected object",
+                    "对象的结尾与检查时不一致",
+                ),
+                Localized("Relay inspects the object again.", "Relay 会重新检查该对象。"),
+            )
+
+    def _header(self, entry: ZipEntry, limit: int) -> Iterator[_Part]:
+        header = _Part(LOCAL.size)
+        yield header
+        length = variable_length(header.content)
+        if length is None:
+            raise finding_error("archive.local_missing", entry.name)
+        names = _Part(length)
+        yield names
+        differ = differences(entry, header.content, names.content)
+        if differ is not None:
+            raise finding_error("archive.headers_differ", entry.name, fields=differ)
+        if self._at + entry.compressed > limit:
+            raise finding_error("archive.overlap", entry.name)
+
+    def _content(self, entry: ZipEntry) -> Iterator[_Part]:
+        export = self._report.export
+        digest = None
+        if self._hash_code and export is not None and export.code == entry:
+            digest = self._code_digest = CodeDigest(entry.size)
+        data = _EntryData(entry, digest)
+        yield data
+        data.unpacker.finish()
+
+    def _data_descriptor(self, entry: ZipEntry, limit: int) -> Iterator[_Part]:
+        length = limit - self._at
+        if not entry.flags & DESCRIPTOR:
+            if length:
+                following = Localized("what follows it", "其后内容")
+                raise finding_error("archive.gap", entry.name, count=length, before=following)
+            return
+        if length not in DESCRIPTOR_SIZES:
+            raise finding_error("archive.descriptor", entry.name)
+        record = _Part(length)
+        yield record
+        if not descriptor_matches(entry, record.content):
+            raise finding_error("archive.descriptor", entry.name)
 
 
 class CheckedArchive:
     """An inspected archive that is streamed through `open_` any number of times.
 
-    Holds only a few chunks in memory. `sha256` is the
-    hex digest of the archive after a complete pass.
+    Holds only a few chunks in memory. `sha256` is the hex digest after a complete pass.
     """
 
     digest_up_to = 50 * 1024 * 1024

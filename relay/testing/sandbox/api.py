@@ -19,11 +19,16 @@ from pathlib import Path
 from relay.model import Json
 from relay.testing.sandbox.body import Base64Sink
 from relay.testing.sandbox.exchange import Exchange
-from relay.testing.sandbox.links import Links
-from relay.testing.sandbox.package import Package, read_code, unpack
+from relay.testing.sandbox.package import (
+    CODE_TYPES,
+    Package,
+    check_configuration,
+    check_names,
+    read_code,
+    unpack,
+)
 from relay.testing.sandbox.replies import SandboxReply, refusal
-from relay.testing.sandbox.state import Account, CodeFiles, Function, Tenant, describe
-from relay.testing.sandbox.validation import CODE_TYPES, check_configuration, check_names
+from relay.testing.sandbox.state import Account, CodeFiles, Function, Links, Tenant, describe
 
 FRAME = 1 << 16
 """Maximum size of the JSON around the base64."""
@@ -168,9 +173,6 @@ class Api:
         ]
         return SandboxReply(200, {"quotas": {"resources": resources}})
 
-    def download(self, _: Exchange, key: str) -> SandboxReply:
-        return self.links.download(key)
-
     def hold(self, name: str, package: str, code: bytes) -> Function:
         """Add a function as if another user had created it in the console."""
         check_names(name, package)
@@ -180,10 +182,6 @@ class Api:
             function = self._function(name, package, contents)
             self.tenant.add(function)
         return function
-
-    def urn(self, package: str, name: str) -> str:
-        account = self.account
-        return f"urn:fss:{account.region}:{account.project_id}:function:{package}:{name}"
 
     def _check_project(self, project_id: str) -> None:
         if project_id != self.account.project_id:
@@ -233,10 +231,11 @@ class Api:
         return function
 
     def _function(self, name: str, package: str, contents: Package) -> Function:
+        scope = f"{self.account.region}:{self.account.project_id}"
         return Function(
             name,
             package,
-            self.urn(package, name),
+            f"urn:fss:{scope}:function:{package}:{name}",
             contents.config,
             contents.code_type,
             contents.code_filename,

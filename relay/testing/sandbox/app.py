@@ -47,7 +47,7 @@ def make_app(api: Api, iam: Iam, metadata: MetadataService, dispatcher: Dispatch
         ("token", "POST", "/v3/auth/tokens", _token(iam)),
         ("metadata_token", "PUT", "/meta-data/latest/api/token", metadata.token),
         ("metadata_key", "GET", "/openstack/latest/securitykey", metadata.key),
-        ("download", "GET", "/code/<key>", api.download),
+        ("download", "GET", "/code/<key>", lambda _, key: api.links.download(key)),
     ):
         view = partial(dispatcher.handle, operation, endpoint, operation in PUBLIC)
         app.add_url_rule(path, operation, view, methods=[method])

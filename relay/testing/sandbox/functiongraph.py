@@ -24,11 +24,10 @@ from relay.testing.sandbox.app import make_app
 from relay.testing.sandbox.exchange import Dispatcher
 from relay.testing.sandbox.gateway import Gateway
 from relay.testing.sandbox.iam import AccessKey, Iam, KeyRing, User
-from relay.testing.sandbox.links import Links
 from relay.testing.sandbox.metadata import MetadataService
 from relay.testing.sandbox.replies import RequestRefused
 from relay.testing.sandbox.server import FaultyServer
-from relay.testing.sandbox.state import Account, CodeFiles, Function, RecordedCall, Tenant
+from relay.testing.sandbox.state import Account, CodeFiles, Function, Links, RecordedCall, Tenant
 
 _HEX = secrets.token_hex
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from relay.config.routing import stem
 from relay.config.text import format_size, is_invisible
-from relay.model import Delivery, Json, Problem, State
+from relay.model import Delivery, Problem, State
 from relay.web.auth import form_token
 from relay.web.language import language
 from relay.web.texts import phrase
@@ -69,7 +69,10 @@ def translated(key: str, **values: Any) -> str:
 def visible(text: str, kept: str = "") -> Markup:
     """Escape foreign text and show invisible characters, except `kept`, as code points."""
     shown = "".join(
-        character if character in kept else _visible_character(character) for character in text
+        f'<span class="odd">U+{ord(character):04X}</span>'
+        if is_invisible(character) and character not in kept
+        else escape(character)
+        for character in text
     )
     return Markup('<bdi class="foreign">{}</bdi>').format(Markup(shown))  # noqa: S704 - escaped
 
@@ -122,19 +125,15 @@ def function_of(delivery: Delivery) -> tuple[str, bool]:
     A message that is not about a single function is named after the digest or the target.
     """
     if delivery.message and not delivery.key:
-        return _message_subject(delivery.message), True
+        body = delivery.message["body"]
+        if delivery.message["type"] == "digest":
+            return translated("message.digest", count=body["count"]), True
+        return str(body.get("target") or delivery.message["type"]), True
     for values in (delivery.result, (delivery.message or {}).get("body"), delivery.options):
         name = (values or {}).get("func_name")
         if isinstance(name, str) and "{" not in name:
             return name, True
     return stem(delivery.key), False
-
-
-def _message_subject(message: Json) -> str:
-    body = message["body"]
-    if message["type"] == "digest":
-        return translated("message.digest", count=body["count"])
-    return str(body.get("target") or message["type"])
 
 
 def localized(problem: Problem) -> tuple[str, str]:
@@ -158,9 +157,3 @@ def list_address(endpoint: str, filters: BaseModel, cursor: str | None) -> str:
 def address_in(language: str) -> str:
     """Return the address of the current page, with the same filters, in another language."""
     return f"{request.path}?{urlencode({**request.args.to_dict(), 'lang': language})}"
-
-
-def _visible_character(character: str) -> str:
-    if is_invisible(character):
-        return f'<span class="odd">U+{ord(character):04X}</span>'
-    return str(escape(character))

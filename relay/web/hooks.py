@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 
 from relay.model import Incoming
-from relay.sources.envelope import HandshakeReply
 from relay.web.context import WebContext
 from relay.web.request_body import read_body
 
@@ -33,14 +32,8 @@ def blueprint(context: WebContext) -> Blueprint:
             raw_query=request.query_string.decode("latin-1"),
         )
         receipt = context.intake.accept(incoming)
-        if receipt.answer is not None:
-            return _handshake_response(receipt.answer)
+        if reply := receipt.answer:
+            return Response(reply.body, reply.status, reply.headers)
         return jsonify(notification=receipt.notification, events=receipt.events)
 
     return hooks
-
-
-def _handshake_response(reply: HandshakeReply) -> Response:
-    response = Response(reply.body, reply.status)
-    response.headers.update(reply.headers)
-    return response

@@ -11,9 +11,10 @@ LANGUAGES = ("en", "zh")
 def language() -> str:
     """Return `en` or `zh`: on pages from ?lang= or the cookie, else from Accept-Language."""
     if "language" not in g:
-        g.language = _explicit_choice() or request.accept_languages.best_match(
-            LANGUAGES, default="en"
-        )
+        choices = (request.args.get("lang"), request.cookies.get(COOKIE))
+        is_page = not request.path.startswith(("/api/", "/hooks/"))
+        explicit = next((choice for choice in choices if is_page and choice in LANGUAGES), None)
+        g.language = explicit or request.accept_languages.best_match(LANGUAGES, default="en")
     return str(g.language)
 
 
@@ -30,12 +31,3 @@ def remember(response: Response) -> Response:
             samesite="Strict",
         )
     return response
-
-
-def _explicit_choice() -> str | None:
-    if request.path.startswith(("/api/", "/hooks/")):
-        return None
-    for choice in (request.args.get("lang"), request.cookies.get(COOKIE)):
-        if choice in LANGUAGES:
-            return choice
-    return None

@@ -65,37 +65,18 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, _handle_http_error)
 
 
-def problem_response(
-    status: int, problem: Problem, headers: Mapping[str, str] | None = None
-) -> Response:
-    """Create an application/problem+json response (RFC 9457)."""
-    document = {
-        "type": f"urn:relay:problem:{problem.code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": problem.message.in_(language()),
-        "code": problem.code,
-        "hint": problem.hint.in_(language()) or None,
-        "request_id": g.get("request_id"),
-    }
-    body = json.dumps(document)
-    return Response(body, status, headers, content_type="application/problem+json")
-
-
 def _handle_relay_error(error: RelayError) -> Response:
     status = status_of(error)
     headers = {}
     if status == 401:
-        headers["WWW-Authenticate"] = _authentication_schemes()
+        # Oracle sends the token of a notification only in reply to a Basic challenge.
+        basic = 'Basic realm="relay", ' if request.path.startswith("/hooks/") else ""
+        headers["WWW-Authenticate"] = f'{basic}Bearer realm="relay"'
     if status == 503:
-        headers["Retry-After"] = str(_retry_after(error))
+        delay = error.retry_after if isinstance(error, TemporaryFailure) else None
+        seconds = max(1, math.ceil(delay.total_seconds())) if delay else RETRY_AFTER
+        headers["Retry-After"] = str(seconds)
     return _respond(status, error.problem, headers)
-
-
-def _authentication_schemes() -> str:
-    # Oracle sends the token of a notification only in reply to a Basic challenge.
-    basic = 'Basic realm="relay", ' if request.path.startswith("/hooks/") else ""
-    return f'{basic}Bearer realm="relay"'
 
 
 def _handle_http_error(error: HTTPException) -> Response | HTTPException:
@@ -135,12 +116,17 @@ def _http_problem(status: int, error: HTTPException) -> Problem:
 
 
 def _respond(status: int, problem: Problem, headers: Mapping[str, str]) -> Response:
-    if request.path.startswith(MACHINE_PATHS):
-        return problem_response(status, problem, headers)
-    page = render_template("error.html", status=status, problem=problem)
-    return Response(page, status, headers, content_type="text/html; charset=utf-8")
-
-
-def _retry_after(error: RelayError) -> int:
-    delay = error.retry_after if isinstance(error, TemporaryFailure) else None
-    return max(1, math.ceil(delay.total_seconds())) if delay else RETRY_AFTER
+    if not request.path.startswith(MACHINE_PATHS):
+        page = render_template("error.html", status=status, problem=problem)
+        return Response(page, status, headers, content_type="text/html; charset=utf-8")
+    document = {
+        "type": f"urn:relay:problem:{problem.code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": problem.message.in_(language()),
+        "code": problem.code,
+        "hint": problem.hint.in_(language()) or None,
+        "request_id": g.get("request_id"),
+    }
+    body = json.dumps(document)
+    return Response(body, status, headers, content_type="application/problem+json")

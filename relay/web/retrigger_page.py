@@ -103,15 +103,13 @@ def _page(
 def _protect_link(response: Response) -> Response:
     if request.path.startswith(PATH):
         response.headers["X-Robots-Tag"] = "noindex, nofollow"
-        _hide_link(request.environ)
+        # Replace the link in the values that a server logs after the response.
+        paths = dict.fromkeys(("PATH_INFO", "RAW_URI", "REQUEST_URI"), PATH + HIDDEN)
+        replacements = {**paths, "HTTP_REFERER": "", "QUERY_STRING": ""}
+        request.environ.update(
+            {name: value for name, value in replacements.items() if name in request.environ}
+        )
     return response
-
-
-def _hide_link(environ: Any) -> None:
-    """Replace the link in the values that a server logs after the response."""
-    paths = dict.fromkeys(("PATH_INFO", "RAW_URI", "REQUEST_URI"), PATH + HIDDEN)
-    replacements = {**paths, "HTTP_REFERER": "", "QUERY_STRING": ""}
-    environ.update({name: value for name, value in replacements.items() if name in environ})
 
 
 _USE_PAGE = Localized(

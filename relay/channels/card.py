@@ -126,9 +126,9 @@ def build_card(type_: str, body: Mapping[str, Any], language: str) -> Card:
         title=TITLES[result].in_(language) if result in TITLES else plain(type_),
         name=plain(_name(data)),
         facts=tuple(_facts(data, language)),
-        problem=_sentence("happened", error.get("message"), language),
+        problem=sentence("happened", error.get("message"), language),
         code=plain(error["code"], LONGEST_CODE) if error.get("code") else None,
-        advice=_sentence("next", error.get("hint"), language),
+        advice=sentence("next", error.get("hint"), language),
         links=tuple(_links(data.get("links") or {}, language)),
         footer=f"{_label('delivery', language)} {plain(data.get('delivery') or '?')}",
     )
@@ -218,18 +218,17 @@ def _build_digest(data: Json, language: str) -> Card:
     count = data.get("count") or len(deliveries)
     counts = [COUNTED[name].in_(language).format(results[name]) for name in results]
     hidden = count - len(lines)
-    times = (("from", data.get("since")), ("until", data.get("until")))
+    times = (
+        ("from", _format_time(data.get("since"))),
+        ("until", _format_time(data.get("until"))),
+    )
     return Card(
         result="digest",
         tone=_worst_tone(results),
         sign=SIGNS["digest"],
         title=DIGEST.in_(language).format(count),
         name=Localized(", ", "，").in_(language).join(counts),
-        facts=tuple(
-            Fact(_label(name, language), plain(text))
-            for name, time in times
-            if (text := _format_time(time))
-        ),
+        facts=tuple(Fact(_label(name, language), text) for name, text in times if text),
         links=tuple(_links(data.get("links") or {}, language)),
         footer=_label("digest", language),
         lines=lines,
@@ -258,11 +257,7 @@ def _line(delivery: Json, language: str) -> Line:
 
 
 def _format_time(text: str | None) -> str | None:
-    try:
-        moment = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return text
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else None
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if text else None
 
 
 def _code(data: Json) -> str:
@@ -284,7 +279,8 @@ def _links(urls: Mapping[str, Any], language: str) -> list[Link]:
     return [Link(_label(label, language), url) for label, key in _LINKS if (url := urls.get(key))]
 
 
-def _sentence(label: str, text: str | None, language: str) -> Fact | None:
+def sentence(label: str, text: str | None, language: str) -> Fact | None:
+    """Return a text written by Relay or in a template; None if it is empty."""
     if not text:
         return None
     return Fact(_label(label, language), plain(text, LONGEST_SENTENCE), sentence=True)

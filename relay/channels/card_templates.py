@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from relay.channels.card import LONGEST_SENTENCE, Card, Fact, plain
-from relay.channels.card_texts import BROKEN, LABELS
+from relay.channels.card import LONGEST_SENTENCE, Card, plain, sentence
+from relay.channels.card_texts import BROKEN
 from relay.channels.messages import localize
 from relay.config.templates import WordsSettings, template
 
@@ -65,13 +65,7 @@ def apply_templates(
         card,
         title=texts.get("title") or card.title,
         name=texts.get("name") or card.name,
-        problem=_replace_fact(card.problem, texts.get("problem"), "happened", language),
-        advice=_replace_fact(card.advice, texts.get("advice"), "next", language),
+        problem=sentence("happened", texts.get("problem", variables["problem"]), language),
+        advice=sentence("next", texts.get("advice", variables["advice"]), language),
         footer=footer,
     )
-
-
-def _replace_fact(fact: Fact | None, text: str | None, label: str, language: str) -> Fact | None:
-    if text is None:
-        return fact
-    return Fact(LABELS[label].in_(language), text, sentence=True) if text else None

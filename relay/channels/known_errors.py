@@ -112,6 +112,22 @@ def webhook_removed(product: Localized, english: str, chinese: str) -> KnownErro
     )
 
 
+def missing_keyword(product: Localized, robot: str) -> KnownError:
+    """The security settings demand a keyword. `robot`: what the service calls it in English."""
+    return KnownError(
+        "keyword",
+        Localized(
+            f"The message has none of the custom keywords that the {product.en} {robot} requires",
+            f"消息中没有{product.zh}机器人要求的自定义关键词",
+        ),
+        Localized(
+            f"Put a custom keyword of the {robot} into the channel's keyword, "
+            "then retrigger the message.",
+            "请将机器人的任一自定义关键词填入频道的 keyword，然后重新触发该消息。",
+        ),
+    )
+
+
 def refused(product: Localized) -> KnownError:
     """A refusal that is not in the service's table."""
     return KnownError(

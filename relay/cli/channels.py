@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import click
 
@@ -13,7 +12,15 @@ from relay.channels.retrigger_links import PATH
 from relay.channels.samples import TYPES, sample_message
 from relay.cli.context import load_settings
 from relay.cli.main import FAILED
-from relay.cli.output import error_as_json, json_option, print_json, print_table, style, visible
+from relay.cli.output import (
+    error_as_json,
+    error_text,
+    json_option,
+    print_json,
+    print_table,
+    style,
+    visible,
+)
 from relay.config.load import ChannelSettings, Settings
 from relay.config.units import rate_words
 from relay.config.validators import hours_words
@@ -120,29 +127,24 @@ def _build_channel(settings: Settings, name: str) -> tuple[Plugins, Channel]:
 
 def _post(channel: Channel, message: Message, as_json: bool) -> None:
     result: Json = {"channel": channel.name, "kind": channel.settings.kind, "type": message.type}
+    receiver = visible(f"{channel.name} ({channel.settings.kind})")
     try:
         posted = channel.post(message)
     except RelayError as error:
         result |= {"posted": False, "error": error_as_json(error), "answer": error.answer}
-        _print_result(result, as_json)
-        raise SystemExit(FAILED) from None
-    result |= {"posted": True, "answer": posted.answer, "thread": posted.thread}
-    _print_result(result, as_json)
-
-
-def _print_result(result: dict[str, Any], as_json: bool) -> None:
+        text = error_text(error.message.en, error.hint.en)
+        line = f"{style('not posted', fg='red')} to {receiver}: {visible(text)}"
+    else:
+        result |= {"posted": True, "answer": posted.answer, "thread": posted.thread}
+        line = f"{style('posted', fg='green')} to {receiver}: {message.type}"
     if as_json:
         print_json(result)
-        return
-    channel = visible(f"{result['channel']} ({result['kind']})")
-    if result["posted"]:
-        click.echo(f"{style('posted', fg='green')} to {channel}: {result['type']}")
     else:
-        error = result["error"]
-        text = f"{error['message']}. {error['hint']}".rstrip()
-        click.echo(f"{style('not posted', fg='red')} to {channel}: {visible(text)}")
-    if result["answer"]:
-        click.echo(f"response: {visible(result['answer'])}")
+        click.echo(line)
+        if result["answer"]:
+            click.echo(f"response: {visible(result['answer'])}")
+    if not result["posted"]:
+        raise SystemExit(FAILED)
 
 
 def _print_preview(channel: Channel, message: Message) -> None:

@@ -13,6 +13,7 @@ from relay.channels.known_errors import (
     KnownError,
     busy,
     invalid_message,
+    missing_keyword,
     rate_limited,
     webhook_removed,
 )
@@ -64,17 +65,7 @@ ERRORS: Mapping[int, KnownError] = {
     660026: _LIMITED,
 }
 
-KEYWORD = KnownError(
-    "keyword",
-    Localized(
-        "The message has none of the custom keywords that the DingTalk robot requires",
-        "消息中没有钉钉机器人要求的自定义关键词",
-    ),
-    Localized(
-        "Put a custom keyword of the robot into the channel's keyword, then retrigger the message.",
-        "请将机器人的任一自定义关键词填入频道的 keyword，然后重新触发该消息。",
-    ),
-)
+KEYWORD = missing_keyword(PRODUCT, "robot")
 SIGNATURE = KnownError(
     "sign",
     Localized(

@@ -12,6 +12,7 @@ from relay.channels.known_errors import (
     KnownError,
     busy,
     invalid_message,
+    missing_keyword,
     rate_limited,
     webhook_removed,
 )
@@ -62,17 +63,6 @@ def error_table(product: Localized) -> dict[int, KnownError]:
                 "请将 Relay 的出口 IP 加入机器人的“IP 白名单”，然后重新触发该消息。",
             ),
         ),
-        19024: KnownError(
-            "keyword",
-            Localized(
-                f"The message has none of the custom keywords that the {product.en} bot requires",
-                f"消息中没有{product.zh}机器人要求的自定义关键词",
-            ),
-            Localized(
-                "Put a custom keyword of the bot into the channel's keyword, "
-                "then retrigger the message.",
-                "请将机器人的任一自定义关键词填入频道的 keyword，然后重新触发该消息。",
-            ),
-        ),
+        19024: missing_keyword(product, "bot"),
         19036: invalid_message(product),
     }

@@ -45,12 +45,12 @@ class Bot:
         if parent:
             reply = {"channel": parent[1], "thread_ts": parent[2], "reply_broadcast": broadcast}
             try:
-                return Posted(_summary(self._post_message(body | reply)), thread)
+                return Posted(_summary(self._call("chat.postMessage", body | reply)), thread)
             except PermanentFailure:
                 # The thread or the channel does not exist any more: post to the channel instead.
                 # If the bot may not post at all, that call raises the same error.
                 pass
-        created = self._post_message(body | {"channel": self._channel})
+        created = self._call("chat.postMessage", body | {"channel": self._channel})
         new_thread = f"{created.get('channel')}:{created.get('ts')}"
         return Posted(_summary(created), new_thread if _THREAD.fullmatch(new_thread) else None)
 
@@ -62,7 +62,7 @@ class Bot:
         parent = _THREAD.fullmatch(thread)
         if parent:
             body = {"channel": parent[1], "ts": parent[2], "attachments": [attachment]}
-            self._call("chat.update", json.dumps(body), "application/json; charset=utf-8")
+            self._call("chat.update", body)
 
     def ready(self) -> str:
         """Describe the bot and the channel. Changes nothing."""
@@ -86,20 +86,18 @@ class Bot:
         for poster in self._posters.values():
             poster.close()
 
-    def _post_message(self, body: Json) -> Json:
-        return self._call(
-            "chat.postMessage", json.dumps(body), "application/json; charset=utf-8"
-        ).payload
+    def _call(self, method: str, body: Json) -> Json:
+        return self._send(method, json.dumps(body), "application/json; charset=utf-8")
 
     def _query(self, method: str, arguments: dict[str, str]) -> Json:
         # These methods do not accept JSON.
-        return self._call(method, urlencode(arguments), "application/x-www-form-urlencoded").payload
+        return self._send(method, urlencode(arguments), "application/x-www-form-urlencoded")
 
-    def _call(self, method: str, body: str, content_type: str) -> WebhookResponse:
+    def _send(self, method: str, body: str, content_type: str) -> Json:
         headers = {"content-type": content_type, "authorization": self._authorization}
         response = self._posters[method].post(body.encode("ascii"), headers)
         if response.status == 200 and response.payload.get("ok") is True:
-            return response
+            return response.payload
         raise bot_error(response)
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import TypeVar
 
 from relay.archive.checked_archive import CheckedArchive
-from relay.archive.inspect import ArchiveReport
 from relay.channels.contract import Message
 from relay.config.routing import ordered_by
 from relay.delivery.conflict import import_archive
@@ -95,7 +94,12 @@ class Deliverer:
             known_digest=partial(self.ledger.digests.find, delivery.destination),
             uncertain=claim.earlier is not None,
         )
-        details: Json = {"size": archive.size, "warnings": _warnings(archive.report)}
+        warnings = [
+            {"code": finding.code, "message": finding.message.en, "where": finding.where}
+            for finding in archive.report.findings
+            if finding.level == "warning"
+        ]
+        details: Json = {"size": archive.size, "warnings": warnings}
         subject = {**asdict(request.function), **details}
         responding = RespondingTarget(target)
         try:
@@ -178,8 +182,7 @@ class Deliverer:
         delivery = claim.delivery
         channel = _configured(self.plugins.channels, delivery.destination, "channels")
         body = self._message_body(delivery)
-        type_ = (delivery.message or {})["type"]
-        message = Message(delivery.id, type_, delivery.created, body)
+        message = Message(delivery.id, (delivery.message or {})["type"], delivery.created, body)
         if recovered := body.get("recovered"):
             thread = self.ledger.history.message_thread(recovered["message"])
             message = replace(message, thread=thread)
@@ -188,14 +191,6 @@ class Deliverer:
         except RelayError as error:
             return outcome_of_call(error, {}, responded=is_response(error))
         return Succeeded({"thread": posted.thread} if posted.thread else {}, posted.answer)
-
-
-def _warnings(report: ArchiveReport) -> list[dict[str, str | None]]:
-    return [
-        {"code": finding.code, "message": finding.message.en, "where": finding.where}
-        for finding in report.findings
-        if finding.level == "warning"
-    ]
 
 
 def _configured(table: Mapping[str, T], name: str, group: str) -> T:

@@ -41,7 +41,7 @@ def inspect_archive(
     def read(start: int, end: int) -> bytes:
         stream = open_range(start, end)
         try:
-            return _read_exactly(stream, end - start)
+            return read_exactly(stream, end - start)
         finally:
             stream.close()
 
@@ -92,7 +92,8 @@ def refuse_errors(report: ArchiveReport) -> None:
     raise PermanentFailure(first.code, message, first.hint, answer=answer)
 
 
-def _read_exactly(stream: ByteStream, size: int) -> bytes:
+def read_exactly(stream: ByteStream, size: int) -> bytes:
+    """Reads `size` bytes. Raises TemporaryFailure if the stream ends early."""
     parts = []
     while size and (part := stream.read(size)):
         parts.append(part)

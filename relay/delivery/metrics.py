@@ -6,8 +6,9 @@ values. Process metrics, such as the duration of attempts, are counted in memory
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,17 +17,6 @@ from prometheus_client.registry import Collector as PrometheusCollector
 
 from relay.ledger import Ledger
 from relay.model import Kind, State
-
-NOTIFICATIONS = "relay_notifications_total"
-EVENTS = "relay_events_total"
-DELIVERIES = "relay_deliveries"
-ATTEMPTS = "relay_attempts_total"
-ATTEMPT_SECONDS = "relay_attempt_seconds"
-OLDEST_DUE = "relay_oldest_due_seconds"
-IMPORT_BYTES = "relay_import_bytes_total"
-LAST_EVENT = "relay_source_last_event_timestamp_seconds"
-SILENT = "relay_source_silent"
-CLOSED = "relay_destination_closed"
 
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
@@ -48,84 +38,61 @@ class LedgerCollector(PrometheusCollector):
 
     def collect(self) -> Iterator[Metric]:
         """Yields all metrics of the ledger."""
-        yield self._notifications()
-        yield self._events()
-        yield self._deliveries()
-        yield self._attempts()
-        yield self._oldest_due()
-        yield self._last_events()
-        yield self._silences()
-        yield self._gates()
-
-    def _notifications(self) -> Metric:
-        family = CounterMetricFamily(
-            NOTIFICATIONS, "Notifications received.", labels=("source", "verdict")
+        statistics, now = self._ledger.statistics, self._clock()
+        notifications = CounterMetricFamily(
+            "relay_notifications_total", "Notifications received.", labels=("source", "verdict")
         )
-        for (source, verdict), count in self._ledger.statistics.notification_counts().items():
-            family.add_metric((source, str(verdict)), count)
-        return family
-
-    def _events(self) -> Metric:
-        family = CounterMetricFamily(EVENTS, "Events; each upload counts once.", labels=("source",))
-        for source, count in self._ledger.statistics.event_counts().items():
-            family.add_metric((source,), count)
-        return family
-
-    def _deliveries(self) -> Metric:
-        family = GaugeMetricFamily(
-            DELIVERIES, "Deliveries by current state.", labels=("kind", "state")
+        yield _filled(notifications, statistics.notification_counts())
+        events = CounterMetricFamily(
+            "relay_events_total", "Events; each upload counts once.", labels=("source",)
         )
-        counts = self._ledger.statistics.counts()
-        for kind in Kind:
-            for state in State:
-                family.add_metric((str(kind), str(state)), counts.get((kind, state), 0))
-        return family
-
-    def _attempts(self) -> Metric:
-        family = CounterMetricFamily(
-            ATTEMPTS, "Finished attempts.", labels=("kind", "destination", "outcome")
+        yield _filled(events, {(name,): n for name, n in statistics.event_counts().items()})
+        deliveries = GaugeMetricFamily(
+            "relay_deliveries", "Deliveries by current state.", labels=("kind", "state")
         )
-        for (kind, destination, outcome), count in self._ledger.statistics.attempt_counts().items():
-            family.add_metric((str(kind), destination, outcome), count)
-        return family
-
-    def _oldest_due(self) -> Metric:
-        family = GaugeMetricFamily(
-            OLDEST_DUE,
+        empty = {(kind, state): 0 for kind in Kind for state in State}
+        yield _filled(deliveries, empty | statistics.counts())
+        attempts = CounterMetricFamily(
+            "relay_attempts_total", "Finished attempts.", labels=("kind", "destination", "outcome")
+        )
+        yield _filled(attempts, statistics.attempt_counts())
+        oldest_due = GaugeMetricFamily(
+            "relay_oldest_due_seconds",
             "Seconds since the oldest due delivery became due; 0 if none is due.",
             labels=("kind",),
         )
-        overdue = self._ledger.statistics.oldest_due(self._clock())
-        for kind in Kind:
-            family.add_metric((str(kind),), overdue.get(kind, 0.0))
-        return family
-
-    def _last_events(self) -> Metric:
-        family = GaugeMetricFamily(
-            LAST_EVENT, "Time of the last event of the source.", labels=("source",)
+        overdue = statistics.oldest_due(now)
+        yield _filled(oldest_due, {(kind,): overdue.get(kind, 0) for kind in Kind})
+        last_events = GaugeMetricFamily(
+            "relay_source_last_event_timestamp_seconds",
+            "Time of the last event of the source.",
+            labels=("source",),
         )
-        for source, moment in self._ledger.statistics.last_events().items():
-            family.add_metric((source,), moment.timestamp())
-        return family
-
-    def _silences(self) -> Metric:
-        family = GaugeMetricFamily(
-            SILENT, "1 while new objects arrive without notifications.", labels=("source",)
+        times = statistics.last_events()
+        yield _filled(last_events, {(name,): time.timestamp() for name, time in times.items()})
+        silent = GaugeMetricFamily(
+            "relay_source_silent",
+            "1 while new objects arrive without notifications.",
+            labels=("source",),
         )
-        for source, since in self._ledger.scans.silences(self._clock()).items():
-            family.add_metric((source,), int(since is not None))
-        return family
-
-    def _gates(self) -> Metric:
-        family = GaugeMetricFamily(
-            CLOSED,
+        silences = self._ledger.scans.silences(now)
+        yield _filled(silent, {(name,): since is not None for name, since in silences.items()})
+        closed = GaugeMetricFamily(
+            "relay_destination_closed",
             "1 while deliveries wait because the destination is down or paused.",
             labels=("kind", "destination", "why"),
         )
         for gate in self._ledger.destinations.all():
             for why, since in (("down", gate.down), ("paused", gate.paused)):
-                family.add_metric((str(gate.kind), gate.destination, why), int(since is not None))
-        return family
+                closed.add_metric((str(gate.kind), gate.destination, why), int(since is not None))
+        yield closed
+
+
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[Any, float]) -> Metric:
+    """Add the values to the family; each key is a tuple of labels."""
+    for labels, value in values.items():
+        family.add_metric([str(label) for label in labels], float(value))
+    return family
 
 
 class ProcessMetrics:
@@ -134,14 +101,14 @@ class ProcessMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self._seconds = Histogram(
-            ATTEMPT_SECONDS,
+            "relay_attempt_seconds",
             "Duration of attempts in seconds.",
             labelnames=("kind",),
             buckets=_BUCKETS,
             registry=self.registry,
         )
         self._bytes = Counter(
-            IMPORT_BYTES,
+            "relay_import_bytes_total",
             "Archive bytes sent to targets.",
             labelnames=("target",),
             registry=self.registry,

@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 
 from relay.archive.checked_archive import CheckedArchive
-from relay.archive.findings import Finding
 from relay.archive.inspect import ArchiveReport
 from relay.config.load import Settings
 from relay.config.routing import match
@@ -17,7 +16,6 @@ from relay.errors import PermanentFailure
 from relay.ledger.target_digests import TargetDigests
 from relay.model import Event, Json, NewDelivery, State
 from relay.plugins import Plugins
-from relay.targets.contract import ExistingFunction
 
 
 class Planner:
@@ -85,7 +83,14 @@ class Planner:
                 "package": function.package,
                 "on_conflict": request.on_conflict,
             },
-            "held": _describe_function(existing, is_same),
+            "held": existing
+            and {
+                "func_urn": existing.urn,
+                "package": existing.package,
+                "code_size": existing.code_size,
+                "last_modified": existing.modified,
+                "same_code": is_same,
+            },
             "would": predict(existing, request, is_same=is_same),
         }
 
@@ -96,7 +101,16 @@ def describe(report: ArchiveReport) -> Json:
     return {
         "size": report.size,
         "entries": [{"name": e.name, "size": e.size} for e in report.entries[:1000]],
-        "findings": [_describe_finding(finding) for finding in report.findings],
+        "findings": [
+            {
+                "code": finding.code,
+                "level": finding.level,
+                "where": finding.where,
+                "message": finding.message._asdict(),
+                "hint": finding.hint._asdict(),
+            }
+            for finding in report.findings
+        ],
         "importable": not report.errors,
         "export": export
         and {
@@ -108,26 +122,4 @@ def describe(report: ArchiveReport) -> Json:
                 for name in ("Runtime", "Handler", "MemorySize", "Timeout", "CodeType")
             },
         },
-    }
-
-
-def _describe_finding(finding: Finding) -> Json:
-    return {
-        "code": finding.code,
-        "level": finding.level,
-        "where": finding.where,
-        "message": finding.message._asdict(),
-        "hint": finding.hint._asdict(),
-    }
-
-
-def _describe_function(existing: ExistingFunction | None, is_same: bool) -> Json | None:
-    if existing is None:
-        return None
-    return {
-        "func_urn": existing.urn,
-        "package": existing.package,
-        "code_size": existing.code_size,
-        "last_modified": existing.modified,
-        "same_code": is_same,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 
+from relay.delivery.import_steps import read_exactly
 from relay.delivery.pinning import ObjectReader
 from relay.errors import TemporaryFailure
 from relay.model import ObjectInfo, ObjectRef
@@ -24,7 +25,8 @@ class PrefetchedObject:
     def __init__(self, source: ObjectReader, ref: ObjectRef) -> None:
         self._source = source
         self._ref = ref
-        self._content: _Content | None = None
+        self._content: tuple[ObjectRef, ObjectInfo, bytes] | None = None
+        """The whole object, after the reference that is pinned to it."""
 
     def stat(self, ref: ObjectRef) -> ObjectInfo:
         """See StorageHandler.stat."""
@@ -33,7 +35,9 @@ class PrefetchedObject:
         stream = self._source.open(ref)
         try:
             if stream.info.size == ref.size:
-                self._content = _read_all(stream, ref)
+                info, body = stream.info, read_exactly(stream, ref.size)
+                version, etag = ref.version or info.version, ref.etag or info.etag
+                self._content = (replace(ref, version=version, etag=etag), info, body)
         except TemporaryFailure:
             pass  # Reads by ranges resume after a broken connection.
         finally:
@@ -42,31 +46,10 @@ class PrefetchedObject:
 
     def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> ObjectStream:
         """See StorageHandler.open."""
-        content = self._content
-        if content is None or ref != content.pinned:
+        if self._content is None or ref != self._content[0]:
             return self._source.open(ref, start, end)
-        return _MemoryStream(content.info, content.body[start:end])
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """A whole object, and the reference that is pinned to it."""
-
-    pinned: ObjectRef
-    info: ObjectInfo
-    body: bytes
-
-
-def _read_all(stream: ObjectStream, ref: ObjectRef) -> _Content | None:
-    """Reads the announced size; None if the object ends early."""
-    left, parts, info = ref.size or 0, [], stream.info
-    while left and (part := stream.read(left)):
-        parts.append(part)
-        left -= len(part)
-    if left:
-        return None
-    pinned = replace(ref, version=ref.version or info.version, etag=ref.etag or info.etag)
-    return _Content(pinned, info, b"".join(parts))
+        _, info, body = self._content
+        return _MemoryStream(info, body[start:end])
 
 
 class _MemoryStream(BytesIO):

@@ -80,7 +80,16 @@ class Worker:
         self._deadline = inf
         self._threads: list[threading.Thread] = []
         self._claiming: list[threading.Thread] = []
-        self._limits, self._rates = concurrency_limits(settings), rate_limits(settings)
+        targets, channels = settings.targets, settings.channels
+        self._limits: dict[Destination, int] = {
+            (Kind.IMPORT, name): target.concurrency for name, target in targets.items()
+        }
+        self._rates: dict[Destination, RateLimit] = {
+            (kind, name): rate
+            for kind, tables in ((Kind.IMPORT, targets), (Kind.MESSAGE, channels))
+            for name, table in tables.items()
+            if (rate := getattr(table, "rate", None))
+        }
 
     def start(self) -> None:
         """Starts the threads; returns at once."""
@@ -209,23 +218,20 @@ class Worker:
 
     def _carry_out(self, run: ActiveRun, watch: Progress = lambda _: None) -> Outcome | None:
         try:
-            result = self._attempt(run, watch)
+            result = self._deliver(run, watch)
             if not isinstance(result, NoOutcome):
-                return result
-            level = logging.WARNING if result is NoOutcome.LEASE_LOST else logging.INFO
-            log.log(level, result.value, extra={"delivery": run.claim.delivery.id})
-            return None
+                result = self._record(run, result)
+        except LeaseLost:
+            result = NoOutcome.LEASE_LOST
         finally:
             self.leases.remove(run)
             run.release()
             self.wake_signal.ring()
-
-    def _attempt(self, run: ActiveRun, watch: Progress) -> Outcome | NoOutcome:
-        try:
-            result = self._deliver(run, watch)
-        except LeaseLost:
-            return NoOutcome.LEASE_LOST
-        return result if isinstance(result, NoOutcome) else self._record(run, result)
+        if not isinstance(result, NoOutcome):
+            return result
+        level = logging.WARNING if result is NoOutcome.LEASE_LOST else logging.INFO
+        log.log(level, result.value, extra={"delivery": run.claim.delivery.id})
+        return None
 
     def _deliver(self, run: ActiveRun, watch: Progress) -> Outcome | NoOutcome:
         claim = run.claim
@@ -324,22 +330,6 @@ class Worker:
         self._threads.append(thread)
         thread.start()
         return thread
-
-
-def concurrency_limits(settings: Settings) -> Mapping[Destination, int]:
-    """How many deliveries to a destination may run at once."""
-    return {(Kind.IMPORT, name): target.concurrency for name, target in settings.targets.items()}
-
-
-def rate_limits(settings: Settings) -> Mapping[Destination, RateLimit]:
-    """The configured rate limits of targets and channels."""
-    groups = ((Kind.IMPORT, settings.targets), (Kind.MESSAGE, settings.channels))
-    rates = {
-        (kind, name): getattr(table, "rate", None)
-        for kind, tables in groups
-        for name, table in tables.items()
-    }
-    return {destination: rate for destination, rate in rates.items() if rate}
 
 
 def _log_outcome(claim: Claim, outcome: Outcome, seconds: float, due: datetime | None) -> None:

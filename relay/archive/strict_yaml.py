@@ -53,10 +53,8 @@ def load(text: str) -> Any:
     try:
         _check_events(text)
         return _to_json(yaml.load(text, _Loader))  # noqa: S506 - a stricter SafeLoader
-    except yaml.MarkedYAMLError as error:
-        raise _syntax_error(_describe(error)) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise _syntax_error(Localized(printable(str(error)), printable(str(error)))) from None
+        raise _syntax_error(error) from None
 
 
 def _check_events(text: str) -> None:
@@ -84,16 +82,12 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _describe(error: yaml.MarkedYAMLError) -> Localized:
-    problem = printable(error.problem or "not YAML")
-    if error.problem_mark is None:
-        return Localized(problem, problem)
-    line = error.problem_mark.line + 1
-    return Localized(f"line {line}: {problem}", f"第 {line} 行：{problem}")
-
-
-def _syntax_error(detail: Localized) -> PermanentFailure:
-    return _error("syntax", f"cannot be read: {detail.en}", f"无法解析：{detail.zh}")
+def _syntax_error(error: Exception) -> PermanentFailure:
+    problem = printable(getattr(error, "problem", None) or str(error))
+    en, zh = problem, problem
+    if mark := getattr(error, "problem_mark", None):
+        en, zh = f"line {mark.line + 1}: {problem}", f"第 {mark.line + 1} 行：{problem}"
+    return _error("syntax", f"cannot be read: {en}", f"无法解析：{zh}")
 
 
 def _error(kind: str, en: str, zh: str) -> PermanentFailure:

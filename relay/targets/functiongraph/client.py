@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import requests
@@ -16,6 +15,7 @@ from relay.outbound.responses import translate
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
 from relay.targets.functiongraph.auth import Credentials
+from relay.targets.functiongraph.body import Base64Body
 from relay.targets.functiongraph.errors import (
     ApiResponse,
     Effect,
@@ -29,20 +29,12 @@ MAX_RESPONSE = 4 * 2**20
 """Limit in bytes; a page of 400 functions with their configurations fits."""
 
 
-class Body(Protocol):
-    """A request body of known length that can be read repeatedly."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[bytes]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
     path: str
     effect: Effect = "none"
-    body: Body | bytes | None = None
+    body: Base64Body | bytes | None = None
 
 
 class FunctionGraphClient:
@@ -62,7 +54,7 @@ class FunctionGraphClient:
         path: str,
         *,
         effect: Effect = "none",
-        body: Body | bytes | None = None,
+        body: Base64Body | bytes | None = None,
         query: Mapping[str, str] | None = None,
         auth: AuthBase | None = None,
     ) -> Json:
@@ -72,7 +64,10 @@ class FunctionGraphClient:
         defaults to the credentials that fit the size of the body. Raises the error from `classify`
         for an error response, and the error from `translate` if there is no response.
         """
-        request = _Request(method, path + _query_string(query), effect, body)
+        if query:
+            # Encoded as for the signature: requests writes a space as '+', which gateways may keep.
+            path += f"?{urlencode(query, quote_via=quote, safe='~')}"
+        request = _Request(method, path, effect, body)
         return self._parse(request, self._send_with_fallback(request, auth))
 
     def find(self, path: str) -> Json | None:
@@ -148,15 +143,10 @@ def _is_connection_loss(error: BaseException | None) -> bool:
     return isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
 
 
-def _query_string(query: Mapping[str, str] | None) -> str:
-    # Encoded as for the signature: requests writes a space as '+', which some gateways keep.
-    return f"?{urlencode(query, quote_via=quote, safe='~')}" if query else ""
-
-
 class TrackedBody:
     """A body that is being sent: enforces the announced length and knows when it is `finished`."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Base64Body) -> None:
         self._body = body
         self._left = len(body)
 

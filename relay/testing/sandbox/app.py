@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -79,7 +80,7 @@ def _add_control(app: Flask, api: Api, dispatcher: Dispatcher) -> None:
     """Add the control API, which processes on this machine use without credentials."""
     faults = dispatcher.faults
     views: dict[tuple[str, str], Callable[[], tuple[Any, int]]] = {
-        ("GET", "faults"): lambda: ([fault.to_json() for fault in faults.pending()], 200),
+        ("GET", "faults"): lambda: ([asdict(fault) for fault in faults.pending()], 200),
         ("POST", "faults"): partial(_add_fault, faults),
         ("DELETE", "faults"): lambda: ({"forgotten": faults.clear()}, 200),
         ("GET", "functions"): lambda: (_functions(api), 200),
@@ -109,7 +110,7 @@ def _add_fault(faults: FaultQueue) -> tuple[Any, int]:
     except ConfigError as error:
         return {"error": str(error)}, 400
     faults.add(fault)
-    return fault.to_json(), 201
+    return asdict(fault), 201
 
 
 def _functions(api: Api) -> Json:

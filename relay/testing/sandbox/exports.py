@@ -31,8 +31,6 @@ _TIMESTAMP = (2026, 1, 1, 0, 0, 0)
 def make_export(
     function: str = "hello",
     *,
-    runtime: str = "Python3.9",
-    handler: str = "index.handler",
     code: Mapping[str, bytes] | None = None,
     code_size: int | None = None,
     **properties: Any,
@@ -43,7 +41,6 @@ def make_export(
     `properties` override Properties in the YAML.
     """
     file = io.BytesIO()
-    properties = {"Runtime": runtime, "Handler": handler, **properties}
     write_export(file, function, code=code, code_size=code_size, **properties)
     return file.getvalue()
 
@@ -56,7 +53,7 @@ def write_export(
     code_size: int | None = None,
     **properties: Any,
 ) -> None:
-    """Write an export of any size to a file (with `Runtime=` instead of `runtime=`)."""
+    """Write an export of any size to a file."""
     files = {name: iter([content]) for name, content in (code or HELLO).items()}
     if code_size is not None:
         files[PADDING] = _noise(code_size)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_args, get_type_hints
 
 from relay.errors import ConfigError
-from relay.model import Json, Localized
+from relay.model import Localized
 from relay.testing.sandbox.replies import CODES, SandboxReply, default_code
 
 OPERATIONS = (
@@ -74,9 +74,6 @@ class Fault:
     def has_effect(self) -> bool:
         """Whether the call is executed."""
         return self.commit or (self.status is None and not self.resets)
-
-    def to_json(self) -> Json:
-        return asdict(self)
 
 
 def make_fault(values: Mapping[str, Any], operations: tuple[str, ...] = OPERATIONS) -> Fault:

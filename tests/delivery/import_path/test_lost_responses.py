@@ -211,7 +211,7 @@ def test_a_foreign_function_created_meanwhile_is_not_mistaken_for_ours(world: Wo
 
 
 def test_a_certain_failure_leads_to_no_lookup(world: World) -> None:
-    world.upload("hello", make_export("hello", runtime="Cobol85"))
+    world.upload("hello", make_export("hello", Runtime="Cobol85"))
     world.until_finished()
     assert (world.delivery.state, world.delivery.attempts) == (State.FAILED, 1)
     assert operations(world) == [*LOOKUP, "import"]

@@ -276,8 +276,8 @@ def test_an_update_applies_the_configuration_of_the_export(
     assert held is not None
     newer = archive_with(
         {"index.py": b"other"},
-        runtime="Python3.10",
-        handler="main.run",
+        Runtime="Python3.10",
+        Handler="main.run",
         Timeout=30,
         MemorySize=256,
         Description="说明",

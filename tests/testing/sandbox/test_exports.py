@@ -31,7 +31,7 @@ def test_an_export_contains_a_code_zip_and_a_yaml():
 
 def test_the_arguments_of_make_export_are_applied():
     export_bytes = make_export(
-        "f", runtime="Node.js20.15", handler="a.b", code={"a.js": b"1"}, Timeout=9
+        "f", Runtime="Node.js20.15", Handler="a.b", code={"a.js": b"1"}, Timeout=9
     )
     with open_zip(export_bytes) as export:
         document = yaml.safe_load(export.read("f.yaml"))

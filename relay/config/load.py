@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,7 @@ class _Loading:
                 hint = suggest(name, source.envelopes)
                 self._error(f"{path}.accept[{number}]", "no envelope has this name", hint)
 
-    def _routes(self, raw: Any, names: Mapping[str, Collection[str]]) -> tuple[Route, ...]:
+    def _routes(self, raw: Any, names: dict[str, Any]) -> tuple[Route, ...]:
         listed = self.parser.prepare(tuple[Route, ...], raw, ("routes",))
         if ("routes",) in self.tree.broken:
             return ()
@@ -163,27 +163,23 @@ class _Loading:
         taken: set[str] = set()
         for number, item in enumerate(listed):
             if isinstance(item, dict):
-                self._refer(item, dotted(("routes", number)), names, taken)
+                self._check_names(item, dotted(("routes", number)), names, taken)
         return tuple(route for route in parsed if route is not None)
 
-    def _refer(
-        self,
-        route: Mapping[str, Any],
-        path: str,
-        names: Mapping[str, Collection[str]],
-        taken: set[str],
+    def _check_names(
+        self, route: dict[str, Any], path: str, names: dict[str, Any], taken: set[str]
     ) -> None:
         channels = route.get("channels")
         named = [("source", "sources", route.get("source"))]
         named += [("target", "targets", route.get("target"))]
-        for channel in channels if isinstance(channels, list) else ():
-            named.append(("channels", "channels", channel))
+        if isinstance(channels, list):
+            named += [("channels", "channels", channel) for channel in channels]
         for key, group, name in named:
             if isinstance(name, str) and name not in names[group]:
                 hint = suggest(name, names[group]) or f"There is no [{group}.NAME] table yet."
                 self._error(f"{path}.{key}", f"no [{group}.NAME] table has this name", hint)
-        called = route.get("name")
-        if isinstance(called, str) and called in taken:
-            self._error(f"{path}.name", "another route has this name already")
-        if isinstance(called, str):
-            taken.add(called)
+        route_name = route.get("name")
+        if isinstance(route_name, str):
+            if route_name in taken:
+                self._error(f"{path}.name", "another route has this name already")
+            taken.add(route_name)

@@ -107,20 +107,17 @@ def _filled(option: str, template: str, fields: Mapping[str, str]) -> str:
     filled = _FIELD.sub(lambda field: fields[field[1]], template)
     lost = any(f"{{{name}}}" in template and not fields[name] for name in ("function", "stem"))
     if lost or not filled:
-        raise _empty(option, template)
+        raise PermanentFailure(
+            "route.empty_name",
+            Localized(
+                f"The route's {option}, {template}, comes out empty for this object",
+                f"路由的 {option}（{template}）对该对象得出的名称为空",
+            ),
+            Localized(
+                "Is the archive a FunctionGraph export? If not, set func_name to {stem} or to a "
+                "name of your own.",
+                "该压缩包是 FunctionGraph 导出包吗？如果不是，请把 func_name 设为 {stem} "
+                "或自定名称。",
+            ),
+        )
     return filled
-
-
-def _empty(option: str, template: str) -> PermanentFailure:
-    return PermanentFailure(
-        "route.empty_name",
-        Localized(
-            f"The route's {option}, {template}, comes out empty for this object",
-            f"路由的 {option}（{template}）对该对象得出的名称为空",
-        ),
-        Localized(
-            "Is the archive a FunctionGraph export? If not, set func_name to {stem} or to a name "
-            "of your own.",
-            "该压缩包是 FunctionGraph 导出包吗？如果不是，请把 func_name 设为 {stem} 或自定名称。",
-        ),
-    )

@@ -58,8 +58,9 @@ def read(
     """
     values = read_file(path) if path else {}
     tree = Tree(values)
-    mentioned = {name for text in _texts(values) for name in _mentioned(text)}
-    _Overlay(tree, tables, mentioned).apply(environ)
+    references = (match[1] for text in _texts(values) for match in _REFERENCE.finditer(text))
+    mentioned = {reference.partition(":-")[0] for reference in references if reference}
+    _overlay(tree, tables, mentioned, environ)
     tree.values = {key: _expanded(tree, value, (key,), environ) for key, value in values.items()}
     return tree
 
@@ -80,7 +81,10 @@ def read_file(path: Path) -> dict[str, Any]:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError("", f"{path} is not UTF-8 text at line {line}") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError("", f"{path} is not TOML", _where(error)) from None
+        # Only the position: the parser's message may quote the value.
+        position = re.search(r"\(at (.*)\)$", str(error))
+        hint = f"Look at {position[1]}." if position else ""
+        raise ConfigError("", f"{path} is not TOML", hint) from None
     except RecursionError:
         raise ConfigError("", f"{path} is nested too deeply") from None
 
@@ -100,12 +104,6 @@ def suggest(name: str, known: Collection[str]) -> str:
     if close:
         return f"Did you mean `{close[0]}`?"
     return f"Known here: {', '.join(sorted(known))}." if known else ""
-
-
-def _where(error: tomllib.TOMLDecodeError) -> str:
-    # Only the position: the parser's message may quote the value.
-    match = re.search(r"\(at (.*)\)$", str(error))
-    return f"Look at {match[1]}." if match else ""
 
 
 def _replacement(match: re.Match[str], environ: Mapping[str, str]) -> str:
@@ -149,10 +147,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _mentioned(text: str) -> Iterator[str]:
-    return (match[1].partition(":-")[0] for match in _REFERENCE.finditer(text) if match[1])
-
-
 def _expanded(tree: Tree, value: Any, place: ConfigPath, environ: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _expanded(tree, item, (*place, key), environ) for key, item in value.items()}
@@ -174,60 +168,59 @@ def dotted(place: ConfigPath) -> str:
     return "".join(parts).removeprefix(".")
 
 
-class _Overlay:
-    """Puts each RELAY_* variable at the path in the variable's name."""
+def _overlay(
+    tree: Tree,
+    tables: Mapping[str, Collection[str]],
+    mentioned: Collection[str],
+    environ: Mapping[str, str],
+) -> None:
+    """Put each RELAY_* variable at the path in the variable's name."""
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name == FILE or _KUBERNETES.fullmatch(name):
+            continue
+        parts = name.removeprefix(PREFIX).lower().split("__")
+        if parts[0] in tables and all(parts):
+            value = FromEnvironment(environ[name])
+            value.variable = name
+            _put(tree, parts, value)
+        elif name not in mentioned:
+            # Compare without the prefix that all names share.
+            known = {known.removeprefix(PREFIX): known for known in _variables(tree, tables, parts)}
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+            hint = f"Did you mean `{known[close[0]]}`?" if close else _VARIABLES
+            tree.errors.append(ConfigError(name, "no setting has this name", hint))
 
-    def __init__(
-        self, tree: Tree, tables: Mapping[str, Collection[str]], mentioned: Collection[str]
-    ) -> None:
-        self.tree = tree
-        self.tables = tables
-        self.mentioned = mentioned
 
-    def apply(self, environ: Mapping[str, str]) -> None:
-        for name in sorted(environ):
-            if not name.startswith(PREFIX) or name == FILE or _KUBERNETES.fullmatch(name):
-                continue
-            parts = name.removeprefix(PREFIX).lower().split("__")
-            if parts[0] in self.tables and all(parts):
-                value = FromEnvironment(environ[name])
-                value.variable = name
-                self._put(parts, value)
-            elif name not in self.mentioned:
-                # Compare without the prefix that all names share.
-                known = {known.removeprefix(PREFIX): known for known in self._names(parts)}
-                close = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
-                hint = f"Did you mean `{known[close[0]]}`?" if close else _VARIABLES
-                self.tree.errors.append(ConfigError(name, "no setting has this name", hint))
-
-    def _put(self, parts: list[str], value: FromEnvironment) -> None:
-        node: Any = self.tree.values
-        if parts[0] == "routes" and len(parts) > 1:
-            words = "a single route cannot be set by a variable"
-            hint = "Write it as [[routes]] into the file; RELAY_ROUTES holds all of them, as JSON."
-            self.tree.errors.append(ConfigError(value.variable, words, hint))
+def _put(tree: Tree, parts: list[str], value: FromEnvironment) -> None:
+    if parts[0] == "routes" and len(parts) > 1:
+        words = "a single route cannot be set by a variable"
+        hint = "Write it as [[routes]] into the file; RELAY_ROUTES holds all of them, as JSON."
+        tree.errors.append(ConfigError(value.variable, words, hint))
+        return
+    node: Any = tree.values
+    for depth, part in enumerate(parts):
+        if not isinstance(node, dict):
+            words = "names a setting inside a value that is not a table"
+            tree.errors.append(ConfigError(value.variable, words))
             return
-        for depth, part in enumerate(parts):
-            if not isinstance(node, dict):
-                words = "names a setting inside a value that is not a table"
-                self.tree.errors.append(ConfigError(value.variable, words))
-                return
-            key = _chosen(node, part) if depth == 1 and parts[0] in GROUPS else part
-            if depth == len(parts) - 1:
-                node[key] = value
-            else:
-                node = node.setdefault(key, {})
+        key = _chosen(node, part) if depth == 1 and parts[0] in GROUPS else part
+        if depth == len(parts) - 1:
+            node[key] = value
+        else:
+            node = node.setdefault(key, {})
 
-    def _names(self, parts: list[str]) -> set[str]:
-        names = {f"{PREFIX}{top}__{key}" for top in self.tables for key in self.tables[top]}
-        names |= {FILE, *(f"{PREFIX}{top}" for top in self.tables if not self.tables[top])}
-        for group in GROUPS:
-            names.add("__".join([f"{PREFIX}{group}", *parts[1:]]))
-            named = self.tree.values.get(group)
-            for name, table in named.items() if isinstance(named, dict) else ():
-                keys = table if isinstance(table, dict) else ()
-                names |= {f"{PREFIX}{group}__{name}__{key}" for key in keys}
-        return {name.upper() for name in names}
+
+def _variables(tree: Tree, tables: Mapping[str, Collection[str]], parts: list[str]) -> set[str]:
+    """Return the names of variables that a misspelled name may mean."""
+    names = {f"{PREFIX}{top}__{key}" for top in tables for key in tables[top]}
+    names |= {FILE, *(f"{PREFIX}{top}" for top in tables if not tables[top])}
+    for group in GROUPS:
+        names.add("__".join([f"{PREFIX}{group}", *parts[1:]]))
+        named = tree.values.get(group)
+        for name, table in named.items() if isinstance(named, dict) else ():
+            keys = table if isinstance(table, dict) else ()
+            names |= {f"{PREFIX}{group}__{name}__{key}" for key in keys}
+    return {name.upper() for name in names}
 
 
 def _chosen(node: Mapping[str, Any], part: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -20,25 +21,14 @@ M = TypeVar("M", bound=BaseModel)
 _WORDS = {
     "missing": "is required",
     "extra_forbidden": "no setting has this name",
-    "model_type": "should be a table",
-    "dict_type": "should be a table",
-    "mapping_type": "should be a table",
-    "tuple_type": "should be a list",
-    "list_type": "should be a list",
-    "set_type": "should be a list",
-    "frozen_set_type": "should be a list",
+    **dict.fromkeys(("model_type", "dict_type", "mapping_type"), "should be a table"),
+    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "should be a list"),
     "string_type": "should be text in quotes",
-    "bool_type": "should be true or false",
-    "bool_parsing": "should be true or false",
-    "int_type": "should be a whole number",
-    "int_parsing": "should be a whole number",
-    "int_from_float": "should be a whole number",
-    "float_type": "should be a number",
-    "float_parsing": "should be a number",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "should be true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "should be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "should be a number"),
     "string_pattern_mismatch": "is not of the right form",
 }
-_DESCRIBED = ("missing", "string_pattern_mismatch")
-"""Errors for which the description of the setting is added as a hint."""
 _SHORTEST_SECRET = 4
 
 
@@ -185,12 +175,8 @@ def _leaves(values: Any, kind: Any) -> Iterator[str]:
         for value in values:
             yield from _leaves(value, _member(kind))
     else:
-        options = {
-            option
-            for part in _flat(kind)
-            if get_origin(part) is Literal
-            for option in get_args(part)
-        }
+        literals = (part for part in _flat(kind) if get_origin(part) is Literal)
+        options = {option for literal in literals for option in get_args(literal)}
         text = str(values)
         if values not in options and not isinstance(values, bool) and len(text) >= _SHORTEST_SECRET:
             yield text
@@ -201,8 +187,7 @@ def _words(detail: ErrorDetails, hidden: Sequence[str]) -> str:
         return _WORDS[detail["type"]]
     if detail["type"] in ("literal_error", "enum"):
         return f"should be one of {detail['ctx']['expected']}"
-    words = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    words = words.removeprefix("Input ").rstrip(".")
+    words = re.sub("^(Value error, |Assertion failed, )?(Input )?", "", detail["msg"]).rstrip(".")
     for value in hidden:
         words = words.replace(value, "…")
     return words
@@ -211,16 +196,15 @@ def _words(detail: ErrorDetails, hidden: Sequence[str]) -> str:
 def _hint(model: type[BaseModel], place: ConfigPath, error: str) -> str:
     kind: Any = model
     for part in place[:-1]:
-        fields = _fields(kind)
-        kind = (
-            _member(kind) if isinstance(part, int) else part in fields and fields[part].annotation
-        )
+        field = _fields(kind).get(str(part))
+        kind = _member(kind) if isinstance(part, int) else field and field.annotation
     fields = _fields(kind)
     if error == "extra_forbidden":
         return suggest(str(place[-1]), fields)
-    named = fields.get(str(place[-1])) if place else None
-    described = named.description if error in _DESCRIBED and named else None
-    return f"{described[0].upper()}{described[1:]}." if described else ""
+    field = fields.get(str(place[-1])) if place else None
+    if error not in ("missing", "string_pattern_mismatch") or not (field and field.description):
+        return ""
+    return f"{field.description[0].upper()}{field.description[1:]}."
 
 
 def _variable(values: Any, place: ConfigPath) -> str | None:
@@ -237,7 +221,5 @@ def _variable(values: Any, place: ConfigPath) -> str | None:
 
 def _as_variable(hint: str, variable: str) -> str:
     """Rewrite a hint about a key for the name of an environment variable."""
-    before = variable.rpartition("__")[0]
-    start, quote, rest = hint.partition("`")
-    key, end, rest = rest.partition("`")
-    return f"{start}`{before}__{key.upper()}`{rest}" if quote and end else hint
+    prefix = variable.rpartition("__")[0]
+    return re.sub("`(.*?)`", lambda key: f"`{prefix}__{key[1].upper()}`", hint, count=1)

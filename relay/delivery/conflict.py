@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from relay.errors import NameTaken, NotNeeded, OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.model import Json, Localized, Skipped, Succeeded
@@ -21,9 +22,6 @@ from relay.targets.contract import (
     Progress,
     Target,
 )
-
-MAX_NAME_LENGTH = 60
-"""Characters in a function name (ImportFunction, func_name)."""
 
 
 class Action(StrEnum):
@@ -108,8 +106,7 @@ def predict(existing: ExistingFunction | None, request: ImportRequest, *, is_sam
 def renamed(function: FunctionName, created: datetime) -> FunctionName:
     """The name for `rename`: `{function}-YYYYmmdd-HHMMSS`, at most 60 characters long."""
     stamp = created.strftime("-%Y%m%d-%H%M%S")
-    shortened = function.func_name[: MAX_NAME_LENGTH - len(stamp)]
-    return FunctionName(shortened + stamp, function.package)
+    return FunctionName(function.func_name[: 60 - len(stamp)] + stamp, function.package)
 
 
 def import_archive(
@@ -126,8 +123,6 @@ def import_archive(
 
 @dataclass(frozen=True, slots=True)
 class _Import:
-    """An import with everything it needs."""
-
     target: Target
     request: ImportRequest
     archive: Archive
@@ -147,21 +142,16 @@ class _Import:
         if existing is not None:
             return self._apply_policy(existing)
         try:
-            return self._imported("created", self._create(function))
+            return self._create(function, "created")
         except NameTaken:
             return self._resolve_taken_name()
         except OutcomeUnknown as lost:
             return self._resolve_lost_response(function, lost, was_free=is_free)
 
     def _apply_policy(self, existing: ExistingFunction) -> Succeeded | Skipped:
-        request = self.request
-        action = decide(
-            existing,
-            request.on_conflict,
-            lambda: self._has_our_code(existing),
-            uncertain=request.uncertain,
-        )
-        match action:
+        policy, uncertain = self.request.on_conflict, self.request.uncertain
+        is_same_code = partial(self._has_our_code, existing)
+        match decide(existing, policy, is_same_code, uncertain=uncertain):
             case Action.UPDATE:
                 return self._replace(existing)
             case Action.RENAME:
@@ -171,7 +161,7 @@ class _Import:
             case Action.SKIP:
                 return Skipped(NotNeeded.reason, _described(existing))
             case _:
-                raise _name_conflict(existing, request.on_conflict)
+                raise _name_conflict(existing, policy)
 
     def _rename(self, existing: ExistingFunction) -> Succeeded:
         function = renamed(self.request.function, self.request.created)
@@ -182,7 +172,7 @@ class _Import:
                 if candidate is not None and self._has_our_code(candidate):
                     return _already_imported(candidate)
         try:
-            return self._imported("renamed", self._create(function))
+            return self._create(function, "renamed")
         except NameTaken:
             copy = self.target.held(function)
             if copy is not None and self._has_our_code(copy):
@@ -243,8 +233,8 @@ class _Import:
                 answer=refusal.answer,
             ) from refusal
 
-    def _create(self, function: FunctionName) -> ImportResult:
-        return self.target.create(function, self.archive, self.progress)
+    def _create(self, function: FunctionName, how: str) -> Succeeded:
+        return self._imported(how, self.target.create(function, self.archive, self.progress))
 
     def _replace(self, existing: ExistingFunction) -> Succeeded:
         result = self.target.replace(existing, self.archive, self.progress)

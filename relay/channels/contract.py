@@ -39,7 +39,8 @@ from relay.outbound.session import HttpClientFactory
 class Message:
     """A message to post.
 
-    `id`: identical when the message is retried.
+    `id`: identical when the message is retried. Chat services do not deduplicate: a retried message
+    may appear twice, with the same delivery id in the footer.
     `type`: import.succeeded, import.failed, import.skipped, target.down, target.up or digest.
     `timestamp`: when the result was recorded.
     `body`: the `data` of the generic webhook. Sentences are {"en": ..., "zh": ...}; the channel

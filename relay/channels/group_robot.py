@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from relay.channels import contract
 from relay.channels.card import Card, Line, Link, encode, plain
@@ -58,16 +58,10 @@ class RobotSettings(ChannelSettings):
 
 
 class GroupRobot(contract.Channel):
-    """A robot in a chat group.
-
-    The services do not deduplicate: a retried message may appear twice, with the same delivery id
-    in the footer.
-    """
+    """A robot in a chat group."""
 
     PRODUCT: ClassVar[Localized]
     """The name of the service in error messages."""
-    ERROR_FIELD: ClassVar[str] = "errcode"
-    """The field of the response that is 0 on success."""
 
     def __init__(
         self,
@@ -79,7 +73,10 @@ class GroupRobot(contract.Channel):
     ) -> None:
         super().__init__(name, settings, outbound)
         self._clock = clock
-        self._poster = Poster(outbound, settings.url.get_secret_value(), self.secrets())
+        secrets = [
+            value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)
+        ]
+        self._poster = Poster(outbound, settings.url.get_secret_value(), secrets)
 
     @abstractmethod
     def render(self, card: Card) -> Json:
@@ -88,10 +85,6 @@ class GroupRobot(contract.Channel):
     @abstractmethod
     def known_error(self, code: int, response: WebhookResponse) -> KnownError | None:
         """Look up an error code in the service's table."""
-
-    def secrets(self) -> tuple[str, ...]:
-        """Return what is redacted in responses, beside the URL."""
-        return ()
 
     def sign(self, body: Json) -> tuple[Json, dict[str, str]]:
         """Return the body and the query parameters to post now, signed if there is a secret."""
@@ -110,7 +103,8 @@ class GroupRobot(contract.Channel):
         return self.render(self.build_card(message))
 
     def error_code(self, response: WebhookResponse) -> int | None:
-        code = response.payload.get(self.ERROR_FIELD)
+        """Return the code of the service, 0 on success; None if the response has none."""
+        code = response.payload.get("errcode")
         return code if type(code) is int else None  # True is an int as well
 
     def close(self) -> None:

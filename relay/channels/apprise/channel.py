@@ -68,11 +68,7 @@ class AppriseSettings(ChannelSettings):
 
 
 class Channel(contract.Channel):
-    """An Apprise URL.
-
-    Apprise does not deduplicate: a retried message may appear twice, with the same delivery id in
-    the footer.
-    """
+    """An Apprise URL."""
 
     Settings: ClassVar[type[ChannelSettings]] = AppriseSettings
     needs: ClassVar[tuple[str, ...]] = ("apprise",)

@@ -61,9 +61,6 @@ class Channel(GroupRobot):
         rendering = partial(render, language=settings.language, keyword=settings.keyword)
         return render_to_fit(card, rendering, LONGEST_BODY)
 
-    def secrets(self) -> tuple[str, ...]:
-        return (self.settings.secret.get_secret_value(),)
-
     def sign(self, body: Json) -> tuple[Json, dict[str, str]]:
         secret = self.settings.secret.get_secret_value()
         if not secret:

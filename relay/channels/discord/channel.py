@@ -47,11 +47,7 @@ class DiscordSettings(ChannelSettings):
 
 
 class Channel(contract.Channel):
-    """A webhook. It cannot reply, so there are no threads.
-
-    Discord does not deduplicate: a retried message may appear twice, with the same delivery id in
-    the footer.
-    """
+    """A webhook. It cannot reply, so there are no threads."""
 
     Settings: ClassVar[type[ChannelSettings]] = DiscordSettings
 

@@ -69,11 +69,7 @@ class SlackSettings(ChannelSettings):
 
 
 class Channel(contract.Channel):
-    """An incoming webhook or a bot.
-
-    Slack does not deduplicate: a retried message may appear twice, with the same delivery id in
-    the footer.
-    """
+    """An incoming webhook or a bot."""
 
     Settings: ClassVar[type[ChannelSettings]] = SlackSettings
 

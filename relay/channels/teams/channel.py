@@ -56,10 +56,7 @@ class TeamsSettings(ChannelSettings):
 
 
 class Channel(contract.Channel):
-    """A webhook of Workflows, or an old connector.
-
-    Neither supports threads or deduplication, and neither can be tested without posting.
-    """
+    """A webhook of Workflows, or an old connector. Neither can be tested without posting."""
 
     Settings: ClassVar[type[ChannelSettings]] = TeamsSettings
 

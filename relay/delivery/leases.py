@@ -14,7 +14,6 @@ from relay.delivery.clock_watch import ClockWatch
 from relay.delivery.run import ActiveRun
 from relay.errors import RelayError
 from relay.ledger import LedgerUnavailable
-from relay.ledger.outcomes import Outcomes
 from relay.ledger.queue import DeliveryQueue
 
 log = logging.getLogger(__name__)
@@ -32,11 +31,10 @@ class Leases:
     def __init__(
         self,
         queue: DeliveryQueue,
-        outcomes: Outcomes,
         settings: DeliverySettings,
         clock: Callable[[], datetime],
     ) -> None:
-        self._queue, self._outcomes, self._clock = queue, outcomes, clock
+        self._queue, self._clock = queue, clock
         self._clock_watch = ClockWatch(queue, clock)
         self._lease, self._stuck_after = settings.lease, settings.stuck_after.total_seconds()
         self.interval = min(self._lease.total_seconds() / 3, 5.0)
@@ -119,7 +117,7 @@ class Leases:
         self.remove(run)
         run.release()
         try:
-            self._outcomes.release_hung(run.claim, self._clock())
+            self._queue.release(run.claim, self._clock(), hung=True)
         except RelayError as error:  # The lease expires instead.
             log.warning("hang not recorded", extra={**ids, "error": str(error)})
         return True

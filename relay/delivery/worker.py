@@ -35,7 +35,7 @@ from relay.delivery.run import (
 )
 from relay.delivery.wake_signal import WakeSignal
 from relay.errors import RelayError, TemporaryFailure
-from relay.ledger import Ledger, PostDecision, Recorded, owners
+from relay.ledger import FinishResult, Ledger, PostDecision, owners
 from relay.ledger.destinations import Destination
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
 from relay.targets.contract import Progress
@@ -70,7 +70,7 @@ class Worker:
         self.settings = settings
         self.ledger = ledger
         self.clock = clock
-        self.leases = Leases(ledger.queue, ledger.outcomes, settings.delivery, clock)
+        self.leases = Leases(ledger.queue, settings.delivery, clock)
         self.wake_signal = wake_signal
         self.metrics = metrics
         self.owner = owners.current_owner()
@@ -265,7 +265,7 @@ class Worker:
         def on_change(change: str) -> list[NewMessage]:
             return destination_messages(self.settings, claim.delivery, change, outcome, now)
 
-        def finish() -> Recorded | None:
+        def finish() -> FinishResult | None:
             announces = isinstance(outcome, Succeeded) and claim.delivery.channels
             failures = self.ledger.history.last_failures(claim.delivery) if announces else {}
             messages = import_messages(self.settings, claim, outcome, now, seconds, failures)
@@ -276,9 +276,9 @@ class Worker:
         recorded = self._retry_while_unavailable(run, finish)
         if recorded is None:
             return NoOutcome.LEASE_LOST
-        if change := recorded.change:
+        if recorded != "unchanged":
             destination = {"kind": claim.delivery.kind, "destination": claim.delivery.destination}
-            log.warning(f"destination {change}", extra=destination)  # noqa: G004 - the event's name
+            log.warning(f"destination {recorded}", extra=destination)  # noqa: G004 - the event's name
         self.metrics.attempt(claim.delivery.kind, seconds)
         _log_outcome(claim, outcome, seconds, due)
         return outcome

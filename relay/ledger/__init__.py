@@ -11,11 +11,11 @@ from relay.ledger.batching import MessageBatching, PostDecision
 from relay.ledger.database import Database
 from relay.ledger.destinations import Destinations, Gate
 from relay.ledger.errors import Conflict, LedgerUnavailable, NotFound
-from relay.ledger.functions import FunctionLock, FunctionOrder, UploadPosition
+from relay.ledger.functions import FunctionOrder
 from relay.ledger.history import History
 from relay.ledger.intake import Intake
 from relay.ledger.listener import ChangeListener
-from relay.ledger.outcomes import Outcomes, Recorded
+from relay.ledger.outcomes import FinishResult, Outcomes
 from relay.ledger.queue import DeliveryQueue
 from relay.ledger.retention import PruneResult, Retention, RetentionPolicy
 from relay.ledger.retriggers import Retriggers
@@ -78,7 +78,7 @@ __all__ = [
     "Attempt",
     "Conflict",
     "DeliveryQuery",
-    "FunctionLock",
+    "FinishResult",
     "Gate",
     "Ledger",
     "LedgerUnavailable",
@@ -89,10 +89,8 @@ __all__ = [
     "Page",
     "PostDecision",
     "PruneResult",
-    "Recorded",
     "RetentionPolicy",
     "RoutedEvent",
     "Scan",
     "ScanStep",
-    "UploadPosition",
 ]

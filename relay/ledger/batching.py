@@ -187,7 +187,19 @@ class _Batch:
         ).all()
 
     def _recent_posts(self) -> rules.RecentPosts:
-        posts = self._last_minute()
+        last_minute = (
+            select(attempts.c.finished, _IS_DIGEST.label("digest"))
+            .join(deliveries, deliveries.c.id == attempts.c.delivery_id)
+            .where(
+                self._is_attempt_of_channel,
+                attempts.c.finished > self.now - rules.MINUTE,
+                attempts.c.outcome == AttemptOutcome.SUCCEEDED,
+                attempts.c.trigger == self.claim.delivery.trigger,
+            )
+            .order_by(attempts.c.finished.desc())
+            .limit(MAX_MESSAGES)
+        )
+        posts = self.connection.execute(last_minute).all()
         query = select(_IS_DIGEST.label("digest")).where(
             RUNNING,
             *self._of_channel,
@@ -202,20 +214,6 @@ class _Batch:
             digest_under_way=any(row.digest for row in running),
             working=self._last_outcome() not in _FAILURES,
         )
-
-    def _last_minute(self) -> Sequence[AnyRow]:
-        query = (
-            select(attempts.c.finished, _IS_DIGEST.label("digest"))
-            .join(deliveries, deliveries.c.id == attempts.c.delivery_id)
-            .where(
-                self._is_attempt_of_channel,
-                attempts.c.finished > self.now - rules.MINUTE,
-                attempts.c.outcome == AttemptOutcome.SUCCEEDED,
-                attempts.c.trigger == self.claim.delivery.trigger,
-            )
-        )
-        newest_first = query.order_by(attempts.c.finished.desc()).limit(MAX_MESSAGES)
-        return list(self.connection.execute(newest_first))
 
     def _last_outcome(self) -> AttemptOutcome | None:
         """Return the outcome of the last attempt; of simultaneous ones, a success wins."""

@@ -28,10 +28,9 @@ from sqlalchemy.exc import ArgumentError
 from relay.config.globs import compile_glob
 from relay.errors import ConfigError
 from relay.ledger.errors import LedgerUnavailable, translate, translate_errors, unavailable
-from relay.ledger.fair_lock import FairLock
 from relay.ledger.group_commit import BUSY_WAIT, GroupCommitter, T, Work
 from relay.ledger.postgresql import open_postgresql
-from relay.ledger.sqlite import SETTING, WAIT, open_sqlite
+from relay.ledger.sqlite import SETTING, WAIT, FairLock, open_sqlite
 from relay.ledger.types import AnyText
 from relay.model import Localized
 
@@ -145,22 +144,15 @@ class Database:
         """Yield a psycopg connection in autocommit mode; it is closed afterwards."""
         driver: Any = self._engine.dialect.dbapi
         try:
-            with closing(self._detached_connection()) as raw:
+            with translate_errors():
+                connection = self._engine.raw_connection()
+                raw: Any = connection.driver_connection
+                connection.detach()
+            with closing(raw):
                 raw.autocommit = True
                 yield raw
-        except driver.Error as error:
+        except driver.Error as error:  # SQLAlchemy does not translate those of a raw connection
             raise translate(str(error)) from error
-
-    def _detached_connection(self) -> Any:
-        """Return a connection that does not go back to the pool.
-
-        SQLAlchemy does not translate the errors of such a connection.
-        """
-        with translate_errors():
-            connection = self._engine.raw_connection()
-            raw: Any = connection.driver_connection
-            connection.detach()
-        return raw
 
     def insert(self, table: Table) -> Insert:
         """Return an INSERT with ON CONFLICT, which standard SQL does not have."""

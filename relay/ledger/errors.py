@@ -26,14 +26,16 @@ class Conflict(PermanentFailure):
     """The request contradicts the current state of the record."""
 
 
-_UNMIGRATED = ("unmigrated", "it has no tables yet: run `relay migrate`", "尚未建表")
 _KNOWN_ERRORS: tuple[tuple[str, str, str, str], ...] = (
-    ("locked", "locked", "another process holds it", "被其他进程占用"),
-    ("lock timeout", "locked", "another process holds it", "被其他进程占用"),
+    ("locked|lock timeout", "locked", "another process holds it", "被其他进程占用"),
     ("disk is full", "full", "the disk is full", "磁盘已满"),
     ("readonly", "readonly", "it is read-only", "只读，无法写入"),
-    ("no such table", *_UNMIGRATED),
-    ('relation "[^"]*" does not exist', *_UNMIGRATED),
+    (
+        'no such table|relation "[^"]*" does not exist',
+        "unmigrated",
+        "it has no tables yet: run `relay migrate`",
+        "尚未建表",
+    ),
 )
 """A pattern of the driver's message, our error code, and the text in English and Chinese."""
 

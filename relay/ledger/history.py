@@ -1,11 +1,17 @@
-"""Reads the history: single records, pages of them, and the latest event or message."""
+"""Reads the history: single records, pages of them, and the latest event or message.
+
+A page begins after the id of the last row of the previous page, so new rows do not shift the pages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Select,
     bindparam,
@@ -18,15 +24,18 @@ from sqlalchemy import (
     true,
 )
 
-from relay.ledger.database import LedgerPart
+from relay.errors import Rejected
+from relay.ledger.database import Database, LedgerPart
 from relay.ledger.identity import FOUND, TOLERANCE
-from relay.ledger.pages import conditions, select_page
 from relay.ledger.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
 from relay.ledger.schema import attempts, deliveries, events, notifications
 from relay.ledger.values import Attempt, DeliveryQuery, Notification, Page
-from relay.model import Delivery, Event, Json, Kind
+from relay.model import Delivery, Event, Json, Kind, Localized
 
 T = TypeVar("T")
+
+MAX_LIMIT = 200
+"""The largest page."""
 
 _this, _other = events.alias("mine"), events.alias("other")
 # Every import runs this query, and the result is nearly always false. It is built once, because
@@ -118,12 +127,12 @@ class History(LedgerPart):
 
     def deliveries(self, query: DeliveryQuery) -> Page[Delivery]:
         """Return a page of matching deliveries. Raises Rejected for a bad cursor, limit or glob."""
-        rows = select(deliveries).where(*conditions(self._database, query))
-        return select_page(self._database, rows, query.limit, query.cursor, to_delivery)
+        rows = select(deliveries).where(*_conditions(self._database, query))
+        return _select_page(self._database, rows, query.limit, query.cursor, to_delivery)
 
     def notifications(self, limit: int = 50, cursor: str | None = None) -> Page[Notification]:
         """Return a page of notifications. Raises Rejected for a bad cursor or limit."""
-        return select_page(self._database, select(notifications), limit, cursor, to_notification)
+        return _select_page(self._database, select(notifications), limit, cursor, to_notification)
 
     def last_failures(self, delivery: Delivery) -> Mapping[str, Json]:
         """Return the channels whose last message about this object and route was a failure.
@@ -185,3 +194,74 @@ def _may_be_newer(this: AnyRow) -> ColumnElement[bool]:
         return true()
     latest = case((events.c.type == FOUND, events.c.received), else_=events.c.time)
     return or_(latest.is_(None), latest >= this.time - TOLERANCE)
+
+
+def _select_page(
+    database: Database,
+    query: Select[Any],
+    limit: int,
+    cursor: str | None,
+    convert: Callable[[AnyRow], T],
+) -> Page[T]:
+    """Return a page of the rows of `query`, newest first. Raises Rejected."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Rejected(
+            "limit",
+            Localized(f"limit is {limit}", f"limit 为 {limit}"),
+            Localized(f"Use 1 to {MAX_LIMIT}.", f"请使用 1 到 {MAX_LIMIT}。"),
+        )
+    # Ids sort by time, so an id is both the order and the position in it.
+    id_ = query.selected_columns.id
+    if cursor is not None:
+        query = query.where(id_ < _decode_cursor(cursor))
+    with database.read() as connection:
+        rows = connection.execute(query.order_by(id_.desc()).limit(limit + 1)).all()
+    next_cursor = _encode_cursor(rows[limit - 1].id) if len(rows) > limit else None
+    return Page(tuple(convert(row) for row in rows[:limit]), next_cursor)
+
+
+def _conditions(database: Database, query: DeliveryQuery) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions of a query. Raises Rejected for a bad glob."""
+    for name in ("state", "kind", "source", "route"):
+        if (value := getattr(query, name)) is not None:
+            yield deliveries.c[name] == value
+    for name in ("bucket", "key"):
+        if (glob := getattr(query, name)) is not None:
+            yield _matches(database, deliveries.c[name], glob)
+    if query.since is not None:
+        yield deliveries.c.created >= query.since
+    if query.until is not None:
+        yield deliveries.c.created < query.until
+
+
+def _matches(database: Database, column: Column[str], glob: str) -> ColumnElement[bool]:
+    if not re.search(r"[*?\[]", glob):
+        return column == glob
+    try:
+        return database.matches(column, glob)
+    except ValueError as error:
+        raise Rejected(
+            column.name,
+            Localized(
+                f"The glob for {column.name} {error}", f"{column.name} 的通配符有误：{error}"
+            ),
+            Localized("Write it as in a route: prod/*.zip", "写法与路由相同：prod/*.zip"),
+        ) from None
+
+
+def _encode_cursor(id_: str) -> str:
+    return urlsafe_b64encode(id_.encode()).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> str:
+    try:
+        id_ = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        id_ = ""
+    if not re.fullmatch("[0-9a-z]{26}", id_):
+        raise Rejected(
+            "cursor",
+            Localized("The cursor is not valid", "cursor 无效"),
+            Localized("Use next_cursor of the previous page.", "请使用上一页返回的 next_cursor。"),
+        )
+    return id_

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Select, bindparam, func, literal, or_, select
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.identity import match_known_event
 from relay.ledger.ids import new_id
-from relay.ledger.key_index import among
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import deliveries, events, notifications
+from relay.ledger.types import among
 from relay.ledger.values import Accepted, NewNotification, RoutedEvent
 from relay.model import Event, Kind, NewDelivery, ObjectRef, Origin, State, Trigger, Verdict
 
@@ -78,7 +78,9 @@ class Intake(LedgerPart):
             new_events = sum(event.is_new for event in stored)
             has_deliveries = any(event.delivery_ids for event in stored)
             if verdict == Verdict.ACCEPTED and not new_events and not has_deliveries:
-                verdict = _mark_duplicate(connection, writer.id)
+                verdict = Verdict.DUPLICATE
+                this = notifications.c.id == writer.id
+                connection.execute(update(notifications).where(this).values(verdict=verdict))
             return Accepted(writer.id, new_events, _delivery_ids(connection, stored), verdict)
 
         return self._database.write_grouped(write)
@@ -224,59 +226,40 @@ class _NotificationWriter:
             "id": event.id_in(self.source),
             "notification_id": self.id,
             "source": self.source,
-            "identity": event.identity,
-            "type": event.type,
-            "time": event.time,
-            "order": event.order,
+            **{name: getattr(event, name) for name in ("identity", "type", "time", "order")},
             "received": self.now,
         }
 
     def _delivery_row(self, event_id: str, event: Event, new: NewDelivery) -> dict[str, Any]:
         is_pending = new.state == State.PENDING
+        copied = ("state", "reason", "route", "destination", "function", "options")
         return {
             "id": new_id(self.now),
             "kind": Kind.IMPORT,
-            "state": new.state,
-            "reason": new.reason,
             "source": self.source,
-            "route": new.route,
-            "bucket": event.object.bucket,
-            "key": event.object.key,
-            "version": event.object.version,
-            "destination": new.destination,
+            **{name: getattr(event.object, name) for name in ("bucket", "key", "version")},
+            **{name: getattr(new, name) for name in copied},
             "event_id": event_id,
             "created": self.now,
             "due": self.now if is_pending else None,
             "finished": None if is_pending else self.now,
             "trigger": Trigger.AUTOMATIC,
-            "function": new.function,
-            "options": new.options,
             "channels": list(new.channels),
         }
 
 
 def _notification_row(id_: str, new: NewNotification, event_count: int) -> Mapping[str, Any]:
     incoming = new.incoming
+    copied = ("source", "road", "received", "method", "path", "body")
     return {
         "id": id_,
-        "source": incoming.source,
-        "road": incoming.road,
-        "received": incoming.received,
-        "method": incoming.method,
-        "path": incoming.path,
+        **{name: getattr(incoming, name) for name in copied},
         "headers": dict(incoming.headers),
-        "body": incoming.body,
         "verdict": new.verdict,
         "reason": new.reason,
         "envelopes": list(new.envelopes),
         "events": event_count,
     }
-
-
-def _mark_duplicate(connection: Connection, notification_id: str) -> Verdict:
-    this = notifications.c.id == notification_id
-    connection.execute(update(notifications).where(this).values(verdict=Verdict.DUPLICATE))
-    return Verdict.DUPLICATE
 
 
 def _delivery_ids(connection: Connection, stored: Sequence[_StoredEvent]) -> tuple[str, ...]:

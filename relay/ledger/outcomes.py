@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,7 +16,6 @@ from relay.ledger.ids import new_id
 from relay.ledger.queue import close_attempt, pending_values, update_claimed
 from relay.ledger.schema import deliveries
 from relay.model import (
-    AttemptOutcome,
     Claim,
     Delivery,
     Failed,
@@ -32,18 +30,12 @@ from relay.model import (
 )
 
 DestinationChange = Literal["down", "up"]
+FinishResult = DestinationChange | Literal["unchanged"]
 
 Row = dict[str, Any]
 
 _MAX_ANSWER = 4096
 """Bytes of a response that are stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A recorded outcome. `change`: the new state of the destination, if it changed."""
-
-    change: DestinationChange | None = None
 
 
 class Outcomes(LedgerPart):
@@ -58,18 +50,18 @@ class Outcomes(LedgerPart):
         due: datetime | None = None,
         messages: Sequence[NewMessage] = (),
         destination_messages: Callable[[DestinationChange], Sequence[NewMessage]] = lambda _: (),
-    ) -> Recorded | None:
+    ) -> FinishResult | None:
         """Record an outcome and the messages about it, atomically.
 
         A Retry needs `due`; with `hold`, the destination waits until then as well.
         `destination_messages` returns the messages about a destination that goes "down" or comes
-        "up"; it may be called more than once. Returns None, and writes nothing, if the claim no
-        longer holds the delivery.
+        "up"; it may be called more than once. Returns the change of the destination, or None, and
+        writes nothing, if the claim no longer holds the delivery.
         """
         values = _delivery_values(outcome, now, due)
         delivery = claim.delivery
 
-        def write(connection: Connection) -> Recorded | None:
+        def write(connection: Connection) -> FinishResult | None:
             if _holds_destination(outcome):
                 # First of all locks: no claim may read the gates at the same time.
                 self._database.advisory_lock(connection, "claim")
@@ -94,21 +86,9 @@ class Outcomes(LedgerPart):
             if rows:
                 connection.execute(deliveries.insert(), rows)
                 self._database.notify_workers(connection)
-            return Recorded(change)
+            return change or "unchanged"
 
         return self._database.write_grouped(write)
-
-    def release_hung(self, claim: Claim, now: datetime) -> bool:
-        """Return a delivery without progress to the queue, due now; the attempt counts.
-
-        Returns False if the claim no longer holds the delivery.
-        """
-        with self._database.write() as connection:
-            if not update_claimed(connection, claim, **pending_values(now)):
-                return False
-            number = claim.delivery.attempts
-            close_attempt(connection, claim.delivery.id, number, AttemptOutcome.HUNG, now)
-            return True
 
 
 def message_row(

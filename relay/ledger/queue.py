@@ -145,17 +145,17 @@ class DeliveryQueue(LedgerPart):
                 connection.execute(update(deliveries).where(this).values(**pending_values(now)))
             return len(rows)
 
-    def release(self, claim: Claim, now: datetime) -> bool:
-        """Return a delivery to the queue, due now; the attempt does not count towards the limit.
+    def release(self, claim: Claim, now: datetime, *, hung: bool = False) -> bool:
+        """Return a delivery to the queue, due now; only a `hung` attempt counts towards the limit.
 
         Returns False if the claim no longer holds the delivery.
         """
-        tries = deliveries.c.tries - 1
+        tries = {} if hung else {"tries": deliveries.c.tries - 1}
+        outcome = AttemptOutcome.HUNG if hung else AttemptOutcome.RELEASED
         with self._database.write() as connection:
-            if not update_claimed(connection, claim, **pending_values(now), tries=tries):
+            if not update_claimed(connection, claim, **pending_values(now), **tries):
                 return False
-            number = claim.delivery.attempts
-            close_attempt(connection, claim.delivery.id, number, AttemptOutcome.RELEASED, now)
+            close_attempt(connection, claim.delivery.id, claim.delivery.attempts, outcome, now)
             return True
 
     def shift_due_times(self, by: timedelta, now: datetime) -> None:
@@ -242,15 +242,8 @@ def _start_attempt(
         "fence": fence,
     }
     connection.execute(_START, {"this_id": row.id, **values})
-    attempt = {
-        "delivery_id": row.id,
-        "number": number,
-        "started": now,
-        "kind": row.kind,
-        "destination": row.destination,
-        "trigger": row.trigger,
-        "by": row.by,
-    }
+    copied = {name: row._mapping[name] for name in ("kind", "destination", "trigger", "by")}
+    attempt = {"delivery_id": row.id, "number": number, "started": now, **copied}
     connection.execute(_INSERT_ATTEMPT, attempt)
     delivery = replace(to_delivery(row), state=State.RUNNING, attempts=number, fence=fence)
     claim = Claim(delivery, _event(connection, row), owner, fence, row.tries + 1)

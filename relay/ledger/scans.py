@@ -36,11 +36,6 @@ class Scans(LedgerPart):
             row = _select(connection, source)
             return _to_scan(row) if row else None
 
-    def was_completed(self, source: str) -> bool:
-        """Return whether the whole source was ever scanned to the end."""
-        last = self.last(source)
-        return last is not None and last.finished is not None
-
     def begin(self, new: NewScan, now: datetime) -> Scan:
         """Begin a scan of a source, or resume an interrupted scan.
 
@@ -53,7 +48,8 @@ class Scans(LedgerPart):
             previous = _to_scan(row) if row else None
             _refuse_second(row, new, now)
             scan = replace(_start_or_resume(previous, new, now), ran=now, owner=new.owner)
-            values = {**_to_values(scan), "leased_until": now + LEASE}
+            values = asdict(scan) | {"cursor": _to_json(scan.cursor), "leased_until": now + LEASE}
+            del values["resumed"]
             insert = self._database.insert(scans).values(**values)
             upsert = insert.on_conflict_do_update(index_elements=[scans.c.source], set_=values)
             connection.execute(upsert)
@@ -187,13 +183,6 @@ def _last_notification(connection: Connection, source: str) -> datetime | None:
         for origin in _PUSHED
     ]
     return max((moment for moment in moments if moment), default=None)
-
-
-def _to_values(scan: Scan) -> dict[str, Any]:
-    values = asdict(scan)
-    values["cursor"] = _to_json(scan.cursor)
-    del values["resumed"]
-    return values
 
 
 def _to_scan(row: AnyRow) -> Scan:

@@ -21,8 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from relay.ledger.key_index import KeyPrefix, KeyText
-from relay.ledger.types import AnyText, EnumText, UtcTimestamp
+from relay.ledger.types import AnyText, EnumText, KeyPrefix, KeyText, UtcTimestamp
 from relay.model import AttemptOutcome, Kind, Origin, State, Trigger, Verdict
 
 

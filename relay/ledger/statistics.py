@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
+from sqlalchemy import Select, bindparam, func, literal, select, union_all
 
 from relay.ledger.database import LedgerPart
 from relay.ledger.next_due import pending_destinations
@@ -92,10 +92,14 @@ class Statistics(LedgerPart):
 
     def _due_since(self, now: datetime) -> list[tuple[Kind, datetime]]:
         """Return since when the oldest delivery of each destination is due, and leases expired."""
-        oldest = func.min(deliveries.c.due)
+        oldest = select(func.min(deliveries.c.due)).where(
+            PENDING,
+            deliveries.c.kind == bindparam("kind"),
+            deliveries.c.destination == bindparam("name"),
+        )
         with self._database.read() as connection:
             due = [
-                (kind, connection.execute(select(oldest).where(*_pending(kind, name))).scalar())
+                (kind, connection.execute(oldest, {"kind": kind, "name": name}).scalar())
                 for kind, name in pending_destinations(connection)
             ]
             leases = UNDER_WAY.with_only_columns(deliveries.c.kind, deliveries.c.leased_until)
@@ -116,7 +120,3 @@ class Statistics(LedgerPart):
     def _rows(self, query: Select[Any]) -> list[AnyRow]:
         with self._database.read() as connection:
             return list(connection.execute(query).all())
-
-
-def _pending(kind: Kind, destination: str) -> tuple[ColumnElement[bool], ...]:
-    return PENDING, deliveries.c.kind == kind, deliveries.c.destination == destination

@@ -23,22 +23,18 @@ def upgrade(connection: Connection) -> None:
     folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
     config.set_main_option("script_location", folder)
     current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None:
-        _refuse_newer(ScriptDirectory.from_config(config), current)
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    if current is not None and current not in {script.revision for script in scripts}:
+        raise ConfigError(
+            "database.url",
+            Localized(
+                f"The database was written by a newer Relay (its version is {current})",
+                f"数据库由更新版本的 Relay 写入（版本 {current}）",
+            ),
+            Localized(
+                "Run that Relay, or use another database.",
+                "请使用新版本的 Relay，或改用其他数据库。",
+            ),
+        )
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-
-
-def _refuse_newer(scripts: ScriptDirectory, current: str) -> None:
-    if current in {script.revision for script in scripts.walk_revisions()}:
-        return
-    raise ConfigError(
-        "database.url",
-        Localized(
-            f"The database was written by a newer Relay (its version is {current})",
-            f"数据库由更新版本的 Relay 写入（版本 {current}）",
-        ),
-        Localized(
-            "Run that Relay, or use another database.", "请使用新版本的 Relay，或改用其他数据库。"
-        ),
-    )

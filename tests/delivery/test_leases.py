@@ -44,9 +44,7 @@ def make(ledger, clock):
     """make(owner) -> a worker that claims deliveries and renews leases."""
 
     def make(owner):
-        leases = Leases(
-            ledger.queue, ledger.outcomes, DeliverySettings(lease=LEASE), lambda: clock.now
-        )
+        leases = Leases(ledger.queue, DeliverySettings(lease=LEASE), lambda: clock.now)
 
         def claim():
             with leases.guard_outage():

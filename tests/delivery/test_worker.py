@@ -531,7 +531,7 @@ def test_a_hang_that_cannot_be_recorded_still_frees_the_slot(
 ):
     monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.outcomes, "release_hung", locked)
+        patch.setattr(ledger.queue, "release", locked)
         hang_next(worker)
     advance(clock, worker, seconds=31)
     assert worker.claim(Kind.IMPORT).attempt == 2

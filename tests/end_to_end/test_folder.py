@@ -63,7 +63,7 @@ def handler(relay):
 
 def start_watching(world, relay):
     world.start_worker(relay)
-    until(lambda: relay.ledger.scans.was_completed("inbox"))
+    until(lambda: (scan := relay.ledger.scans.last("inbox")) and scan.finished)
 
 
 def test_a_new_file_is_imported(world, inbox, relay):

@@ -126,9 +126,9 @@ def test_a_hung_delivery_is_due_at_once_and_does_not_count_as_a_crash(driver):
     stuck = driver.claimed("w1")
     driver.later(minutes=15)
     driver.ledger.queue.renew([stuck], LEASE, driver.now)
-    assert driver.ledger.outcomes.release_hung(stuck, driver.now)
+    assert driver.ledger.queue.release(stuck, driver.now, hung=True)
     assert not driver.finish(stuck)
-    assert not driver.ledger.outcomes.release_hung(stuck, driver.now)
+    assert not driver.ledger.queue.release(stuck, driver.now, hung=True)
     assert [attempt.outcome for attempt in driver.ledger.history.attempts(stuck.delivery.id)] == [
         "hung"
     ]
@@ -136,7 +136,7 @@ def test_a_hung_delivery_is_due_at_once_and_does_not_count_as_a_crash(driver):
     assert (again.hangs, again.crashes, again.attempt) == (1, 0, 2)
     assert again.earlier, "it may have reached the destination"
     driver.ledger.queue.reclaim("w1", driver.later(seconds=1))
-    assert driver.ledger.outcomes.release_hung(driver.claimed("w1"), driver.now)
+    assert driver.ledger.queue.release(driver.claimed("w1"), driver.now, hung=True)
     mixed = driver.claimed("w1")
     assert (mixed.hangs, mixed.crashes) == (2, 1)
     driver.retry(mixed, seconds=1)

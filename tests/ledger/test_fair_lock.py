@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from relay.ledger.fair_lock import FairLock
+from relay.ledger.sqlite import FairLock
 
 
 def wait_for_waiters(lock: FairLock, number: int) -> None:

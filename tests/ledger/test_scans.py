@@ -40,19 +40,18 @@ def end(ledger, driver):
 class TestProgress:
     def test_a_source_without_a_scan_has_none(self, ledger):
         assert ledger.scans.last("exports") is None
-        assert not ledger.scans.was_completed("exports")
 
     def test_a_source_was_scanned_after_a_complete_scan(self, ledger, begin, step, end):
         scan = begin()
         assert step(scan)
-        assert not ledger.scans.was_completed("exports")
+        assert not ledger.scans.last("exports").finished
         end(scan)
-        assert ledger.scans.was_completed("exports")
-        assert not ledger.scans.was_completed("other")
+        assert ledger.scans.last("exports").finished
+        assert ledger.scans.last("other") is None
 
     def test_a_scan_of_the_last_days_is_not_a_complete_scan(self, ledger, driver, begin, end):
         end(begin(since=driver.now))
-        assert not ledger.scans.was_completed("exports")
+        assert not ledger.scans.last("exports").finished
         assert begin().first
 
     def test_scans_mark_objects_as_seen_until_the_first_complete_scan(self, begin, step, end):

@@ -24,23 +24,11 @@ from typing import Any, ClassVar
 import pytest
 
 from relay.channels.contract import Channel
-from relay.channels.samples import DOWN, NOW, OUTCOMES, PROBLEM, digest, message, target_message
+from relay.channels.samples import DOWN, OUTCOMES, PROBLEM, digest, message, target_message
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
 from relay.testing.fake_server import SECRET_PATH, Received, Reply, StandIn
-
-__all__ = [
-    "HOSTILE",
-    "NOW",
-    "OUTCOMES",
-    "PROBLEM",
-    "ChannelSuite",
-    "digest",
-    "message",
-    "strings",
-    "target_message",
-]
 
 HOSTILE = (
     "<!here> <!channel|x> @channel @everyone &lt; <https://evil.example|click> "

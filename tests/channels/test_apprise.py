@@ -24,11 +24,11 @@ from relay.channels.apprise.card import render
 from relay.channels.apprise.channel import OWN_CHANNELS, AppriseSettings, Channel
 from relay.channels.apprise.guard import Guard, guarded
 from relay.channels.card import build_card
-from relay.channels.samples import PROBLEM
+from relay.channels.samples import PROBLEM, digest, message
 from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
-from relay.testing.channel_suite import HOSTILE, ChannelSuite, digest, message, strings
+from relay.testing.channel_suite import HOSTILE, ChannelSuite, strings
 from relay.testing.fake_server import Reply
 from tests.fake_internet import Reply as InternetReply
 

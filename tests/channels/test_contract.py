@@ -6,10 +6,10 @@ import pytest
 
 from relay.channels import contract
 from relay.channels.contract import Posted
+from relay.channels.samples import message
 from relay.config.load import ChannelSettings
 from relay.errors import TemporaryFailure
 from relay.outbound.webhook import Poster, PostUrl, refusal
-from relay.testing.channel_suite import message
 from relay.testing.fake_server import Reply
 
 NAMES = {

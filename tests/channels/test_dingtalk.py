@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from relay.channels.card import build_card
 from relay.channels.dingtalk.card import LONGEST_TITLE, render
 from relay.channels.dingtalk.channel import Channel, DingTalkSettings, signature
+from relay.channels.samples import OUTCOMES, digest, message, target_message
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, target_message
+from relay.testing.channel_suite import ChannelSuite
 from relay.testing.fake_server import Reply
 
 HOST = "oapi.dingtalk.com"

@@ -14,13 +14,13 @@ from relay.channels.card import build_card
 from relay.channels.discord.card import length, render
 from relay.channels.discord.channel import Channel, DiscordSettings
 from relay.channels.discord.errors import ERRORS
-from relay.channels.samples import digest
+from relay.channels.samples import OUTCOMES, digest, message
 from relay.config.units import RateLimit
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.responses import LONGEST_WAIT
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
+from relay.testing.channel_suite import ChannelSuite, strings
 from relay.testing.fake_server import Reply
 from tests.channels.cards import cards, full_cards
 from tests.fake_internet import Reply as HttpReply

@@ -19,10 +19,11 @@ from relay.channels.feishu.card import render
 from relay.channels.feishu.channel import FeishuSettings, signature
 from relay.channels.lark import channel as lark
 from relay.channels.lark.channel import LarkSettings
+from relay.channels.samples import OUTCOMES, digest, message, target_message
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, target_message
+from relay.testing.channel_suite import ChannelSuite
 from relay.testing.fake_server import Reply
 
 HOOK = "/open-apis/bot/v2/hook/0f3a9d52-1c1e-4c0e-9f2b-5d0b8f6a7c31"

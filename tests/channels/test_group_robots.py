@@ -13,9 +13,9 @@ from hypothesis import given
 from relay.channels.card import encode
 from relay.channels.dingtalk import errors as dingtalk_errors
 from relay.channels.feishu import errors as feishu_errors
+from relay.channels.samples import message
 from relay.errors import TemporaryFailure
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import message
 from relay.testing.fake_server import Reply
 from tests.channels.cards import cards
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.channels.card import build_card
+from relay.channels.samples import OUTCOMES, message
 from relay.channels.slack.card import (
     LONGEST_FIELD,
     LONGEST_HEADER,
@@ -19,7 +20,7 @@ from relay.channels.slack.card import (
 from relay.channels.slack.channel import Channel, SlackSettings
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem, Skipped, Succeeded
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings
+from relay.testing.channel_suite import ChannelSuite, strings
 from relay.testing.fake_server import Reply
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
 from relay.channels.card import build_card
-from relay.channels.samples import digest
+from relay.channels.samples import digest, message
 from relay.channels.slack.card import LONGEST_TEXT, render
 from relay.channels.slack.channel import Channel, SlackSettings
 from relay.channels.slack.errors import BOT, WEBHOOK
@@ -21,7 +21,7 @@ from relay.config.units import RateLimit
 from relay.errors import ConfigErrors, PermanentFailure, TemporaryFailure, Throttled
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import settings_class
-from relay.testing.channel_suite import ChannelSuite, message
+from relay.testing.channel_suite import ChannelSuite
 from relay.testing.fake_server import Reply
 from tests.channels.cards import cards, full_cards
 from tests.fake_internet import Reply as HttpReply

@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
 from relay.channels.card import build_card, encode
-from relay.channels.samples import digest
+from relay.channels.samples import OUTCOMES, digest, message, target_message
 from relay.channels.teams.card import LARGEST, render
 from relay.channels.teams.channel import Channel, TeamsSettings
 from relay.channels.teams.errors import BY_CODE, BY_STATUS
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, message, strings, target_message
+from relay.testing.channel_suite import ChannelSuite, strings
 from relay.testing.fake_server import Reply
 from tests.channels.cards import cards, full_cards
 from tests.fake_internet import Reply as HttpReply

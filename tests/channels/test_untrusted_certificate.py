@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from relay.channels.samples import message
 from relay.errors import TemporaryFailure
 from relay.outbound.session import HttpClientFactory
 from relay.plugins import find
-from relay.testing.channel_suite import message
 
 ROBOT = "0123456789abcdef" * 4
 ADDRESSES = {

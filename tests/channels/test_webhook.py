@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from relay.channels.samples import PROBLEM, message
 from relay.channels.webhook.channel import Channel, WebhookSettings, encode
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import utc_now
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import HOSTILE, PROBLEM, ChannelSuite, message
+from relay.testing.channel_suite import HOSTILE, ChannelSuite
 from relay.testing.fake_server import SECRET_PATH, Received, Reply
 from relay.testing.sandbox.inbox import InboxServer
 from tests.fake_internet import Reply as HttpReply

@@ -10,12 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from relay.channels.card import build_card
+from relay.channels.samples import OUTCOMES, digest, message, target_message
 from relay.channels.wecom.card import LONGEST_TEXT, render
 from relay.channels.wecom.channel import Channel, WeComSettings
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Failed, Localized, Problem
 from relay.outbound.session import HttpClientFactory
-from relay.testing.channel_suite import OUTCOMES, ChannelSuite, digest, message, target_message
+from relay.testing.channel_suite import ChannelSuite
 from relay.testing.fake_server import Reply
 
 HOST = "qyapi.weixin.qq.com"

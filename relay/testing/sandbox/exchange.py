@@ -15,10 +15,9 @@ from werkzeug.datastructures import Headers
 from relay.model import Json
 from relay.testing.sandbox.body import Base64Sink, Malformed, NotBase64, TooLong, read_object
 from relay.testing.sandbox.faults import FaultQueue
-from relay.testing.sandbox.gateway import BodyCheck, Gateway
+from relay.testing.sandbox.gateway import BodyCheck, Gateway, SignedRequest
 from relay.testing.sandbox.replies import RequestRefused, SandboxReply, refusal
 from relay.testing.sandbox.server import ReadStopped, RequestBody, SenderGone
-from relay.testing.sandbox.signature import SignedRequest
 from relay.testing.sandbox.state import RecordedCall
 
 

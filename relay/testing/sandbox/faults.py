@@ -158,15 +158,12 @@ class FaultQueue:
         with self._lock:
             for index, fault in enumerate(self._faults):
                 if fault.operation in (operation, "*"):
-                    self._consume(index, fault)
+                    if fault.times == 1:
+                        del self._faults[index]
+                    elif fault.times is not None:
+                        self._faults[index] = replace(fault, times=fault.times - 1)
                     return fault
         return None
-
-    def _consume(self, index: int, fault: Fault) -> None:
-        if fault.times == 1:
-            del self._faults[index]
-        elif fault.times is not None:
-            self._faults[index] = replace(fault, times=fault.times - 1)
 
     def pending(self) -> list[Fault]:
         with self._lock:

@@ -24,7 +24,7 @@ from relay.targets.functiongraph.access_keys import discover_credentials
 from relay.targets.functiongraph.metadata_service import MetadataService
 from relay.targets.functiongraph.signing import UNSIGNED, AccessKey, authorization
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.signature import SignedRequest, parse_authorization, sign
+from relay.testing.sandbox.gateway import SignedRequest, parse_authorization, sign
 
 # The SDK calls datetime.utcnow, which is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")

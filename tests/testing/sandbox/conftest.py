@@ -16,7 +16,7 @@ import yaml
 
 from relay.model import utc_now
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.signature import SignedRequest, sign
+from relay.testing.sandbox.gateway import SignedRequest, sign
 
 PROPERTIES: dict[str, Any] = {
     "Handler": "index.handler",

@@ -13,7 +13,7 @@ import requests
 
 from relay.model import utc_now
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.signature import EMPTY_BODY, UNSIGNED
+from relay.testing.sandbox.gateway import EMPTY_BODY, UNSIGNED
 
 from .conftest import Client, code_of, import_fields, signed_headers
 

@@ -10,7 +10,7 @@ import requests
 
 from relay.model import utc_now
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.sandbox.signature import EMPTY_BODY, SignedRequest, sign
+from relay.testing.sandbox.gateway import EMPTY_BODY, SignedRequest, sign
 
 DAY = timedelta(days=1)
 TTL = {"X-Metadata-Token-Ttl-Seconds": "21600"}

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from relay.testing.sandbox.signature import (
+from relay.testing.sandbox.gateway import (
     EMPTY_BODY,
     UNSIGNED,
     SignedRequest,

@@ -103,3 +103,12 @@ def test_the_demo_without_its_extra_prints_the_install_command(
 def test_the_demo_has_help_without_its_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "moto", None)
     assert run("demo", "--help").exit_code == 0
+
+
+def test_the_sandbox_and_the_demo_do_not_need_pytest() -> None:
+    program = (
+        "import sys; sys.modules['pytest'] = None\n"
+        "import relay.cli.demo.command, relay.cli.sandbox\n"
+        "from relay.testing.sandbox.functiongraph import SandboxServer"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -73,7 +73,12 @@ def find(group: Group | str, kind: str) -> type[Any]:
     """
     home = _HOMES[group]
     if _IDENTIFIER.fullmatch(kind) and _exists(home.package, kind):
-        return _complete(_checked(home, _load(f"{home.package}.{kind}", home.name, kind)), kind)
+        found = _checked(home, _load(f"{home.package}.{kind}", home.name, kind))
+        # Checked now: some packages are imported only at first use.
+        for package in getattr(found, "needs", ()):
+            if importlib.util.find_spec(package) is None:
+                raise _missing_package(package, kind)
+        return found
     if _ENTRY.fullmatch(kind) and (entry := _entries(group).get(kind)):
         return _checked(home, _load(entry.module, entry.attr, kind))
     if dotted := _DOTTED.fullmatch(kind):
@@ -92,9 +97,9 @@ def known(group: Group | str) -> list[str]:
     own = {
         module.name
         for module in pkgutil.iter_modules(package.__path__)
-        if _is_kind(package.__name__, is_package=module.ispkg)
+        if _is_kind(package.__name__, is_package=module.ispkg) and not module.name.startswith("_")
     }
-    return sorted({name for name in own if not name.startswith("_")} | set(_entries(group)))
+    return sorted(own | set(_entries(group)))
 
 
 def settings_class(group: Group | str, kind: str) -> type[Table]:
@@ -103,9 +108,7 @@ def settings_class(group: Group | str, kind: str) -> type[Table]:
     base = _HOMES[group].contract.Settings
     if not (isinstance(settings, type) and issubclass(settings, base)):
         raise ConfigError("", f"its Settings is no {base.__module__}.{base.__name__}")
-    if issubclass(settings, SourceSettings):
-        return source_settings(settings)
-    return settings
+    return source_settings(settings) if issubclass(settings, SourceSettings) else settings
 
 
 def outbound(settings: Settings) -> HttpClientFactory:
@@ -175,7 +178,10 @@ def _load(module: str, name: str, kind: str | None) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except ModuleNotFoundError as error:
-        raise _missing_package(module, error, kind) from error
+        missing = error.name or ""
+        if module == missing or module.startswith(f"{missing}."):
+            raise ConfigError("", "names a module that is not installed") from error
+        raise _missing_package(missing, kind) from error
     except AttributeError as error:
         raise ConfigError("", f"its module has no class {name}") from error
     except Exception as error:  # foreign code may raise anything on import
@@ -184,20 +190,9 @@ def _load(module: str, name: str, kind: str | None) -> Any:
     return found
 
 
-def _missing_package(module: str, error: ModuleNotFoundError, kind: str | None) -> ConfigError:
-    missing = error.name or ""
-    if module == missing or module.startswith(f"{missing}."):
-        return ConfigError("", "names a module that is not installed")
+def _missing_package(missing: str, kind: str | None) -> ConfigError:
     hint = f'Install it: pip install "ziprelay[{kind}]".' if kind else "Install it with pip."
     return ConfigError("", f"needs the Python package {missing}, which is not installed", hint)
-
-
-def _complete(found: type[Any], kind: str) -> type[Any]:
-    """Check now for packages that are imported at first use, not at three in the morning."""
-    for package in getattr(found, "needs", ()):
-        if importlib.util.find_spec(package) is None:
-            raise _missing_package("", ModuleNotFoundError(name=package), kind)
-    return found
 
 
 def _checked(home: _Home, found: Any) -> type[Any]:

@@ -47,8 +47,7 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(_server: Any, worker: Any) -> None:
     """Waits for running deliveries, and releases those that do not end in time."""
-    wsgi = getattr(worker, "wsgi", None)
-    relay = wsgi.extensions["relay"] if wsgi is not None else None
-    if relay is not None:
+    if wsgi := getattr(worker, "wsgi", None):
+        relay = wsgi.extensions["relay"]
         relay.stop_worker(GRACE)
         relay.close()

@@ -34,7 +34,6 @@ _PLAIN = re.compile(r"[\w.-]*")  # ids and words, as most fields are: nothing be
 _WORD = re.compile(r"[a-z]{0,15}")
 _USER = re.compile(r"(://)[^/?#\s@\"'<>]*@")
 
-
 _fetched: dict[str, None] = {}
 _MOST_FETCHED = 64
 

@@ -19,15 +19,15 @@ def template(text: str) -> Template:
     return _SANDBOX.from_string(text)
 
 
-def _checked(text: str) -> str:
+def _checked(text: str | None) -> str | None:
     try:
-        template(text)
+        template(text or "")
     except TemplateSyntaxError as error:
         raise ValueError(f"is not a valid Jinja template: {error.message}") from None
     return text
 
 
-Words = Annotated[str | None, AfterValidator(lambda text: _checked(text) if text else text)]
+Words = Annotated[str | None, AfterValidator(_checked)]
 
 
 def _words(what: str) -> Any:

@@ -42,12 +42,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def stored_body(message: Delivery) -> Json:
-    """The body of a message as the ledger holds it."""
-    body: Json = (message.message or {})["body"]
-    return body
-
-
 class Deliverer:
     """Carries claimed deliveries out."""
 
@@ -55,7 +49,9 @@ class Deliverer:
         self,
         ledger: Ledger,
         plugins: Plugins,
-        message_body: Callable[[Delivery], Json] = stored_body,
+        message_body: Callable[[Delivery], Json] = lambda delivery: (delivery.message or {})[
+            "body"
+        ],
     ) -> None:
         """`message_body` returns the body of a message as it is posted."""
         self.ledger = ledger

@@ -44,29 +44,23 @@ class RespondingTarget(Target):
         return getattr(self._target, name)
 
     def check(self, function: FunctionName, report: ArchiveReport) -> None:
-        """See Target.check."""
         self._target.check(function, report)
 
     def held(self, function: FunctionName) -> ExistingFunction | None:
-        """See Target.held."""
         return self._record(lambda: self._target.held(function))
 
     def create(self, function: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
-        """See Target.create."""
         return self._record(lambda: self._target.create(function, archive, progress))
 
     def replace(
         self, existing: ExistingFunction, archive: Archive, progress: Progress
     ) -> ImportResult:
-        """See Target.replace."""
         return self._record(lambda: self._target.replace(existing, archive, progress))
 
     def ready(self) -> str | None:
-        """See Target.ready."""
         return self._target.ready()
 
     def close(self) -> None:
-        """See Target.close."""
         self._target.close()
 
     def _record(self, call: Callable[[], T]) -> T:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 
 from relay.config.load import RetentionSettings
 from relay.errors import RelayError
@@ -61,29 +63,26 @@ class RetentionLoop:
         now = self.clock()
         before = self.retention.cutoff(self.policy, now)
         bodies_before = max(before, id_of(now - self.policy.bodies))
-        deliveries = self._prune_pages(lambda after: self.retention.prune_deliveries(before, after))
-        notifications = self._prune_pages(
-            lambda after: self.retention.prune_notifications(before, bodies_before, after)
+        deliveries = self._pages(partial(self.retention.prune_deliveries, before))
+        notifications = self._pages(
+            partial(self.retention.prune_notifications, before, bodies_before)
         )
+        pages = [*deliveries, *notifications]
         self.retention.prune_digests(now - self.policy.history, now)
         return PruneResult(
-            None, deliveries.deliveries, notifications.notifications, notifications.bodies
+            None,
+            sum(page.deliveries for page in pages),
+            sum(page.notifications for page in pages),
+            sum(page.bodies for page in pages),
         )
 
-    def _prune_pages(self, prune_page: Callable[[str], PruneResult]) -> PruneResult:
+    def _pages(self, prune_page: Callable[[str], PruneResult]) -> Iterator[PruneResult]:
         after: str | None = ""
-        total = PruneResult(None)
         while after is not None and not self._stopping.is_set():
             page = prune_page(after)
+            yield page
             after = page.after
-            total = PruneResult(
-                None,
-                total.deliveries + page.deliveries,
-                total.notifications + page.notifications,
-                total.bodies + page.bodies,
-            )
             self._stopping.wait(self._pause if after else 0)
-        return total
 
     def _run(self) -> None:
         wait = _jittered(FIRST)
@@ -102,11 +101,8 @@ class RetentionLoop:
         except Exception:
             log.exception("housekeeping hit a bug")
         else:
-            counts = {
-                "deliveries": removed.deliveries,
-                "notifications": removed.notifications,
-                "bodies": removed.bodies,
-            }
+            counts = asdict(removed)
+            del counts["after"]
             log.info("history tidied", extra=counts)
         return EVERY
 

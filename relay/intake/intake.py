@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import monotonic
-from typing import Any
 
 from relay.config.load import Settings, SourceSettings
 from relay.config.routing import match
@@ -238,7 +237,9 @@ def parse(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> Pa
     try:
         for record in envelope.unwrap(incoming):
             try:
-                events.extend(_parse_record(handler, record))
+                events.extend(
+                    [own_event(record)] if is_own_record(record) else handler.parse(record)
+                )
             except Unreadable as error:
                 problems.append(error.message.en)
             except Exception as bug:  # A handler's bug must not lose the notification.
@@ -251,12 +252,6 @@ def parse(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> Pa
     if not events:
         return ParsedNotification((), Verdict.IGNORED, "it announces no complete object")
     return ParsedNotification(tuple(events), Verdict.ACCEPTED)
-
-
-def _parse_record(handler: StorageHandler, record: Mapping[str, Any]) -> Iterable[Event]:
-    if is_own_record(record):
-        return [own_event(record)]
-    return handler.parse(record)
 
 
 def _in_allowed_buckets(parsed: ParsedNotification, source: SourceSettings) -> ParsedNotification:

@@ -56,7 +56,10 @@ class Scanner:
         it belongs to a first scan, resumed an interrupted scan, and reached the end of the listing.
         Raises Conflict while another scan of the source runs, and the errors of listing.
         """
-        scan = self._begin(handler, since, everything=everything)
+        last = self.ledger.scans.last(handler.name)
+        dead = last.owner if last and last.owner and owners.is_dead(last.owner) else None
+        new = NewScan(handler.name, owners.current_owner(), since, everything, dead)
+        scan = self.ledger.scans.begin(new, self.clock())
         run = _Run(self, handler, scan, progress)
         try:
             run.list_pages()
@@ -99,12 +102,6 @@ class Scanner:
             queue.close()
         return queue is not None
 
-    def _begin(self, handler: StorageHandler, since: datetime | None, *, everything: bool) -> Scan:
-        last = self.ledger.scans.last(handler.name)
-        dead = last.owner if last and last.owner and owners.is_dead(last.owner) else None
-        new = NewScan(handler.name, owners.current_owner(), since, everything, dead)
-        return self.ledger.scans.begin(new, self.clock())
-
     def _log_run(self, handler: StorageHandler, run: _Run) -> None:
         counts = {"source": handler.name, "listed": run.listed, "found": run.found}
         # Most scans find nothing: a folder is scanned every minute.
@@ -135,8 +132,6 @@ def silence_problem(source: str) -> Problem:
 
 
 class _Run:
-    """A run of a scan, page after page."""
-
     def __init__(
         self, scanner: Scanner, handler: StorageHandler, scan: Scan, progress: ScanProgress
     ) -> None:
@@ -154,13 +149,10 @@ class _Run:
         for page in self.handler.scan_pages(self.scan.since, self.scan.cursor, self.limit):
             if not self._accept_page(page):
                 return
-            if page.cursor is not None and self._should_pause():
+            reached_limit = self.limit is not None and self.listed >= self.limit
+            if page.cursor is not None and (reached_limit or self.scanner.stopping.is_set()):
                 return
         self.finished = True
-
-    def _should_pause(self) -> bool:
-        reached_limit = self.limit is not None and self.listed >= self.limit
-        return reached_limit or self.scanner.stopping.is_set()
 
     def _accept_page(self, page: ScanPage) -> bool:
         events = self.scanner.unannounced(self.handler.name, page.events)

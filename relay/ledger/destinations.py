@@ -153,9 +153,7 @@ class GateRow:
 
     def record_response(self) -> bool:
         """Reset the failures. Returns whether the destination was down until now."""
-        kind, name = self.destination
-        params = {"kind": kind, "destination": name}
-        row = self.connection.execute(_SELECT, params).one_or_none()
+        row = self.connection.execute(_SELECT, self._key).one_or_none()
         if row is None or not row.failures:
             return False
         self._update(failures=0, down=None, probe=None)
@@ -171,14 +169,15 @@ class GateRow:
         self._update(paused=None, until=None, down=None, probe=None, failures=0)
 
     @property
-    def _this(self) -> tuple[ColumnElement[bool], ...]:
-        kind, name = self.destination
-        return gates.c.kind == kind, gates.c.destination == name
+    def _key(self) -> dict[str, object]:
+        return dict(zip(("kind", "destination"), self.destination, strict=True))
+
+    @property
+    def _this(self) -> list[ColumnElement[bool]]:
+        return [gates.c[name] == value for name, value in self._key.items()]
 
     def _insert(self, values: Mapping[str, object]) -> Insert:
-        kind, name = self.destination
-        row = {"kind": kind, "destination": name, "failures": 0, **values}
-        return self.database.insert(gates).values(row)
+        return self.database.insert(gates).values({**self._key, "failures": 0, **values})
 
     def _upsert(self, values: Mapping[str, object], update_to: object = None) -> None:
         """Insert the row with a value, or set this column of the row (to `update_to`)."""

@@ -71,10 +71,7 @@ def _was_uploaded_again(event: Event, row: AnyRow) -> bool:
 
 
 def _is_restored(event: Event, row: AnyRow, rows: Sequence[AnyRow]) -> bool:
-    """Return whether an object was overwritten and later restored to earlier content.
-
-    That is a new upload, not a duplicate.
-    """
+    """Return whether an object was overwritten, then restored: a new upload, not a duplicate."""
     return _is_later(event, row) and any(
         _is_between(row, other, event) and not _has_same_bytes(event.object, other)
         for other in rows
@@ -99,7 +96,6 @@ def _is_between(row: AnyRow, other: AnyRow, event: Event) -> bool:
 
 
 def _are_comparable(order: str, other: str) -> bool:
-    """Return whether two orders have the same prefix up to ':'."""
     prefix, colon, _ = order.partition(":")
     return bool(colon) and other.startswith(prefix + colon)
 

@@ -63,7 +63,11 @@ class Intake(LedgerPart):
 
         def write(connection: Connection) -> Accepted:
             verdict = notification.verdict
-            self._lock_objects(connection, incoming.source, routed_events)
+            # Two transports that announce an upload at the same time create a single event. Sorted,
+            # so that two notifications of the same objects cannot deadlock.
+            keys = sorted({_object_key(routed.event) for routed in routed_events})
+            locks = [("object", incoming.source, *key) for key in keys]
+            self._database.advisory_locks(connection, locks)
             writer = _NotificationWriter(
                 self._database,
                 connection,
@@ -116,16 +120,6 @@ class Intake(LedgerPart):
                 update(events).where(events.c.id == event_id, is_unpinned).values(values)
             )
 
-    def _lock_objects(
-        self, connection: Connection, source: str, routed_events: Sequence[RoutedEvent]
-    ) -> None:
-        """Serialize notifications of the same object, so that two transports that announce an
-        upload at the same time create a single event."""
-        keys = {_object_key(routed.event) for routed in routed_events}
-        # Sorted, so that two notifications of the same objects cannot deadlock.
-        names = [("object", source, *key) for key in sorted(keys)]
-        self._database.advisory_locks(connection, names)
-
 
 @dataclass(frozen=True, slots=True)
 class _StoredEvent:
@@ -151,16 +145,9 @@ class _NotificationWriter:
     routes_known_events: bool
 
     def store(self, routed_events: Sequence[RoutedEvent]) -> list[_StoredEvent]:
-        """Store the events, in batches of different objects.
-
-        The same event may occur twice in a notification, so events of an object are stored in
-        sequence.
-        """
-        return [
-            stored
-            for batch in _distinct_batches(routed_events)
-            for stored in self._store_batch(batch)
-        ]
+        """Store the events; those of an object in sequence, because an event may occur twice."""
+        batches = _distinct_batches(routed_events)
+        return [stored for batch in batches for stored in self._store_batch(batch)]
 
     def _store_batch(self, batch: Sequence[RoutedEvent]) -> list[_StoredEvent]:
         ids, new_ids = self._store_events([routed.event for routed in batch])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -71,38 +70,41 @@ _IS_EXPIRED = exists().where(
 IS_ANY_DUE = select(or_(exists(select(_destination.c[0]).where(_IS_DUE)), _IS_EXPIRED))
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
-    """The conditions of a claim.
-
-    A destination without an entry in `limits` or `rates` is unlimited. Leases that ended by
-    `lease_cutoff` are expired.
-    """
-
-    limits: Mapping[Destination, int]
-    rates: Mapping[Destination, RateLimit]
-    now: datetime
-    lease_cutoff: datetime
-    kind: Kind | None = None
-    only: str | None = None
-
-
-def next_due(connection: Connection, request: ClaimRequest) -> AnyRow | None:
+def next_due(
+    connection: Connection,
+    limits: Mapping[Destination, int],
+    rates: Mapping[Destination, RateLimit],
+    *,
+    now: datetime,
+    lease_cutoff: datetime,
+    kind: Kind | None = None,
+    only: str | None = None,
+) -> AnyRow | None:
     """Return the row of the next delivery to claim, or None.
 
-    Looks at each destination separately, so that ten thousand deliveries of a closed destination
-    cost as much as a single delivery.
+    A destination without an entry in `limits` or `rates` is unlimited. Looks at each destination
+    separately, so that ten thousand deliveries of a closed destination cost as much as a single
+    delivery.
     """
     running = connection.execute(_UNDER_WAY).all()
-    leased = [row for row in running if row.leased_until > request.lease_cutoff]
-    closed = closed_destinations(connection, leased, request.limits, request.rates, request.now)
-    has_expired = len(leased) < len(running)
-    best = _first_expired(connection, request, closed) if has_expired else None
-    for destination in _candidates(connection, request):
+    leased = [row for row in running if row.leased_until > lease_cutoff]
+    closed = closed_destinations(connection, leased, limits, rates, now)
+    times = {"now": now, "lease_cutoff": lease_cutoff}
+    best = None
+    if len(leased) < len(running):
+        # There are as few expired leases as worker slots.
+        rows = connection.execute(_only(_EXPIRED, only), times).all()
+        wanted = (row for row in rows if kind in (None, row.kind))
+        best = next((row for row in wanted if (row.kind, row.destination) not in closed), None)
+    for destination in _candidates(connection, kind, only):
         if destination in closed:
             continue
         busy = _busy_functions(running, destination)
-        row = _first_pending(connection, request, destination, busy)
+        query = _only(_FIRST_OF_OTHER_FUNCTIONS if busy else _FIRST, only)
+        params: dict[str, object] = {**times, "kind": destination[0], "destination": destination[1]}
+        if busy:
+            params["busy_functions"] = busy
+        row = connection.execute(query, params).first()
         if row is not None and (best is None or (row.due, row.id) < (best.due, best.id)):
             best = row
     return best
@@ -117,28 +119,15 @@ def pending_destinations(
             yield kind, destination
 
 
-def _candidates(connection: Connection, request: ClaimRequest) -> Iterator[Destination]:
-    if request.only is None:
-        yield from pending_destinations(connection, [request.kind] if request.kind else Kind)
+def _candidates(
+    connection: Connection, kind: Kind | None, only: str | None
+) -> Iterator[Destination]:
+    if only is None:
+        yield from pending_destinations(connection, [kind] if kind else Kind)
         return
     query = select(deliveries.c.kind, deliveries.c.destination)
-    for row in connection.execute(query.where(deliveries.c.id == request.only)):
+    for row in connection.execute(query.where(deliveries.c.id == only)):
         yield row.kind, row.destination
-
-
-def _first_pending(
-    connection: Connection, request: ClaimRequest, destination: Destination, busy: Sequence[str]
-) -> AnyRow | None:
-    """Return the oldest due delivery of a destination, except for busy functions."""
-    kind, name = destination
-    query = _only(_FIRST_OF_OTHER_FUNCTIONS if busy else _FIRST, request)
-    params = {
-        "kind": kind,
-        "destination": name,
-        "now": request.now,
-        "lease_cutoff": request.lease_cutoff,
-    }
-    return connection.execute(query, {**params, "busy_functions": busy} if busy else params).first()
 
 
 def _busy_functions(running: Sequence[AnyRow], destination: Destination) -> list[str]:
@@ -150,15 +139,5 @@ def _busy_functions(running: Sequence[AnyRow], destination: Destination) -> list
     return [row.function for row in of_destination if row.function is not None]
 
 
-def _first_expired(
-    connection: Connection, request: ClaimRequest, closed: set[Destination]
-) -> AnyRow | None:
-    """Return the oldest delivery with an expired lease; there are as few as worker slots."""
-    params = {"lease_cutoff": request.lease_cutoff}
-    rows = connection.execute(_only(_EXPIRED, request), params).all()
-    open_rows = (row for row in rows if (row.kind, row.destination) not in closed)
-    return next((row for row in open_rows if request.kind in (None, row.kind)), None)
-
-
-def _only(query: Select[tuple[object, ...]], request: ClaimRequest) -> Select[tuple[object, ...]]:
-    return query if request.only is None else query.where(deliveries.c.id == request.only)
+def _only(query: Select[tuple[object, ...]], only: str | None) -> Select[tuple[object, ...]]:
+    return query if only is None else query.where(deliveries.c.id == only)

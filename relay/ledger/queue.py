@@ -24,27 +24,15 @@ from sqlalchemy import (
 from relay.config.units import RateLimit
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import Destination, GateRow
-from relay.ledger.next_due import IS_ANY_DUE, ClaimRequest, next_due
+from relay.ledger.next_due import IS_ANY_DUE, next_due
 from relay.ledger.rows import AnyRow, to_delivery, to_event
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, attempts, deliveries, events, gates
-from relay.model import AttemptOutcome, Claim, Event, Kind, State
+from relay.model import AttemptOutcome, Claim, Kind, State
 
 NO_RATES: Mapping[Destination, RateLimit] = {}
 
 CERTAIN_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
 """Outcomes after which the state of the destination is known."""
-
-_UNCERTAIN_OUTCOMES = (
-    AttemptOutcome.RETRY,
-    AttemptOutcome.LOST,
-    AttemptOutcome.HUNG,
-    AttemptOutcome.FAILED,
-    AttemptOutcome.RELEASED,
-)
-"""Outcomes after which the destination may have received the request all the same.
-
-`released` too: a worker that stops does not wait for the responses of running requests.
-"""
 
 _HARMLESS_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED, AttemptOutcome.RETRY)
 """Outcomes of deliveries that do not crash workers. `failed` may be due to too many crashes."""
@@ -94,8 +82,10 @@ class DeliveryQueue(LedgerPart):
 
         def write(connection: Connection) -> Claim | None:
             self._database.advisory_lock(connection, "claim")
-            request = ClaimRequest(limits, rates, now, lease_cutoff or now, kind, only)
-            row = next_due(connection, request)
+            cutoff = lease_cutoff or now
+            row = next_due(
+                connection, limits, rates, now=now, lease_cutoff=cutoff, kind=kind, only=only
+            )
             if row is None:
                 return None
             if row.state == State.RUNNING:
@@ -246,7 +236,10 @@ def _start_attempt(
     attempt = {"delivery_id": row.id, "number": number, "started": now, **copied}
     connection.execute(_INSERT_ATTEMPT, attempt)
     delivery = replace(to_delivery(row), state=State.RUNNING, attempts=number, fence=fence)
-    claim = Claim(delivery, _event(connection, row), owner, fence, row.tries + 1)
+    event = None
+    if row.kind == Kind.IMPORT and row.event_id is not None:
+        event = to_event(connection.execute(_SELECT_EVENT, {"this_id": row.event_id}).one())
+    claim = Claim(delivery, event, owner, fence, row.tries + 1)
     if not row.attempts:
         return claim
     crashes, hangs = _count_crashes_and_hangs(connection, row.id, number)
@@ -259,14 +252,11 @@ def _start_attempt(
     )
 
 
-def _event(connection: Connection, row: AnyRow) -> Event | None:
-    if row.kind == Kind.MESSAGE or row.event_id is None:
-        return None
-    return to_event(connection.execute(_SELECT_EVENT, {"this_id": row.event_id}).one())
-
-
 def _first_uncertain_attempt(connection: Connection, delivery_id: str) -> datetime | None:
-    """Return when the first attempt began that may have reached the destination."""
+    """Return when the first attempt began that may have reached the destination.
+
+    A released attempt too: a worker that stops does not wait for responses.
+    """
     of_delivery = attempts.c.delivery_id == delivery_id
     last_certain = (
         select(func.coalesce(func.max(attempts.c.number), 0))
@@ -274,9 +264,7 @@ def _first_uncertain_attempt(connection: Connection, delivery_id: str) -> dateti
         .scalar_subquery()
     )
     query = select(func.min(attempts.c.started)).where(
-        of_delivery,
-        attempts.c.number > last_certain,
-        attempts.c.outcome.in_(_UNCERTAIN_OUTCOMES),
+        of_delivery, attempts.c.number > last_certain, attempts.c.outcome.is_not(None)
     )
     return connection.execute(query).scalar()
 

@@ -75,7 +75,10 @@ class Retention(LedgerPart):
             old = self._lock_old(connection, ids, before)
             deleted = [row.id for row in old if not row.stays]
             _thin_out_attempts(connection, [row.id for row in old if row.stays])
-            _delete(connection, _messages(connection, [row.id for row in old]))
+            messages = select(deliveries.c.id).where(
+                deliveries.c.parent.in_([row.id for row in old])
+            )
+            _delete(connection, list(connection.execute(messages).scalars()) if old else [])
             _delete(connection, deleted)
         return PruneResult(ids[-1] if len(ids) == PAGE else None, deliveries=len(deleted))
 
@@ -156,11 +159,6 @@ def _with_open_messages(connection: Connection, parents: Sequence[str]) -> set[s
     locked = set(connection.execute(lock).scalars())
     messages = select(deliveries.c.id, deliveries.c.parent).where(of_parents)
     return {row.parent for row in connection.execute(messages) if row.id not in locked}
-
-
-def _messages(connection: Connection, parents: Sequence[str]) -> list[str]:
-    query = select(deliveries.c.id).where(deliveries.c.parent.in_(parents))
-    return list(connection.execute(query).scalars()) if parents else []
 
 
 def _delete(connection: Connection, ids: Sequence[str]) -> None:

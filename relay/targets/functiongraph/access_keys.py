@@ -22,8 +22,6 @@ PROJECT_ID = "HUAWEICLOUD_SDK_PROJECT_ID"
 CREDENTIALS_FILE = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 MAX_FILE = 64 * 1024
 
-_PREFIXES = ("HUAWEICLOUD_SDK", "CLOUD_SDK")
-
 
 @dataclass(frozen=True, slots=True)
 class CredentialSource:
@@ -40,7 +38,7 @@ class CredentialSource:
 
 def discover_credentials() -> tuple[CredentialSource, ...]:
     """Read the environment and the credentials file of the SDK, in the order of the SDK."""
-    return (*(_from_environment(prefix) for prefix in _PREFIXES), _from_file())
+    return (_from_environment("HUAWEICLOUD_SDK"), _from_environment("CLOUD_SDK"), _from_file())
 
 
 class AccessKeyProvider:

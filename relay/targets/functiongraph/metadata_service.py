@@ -23,9 +23,7 @@ ENDPOINT = "http://169.254.169.254"
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 3.0
 """Seconds. Short, because packets to the address are dropped where the service does not exist."""
 
-_ONLY_V1 = (404, 405, 503)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
-_DEFAULT_LIFETIME = timedelta(hours=1)
 
 
 class MetadataService:
@@ -72,8 +70,8 @@ class MetadataService:
         token = response.text.strip()
         if response.status_code == 200 and _TOKEN.fullmatch(token):
             return token
-        if response.status_code in (200, *_ONLY_V1):
-            return ""
+        if response.status_code in (200, 404, 405, 503):
+            return ""  # only v1 exists
         raise self._error(response)
 
     def _request(self, method: str, path: str, headers: dict[str, str]) -> requests.Response:
@@ -113,6 +111,6 @@ class MetadataService:
         try:
             expiry = datetime.fromisoformat(expires_at)
         except (ValueError, TypeError):
-            return _DEFAULT_LIFETIME
+            return timedelta(hours=1)  # without a valid time, renew it early
         expiry = expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
         return max(expiry - self._clock(), timedelta(0))

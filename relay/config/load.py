@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +78,13 @@ def secrets(value: Any) -> Iterator[str]:
         yield value.get_secret_value()
     elif isinstance(value, DatabaseSettings):
         yield from passwords(value.url)
-    else:
-        for item in _inside(value):
+    elif isinstance(value, BaseModel):
+        yield from secrets(dict(value))
+    elif isinstance(value, Mapping):
+        yield from secrets(list(value.values()))
+    elif isinstance(value, tuple | list | set | frozenset):
+        for item in value:
             yield from secrets(item)
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, BaseModel):
-        return (getattr(value, name) for name in type(value).model_fields)
-    if isinstance(value, Mapping):
-        return value.values()
-    return value if isinstance(value, tuple | list | set | frozenset) else ()
 
 
 class _Loading:

@@ -63,14 +63,24 @@ class Deliverer:
 
         `progress` may raise LeaseLost to stop an upload.
         """
-        steps = {Kind.IMPORT: self._import, Kind.MESSAGE: self._post}
         try:
-            return steps[claim.delivery.kind](claim, progress)
+            if claim.delivery.kind == Kind.MESSAGE:
+                return self._post(claim)
+            return self._import(claim, progress)
         except RelayError as error:
             return outcome_of(error, {})
         except Exception as bug:
             log.exception("delivery hit a bug", extra={"delivery": claim.delivery.id})
-            return Retry(_bug_problem(bug))
+            kind = type(bug).__name__
+            problem = Problem(
+                "relay.bug",
+                Localized(f"Relay itself failed ({kind})", f"Relay 自身出错（{kind}）"),
+                Localized(
+                    "The log has the traceback; please report it. Relay tries again.",
+                    "日志中有完整堆栈，请反馈给我们；Relay 会重试。",
+                ),
+            )
+            return Retry(problem)
 
     def _import(self, claim: Claim, progress: Progress) -> Outcome | NoOutcome:
         delivery, event = claim.delivery, claim.event
@@ -174,7 +184,7 @@ class Deliverer:
         except Exception:
             log.warning("digest not learned", exc_info=True, extra={"target": destination})
 
-    def _post(self, claim: Claim, _progress: Progress) -> Outcome:
+    def _post(self, claim: Claim) -> Outcome:
         delivery = claim.delivery
         channel = _configured(self.plugins.channels, delivery.destination, "channels")
         body = self._message_body(delivery)
@@ -204,15 +214,3 @@ def _configured(table: Mapping[str, T], name: str, group: str) -> T:
                 f"请在 relay.toml 中恢复 [{group}.{name}]，该投递会继续等待。",
             ),
         ) from None
-
-
-def _bug_problem(bug: Exception) -> Problem:
-    kind = type(bug).__name__
-    return Problem(
-        "relay.bug",
-        Localized(f"Relay itself failed ({kind})", f"Relay 自身出错（{kind}）"),
-        Localized(
-            "The log has the traceback; please report it. Relay tries again.",
-            "日志中有完整堆栈，请反馈给我们；Relay 会重试。",
-        ),
-    )

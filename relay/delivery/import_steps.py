@@ -6,6 +6,7 @@ Open the object, inspect the archive, resolve the function's name, build the req
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 
 from relay.archive.checked_archive import CheckedArchive
@@ -39,11 +40,8 @@ def inspect_archive(
     """Inspects an archive of `size` bytes; `export_shape` "warn" turns shape errors to warnings."""
 
     def read(start: int, end: int) -> bytes:
-        stream = open_range(start, end)
-        try:
+        with closing(open_range(start, end)) as stream:
             return read_exactly(stream, end - start)
-        finally:
-            stream.close()
 
     report = inspect(size, read)
     if export_shape == "warn":

@@ -20,12 +20,7 @@ _FILE = (
     "sqlite:////srv/relay.db for a full path"
 )
 _DRIVER = "names a driver that Relay does not use; start it with sqlite:/// or postgresql://"
-_AT = "has an @ too many: in a password write @ as %40"
 _PORT = "has a port that is not a number from 1 to 65535"
-_HOSTS = (
-    "has hosts and ports that do not go together; several are written as "
-    "postgresql://user@host1:5432,host2:5432/db"
-)
 _PASSWORD = re.compile(r"\w[\w+]*://[^:/]*:([^@]*)@")
 """The password as SQLAlchemy finds it; urlsplit stops at a / and refuses a [."""
 _SEVERAL = re.compile(r"(\w[\w+]*://(?:[^:/]*(?::[^@]*)?@)?)([^/?@]*,[^/?@]*)(/[^?]*)?(?:\?(.*))?")
@@ -35,7 +30,7 @@ _HOST = re.compile(r"(?:\[(.*)\]|([^:\[\]]*))(?::([0-9]*))?")
 def database_url(url: str) -> str:
     """Return the URL in the form that SQLAlchemy reads. Raises ValueError: it names no database."""
     if _has_unescaped_at(url):
-        raise ValueError(_AT)
+        raise ValueError("has an @ too many: in a password write @ as %40")
     url = _several_hosts(url)
     try:
         parsed = make_url(url)
@@ -96,7 +91,10 @@ def _check_postgresql(parsed: URL) -> None:
     try:
         options = _DIALECT().create_connect_args(parsed)[1]
     except (ArgumentError, ValueError):
-        raise ValueError(_HOSTS) from None
+        raise ValueError(
+            "has hosts and ports that do not go together; several are written as "
+            "postgresql://user@host1:5432,host2:5432/db"
+        ) from None
     ports = [port for port in str(options.get("port", "")).split(",") if port]
     if not all(re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 for port in ports):
         raise ValueError(_PORT)

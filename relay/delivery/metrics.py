@@ -98,8 +98,8 @@ def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[Any
 class ProcessMetrics:
     """Metrics that this process counts, in a separate registry."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
         self._seconds = Histogram(
             "relay_attempt_seconds",
             "Duration of attempts in seconds.",

@@ -32,7 +32,7 @@ class Administration(LedgerPart):
             if not self._database.is_sqlite:  # another process may take long to migrate
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
             self._database.advisory_lock(connection, "migrate")
-            if _current_version(connection) != newest_version():
+            if not _has_newest_version(connection):
                 # Alembic takes long to import, and nearly every start has nothing to migrate.
                 from relay.ledger.upgrade import upgrade  # noqa: PLC0415
 
@@ -56,9 +56,8 @@ def newest_version() -> str:
     return max(file.name[1:5] for file in VERSIONS.glob("v[0-9]*.py"))
 
 
-def _current_version(connection: Connection) -> str | None:
+def _has_newest_version(connection: Connection) -> bool:
     if not inspect(connection).has_table("alembic_version"):
-        return None
+        return False
     query = text("SELECT version_num FROM alembic_version")
-    version: str | None = connection.execute(query).scalar()
-    return version
+    return bool(connection.execute(query).scalar() == newest_version())

@@ -33,8 +33,7 @@ class Scans(LedgerPart):
     def last(self, source: str) -> Scan | None:
         """Return the current or last scan of a source."""
         with self._database.read() as connection:
-            row = _select(connection, source)
-            return _to_scan(row) if row else None
+            return _to_scan(_select(connection, source))
 
     def begin(self, new: NewScan, now: datetime) -> Scan:
         """Begin a scan of a source, or resume an interrupted scan.
@@ -45,9 +44,8 @@ class Scans(LedgerPart):
         with self._database.write() as connection:
             self._database.advisory_lock(connection, "scan", new.source)
             row = _select(connection, new.source)
-            previous = _to_scan(row) if row else None
             _refuse_second(row, new, now)
-            scan = replace(_start_or_resume(previous, new, now), ran=now, owner=new.owner)
+            scan = replace(_start_or_resume(_to_scan(row), new, now), ran=now, owner=new.owner)
             values = asdict(scan) | {"cursor": _to_json(scan.cursor), "leased_until": now + LEASE}
             del values["resumed"]
             insert = self._database.insert(scans).values(**values)
@@ -185,12 +183,12 @@ def _last_notification(connection: Connection, source: str) -> datetime | None:
     return max((moment for moment in moments if moment), default=None)
 
 
-def _to_scan(row: AnyRow) -> Scan:
+def _to_scan(row: AnyRow | None) -> Scan | None:
+    if row is None:
+        return None
     mapping = row._mapping
     values = {name: mapping[name] for name in Scan.__dataclass_fields__ if name in mapping}
-    cursor = json.loads(row.cursor) if row.cursor else None
-    values["cursor"] = (cursor[0], cursor[1]) if cursor else None
-    return Scan(**values)
+    return Scan(**values | {"cursor": tuple(json.loads(row.cursor)) if row.cursor else None})
 
 
 def _to_json(cursor: ScanCursor | None) -> str | None:

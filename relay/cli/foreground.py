@@ -94,15 +94,21 @@ class WaitReason:
     is_blocked: bool = False
 
 
-def wait_reason(delivery: Delivery, target: Json | None, now: datetime) -> WaitReason:
-    """Return why an unfinished delivery could not be claimed. `target`: see target_states()."""
+def wait_reason(
+    delivery: Delivery, target: Json | None, now: datetime, *, has_failed: bool = False
+) -> WaitReason:
+    """Return why an unfinished delivery is not claimed. `target`: see target_states().
+
+    `has_failed`: an attempt has just failed, so it is the reason even if the next is due already.
+    """
     if delivery.state == State.RUNNING:
         text = f"Delivery {delivery.id}: another process is importing it."
         return WaitReason(("running", None), text)
     if target and target["state"] in ("paused", "down"):
         return _blocked(delivery, target, now)
-    if delivery.due and delivery.due > now:
-        text = f"{_last_attempt(delivery)} Next: {format_time(delivery.due, now)}."
+    if delivery.due and (has_failed or delivery.due > now):
+        when = format_time(delivery.due, now) if delivery.due > now else "now"
+        text = f"{_last_attempt(delivery)} Next: {when}."
         return WaitReason(("due", delivery.due), text)
     if target and target["state"] == "waiting":
         until = target["until"]

@@ -12,7 +12,7 @@ import click
 from relay.app.relay import Relay
 from relay.cli.archive_file import check_target, file_event, open_file, target_options
 from relay.cli.context import load_settings
-from relay.cli.foreground import ForegroundRetry, WaitReason, wait_reason
+from relay.cli.foreground import ForegroundRetry, wait_reason
 from relay.cli.output import json_option, print_json, style, to_json, visible
 from relay.cli.progress import ProgressBar, progress_bar
 from relay.delivery.conflict import import_archive
@@ -72,25 +72,22 @@ def run_delivery(relay: Relay, delivery: Delivery, bar: ProgressBar) -> None:
     """
     announced = None
     while True:
-        if claim := relay.worker.claim(Kind.IMPORT, only=delivery.id):
+        claim = relay.worker.claim(Kind.IMPORT, only=delivery.id)
+        if claim:
             relay.worker.run(claim, bar.update)
-            continue
-        wait = _why_waiting(relay, delivery)
-        if wait and wait.key != announced:
+        current = relay.ledger.history.delivery(delivery.id)
+        if current is None or current.state.finished:
+            return
+        targets = {target["name"]: target for target in relay.operations.targets()}
+        target = targets.get(current.destination)
+        wait = wait_reason(current, target, utc_now(), has_failed=claim is not None)
+        if wait.key != announced:
             announced = wait.key
             bar.say(wait.text)
-        if wait is None or wait.is_blocked:
+        if wait.is_blocked:
             return
-        time.sleep(POLL)
-
-
-def _why_waiting(relay: Relay, delivery: Delivery) -> WaitReason | None:
-    """Why the delivery cannot be claimed; None if it has ended."""
-    current = relay.ledger.history.delivery(delivery.id)
-    if current is None or current.state.finished:
-        return None
-    targets = {target["name"]: target for target in relay.operations.targets()}
-    return wait_reason(current, targets.get(current.destination), utc_now())
+        if claim is None:
+            time.sleep(POLL)
 
 
 def import_file(relay: Relay, path: Path, options: dict[str, str]) -> Json:

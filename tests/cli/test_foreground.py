@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from relay.cli import import_
 from relay.cli.foreground import ForegroundRetry, ImportCall, wait_reason
 from relay.config.backoff import Backoff
 from relay.delivery.conflict import ImportRequest
@@ -64,6 +67,23 @@ def test_a_backoff_has_the_error_and_the_time_of_the_next_attempt() -> None:
     next_backoff = delivery(due=LATER + timedelta(hours=1), attempts=3)
     changed = wait_reason(next_backoff, target("open"), NOW)
     assert changed.key != wait.key, "a changed reason is printed again"
+
+
+def test_a_failed_attempt_is_printed_even_if_the_next_is_due_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    retry = delivery(due=NOW, attempts=1)
+    stored, lines = [retry, delivery(State.SUCCEEDED, attempts=2)], list[str]()
+    claims = iter([retry, retry])
+    relay: Any = SimpleNamespace(
+        worker=SimpleNamespace(claim=lambda *_, **__: next(claims, None), run=lambda *_: None),
+        ledger=SimpleNamespace(history=SimpleNamespace(delivery=lambda _: stored.pop(0))),
+        operations=SimpleNamespace(targets=lambda: [target("open")]),
+    )
+    bar: Any = SimpleNamespace(update=None, say=lines.append)
+    monkeypatch.setattr(import_, "utc_now", lambda: NOW)
+    import_.run_delivery(relay, retry, bar)
+    assert lines == ["Attempt 1 failed: It is overloaded (x.503). Next: now."]
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,11 @@ _LONGEST_KEY = 60
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
 @click.option("--cursor", help="Start of the page, as printed below the previous page.")
 @json_option
-def command(as_json: bool, **filters: Any) -> None:
+def command(as_json: bool, state: str | None, kind: str | None, **filters: Any) -> None:
     """List deliveries, newest first."""
-    query = DeliveryQuery(**_with_enums(filters))
+    query = DeliveryQuery(
+        state=State(state) if state else None, kind=Kind(kind) if kind else None, **filters
+    )
     with open_ledger(load_settings()) as ledger:
         page = ledger.history.deliveries(query)
     if as_json:
@@ -64,14 +66,6 @@ def delivery_as_json(delivery: Delivery) -> Json:
     for internal in ("owner", "fence", "run"):
         row.pop(internal, None)
     return row
-
-
-def _with_enums(filters: dict[str, Any]) -> dict[str, Any]:
-    types = {"state": State, "kind": Kind}
-    return {
-        name: types[name](value) if name in types and value is not None else value
-        for name, value in filters.items()
-    }
 
 
 def _print(page: Page[Delivery], now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -50,22 +51,13 @@ def command(ids: tuple[str, ...], on_conflict: str | None, as_json: bool, **filt
 
 def _matching(ledger: Ledger, filters: dict[str, Any]) -> Iterator[str]:
     kind = Kind(filters["kind"]) if filters["kind"] else None
-    state, cursor = State(filters["state"]), None
+    query = DeliveryQuery(**{**filters, "state": State(filters["state"]), "kind": kind}, limit=200)
     while True:
-        page = ledger.history.deliveries(
-            DeliveryQuery(
-                state=state,
-                kind=kind,
-                source=filters["source"],
-                route=filters["route"],
-                limit=200,
-                cursor=cursor,
-            )
-        )
+        page = ledger.history.deliveries(query)
         yield from (delivery.id for delivery in page.items)
-        cursor = page.next_cursor
-        if not cursor:
+        if not page.next_cursor:
             return
+        query = replace(query, cursor=page.next_cursor)
 
 
 def _retrigger(ledger: Ledger, delivery_id: str, options: dict[str, str] | None) -> dict[str, Any]:

@@ -62,7 +62,13 @@ def capture(name: str, last: bool, out: Path, timeout: timedelta, hide_accounts:
     with open_ledger(settings) as ledger:
         notification = newest(ledger, name) if last else _wait_for_next(ledger, name, timeout)
     if notification is None:
-        click.echo(_not_found_text(name, last=last, timeout=timeout), err=True)
+        period = "so far" if last else f"within {timeout}"
+        click.echo(
+            f"No notification of {name} arrived {period}. Is Relay running with this database? A "
+            "request from a sender that cannot be verified gets 401 and is not stored: see Relay's "
+            f"log, and: relay sources setup {name}",
+            err=True,
+        )
         raise SystemExit(FAILED)
     source = settings.sources[name]
     handler: StorageHandler = find("handlers", source.kind)(name, source)
@@ -96,15 +102,6 @@ def _wait_for_next(ledger: Ledger, source: str, timeout: timedelta) -> Notificat
     while (found := newest(ledger, source, after)) is None and time.monotonic() < until:
         time.sleep(POLL_INTERVAL)
     return found
-
-
-def _not_found_text(source: str, *, last: bool, timeout: timedelta) -> str:
-    period = "so far" if last else f"within {timeout}"
-    return (
-        f"No notification of {source} arrived {period}. Is Relay running with this database? A "
-        "request from a sender that cannot be verified gets 401 and is not stored: see Relay's "
-        f"log, and: relay sources setup {source}"
-    )
 
 
 def _write(case: Case, notification: Notification, folder: Path) -> None:

@@ -122,13 +122,7 @@ def test_an_import_to_a_paused_target_is_stored_for_later(world, relay):
     assert "hello" in world.sandbox.functions
 
 
-def delay_retries(world):
-    """Let a retry wait for a second, so that a busy machine notices the failure before it."""
-    world.path.write_text(world.path.read_text().replace('"200ms"', '"1s"'))
-
-
 def test_a_retry_of_an_import_is_explained(world, relay):
-    delay_retries(world)
     world.upload()
     world.sandbox.fault(operation="import", status=503, code="FSS.0503")
     expected = "Attempt 1 failed: FunctionGraph answered 503 FSS.0503"
@@ -225,7 +219,6 @@ def test_a_scan_counts_on_a_terminal(world):
 
 
 def test_an_import_shows_a_progress_bar_and_log_lines_on_a_terminal(world):
-    delay_retries(world)
     world.upload()
     world.sandbox.fault(operation="import", status=503, code="FSS.0503")
     printed, shown = run_on_terminal(world, "import", "exports", "exports", "prod/hello.zip")

@@ -15,7 +15,7 @@ LAYERS = {
     "relay.model": "",
     "relay.errors": "model",
     "relay.config": "model errors",
-    "relay.archive": "model errors",
+    "relay.archive": "model errors config",
     "relay.outbound": "model errors config",
     "relay.ledger": "model errors config",
     "relay.sources": "model errors config outbound",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import requests
 
+from relay.config.text import excerpt
 from relay.errors import RelayError, TemporaryFailure
 from relay.model import Localized
-from relay.outbound.responses import cleaned, retry_after
+from relay.outbound.responses import retry_after
 from relay.sources.errors import archived, busy, denied, gone, no_bucket, refused, superseded
 
 _NO_CONTAINER = ("ContainerNotFound", "QueueNotFound", "ContainerBeingDeleted", "ContainerDisabled")
@@ -20,7 +21,7 @@ _NOT_PUBLIC = ("PublicAccessNotPermitted", "ResourceNotFound")
 
 def refusal(response: requests.Response, resource: str) -> RelayError:
     """The error for a response about a blob or a queue."""
-    status, code = response.status_code, cleaned(response.headers.get("x-ms-error-code", ""), 80)
+    status, code = response.status_code, excerpt(response.headers.get("x-ms-error-code", ""), 80)
     reason = f"{status} {code}".strip()
     if status in (408, 429) or status >= 500:
         return busy(resource, reason, retry_after(response))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import requests
 
+from relay.config.text import excerpt
 from relay.errors import RelayError
 from relay.model import Localized
-from relay.outbound.responses import cleaned, retry_after
+from relay.outbound.responses import retry_after
 from relay.sources.errors import busy, denied, gone, no_bucket, refused, superseded
 
 _BUSY = (408, 429)
@@ -41,7 +42,7 @@ def _code(response: requests.Response) -> str:
         reason = error.get("status") or error["errors"][0]["reason"]
     except (requests.JSONDecodeError, RecursionError, LookupError, TypeError, AttributeError):
         reason = ""
-    return cleaned(f"{response.status_code} {reason}", 100)
+    return excerpt(f"{response.status_code} {reason}", 100)
 
 
 HINT = Localized(

@@ -13,10 +13,11 @@ from typing import Any
 
 import requests
 
+from relay.config.text import excerpt
 from relay.errors import RelayError
 from relay.model import Localized
 from relay.outbound.credentials import Bearer
-from relay.outbound.responses import cleaned, retry_after
+from relay.outbound.responses import retry_after
 from relay.outbound.token_cache import ExpiringValue
 from relay.sources.contract import QueueMessage
 from relay.sources.errors import busy, denied, no_bucket, not_deleted, not_understood, refused
@@ -116,7 +117,7 @@ def _code(status: int, document: Any) -> str:
         error = f"{first['code']} {first['message']}"
     except (LookupError, TypeError):
         error = ""
-    return cleaned(f"{status} {error}".strip(), 150)
+    return excerpt(f"{status} {error}".strip(), 150)
 
 
 _HINT = Localized(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.archive.texts import TEXTS, Level
+from relay.config.text import escape_invisible
 from relay.errors import PermanentFailure
 from relay.model import Localized
 
@@ -91,9 +91,4 @@ def _summary(code: str, more: int) -> Finding:
 
 def printable(text: str, most: int = MAX_SHOWN) -> str:
     """Return foreign text without line breaks or hidden characters, cut to `most` characters."""
-    kept = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(char if _is_visible(char) else f"\\u{{{ord(char):x}}}" for char in kept)
-
-
-def _is_visible(char: str) -> bool:
-    return char == " " or unicodedata.category(char)[0] not in "CZ"
+    return escape_invisible(text if len(text) <= most else f"{text[: most - 1]}…")

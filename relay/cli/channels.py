@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import click
 
@@ -22,6 +21,7 @@ from relay.cli.output import (
     visible,
 )
 from relay.config.load import ChannelSettings, Settings
+from relay.config.text import escape_invisible
 from relay.config.units import rate_words
 from relay.config.validators import hours_words
 from relay.errors import ConfigErrors, RelayError
@@ -31,8 +31,6 @@ from relay.model import Json, utc_now
 from relay.plugins import Plugins, build, outbound
 
 _HEAD = ("channel", "kind", "language", "on", "rate", "burst", "quiet hours", "routes")
-# JSON may contain these as they are, but a terminal would interpret them.
-_UNSAFE = re.compile(r"[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @click.group("channels", invoke_without_command=True)
@@ -153,4 +151,5 @@ def _print_preview(channel: Channel, message: Message) -> None:
         kind = channel.settings.kind
         raise RelayError("channel.unseen", f"Channels of kind {kind!r} have no preview")
     text = json.dumps(body, indent=2, ensure_ascii=False)
-    click.echo(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    # JSON may contain invisible characters as they are, but a terminal would interpret them.
+    click.echo(escape_invisible(text, keep="\n"))

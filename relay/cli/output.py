@@ -13,6 +13,7 @@ from unicodedata import east_asian_width
 
 import click
 
+from relay.config.text import escape_invisible
 from relay.config.units import parse_duration
 from relay.errors import RelayError
 from relay.model import Delivery, Problem, State, utc_now
@@ -26,7 +27,6 @@ COLOURS = {
     State.FAILED: "red",
     State.SKIPPED: "bright_black",
 }
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -82,7 +82,7 @@ def error_text(message: str, hint: str) -> str:
 
 def visible(text: object) -> str:
     """Escape foreign text for a terminal: a single line without control characters."""
-    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+    return escape_invisible(str(text))
 
 
 def style(text: str, **attributes: Any) -> str:

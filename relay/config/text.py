@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import unicodedata
+import json
 
-_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-"""Unicode categories: controls, direction marks and joiners, surrogates, private use, unassigned
-code points, line and paragraph separators. A terminal, a page or a chat may act on them."""
+_IDEOGRAPHIC_SPACE = "\u3000"
 
 
 def is_invisible(character: str) -> bool:
-    """Return whether a character must not be shown as it is."""
-    return unicodedata.category(character) in _INVISIBLE
+    """Return whether a character must not be shown as it is.
+
+    These are controls, direction marks and joiners, surrogates, private and unassigned code points,
+    and all separators but the space and the ideographic space of Chinese texts.
+    """
+    return not character.isprintable() and character != _IDEOGRAPHIC_SPACE
 
 
 def escape_invisible(text: str, keep: str = "") -> str:
-    r"""Write invisible characters as escapes such as \u202e, except those in `keep`."""
+    r"""Write invisible characters as JSON escapes such as \u202e, except those in `keep`."""
     if text.isprintable():
         return text
     return "".join(
-        character.encode("unicode_escape").decode()
+        json.dumps(character)[1:-1]
         if character not in keep and is_invisible(character)
         else character
         for character in text

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import requests
 
+from relay.config.text import excerpt
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Localized, utc_now
-from relay.outbound.responses import cleaned, retry_after, translate
+from relay.outbound.responses import retry_after, translate
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
 
@@ -122,7 +123,7 @@ def _lifetime(seconds: Any) -> timedelta | None:
 
 def _refusal(response: requests.Response, body: Mapping[str, Any], issuer: str) -> RelayError:
     details = " ".join(str(body[name]) for name in ("error", "error_description") if name in body)
-    details = cleaned(f"{response.status_code} {details}".strip(), 200)
+    details = excerpt(f"{response.status_code} {details}".strip(), 200)
     message = Localized(
         f"{issuer} refused a token ({details})", f"{issuer} 未授予令牌（{details}）"
     )

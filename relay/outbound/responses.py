@@ -18,7 +18,6 @@ from relay.model import Localized, utc_now
 LONGEST_WAIT = timedelta(hours=1)
 """The longest wait that a Retry-After header can ask for."""
 
-_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _UNKNOWN_HOST = "the server"
 
 
@@ -77,17 +76,6 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
         Localized(f"The connection to {host} was interrupted", f"与 {host} 的连接中断"),
         Localized("Nothing was changed. Relay retries.", "未产生任何变更，Relay 会重试。"),
     )
-
-
-def excerpt(response: requests.Response, limit: int = 300) -> str:
-    """Return the start of a response's text on a single line, without control characters."""
-    return cleaned(response.text, limit)
-
-
-def cleaned(text: str, limit: int = 300) -> str:
-    """Return foreign text as a short line without control or text-direction characters."""
-    line = _CONTROL.sub(" ", text[: limit * 4]).strip()
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def retry_after(response: requests.Response, now: datetime | None = None) -> timedelta | None:

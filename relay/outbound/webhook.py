@@ -16,9 +16,10 @@ import requests
 from pydantic import AfterValidator, SecretStr
 
 from relay.config.redaction import Redactor
+from relay.config.text import excerpt
 from relay.errors import RelayError, TemporaryFailure, Throttled
 from relay.model import Json, Localized
-from relay.outbound.responses import cleaned, retry_after, translate
+from relay.outbound.responses import retry_after, translate
 from relay.outbound.session import HttpClientFactory
 
 RETRIED = Localized("Relay posts the message again later.", "Relay 稍后会自动重新发送。")
@@ -101,7 +102,7 @@ class Poster:
             raise translate(error, sent=method == "POST") from None
         text = Redactor(secrets).known(self._redactor.known(response.text))
         return WebhookResponse(
-            response.status_code, cleaned(text), retry_after(response), _read_object(text)
+            response.status_code, excerpt(text), retry_after(response), _read_object(text)
         )
 
 

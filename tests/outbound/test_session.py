@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import relay.outbound.connection
+from relay.config.text import excerpt
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure
-from relay.outbound.responses import cleaned, excerpt, retry_after, translate
+from relay.outbound.responses import retry_after, translate
 from relay.outbound.session import MAX_RESPONSE, HttpClientFactory
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -657,4 +658,4 @@ def test_an_excerpt_is_a_short_line_without_control_characters() -> None:
     with serving(reply(noisy)) as server, session() as client:
         text = excerpt(client.get(server.url), 50)
     assert text == "a [31m b " + "c" * 40 + "…"
-    assert cleaned("left\u202eright") == "left right"
+    assert excerpt("left\u202eright") == "left right"

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from relay.config.text import excerpt
 from relay.errors import ConfigError, PermanentFailure
 from relay.model import Localized
 from relay.sources.s3.client import FAILURES, AwsSettings, make_client, region_of_host, translate
@@ -86,8 +87,7 @@ def _translate(error: Exception, resource: str) -> Exception:
     details = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
     if details.get("Code") not in _REJECTED:
         return translate(error, resource)
-    text = str(details.get("Message", ""))[:_MAX_MESSAGE]
-    message = "".join(char if char.isprintable() else " " for char in text)
+    message = excerpt(str(details.get("Message", "")), _MAX_MESSAGE)
     return PermanentFailure(
         "setup.refused",
         Localized(f"{resource} rejects the change: {message}", f"{resource} 拒绝更改：{message}"),

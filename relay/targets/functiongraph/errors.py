@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import requests
 
+from relay.config.text import excerpt
 from relay.errors import (
     NameTaken,
     OutcomeUnknown,
@@ -23,7 +24,7 @@ from relay.errors import (
     Throttled,
 )
 from relay.model import Localized
-from relay.outbound.responses import cleaned, excerpt, retry_after
+from relay.outbound.responses import retry_after
 from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
 
 Effect = Literal["create", "replace", "none"]
@@ -70,13 +71,13 @@ def read_response(response: requests.Response, now: datetime) -> ApiResponse:
     """Read an error body in any known form: service, gateway, nested in an object, or not JSON."""
     body = _error_body(response)
     code = _first(body, "error_code", "errorCode", "code")
-    message = _first(body, "error_msg", "errorMsg", "message") or excerpt(response)
+    message = _first(body, "error_msg", "errorMsg", "message") or excerpt(response.text)
     request_id = response.headers.get("X-Request-Id") or _first(body, "request_id")
     return ApiResponse(
         response.status_code,
-        re.sub(r"^APIG\.", "APIGW.", cleaned(code, 40)),
-        _SECRET.sub("…", cleaned(message)),
-        cleaned(request_id, 64),
+        re.sub(r"^APIG\.", "APIGW.", excerpt(code, 40)),
+        _SECRET.sub("…", excerpt(message)),
+        excerpt(request_id, 64),
         retry_after(response, now),
         _date(response),
     )

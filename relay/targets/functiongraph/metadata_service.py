@@ -12,9 +12,10 @@ from typing import Any
 
 import requests
 
+from relay.config.text import excerpt
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Localized
-from relay.outbound.responses import cleaned, retry_after
+from relay.outbound.responses import retry_after
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
 from relay.targets.functiongraph.signing import AccessKey
@@ -84,7 +85,7 @@ class MetadataService:
             ) from error
 
     def _error(self, response: requests.Response) -> RelayError:
-        summary = f"{response.status_code} {cleaned(response.text, 120)}".strip()
+        summary = f"{response.status_code} {excerpt(response.text, 120)}".strip()
         message = Localized(
             f"{self.name} returned {summary}", f"元数据服务 {self._url} 返回 {summary}"
         )

@@ -198,7 +198,7 @@ def test_a_field_named_like_a_secret_is_hidden(lines: Callable[[], list[dict[str
 def test_a_terminal_gets_text_on_one_line(terminal: Terminal) -> None:
     log.warning("key %s", "a\nb\x1b[31m\u202ec", extra={"delivery": "01", "reason": None})
     (line,) = terminal.getvalue().splitlines()
-    assert line.endswith(r"warning  key a\nb\x1b[31m\u202ec delivery=01")
+    assert line.endswith(r"warning  key a\nb\u001b[31m\u202ec delivery=01")
 
 
 def test_a_terminal_gets_tracebacks_without_secrets(terminal: Terminal) -> None:

@@ -158,7 +158,7 @@ def test_an_unknown_response_is_shown_unchanged(
         ("", "", ""),
         ([1, 2], "", "[1, 2]"),
         ("[" * 10_000, "", "[" * 299 + "…"),
-        ({"error_code": "A.1", "error_msg": "\x00\x1b[2Jx\u202ey"}, "A.1", "[2Jx y"),
+        ({"error_code": "A.1", "error_msg": "\x00\x1b[2Jx\u202ey"}, "A.1", "[2Jxy"),
         ({"error_code": {"a": 1}, "error_msg": ["b"]}, "{'a': 1}", "['b']"),
     ],
     ids=str,

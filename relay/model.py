@@ -83,7 +83,7 @@ class Localized(NamedTuple):
     en: str
     zh: str
 
-    def in_(self, language: str) -> str:
+    def in_language(self, language: str) -> str:
         return self.zh if language == "zh" else self.en
 
 
@@ -230,11 +230,12 @@ class Delivery:
 class Claim:
     """The right to work on a delivery until the lease expires.
 
-    `attempt` counts within the current run (a retrigger starts a new run). `earlier`: the start of
-    the first attempt that may have reached the destination with an unknown result.
+    `attempt` counts within the current run (a retrigger starts a new run).
+    `first_uncertain_attempt`: the start of the first attempt that may have reached the destination
+    with an unknown result.
     `crashes`: the number of latest attempts in a row that ended with a worker crash;
     `hangs`: the number of those that were abandoned without progress.
-    `unlucky`: workers crashed recently for reasons unrelated to what they were running.
+    `crashed_elsewhere`: workers crashed recently for reasons unrelated to what they were running.
     """
 
     delivery: Delivery
@@ -242,10 +243,10 @@ class Claim:
     owner: str
     fence: int
     attempt: int
-    earlier: datetime | None = None
+    first_uncertain_attempt: datetime | None = None
     crashes: int = 0
     hangs: int = 0
-    unlucky: bool = False
+    crashed_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +261,11 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Met:
-    """The destination during an attempt. `reached`: it responded. `unwell`: it is failing itself,
-    so that other deliveries would fail too."""
+    """The destination during an attempt. `responded`: with any status.
+    `destination_failing`: other deliveries would fail too."""
 
-    reached: bool = False
-    unwell: bool = False
+    responded: bool = False
+    destination_failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,23 +291,24 @@ class Failed(_Met):
 
 @dataclass(frozen=True, slots=True)
 class Retry(_Met):
-    """To be tried again. `after`: the requested delay; `hold`: the whole destination waits.
+    """To be tried again. `retry_after`: the requested delay.
 
-    `counts`: False if it does not count as an attempt: the ledger or the plug-in is unavailable.
+    `pauses_destination`: all deliveries to the destination wait.
+    `counts_as_attempt`: False if the ledger or the plug-in was unavailable.
     """
 
     problem: Problem
-    after: timedelta | None = None
-    hold: bool = False
+    retry_after: timedelta | None = None
+    pauses_destination: bool = False
     answer: str | None = None
     result: Json = field(default_factory=dict)
-    counts: bool = True
+    counts_as_attempt: bool = True
 
     attempt_outcome: ClassVar = AttemptOutcome.RETRY
 
     def last(self) -> Failed:
         """Return the failure to record when no attempts are left."""
-        met = {"reached": self.reached, "unwell": self.unwell}
+        met = {"responded": self.responded, "destination_failing": self.destination_failing}
         return Failed(self.problem, self.answer, self.result, **met)
 
 

@@ -41,6 +41,7 @@ MOST_LINES = 12
 _LONGEST_SCANNED = 4096
 _LINKS = (("open", "delivery"), ("list", "deliveries"), ("retrigger", "retrigger"))
 """Label and key in the body of each link."""
+_COLON = Localized(": ", "：")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def build_card(type_: str, body: Mapping[str, Any], language: str) -> Card:
         result=result,
         tone=TONES.get(result, "neutral"),
         sign=SIGNS.get(result, "•"),
-        title=TITLES[result].in_(language) if result in TITLES else plain(type_),
+        title=TITLES[result].in_language(language) if result in TITLES else plain(type_),
         name=plain(_name(data)),
         facts=tuple(_facts(data, language)),
         problem=sentence("happened", error.get("message"), language),
@@ -136,8 +137,8 @@ def build_card(type_: str, body: Mapping[str, Any], language: str) -> Card:
 
 def mark_as_test(card: Card, language: str) -> Card:
     """Mark a test message in title and footer. Templates cannot remove the mark."""
-    title = f"{TEST.in_(language)} · {card.title}"
-    return replace(card, title=title, footer=f"{TESTED.in_(language)} · {card.footer}")
+    title = f"{TEST.in_language(language)} · {card.title}"
+    return replace(card, title=title, footer=f"{TESTED.in_language(language)} · {card.footer}")
 
 
 def shrink_to_fit(card: Card, fits: Callable[[Card], bool]) -> Card:
@@ -186,7 +187,7 @@ def _name(data: Mapping[str, Any]) -> str:
 def _facts(data: Json, language: str) -> list[Fact]:
     change = CHANGES.get(data.get("how") or "")
     sentences = {
-        "change": change.in_(language) if change else None,
+        "change": change.in_language(language) if change else None,
         "reason": (data.get("reason") or {}).get("message"),
     }
     values: dict[str, str | None] = {
@@ -216,7 +217,7 @@ def _build_digest(data: Json, language: str) -> Card:
     deliveries: list[Json] = list(data.get("deliveries") or [])
     lines = tuple(_line(delivery, language) for delivery in deliveries[:MOST_LINES])
     count = data.get("count") or len(deliveries)
-    counts = [COUNTED[name].in_(language).format(results[name]) for name in results]
+    counts = [COUNTED[name].in_language(language).format(results[name]) for name in results]
     hidden = count - len(lines)
     times = (
         ("from", _format_time(data.get("since"))),
@@ -226,13 +227,13 @@ def _build_digest(data: Json, language: str) -> Card:
         result="digest",
         tone=_worst_tone(results),
         sign=SIGNS["digest"],
-        title=DIGEST.in_(language).format(count),
-        name=Localized(", ", "，").in_(language).join(counts),
+        title=DIGEST.in_language(language).format(count),
+        name=Localized(", ", "，").in_language(language).join(counts),
         facts=tuple(Fact(_label(name, language), text) for name, text in times if text),
         links=tuple(_links(data.get("links") or {}, language)),
         footer=_label("digest", language),
         lines=lines,
-        more=MORE.in_(language).format(hidden) if hidden > 0 else "",
+        more=MORE.in_language(language).format(hidden) if hidden > 0 else "",
     )
 
 
@@ -247,11 +248,13 @@ def _line(delivery: Json, language: str) -> Line:
     error = delivery.get("error") or {}
     reason = delivery.get("reason") or {}
     explanation = error.get("message") or reason.get("message")
-    title = TITLES[result].in_(language) if result in TITLES else result
+    title = TITLES[result].in_language(language) if result in TITLES else result
     return Line(
         sign=SIGNS.get(result, "•"),
         name=plain(_name(delivery)),
-        text=plain(Localized(": ", "：").in_(language).join(filter(None, (title, explanation)))),
+        text=plain(
+            Localized(": ", "：").in_language(language).join(filter(None, (title, explanation)))
+        ),
         url=(delivery.get("links") or {}).get("delivery"),
     )
 
@@ -272,7 +275,7 @@ def _attempts(data: Json, language: str) -> str | None:
     if seconds is None:
         return str(attempts)
     text = Localized(f"{attempts} ({seconds:.1f} s)", f"{attempts}（{seconds:.1f} 秒）")
-    return text.in_(language)
+    return text.in_language(language)
 
 
 def _links(urls: Mapping[str, Any], language: str) -> list[Link]:
@@ -287,4 +290,4 @@ def sentence(label: str, text: str | None, language: str) -> Fact | None:
 
 
 def _label(name: str, language: str) -> str:
-    return LABELS[name].in_(language)
+    return LABELS[name].in_language(language)

@@ -60,7 +60,7 @@ def apply_templates(
             failed.append(name)
     footer = texts.get("footer", card.footer)
     if failed:
-        footer = f"{footer} · {BROKEN.in_(language).format(', '.join(failed))}"
+        footer = f"{footer} · {BROKEN.in_language(language).format(', '.join(failed))}"
     return replace(
         card,
         title=texts.get("title") or card.title,

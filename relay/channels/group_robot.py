@@ -139,7 +139,7 @@ def heading(card: Card, language: str) -> str:
 
 def digest_row(line: Line, language: str) -> str:
     """Return a delivery of a digest as Markdown with a link."""
-    link = f" {markdown_link(Link(_OPEN.in_(language), line.url))}" if line.url else ""
+    link = f" {markdown_link(Link(_OPEN.in_language(language), line.url))}" if line.url else ""
     return f"{line.sign} **{escape_markdown(line.name)}** {escape_markdown(line.text)}{link}"
 
 

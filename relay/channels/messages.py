@@ -226,7 +226,7 @@ def _localize_value(value: Any, language: str) -> Any:
     if not isinstance(value, Mapping):
         return value
     if value.keys() == {"en", "zh"}:
-        return Localized(value["en"], value["zh"]).in_(language)
+        return Localized(value["en"], value["zh"]).in_language(language)
     return localize(value, language)
 
 

@@ -98,7 +98,7 @@ class Deliverer:
             delivery.options,
             created=delivery.created,
             known_digest=partial(self.ledger.digests.find, delivery.destination),
-            uncertain=claim.earlier is not None,
+            uncertain=claim.first_uncertain_attempt is not None,
         )
         warnings = [
             {"code": finding.code, "message": finding.message.en, "where": finding.where}

@@ -99,7 +99,7 @@ def outcome_of(error: RelayError, details: Json) -> Skipped | Failed | Retry:
                 isinstance(error, Throttled),
                 error.answer,
                 details,
-                counts=not isinstance(error, PluginMissing | LedgerUnavailable),
+                counts_as_attempt=not isinstance(error, PluginMissing | LedgerUnavailable),
             )
         case _:
             return Failed(error.problem, error.answer, details)
@@ -117,4 +117,4 @@ def outcome_of_call(
         and not isinstance(error, Throttled | LedgerUnavailable)
         and not error.at_source
     )
-    return replace(outcome_of(error, details), reached=responded, unwell=unwell)
+    return replace(outcome_of(error, details), responded=responded, destination_failing=unwell)

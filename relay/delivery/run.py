@@ -90,17 +90,17 @@ class ActiveRun:
 
 def next_attempt_at(claim: Claim, outcome: Retry, now: datetime, rules: Backoff) -> datetime | None:
     """When a delivery is retried; None if this was the last automatic attempt."""
-    if not outcome.counts:
-        return now + (outcome.after or MISSING_PLUGIN_RETRY)
+    if not outcome.counts_as_attempt:
+        return now + (outcome.retry_after or MISSING_PLUGIN_RETRY)
     due = next_due(claim.attempt, now, jitter=random.random(), rules=rules)  # noqa: S311
-    return due if due is None or outcome.after is None else now + outcome.after
+    return due if due is None or outcome.retry_after is None else now + outcome.retry_after
 
 
 def should_park(claim: Claim) -> bool:
     """Whether the delivery is no longer retried, because it hangs or crashes workers."""
     if claim.hangs >= MAX_CRASHES:
         return True
-    limit = MAX_CRASHES_ELSEWHERE if claim.unlucky else MAX_CRASHES
+    limit = MAX_CRASHES_ELSEWHERE if claim.crashed_elsewhere else MAX_CRASHES
     return claim.crashes + claim.hangs >= limit
 
 

@@ -124,7 +124,7 @@ def _is_at_destination(outcome: Outcome) -> bool:
 
 
 def _holds_destination(outcome: Outcome) -> bool:
-    return isinstance(outcome, Retry) and outcome.hold
+    return isinstance(outcome, Retry) and outcome.pauses_destination
 
 
 def _update_gate(
@@ -138,9 +138,9 @@ def _update_gate(
         gate.hold(due)
     if isinstance(outcome, Succeeded):
         return "up" if gate.record_response() else None
-    if outcome.unwell:
+    if outcome.destination_failing:
         return "down" if gate.record_failure(now) else None
-    if outcome.reached or _holds_destination(outcome) or _is_at_destination(outcome):
+    if outcome.responded or _holds_destination(outcome) or _is_at_destination(outcome):
         return "up" if gate.record_response() else None
     return None
 
@@ -149,7 +149,7 @@ def _delivery_values(outcome: Outcome, now: datetime, due: datetime | None) -> d
     if isinstance(outcome, Retry):
         if due is None:
             raise ValueError("a retry needs the time of the next attempt")
-        tries = {} if outcome.counts else {"tries": deliveries.c.tries - 1}
+        tries = {} if outcome.counts_as_attempt else {"tries": deliveries.c.tries - 1}
         return {**pending_values(due), **tries, "error": outcome.problem.to_json()}
     finished = {"due": None, "owner": None, "leased_until": None, "finished": now}
     match outcome:

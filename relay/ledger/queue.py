@@ -245,10 +245,10 @@ def _start_attempt(
     crashes, hangs = _count_crashes_and_hangs(connection, row.id, number)
     return replace(
         claim,
-        earlier=_first_uncertain_attempt(connection, row.id),
+        first_uncertain_attempt=_first_uncertain_attempt(connection, row.id),
         crashes=crashes,
         hangs=hangs,
-        unlucky=bool(crashes) and _has_unrelated_crash(connection, row, now),
+        crashed_elsewhere=bool(crashes) and _has_unrelated_crash(connection, row, now),
     )
 
 

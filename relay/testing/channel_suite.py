@@ -98,8 +98,8 @@ class ChannelSuite:
         assert "orders" in text
         if type_ == "import.failed":
             assert PROBLEM.code in text
-            assert PROBLEM.message.in_(language) in text
-            assert PROBLEM.hint.in_(language) in text
+            assert PROBLEM.message.in_language(language) in text
+            assert PROBLEM.hint.in_language(language) in text
 
     @pytest.mark.parametrize("language", ["en", "zh"])
     def test_a_digest_has_counts_and_failures(
@@ -110,7 +110,7 @@ class ChannelSuite:
         channel.close()
         text = json.dumps(stand_in.received[0].json(), ensure_ascii=False)
         assert "27" in text
-        assert PROBLEM.message.in_(language) in text
+        assert PROBLEM.message.in_language(language) in text
 
     @pytest.mark.parametrize("language", ["en", "zh"])
     def test_a_target_that_is_down_and_up_again_is_posted(
@@ -122,9 +122,9 @@ class ChannelSuite:
         channel.close()
         down, up = ("\n".join(strings(request.json())) for request in stand_in.received)
         assert "prod" in down
-        assert DOWN.message.in_(language) in down
+        assert DOWN.message.in_language(language) in down
         assert "prod" in up
-        assert DOWN.message.in_(language) not in up
+        assert DOWN.message.in_language(language) not in up
 
     def test_a_repeated_message_has_the_same_id(self, channel: Channel, stand_in: StandIn) -> None:
         repeated = message("import.succeeded")

@@ -138,7 +138,7 @@ def function_of(delivery: Delivery) -> tuple[str, bool]:
 
 def localized(problem: Problem) -> tuple[str, str]:
     """Return the message and the hint of a problem in the language of the request."""
-    return problem.message.in_(language()), problem.hint.in_(language())
+    return problem.message.in_language(language()), problem.hint.in_language(language())
 
 
 def trigger_origin(by: str) -> str:

@@ -123,9 +123,9 @@ def _respond(status: int, problem: Problem, headers: Mapping[str, str]) -> Respo
         "type": f"urn:relay:problem:{problem.code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": problem.message.in_(language()),
+        "detail": problem.message.in_language(language()),
         "code": problem.code,
-        "hint": problem.hint.in_(language()) or None,
+        "hint": problem.hint.in_language(language()) or None,
         "request_id": g.get("request_id"),
     }
     body = json.dumps(document)

@@ -44,7 +44,7 @@ def decode_utf8(body: bytes) -> str | None:
 
 
 def _translate(text: Localized) -> str:
-    return clean(text.in_(language()))
+    return clean(text.in_language(language()))
 
 
 CleanText = Annotated[str, BeforeValidator(clean)]

@@ -247,4 +247,4 @@ def phrase(key: str, language: str, **values: Any) -> str:
     known = PHRASES.get(key)
     if known is None:
         return key.partition(".")[2] or key
-    return known.in_(language).format(**values)
+    return known.in_language(language).format(**values)

@@ -270,8 +270,8 @@ def test_a_mail_contains_the_problem_and_the_advice(mail_server, outbound, langu
     body = mail.get_body(("html", "plain")).get_content()
     assert envelope.rcpt_tos == ["team@example.com"]
     assert "orders" in mail["Subject"]
-    assert PROBLEM.message.in_(language) in body
-    assert PROBLEM.hint.in_(language) in body
+    assert PROBLEM.message.in_language(language) in body
+    assert PROBLEM.hint.in_language(language) in body
 
 
 def test_a_mail_contains_no_markup_of_hostile_text(mail_server, outbound):

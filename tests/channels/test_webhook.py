@@ -146,8 +146,8 @@ def test_sentences_are_strings_in_the_language_of_the_channel(post, language):
     failed = post(message("import.failed"), language=language).json()["data"]
     assert failed["error"] == {
         "code": "archive.truncated",
-        "message": PROBLEM.message.in_(language),
-        "hint": PROBLEM.hint.in_(language),
+        "message": PROBLEM.message.in_language(language),
+        "hint": PROBLEM.hint.in_language(language),
     }
     skipped = post(message("import.skipped"), language=language).json()["data"]
     assert skipped["reason"]["code"] == "unchanged"

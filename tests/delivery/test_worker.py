@@ -567,7 +567,11 @@ def test_an_unavailable_database_does_not_count_as_an_attempt(
         patch.setattr(getattr(ledger, part), name, locked)
         for _ in range(12):
             outcome = run_next(worker)
-            assert (outcome.counts, outcome.unwell, outcome.reached) == (False, False, False)
+            assert (outcome.counts_as_attempt, outcome.destination_failing, outcome.responded) == (
+                False,
+                False,
+                False,
+            )
             clock.now += timedelta(minutes=1)
     assert ledger.destinations.all() == []
     assert isinstance(run_next(worker), Succeeded)
@@ -583,7 +587,7 @@ def test_an_unavailable_database_does_not_count_as_an_attempt_of_a_message(
     monkeypatch.setattr(worker._deliverer, "_message_body", lambda _: body)
     with monkeypatch.context() as patch:
         patch.setattr(ledger.history, "message_thread", locked)
-        assert not run_next(worker, Kind.MESSAGE).counts
+        assert not run_next(worker, Kind.MESSAGE).counts_as_attempt
     clock.now += timedelta(minutes=1)
     assert isinstance(run_next(worker, Kind.MESSAGE), Succeeded)
 
@@ -594,7 +598,7 @@ def test_an_unavailable_database_does_not_count_against_the_target(
     plugin.existing = ExistingFunction("urn:hello", "hello", "default", "theirs")
     monkeypatch.setattr(ledger.digests, "find", locked)
     outcome = run_next(worker)
-    assert (outcome.counts, outcome.unwell) == (False, False)
+    assert (outcome.counts_as_attempt, outcome.destination_failing) == (False, False)
 
 
 FOREIGN = ExistingFunction("urn:hello", "hello", "default", "other")
@@ -623,13 +627,13 @@ def test_an_outcome_records_whether_the_target_responded(
     if plugin.lookup_error:
         plugin.error = plugin.lookup_error
     outcome = run_next(worker)
-    assert (outcome.reached, outcome.unwell) == (reached, False)
+    assert (outcome.responded, outcome.destination_failing) == (reached, False)
 
 
 def test_a_taken_name_is_a_response(worker, plugin, delivery_id):
     plugin.error = NameTaken("x.taken", "taken")
     outcome = run_next(worker)  # and a lookup does not find it
-    assert (outcome.reached, outcome.unwell) == (True, True)
+    assert (outcome.responded, outcome.destination_failing) == (True, True)
 
 
 def test_a_failed_last_attempt_counts_against_the_target(make_worker, ledger, plugin, delivery_id):
@@ -637,7 +641,7 @@ def test_a_failed_last_attempt_counts_against_the_target(make_worker, ledger, pl
     plugin.error = TemporaryFailure("x.500", "down")
     outcome = run_next(worker)
     assert isinstance(outcome, Failed)
-    assert outcome.unwell
+    assert outcome.destination_failing
     assert ledger.destinations.all()[0].failures == 1
 
 

@@ -88,9 +88,11 @@ class LedgerDriver:
         outcome = outcome or Succeeded({})
         return self.ledger.outcomes.finish(claim, outcome, self.now, **more) is not None
 
-    def retry(self, claim: Claim, seconds: float = 10, *, hold: bool = False) -> bool:
+    def retry(self, claim: Claim, seconds: float = 10, *, pauses_destination: bool = False) -> bool:
         due = self.now + timedelta(seconds=seconds)
-        return self.finish(claim, Retry(self.problem, hold=hold), due=due)
+        return self.finish(
+            claim, Retry(self.problem, pauses_destination=pauses_destination), due=due
+        )
 
     def done(self, key: str = "prod/a.zip", **more: Any) -> Delivery:
         """Return an import that was claimed and succeeded, with a pending message."""

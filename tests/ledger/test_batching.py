@@ -336,7 +336,7 @@ class TestWaiting:
         """Only responses of the channel reset the failures."""
         ops.add_messages(10)
         ops.drain()
-        ops.error = Retry(driver.problem, unwell=True)
+        ops.error = Retry(driver.problem, destination_failing=True)
         driver.later(minutes=2)
         ops.add_messages(3)
         for _ in range(3):
@@ -367,7 +367,7 @@ class TestWaiting:
 class TestTrouble:
     def test_single_messages_probe_a_failing_service(self, ops, driver):
         ops.add_messages(1)
-        ops.error = Retry(driver.problem, unwell=True)
+        ops.error = Retry(driver.problem, destination_failing=True)
         ops.drain()
         ops.add_messages(50)
         for _ in range(20):
@@ -377,8 +377,8 @@ class TestTrouble:
     @pytest.mark.parametrize("how", ["fails", "asks to wait", "fails and asks to wait"])
     def test_after_an_hour_of_failures_a_few_digests_contain_all_messages(self, ops, driver, how):
         errors = {
-            "fails": [Retry(driver.problem, unwell=True)],
-            "asks to wait": [Retry(driver.problem, timedelta(seconds=30), hold=True)],
+            "fails": [Retry(driver.problem, destination_failing=True)],
+            "asks to wait": [Retry(driver.problem, timedelta(seconds=30), pauses_destination=True)],
         }
         errors["fails and asks to wait"] = errors["fails"] + errors["asks to wait"]
         for step in range(15):

@@ -34,11 +34,11 @@ def test_a_delivery_lost_in_the_same_crash_does_not_prove_bad_luck(driver):
     upload(driver, "poison", "good")
     crash(driver, "w1", "poison", "good")
     again = driver.claimed("w2")
-    assert (again.delivery.key, again.crashes, again.unlucky) == ("poison", 1, False)
+    assert (again.delivery.key, again.crashes, again.crashed_elsewhere) == ("poison", 1, False)
     succeed(driver, "good")
     driver.ledger.queue.reclaim("w2", driver.later(seconds=1))
     again = driver.claimed("w3")
-    assert (again.crashes, again.unlucky) == (2, False)
+    assert (again.crashes, again.crashed_elsewhere) == (2, False)
 
 
 def test_an_unrelated_crash_whose_deliveries_ended_well_proves_bad_luck(driver):
@@ -47,19 +47,19 @@ def test_an_unrelated_crash_whose_deliveries_ended_well_proves_bad_luck(driver):
     upload(driver, "long")
     succeed(driver, "other")
     crash(driver, "w1", "long")
-    assert driver.claimed("w2").unlucky
+    assert driver.claimed("w2").crashed_elsewhere
 
 
 def test_another_delivery_that_crashes_workers_does_not_prove_bad_luck(driver):
     upload(driver, "poison a")
     crash(driver, "w1", "poison a")
-    assert not driver.claimed("w1").unlucky
+    assert not driver.claimed("w1").crashed_elsewhere
     upload(driver, "poison b")
     assert driver.claimed("w2").delivery.key == "poison b"
     driver.ledger.queue.reclaim("w2", driver.later(seconds=1))
-    assert not driver.claimed("w2").unlucky
+    assert not driver.claimed("w2").crashed_elsewhere
     driver.ledger.queue.reclaim("w1", driver.later(seconds=1))
-    assert not driver.claimed("w1").unlucky
+    assert not driver.claimed("w1").crashed_elsewhere
 
 
 def test_another_delivery_that_was_parked_does_not_prove_bad_luck(driver):
@@ -70,7 +70,7 @@ def test_another_delivery_that_was_parked_does_not_prove_bad_luck(driver):
     assert claim.delivery.key == "poison b"
     assert driver.finish(claim, Failed(park_problem(3)))
     driver.ledger.queue.reclaim("w1", driver.later(seconds=1))
-    assert not driver.claimed("w4").unlucky
+    assert not driver.claimed("w4").crashed_elsewhere
 
 
 def test_old_crashes_do_not_prove_bad_luck(driver):
@@ -80,7 +80,7 @@ def test_old_crashes_do_not_prove_bad_luck(driver):
     driver.later(hours=2)
     upload(driver, "long")
     crash(driver, "w1", "long")
-    assert not driver.claimed("w2").unlucky
+    assert not driver.claimed("w2").crashed_elsewhere
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_old_crashes_do_not_prove_bad_luck(driver):
 def test_unlucky_deliveries_get_more_attempts_and_hanging_ones_do_not(
     crashes, hangs, unlucky, poison
 ):
-    claim = SimpleNamespace(crashes=crashes, hangs=hangs, unlucky=unlucky)
+    claim = SimpleNamespace(crashes=crashes, hangs=hangs, crashed_elsewhere=unlucky)
     assert should_park(claim) is poison
 
 
@@ -134,7 +134,7 @@ def test_a_hung_delivery_is_due_at_once_and_does_not_count_as_a_crash(driver):
     ]
     again = driver.claimed("w1")
     assert (again.hangs, again.crashes, again.attempt) == (1, 0, 2)
-    assert again.earlier, "it may have reached the destination"
+    assert again.first_uncertain_attempt, "it may have reached the destination"
     driver.ledger.queue.reclaim("w1", driver.later(seconds=1))
     assert driver.ledger.queue.release(driver.claimed("w1"), driver.now, hung=True)
     mixed = driver.claimed("w1")

@@ -65,7 +65,9 @@ class TestHolds:
         driver.deliver_to("prod", "a.zip", version="1")
         driver.deliver_to("prod", "b.zip", version="1")
         driver.deliver_to("test", "c.zip", version="1")
-        driver.retry(driver.claimed(limits={(Kind.IMPORT, "test"): 0}), seconds=60, hold=True)
+        driver.retry(
+            driver.claimed(limits={(Kind.IMPORT, "test"): 0}), seconds=60, pauses_destination=True
+        )
         other = driver.claimed()
         assert other.delivery.destination == "test"
         driver.finish(other)
@@ -78,8 +80,8 @@ class TestHolds:
         for name in "abc":
             driver.deliver_to("prod", f"{name}.zip", version="1")
         first, second = driver.claimed(), driver.claimed()
-        driver.retry(first, seconds=60, hold=True)
-        driver.retry(second, seconds=10, hold=True)
+        driver.retry(first, seconds=60, pauses_destination=True)
+        driver.retry(second, seconds=10, pauses_destination=True)
         driver.later(seconds=30)
         assert driver.claim() is None
 
@@ -87,8 +89,8 @@ class TestHolds:
         for name in "abc":
             driver.deliver_to("prod", f"{name}.zip", version="1")
         first, second = driver.claimed(), driver.claimed()
-        driver.retry(first, seconds=10, hold=True)
-        driver.retry(second, seconds=60, hold=True)
+        driver.retry(first, seconds=10, pauses_destination=True)
+        driver.retry(second, seconds=60, pauses_destination=True)
         driver.later(seconds=30)
         assert driver.claim() is None
 
@@ -145,7 +147,7 @@ class TestDown:
 
     def fail(self, driver, claim, on_change):
         due = driver.now + timedelta(seconds=1)
-        outcome = Retry(driver.problem, unwell=True)
+        outcome = Retry(driver.problem, destination_failing=True)
         assert driver.finish(claim, outcome, due=due, destination_messages=on_change)
 
     def record_changes(self, changes):
@@ -194,9 +196,9 @@ class TestDown:
     def test_any_response_resets_the_failures_and_opens_the_gate(self, loaded, name):
         outcomes = {
             "unchanged": Skipped("unchanged"),
-            "refused": Failed(loaded.problem, "400", reached=True),
-            "changed meanwhile": Skipped("superseded", reached=True),
-            "unread": Retry(loaded.problem, reached=True),
+            "refused": Failed(loaded.problem, "400", responded=True),
+            "changed meanwhile": Skipped("superseded", responded=True),
+            "unread": Retry(loaded.problem, responded=True),
         }
         changes = []
         for _ in range(9):
@@ -251,7 +253,7 @@ class TestDown:
         changes = []
         for _ in range(9):
             self.fail(loaded, loaded.claimed(), self.record_changes(changes))
-        final = Retry(loaded.problem, unwell=True).last()
+        final = Retry(loaded.problem, destination_failing=True).last()
         loaded.finish(loaded.claimed(), final, destination_messages=self.record_changes(changes))
         assert changes == ["down"]
         loaded.later(seconds=30)
@@ -283,7 +285,7 @@ class TestDown:
         loaded.later(seconds=31)
         loaded.claimed("w2", only=stale.delivery.id)
         due = loaded.now + timedelta(seconds=1)
-        assert not loaded.finish(stale, Retry(loaded.problem, unwell=True), due=due)
+        assert not loaded.finish(stale, Retry(loaded.problem, destination_failing=True), due=due)
         assert loaded.ledger.destinations.all() == []
 
 
@@ -319,7 +321,10 @@ class TestPause:
         actions = {
             "pause": lambda: other.destinations.pause(Kind.IMPORT, "prod", driver.now),
             "hold": lambda: other.outcomes.finish(
-                running, Retry(driver.problem, hold=True), driver.now, due=driver.now + HOUR
+                running,
+                Retry(driver.problem, pauses_destination=True),
+                driver.now,
+                due=driver.now + HOUR,
             ),
         }
         closing = threading.Thread(target=actions[action])
@@ -343,7 +348,7 @@ class TestPause:
     def test_resuming_ends_a_hold_as_well(self, driver):
         for name in "ab":
             driver.deliver_to("prod", f"{name}.zip", version="1")
-        driver.retry(driver.claimed(), seconds=3000, hold=True)
+        driver.retry(driver.claimed(), seconds=3000, pauses_destination=True)
         driver.ledger.destinations.resume(Kind.IMPORT, "prod")
         assert driver.claimed()
 

@@ -106,7 +106,12 @@ class TestLock:
         assert driver.claim() is None, "it waits for the other"
         assert driver.finish(first)
         again = driver.claimed("w2")
-        assert (again.attempt, again.fence, again.earlier, again.crashes) == (1, 2, None, 0)
+        assert (again.attempt, again.fence, again.first_uncertain_attempt, again.crashes) == (
+            1,
+            2,
+            None,
+            0,
+        )
         assert lock_function(driver, again) == "locked"
 
     def test_an_undone_claim_does_not_use_up_the_rate(self, ledger, driver):

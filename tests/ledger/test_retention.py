@@ -168,7 +168,7 @@ def test_kept_attempts_are_sufficient_for_the_next_claim(
     assert ledger.history.attempts(delivery.id) == [every[1 if settled else 0], every[-1]]
     ledger.retriggers.retrigger(delivery.id, driver.now)
     claim = driver.claimed(kind=Kind.IMPORT)
-    assert (claim.earlier, claim.crashes) == (began, 0)
+    assert (claim.first_uncertain_attempt, claim.crashes) == (began, 0)
     assert claim.delivery.attempts == len(every) + 1
 
 

@@ -657,5 +657,5 @@ def test_an_excerpt_is_a_short_line_without_control_characters() -> None:
     )
     with serving(reply(noisy)) as server, session() as client:
         text = excerpt(client.get(server.url).text, 50)
-    assert text == "a[31m b " + "c" * 40 + "…"
+    assert text == "a[31m b " + "c" * 41 + "…"
     assert excerpt("left\u202eright") == "leftright"

@@ -412,7 +412,9 @@ def test_a_throttled_target_shows_the_end_of_the_wait(web, driver):
     driver.announce()
     claim = web.ledger.queue.claim("w1", timedelta(seconds=30), {}, web.clock(), kind=Kind.IMPORT)
     due = web.clock() + timedelta(minutes=5)
-    web.ledger.outcomes.finish(claim, Retry(UNREACHABLE, hold=True), web.clock(), due=due)
+    web.ledger.outcomes.finish(
+        claim, Retry(UNREACHABLE, pauses_destination=True), web.clock(), due=due
+    )
     (target,) = web.get("/api/v1/targets").get_json()["items"]
     assert target["state"] == "waiting"
     assert target["until"].startswith(due.isoformat()[:19])

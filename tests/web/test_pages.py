@@ -162,7 +162,7 @@ class TestDelivery:
     def test_a_pending_delivery_shows_the_time_of_the_next_attempt(self, web, driver):
         delivery_id = driver.announce()
         assert "Waiting for a worker" in delivery_page(web, delivery_id).text
-        driver.retry(delivery_id, after=180)
+        driver.retry(delivery_id, retry_after=180)
         page = delivery_page(web, delivery_id)
         assert "Next attempt in 3 min" in page.text.replace("  ", " ")
 

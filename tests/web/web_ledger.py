@@ -233,10 +233,12 @@ class LedgerDriver:
         self.ledger.outcomes.finish(claim, outcome, self.clock(), messages=[message])
         return self.ledger.history.delivery(delivery_id)
 
-    def retry(self, delivery_id, problem=UNREACHABLE, seconds=5.0, after=40):
+    def retry(self, delivery_id, problem=UNREACHABLE, seconds=5.0, retry_after=40):
         claim = self.claim(delivery_id)
         now = self.clock.forward(seconds=seconds)
-        self.ledger.outcomes.finish(claim, Retry(problem), now, due=now + timedelta(seconds=after))
+        self.ledger.outcomes.finish(
+            claim, Retry(problem), now, due=now + timedelta(seconds=retry_after)
+        )
         return self.ledger.history.delivery(delivery_id)
 
     def skip(self, delivery_id, reason="unchanged"):

@@ -94,7 +94,7 @@ class TestChoice:
 
 
 class TestEarlier:
-    """Claim.earlier: since when the destination may have been reached."""
+    """Claim.first_uncertain_attempt: since when the destination may have been reached."""
 
     def test_is_the_start_of_the_first_uncertain_attempt(self, driver):
         driver.deliver_to("prod", version="1")

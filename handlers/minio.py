@@ -91,7 +91,7 @@ def setup_steps(context: SetupContext) -> Iterator[Step]:
         Localized(
             "MinIO sends events one after the other: while Relay does not answer, all later "
             "events wait. Monitor queue_dir, and set scan_every",
-            "MinIO 逐个发送事件：Relay 未应答时，后续事件都会等待。请监控 queue_dir 并设置 "
+            "MinIO 逐个发送事件：Relay 未响应时，后续事件都会等待。请监控 queue_dir 并设置 "
             "scan_every",
         )
     )

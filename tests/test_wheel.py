@@ -41,6 +41,9 @@ def wheel(tmp_path_factory):
     for name in ("relay", "handlers"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=ignored)
+    # A zip archive of the checkout has a text file in place of the link.
+    (tree / "relay/handlers").unlink()
+    (tree / "relay/handlers").write_text("../handlers")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]

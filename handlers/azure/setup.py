@@ -45,7 +45,7 @@ def setup_steps(context: SetupContext) -> Iterator[Step]:
                 f"Subscribe the hook to container {bucket} while Relay is running and reachable "
                 "by HTTPS: Relay answers the handshake. $STORAGE_ID is the id of the storage "
                 "account (az storage account show --query id)",
-                f"在 Relay 运行且可用 HTTPS 访问时为容器 {bucket} 创建订阅：它会应答握手。"
+                f"在 Relay 运行且可用 HTTPS 访问时为容器 {bucket} 创建订阅：它会响应握手。"
                 "$STORAGE_ID 为存储账号的资源 id（az storage account show --query id）",
             ),
             command_line(

@@ -41,7 +41,6 @@ MOST_LINES = 12
 _LONGEST_SCANNED = 4096
 _LINKS = (("open", "delivery"), ("list", "deliveries"), ("retrigger", "retrigger"))
 """Label and key in the body of each link."""
-_COLON = Localized(": ", "：")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ TITLES: Mapping[str, Localized] = {
     "recovered": Localized("Recovered: imported", "已恢复：导入成功"),
     "failed": Localized("Import failed", "导入失败"),
     "skipped": Localized("Import skipped", "已跳过导入"),
-    "down": Localized("Target is down: imports are on hold", "目标端不可用，导入已暂停"),
-    "up": Localized("Target is up again: imports continue", "目标端已恢复，导入继续"),
+    "down": Localized("Target is down: imports are on hold", "目标不可用，导入已暂停"),
+    "up": Localized("Target is up again: imports continue", "目标已恢复，导入继续"),
 }
 
 CHANGES: Mapping[str, Localized] = {
@@ -46,7 +46,7 @@ CHANGES: Mapping[str, Localized] = {
     ),
     "already there": Localized(
         "imported by an earlier attempt whose response was lost",
-        "此前一次尝试已导入，但未收到应答",
+        "此前一次尝试已导入，但未收到响应",
     ),
 }
 

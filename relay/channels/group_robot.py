@@ -125,7 +125,7 @@ class GroupRobot(contract.Channel):
             ),
             strip_chinese(
                 "The response is stored with the attempt. Relay keeps retrying.",
-                f"{self.PRODUCT.zh}的应答保存在该次尝试中；其间 Relay 会继续重试。",
+                f"{self.PRODUCT.zh}的响应保存在该次尝试中；其间 Relay 会继续重试。",
             ),
             answer=response.summary,
         )

@@ -16,7 +16,7 @@ from relay.outbound.webhook import RETRIED, WebhookResponse
 REPORT_BUG = Localized(
     "This is a bug in Relay. Please report it with the delivery id and the response stored with "
     "the attempt.",
-    "这是 Relay 的缺陷，请附上投递编号以及该次尝试中保存的应答，反馈给我们。",
+    "这是 Relay 的缺陷，请附上投递编号以及该次尝试中保存的响应，反馈给我们。",
 )
 
 
@@ -136,7 +136,7 @@ def refused(product: Localized) -> KnownError:
         strip_chinese(
             "The response is stored with the attempt. Check the channel's url, then retrigger the "
             "message.",
-            f"{product.zh}的应答保存在该次尝试中。请检查频道的 url，然后重新触发该消息。",
+            f"{product.zh}的响应保存在该次尝试中。请检查频道的 url，然后重新触发该消息。",
         ),
     )
 
@@ -148,12 +148,12 @@ def unexpected_response(kind: str, product: Localized, response: WebhookResponse
         Localized(
             f"The url returned {response.status}, but not a response of {product.en}: "
             "the message was not posted",
-            f"该 url 返回了 {response.status}，但返回内容不是{product.zh}的应答格式，消息并未送达",
+            f"该 url 返回了 {response.status}，但返回内容不是{product.zh}的响应格式，消息并未送达",
         ),
         Localized(
             f"Check that the channel's url is an address of {product.en} and that no proxy "
             "responds in its place. Relay keeps retrying.",
-            f"请检查频道的 url 是否为{product.zh}的地址，以及是否有代理代为应答；"
+            f"请检查频道的 url 是否为{product.zh}的地址，以及是否有代理代为响应；"
             "其间 Relay 会继续重试。",
         ),
         answer=response.summary,

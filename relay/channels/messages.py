@@ -43,7 +43,7 @@ REASONS: Mapping[str, Localized] = {
     ),
     "unchanged": Localized(
         "The target already holds exactly this code.",
-        "目标端已有完全相同的代码。",
+        "目标已有完全相同的代码。",
     ),
     "no route": Localized(
         "No route in relay.toml matches this object.",

@@ -34,7 +34,7 @@ PROBLEM = Problem(
 )
 DOWN = Problem(
     "target.unreachable",
-    Localized("The target did not respond ten times in a row", "目标端连续十次没有应答"),
+    Localized("The target did not respond ten times in a row", "目标连续十次没有响应"),
     Localized("Relay checks it every 30 seconds.", "Relay 每 30 秒检查一次。"),
 )
 OUTCOMES: Mapping[str, Outcome] = {

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from relay.config.load import SourceSettings, secrets
+from relay.config.redaction import QUERY_SECRETS
 from relay.config.senders import SenderSettings
 from relay.errors import Unreadable, Unverified
 from relay.intake.intake import ParsedNotification, build_envelopes, parse
@@ -37,9 +38,7 @@ _OMITTED_HEADERS = re.compile(
 """Headers of proxies and networks. No case depends on them."""
 
 _URL_SECRETS = re.compile(
-    rb"((?:[?&]|\\u0026)(?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|Signature|sig"
-    rb'|token|access_token|OSSAccessKeyId|q-signature|security-token)=)[^&"\\\s]+',
-    re.IGNORECASE,
+    rb"((?:[?&]|\\u0026)(?:" + QUERY_SECRETS.encode() + rb')=)[^&"\\\s]+', re.IGNORECASE
 )
 _ACCOUNT_IDS = (
     (re.compile(rb"(arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:)[0-9]{12}"), rb"\g<1>123456789012"),

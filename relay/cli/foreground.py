@@ -76,7 +76,7 @@ def _with_final_hint(failure: TemporaryFailure, attempts: int) -> TemporaryFailu
     hint = Localized(
         f"Tried {tried}. Run the command again {when_en}: "
         "it first checks what the target already has.",
-        f"已尝试 {attempts} 次。请{when_zh}重新运行该命令：它会先查询目标端的现状。",
+        f"已尝试 {attempts} 次。请{when_zh}重新运行该命令：它会先查询目标的现状。",
     )
     return TemporaryFailure(failure.code, failure.message, hint, answer=failure.answer)
 

@@ -14,11 +14,11 @@ _SHORTEST_SECRET = 4
 _SHORTEST_PART = 12
 """Characters from which on a part of an address is hidden in every line; shorter: maybe a word."""
 # Names of query parameters that sign or open something, at AWS, OBS, OSS, Azure, GCS and in chats.
-_QUERY = re.compile(
-    r"([?&;](?:x-(?:amz|goog|oss|obs)-[a-z-]+|signature|sig|sign|awsaccesskeyid|ossaccesskeyid"
-    r"|accesskeyid|googleaccessid|key|token|[a-z_]*token|secret|password|code)=)[^&\s\"'<>#]*",
-    re.IGNORECASE,
+QUERY_SECRETS = (
+    r"x-(?:amz|goog|oss|obs)-[a-z-]+|(?:q-)?signature|sig|sign|awsaccesskeyid|ossaccesskeyid"
+    r"|accesskeyid|googleaccessid|[a-z_-]*token|secret|password|code"
 )
+_QUERY = re.compile(rf"([?&;](?:{QUERY_SECRETS}|key)=)[^&\s\"'<>#]*", re.IGNORECASE)
 _HEADER = re.compile(
     r"((?:proxy-)?authorization|x-auth-token|x-subject-token|x-security-token"
     r"|x-amz-security-token|set-cookie|cookie)"

@@ -190,7 +190,7 @@ class _Import:
             "conflict.unclear",
             Localized(
                 f"The target reports that {name} exists, but a lookup does not find it",
-                f"目标端报告函数 {name} 已存在，但查询不到该函数",
+                f"目标报告函数 {name} 已存在，但查询不到该函数",
             ),
             Localized(
                 "The function may be in the middle of a change; Relay retries later.",
@@ -278,18 +278,18 @@ def _name_conflict(existing: ExistingFunction, policy: str) -> PermanentFailure:
             Localized(
                 f"The target already holds a function {existing.func_name} "
                 f"(package {existing.package})",
-                f"目标端已存在函数 {existing.func_name}（应用 {existing.package}）",
+                f"目标已存在函数 {existing.func_name}（应用 {existing.package}）",
             ),
             Localized(
                 'on_conflict is "fail". Retrigger with "update" to replace it, or delete it.',
-                'on_conflict 为 "fail"。可选择 "update" 重新触发以覆盖它，或先在目标端删除该函数。',
+                'on_conflict 为 "fail"。可选择 "update" 重新触发以覆盖它，或先在目标删除该函数。',
             ),
         )
     return PermanentFailure(
         "conflict.other_content",
         Localized(
             f"The target holds {existing.func_name} (package {existing.package}) with other code",
-            f"目标端已存在同名函数 {existing.func_name}（应用 {existing.package}），但代码不同",
+            f"目标已存在同名函数 {existing.func_name}（应用 {existing.package}），但代码不同",
         ),
         Localized(
             'on_conflict is "skip". Retrigger with "update" to replace it, "rename" to keep both.',

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from relay.ledger.database import LedgerPart
 from relay.ledger.errors import LedgerUnavailable
+from relay.ledger.upgrade import upgrade
 from relay.model import Localized
 
 VERSIONS = Path(__file__).parent / "migrations" / "versions"
@@ -33,9 +34,6 @@ class Administration(LedgerPart):
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
             self._database.advisory_lock(connection, "migrate")
             if not _has_newest_version(connection):
-                # Alembic takes long to import, and nearly every start has nothing to migrate.
-                from relay.ledger.upgrade import upgrade  # noqa: PLC0415
-
                 upgrade(connection)
 
     def ping(self) -> None:

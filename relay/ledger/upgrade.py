@@ -1,13 +1,9 @@
-"""Runs Alembic; imported only if there is something to migrate."""
+"""Runs Alembic."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from relay.errors import ConfigError
@@ -19,6 +15,12 @@ def upgrade(connection: Connection) -> None:
 
     Raises ConfigError if their version is unknown.
     """
+    # Alembic takes long to import, and nearly every start has nothing to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     config = Config()
     folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
     config.set_main_option("script_location", folder)

@@ -153,7 +153,7 @@ def test_sentences_are_strings_in_the_language_of_the_channel(post, language):
     assert skipped["reason"]["code"] == "unchanged"
     expected = {
         "en": "The target already holds exactly this code.",
-        "zh": "目标端已有完全相同的代码。",
+        "zh": "目标已有完全相同的代码。",
     }
     assert skipped["reason"]["message"] == expected[language]
 

@@ -177,7 +177,7 @@ def test_a_scan_prints_a_summary(world, relay):
     assert "1 objects listed, 1 marked as seen" in relay("scan", "exports")
     world.upload("prod/\x1b[31mnew.zip")
     dry = relay("scan", "exports", "--dry-run")
-    assert "1 would be enqueued\n  exports/prod/\\x1b[31mnew.zip" in dry
+    assert "1 would be enqueued\n  exports/prod/\\u001b[31mnew.zip" in dry
     assert "2 objects listed, 1 enqueued" in relay("scan", "exports", "--since", "1h")
 
 

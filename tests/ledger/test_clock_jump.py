@@ -30,7 +30,7 @@ def test_a_retry_waits_as_long_as_planned(driver, ledger):
 
 def test_a_hold_of_a_destination_is_not_extended(driver, ledger):
     driver.deliver_to("prod", "a.zip", version="1")
-    driver.retry(driver.claimed(), seconds=60, hold=True)
+    driver.retry(driver.claimed(), seconds=60, pauses_destination=True)
     driver.now -= HOUR
     ledger.queue.shift_due_times(HOUR, driver.now)
     [gate] = ledger.destinations.all()

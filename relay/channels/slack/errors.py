@@ -215,7 +215,7 @@ def api_error(word: str, response: WebhookResponse) -> RelayError:
         Localized("Slack did not post the message", "Slack 未能发送该消息"),
         Localized(
             "The response is stored with the attempt. Relay keeps retrying.",
-            "Slack 的应答保存在该次尝试中，其间 Relay 会继续重试。",
+            "Slack 的响应保存在该次尝试中，其间 Relay 会继续重试。",
         ),
         answer=response.summary,
         retry_after=response.retry_after,

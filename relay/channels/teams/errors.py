@@ -24,7 +24,7 @@ _OTHER = KnownError(
     Localized(
         "The response is stored with the attempt. Check the channel's url and the workflow's run "
         "history in Power Automate, then retrigger the message.",
-        "Teams 的应答保存在该次尝试中。请检查频道的 url，以及 Power Automate 中该流的运行历史，"
+        "Teams 的响应保存在该次尝试中。请检查频道的 url，以及 Power Automate 中该流的运行历史，"
         "然后重新触发该消息。",
     ),
 )

@@ -35,7 +35,6 @@ from relay.sources.s3.records import KeyEncoding
 from relay.sources.s3.sqs import SqsQueue
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
 Address = Annotated[str, AfterValidator(rules.checked_url)]
 QueueAddress = Annotated[

@@ -24,6 +24,7 @@ def plain_zip():
     return buffer.getvalue()
 
 
+@pytest.mark.no_cover  # measures time, and tracing doubles it
 def test_an_upload_is_imported_and_reported_within_two_seconds(world):
     world.announce_uploads()
     world.running_relay()

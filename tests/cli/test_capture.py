@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from relay.app.relay import Relay
-from relay.config.load import load
+from relay.cli import capture_case
+from relay.config.load import SourceSettings, load
 from relay.model import Incoming, Origin, utc_now
 from relay.plugins import find, settings_class
 
@@ -236,3 +237,13 @@ def test_it_waits_for_the_next_notification(configured: Path, send: Send, case_r
     assert process.returncode == 0
     http, json_file = (configured.parent / line for line in output.splitlines()[:2])
     assert len(passes(case_runner, http, json_file)["events"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Goog-Signature", "x-obs-security-token", "q-signature", "code", "access_token"]
+)
+def test_every_parameter_that_signs_a_url_is_redacted(name: str) -> None:
+    settings = SourceSettings(kind="s3")
+    body = f'{{"url": "https://x.example/a?{name}=hush&part=1"}}'.encode()
+    expected = body.replace(b"hush", b"redacted")
+    assert capture_case._redact(body, settings, hide=False) == expected

@@ -18,6 +18,7 @@ from relay.model import Json, Localized
 from relay.web.problems import Refused
 from relay.web.request_body import read_body
 from relay.web.responses import ProblemShape
+from relay.web.schema_names import NamedSchemas
 
 MAX_BODY = 64 * 1024
 PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -78,7 +79,9 @@ def document(prefix: str, views: type) -> Json:
         key=lambda operation: (operation.path, operation.method),
     )
     refs, definitions = models_json_schema(
-        list(_models(operations)), ref_template="#/components/schemas/{model}"
+        list(_models(operations)),
+        ref_template="#/components/schemas/{model}",
+        schema_generator=NamedSchemas,
     )
     schemas = definitions.get("$defs", {})
     paths: dict[str, Json] = {}

@@ -1,4 +1,4 @@
-"""The responses of the API as pydantic models; their class names are the OpenAPI schema names."""
+"""The responses of the API as pydantic models."""
 
 from __future__ import annotations
 

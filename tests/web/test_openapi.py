@@ -2,6 +2,16 @@
 
 import jsonschema
 import pytest
+from pydantic import BaseModel
+
+from relay.web.schema_names import SCHEMA_NAMES, NamedSchemas
+
+SCHEMAS = """
+    AttemptShape DeliveriesQuery DeliveryPage DeliveryShape DeliveryStory ErrorShape EventShape Kind
+    MessageShape NotificationPage NotificationShape NotificationWhole Origin PageQuery PlanShape
+    ProblemShape ReceiptShape RetriggerBody ScanShape SourceList SourceShape State SubmissionBody
+    SubmissionShape TargetList TargetShape Trigger Verdict
+"""
 
 
 @pytest.fixture
@@ -42,6 +52,23 @@ def test_every_reference_resolves(document):
     for reference in all_references:
         name = reference.removeprefix("#/components/schemas/")
         assert name in document["components"]["schemas"]
+
+
+def test_the_names_of_the_schemas_stay(document):
+    """Clients generate their types from them: a new name is fine, a changed one is not."""
+    schemas = document["components"]["schemas"]
+    assert set(schemas) == set(SCHEMAS.split())
+    assert all(schema["title"] == name for name, schema in schemas.items())
+
+
+def test_a_schema_is_named_by_the_table_and_not_by_its_class(monkeypatch):
+    class Renamed(BaseModel):
+        pass
+
+    with pytest.raises(KeyError):
+        Renamed.model_json_schema(schema_generator=NamedSchemas)
+    monkeypatch.setitem(SCHEMA_NAMES, Renamed, "Published")
+    assert Renamed.model_json_schema(schema_generator=NamedSchemas)["title"] == "Published"
 
 
 def test_the_schemas_are_valid(document):

@@ -1,9 +1,11 @@
-"""Requirements are pinned, transitive ones too, and agree with pyproject.toml."""
+"""Requirements are pinned, transitive ones too, and agree with pyproject.toml and the imports."""
 
+import ast
 import importlib.util
 import re
+import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,33 @@ def test_the_locked_set_is_within_the_ranges_of_the_project():
 def test_the_project_names_every_direct_requirement():
     direct = (ROOT / "requirements.txt").read_text().partition(lock.MARK)[0]
     assert lock.names("\n".join(project()["dependencies"])) == lock.names(direct)
+
+
+def third_party_imports() -> set[str]:
+    """Return the top-level modules that relay/ and handlers/ import, wherever the import stands.
+
+    Not seen: a module that is imported by its name as a text, such as SQLAlchemy's driver.
+    """
+    found = set()
+    for path in [path for top in ("relay", "handlers") for path in (ROOT / top).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names - {"relay"}
+
+
+def test_every_import_is_a_declared_dependency():
+    extras = [text for texts in project()["optional-dependencies"].values() for text in texts]
+    declared = lock.names("\n".join([*project()["dependencies"], *extras]))
+    distributions = packages_distributions()
+    undeclared = {
+        name
+        for name in third_party_imports()
+        if not lock.names("\n".join(distributions.get(name, ()))) & declared
+    }
+    assert not undeclared, f"pyproject.toml does not declare {sorted(undeclared)}"
 
 
 def test_the_extras_are_tested_in_a_version_that_they_allow():

@@ -90,7 +90,7 @@ def open_relay(
     try:
         yield (
             relay,
-            create_app(relay.intake, relay.operations, metrics=relay.metrics),
+            create_app(relay.ledger, relay.intake, relay.operations, metrics=relay.metrics),
         )
     finally:
         relay.close()

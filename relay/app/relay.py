@@ -43,7 +43,8 @@ class Relay:
         self.fetcher = fetcher or Fetcher(settings.outbound.allow_private)
         self.intake = Intake(
             settings,
-            ledger,
+            ledger.intake,
+            ledger.history,
             plugins.sources,
             clock=clock,
             wake=self.wake_signal.ring,
@@ -57,10 +58,10 @@ class Relay:
             wake_signal=self.wake_signal,
             metrics=self.metrics,
         )
-        self.queue_poller = QueuePoller(self.intake, clock=clock)
+        self.queue_poller = QueuePoller(self.intake, ledger.scans, clock=clock)
         self.retention_loop = RetentionLoop(settings.retention, ledger.retention, clock=clock)
         planner = Planner(settings, plugins, ledger.digests, clock=clock)
-        self.operations = Operations(self.intake, self.queue_poller.scanner, planner)
+        self.operations = Operations(ledger, self.intake, self.queue_poller.scanner, planner)
 
     @classmethod
     def open(cls, settings: Settings) -> Relay:

@@ -23,6 +23,6 @@ def create() -> Flask:
     settings = load(config_path(None, os.environ), os.environ, settings_class)
     configure(sys.stderr, secrets=secrets(settings))
     relay = Relay.open(settings)
-    app = create_app(relay.intake, relay.operations, metrics=relay.metrics)
+    app = create_app(relay.ledger, relay.intake, relay.operations, metrics=relay.metrics)
     app.extensions["relay"] = relay
     return app

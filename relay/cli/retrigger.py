@@ -12,7 +12,9 @@ from relay.cli.context import load_settings, open_ledger
 from relay.cli.main import FAILED
 from relay.cli.output import error_as_json, error_text, json_option, print_json, style
 from relay.errors import RelayError
-from relay.ledger import DeliveryQuery, Ledger
+from relay.ledger import DeliveryQuery
+from relay.ledger.history import History
+from relay.ledger.retriggers import Retriggers
 from relay.model import Kind, State, utc_now
 
 FINISHED = [state.value for state in State if state.finished]
@@ -40,8 +42,8 @@ def command(ids: tuple[str, ...], on_conflict: str | None, as_json: bool, **filt
         raise click.UsageError("Give either delivery ids or --state, not both.")
     options = {"on_conflict": on_conflict} if on_conflict else None
     with open_ledger(load_settings()) as ledger:
-        delivery_ids = ids or tuple(_matching(ledger, filters))
-        results = [_retrigger(ledger, delivery_id, options) for delivery_id in delivery_ids]
+        delivery_ids = ids or tuple(_matching(ledger.history, filters))
+        results = [_retrigger(ledger.retriggers, id_, options) for id_ in delivery_ids]
     if as_json:
         print_json(results)
     else:
@@ -49,22 +51,22 @@ def command(ids: tuple[str, ...], on_conflict: str | None, as_json: bool, **filt
     raise SystemExit(FAILED if any("error" in result for result in results) else 0)
 
 
-def _matching(ledger: Ledger, filters: dict[str, Any]) -> Iterator[str]:
+def _matching(history: History, filters: dict[str, Any]) -> Iterator[str]:
     kind = Kind(filters["kind"]) if filters["kind"] else None
     query = DeliveryQuery(**{**filters, "state": State(filters["state"]), "kind": kind}, limit=200)
     while True:
-        page = ledger.history.deliveries(query)
+        page = history.deliveries(query)
         yield from (delivery.id for delivery in page.items)
         if not page.next_cursor:
             return
         query = replace(query, cursor=page.next_cursor)
 
 
-def _retrigger(ledger: Ledger, delivery_id: str, options: dict[str, str] | None) -> dict[str, Any]:
+def _retrigger(
+    retriggers: Retriggers, delivery_id: str, options: dict[str, str] | None
+) -> dict[str, Any]:
     try:
-        delivery = ledger.retriggers.retrigger(
-            delivery_id, utc_now(), options=options, by="command"
-        )
+        delivery = retriggers.retrigger(delivery_id, utc_now(), options=options, by="command")
     except RelayError as error:
         return {"id": delivery_id, "error": error_as_json(error)}
     return {"id": delivery.id, "state": delivery.state}

@@ -22,8 +22,9 @@ from relay.cli.output import (
     to_json,
     visible,
 )
-from relay.ledger import Attempt, Ledger, NotFound
+from relay.ledger import Attempt, NotFound
 from relay.ledger.batching_rules import summarize_message
+from relay.ledger.history import History
 from relay.model import Delivery, Json, Problem, utc_now
 
 
@@ -33,17 +34,18 @@ from relay.model import Delivery, Json, Problem, utc_now
 def command(delivery_id: str, as_json: bool) -> None:
     """Show one delivery: its attempts, messages and event."""
     with open_ledger(load_settings()) as ledger:
-        delivery = ledger.history.delivery(delivery_id)
+        history = ledger.history
+        delivery = history.delivery(delivery_id)
         if delivery is None:
             raise NotFound(
                 "delivery.unknown",
                 "There is no delivery with this id",
                 "`relay deliveries` lists them.",
             )
-        attempts = ledger.history.attempts(delivery_id)
-        messages = ledger.history.messages(delivery_id)
+        attempts = history.attempts(delivery_id)
+        messages = history.messages(delivery_id)
         if as_json:
-            print_json(_as_json(ledger, delivery, attempts, messages))
+            print_json(_as_json(history, delivery, attempts, messages))
             return
     now = utc_now()
     for name, value in _fields(delivery, now):
@@ -58,9 +60,9 @@ def command(delivery_id: str, as_json: bool) -> None:
 
 
 def _as_json(
-    ledger: Ledger, delivery: Delivery, attempts: list[Attempt], messages: list[Delivery]
+    history: History, delivery: Delivery, attempts: list[Attempt], messages: list[Delivery]
 ) -> Json:
-    event = ledger.history.event(delivery.event_id) if delivery.event_id else None
+    event = history.event(delivery.event_id) if delivery.event_id else None
     return {
         **delivery_as_json(delivery),
         "attempts": [{**to_json(a), "error": a.error and error_as_json(a.error)} for a in attempts],

@@ -13,7 +13,8 @@ from relay.cli.context import load_settings, open_ledger, unknown_source
 from relay.cli.main import FAILED
 from relay.cli.output import visible
 from relay.config.units import parse_duration
-from relay.ledger import Ledger, Notification
+from relay.ledger import Notification
+from relay.ledger.history import History
 from relay.model import Origin
 from relay.plugins import find
 from relay.sources.contract import StorageHandler
@@ -60,7 +61,8 @@ def capture(name: str, last: bool, out: Path, timeout: timedelta, hide_accounts:
     if name not in settings.sources:
         raise unknown_source(name, settings.sources)
     with open_ledger(settings) as ledger:
-        notification = newest(ledger, name) if last else _wait_for_next(ledger, name, timeout)
+        history = ledger.history
+        notification = newest(history, name) if last else _wait_for_next(history, name, timeout)
     if notification is None:
         period = "so far" if last else f"within {timeout}"
         click.echo(
@@ -79,11 +81,11 @@ def capture(name: str, last: bool, out: Path, timeout: timedelta, hide_accounts:
     _write(case, notification, out / source.kind.replace(":", "."))
 
 
-def newest(ledger: Ledger, source: str, after: str = "") -> Notification | None:
+def newest(history: History, source: str, after: str = "") -> Notification | None:
     """Return the newest notification from the storage of a source whose id is above `after`."""
     cursor: str | None = None
     while True:
-        page = ledger.history.notifications(200, cursor)
+        page = history.notifications(200, cursor)
         for notification in page.items:
             if notification.id <= after:
                 return None
@@ -94,12 +96,12 @@ def newest(ledger: Ledger, source: str, after: str = "") -> Notification | None:
         cursor = page.next_cursor
 
 
-def _wait_for_next(ledger: Ledger, source: str, timeout: timedelta) -> Notification | None:
-    before = newest(ledger, source)
+def _wait_for_next(history: History, source: str, timeout: timedelta) -> Notification | None:
+    before = newest(history, source)
     after = before.id if before else ""
     until = time.monotonic() + timeout.total_seconds()
     click.echo(f"waiting for a notification of {source} ...", err=True)
-    while (found := newest(ledger, source, after)) is None and time.monotonic() < until:
+    while (found := newest(history, source, after)) is None and time.monotonic() < until:
         time.sleep(POLL_INTERVAL)
     return found
 

@@ -7,7 +7,7 @@ import click
 from relay.cli.context import load_settings, open_ledger
 from relay.cli.output import format_age, json_option, print_json, print_table
 from relay.config.load import Settings
-from relay.ledger import Ledger
+from relay.ledger.destinations import Destinations
 from relay.model import Json, Kind, utc_now
 from relay.web.operations import check_target, target_states
 
@@ -18,7 +18,7 @@ def command(as_json: bool) -> None:
     """Show the state of each target: open, paused, down, or waiting because it asked to wait."""
     settings = load_settings()
     with open_ledger(settings) as ledger:
-        _print_states(settings, ledger, as_json)
+        _print_states(settings, ledger.destinations, as_json)
 
 
 @click.command("pause")
@@ -30,7 +30,7 @@ def pause(target: str, as_json: bool) -> None:
     check_target(settings, target)
     with open_ledger(settings) as ledger:
         ledger.destinations.pause(Kind.IMPORT, target, utc_now())
-        _print_states(settings, ledger, as_json, only=target)
+        _print_states(settings, ledger.destinations, as_json, only=target)
 
 
 @click.command("resume")
@@ -42,15 +42,15 @@ def resume(target: str, as_json: bool) -> None:
     check_target(settings, target)
     with open_ledger(settings) as ledger:
         ledger.destinations.resume(Kind.IMPORT, target)
-        _print_states(settings, ledger, as_json, only=target)
+        _print_states(settings, ledger.destinations, as_json, only=target)
 
 
 def _print_states(
-    settings: Settings, ledger: Ledger, as_json: bool, only: str | None = None
+    settings: Settings, destinations: Destinations, as_json: bool, only: str | None = None
 ) -> None:
     targets = [
         target
-        for target in target_states(settings, ledger.destinations.all(), utc_now())
+        for target in target_states(settings, destinations.all(), utc_now())
         if only in (None, target["name"])
     ]
     if as_json:

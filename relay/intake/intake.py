@@ -16,7 +16,9 @@ from time import monotonic
 from relay.config.load import Settings, SourceSettings
 from relay.config.routing import match
 from relay.errors import TooLarge, Unreadable, Unverified
-from relay.ledger import Accepted, Ledger, NewNotification, NotFound, RoutedEvent
+from relay.ledger import Accepted, NewNotification, NotFound, RoutedEvent
+from relay.ledger.history import History
+from relay.ledger.intake import Intake as LedgerIntake
 from relay.model import Event, Incoming, Origin, Verdict
 from relay.sources.contract import StorageHandler
 from relay.sources.envelope import Envelope, Fetch, HandshakeReply, refuse_fetch
@@ -73,7 +75,8 @@ class Intake:
     def __init__(
         self,
         settings: Settings,
-        ledger: Ledger,
+        ledger_intake: LedgerIntake,
+        history: History,
         sources: Mapping[str, StorageHandler],
         *,
         clock: Callable[[], datetime],
@@ -85,7 +88,8 @@ class Intake:
         `fetch` gets the certificates and keys that envelopes need.
         """
         self.settings = settings
-        self.ledger = ledger
+        self.ledger_intake = ledger_intake
+        self.history = history
         self.sources = sources
         self.clock = clock
         self.wake = wake
@@ -137,7 +141,7 @@ class Intake:
         reason = "first scan: existing objects are marked as seen"
         new = NewNotification(incoming, Verdict.IGNORED, reason, ())
         routed = [RoutedEvent(event, ()) for event in events]
-        accepted = self.ledger.intake.accept(new, routed, self.clock())
+        accepted = self.ledger_intake.accept(new, routed, self.clock())
         return Receipt(accepted.notification_id, accepted.new_events)
 
     def replay(self, notification_id: str) -> Receipt:
@@ -145,7 +149,7 @@ class Intake:
 
         Raises NotFound and Unreadable.
         """
-        stored = self.ledger.history.notification(notification_id)
+        stored = self.history.notification(notification_id)
         if stored is None:
             raise NotFound("notification.unknown", f"There is no notification {notification_id}")
         if stored.verdict == Verdict.HANDSHAKE or stored.road in (Origin.SCAN, Origin.SUBMISSION):
@@ -167,6 +171,11 @@ class Intake:
         name = next((name for name in stored.envelopes if name in ENVELOPES), "bare")
         envelope = ENVELOPES[name](handler.settings)
         return self._store(incoming, parse(handler, envelope, incoming), name)
+
+    def unannounced(self, source: str, events: Sequence[Event]) -> list[Event]:
+        """The events whose object is not known yet."""
+        known = self.ledger_intake.known_ids(source, events)
+        return [event for event, id_ in zip(events, known, strict=True) if id_ is None]
 
     def is_open(self, source: str) -> bool:
         """Whether the hook can accept requests: an envelope can verify senders."""
@@ -213,7 +222,7 @@ class Intake:
         routed = [
             RoutedEvent(event, (match(routes, incoming.source, event),)) for event in parsed.events
         ]
-        accepted = self.ledger.intake.accept(new, routed, self.clock())
+        accepted = self.ledger_intake.accept(new, routed, self.clock())
         _log_accepted(incoming, parsed, accepted)
         if accepted.deliveries:
             self.wake()

@@ -11,6 +11,7 @@ from relay.errors import RelayError
 from relay.intake.intake import Intake
 from relay.intake.scanner import Scanner
 from relay.ledger import Conflict
+from relay.ledger.scans import Scans
 from relay.model import Incoming, Origin
 from relay.sources.contract import Queue, StorageHandler
 
@@ -26,11 +27,12 @@ ERROR_PAUSE = 5.0
 class QueuePoller:
     """Runs a thread for each queue and for each source with `scan_every`."""
 
-    def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, intake: Intake, scans: Scans, *, clock: Callable[[], datetime]) -> None:
         self.intake = intake
+        self.scans = scans
         self.clock = clock
         self.wait = POLL_SECONDS
-        self.scanner = Scanner(intake, clock=clock)
+        self.scanner = Scanner(intake, scans, clock=clock)
         self._stopping = self.scanner.stopping
         self._threads: list[threading.Thread] = []
 
@@ -80,7 +82,7 @@ class QueuePoller:
         self, handler: StorageHandler, started: datetime, interval: timedelta
     ) -> None:
         """Scan once after our start, then `interval` after the last run of any process."""
-        last = self.intake.ledger.scans.last(handler.name)
+        last = self.scans.last(handler.name)
         due = last.ran + interval if last and last.ran >= started else started
         if (left := due - self.clock()) > timedelta(0):
             self._stopping.wait(min(left, interval).total_seconds())

@@ -11,6 +11,7 @@ from datetime import datetime
 from relay.errors import PermanentFailure
 from relay.intake.intake import Intake
 from relay.ledger import NewScan, Scan, ScanStep, owners
+from relay.ledger.scans import Scans
 from relay.model import Event, Incoming, Json, Localized, Origin, Problem
 from relay.sources.contract import ScanPage, StorageHandler
 
@@ -32,9 +33,9 @@ class Scanner:
     Memory holds a single page of a listing. Each page needs a single query for known events.
     """
 
-    def __init__(self, intake: Intake, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, intake: Intake, scans: Scans, *, clock: Callable[[], datetime]) -> None:
         self.intake = intake
-        self.ledger = intake.ledger
+        self.scans = scans
         self.clock = clock
         self.stopping = threading.Event()
         self._warned: dict[str, datetime] = {}
@@ -56,20 +57,20 @@ class Scanner:
         it belongs to a first scan, resumed an interrupted scan, and reached the end of the listing.
         Raises Conflict while another scan of the source runs, and the errors of listing.
         """
-        last = self.ledger.scans.last(handler.name)
+        last = self.scans.last(handler.name)
         dead = last.owner if last and last.owner and owners.is_dead(last.owner) else None
         new = NewScan(handler.name, owners.current_owner(), since, everything, dead)
-        scan = self.ledger.scans.begin(new, self.clock())
+        scan = self.scans.begin(new, self.clock())
         run = _Run(self, handler, scan, progress)
         try:
             run.list_pages()
         except PermanentFailure:
             if scan.resumed and not run.listed:
                 # Some storages forget a cursor after a while: the next run starts over.
-                self.ledger.scans.advance(scan, ScanStep(0, 0, None), self.clock())
+                self.scans.advance(scan, ScanStep(0, 0, None), self.clock())
             raise
         finally:
-            self.ledger.scans.end(scan, self.clock(), completed=run.finished)
+            self.scans.end(scan, self.clock(), completed=run.finished)
         self._log_run(handler, run)
         return {
             "listed": run.listed,
@@ -84,12 +85,7 @@ class Scanner:
     ) -> Iterator[Event]:
         """The objects that no event has announced; stores nothing."""
         for page in handler.scan_pages(since):
-            yield from self.unannounced(handler.name, page.events)
-
-    def unannounced(self, source: str, events: Sequence[Event]) -> list[Event]:
-        """The events whose object is not known yet."""
-        known = self.ledger.intake.known_ids(source, events)
-        return [event for event, id_ in zip(events, known, strict=True) if id_ is None]
+            yield from self.intake.unannounced(handler.name, page.events)
 
     def has_push_source(self, handler: StorageHandler) -> bool:
         """Whether notifications can arrive: a source that is only scanned is never silent."""
@@ -107,7 +103,7 @@ class Scanner:
         # Most scans find nothing: a folder is scanned every minute.
         level = logging.INFO if run.found or not run.finished else logging.DEBUG
         log.log(level, "scan ended" if run.finished else "scan paused", extra=counts)
-        silent = self.ledger.scans.silences(self.clock()).get(handler.name)
+        silent = self.scans.silences(self.clock()).get(handler.name)
         if silent and self._warned.get(handler.name) != silent:
             self._warned[handler.name] = silent
             hint = silence_problem(handler.name).hint.en
@@ -136,7 +132,8 @@ class _Run:
         self, scanner: Scanner, handler: StorageHandler, scan: Scan, progress: ScanProgress
     ) -> None:
         self.scanner = scanner
-        self.ledger = scanner.ledger
+        self.intake = scanner.intake
+        self.scans = scanner.scans
         self.handler = handler
         self.scan = scan
         self.progress = progress
@@ -155,16 +152,16 @@ class _Run:
         self.finished = True
 
     def _accept_page(self, page: ScanPage) -> bool:
-        events = self.scanner.unannounced(self.handler.name, page.events)
+        events = self.intake.unannounced(self.handler.name, page.events)
         found = sum(self._accept(events[at : at + BATCH]) for at in range(0, len(events), BATCH))
         if found and not self.scan.first and self.scanner.has_push_source(self.handler):
             times = [event.time for event in events if event.time]
-            self.ledger.scans.note_unannounced(self.handler.name, times)
+            self.scans.note_unannounced(self.handler.name, times)
         self.listed += page.listed
         self.found += found
         self.progress(self.listed, self.found)
         step = ScanStep(page.listed, found, page.cursor)
-        return self.ledger.scans.advance(self.scan, step, self.scanner.clock())
+        return self.scans.advance(self.scan, step, self.scanner.clock())
 
     def _accept(self, events: Sequence[Event]) -> int:
         """Accept events; returns how many were new: a notification may have arrived meanwhile."""
@@ -173,6 +170,5 @@ class _Run:
         body = json.dumps({"found": listed}).encode()
         now = self.scanner.clock()
         incoming = Incoming(self.handler.name, body, now, Origin.SCAN, method="", path="")
-        intake = self.scanner.intake
-        accept = intake.mark_seen if self.scan.first else intake.accept_found
+        accept = self.intake.mark_seen if self.scan.first else self.intake.accept_found
         return accept(incoming, events).events

@@ -10,7 +10,8 @@ from flask import Blueprint, Response, jsonify, request, url_for
 
 from relay.errors import Rejected
 from relay.intake.intake import Receipt
-from relay.ledger import DeliveryQuery, Ledger, NotFound, Notification, Page
+from relay.ledger import DeliveryQuery, NotFound, Notification, Page
+from relay.ledger.history import History
 from relay.model import Delivery, Json, Kind
 from relay.web import responses
 from relay.web.context import WebContext
@@ -46,7 +47,7 @@ class Api:
 
     def __init__(self, context: WebContext) -> None:
         self.context = context
-        self.ledger = context.ledger
+        self.history = context.ledger.history
         self.operations = context.operations
 
     @Operation(
@@ -57,7 +58,7 @@ class Api:
         query=DeliveriesQuery,
     )
     def list_deliveries(self, query: DeliveriesQuery) -> Page[Delivery]:
-        return self.ledger.history.deliveries(DeliveryQuery(**query.model_dump()))
+        return self.history.deliveries(DeliveryQuery(**query.model_dump()))
 
     @Operation(
         "GET",
@@ -66,15 +67,14 @@ class Api:
         {200: responses.DeliveryStory},
     )
     def show_delivery(self, delivery_id: str) -> Json:
-        delivery = get_delivery(self.ledger, delivery_id)
-        history = self.ledger.history
-        event = history.event(delivery.event_id) if delivery.event_id else None
+        delivery = get_delivery(self.history, delivery_id)
+        event = self.history.event(delivery.event_id) if delivery.event_id else None
         return {
             **{field.name: getattr(delivery, field.name) for field in fields(delivery)},
-            "attempts": history.attempts(delivery.id),
+            "attempts": self.history.attempts(delivery.id),
             "event": event and responses.EventShape.of(event, str(delivery.event_id)),
             "plan": delivery.options,
-            "messages": history.messages(delivery.id),
+            "messages": self.history.messages(delivery.id),
         }
 
     @Operation(
@@ -86,7 +86,7 @@ class Api:
         headers={"Idempotency-Key": "A repeated request with the same key has no effect."},
     )
     def retrigger_delivery(self, delivery_id: str, body: RetriggerBody) -> Reply:
-        delivery = get_delivery(self.ledger, delivery_id)
+        delivery = get_delivery(self.history, delivery_id)
         options = body.model_dump(exclude_none=True) or None
         if options and delivery.kind != Kind.IMPORT:
             raise Rejected(
@@ -118,7 +118,7 @@ class Api:
         query=PageQuery,
     )
     def list_notifications(self, query: PageQuery) -> Page[Notification]:
-        return self.ledger.history.notifications(query.limit, query.cursor)
+        return self.history.notifications(query.limit, query.cursor)
 
     @Operation(
         "GET",
@@ -127,7 +127,7 @@ class Api:
         {200: responses.NotificationWhole},
     )
     def show_notification(self, notification_id: str) -> responses.NotificationWhole:
-        return responses.NotificationWhole.of(get_notification(self.ledger, notification_id))
+        return responses.NotificationWhole.of(get_notification(self.history, notification_id))
 
     @Operation(
         "POST",
@@ -174,17 +174,17 @@ class Api:
         return self.operations.resume(target)
 
 
-def get_delivery(ledger: Ledger, delivery_id: str) -> Delivery:
+def get_delivery(history: History, delivery_id: str) -> Delivery:
     """Return the delivery. Raises NotFound."""
-    delivery = ledger.history.delivery(delivery_id)
+    delivery = history.delivery(delivery_id)
     if delivery is None:
         raise NotFound("delivery.unknown", f"There is no delivery {responses.clean(delivery_id)}")
     return delivery
 
 
-def get_notification(ledger: Ledger, notification_id: str) -> Notification:
+def get_notification(history: History, notification_id: str) -> Notification:
     """Return the notification. Raises NotFound."""
-    notification = ledger.history.notification(notification_id)
+    notification = history.notification(notification_id)
     if notification is None:
         shown_id = responses.clean(notification_id)
         raise NotFound("notification.unknown", f"There is no notification {shown_id}")

@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from relay.config.log_context import request_id
 from relay.delivery.metrics import ProcessMetrics
 from relay.intake.intake import Intake
+from relay.ledger import Ledger
 from relay.web import api, filters, health, hooks, language, login, pages, problems, retrigger_page
 from relay.web.auth import Guard, Sessions
 from relay.web.context import WebContext
@@ -34,10 +35,14 @@ SECURITY_HEADERS = {
 
 
 def create_app(
-    intake: Intake, operations: Operations, *, metrics: ProcessMetrics | None = None
+    ledger: Ledger,
+    intake: Intake,
+    operations: Operations,
+    *,
+    metrics: ProcessMetrics | None = None,
 ) -> Flask:
     """Create the WSGI app. /metrics shows the `metrics` of this process and those of the ledger."""
-    settings, ledger, clock = intake.settings, intake.ledger, intake.clock
+    settings, clock = intake.settings, intake.clock
     guard = Guard(token.get_secret_value() for token in settings.api.tokens)
     context = WebContext(settings, ledger, intake, operations, guard, clock)
     metrics = metrics or ProcessMetrics()

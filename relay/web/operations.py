@@ -11,7 +11,7 @@ from relay.config.load import Settings
 from relay.delivery.plan import Planner
 from relay.intake.intake import Intake
 from relay.intake.scanner import Scanner, silence_problem
-from relay.ledger import Gate, NotFound
+from relay.ledger import Gate, Ledger, NotFound
 from relay.model import Delivery, Event, Incoming, Json, Kind, ObjectRef, Origin, Verdict
 from relay.sources.contract import StorageHandler
 
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 class Operations:
     """Changes that users request; plain reads go to the ledger directly."""
 
-    def __init__(self, intake: Intake, scanner: Scanner, planner: Planner) -> None:
+    def __init__(self, ledger: Ledger, intake: Intake, scanner: Scanner, planner: Planner) -> None:
         self.settings = intake.settings
-        self.ledger = intake.ledger
+        self.ledger = ledger
         self.clock = intake.clock
         self.intake = intake
         self.scanner = scanner

@@ -55,7 +55,8 @@ class Pages:
 
     def __init__(self, context: WebContext) -> None:
         self.context = context
-        self.ledger = context.ledger
+        self.history = context.ledger.history
+        self.statistics = context.ledger.statistics
         self.operations = context.operations
 
     def deliveries(self) -> Any:
@@ -64,7 +65,7 @@ class Pages:
         query = DeliveryQuery(**filters.model_dump(exclude={"kind"}), kind=kind)
         return _page(
             "deliveries.html",
-            page=self.ledger.history.deliveries(query),
+            page=self.history.deliveries(query),
             filters=filters,
             is_filtered=bool(filters.model_fields_set),
             counts=self._counts(),
@@ -77,7 +78,7 @@ class Pages:
 
     def retrigger(self, delivery_id: str) -> Any:
         check_form()
-        get_delivery(self.ledger, delivery_id)
+        get_delivery(self.history, delivery_id)
         form = {"on_conflict": request.form.get("on_conflict") or None}
         options = _validate(RetriggerBody, form).model_dump(exclude_none=True) or None
         try:
@@ -91,7 +92,7 @@ class Pages:
 
     def notifications(self) -> Any:
         filters = _filters(PageQuery)
-        page = self.ledger.history.notifications(filters.limit, filters.cursor)
+        page = self.history.notifications(filters.limit, filters.cursor)
         return _page("notifications.html", page=page, filters=filters)
 
     def notification(self, notification_id: str) -> Any:
@@ -100,7 +101,7 @@ class Pages:
 
     def replay(self, notification_id: str) -> Any:
         check_form()
-        get_notification(self.ledger, notification_id)
+        get_notification(self.history, notification_id)
         try:
             receipt = self.context.intake.replay(notification_id)
         except RelayError as error:
@@ -130,19 +131,18 @@ class Pages:
         return redirect(url_for("pages.sources"), 303)
 
     def _delivery_values(self, delivery_id: str) -> dict[str, Any]:
-        history = self.ledger.history
-        delivery = get_delivery(self.ledger, delivery_id)
+        delivery = get_delivery(self.history, delivery_id)
         event_id = delivery.event_id
         return {
             "delivery": delivery,
-            "event": history.event(event_id) if event_id else None,
-            "notification": history.announcement(event_id) if event_id else None,
-            "attempts": history.attempts(delivery.id),
-            "messages": history.messages(delivery.id),
+            "event": self.history.event(event_id) if event_id else None,
+            "notification": self.history.announcement(event_id) if event_id else None,
+            "attempts": self.history.attempts(delivery.id),
+            "messages": self.history.messages(delivery.id),
         }
 
     def _notification_values(self, notification_id: str) -> dict[str, Any]:
-        notification = get_notification(self.ledger, notification_id)
+        notification = get_notification(self.history, notification_id)
         shown = notification.body[:SHOWN_BODY]
         is_cut = len(notification.body) > SHOWN_BODY
         return {
@@ -154,7 +154,7 @@ class Pages:
         }
 
     def _counts(self) -> dict[State, int]:
-        counts = self.ledger.statistics.counts()
+        counts = self.statistics.counts()
         return {state: counts.get((Kind.IMPORT, state), 0) for state in State}
 
     def _base_url(self) -> str:

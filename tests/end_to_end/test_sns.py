@@ -81,7 +81,7 @@ def relay(world, amazon):
 @pytest.fixture
 def hook(world, relay):
     """The URL of the hook on a loopback server."""
-    app = create_app(relay.intake, relay.operations)
+    app = create_app(relay.ledger, relay.intake, relay.operations)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

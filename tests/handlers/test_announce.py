@@ -67,7 +67,7 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 @pytest.fixture
 def url(relay: Relay) -> Iterator[str]:
     """The address of the hook, served on loopback."""
-    app = create_app(relay.intake, relay.operations, metrics=relay.metrics)
+    app = create_app(relay.ledger, relay.intake, relay.operations, metrics=relay.metrics)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

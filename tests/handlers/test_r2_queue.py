@@ -161,8 +161,8 @@ def poller(handler: Handler, ledger: Ledger) -> QueuePoller:
         targets={"prod": TargetSettings(kind="shelf")},
         routes=(Route(source="exports", target="prod"),),
     )
-    intake = Intake(settings, ledger, {"exports": handler}, clock=utc_now)
-    poller = QueuePoller(intake, clock=utc_now)
+    intake = Intake(settings, ledger.intake, ledger.history, {"exports": handler}, clock=utc_now)
+    poller = QueuePoller(intake, ledger.scans, clock=utc_now)
     poller.wait = 0.1
     return poller
 

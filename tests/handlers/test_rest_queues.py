@@ -112,8 +112,10 @@ def poller(transport: Transport, ledger: Ledger) -> QueuePoller:
         targets={"prod": TargetSettings(kind="shelf")},
         routes=(Route(source="exports", target="prod"),),
     )
-    intake = Intake(settings, ledger, {"exports": transport.handler}, clock=utc_now)
-    poller = QueuePoller(intake, clock=utc_now)
+    intake = Intake(
+        settings, ledger.intake, ledger.history, {"exports": transport.handler}, clock=utc_now
+    )
+    poller = QueuePoller(intake, ledger.scans, clock=utc_now)
     poller.wait = 0.2
     return poller
 

@@ -44,7 +44,8 @@ def make_intake(ledger):
         wake_ups = []
         intake = Intake(
             settings,
-            ledger,
+            ledger.intake,
+            ledger.history,
             {"exports": handler},
             clock=lambda: NOW,
             wake=lambda: wake_ups.append(1),

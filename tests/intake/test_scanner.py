@@ -83,8 +83,10 @@ class FakeRelay:
             targets={"prod": TargetSettings(kind="x")},
             routes=(Route(source="shelf", key="*.zip", target="prod"),),
         )
-        self.intake = Intake(settings, ledger, {"shelf": handler}, clock=self.clock)
-        self.queue_poller = QueuePoller(self.intake, clock=self.clock)
+        self.intake = Intake(
+            settings, ledger.intake, ledger.history, {"shelf": handler}, clock=self.clock
+        )
+        self.queue_poller = QueuePoller(self.intake, ledger.scans, clock=self.clock)
         self.scanner = self.queue_poller.scanner
 
     def clock(self):

@@ -49,9 +49,9 @@ class Web:
             new_ledger(folder / "relay.db")
         self.ledger = Ledger.open(self.settings.database.url)
         self.intake = FakeIntake(self.settings, self.ledger, self.clock)
-        self.operations = Operations(self.intake, FakeScanner(), FakePlanner())
+        self.operations = Operations(self.ledger, self.intake, FakeScanner(), FakePlanner())
         self.driver = LedgerDriver(self.intake)
-        self.app = create_app(self.intake, self.operations)
+        self.app = create_app(self.ledger, self.intake, self.operations)
         self.app.jinja_env.bytecode_cache = TEMPLATE_CACHE
         self.client = self.app.test_client()
 

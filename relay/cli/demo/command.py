@@ -66,7 +66,7 @@ def command(once: bool, port: int, faults: tuple[Fault, ...], taken: bool, as_js
             demo.sandbox.hold("hello", code=b"different code")
         for fault in faults:
             demo.sandbox.faults.add(fault)
-        log = DeliveryLog(demo.relay.ledger, utc_now(), output.print_line)
+        log = DeliveryLog(demo.relay.ledger.history, utc_now(), output.print_line)
         upload(demo, output)
         finished = follow(log, DEADLINE, stop)
         if stop.wait_for(0):

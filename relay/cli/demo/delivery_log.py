@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from relay.ledger import Attempt, DeliveryQuery, Ledger
+from relay.ledger import Attempt, DeliveryQuery
+from relay.ledger.history import History
 from relay.model import Delivery, Kind, State
 
 Print = Callable[[str, str], None]
@@ -17,7 +18,7 @@ Print = Callable[[str, str], None]
 class DeliveryLog:
     """Prints each change of the notifications and deliveries created since `since`."""
 
-    ledger: Ledger
+    history: History
     since: datetime
     print_line: Print
     _printed: dict[str, tuple[State, int]] = field(default_factory=dict)
@@ -25,7 +26,7 @@ class DeliveryLog:
 
     def print_changes(self) -> None:
         """Print what has changed since the last call."""
-        page = self.ledger.history.notifications(limit=50, cursor=None)
+        page = self.history.notifications(limit=50, cursor=None)
         for notification in reversed(page.items):
             if notification.id in self._notifications or notification.received < self.since:
                 continue
@@ -41,9 +42,7 @@ class DeliveryLog:
 
     def deliveries(self) -> list[Delivery]:
         """Return every delivery created since `since`, newest first."""
-        return list(
-            self.ledger.history.deliveries(DeliveryQuery(since=self.since, limit=200)).items
-        )
+        return list(self.history.deliveries(DeliveryQuery(since=self.since, limit=200)).items)
 
     def _print(self, delivery: Delivery) -> None:
         if delivery.kind == Kind.MESSAGE:
@@ -82,7 +81,7 @@ class DeliveryLog:
                 self.print_line("wait", f"{name}: {failure}; next attempt {_due(delivery)}")
 
     def _last_attempt(self, delivery: Delivery) -> Attempt | None:
-        attempts = self.ledger.history.attempts(delivery.id)
+        attempts = self.history.attempts(delivery.id)
         return attempts[-1] if attempts else None
 
 

@@ -179,7 +179,7 @@ def _bucket_with_queue(stack: ExitStack, store_url: str) -> tuple[Any, str]:
 
 
 def _serve(stack: ExitStack, relay: Relay, port: int) -> str:
-    app = create_app(relay.intake, relay.operations, metrics=relay.metrics)
+    app = create_app(relay.ledger, relay.intake, relay.operations, metrics=relay.metrics)
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="relay demo web", daemon=True)
     thread.start()

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from relay.archive.export import Export
 from relay.archive.inspect import ArchiveReport
-from relay.config.units import size_words
 from relay.errors import PermanentFailure
 from relay.model import Json, Localized, utc_now
 from relay.outbound.session import HttpClientFactory
@@ -75,12 +74,12 @@ class Target(contract.Target):
         if not PACKAGE.fullmatch(function.package):
             raise _invalid_name("package", function.package, HINTS["FSS.1004"])
         if report.size > self.settings.max_size:
-            limit = size_words(self.settings.max_size)
+            limit = self.settings.max_size
             raise PermanentFailure(
                 "functiongraph.too_large",
                 Localized(
-                    f"The archive has {report.size / 2**20:.1f} MiB; the limit is {limit}",
-                    f"压缩包大小为 {report.size / 2**20:.1f} MiB，上限为 {limit}",
+                    f"The archive has {report.size:,} bytes; the limit is {limit:,}",
+                    f"压缩包为 {report.size:,} 字节，上限为 {limit:,} 字节",
                 ),
                 Localized(
                     f"Reduce its size, or raise targets.{self.name}.max_size if FunctionGraph"

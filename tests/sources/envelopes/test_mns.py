@@ -148,10 +148,8 @@ def test_all_encodings_of_the_body_digest_are_accepted(hook, alibaba, name):
 @pytest.mark.parametrize("query", ["", "?token=hook-token", "?a=%2f%20+&b&token=hook%2Dtoken"])
 def test_the_raw_query_of_the_request_is_verified(make_hook, keys, alibaba, forger, query):
     hook = make_hook(**keys, **TOKEN)
-    intake = SimpleNamespace(
-        settings=Settings(), ledger=hook.ledger, clock=lambda: NOW, accept=hook.accept
-    )
-    client = create_app(intake, SimpleNamespace()).test_client()
+    intake = SimpleNamespace(settings=Settings(), clock=lambda: NOW, accept=hook.accept)
+    client = create_app(hook.ledger, intake, SimpleNamespace()).test_client()
     push = Push(NOW, target=f"/hooks/exports{query}")
 
     def answered(target, signer):

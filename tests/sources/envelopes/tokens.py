@@ -124,7 +124,8 @@ class Hook:
         source = Handler.Settings(kind="s3", region="us-east-1", **keys)
         self.intake = Intake(
             Settings(sources={"exports": source}),
-            ledger,
+            ledger.intake,
+            ledger.history,
             {"exports": handler},
             clock=lambda: NOW,
             fetch=fetch,

@@ -408,6 +408,7 @@ def test_an_archive_over_the_limit_is_refused(
     with pytest.raises(PermanentFailure) as refused:
         target.check(HELLO, replace(report, size=2**20 + 1))
     assert refused.value.code == "functiongraph.too_large"
+    assert refused.value.message.en == "The archive has 1,048,577 bytes; the limit is 1,048,576"
     assert "targets.prod.max_size" in refused.value.hint.en
 
 

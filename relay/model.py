@@ -236,6 +236,7 @@ class Claim:
     `crashes`: the number of latest attempts in a row that ended with a worker crash;
     `hangs`: the number of those that were abandoned without progress.
     `crashed_elsewhere`: workers crashed recently for reasons unrelated to what they were running.
+    `lease_end`: when the lease ends, by the lease clock of the worker; 0: unknown, as if over.
     """
 
     delivery: Delivery
@@ -247,6 +248,7 @@ class Claim:
     crashes: int = 0
     hangs: int = 0
     crashed_elsewhere: bool = False
+    lease_end: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from relay.config.load import DeliverySettings
 from relay.delivery.clock_watch import ClockWatch
+from relay.delivery.lease_clock import lease_clock
 from relay.delivery.run import ActiveRun
 from relay.errors import RelayError
 from relay.ledger import LedgerUnavailable
@@ -23,6 +24,9 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 GRACE_INTERVALS = 3
 """Renewal intervals that other workers get after an outage, before leases are taken over."""
+
+MARGIN = timedelta(seconds=1), timedelta(seconds=10)
+"""Shortest and longest time after the end of a lease before another worker takes it over."""
 
 
 class Leases:
@@ -39,9 +43,10 @@ class Leases:
         self._lease, self._stuck_after = settings.lease, settings.stuck_after.total_seconds()
         self.interval = min(self._lease.total_seconds() / 3, 5.0)
         """Seconds between renewals."""
+        self._margin = min(max(self._lease / 10, MARGIN[0]), MARGIN[1])
         self._runs: dict[str, ActiveRun] = {}
         self._lock = threading.Lock()
-        self._renewed = monotonic()
+        self._renewed = lease_clock()
         self._grace_until = 0.0
 
     def add(self, run: ActiveRun) -> ActiveRun:
@@ -68,13 +73,17 @@ class Leases:
         if the leases need a renewal that is not possible now.
         """
         now = self._clock_watch.check(self._on_clock_jump)
-        if monotonic() - self._renewed > self._lease.total_seconds() / 2:
+        if lease_clock() - self._renewed > self._lease.total_seconds() / 2:
             self.renew()
         return now
 
     def cutoff(self, now: datetime) -> datetime:
-        """Cut-off for taking over: only leases that expired before this moment may be claimed."""
-        return NEVER if monotonic() < self._grace_until else now
+        """Cut-off for taking over: only leases that expired before this moment may be claimed.
+
+        The margin covers differences between the clocks of the hosts, and what the previous worker
+        sent at the end of its lease.
+        """
+        return NEVER if monotonic() < self._grace_until else now - self._margin
 
     @contextmanager
     def guard_outage(self) -> Iterator[None]:
@@ -89,9 +98,12 @@ class Leases:
         """Renews all leases, and gives up runs that hang. Raises LedgerUnavailable."""
         runs = {run.claim.delivery.id: run for run in self.running() if not self._give_up(run)}
         claims = [run.claim for run in runs.values()]
+        sent = lease_clock()
         with self.guard_outage():
             renewed = self._queue.renew(claims, self._lease, self._clock())
-        self._renewed = monotonic()
+        self._renewed = sent
+        for delivery_id in renewed:
+            runs[delivery_id].renewed(sent + self._lease.total_seconds())
         for delivery_id in runs.keys() - renewed:
             runs[delivery_id].lost = True
 

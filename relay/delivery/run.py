@@ -9,6 +9,7 @@ from enum import Enum
 from time import monotonic
 
 from relay.config.backoff import Backoff, next_due
+from relay.delivery.lease_clock import lease_clock
 from relay.model import Claim, Localized, Problem, Retry
 
 MAX_CRASHES = 3
@@ -52,10 +53,23 @@ class ActiveRun:
         self.claim = claim
         self.started = self.last_activity = monotonic()
         self.lost = False
+        self._lease_end = claim.lease_end
         self.over = threading.Event()
         self._slots = slots
         self._acquired = 1
         self._lock = threading.Lock()
+
+    def lease_left(self) -> float:
+        """Return the seconds until the lease ends; 0 if it ended or was lost.
+
+        The lease counts from before the claim or the renewal was sent, so that it ends here before
+        another worker may take it over. Without time left, nothing may be started.
+        """
+        return 0.0 if self.lost else max(0.0, self._lease_end - lease_clock())
+
+    def renewed(self, lease_end: float) -> None:
+        """Record a renewal: the lease now ends at this time of the lease clock."""
+        self._lease_end = max(self._lease_end, lease_end)
 
     def acquire_all_slots(self, others: int) -> bool:
         """Run alone: occupy the `others` slots of the kind as they become free.

@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from math import inf
@@ -23,6 +24,7 @@ from relay.channels.messages import destination_messages, digest_body, import_me
 from relay.config.load import Settings
 from relay.config.units import RateLimit
 from relay.delivery.deliver import Deliverer
+from relay.delivery.lease_clock import lease_clock
 from relay.delivery.leases import Leases
 from relay.delivery.metrics import ProcessMetrics
 from relay.delivery.run import (
@@ -143,7 +145,7 @@ class Worker:
 
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
         """Claims the next due delivery of a kind (or the delivery `only`), if any."""
-        lease, now = self.settings.delivery.lease, self.leases.now()
+        lease, sent, now = self.settings.delivery.lease, lease_clock(), self.leases.now()
         claim = self.ledger.queue.claim(
             self.owner,
             lease,
@@ -154,9 +156,13 @@ class Worker:
             rates=self._rates,
             lease_cutoff=self.leases.cutoff(now),
         )
-        if claim and self.clock() - now > lease / 2:  # a clock jump or a slow claim
-            self.ledger.queue.renew([claim], lease, self.clock())
-        return claim
+        if claim is None:
+            return None
+        if self.clock() - now > lease / 2:  # a clock jump or a slow claim
+            renewal = lease_clock()
+            if self.ledger.queue.renew([claim], lease, self.clock()):
+                sent = renewal
+        return replace(claim, lease_end=sent + lease.total_seconds())
 
     def take_over(self) -> None:
         """Takes back the claims of workers on this host that have certainly crashed."""
@@ -242,7 +248,15 @@ class Worker:
             return NoOutcome.LEASE_LOST
         if not_posted := self._respect_quiet_hours(run):
             return not_posted
+        if not self._holds_lease(run):
+            return NoOutcome.LEASE_LOST
         return self._deliverer.deliver(claim, self._progress(run, watch))
+
+    def _holds_lease(self, run: ActiveRun) -> bool:
+        """Whether the lease lasts; renews a lease that has ended, such as while suspended."""
+        if not run.lease_left():
+            self._retry_while_unavailable(run, self.leases.renew)
+        return run.lease_left() > 0
 
     def _respect_quiet_hours(self, run: ActiveRun) -> NoOutcome | None:
         """Decide whether a message is posted now (None), postponed or merged into a digest."""

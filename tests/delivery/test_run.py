@@ -9,7 +9,7 @@ import pytest
 
 from relay.delivery.run import ActiveRun
 
-CLAIM = SimpleNamespace(delivery=SimpleNamespace(id="d1"), crashes=1)
+CLAIM = SimpleNamespace(delivery=SimpleNamespace(id="d1"), crashes=1, lease_end=0.0)
 
 
 def free_slots(slots):

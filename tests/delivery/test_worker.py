@@ -289,7 +289,7 @@ def test_a_worker_that_lost_its_lease_records_nothing(
     thread = threading.Thread(target=lambda: outcomes.append(first_worker.run(claim)))
     thread.start()
     assert plugin.upload_started.wait(10)
-    advance(clock, second_worker, seconds=31)
+    advance(clock, second_worker, seconds=34)
     second_claim = second_worker.claim(Kind.IMPORT)
     assert second_claim.delivery.id == delivery_id
     assert second_claim.fence > claim.fence
@@ -319,6 +319,73 @@ def test_renewals_keep_the_lease_of_a_long_delivery(
     plugin.may_continue.set()
     thread.join(10)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
+
+
+@pytest.fixture
+def lease_clock(monkeypatch):
+    """The clock of leases: it stands still, unless the test moves it."""
+    clock = SimpleNamespace(now=1000.0)
+    for module in ("leases", "run", "worker"):
+        monkeypatch.setattr(f"relay.delivery.{module}.lease_clock", lambda: clock.now)
+    return clock
+
+
+def test_a_lease_counts_from_before_its_claim_was_sent(
+    worker, ledger, delivery_id, lease_clock, monkeypatch
+):
+    claim = ledger.queue.claim
+
+    def claim_slowly(*args, **more):
+        lease_clock.now += 9
+        return claim(*args, **more)
+
+    monkeypatch.setattr(ledger.queue, "claim", claim_slowly)
+    assert ActiveRun(worker.claim(Kind.IMPORT)).lease_left() == 21
+
+
+def test_a_claim_that_took_too_long_is_renewed(
+    worker, ledger, delivery_id, clock, lease_clock, monkeypatch
+):
+    claim = ledger.queue.claim
+
+    def claim_slowly(*args, **more):
+        claimed = claim(*args, **more)
+        lease_clock.now += 16
+        clock.now += timedelta(seconds=16)
+        return claimed
+
+    monkeypatch.setattr(ledger.queue, "claim", claim_slowly)
+    assert ActiveRun(worker.claim(Kind.IMPORT)).lease_left() == 30
+
+
+def test_a_delivery_starts_only_while_its_lease_lasts(
+    worker, ledger, plugin, delivery_id, lease_clock, monkeypatch
+):
+    monkeypatch.setattr("relay.delivery.worker.POLL", 0.01)
+    renew, refused, created = ledger.queue.renew, iter(range(3)), []
+
+    def unavailable_at_first(*args):
+        if next(refused, None) is not None:
+            created.append(plugin.created)
+            raise unavailable("unavailable", "connection refused", "connection refused")
+        return renew(*args)
+
+    claim = worker.claim(Kind.IMPORT)
+    lease_clock.now += 31  # the machine was suspended
+    monkeypatch.setattr(ledger.queue, "renew", unavailable_at_first)
+    assert isinstance(worker.run(claim), Succeeded), "it starts once the lease is renewed"
+    assert created == [0, 0, 0]
+
+
+def test_a_delivery_whose_lease_went_to_another_worker_does_not_start(
+    worker, ledger, plugin, delivery_id, clock, lease_clock
+):
+    claim = worker.claim(Kind.IMPORT)
+    lease_clock.now += 60
+    clock.now += timedelta(seconds=60)
+    assert ledger.queue.claim("another", timedelta(seconds=30), {}, clock.now)
+    assert worker.run(claim) is None
+    assert plugin.created == 0
 
 
 def test_a_delivery_in_the_foreground_renews_its_lease(make_worker, ledger, plugin, delivery_id):
@@ -533,7 +600,7 @@ def test_a_hang_that_cannot_be_recorded_still_frees_the_slot(
     with monkeypatch.context() as patch:
         patch.setattr(ledger.queue, "release", locked)
         hang_next(worker)
-    advance(clock, worker, seconds=31)
+    advance(clock, worker, seconds=34)
     assert worker.claim(Kind.IMPORT).attempt == 2
 
 

@@ -159,7 +159,7 @@ class Incoming:
     source: str
     body: bytes
     received: datetime
-    road: Origin = Origin.HOOK
+    origin: Origin = Origin.HOOK
     method: str = "POST"
     path: str = ""
     query: Mapping[str, str] = field(default_factory=dict)

@@ -47,7 +47,7 @@ class Relay:
             ledger.history,
             plugins.sources,
             clock=clock,
-            wake=self.wake_signal.ring,
+            wake=self.wake_signal.notify,
             fetch=self.fetcher,
         )
         self.worker = Worker(

@@ -105,7 +105,7 @@ def _incoming(notification: Notification) -> Incoming:
         notification.source,
         notification.body,
         notification.received,
-        notification.road,
+        notification.origin,
         notification.method,
         notification.path,
         headers=notification.headers,

@@ -89,7 +89,7 @@ def newest(history: History, source: str, after: str = "") -> Notification | Non
         for notification in page.items:
             if notification.id <= after:
                 return None
-            if notification.source == source and notification.road in _FROM_STORAGE:
+            if notification.source == source and notification.origin in _FROM_STORAGE:
                 return notification
         if page.next_cursor is None:
             return None

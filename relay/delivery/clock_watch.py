@@ -26,7 +26,7 @@ class ClockWatch:
         self._epoch = _monotonic_epoch(clock())
 
     def check(self, on_jump: Callable[[], None]) -> datetime:
-        """Returns the current time; after a clock jump, calls `on_jump` first.
+        """Return the current time; after a clock jump, call `on_jump` first.
 
         A jump makes leases look expired or never-ending. After a jump back, pending due times
         move back too, because deliveries would otherwise wait that much longer. Raises

@@ -85,7 +85,7 @@ def decide(
 
 
 def predict(existing: ExistingFunction | None, request: ImportRequest, *, is_same: bool) -> Json:
-    """Predicts the effect of an import now, in the form that the plan shows."""
+    """Predict the effect of an import now, in the form that the plan shows."""
     policy = request.on_conflict
     action = decide(existing, policy, lambda: is_same)
     if existing is None:
@@ -112,7 +112,7 @@ def renamed(function: FunctionName, created: datetime) -> FunctionName:
 def import_archive(
     target: Target, request: ImportRequest, archive: Archive, progress: Progress
 ) -> Succeeded | Skipped:
-    """Imports the archive; the outcome is what the target holds afterwards.
+    """Import the archive; the outcome is what the target holds afterwards.
 
     Looks the name up before uploading: a taken name costs no upload, and after a lost response it
     is known whether the name was free. Raises PermanentFailure and TemporaryFailure;

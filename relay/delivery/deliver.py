@@ -59,7 +59,7 @@ class Deliverer:
         self._message_body = message_body
 
     def deliver(self, claim: Claim, progress: Progress = lambda _: None) -> Outcome | NoOutcome:
-        """Imports the object or posts the message; an unexpected exception becomes a Retry.
+        """Import the object or post the message; an unexpected exception becomes a Retry.
 
         `progress` may raise LeaseLost to stop an upload.
         """
@@ -128,7 +128,7 @@ class Deliverer:
         return read_archive(reader, ref, delivery.options.get("export_shape"))
 
     def _check_newest(self, delivery: Delivery, event: Event) -> None:
-        """Raises Superseded if a newer event of the object is known.
+        """Raise Superseded if a newer event of the object is known.
 
         Where the events do not show which is the newest, the storage decides.
         """
@@ -147,7 +147,7 @@ class Deliverer:
     def _lock_function(
         self, claim: Claim, event: Event, name: FunctionName, target: Target
     ) -> NoOutcome | None:
-        """Takes the lock of the function: no other import of it runs until this import has ended.
+        """Take the lock of the function: no other import of it runs until this import has ended.
 
         Raises Superseded if a newer upload was already imported.
         """
@@ -172,7 +172,7 @@ class Deliverer:
         return None
 
     def _remember_digest(self, destination: str, result: Json) -> None:
-        """Stores the digest that the target reports for this code; needed after lost responses.
+        """Store the digest that the target reports for this code; needed after lost responses.
 
         An error here is only logged: the import has succeeded.
         """

@@ -21,12 +21,12 @@ from relay.targets.contract import FunctionName, Target
 
 
 def open_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None) -> CheckedArchive:
-    """Pins the object to what the storage holds now, and inspects it as an archive."""
+    """Pin the object to what the storage holds now, and inspect it as an archive."""
     return read_archive(source, pin(source, ref), export_shape)
 
 
 def read_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None) -> CheckedArchive:
-    """Inspects a pinned object as an archive: reads only the directory of the zip."""
+    """Inspect a pinned object as an archive: read only the directory of the zip."""
 
     def open_range(start: int, end: int | None) -> ByteStream:
         return source.open(ref, start, end)
@@ -37,7 +37,7 @@ def read_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None)
 def inspect_archive(
     size: int, open_range: OpenStream, export_shape: str | None = None
 ) -> CheckedArchive:
-    """Inspects an archive of `size` bytes; `export_shape` "warn" turns shape errors to warnings."""
+    """Inspect an archive of `size` bytes; `export_shape` "warn" turns shape errors to warnings."""
 
     def read(start: int, end: int) -> bytes:
         with closing(open_range(start, end)) as stream:
@@ -59,7 +59,7 @@ def prepare_import(
     known_digest: Callable[[str], str | None],
     uncertain: bool = False,
 ) -> ImportRequest:
-    """Builds the request to import the archive; for the keyword arguments see ImportRequest.
+    """Build the request to import the archive; for the keyword arguments see ImportRequest.
 
     Raises PermanentFailure if the archive has errors, if no function name results, or if the
     target would refuse the name or the size.
@@ -73,7 +73,7 @@ def prepare_import(
 
 
 def refuse_errors(report: ArchiveReport) -> None:
-    """Raises PermanentFailure with the first error's code if the archive has errors.
+    """Raise PermanentFailure with the first error's code if the archive has errors.
 
     The failure's `answer` lists all errors.
     """
@@ -91,7 +91,7 @@ def refuse_errors(report: ArchiveReport) -> None:
 
 
 def read_exactly(stream: ByteStream, size: int) -> bytes:
-    """Reads `size` bytes. Raises TemporaryFailure if the stream ends early."""
+    """Read `size` bytes. Raises TemporaryFailure if the stream ends early."""
     parts = []
     while size and (part := stream.read(size)):
         parts.append(part)

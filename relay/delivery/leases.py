@@ -50,13 +50,13 @@ class Leases:
         self._grace_until = 0.0
 
     def add(self, run: ActiveRun) -> ActiveRun:
-        """Renews the lease of the run from now on."""
+        """Renew the lease of the run from now on."""
         with self._lock:
             self._runs[run.claim.delivery.id] = run
         return run
 
     def remove(self, run: ActiveRun) -> None:
-        """Stops renewing the lease of the run; another run of the same delivery is kept."""
+        """Stop renewing the lease of the run; another run of the same delivery is kept."""
         with self._lock:
             if self._runs.get(run.claim.delivery.id) is run:
                 del self._runs[run.claim.delivery.id]
@@ -67,7 +67,7 @@ class Leases:
             return list(self._runs.values())
 
     def now(self) -> datetime:
-        """Returns the current time for claiming, once the clock and the leases are checked.
+        """Return the current time for claiming, once the clock and the leases are checked.
 
         Handles a clock jump, and renews leases that are close to expiry. Raises LedgerUnavailable
         if the leases need a renewal that is not possible now.
@@ -87,7 +87,7 @@ class Leases:
 
     @contextmanager
     def guard_outage(self) -> Iterator[None]:
-        """Extends the grace period if the database is unavailable: no worker could renew."""
+        """Extend the grace period if the database is unavailable: no worker could renew."""
         try:
             yield
         except LedgerUnavailable:
@@ -95,7 +95,7 @@ class Leases:
             raise
 
     def renew(self) -> None:
-        """Renews all leases, and gives up runs that hang. Raises LedgerUnavailable."""
+        """Renew all leases, and give up runs that hang. Raises LedgerUnavailable."""
         runs = {run.claim.delivery.id: run for run in self.running() if not self._give_up(run)}
         claims = [run.claim for run in runs.values()]
         sent = lease_clock()
@@ -112,15 +112,14 @@ class Leases:
         self.renew()
 
     def _extend_grace(self) -> None:
-        """Leases may have expired only because no worker could renew them.
+        """Take over no lease for some intervals, as no worker could renew the leases.
 
-        For some intervals no lease is taken over, except from workers that have certainly crashed
-        (see `DeliveryQueue.reclaim`).
+        Leases of workers that have certainly crashed are an exception (`DeliveryQueue.reclaim`).
         """
         self._grace_until = monotonic() + GRACE_INTERVALS * self.interval
 
     def _give_up(self, run: ActiveRun) -> bool:
-        """Gives up a run without progress; a thread that resumes no longer writes anything."""
+        """Give up a run without progress; a thread that resumes no longer writes anything."""
         if monotonic() - run.last_activity <= self._stuck_after:
             return False
         ids = {"delivery": run.claim.delivery.id}

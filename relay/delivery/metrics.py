@@ -33,11 +33,11 @@ class LedgerCollector(PrometheusCollector):
         self._clock = clock
 
     def describe(self) -> Iterable[Metric]:
-        """Describes no metrics, so that registering does not read the ledger."""
+        """Describe no metrics, so that registering does not read the ledger."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yields all metrics of the ledger."""
+        """Yield all metrics of the ledger."""
         statistics, now = self._ledger.statistics, self._clock()
         notifications = CounterMetricFamily(
             "relay_notifications_total", "Notifications received.", labels=("source", "verdict")
@@ -115,15 +115,15 @@ class ProcessMetrics:
         )
 
     def attempt(self, kind: Kind, seconds: float) -> None:
-        """Records the duration of an attempt."""
+        """Record the duration of an attempt."""
         self._seconds.labels(str(kind)).observe(seconds)
 
     def sent(self, target: str, count: int) -> None:
-        """Counts archive bytes sent to a target."""
+        """Count archive bytes sent to a target."""
         self._bytes.labels(target).inc(count)
 
     def watch(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:
-        """Adds the metrics of the ledger to the registry."""
+        """Add the metrics of the ledger to the registry."""
         self.registry.register(LedgerCollector(ledger, clock))
 
 

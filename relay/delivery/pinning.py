@@ -24,7 +24,7 @@ class ObjectReader(Protocol):
 
 
 def pin(source: ObjectReader, ref: ObjectRef) -> ObjectRef:
-    """Returns `ref` with the version, ETag and size that the storage reports.
+    """Return `ref` with the version, ETag and size that the storage reports.
 
     Raises Superseded if the object differs from what was announced, and what
     `StorageHandler.stat` raises.
@@ -57,7 +57,7 @@ def is_current(source: ObjectReader, ref: ObjectRef) -> bool:
 
 
 def _other_etag(source: ObjectReader, ref: ObjectRef) -> Superseded | None:
-    """Names both ETags, after a second request without the ETag; None if that shows nothing."""
+    """Name both ETags, after a second request without the ETag; None if that shows nothing."""
     if ref.etag is None:
         return None
     try:

@@ -48,18 +48,18 @@ class RetentionLoop:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Starts the thread; returns at once."""
+        """Start the thread; return at once."""
         self._thread = threading.Thread(target=self._run, name="relay housekeeping", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after the current page."""
+        """End the thread after the current page."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
     def prune(self) -> PruneResult:
-        """Removes old history; returns the counts. On LedgerUnavailable, a part may be removed."""
+        """Remove old history; return the counts. On LedgerUnavailable, a part may be removed."""
         now = self.clock()
         before = self.retention.cutoff(self.policy, now)
         bodies_before = max(before, id_of(now - self.policy.bodies))
@@ -90,7 +90,7 @@ class RetentionLoop:
             wait = self.run_once()
 
     def run_once(self) -> timedelta:
-        """Prunes and logs the result; returns the wait until the next run."""
+        """Prune and log the result; return the wait until the next run."""
         try:
             removed = self.prune()
         except LedgerUnavailable as error:

@@ -87,7 +87,7 @@ class ActiveRun:
         return True
 
     def release(self) -> None:
-        """Releases the slots; does nothing the second time."""
+        """Release the slots; do nothing the second time."""
         with self._lock:
             slots, self._slots = self._slots, None
         if slots is not None:

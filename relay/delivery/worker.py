@@ -94,22 +94,22 @@ class Worker:
         }
 
     def start(self) -> None:
-        """Starts the threads; returns at once."""
+        """Start the threads; return at once."""
         self._renew_once()
         self._claiming = [self._thread(f"claims {kind}", self._claim_loop, kind) for kind in Kind]
         self._thread("heartbeat", self._renew_loop, self._stopped)
         self._thread("listens", self._listen)
 
     def ask_to_stop(self, grace: float) -> None:
-        """Claims no more; running deliveries get `grace` seconds from now. Returns at once."""
+        """Stop claiming; running deliveries get `grace` seconds from now. Returns at once."""
         self._deadline = min(self._deadline, monotonic() + grace)
         if not self._stopping.is_set():
             log.info("worker stops", extra={"running": len(self.leases.running())})
         self._stopping.set()
-        self.wake_signal.ring()
+        self.wake_signal.notify()
 
     def stop(self, grace: float) -> None:
-        """Asks to stop, waits for running deliveries until the deadline, and releases the rest."""
+        """Ask to stop, wait for running deliveries until the deadline, and release the rest."""
         self.ask_to_stop(grace)
         _join(self._claiming)  # Otherwise a claim in progress would be missed below.
         seen = 0
@@ -121,7 +121,7 @@ class Worker:
         _join(self._threads)
 
     def _release(self, run: ActiveRun) -> bool:
-        """Gives the delivery back and stops the upload; on False, the lease has to expire."""
+        """Give the delivery back and stop the upload; on False, the lease has to expire."""
         delivery = run.claim.delivery.id
         with self._log_errors("release", delivery=delivery):
             self.ledger.queue.release(run.claim, self.clock())
@@ -130,7 +130,7 @@ class Worker:
         return run.lost
 
     def run(self, claim: Claim, watch: Progress = lambda _: None) -> Outcome | None:
-        """Runs a claimed delivery and records the outcome; None if there is no outcome.
+        """Run a claimed delivery and record the outcome; None if there is no outcome.
 
         For a worker that was not started. `watch` receives the bytes sent, for a progress bar.
         """
@@ -144,7 +144,7 @@ class Worker:
             _join([heartbeat])
 
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
-        """Claims the next due delivery of a kind (or the delivery `only`), if any."""
+        """Claim the next due delivery of a kind (or the delivery `only`), if any."""
         lease, sent, now = self.settings.delivery.lease, lease_clock(), self.leases.now()
         claim = self.ledger.queue.claim(
             self.owner,
@@ -165,7 +165,7 @@ class Worker:
         return replace(claim, lease_end=sent + lease.total_seconds())
 
     def take_over(self) -> None:
-        """Takes back the claims of workers on this host that have certainly crashed."""
+        """Take back the claims of workers on this host that have certainly crashed."""
         for owner in self.ledger.queue.owners():
             if owners.is_dead(owner) and (count := self.ledger.queue.reclaim(owner, self.clock())):
                 log.warning("took over", extra={"owner": owner, "deliveries": count})
@@ -232,7 +232,7 @@ class Worker:
         finally:
             self.leases.remove(run)
             run.release()
-            self.wake_signal.ring()
+            self.wake_signal.notify()
         if not isinstance(result, NoOutcome):
             return result
         level = logging.WARNING if result is NoOutcome.LEASE_LOST else logging.INFO
@@ -336,7 +336,7 @@ class Worker:
         while not self._stopping.is_set():
             with self._log_errors("listen"):
                 self.ledger.listener.listen(
-                    self.wake_signal.ring, lambda: not self._stopping.is_set()
+                    self.wake_signal.notify, lambda: not self._stopping.is_set()
                 )
 
     def _thread(self, name: str, work: Callable[..., None], *args: object) -> threading.Thread:

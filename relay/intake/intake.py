@@ -18,7 +18,7 @@ from relay.config.routing import match
 from relay.errors import TooLarge, Unreadable, Unverified
 from relay.ledger import Accepted, NewNotification, NotFound, RoutedEvent
 from relay.ledger.history import History
-from relay.ledger.intake import Intake as LedgerIntake
+from relay.ledger.intake import NotificationIntake
 from relay.model import Event, Incoming, Origin, Verdict
 from relay.sources.contract import StorageHandler
 from relay.sources.envelope import Envelope, Fetch, HandshakeReply, refuse_fetch
@@ -75,7 +75,7 @@ class Intake:
     def __init__(
         self,
         settings: Settings,
-        ledger_intake: LedgerIntake,
+        ledger_intake: NotificationIntake,
         history: History,
         sources: Mapping[str, StorageHandler],
         *,
@@ -152,7 +152,7 @@ class Intake:
         stored = self.history.notification(notification_id)
         if stored is None:
             raise NotFound("notification.unknown", f"There is no notification {notification_id}")
-        if stored.verdict == Verdict.HANDSHAKE or stored.road in (Origin.SCAN, Origin.SUBMISSION):
+        if stored.verdict == Verdict.HANDSHAKE or stored.origin in (Origin.SCAN, Origin.SUBMISSION):
             raise Unreadable(
                 "notification.no_replay",
                 "A handshake, a scan or a submission contains nothing to parse again",
@@ -163,7 +163,7 @@ class Intake:
             stored.source,
             stored.body,
             self.clock(),
-            stored.road,
+            stored.origin,
             stored.method,
             stored.path,
             headers={**stored.headers, "relay-replay-of": stored.id},
@@ -291,7 +291,7 @@ def _log_accepted(incoming: Incoming, parsed: ParsedNotification, accepted: Acce
         extra={
             "notification": accepted.notification_id,
             "source": incoming.source,
-            "road": incoming.road,
+            "road": incoming.origin,
             "events": accepted.new_events,
             "reason": parsed.reason,
         },

@@ -13,7 +13,7 @@ from relay.ledger.destinations import Destinations, Gate
 from relay.ledger.errors import Conflict, LedgerUnavailable, NotFound
 from relay.ledger.functions import FunctionOrder
 from relay.ledger.history import History
-from relay.ledger.intake import Intake
+from relay.ledger.intake import NotificationIntake
 from relay.ledger.listener import ChangeListener
 from relay.ledger.outcomes import FinishResult, Outcomes
 from relay.ledger.queue import DeliveryQueue
@@ -44,7 +44,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.intake = Intake(database)
+        self.intake = NotificationIntake(database)
         self.queue = DeliveryQueue(database)
         self.outcomes = Outcomes(database)
         self.batching = MessageBatching(database)

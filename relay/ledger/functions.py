@@ -119,7 +119,7 @@ _UPLOAD: Select[tuple[object, ...]] = (
     select(
         *(deliveries.c[name] for name in _DELIVERY_COLUMNS),
         *(events.c[name] for name in ("time", "received", "type")),
-        notifications.c.road,
+        notifications.c.origin,
     )
     .join(events, events.c.id == deliveries.c.event_id)
     .join(notifications, notifications.c.id == events.c.notification_id)
@@ -138,7 +138,7 @@ def _newer_import(
     Returns None for a manual run or a submission, which may import older uploads. Also for the same
     object, because only the storage knows the newest upload.
     """
-    if claim.delivery.trigger == Trigger.MANUAL or upload.road == Origin.SUBMISSION:
+    if claim.delivery.trigger == Trigger.MANUAL or upload.origin == Origin.SUBMISSION:
         return None
     key = {"destination": upload.destination, "function": function}
     row = connection.execute(_CURRENT, key).first()

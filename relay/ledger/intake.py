@@ -45,7 +45,7 @@ _NEWEST_EVENTS = (
 _INSERT_NOTIFICATION = notifications.insert()
 
 
-class Intake(LedgerPart):
+class NotificationIntake(LedgerPart):
     """Stores notifications."""
 
     def accept(
@@ -74,7 +74,7 @@ class Intake(LedgerPart):
                 new_id(now),
                 incoming.source,
                 now,
-                routes_known_events=incoming.road != Origin.SCAN,
+                routes_known_events=incoming.origin != Origin.SCAN,
             )
             row = _notification_row(writer.id, notification, len(routed_events))
             connection.execute(_INSERT_NOTIFICATION, row)
@@ -237,7 +237,7 @@ class _NotificationWriter:
 
 def _notification_row(id_: str, new: NewNotification, event_count: int) -> Mapping[str, Any]:
     incoming = new.incoming
-    copied = ("source", "road", "received", "method", "path", "body")
+    copied = ("source", "origin", "received", "method", "path", "body")
     return {
         "id": id_,
         **{name: getattr(incoming, name) for name in copied},

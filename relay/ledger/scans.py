@@ -176,7 +176,7 @@ def _last_notification(connection: Connection, source: str) -> datetime | None:
     of_source = notifications.c.source == source
     moments = [
         connection.execute(
-            select(func.max(received)).where(of_source, notifications.c.road == origin)
+            select(func.max(received)).where(of_source, notifications.c.origin == origin)
         ).scalar()
         for origin in _PUSHED
     ]

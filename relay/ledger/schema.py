@@ -40,7 +40,7 @@ notifications = Table(
     metadata,
     Column("id", AnyText(), primary_key=True),
     _required("source", AnyText()),
-    _required("road", EnumText(Origin)),
+    _required("road", EnumText(Origin), key="origin"),
     _required("received", UtcTimestamp()),
     _required("method", AnyText()),
     _required("path", AnyText()),
@@ -222,4 +222,4 @@ _index("ix_events_object", _e.source, _e.bucket, KeyPrefix(_e.key), _e.received)
 _index("ix_events_notification", _e.notification_id)
 _index("ix_events_received", _e.source, _e.received)
 _index("ix_notifications_verdict", _n.source, _n.verdict)
-_index("ix_notifications_received", _n.source, _n.road, _n.received)
+_index("ix_notifications_received", _n.source, _n.origin, _n.received)

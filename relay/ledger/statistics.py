@@ -65,7 +65,7 @@ class Statistics(LedgerPart):
         """Return when the last notification of each source arrived, with any verdict."""
         received, found = notifications.c.received, dict[str, datetime]()
         for origin in Origin:  # the index has the origin before the time
-            this = notifications.c.source == totals.c.first, notifications.c.road == origin
+            this = notifications.c.source == totals.c.first, notifications.c.origin == origin
             for source, moment in self._last(
                 "notifications", select(func.max(received)).where(*this)
             ).items():

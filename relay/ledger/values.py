@@ -44,7 +44,7 @@ class Notification:
 
     id: str
     source: str
-    road: Origin
+    origin: Origin
     received: datetime
     method: str
     path: str

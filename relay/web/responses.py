@@ -55,7 +55,7 @@ TranslatedText = Annotated[str, BeforeValidator(_translate)]
 class ResponseModel(BaseModel):
     """Base of all response models; values of the domain are read by attribute."""
 
-    model_config = ConfigDict(frozen=True, from_attributes=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True, serialize_by_alias=True)
 
 
 class ProblemShape(ResponseModel):
@@ -202,7 +202,7 @@ class NotificationShape(ResponseModel):
 
     id: str
     source: str
-    road: Origin
+    origin: Origin = Field(serialization_alias="road")
     received: AwareDatetime
     method: str
     path: CleanText

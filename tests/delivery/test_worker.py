@@ -457,7 +457,7 @@ def test_a_worker_that_was_asked_to_stop_claims_nothing_more(worker, ledger, plu
     assert plugin.upload_started.wait(10)
     worker.ask_to_stop(10)
     announced_later = announce(ledger, "b.zip")
-    worker.wake_signal.ring()
+    worker.wake_signal.notify()
     plugin.may_continue.set()
     worker.stop(10)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
@@ -537,7 +537,7 @@ def test_a_hanging_delivery_loses_its_slot_and_its_lease(
         # The only slot is free again: another attempt runs beside the hanging thread.
         plugin.upload_started.clear()
         clock.now += timedelta(minutes=1)
-        worker.wake_signal.ring()
+        worker.wake_signal.notify()
         assert plugin.upload_started.wait(10)
         assert ledger.history.attempts(delivery_id)[0].outcome == "hung"
     finally:

@@ -170,7 +170,7 @@ def test_a_submission_imports_an_unannounced_object(world):
     [submitted] = relay.operations.submit("exports", "exports", "prod/hello.zip")
     world.settled()
     assert relay.ledger.history.delivery(submitted.id).state == State.SUCCEEDED
-    assert notifications(relay)[0].road == Origin.SUBMISSION
+    assert notifications(relay)[0].origin == Origin.SUBMISSION
 
 
 def test_a_submission_of_an_announced_object_retriggers_its_delivery(world):

@@ -59,11 +59,11 @@ class LedgerDriver:
         self,
         *events: Event,
         deliveries: tuple[NewDelivery, ...] = ROUTED,
-        road: Origin = Origin.HOOK,
+        origin: Origin = Origin.HOOK,
         verdict: Verdict = Verdict.ACCEPTED,
         source: str = "exports",
     ) -> Accepted:
-        incoming = Incoming(source, b'{"Records": []}', self.now, road)
+        incoming = Incoming(source, b'{"Records": []}', self.now, origin)
         arrivals = [RoutedEvent(event, deliveries) for event in events]
         return self.ledger.intake.accept(NewNotification(incoming, verdict), arrivals, self.now)
 

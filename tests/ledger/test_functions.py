@@ -18,7 +18,7 @@ LEASE = timedelta(seconds=30)
 def upload(driver: Any, key: str, function: str | None = "hello", **more: Any) -> str:
     """Return the id of a delivery of a new object. `function`: the name that the route gives."""
     destination = more.pop("destination", "prod")
-    asked = {name: more.pop(name) for name in ("road", "source") if name in more}
+    asked = {name: more.pop(name) for name in ("origin", "source") if name in more}
     new = NewDelivery("r", destination, {}, function=function)
     [made] = driver.accept(
         driver.event(key, version="1", **more), deliveries=(new,), **asked
@@ -320,7 +320,7 @@ class TestNewer:
     def test_a_submission_may_import_an_older_upload(self, driver):
         self.imported(driver, "v2.zip")
         old = driver.now - timedelta(days=9)
-        assert self.newer(driver, "v1.zip", time=old, road=Origin.SUBMISSION) is None
+        assert self.newer(driver, "v1.zip", time=old, origin=Origin.SUBMISSION) is None
 
     def test_a_retrigger_may_import_an_older_upload(self, driver):
         self.imported(driver, "v2.zip")

@@ -20,7 +20,7 @@ def found(driver, key="prod/a.zip", **more):
 def scan(driver, *events):
     """Accept a scan and return the number of new events, which `known_ids` must predict."""
     unknown = driver.ledger.intake.known_ids("exports", events).count(None)
-    new_events = driver.accept(*events, road=Origin.SCAN).new_events
+    new_events = driver.accept(*events, origin=Origin.SCAN).new_events
     assert new_events == unknown
     return new_events
 
@@ -31,7 +31,7 @@ class TestListedAndAnnounced:
     def test_a_found_object_whose_version_was_announced_is_known(self, driver):
         announced = driver.accept(driver.event(version="v1", etag="e1", identity="sequencer:9"))
         found = driver.event(version="v1", etag="e1", type="found")
-        again = driver.accept(found, road=Origin.SCAN)
+        again = driver.accept(found, origin=Origin.SCAN)
         assert (again.new_events, again.verdict) == (0, Verdict.DUPLICATE)
         assert again.deliveries == announced.deliveries
 
@@ -50,13 +50,13 @@ class TestListedAndAnnounced:
 
     def test_an_announcement_of_what_was_found_is_known(self, driver):
         modified = driver.now
-        driver.accept(driver.event(etag="e1", type="found", identity="x"), road=Origin.SCAN)
+        driver.accept(driver.event(etag="e1", type="found", identity="x"), origin=Origin.SCAN)
         late = driver.event(etag="e1", identity="s:1", time=modified + timedelta(seconds=2))
         assert driver.accept(late).new_events == 0
 
     def test_an_announcement_later_than_the_listing_is_a_new_upload(self, driver):
         modified = driver.now
-        driver.accept(driver.event(etag="e1", type="found", identity="x"), road=Origin.SCAN)
+        driver.accept(driver.event(etag="e1", type="found", identity="x"), origin=Origin.SCAN)
         again = driver.event(etag="e1", identity="s:2", time=modified + timedelta(seconds=3))
         assert driver.accept(again).new_events == 1
 
@@ -73,15 +73,15 @@ class TestListedAndAnnounced:
 
     def test_an_object_marked_as_seen_is_routed_when_it_is_announced(self, ledger, driver):
         seen = driver.event(etag="e1", type="found", identity="x")
-        driver.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
+        driver.accept(seen, deliveries=(), origin=Origin.SCAN, verdict=Verdict.IGNORED)
         told = driver.accept(driver.event(etag="e1", identity="s:1"))
         assert (told.new_events, told.verdict, len(told.deliveries)) == (0, Verdict.ACCEPTED, 1)
         assert ledger.history.delivery(told.deliveries[0]).event_id == seen.id_in("exports")
 
     def test_an_object_marked_as_seen_is_not_routed_by_another_scan(self, driver):
         seen = driver.event(etag="e1", type="found", identity="x")
-        driver.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
-        again = driver.accept(seen, road=Origin.SCAN)
+        driver.accept(seen, deliveries=(), origin=Origin.SCAN, verdict=Verdict.IGNORED)
+        again = driver.accept(seen, origin=Origin.SCAN)
         assert (again.deliveries, again.verdict) == ((), Verdict.DUPLICATE)
 
 
@@ -222,7 +222,7 @@ class TestRestoredContent:
         for changed, etag in enumerate("AB"):
             assert driver.accept(self.file(driver, etag, changed)).new_events == 1
         back = self.file(driver, "A", 5, type_)
-        accepted = driver.accept(back, road=Origin.SCAN if type_ == "found" else Origin.QUEUE)
+        accepted = driver.accept(back, origin=Origin.SCAN if type_ == "found" else Origin.QUEUE)
         assert (accepted.new_events, len(accepted.deliveries)) == (1, 1)
         assert driver.accept(back).verdict == Verdict.DUPLICATE
         assert scan(driver, self.file(driver, "A", 5, "found")) == 0

@@ -23,7 +23,7 @@ def test_a_notification_is_kept_byte_for_byte(ledger, driver):
     accepted = ledger.intake.accept(new, [], driver.now)
     kept = ledger.history.notification(accepted.notification_id)
     assert (kept.body, kept.headers, kept.received) == (body, headers, driver.now)
-    assert (kept.source, kept.road, kept.method) == ("exports", Origin.QUEUE, "PUT")
+    assert (kept.source, kept.origin, kept.method) == ("exports", Origin.QUEUE, "PUT")
     assert (kept.verdict, kept.reason) == (Verdict.UNREADABLE, "no \ud800 JSON")
     assert (kept.envelopes, kept.events, kept.path) == (("sns", "bare"), 0, "/hooks/exports")
 
@@ -161,31 +161,31 @@ def test_a_time_without_a_time_zone_is_a_bug_not_a_failure_of_the_database(ledge
 class TestSubmission:
     def test_a_submission_of_an_object_marked_as_seen_gets_a_delivery(self, driver):
         seen = driver.event(etag="e1", type="found", identity="x")
-        driver.accept(seen, deliveries=(), road=Origin.SCAN, verdict=Verdict.IGNORED)
-        submitted = driver.accept(seen, road=Origin.SUBMISSION)
+        driver.accept(seen, deliveries=(), origin=Origin.SCAN, verdict=Verdict.IGNORED)
+        submitted = driver.accept(seen, origin=Origin.SUBMISSION)
         assert (submitted.new_events, submitted.verdict) == (0, Verdict.ACCEPTED)
         assert driver.claimed().delivery.id == submitted.deliveries[0]
 
     def test_a_submission_after_a_route_was_added_gets_a_delivery(self, driver):
         event = driver.event(version="v1")
         driver.accept(event, deliveries=NO_ROUTE)
-        submitted = driver.accept(event, road=Origin.SUBMISSION)
+        submitted = driver.accept(event, origin=Origin.SUBMISSION)
         assert len(submitted.deliveries) == 2
         assert driver.claimed().delivery.destination == "prod"
 
     def test_a_submission_of_a_delivered_object_gets_no_second_delivery(self, driver):
         event = driver.event(version="v1")
         first = driver.accept(event)
-        again = driver.accept(event, road=Origin.SUBMISSION)
+        again = driver.accept(event, origin=Origin.SUBMISSION)
         assert (again.deliveries, again.verdict) == (first.deliveries, Verdict.DUPLICATE)
 
-    @pytest.mark.parametrize("road", [Origin.HOOK, Origin.QUEUE, Origin.SUBMISSION])
-    def test_an_unrouted_event_announced_twice_at_once_is_routed_once(self, driver, road):
+    @pytest.mark.parametrize("origin", [Origin.HOOK, Origin.QUEUE, Origin.SUBMISSION])
+    def test_an_unrouted_event_announced_twice_at_once_is_routed_once(self, driver, origin):
         event = driver.event(version="v1")
         driver.accept(event, deliveries=NO_ROUTE)
-        again = driver.accept(event, event, road=road)
+        again = driver.accept(event, event, origin=origin)
         assert len(again.deliveries) == 2, "the skipped delivery and an import"
-        assert driver.accept(event, road=road).deliveries == again.deliveries
+        assert driver.accept(event, origin=origin).deliveries == again.deliveries
 
 
 def test_a_hook_and_a_scan_of_an_upload_at_the_same_time_make_one_delivery(
@@ -196,7 +196,7 @@ def test_a_hook_and_a_scan_of_an_upload_at_the_same_time_make_one_delivery(
     found = driver.event(etag="e1", size=10, identity="etag:e1@x", type="found")
     results = []
     scan = threading.Thread(
-        target=lambda: results.append(driver.accept(found, road=Origin.SCAN)), daemon=True
+        target=lambda: results.append(driver.accept(found, origin=Origin.SCAN)), daemon=True
     )
     read_newest_events = intake._newest_events
 

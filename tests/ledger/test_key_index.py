@@ -19,7 +19,7 @@ CHINESE = "".join(random.Random(1).sample([chr(code) for code in range(0x4E00, 0
 def test_a_long_key_is_delivered_and_recognised(ledger, driver, key):
     long, beside = driver.event(key, version="1"), driver.event("good.zip", version="1")
     assert driver.accept(long, beside).new_events == 2
-    assert driver.accept(long, road=Origin.QUEUE).verdict == Verdict.DUPLICATE
+    assert driver.accept(long, origin=Origin.QUEUE).verdict == Verdict.DUPLICATE
     claimed = [driver.claimed(kind=Kind.IMPORT) for _ in range(2)]
     assert {claim.delivery.key for claim in claimed} == {key, "good.zip"}
     assert ledger.intake.known_ids("exports", [long, beside]) == [

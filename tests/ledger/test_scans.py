@@ -207,20 +207,20 @@ class TestSilence:
             driver.later(minutes=9)
         assert self.silent(driver) == {"exports": modified}
 
-    @pytest.mark.parametrize("road", [Origin.HOOK, Origin.QUEUE])
-    def test_ends_with_any_next_notification(self, driver, scanned, road):
+    @pytest.mark.parametrize("origin", [Origin.HOOK, Origin.QUEUE])
+    def test_ends_with_any_next_notification(self, driver, scanned, origin):
         driver.ledger.scans.note_unannounced("exports", [driver.now])
         driver.later(minutes=11)
         assert self.silent(driver)["exports"]
-        driver.accept(road=road, verdict=Verdict.IGNORED)
+        driver.accept(origin=origin, verdict=Verdict.IGNORED)
         assert self.silent(driver) == {"exports": None}
 
     def test_does_not_end_with_a_scan_a_submission_or_another_source(self, driver, scanned):
         driver.ledger.scans.note_unannounced("exports", [driver.now])
         driver.later(minutes=11)
-        driver.accept(road=Origin.SCAN)
-        driver.accept(road=Origin.SUBMISSION)
-        driver.accept(road=Origin.HOOK, source="other")
+        driver.accept(origin=Origin.SCAN)
+        driver.accept(origin=Origin.SUBMISSION)
+        driver.accept(origin=Origin.HOOK, source="other")
         assert self.silent(driver)["exports"]
 
     def test_a_single_lost_notification_is_not_a_silence(self, driver, scanned):

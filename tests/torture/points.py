@@ -20,7 +20,7 @@ from relay.delivery.deliver import Deliverer
 from relay.delivery.leases import Leases
 from relay.delivery.worker import Worker
 from relay.ledger.database import Database
-from relay.ledger.intake import Intake
+from relay.ledger.intake import NotificationIntake
 from relay.ledger.outcomes import Outcomes
 from relay.ledger.queue import DeliveryQueue
 from relay.model import Kind
@@ -51,13 +51,13 @@ def point(name: str) -> Callable[[Callable[[Passed], None]], Callable[[Passed], 
 
 @point("accept: before commit")
 def _(passed: Passed) -> None:
-    _mark(Intake, "accept", "accept")
+    _mark(NotificationIntake, "accept", "accept")
     _before_commit("accept", passed)
 
 
 @point("accept: after commit")
 def _(passed: Passed) -> None:
-    _after(Intake, "accept", lambda *_: passed())
+    _after(NotificationIntake, "accept", lambda *_: passed())
 
 
 @point("after claim")
@@ -132,7 +132,7 @@ def _(passed: Passed) -> None:
     """
     disk.install()
     disk.watch(lambda _: passed() if getattr(disk, "counting", False) else None)
-    _before(Intake, "accept", lambda: setattr(disk, "counting", True))
+    _before(NotificationIntake, "accept", lambda: setattr(disk, "counting", True))
     _after(DeliveryQueue, "claim", lambda claim, *_: claim and setattr(disk, "counting", True))
 
 

@@ -127,7 +127,7 @@ class FakeIntake:
             raise NotFound("notification.unknown", f"There is no notification {notification_id}")
         if stored.verdict == Verdict.HANDSHAKE:
             raise Unreadable("notification.no_replay", "A handshake has no events")
-        return self._parse(Incoming(stored.source, stored.body, self.clock(), stored.road))
+        return self._parse(Incoming(stored.source, stored.body, self.clock(), stored.origin))
 
     def accept_found(self, incoming: Incoming, events: list[Event]) -> Receipt:
         return self._store(incoming, events, Verdict.ACCEPTED)
@@ -155,7 +155,7 @@ class FakeIntake:
             incoming.source,
             incoming.body,
             incoming.received,
-            incoming.road,
+            incoming.origin,
             incoming.method,
             incoming.path,
             headers={**incoming.headers, "authorization": "[redacted]"},

@@ -32,7 +32,7 @@ class DeliveryLog:
                 continue
             self._notifications.add(notification.id)
             reason = f": {notification.reason}" if notification.reason else ""
-            text = f"notification by {notification.road}: {notification.verdict}{reason}"
+            text = f"notification by {notification.origin}: {notification.verdict}{reason}"
             self.print_line("", text)
         for delivery in reversed(self.deliveries()):
             progress = (delivery.state, delivery.attempts)

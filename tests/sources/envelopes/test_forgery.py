@@ -302,7 +302,7 @@ def test_a_replay_fetches_nothing(make_own, world):
 def test_a_queued_message_is_not_accepted_by_the_hook(make, world):
     """The queue controls who can write to it; the hook requires a proof for the same bytes."""
     hook = make(accept=["sns"], sns_topic_arns=["arn:aws:sns:us-east-1:123456789012:uploads"])
-    queued = replace(PRODUCERS[0].send(world, NOW), road=Origin.QUEUE, headers={})
+    queued = replace(PRODUCERS[0].send(world, NOW), origin=Origin.QUEUE, headers={})
     assert hook.intake.accept_queued(queued).events == 1
     hook = make(accept=["bare"], token="the-token-of-this-source")
     with pytest.raises(Unverified):

@@ -28,6 +28,8 @@ class NoOutcome(Enum):
     LEASE_LOST = "lease lost"
     FUNCTION_BUSY = "delivery waits for its function"
     """Another import of the function runs; the delivery becomes due when that import has ended."""
+    NOT_STARTED = "delivery was not started"
+    """The worker was asked to stop; the delivery is due as before."""
     MESSAGE_POSTPONED = "message waits"
     """The channel has quiet hours or has received too many messages."""
     MESSAGE_BATCHED = "message is in a digest"

@@ -250,7 +250,19 @@ class Worker:
             return not_posted
         if not self._holds_lease(run):
             return NoOutcome.LEASE_LOST
+        if self._stopping.is_set():  # during the claim, or while it waited to run alone
+            return self._undo(run)
         return self._deliverer.deliver(claim, self._progress(run, watch))
+
+    def _undo(self, run: ActiveRun) -> NoOutcome:
+        """Give back a delivery that was not started; its attempt never happened."""
+        delivery = run.claim.delivery
+        rate = self._rates.get((delivery.kind, delivery.destination))
+        return (
+            NoOutcome.NOT_STARTED
+            if self.ledger.queue.undo(run.claim, rate)
+            else NoOutcome.LEASE_LOST
+        )
 
     def _holds_lease(self, run: ActiveRun) -> bool:
         """Whether the lease lasts; renews a lease that has ended, such as while suspended."""

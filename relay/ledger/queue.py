@@ -148,6 +148,22 @@ class DeliveryQueue(LedgerPart):
             close_attempt(connection, claim.delivery.id, claim.delivery.attempts, outcome, now)
             return True
 
+    def undo(self, claim: Claim, rate: RateLimit | None = None) -> bool:
+        """Return a delivery whose attempt has not begun, as if it had never been claimed.
+
+        It is due as before. The share of the destination's `rate` is refunded. Returns False if the
+        claim no longer holds the delivery.
+        """
+        with self._database.write() as connection:
+            pending = {"state": State.PENDING, "owner": None, "leased_until": None}
+            if not undo_claim(connection, claim, **pending):
+                return False
+            if rate:
+                destination = claim.delivery.kind, claim.delivery.destination
+                GateRow(self._database, connection, destination).refund(rate)
+            self._database.notify_workers(connection)
+            return True
+
     def shift_due_times(self, by: timedelta, now: datetime) -> None:
         """Move pending due times back by `by`, after the clock was set back by it.
 

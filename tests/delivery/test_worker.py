@@ -1,6 +1,7 @@
 """The worker over a real ledger: leases, retries, stops and bugs. Tests set the clock."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -462,6 +463,39 @@ def test_a_worker_that_was_asked_to_stop_claims_nothing_more(worker, ledger, plu
     worker.stop(10)
     assert ledger.history.delivery(delivery_id).state == State.SUCCEEDED
     assert ledger.history.delivery(announced_later).attempts == 0
+
+
+def test_a_claim_under_way_when_the_worker_is_asked_to_stop_is_undone(
+    worker, ledger, plugin, delivery_id, monkeypatch
+):
+    before, claim = ledger.history.delivery(delivery_id), ledger.queue.claim
+
+    def claim_while_asked_to_stop(*args, **more):
+        claimed = claim(*args, **more)
+        if claimed:
+            worker.ask_to_stop(10)
+        return claimed
+
+    monkeypatch.setattr(ledger.queue, "claim", claim_while_asked_to_stop)
+    worker.start()
+    assert worker._stopping.wait(10)
+    worker.stop(10)
+    assert plugin.created == 0
+    assert ledger.history.attempts(delivery_id) == []
+    assert replace(ledger.history.delivery(delivery_id), fence=0) == before
+    again = claim("other", timedelta(seconds=30), {}, NOW)
+    assert (again.attempt, again.first_uncertain_attempt) == (1, None)
+
+
+def test_a_claim_that_is_undone_uses_nothing_of_the_rate(ledger, plugin, make_worker):
+    plugin.settings = RatedSettings(kind="fake", concurrency=3)
+    stopping, other = make_worker(), make_worker()
+    for name in "abc":
+        announce(ledger, f"{name}.zip", func_name="{stem}")
+    claim = stopping.claim(Kind.IMPORT)
+    stopping.ask_to_stop(10)
+    assert stopping.run(claim) is None
+    assert [bool(other.claim(Kind.IMPORT)) for _ in range(3)] == [True, True, False]
 
 
 def test_the_claims_of_a_worker_that_certainly_crashed_are_taken_over_at_once(

@@ -231,6 +231,14 @@ def test_a_path_in_the_architecture_exists(path):
     assert (ROOT / "relay" / path).exists()
 
 
+def test_where_is_names_a_path_for_every_question():
+    section = ARCHITECTURE.partition("## Where is")[2]
+    rows = re.findall(r"(?m)^\| (Where .*\?) \| `(.*)` \|$", section)
+    assert len(rows) == section.count("\n| ") - 1
+    wrong = [question for question, path in rows if not (ROOT / "relay" / path).is_file()]
+    assert not wrong
+
+
 def test_the_changelog_begins_with_what_is_not_released():
     text = (ROOT / "CHANGELOG.md").read_text()
     headings = re.findall(r"(?m)^## (.*)", text)

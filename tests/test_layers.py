@@ -1,6 +1,7 @@
 """The import rules of the packages: a table, no cycles, no hidden imports."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -34,6 +35,9 @@ LAYERS = {
     "relay.__main__": "cli",
 }
 """The packages that each package may import; every package may import `relay`."""
+
+BASE = {"model", "errors"}
+"""What every package may import."""
 
 LATE = ("relay.cli.*",)
 """Modules that import ours inside functions, so that `relay --help` is fast."""
@@ -149,6 +153,28 @@ def reached_from(name: str, graph: dict[str, set[str]]) -> set[str]:
 
 def test_the_table_names_every_package():
     assert {package_of(name) for name in MODULES} == set(LAYERS)
+
+
+def documented_imports() -> dict[str, set[str]]:
+    """The table of relay/README.md: package -> what it may import, beside `BASE`."""
+    names = {name.removeprefix("relay.") for name in LAYERS} - {"relay", "__main__"}
+    table = {}
+    text = (ROOT / "relay/README.md").read_text()
+    for packages, cell in re.findall(r"(?m)^\| (`.*?) \| .* \| (.*) \|$", text):
+        if cell.startswith("all but "):
+            allowed = names - set(re.findall(r"`(\w+)`", cell))
+        else:
+            allowed = set() if cell == "nothing" else set(cell.split(", "))
+        for package in re.findall(r"`(\w+)(?:/|\.py)`", packages):
+            table[package] = allowed - BASE - {package}
+    return table
+
+
+def test_the_readme_has_the_same_table():
+    layers = {name.removeprefix("relay."): set(allowed.split()) for name, allowed in LAYERS.items()}
+    del layers["relay"], layers["__main__"]
+    assert documented_imports() == {name: allowed - BASE for name, allowed in layers.items()}
+    assert all(allowed >= BASE for name, allowed in layers.items() if name not in BASE)
 
 
 def test_imports_follow_the_table():

@@ -199,6 +199,16 @@ class TestDelivery:
         page = delivery_page(web, driver.message_of(delivery_id))
         assert {"href": f"/deliveries/{delivery_id}"} in page.all("a")
 
+    def test_the_page_of_a_message_shows_when_the_message_was_created(self, web, driver):
+        delivery_id = driver.announce()
+        driver.clock.forward(minutes=30)
+        driver.succeed(delivery_id)
+        driver.clock.forward(minutes=5)
+        page = delivery_page(web, driver.message_of(delivery_id))
+        assert "Message created 5 min ago" in page.text
+        assert "Event received" not in page.text
+        assert "Event received 35 min ago" in delivery_page(web, delivery_id).text
+
     def test_a_submission_is_shown_as_such(self, web):
         (delivery,) = web.operations.submit("exports", "exports", "prod/x.zip")
         assert "from a manual submission" in delivery_page(web, delivery.id).text

@@ -97,6 +97,7 @@ def test_the_demo_without_its_extra_prints_the_install_command(
     result = run("demo", "--once")
     assert result.exit_code == 2
     assert 'pip install "ziprelay[demo]"' in result.stderr
+    assert 'pip install -e ".[demo]"' in result.stderr
     assert "Traceback" not in result.output
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DEADLINE = 30.0
 """Seconds after which the demo no longer waits for the import and the messages."""
 
-INSTALL = 'pip install "ziprelay[demo]"'
+INSTALL = 'pip install "ziprelay[demo]", or in a checkout: pip install -e ".[demo]"'
 
 MARKS = {"": ("·", None), "ok": ("✓", "green"), "bad": ("✗", "red"), "wait": ("↻", "yellow")}
 
@@ -46,7 +46,7 @@ def command(once: bool, port: int, faults: tuple[Fault, ...], taken: bool, as_js
     """Run a complete demo: upload a zip, import the function, notify the team.
 
     All servers run in this process, on loopback. Needs the extra "demo":
-    pip install "ziprelay[demo]"
+    pip install "ziprelay[demo]", or in a checkout: pip install -e ".[demo]"
     """
     try:
         # The extra is optional, so a missing package must not break the import of this module.

@@ -37,7 +37,7 @@ LAYERS = {
 """The packages that each package may import; every package may import `relay`."""
 
 BASE = {"model", "errors"}
-"""What every package may import."""
+"""The modules that every package may import."""
 
 LATE = ("relay.cli.*",)
 """Modules that import ours inside functions, so that `relay --help` is fast."""

@@ -107,7 +107,7 @@ def settings_class(group: Group | str, kind: str) -> type[Table]:
     settings: type[Table] = find(group, kind).Settings
     base = _HOMES[group].contract.Settings
     if not (isinstance(settings, type) and issubclass(settings, base)):
-        raise ConfigError("", f"its Settings is no {base.__module__}.{base.__name__}")
+        raise ConfigError("", f"names a class whose Settings do not inherit {_dotted(base)}")
     return source_settings(settings) if issubclass(settings, SourceSettings) else settings
 
 
@@ -150,7 +150,7 @@ def _report(path: str, error: Exception) -> ConfigError:
         problem = ConfigError(path, error.message, error.hint)
     else:
         # Only the type: a foreign message may quote a secret.
-        problem = ConfigError(path, f"its plug-in cannot be made: {type(error).__name__}")
+        problem = ConfigError(path, f"the plug-in cannot be created: {type(error).__name__}")
     bug = None if isinstance(error, RelayError) else error
     log.error(
         "plug-in is missing", extra={"path": problem.path, "error": str(problem)}, exc_info=bug
@@ -183,7 +183,7 @@ def _load(module: str, name: str, kind: str | None) -> Any:
             raise ConfigError("", "names a module that is not installed") from error
         raise _missing_package(missing, kind) from error
     except AttributeError as error:
-        raise ConfigError("", f"its module has no class {name}") from error
+        raise ConfigError("", f"names a module that has no class {name}") from error
     except Exception as error:  # foreign code may raise anything on import
         log.exception("plug-in cannot be imported", extra={"plug_in": module})
         raise ConfigError("", f"cannot be imported: {type(error).__name__}") from error
@@ -197,5 +197,9 @@ def _missing_package(missing: str, kind: str | None) -> ConfigError:
 
 def _checked(home: _Home, found: Any) -> type[Any]:
     if not (isinstance(found, type) and issubclass(found, home.contract)):
-        raise ConfigError("", f"names something that is no relay {home.contract.__name__}")
+        raise ConfigError("", f"does not name a subclass of {_dotted(home.contract)}")
     return found
+
+
+def _dotted(contract: type[Any]) -> str:
+    return f"{contract.__module__}.{contract.__name__}"

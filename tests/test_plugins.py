@@ -147,9 +147,12 @@ def test_foreign_plug_ins_are_found_by_dotted_path() -> None:
         ("os.path:join:x", "no plug-in has this name"),
         ("nosuch_module:Handler", "a module that is not installed"),
         ("stranger.deep:Handler", "a module that is not installed"),
-        ("stranger:Nosuch", "its module has no class Nosuch"),
-        ("stranger:Bell", "names something that is no relay StorageHandler"),
-        ("stranger:not_a_class", "names something that is no relay StorageHandler"),
+        ("stranger:Nosuch", "names a module that has no class Nosuch"),
+        ("stranger:Bell", r"not name a subclass of relay\.sources\.contract\.StorageHandler"),
+        (
+            "stranger:not_a_class",
+            r"not name a subclass of relay\.sources\.contract\.StorageHandler",
+        ),
         ("needy:Handler", "needs the Python package no_such_sdk_of_anybody"),
         ("crashing:Handler", "cannot be imported: RuntimeError"),
     ],
@@ -176,7 +179,9 @@ def test_a_missing_package_names_the_extra_to_install() -> None:
 
 
 def test_settings_of_the_wrong_sort_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"no relay\.config\.settings\.SourceSettings"):
+    with pytest.raises(
+        ConfigError, match=r"do not inherit relay\.config\.settings\.SourceSettings"
+    ):
         settings_class("handlers", "stranger:Odd")
 
 
@@ -224,7 +229,7 @@ def test_a_plug_in_that_fails_does_not_prevent_the_others(
     assert list(plugins.sources) == ["good"]
     assert [str(error) for error in plugins.errors] == [
         "sources.wrong.secret: is not enough. Set more.",
-        "sources.crashing: its plug-in cannot be made: RuntimeError.",
+        "sources.crashing: the plug-in cannot be created: RuntimeError.",
     ]
     assert [record.path for record in caplog.records] == [
         "sources.wrong.secret",

@@ -48,6 +48,7 @@ class Handler(HttpStorage):
 
     Settings: ClassVar[type[SourceSettings]] = AzureSettings
     settings: AzureSettings
+    queue_settings: ClassVar[tuple[str, ...]] = ("queue_url",)
 
     def __init__(self, name: str, settings: AzureSettings) -> None:
         super().__init__(name, settings, credential(settings), refusal)

@@ -56,6 +56,7 @@ class Handler(HttpStorage):
 
     Settings: ClassVar[type[SourceSettings]] = GcsSettings
     settings: GcsSettings
+    queue_settings: ClassVar[tuple[str, ...]] = ("subscription",)
 
     def __init__(self, name: str, settings: GcsSettings) -> None:
         super().__init__(name, settings, credential(name, settings), refusal)

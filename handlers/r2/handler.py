@@ -65,6 +65,7 @@ class Handler(S3Storage):
 
     Settings: ClassVar[type[SourceSettings]] = R2Settings
     settings: R2Settings
+    queue_settings: ClassVar[tuple[str, ...]] = (*S3Storage.queue_settings, "queue_id")
 
     def parse(self, record: Mapping[str, Any]) -> Iterator[Event]:
         """The event in a message about a complete object."""

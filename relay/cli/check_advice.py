@@ -13,8 +13,6 @@ from relay.sources.contract import StorageHandler
 from relay.sources.envelopes import ENVELOPES
 
 _SHORT_TOKEN = 16
-_QUEUES = ("sqs_queue_url", "subscription", "queue_url", "queue_id")
-"""Settings that name a queue, in kinds where a queue is optional."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,10 @@ def _source(name: str, source: SourceSettings) -> Iterator[Advice]:
 
 def pulls_queue(source: SourceSettings) -> bool:
     """Return True if the source polls a queue for notifications."""
-    queues = [getattr(source, key) for key in _QUEUES if hasattr(source, key)]
-    if queues:
-        return any(queues)
-    return bool(find("handlers", source.kind).queue is not StorageHandler.queue)
+    handler: type[StorageHandler] = find("handlers", source.kind)
+    if handler.queue_settings:
+        return any(getattr(source, key) for key in handler.queue_settings)
+    return handler.queue is not StorageHandler.queue
 
 
 def _unused(settings: Settings) -> Iterator[Advice]:

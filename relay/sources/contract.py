@@ -88,6 +88,12 @@ class StorageHandler(ABC):
     announces: ClassVar[bool] = True
     """Whether the storage sends notifications. If not, Relay does not warn about silence."""
 
+    queue_settings: ClassVar[tuple[str, ...]] = ()
+    """Names of the settings that turn on `queue`: it is polled if any of them has a value.
+
+    Leave it empty if `queue` needs no setting. Used for the advice of `relay check`.
+    """
+
     def __init__(self, name: str, settings: Any) -> None:
         """`name` is the source's name in relay.toml; `settings` is of this class's `Settings`."""
         self.name = name

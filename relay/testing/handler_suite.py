@@ -246,6 +246,9 @@ class HandlerSuite:
     def test_valid_settings_are_accepted(self, handler: StorageHandler, settings: Json) -> None:
         assert handler.Settings.model_validate(settings)
 
+    def test_the_queue_settings_exist(self, handler: StorageHandler) -> None:
+        assert set(handler.queue_settings) <= set(handler.Settings.model_fields)
+
     def test_an_unknown_setting_is_refused(self, handler: StorageHandler, settings: Json) -> None:
         with pytest.raises(ValidationError, match="x-unknown"):
             handler.Settings.model_validate({**settings, "x-unknown": "secret-value"})

@@ -348,6 +348,9 @@ ACCEPTED = {
     "an invalid file type, as written by Maven": (set(), with_file("b/", b"", mode=0o150755)),
     "no Unix mode": (set(), with_file("b", mode=0)),
     "Chinese in UTF-8": (set(), with_file("函数.txt", flags=0x800)),
+    "a no-break space": (set(), with_file("a\u00a0b.txt", flags=0x800)),
+    "a private-use character": (set(), with_file("a\ue000.txt", flags=0x800)),
+    "a character unknown to this Python": (set(), with_file("a\U0001fc00.txt", flags=0x800)),
     "a second name that is the same": (
         set(),
         with_file("b", central_extra=unicode_name(b"b", b"b")),

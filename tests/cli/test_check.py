@@ -19,6 +19,27 @@ from tests.fake_internet import Internet, Reply
 
 from .conftest import CONFIGURATION, Run
 
+QUEUED_STORAGE = """
+from relay.config.load import SourceSettings
+from relay.sources.contract import StorageHandler
+
+
+class Handler(StorageHandler):
+    queue_settings = ("inbox_queue",)
+
+    class Settings(SourceSettings):
+        inbox_queue: str | None = None
+
+    def parse(self, record):
+        return ()
+
+    def open(self, ref, start=0, end=None):
+        raise NotImplementedError
+
+    def queue(self):
+        raise NotImplementedError
+"""
+
 
 @pytest.fixture(scope="module")
 def storage() -> Iterator[str]:
@@ -145,6 +166,17 @@ class TestAdvice:
         queue = 'sqs_queue_url = "https://sqs.us-east-1.amazonaws.com/1/q"\n'
         text = CONFIGURATION.replace('token = "a-hook-token-that-is-long"\n', queue)
         assert advice(run, text) == {}
+
+    @pytest.mark.parametrize("queue", ["", 'inbox_queue = "q1"\n'], ids=["unset", "set"])
+    def test_a_plug_in_declares_the_setting_of_the_queue(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, queue: str
+    ) -> None:
+        (tmp_path / "queued_storage.py").write_text(QUEUED_STORAGE)
+        monkeypatch.syspath_prepend(tmp_path)
+        source = '[sources.exports]\nkind = "queued_storage:Handler"\n'
+        before, _, rest = CONFIGURATION.partition("[sources.exports]\n")
+        text = f"{before}{source}{queue}[targets{rest.partition('[targets')[2]}"
+        assert ("sources.exports" in advice(run, text)) is not bool(queue)
 
     def test_a_target_without_credentials_is_reported(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

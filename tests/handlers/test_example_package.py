@@ -18,10 +18,10 @@ EXAMPLE = Path(__file__).parent / "example_package"
 CONFIGURATION = """
 [database]
 url = "sqlite:///{folder}/relay.db"
-[sources.attic]
-kind = "shelf"
-folder = "{folder}/attic"
-token = "a-token-of-the-attic"
+[sources.exports]
+kind = "nas"
+folder = "{folder}/exports"
+token = "a-token-of-the-exports"
 [targets.prod]
 kind = "functiongraph"
 region = "cn-north-4"
@@ -30,7 +30,7 @@ endpoint = "http://127.0.0.1:9"
 access_key = "ak"
 secret_key = "sk-of-the-tests"
 [[routes]]
-source = "attic"
+source = "exports"
 key = "*.zip"
 target = "prod"
 """
@@ -42,12 +42,12 @@ from relay.app.wsgi import create
 
 app = create()
 relay = app.extensions["relay"]
-headers = {"Authorization": "Bearer a-token-of-the-attic"}
-answers = [app.test_client().post("/hooks/attic", json=json.loads(sys.argv[1]), headers=item)
+headers = {"Authorization": "Bearer a-token-of-the-exports"}
+answers = [app.test_client().post("/hooks/exports", json=json.loads(sys.argv[1]), headers=item)
            for item in (headers, {})]
 page = relay.ledger.history.deliveries(DeliveryQuery())
 event = relay.ledger.history.event(page.items[0].event_id)
-stream = relay.plugins.sources["attic"].open(event.object)
+stream = relay.plugins.sources["exports"].open(event.object)
 read_output = {
     "statuses": [item.status_code for item in answers],
     "deliveries": [[item.source, item.bucket, item.key, item.destination, item.state]
@@ -92,7 +92,7 @@ def run(site: Path, *arguments: str, **environ: str) -> subprocess.CompletedProc
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:
-    (tmp_path / "attic").mkdir()
+    (tmp_path / "exports").mkdir()
     file = tmp_path / "relay.toml"
     file.write_text(CONFIGURATION.format(folder=tmp_path))
     return str(file)
@@ -108,19 +108,19 @@ def test_the_kind_is_found_only_by_entry_point(site: Path, config: str) -> None:
     assert read_output(run(site, *check))["ok"]
     without = run(ROOT, *check)
     assert without.returncode == 78
-    assert json.loads(without.stdout)["errors"][0]["path"] == "sources.attic.kind"
+    assert json.loads(without.stdout)["errors"][0]["path"] == "sources.exports.kind"
 
 
 def test_a_notification_to_its_hook_becomes_a_delivery(site: Path, config: str) -> None:
-    file = Path(config).parent / "attic" / "a.zip"
-    file.write_text("a whole book")
+    file = Path(config).parent / "exports" / "a.zip"
+    file.write_text("file content")
     status = file.stat()
     etag = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
-    news = {"event": "shelved", "shelf": "attic", "title": "a.zip", "etag": etag, "size": 12}
+    news = {"event": "created", "volume": "exports", "path": "a.zip", "etag": etag, "size": 12}
     process = read_output(run(site, "-c", PROGRAM, json.dumps(news), RELAY_CONFIG=config))
     assert process["statuses"] == [200, 401]
-    assert process["deliveries"] == [["attic", "attic", "a.zip", "prod", "pending"]]
-    assert process["read"] == "a whole book"
+    assert process["deliveries"] == [["exports", "exports", "a.zip", "prod", "pending"]]
+    assert process["read"] == "file content"
 
 
 def test_the_tests_of_the_package_pass(site: Path) -> None:
@@ -131,11 +131,11 @@ def test_the_tests_of_the_package_pass(site: Path) -> None:
 
 def test_the_page_shows_the_same_files() -> None:
     page = (ROOT / "handlers" / "README.md").read_text()
-    for name in ("src/shelf.py", "tests/test_shelf.py", "pyproject.toml"):
+    for name in ("src/nas.py", "tests/test_nas.py", "pyproject.toml"):
         assert (EXAMPLE / name).read_text() in page, f"handlers/README.md shows another {name}"
 
 
 def test_setup_works_for_the_kind_of_the_package(site: Path, config: str) -> None:
-    setup = ("-m", "relay", "--config", config, "sources", "setup", "attic", "--json")
+    setup = ("-m", "relay", "--config", config, "sources", "setup", "exports", "--json")
     steps = read_output(run(site, *setup))["steps"]
-    assert any("/hooks/attic" in step["title"] + step["text"] for step in steps)
+    assert any("/hooks/exports" in step["title"] + step["text"] for step in steps)

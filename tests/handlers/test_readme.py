@@ -19,8 +19,8 @@ BREAKAGES = {
     "unchecked": ('count_or_none(record, "size")', 'record.get("size")'),
     "nameless": ('f"etag:{ref.etag}"', '""'),
     "lax": (
-        "Settings = ShelfSettings",
-        "Settings = type('L', (ShelfSettings,), {}, extra='allow')",
+        "Settings = NasSettings",
+        "Settings = type('L', (NasSettings,), {}, extra='allow')",
     ),
 }
 """Defects of a handler that the suite must detect."""
@@ -28,7 +28,7 @@ BREAKAGES = {
 
 def blocks() -> dict[str, str]:
     found = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README.read_text(), re.DOTALL)
-    assert [name for name, _ in found] == ["shelf.py", "test_shelf.py", "announce.py"]
+    assert [name for name, _ in found] == ["nas.py", "test_nas.py", "announce.py"]
     return dict(found[:2])
 
 
@@ -56,11 +56,11 @@ def test_the_example_passes_the_suite(tmp_path: Path) -> None:
 
 
 def test_the_suite_detects_a_defective_handler(tmp_path: Path) -> None:
-    shelf, test = blocks().values()
+    handler, test = blocks().values()
     for name, (right, wrong) in BREAKAGES.items():
-        assert shelf.count(right) == 1, right
-        (tmp_path / f"{name}.py").write_text(shelf.replace(right, wrong))
-        (tmp_path / f"test_{name}.py").write_text(test.replace("shelf:Handler", f"{name}:Handler"))
+        assert handler.count(right) == 1, right
+        (tmp_path / f"{name}.py").write_text(handler.replace(right, wrong))
+        (tmp_path / f"test_{name}.py").write_text(test.replace("nas:Handler", f"{name}:Handler"))
     detected = set(re.findall(r"^FAILED test_(\w+)\.py", suite(tmp_path), re.MULTILINE))
     assert detected == set(BREAKAGES)
 

@@ -79,6 +79,7 @@ class S3Storage(StorageHandler):
 
     Settings: ClassVar[type[SourceSettings]] = S3Settings
     settings: S3Settings
+    queue_settings: ClassVar[tuple[str, ...]] = ("sqs_queue_url",)
 
     def __init__(self, name: str, settings: S3Settings) -> None:
         super().__init__(name, settings)

@@ -5,15 +5,15 @@ from relay.plugins import find
 from relay.testing import HandlerSuite
 
 
-class TestShelf(HandlerSuite):
+class TestNas(HandlerSuite):
     @pytest.fixture
     def settings(self, tmp_path):
-        return {"kind": "shelf:Handler", "folder": str(tmp_path)}
+        return {"kind": "nas:Handler", "folder": str(tmp_path)}
 
     @pytest.fixture
     def handler(self, settings):
-        cls = find("handlers", "shelf:Handler")  # as relay.toml finds it
-        return cls("attic", cls.Settings(**settings))
+        cls = find("handlers", "nas:Handler")  # as relay.toml finds it
+        return cls("exports", cls.Settings(**settings))
 
     @pytest.fixture
     def put(self, tmp_path):
@@ -22,10 +22,16 @@ class TestShelf(HandlerSuite):
             new = tmp_path / "new"
             new.write_bytes(body)
             new.replace(path)
-            return ObjectRef("attic", key)
+            return ObjectRef("exports", key)
 
         return put
 
     @pytest.fixture
     def record(self):
-        return {"event": "shelved", "shelf": "attic", "title": "a.zip", "etag": "1-2-3", "size": 2}
+        return {
+            "event": "created",
+            "volume": "exports",
+            "path": "a.zip",
+            "etag": "1-2-3",
+            "size": 2,
+        }

@@ -10,11 +10,11 @@ from relay.sources.contract import StorageHandler
 from relay.sources.fields import count_or_none, text
 
 
-class ShelfSettings(SourceSettings):
+class NasSettings(SourceSettings):
     folder: DirectoryPath  # the only key that this kind adds to [sources.NAME]
 
 
-class Book:
+class FileRange:
     """The bytes of one file: `info`, `read`, `close`."""
 
     def __init__(self, file, info, length):
@@ -28,32 +28,33 @@ class Book:
 
 
 class Handler(StorageHandler):
-    Settings = ShelfSettings
+    Settings = NasSettings
 
     def parse(self, record):
-        if text(record, "event") != "shelved":  # an allow-list, never a prefix
+        if text(record, "event") != "created":  # an allow-list, never a prefix
             return
         ref = ObjectRef(
-            text(record, "shelf"),
-            text(record, "title"),
+            text(record, "volume"),
+            text(record, "path"),
             etag=text(record, "etag"),
             size=count_or_none(record, "size"),
         )
-        yield Event(ref, f"etag:{ref.etag}", "shelved")
+        yield Event(ref, f"etag:{ref.etag}", "created")
 
     def open(self, ref, start=0, end=None):
+        # The bucket is the volume, whose name is also the source's name.
         if ref.bucket != self.name or not ref.key or "\0" in ref.key:
-            raise PermanentFailure("shelf.other", "That is not on this shelf")
+            raise PermanentFailure("nas.unknown_file", "The source has no such file")
         path = self.settings.folder / ref.key.replace("/", "∕")
         try:
             file = path.open("rb")
         except (OSError, UnicodeError) as error:  # raise only errors of relay.errors
-            raise Gone("object.gone", "The book is not there any more") from error
+            raise Gone("object.gone", "The file no longer exists") from error
         seen = os.fstat(file.fileno())
         etag = f"{seen.st_ino}-{seen.st_size}-{seen.st_mtime_ns}"
         if ref.etag not in (None, etag):  # exactly the announced bytes, or none
             file.close()
-            raise Superseded("object.superseded", "The book changed since it was announced")
+            raise Superseded("object.superseded", "The file has changed since it was announced")
         file.seek(start)
         info = ObjectInfo(seen.st_size, etag, None, datetime.fromtimestamp(seen.st_mtime, UTC))
-        return Book(file, info, (seen.st_size if end is None else end) - start)
+        return FileRange(file, info, (seen.st_size if end is None else end) - start)

@@ -12,7 +12,16 @@ from relay.config.text import excerpt
 from relay.errors import RelayError, TemporaryFailure
 from relay.model import Localized
 from relay.outbound.responses import retry_after
-from relay.sources.errors import archived, busy, denied, gone, no_bucket, refused, superseded
+from relay.sources.errors import (
+    archived,
+    busy,
+    denied,
+    gone,
+    no_bucket,
+    refused,
+    superseded,
+    unexplained_404,
+)
 
 _NO_CONTAINER = ("ContainerNotFound", "QueueNotFound", "ContainerBeingDeleted", "ContainerDisabled")
 _NOT_PUBLIC = ("PublicAccessNotPermitted", "ResourceNotFound")
@@ -33,8 +42,10 @@ def refusal(response: requests.Response, resource: str) -> RelayError:
         return not_ready(resource, reason)
     if status in (401, 403) or code in _NOT_PUBLIC:
         return denied(resource, reason, HINT)
-    if status == 404:
+    if code == "BlobNotFound":
         return gone(resource, reason)
+    if status == 404:
+        return unexplained_404(resource, reason)
     return superseded(resource) if status in (304, 412) else refused(resource, reason)
 
 

@@ -8,7 +8,15 @@ from relay.config.text import excerpt
 from relay.errors import RelayError
 from relay.model import Localized
 from relay.outbound.responses import retry_after
-from relay.sources.errors import busy, denied, gone, no_bucket, refused, superseded
+from relay.sources.errors import (
+    busy,
+    denied,
+    gone,
+    no_bucket,
+    refused,
+    superseded,
+    unexplained_404,
+)
 
 _BUSY = (408, 429)
 
@@ -21,7 +29,7 @@ def refusal(response: requests.Response, resource: str) -> RelayError:
     if status in (401, 403):
         return denied(resource, code, HINT)
     if status == 404:
-        return gone(resource, code)
+        return gone(resource, code) if is_not_found(response) else unexplained_404(resource, code)
     if status in (304, 412):
         return superseded(resource)
     return refused(resource, code)
@@ -29,9 +37,20 @@ def refusal(response: requests.Response, resource: str) -> RelayError:
 
 def refusal_of_container(response: requests.Response, resource: str) -> RelayError:
     """The same for a bucket or a subscription, whose absence is a configuration error."""
-    if response.status_code == 404:
+    if is_not_found(response):
         return no_bucket(resource, _code(response))
     return refusal(response, resource)
+
+
+def is_not_found(response: requests.Response) -> bool:
+    """Whether this is Google's own 404, {"error": {"code", "status"}}, and not that of a proxy."""
+    if response.status_code != 404:
+        return False
+    try:
+        error = response.json()["error"]
+        return error.get("code") == 404 or error.get("status") == "NOT_FOUND"
+    except (requests.JSONDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def _code(response: requests.Response) -> str:

@@ -16,7 +16,7 @@ import requests
 
 from relay.config.load import SourceSettings
 from relay.errors import PermanentFailure, RelayError, Unreadable
-from relay.handlers.gcs.errors import refusal
+from relay.handlers.gcs.errors import is_not_found, refusal, refusal_of_container
 from relay.handlers.gcs.queue import PubSubQueue
 from relay.handlers.gcs.records import generation_event, parse_events
 from relay.handlers.gcs.settings import GcsSettings, credential
@@ -28,9 +28,9 @@ from relay.sources.errors import (
     bad_bucket,
     endless_listing,
     gone,
-    no_bucket,
     not_understood,
     superseded,
+    unexplained_404,
 )
 from relay.sources.fields import count, text, time_or_none
 from relay.sources.http_storage import (
@@ -80,7 +80,9 @@ class Handler(HttpStorage):
         if response.status_code == 416:
             return self._empty_range(ref)
         if response.status_code == 404:
-            raise self._explain_missing(ref)
+            response.close()
+            self._metadata(ref)  # Raises: only this response has an error code.
+            raise unexplained_404(object_name(ref), "404")
         return open_stream(
             response, object_name(ref), (start, end), lambda size: _info(ref, response, size)
         )
@@ -136,7 +138,7 @@ class Handler(HttpStorage):
         request = StorageRequest(f"{self._bucket_url(bucket)}?{urlencode(query)}", accepted=(404,))
         response = self.api.send(request, bucket)
         if response.status_code == 404:
-            raise no_bucket(bucket, "404")
+            raise refusal_of_container(response, bucket)
         return read_json(response, bucket)
 
     def _metadata(self, ref: ObjectRef) -> ObjectInfo:
@@ -146,7 +148,7 @@ class Handler(HttpStorage):
         )
         response = self.api.send(request, object_name(ref))
         if response.status_code == 404:
-            raise self._explain_missing(ref)
+            raise self._explain_missing(ref, response)
         document = read_json(response, object_name(ref))
         try:
             return ObjectInfo(
@@ -160,8 +162,11 @@ class Handler(HttpStorage):
     def _empty_range(self, ref: ObjectRef) -> HttpStream:
         return HttpStream(io.BytesIO(), self._metadata(ref), 0, object_name(ref))
 
-    def _explain_missing(self, ref: ObjectRef) -> RelayError:
+    def _explain_missing(self, ref: ObjectRef, response: requests.Response) -> RelayError:
         """Distinguish a missing object, generation and bucket by listing the key as a prefix."""
+        name = object_name(ref)
+        if not is_not_found(response):
+            return refusal(response, name)
         query = {"prefix": ref.key, "maxResults": "1", "fields": "items(name)"}
         try:
             listed = self._page(ref.bucket, query).get("items") or [{}]
@@ -169,9 +174,9 @@ class Handler(HttpStorage):
             if failure.code == "storage.no_bucket":
                 return failure
             listed = [{}]  # no permission to list
-        if ref.version and listed[0].get("name") == ref.key:
-            return superseded(object_name(ref))
-        return gone(object_name(ref), "404")
+        if listed[0].get("name") != ref.key:
+            return gone(name, "404")
+        return superseded(name) if ref.version else unexplained_404(name, "404")
 
 
 def _info(ref: ObjectRef, response: requests.Response, size: int) -> ObjectInfo:

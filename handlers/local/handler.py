@@ -119,6 +119,7 @@ class Handler(StorageHandler):
         try:
             descriptor = open_inside(self.settings.folder, path)
         except OSError as error:
+            self._require_folder()
             raise _translate(error, ref.key) from error
         file = file_at(ref.key, descriptor)
         if file is not None and ref.etag in (None, file.etag):
@@ -179,6 +180,18 @@ class Handler(StorageHandler):
                 return f"lists the folder, {sum(1 for _ in listing)} entries"
         except OSError as error:
             raise _translate(error, str(self.settings.folder.name)) from error
+
+    def _require_folder(self) -> None:
+        """Raise TemporaryFailure if the folder itself is missing: no file was deleted then."""
+        if not self.settings.folder.is_dir():
+            raise TemporaryFailure(
+                "local.no_folder",
+                Localized("The watched folder does not exist", "被监视的文件夹不存在"),
+                Localized(
+                    "Relay retries; check `folder` and whether its disk is mounted.",
+                    "Relay 会重试；请检查 folder 设置及磁盘是否已挂载。",
+                ),
+            )
 
     def _event(self, file: File, type_: str) -> Event:
         info = _info(file)

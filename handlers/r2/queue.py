@@ -20,7 +20,15 @@ from relay.outbound.credentials import Bearer
 from relay.outbound.responses import retry_after
 from relay.outbound.token_cache import ExpiringValue
 from relay.sources.contract import QueueMessage
-from relay.sources.errors import busy, denied, no_bucket, not_deleted, not_understood, refused
+from relay.sources.errors import (
+    busy,
+    denied,
+    no_bucket,
+    not_deleted,
+    not_understood,
+    refused,
+    unexplained_404,
+)
 from relay.sources.rest import HttpApi, StorageRequest, read_json
 
 BATCH = 50
@@ -107,7 +115,9 @@ def _refusal(response: requests.Response, resource: str) -> RelayError:
         return busy(resource, code, retry_after(response))
     if status in (400, 401, 403):  # 400: a malformed token
         return denied(resource, code, _HINT)
-    return no_bucket(resource, code) if status == 404 else refused(resource, code)
+    if status == 404:
+        return (no_bucket if isinstance(document, dict) else unexplained_404)(resource, code)
+    return refused(resource, code)
 
 
 def _code(status: int, document: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from relay.errors import RelayError, Superseded
+from relay.errors import Gone, RelayError, Superseded
 from relay.model import Localized, ObjectInfo, ObjectRef
 from relay.sources.contract import ObjectStream
 
@@ -56,12 +56,17 @@ def is_current(source: ObjectReader, ref: ObjectRef) -> bool:
     return not (ref.etag and info.etag) or ref.etag == info.etag
 
 
-def _other_etag(source: ObjectReader, ref: ObjectRef) -> Superseded | None:
-    """Name both ETags, after a second request without the ETag; None if that shows nothing."""
+def _other_etag(source: ObjectReader, ref: ObjectRef) -> Superseded | Gone | None:
+    """Name both ETags, after a second request without the ETag; None if that shows nothing.
+
+    Some storages answer a request with If-Match for a missing object as for another ETag.
+    """
     if ref.etag is None:
         return None
     try:
         info = source.stat(replace(ref, etag=None))
+    except Gone as gone:
+        return gone
     except RelayError:
         return None
     if info.etag in (None, ref.etag):

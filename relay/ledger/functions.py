@@ -28,10 +28,19 @@ class UploadPosition:
     source_object: tuple[str, str, str]
 
     def is_newer(self, other: UploadPosition) -> bool:
-        """Compare the times, or the order of arrival if the times are too close."""
+        """Compare the times within a source, or the order of arrival if they are too close.
+
+        Between sources, the order of arrival decides: the clocks of two storages may differ.
+        """
+        if self.source != other.source:
+            return self.delivery > other.delivery
         if self.found == other.found or abs(self.moment - other.moment) > TOLERANCE:
             return (self.moment, self.delivery) > (other.moment, other.delivery)
         return self.delivery > other.delivery
+
+    @property
+    def source(self) -> str:
+        return self.source_object[0]
 
     @property
     def key(self) -> str:

@@ -111,8 +111,9 @@ class StorageHandler(ABC):
     def open(self, ref: ObjectRef, start: int = 0, end: int | None = None) -> ObjectStream:
         """Open the bytes [start, end) of the version that `ref` pins; None means to the end.
 
-        Raises Gone (no such object), Superseded (another version), PermanentFailure (access
-        denied), TemporaryFailure (unreachable).
+        Raises Gone (the storage's own error code says that there is no such object), Superseded
+        (another version), PermanentFailure (access denied), TemporaryFailure (unreachable, or a 404
+        that may come from a proxy).
         """
 
     def stat(self, ref: ObjectRef) -> ObjectInfo:

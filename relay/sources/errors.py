@@ -37,6 +37,23 @@ def gone(name: str, code: str) -> Gone:
     )
 
 
+def unexplained_404(name: str, code: str) -> TemporaryFailure:
+    """A 404 without the store's own code for a missing object: no proof that it was deleted."""
+    return TemporaryFailure(
+        "storage.unexplained_404",
+        Localized(
+            f"The response 404 for {name} does not name what is missing ({code})",
+            f"对 {name} 的 404 响应未说明缺少什么（{code}）",
+        ),
+        Localized(
+            "Relay retries. A proxy or gateway may have responded, or endpoint_url is wrong: "
+            "check them.",
+            "Relay 会重试。可能是代理或网关的响应，或 endpoint_url 有误，请检查。",
+        ),
+        answer=code,
+    )
+
+
 def archived(name: str, code: str) -> PermanentFailure:
     """An object that must be restored before it can be read."""
     return PermanentFailure(

@@ -71,7 +71,6 @@ def test_another_etag_is_reported_with_both_etags():
 @pytest.mark.parametrize(
     "second_response",
     [
-        Gone("object.gone", "gone"),
         TemporaryFailure("x", "down"),
         ObjectInfo(3),
         ObjectInfo(3, "e1"),
@@ -82,6 +81,12 @@ def test_a_change_without_a_known_etag_keeps_the_error_of_the_storage(second_res
     with pytest.raises(Superseded) as caught:
         pin(FakeHandler(superseded, second_response), ref(etag="e1"))
     assert caught.value is superseded
+
+
+def test_a_missing_object_is_gone_even_if_the_storage_reports_another_etag():
+    superseded = Superseded("object.superseded", "It changed")
+    with pytest.raises(Gone):
+        pin(FakeHandler(superseded, Gone("object.gone", "gone")), ref(etag="e1"))
 
 
 @pytest.mark.parametrize("error", [Gone("object.gone", "gone"), TemporaryFailure("x", "down")])

@@ -28,7 +28,7 @@ from relay.handlers.gcs.handler import Handler
 from relay.model import Json, ObjectRef
 from relay.testing.handler_suite import BYTES, HandlerSuite, Put, pinned, read
 from tests.handlers.gcs_server import GcsServer
-from tests.handlers.rest_server import Response, read_truncated
+from tests.handlers.rest_server import Response, as_json, read_truncated
 
 BUCKET = "exports"
 REF = ObjectRef(BUCKET, "a.zip")
@@ -204,6 +204,31 @@ class TestReading:
         server.unlisted = unlisted
         with pytest.raises(Gone):
             handler.open(ref)
+
+    @pytest.mark.parametrize("version", [None, "1"])
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            Response(404, b"<html>no backend", {"Content-Type": "text/html"}),
+            Response(404),
+            Response(404, b'{"error": "no backend"}', {"Content-Type": "application/json"}),
+        ],
+    )
+    def test_a_404_that_is_not_of_google_is_temporary(
+        self, server: GcsServer, handler: Handler, sent: Response, version: str | None
+    ) -> None:
+        server.respond_with(sent, sent)
+        with pytest.raises(TemporaryFailure) as raised:
+            handler.open(replace(REF, version=version))
+        assert raised.value.code == "storage.unexplained_404"
+
+    def test_a_404_for_an_object_that_is_listed_is_temporary(
+        self, server: GcsServer, handler: Handler, put: Put
+    ) -> None:
+        put("a.zip", b"first")
+        server.respond_with(as_json({"error": {"code": 404, "message": "Not Found"}}, 404))
+        with pytest.raises(TemporaryFailure):
+            handler.stat(REF)
 
     def test_a_missing_bucket_is_not_a_missing_object(self, handler: Handler) -> None:
         with pytest.raises(PermanentFailure) as raised:

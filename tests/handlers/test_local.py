@@ -379,6 +379,18 @@ class TestOpen:
             with pytest.raises((PermanentFailure, Gone)):
                 handler.open(ObjectRef("inbox", key))
 
+    def test_a_missing_folder_is_not_a_missing_file(
+        self, handler: Handler, folder: Path, put: Put
+    ) -> None:
+        ref = put("sub/a.zip", b"x")
+        folder.rename(folder.with_name("unmounted"))
+        with pytest.raises(TemporaryFailure) as raised:
+            handler.open(ref)
+        assert raised.value.code == "local.no_folder"
+        folder.mkdir()
+        with pytest.raises(Gone):
+            handler.open(ref)
+
     def test_a_pipe_does_not_block(self, handler: Handler, folder: Path) -> None:
         os.mkfifo(folder / "pipe.zip")
         with pytest.raises(PermanentFailure):

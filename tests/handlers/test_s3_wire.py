@@ -98,8 +98,25 @@ def error(status: str, code: str, **headers: str) -> bytes:
     [
         (error("404 Not Found", "NoSuchKey"), Gone, "object.gone"),
         (error("404 Not Found", "NoSuchVersion"), Gone, "object.gone"),
-        (error("405 Not Allowed", "MethodNotAllowed"), Gone, "object.gone"),
-        (response("404 Not Found"), Gone, "object.gone"),
+        (
+            error("405 Not Allowed", "MethodNotAllowed", x_amz_delete_marker="true"),
+            Gone,
+            "object.gone",
+        ),
+        (error("405 Not Allowed", "MethodNotAllowed"), PermanentFailure, "storage.refused"),
+        (response("404 Not Found"), TemporaryFailure, "storage.unexplained_404"),
+        (
+            response("404 Not Found", b"<html><body>no backend<br></body></html>"),
+            TemporaryFailure,
+            "storage.unexplained_404",
+        ),
+        (
+            response("404 Not Found", b"<html><body>no backend</body></html>"),
+            TemporaryFailure,
+            "storage.unexplained_404",
+        ),
+        (response("404 Not Found", b'{"code": 404}'), TemporaryFailure, "storage.unexplained_404"),
+        (error("404 Not Found", "NoSuchThing"), TemporaryFailure, "storage.unexplained_404"),
         (error("404 Not Found", "NoSuchBucket"), PermanentFailure, "storage.no_bucket"),
         (error("412 No", "PreconditionFailed"), Superseded, "object.superseded"),
         (response("412 No"), Superseded, "object.superseded"),
@@ -131,6 +148,35 @@ def test_an_error_response_is_translated(
     assert raised.value.code == code
     assert "secret-value" not in f"{raised.value} {raised.value.answer}"
     assert raised.value.message.zh != raised.value.message.en
+
+
+@pytest.mark.parametrize(
+    ("sent", "branch", "code"),
+    [
+        (error("404 Not Found", "NoSuchKey"), Gone, "object.gone"),
+        (error("404 Not Found", "NoSuchBucket"), PermanentFailure, "storage.no_bucket"),
+        (error("503 Slow", "SlowDown"), TemporaryFailure, "storage.busy"),
+        (response("404 Not Found"), TemporaryFailure, "storage.unexplained_404"),
+        (error("416 No", "InvalidRange"), TemporaryFailure, "storage.unexplained_404"),
+        (
+            response("206 Partial Content", b"x", ETag='"abc"'),
+            TemporaryFailure,
+            "storage.unexplained_404",
+        ),
+    ],
+)
+def test_a_404_for_head_is_explained_by_a_get(
+    start_store: StartStore,
+    requests: list[str],
+    sent: bytes,
+    branch: type[RelayError],
+    code: str,
+) -> None:
+    with pytest.raises(branch) as raised:
+        start_store(response("404 Not Found"), sent).open(REF, 1, 1)
+    assert raised.value.code == code
+    assert [request.split()[0] for request in requests][:2] == ["HEAD", "GET"]
+    assert headers_of(requests[1])["range"] == "bytes=0-0"
 
 
 def test_retry_after_of_a_busy_store_is_honoured(start_store: StartStore) -> None:

@@ -29,7 +29,15 @@ from relay import __version__
 from relay.config.load import SourceSettings
 from relay.errors import ConfigError, PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Localized
-from relay.sources.errors import archived, busy, denied, gone, no_bucket, superseded
+from relay.sources.errors import (
+    archived,
+    busy,
+    denied,
+    gone,
+    no_bucket,
+    superseded,
+    unexplained_404,
+)
 
 FAILURES = (
     ClientError,
@@ -55,7 +63,9 @@ _TRANSIENT = (
 _PROFILE_ERRORS = (ProfileNotFound, ConfigNotFound, ConfigParseError)
 _BUSY = ("SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "InternalError")
 _OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
-_GONE = ("NoSuchKey", "NoSuchVersion", "404")
+_GONE = ("NoSuchKey", "NoSuchVersion", "ObjectNotFound")
+"""The codes of a missing object. Another 404, or one without a code, is no proof."""
+
 _DENIED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 _NO_BUCKET = ("NoSuchBucket", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 _DENIED_HINT = Localized(
@@ -187,16 +197,14 @@ def _translate_response(error: ClientError, resource: str) -> RelayError:
     code = name or str(status)
     if status == 412 or name == "PreconditionFailed":
         return superseded(resource)
-    if name in _NO_BUCKET:
-        return no_bucket(resource, code)
+    if missing := _translate_missing(error, resource, code):
+        return missing
     if name == "InvalidObjectState":
         return archived(resource, code)
     if name in _BUSY or status in (429, 500, 502, 503, 504):
         return busy(resource, code, _retry_after(error))
     if name in _OTHER_REGION or status in (301, 307):
         return _other_region(resource, code)
-    if name in _GONE or status in (404, 405):  # 405: the version is a delete marker
-        return gone(resource, code)
     if name in _DENIED or status in (401, 403):
         return denied(resource, code, _DENIED_HINT)
     return PermanentFailure(
@@ -207,6 +215,16 @@ def _translate_response(error: ClientError, resource: str) -> RelayError:
         ),
         answer=f"{status} {name}",
     )
+
+
+def _translate_missing(error: ClientError, resource: str, code: str) -> RelayError | None:
+    if code in _NO_BUCKET:
+        return no_bucket(resource, code)
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    is_delete_marker = headers.get("x-amz-delete-marker") == "true"
+    if code in _GONE or (http_status(error) == 405 and is_delete_marker):
+        return gone(resource, code)
+    return unexplained_404(resource, code) if http_status(error) == 404 else None
 
 
 def _retry_after(error: ClientError) -> timedelta | None:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from relay.config import validators as rules
 from relay.config.load import SourceSettings
 from relay.config.scans import ScannedSettings
-from relay.errors import PermanentFailure
+from relay.errors import PermanentFailure, RelayError
 from relay.model import Event, Localized, ObjectInfo, ObjectRef, ScanCursor
 from relay.sources import range_stream as ranged
 from relay.sources.contract import Queue, ScanPage, StorageHandler
@@ -165,11 +165,19 @@ class S3Storage(StorageHandler):
         try:
             response = self.client.head_object(**_pinned(ref))
         except FAILURES as error:
-            raise translate(error, _name(ref)) from error
+            raise self._explain_head(ref, error) from error
         size, _ = ranged.parse_range(response.get("ContentLength"), None, 0, None, _name(ref))
         info = _info(response, size)
         _check_pin(ref, info)
         return S3Stream(io.BytesIO(), info, 0, _name(ref))
+
+    def _explain_head(self, ref: ObjectRef, error: Exception) -> RelayError:
+        """Request a byte by GET: the response to HEAD has no body, and so no error code."""
+        try:
+            self.client.get_object(**_pinned(ref), Range="bytes=0-0")["Body"].close()
+        except FAILURES as second:
+            error = error if http_status(second) == 416 else second
+        return translate(error, _name(ref))
 
 
 def _pinned(ref: ObjectRef) -> dict[str, str]:

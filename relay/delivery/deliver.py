@@ -21,7 +21,7 @@ from relay.delivery.pinning import is_current, pin
 from relay.delivery.prefetch import PrefetchedObject
 from relay.delivery.run import NoOutcome
 from relay.errors import PermanentFailure, PluginMissing, RelayError, Superseded
-from relay.ledger import Ledger
+from relay.ledger import Ledger, UploadPosition
 from relay.model import (
     Claim,
     Delivery,
@@ -162,12 +162,7 @@ class Deliverer:
             return NoOutcome.LEASE_LOST
         if newer := lock.newer:
             raise Superseded(
-                "function.superseded",
-                Localized(
-                    f"{newer.key}, uploaded later, is in {function} already "
-                    f"(delivery {newer.delivery})",
-                    f"函数 {function} 中已是更晚上传的 {newer.key}（投递 {newer.delivery}）",
-                ),
+                "function.superseded", _newer_text(function, newer, claim.delivery.source)
             )
         return None
 
@@ -197,6 +192,21 @@ class Deliverer:
         except RelayError as error:
             return outcome_of_call(error, {}, responded=is_response(error))
         return Succeeded({"thread": posted.thread} if posted.thread else {}, posted.answer)
+
+
+def _newer_text(function: str, newer: UploadPosition, source: str) -> Localized:
+    """Say which upload is newer, and by which order."""
+    if newer.source == source:
+        return Localized(
+            f"{newer.key}, uploaded later, is in {function} already (delivery {newer.delivery})",
+            f"函数 {function} 中已是更晚上传的 {newer.key}（投递 {newer.delivery}）",
+        )
+    return Localized(
+        f"{newer.key} of source {newer.source}, which arrived later, is in {function} already "
+        f"(delivery {newer.delivery}); between sources, the order of arrival decides",
+        f"函数 {function} 中已是来源 {newer.source} 中更晚到达的 {newer.key}"
+        f"（投递 {newer.delivery}）；不同来源之间以到达先后为准",
+    )
 
 
 def _configured(table: Mapping[str, T], name: str, group: str) -> T:

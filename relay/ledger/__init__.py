@@ -11,7 +11,7 @@ from relay.ledger.batching import MessageBatching, PostDecision
 from relay.ledger.database import Database
 from relay.ledger.destinations import Destinations, Gate
 from relay.ledger.errors import Conflict, LedgerUnavailable, NotFound
-from relay.ledger.functions import FunctionOrder
+from relay.ledger.functions import FunctionOrder, UploadPosition
 from relay.ledger.history import History
 from relay.ledger.intake import NotificationIntake
 from relay.ledger.listener import ChangeListener
@@ -93,4 +93,5 @@ __all__ = [
     "RoutedEvent",
     "Scan",
     "ScanStep",
+    "UploadPosition",
 ]

@@ -108,16 +108,18 @@ class FunctionOrder(LedgerPart):
 
 
 def record_imported(database: Database, connection: Connection, delivery_id: str) -> None:
-    """Store the upload of a delivery as the newest of the function, unless it is older."""
+    """Store the upload of a delivery as the newest of the function and source, unless it is not."""
     row = connection.execute(_UPLOAD_OF_DELIVERY, {"this_id": delivery_id}).first()
     if row is None or row.function is None:
         return
     database.advisory_lock(connection, "function", row.destination, row.function)
-    key = {"destination": row.destination, "function": row.function}
-    current = connection.execute(_CURRENT, key).first()
     upload = _upload_position(row)
-    if current is not None and _stored_position(current).is_newer(upload):
+    if any(
+        current.source == upload.source and current.is_newer(upload)
+        for current in _imported(connection, row.destination, row.function)
+    ):
         return
+    key = {"destination": row.destination, "function": row.function}
     source_object = dict(zip(("source", "bucket", "key"), upload.source_object, strict=True))
     values = {"delivery_id": upload.delivery, "moment": upload.moment, "found": upload.found}
     database.upsert(connection, functions, {**key, **source_object, **values})
@@ -136,7 +138,7 @@ _UPLOAD: Select[tuple[object, ...]] = (
 _CLAIMED_UPLOAD = _UPLOAD.where(CLAIMED)
 _UPLOAD_OF_DELIVERY = _UPLOAD.where(deliveries.c.id == bindparam("this_id"))
 _KEY = ("destination", "function")
-_CURRENT = select(functions).where(*(functions.c[name] == bindparam(name) for name in _KEY))
+_IMPORTED = select(functions).where(*(functions.c[name] == bindparam(name) for name in _KEY))
 
 
 def _newer_import(
@@ -149,13 +151,13 @@ def _newer_import(
     """
     if claim.delivery.trigger == Trigger.MANUAL or upload.origin == Origin.SUBMISSION:
         return None
-    key = {"destination": upload.destination, "function": function}
-    row = connection.execute(_CURRENT, key).first()
-    if row is None:
-        return None
-    current, this = _stored_position(row), _upload_position(upload)
-    is_other_object = current.source_object != this.source_object
-    return current if is_other_object and current.is_newer(this) else None
+    this = _upload_position(upload)
+    newer = [
+        imported
+        for imported in _imported(connection, upload.destination, function)
+        if imported.source_object != this.source_object and imported.is_newer(this)
+    ]
+    return max(newer, key=lambda imported: imported.delivery, default=None)
 
 
 def _upload_position(row: AnyRow) -> UploadPosition:
@@ -165,6 +167,10 @@ def _upload_position(row: AnyRow) -> UploadPosition:
     return UploadPosition(moment, row.type == FOUND, row.id, (row.source, row.bucket, row.key))
 
 
-def _stored_position(row: AnyRow) -> UploadPosition:
-    source_object = row.source, row.bucket, row.key
-    return UploadPosition(row.moment, row.found, row.delivery_id, source_object)
+def _imported(connection: Connection, destination: str, function: str) -> list[UploadPosition]:
+    """Return the newest upload of each source that was imported to a function."""
+    key = {"destination": destination, "function": function}
+    return [
+        UploadPosition(row.moment, row.found, row.delivery_id, (row.source, row.bucket, row.key))
+        for row in connection.execute(_IMPORTED, key)
+    ]

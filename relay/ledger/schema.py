@@ -134,13 +134,12 @@ gates = Table(
     Column("paused", UtcTimestamp()),  # since when
 )
 
-functions = Table(  # the newest upload that was imported to each function
+functions = Table(  # the newest upload of each source that was imported to each function
     "functions",
     metadata,
-    Column("destination", AnyText(), primary_key=True),
-    Column("function", AnyText(), primary_key=True),
+    *(Column(name, AnyText(), primary_key=True) for name in ("destination", "function", "source")),
     _required("delivery_id", AnyText()),
-    *(_required(name, AnyText()) for name in ("source", "bucket", "key")),
+    *(_required(name, AnyText()) for name in ("bucket", "key")),
     _required("moment", UtcTimestamp()),  # of the upload
     _required("found", Boolean()),
 )

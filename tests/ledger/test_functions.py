@@ -245,8 +245,7 @@ class TestNewer:
 
     def imported(self, driver: Any, key: str, **more: Any) -> Claim:
         """Import an upload."""
-        upload(driver, key, **more)
-        claim: Claim = driver.claimed()
+        claim: Claim = driver.claimed(only=upload(driver, key, **more))
         assert driver.finish(claim)
         return claim
 
@@ -308,6 +307,24 @@ class TestNewer:
         before = driver.now - timedelta(seconds=1)
         driver.later(seconds=1)
         assert self.newer(driver, "v1.zip", type="found", time=before) == "v2.zip"
+
+    def test_between_sources_the_arrival_decides_because_clocks_differ(self, driver):
+        slow = {"source": "slow", "time": driver.now - timedelta(hours=1)}
+        self.imported(driver, "fast.zip", time=driver.now)
+        first = upload(driver, "slow-1.zip", **slow)
+        assert self.newer(driver, "slow-2.zip", **slow) is None
+        self.imported(driver, "fast-2.zip", time=driver.now)
+        driver.later(seconds=1)
+        found = driver.ledger.functions.lock(driver.claimed(only=first), "hello").newer
+        assert (found.source, found.key) == ("exports", "fast-2.zip")
+
+    def test_another_source_does_not_hide_a_newer_upload_of_the_same_source(self, driver):
+        late = driver.now - timedelta(hours=1)
+        self.imported(driver, "v2.zip")
+        self.imported(driver, "other.zip", source="other")
+        assert self.newer(driver, "v1.zip", time=late) == "v2.zip"
+        self.imported(driver, "other-2.zip", source="other", time=late)
+        assert self.newer(driver, "v0.zip", time=late) == "v2.zip"
 
     def test_versions_of_the_same_object_are_not_compared(self, driver):
         self.imported(driver, "v1.zip")

@@ -19,7 +19,7 @@ from relay.model import Incoming, Kind, Origin, Skipped, State, Succeeded, utc_n
 from relay.targets.contract import ImportResult
 from relay.testing.sandbox.exports import make_export
 
-from .conftest import World, code_of, until
+from .conftest import FOLDER, World, code_of, until
 
 MANY = 100
 EPOCH = 1_700_000_000
@@ -41,12 +41,12 @@ def put_versions(world: World, numbers: range) -> None:
         os.utime(path, (EPOCH + 60 * number, EPOCH + 60 * number))
 
 
-def announce(world: World, *numbers: int) -> None:
+def announce(world: World, *numbers: int, source: str = "exports") -> None:
     """Accept a notification of each object, in that order."""
-    found = {event.object.key: event for event in world.relay.plugins.sources["exports"].scan()}
+    found = {event.object.key: event for event in world.relay.plugins.sources[source].scan()}
     for number in numbers:
         event = found[f"hello-v{number}.zip"]
-        world.relay.intake.accept_found(Incoming("exports", b"", utc_now(), Origin.SCAN), [event])
+        world.relay.intake.accept_found(Incoming(source, b"", utc_now(), Origin.SCAN), [event])
 
 
 def states(world: World) -> dict[str, tuple[State, str | None]]:
@@ -128,6 +128,39 @@ def test_an_older_upload_that_runs_late_is_superseded_and_names_the_newer_one(wo
     skipped = world.inbox.messages[-1].json
     assert skipped["type"] == "import.skipped"
     assert "hello-v2.zip" in str(skipped["data"]["reason"])
+
+
+TWO_SOURCES = f"""{FOLDER}
+[sources.other]{FOLDER}
+[[routes]]
+source = "other"
+target = "prod"
+on_conflict = "update"
+"""
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite", "postgresql"], indirect=True)
+def test_between_sources_the_arrival_decides_and_the_message_says_so(
+    make_world: Callable[..., World],
+) -> None:
+    """The clock of the other storage is a minute behind, so its newer upload looks older."""
+    world = make_world(on_conflict="update", source=TWO_SOURCES)
+    put_versions(world, range(1, 3))
+    announce(world, 2)
+    world.sandbox.fault(operation="import", status=503)
+    world.attempt()
+    announce(world, 1, source="other")
+    newer = world.relay.worker.claim(Kind.IMPORT, only=delivery_id_of(world, 1))
+    assert newer is not None
+    assert isinstance(world.relay.worker.run(newer), Succeeded)
+    world.clock.forward(timedelta(seconds=5))
+    outcome = world.attempt()
+    assert isinstance(outcome, Skipped)
+    message = outcome.result["words"]
+    assert "hello-v1.zip of source other, which arrived later, is in hello already" in message["en"]
+    assert "the order of arrival decides" in message["en"]
+    assert "来源 other 中更晚到达的 hello-v1.zip" in message["zh"]
+    assert world.stored("hello") == code_of(export(1))
 
 
 def test_a_retrigger_imports_an_older_upload_again(world: World) -> None:

@@ -48,7 +48,7 @@ def is_not_found(response: requests.Response) -> bool:
         return False
     try:
         error = response.json()["error"]
-        return error.get("code") == 404 or error.get("status") == "NOT_FOUND"
+        return bool(error.get("code") == 404 or error.get("status") == "NOT_FOUND")
     except (requests.JSONDecodeError, RecursionError, LookupError, TypeError, AttributeError):
         return False
 

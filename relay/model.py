@@ -262,16 +262,16 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Met:
-    """The destination during an attempt. `responded`: with any status.
-    `destination_failing`: other deliveries would fail too."""
+class _NotDelivered:
+    """An outcome without a delivery. `responded`: the destination sent a response of any status.
+    `destination_failing`: other deliveries to it would fail too."""
 
     responded: bool = False
     destination_failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped(_Met):
+class Skipped(_NotDelivered):
     """Not delivered on purpose: `superseded`, `gone`, `unchanged`, `no route`, `digest`."""
 
     reason: str
@@ -281,7 +281,7 @@ class Skipped(_Met):
 
 
 @dataclass(frozen=True, slots=True)
-class Failed(_Met):
+class Failed(_NotDelivered):
     """No more automatic attempts. `result` names the function, as far as it is known."""
 
     problem: Problem
@@ -292,7 +292,7 @@ class Failed(_Met):
 
 
 @dataclass(frozen=True, slots=True)
-class Retry(_Met):
+class Retry(_NotDelivered):
     """To be tried again. `retry_after`: the requested delay.
 
     `pauses_destination`: all deliveries to the destination wait.
@@ -310,8 +310,8 @@ class Retry(_Met):
 
     def last(self) -> Failed:
         """Return the failure to record when no attempts are left."""
-        met = {"responded": self.responded, "destination_failing": self.destination_failing}
-        return Failed(self.problem, self.answer, self.result, **met)
+        known = {"responded": self.responded, "destination_failing": self.destination_failing}
+        return Failed(self.problem, self.answer, self.result, **known)
 
 
 Outcome = Succeeded | Skipped | Failed | Retry

@@ -170,7 +170,7 @@ class Internet:
         return (self.authority if self.trusted else self.stranger).context(host)
 
     def getaddrinfo(self, host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-        """Replaces the system's: served names resolve to this server, others do not exist."""
+        """Replace the system's: served names resolve to this server, others do not exist."""
         name = host.decode() if isinstance(host, bytes) else host
         if name is None or name == "localhost" or _is_number(name):
             return self._getaddrinfo(host, port, *args, **kwargs)

@@ -154,16 +154,16 @@ class Torture:
     def __init__(self):
         self.text = (ROOT / "tests/torture/latest.md").read_text()
         cells = [line.split(" | ") for line in self.text.splitlines() if line.startswith("| ")]
-        self.rows = [(id_[2:], int(runs), said) for id_, _, _, runs, said, *_ in cells[1:]]
+        self.rows = [(id_[2:], int(runs), result) for id_, _, _, runs, result, *_ in cells[1:]]
 
     def runs(self, *scenarios):
         return sum(runs for id_, runs, _ in self.rows if id_.split()[0] in scenarios)
 
     def all(self, scenario, figure):
         """Return the numbers that follow `figure` in the rows of a scenario."""
-        said = " ".join(said for id_, _, said in self.rows if id_.split()[0] == scenario)
-        found = re.findall(rf"{figure} ([\d.]+)", said)
-        assert found, f"latest.md tells no {figure!r} of {scenario}"
+        results = " ".join(result for id_, _, result in self.rows if id_.split()[0] == scenario)
+        found = re.findall(rf"{figure} ([\d.]+)", results)
+        assert found, f"latest.md has no {figure!r} for {scenario}"
         return [float(one) if "." in one else int(one) for one in found]
 
 
@@ -191,9 +191,9 @@ def test_the_figures_of_the_torture_are_those_of_its_last_run(name):
     above, _, below = text.partition("\n|---|---|---|\n")
     lines = [above[above.index("make torture") :], *below.split("\n\n")[0].splitlines()]
     for line, figures in zip(lines, proven(), strict=True):
-        said = re.findall(r"\d[\d,]*(?:\.\d+)?", line)
+        written = re.findall(r"\d[\d,]*(?:\.\d+)?", line)
         for figure in figures:
-            assert f"{figure:,}" in said, f"{name} does not say {figure:,}, as latest.md: {line}"
+            assert f"{figure:,}" in written, f"{name} does not say {figure:,}, as latest.md: {line}"
 
 
 def test_every_setting_stands_in_the_page_of_deploy():

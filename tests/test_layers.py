@@ -132,12 +132,12 @@ def cycles(imports: list[Import]) -> list[list[str]]:
         if item.module != item.imported:
             graph.setdefault(item.module, set()).add(item.imported)
     reach = {name: reached_from(name, graph) for name in graph}
-    knots = {
+    components = {
         tuple(sorted(other for other in reach[name] if name in reach.get(other, ())))
         for name in graph
         if name in reach[name]
     }
-    return [list(knot) for knot in sorted(knots)]
+    return [list(component) for component in sorted(components)]
 
 
 def reached_from(name: str, graph: dict[str, set[str]]) -> set[str]:

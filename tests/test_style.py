@@ -13,6 +13,9 @@ LONGEST = 400
 FORBIDDEN = "util utils common helper helpers misc"
 """Words that name no responsibility."""
 
+THIRD_PERSON = re.compile(r"(?!(?:Always|Responses|Seconds|Status)\b)[A-Z][a-z]+[^\Ws]s\b")
+"""The first word of a docstring such as "Returns the size". The excluded words are no verbs."""
+
 MACHINE = re.compile(r"(?<![\w.$}])/(work|root|Users|home/(?!relay\b)[a-z])[/\w]")
 UNNAMED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b(?!\([\w.@-]+\))")
 TEXT = {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".html", ".css", ".js", ".json", ".http"}
@@ -76,12 +79,25 @@ def test_a_module_is_short_and_says_what_it_is_for(path):
     assert docstring or not source.strip(), f"{name_of(path)} does not say what it is for"
 
 
+def third_person(tree: ast.AST) -> list[str]:
+    """The first lines of the docstrings of functions that describe instead of instruct."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = [ast.get_docstring(n) or "" for n in ast.walk(tree) if isinstance(n, functions)]
+    return [text.splitlines()[0] for text in docstrings if THIRD_PERSON.match(text)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_docstrings_of_functions_are_in_the_imperative(path):
+    wrong = third_person(ast.parse(path.read_text()))
+    assert not wrong, f"{name_of(path)}: {wrong}; say Return, not Returns (PEP 257)"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_names_are_of_our_words(path):
     wrong = [
-        f"`{name}` says {sorted(said)}"
+        f"`{name}` contains {sorted(found)}"
         for name in sorted(set(named(ast.parse(path.read_text()))))
-        if (said := forbidden(name))
+        if (found := forbidden(name))
     ]
     assert not wrong, f"{name_of(path)}: {', '.join(wrong)}; CONTRIBUTING.md has our words"
 
@@ -133,6 +149,12 @@ def test_these_rules_see_what_they_forbid():
         "helpers",
     }
     assert not forbidden("uncommon")
+    code = 'class A:\n    """Holds."""\n    def {}():\n        """{}"""'
+    assert third_person(ast.parse(code.format("f", "Returns the size.\n\nMore."))) == [
+        "Returns the size."
+    ]
+    for text in ("Return it.", "Seconds.", "Access to it.", "Whether it ends.", ""):
+        assert not third_person(ast.parse(code.format("f", text)))
     assert MACHINE.search("see /work" + "/main/relay")
     assert not MACHINE.search("https://example.com/work/1")
     assert UNNAMED.search("TO" + "DO: later")

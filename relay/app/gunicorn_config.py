@@ -15,7 +15,7 @@ GRACE = 25
 
 wsgi_app = "relay.app.wsgi:create()"
 bind = f"127.0.0.1:{os.environ.get('PORT') or '8080'}"
-worker_class = "relay.app.gunicorn_worker.Worker"
+worker_class = "relay.app.gunicorn_worker.GunicornWorker"
 # SQLite allows a single writer: a single process by default. Set WEB_CONCURRENCY for PostgreSQL.
 workers = int(os.environ.get("WEB_CONCURRENCY") or "1")
 threads = 32
@@ -28,7 +28,7 @@ access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(L)s s %({x-request-id}o)s
 
 
 def tune_garbage_collection() -> None:
-    """Reduces garbage collection, which took a tenth of the time of each notification.
+    """Reduce garbage collection, which took a tenth of the time of each notification.
 
     Objects that exist after the start are excluded, and collections become less frequent.
     """
@@ -38,7 +38,7 @@ def tune_garbage_collection() -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Starts the worker after the fork: threads do not survive a fork."""
+    """Start the worker after the fork: threads do not survive a fork."""
     tune_garbage_collection()
     relay = worker.wsgi.extensions["relay"]
     if relay.settings.server.worker:
@@ -46,7 +46,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Waits for running deliveries, and releases those that do not end in time."""
+    """Wait for running deliveries, and release those that do not end in time."""
     if wsgi := getattr(worker, "wsgi", None):
         relay = wsgi.extensions["relay"]
         relay.stop_worker(GRACE)

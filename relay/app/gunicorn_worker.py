@@ -15,11 +15,11 @@ from gunicorn.workers.gthread import ThreadWorker
 from relay.app.gunicorn_config import GRACE
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class GunicornWorker(ThreadWorker):  # type: ignore[misc]
     """Keeps silent connections in the poller, where kept-alive connections wait."""
 
     def enqueue_req(self, conn: Any) -> None:
-        """Queues a request; a new connection without data waits in the poller first."""
+        """Queue a request; a new connection without data waits in the poller first."""
         if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
             return

@@ -65,7 +65,7 @@ class Relay:
 
     @classmethod
     def open(cls, settings: Settings) -> Relay:
-        """Opens and migrates the ledger, and builds every plug-in.
+        """Open and migrate the ledger, and build every plug-in.
 
         Raises ConfigError and LedgerUnavailable.
         """
@@ -75,18 +75,18 @@ class Relay:
         return cls(settings, ledger, plugins)
 
     def start_worker(self) -> None:
-        """Starts the worker, the queue polls, the scans and the retention loop."""
+        """Start the worker, the queue polls, the scans and the retention loop."""
         self.worker.start()
         self.queue_poller.start()
         self.retention_loop.start()
 
     def ask_to_stop(self, grace: float) -> None:
-        """Starts no more deliveries, polls or scans; returns at once."""
+        """Start no more deliveries, polls or scans; return at once."""
         self.queue_poller.ask_to_stop()
         self.worker.ask_to_stop(grace)
 
     def stop_worker(self, grace: float) -> None:
-        """Stops what `start_worker` started.
+        """Stop what `start_worker` started.
 
         Running deliveries get `grace` seconds, counted from an earlier `ask_to_stop`; then they
         are released.
@@ -97,7 +97,7 @@ class Relay:
         self.retention_loop.stop()
 
     def close(self) -> None:
-        """Closes plug-ins, connections and the ledger."""
+        """Close plug-ins, connections and the ledger."""
         self.plugins.close()
         self.fetcher.close()
         self.ledger.close()

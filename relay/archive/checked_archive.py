@@ -23,7 +23,7 @@ from relay.errors import PermanentFailure, TemporaryFailure
 from relay.model import Localized
 
 
-class _Part:
+class _ArchivePart:
     """The next `left` bytes of the archive, held in memory."""
 
     def __init__(self, length: int) -> None:
@@ -38,7 +38,7 @@ class _Part:
         return b"".join(self._pieces)
 
 
-class _EntryData(_Part):
+class _EntryData(_ArchivePart):
     """The data of an entry: verified, digested if it is the code file, not held in memory."""
 
     def __init__(self, entry: ZipEntry, digest: CodeDigest | None) -> None:
@@ -52,7 +52,7 @@ class _EntryData(_Part):
                 self.digest.update(content)
 
 
-class _DigestedPart(_Part):
+class _DigestedPart(_ArchivePart):
     """Bytes of which only the SHA-256 is computed."""
 
     def __init__(self, length: int) -> None:
@@ -114,7 +114,7 @@ class StreamVerifier:
             else:
                 self._part = part
 
-    def _walk(self) -> Iterator[_Part]:
+    def _walk(self) -> Iterator[_ArchivePart]:
         """Yield the parts in order; a part is checked when the next part is requested."""
         entries = sorted(self._report.entries, key=lambda entry: entry.offset)
         limits = [entry.offset for entry in entries[1:]] + [self._report.directory]
@@ -135,13 +135,13 @@ class StreamVerifier:
                 Localized("Relay inspects the object again.", "Relay 会重新检查该对象。"),
             )
 
-    def _header(self, entry: ZipEntry, limit: int) -> Iterator[_Part]:
-        header = _Part(LOCAL.size)
+    def _header(self, entry: ZipEntry, limit: int) -> Iterator[_ArchivePart]:
+        header = _ArchivePart(LOCAL.size)
         yield header
         length = variable_length(header.content)
         if length is None:
             raise finding_error("archive.local_missing", entry.name)
-        names = _Part(length)
+        names = _ArchivePart(length)
         yield names
         differ = differences(entry, header.content, names.content)
         if differ is not None:
@@ -149,7 +149,7 @@ class StreamVerifier:
         if self._at + entry.compressed > limit:
             raise finding_error("archive.overlap", entry.name)
 
-    def _content(self, entry: ZipEntry) -> Iterator[_Part]:
+    def _content(self, entry: ZipEntry) -> Iterator[_ArchivePart]:
         export = self._report.export
         digest = None
         if self._hash_code and export is not None and export.code == entry:
@@ -158,7 +158,7 @@ class StreamVerifier:
         yield data
         data.unpacker.finish()
 
-    def _data_descriptor(self, entry: ZipEntry, limit: int) -> Iterator[_Part]:
+    def _data_descriptor(self, entry: ZipEntry, limit: int) -> Iterator[_ArchivePart]:
         length = limit - self._at
         if not entry.flags & DESCRIPTOR:
             if length:
@@ -167,7 +167,7 @@ class StreamVerifier:
             return
         if length not in DESCRIPTOR_SIZES:
             raise finding_error("archive.descriptor", entry.name)
-        record = _Part(length)
+        record = _ArchivePart(length)
         yield record
         if not descriptor_matches(entry, record.content):
             raise finding_error("archive.descriptor", entry.name)

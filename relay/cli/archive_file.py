@@ -31,7 +31,7 @@ TARGET_OPTIONS = (
 
 
 def target_options(command: Command) -> Command:
-    """Adds the options that a route provides for an object, and a file needs."""
+    """Add the options that a route provides for an object, and a file needs."""
     for option in reversed(TARGET_OPTIONS):
         command = option(command)
     return command
@@ -53,12 +53,12 @@ class FileStream:
         return part
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
 def open_file(path: Path) -> CheckedArchive:
-    """Inspects the file as an archive; click's UsageError if it cannot be read."""
+    """Inspect the file as an archive; click's UsageError if it cannot be read."""
     try:
         size = path.stat().st_size
         return inspect_archive(size, lambda start, end: FileStream(path, start, end))
@@ -72,7 +72,7 @@ def file_event(path: Path) -> Event:
 
 
 def check_target(relay: Relay, target: str) -> None:
-    """Raises ConfigError unless the target is configured."""
+    """Raise ConfigError unless the target is configured."""
     if target not in relay.plugins.targets:
         known = ", ".join(relay.plugins.targets) or "none"
         raise ConfigError("targets", f"there is no {target}", f"Known: {known}.")

@@ -30,7 +30,7 @@ POLL = 0.2
 @target_options
 @json_option
 def command(what: tuple[str, ...], version: str | None, as_json: bool, **options: str) -> None:
-    """Imports an object of a source, or a file, now.
+    """Import an object of a source, or a file, now.
 
     An object becomes a delivery: it is recorded, and channels are notified. A file is not recorded.
 
@@ -52,7 +52,7 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
 
 
 def import_object(relay: Relay, source: str, bucket: str, key: str, version: str | None) -> Json:
-    """Submits the object and runs the deliveries here; another worker may run them first."""
+    """Submit the object and run the deliveries here; another worker may run them first."""
     deliveries = relay.operations.submit(source, bucket, key, version)
     imports = [delivery for delivery in deliveries if delivery.kind == Kind.IMPORT]
     for delivery in imports:
@@ -66,7 +66,7 @@ def import_object(relay: Relay, source: str, bucket: str, key: str, version: str
 
 
 def run_delivery(relay: Relay, delivery: Delivery, bar: ProgressBar) -> None:
-    """Runs the delivery until it has ended, here or in another worker; says why it waits.
+    """Run the delivery until it has ended, here or in another worker; say why it waits.
 
     Returns early if the target is paused or down: waiting here would not help.
     """
@@ -91,7 +91,7 @@ def run_delivery(relay: Relay, delivery: Delivery, bar: ProgressBar) -> None:
 
 
 def import_file(relay: Relay, path: Path, options: dict[str, str]) -> Json:
-    """Imports a file directly into a target; nothing is recorded."""
+    """Import a file directly into a target; nothing is recorded."""
     check_target(relay, options["target"])
     try:
         outcome = _import_file(relay, path, options)
@@ -122,7 +122,7 @@ def _import_file(relay: Relay, path: Path, options: dict[str, str]) -> Succeeded
 
 
 def show(result: Json) -> None:
-    """Prints the outcome, and for a failure what to do next."""
+    """Print the outcome, and for a failure what to do next."""
     state, details = result["state"], result.get("result") or {}
     colour = {State.SUCCEEDED: "green", State.FAILED: "red"}.get(State(state), "yellow")
     words = details.get("func_urn") or result.get("reason") or ""

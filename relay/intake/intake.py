@@ -99,7 +99,7 @@ class Intake:
         }
 
     def accept(self, incoming: Incoming) -> Receipt:
-        """Accepts a notification from a hook.
+        """Accept a notification from a hook.
 
         Raises NotFound (unknown source), TooLarge, Unverified and LedgerUnavailable; nothing is
         stored then.
@@ -127,17 +127,17 @@ class Intake:
         return self._store(incoming, parse(handler, envelope, incoming), envelope.name)
 
     def accept_queued(self, incoming: Incoming) -> Receipt:
-        """Accepts a message of the source's queue; the queue has verified the sender."""
+        """Accept a message of the source's queue; the queue has verified the sender."""
         handler = self._handler(incoming.source)
         bare = ENVELOPES["bare"](handler.settings)
         return self._store(incoming, parse(handler, bare, incoming), bare.name)
 
     def accept_found(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
-        """Accepts objects from a scan or a submission."""
+        """Accept objects from a scan or a submission."""
         return self._store(incoming, ParsedNotification(tuple(events), Verdict.ACCEPTED))
 
     def mark_seen(self, incoming: Incoming, events: Sequence[Event]) -> Receipt:
-        """Stores the events of existing objects without deliveries."""
+        """Store the events of existing objects without deliveries."""
         reason = "first scan: existing objects are marked as seen"
         new = NewNotification(incoming, Verdict.IGNORED, reason, ())
         routed = [RoutedEvent(event, ()) for event in events]
@@ -145,7 +145,7 @@ class Intake:
         return Receipt(accepted.notification_id, accepted.new_events)
 
     def replay(self, notification_id: str) -> Receipt:
-        """Parses a stored notification again, after a fix. The sender was verified on arrival.
+        """Parse a stored notification again, after a fix. The sender was verified on arrival.
 
         Raises NotFound and Unreadable.
         """
@@ -237,7 +237,7 @@ def build_envelopes(source: SourceSettings, fetch: Fetch = refuse_fetch) -> list
 
 
 def parse(handler: StorageHandler, envelope: Envelope, incoming: Incoming) -> ParsedNotification:
-    """Reads the events of a notification. Never raises.
+    """Read the events of a notification. Never raises.
 
     A bad record makes the notification unreadable; the events of the other records count.
     """

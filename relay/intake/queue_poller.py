@@ -37,7 +37,7 @@ class QueuePoller:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Starts the threads; returns at once."""
+        """Start the threads; return at once."""
         for name, handler in self.intake.sources.items():
             queue = handler.queue()
             if queue is not None:
@@ -47,17 +47,17 @@ class QueuePoller:
                 self._thread(f"scans {name}", self._scan_loop, handler, interval)
 
     def ask_to_stop(self) -> None:
-        """Starts no more polls or scans; returns at once."""
+        """Start no more polls or scans; return at once."""
         self._stopping.set()
 
     def stop(self) -> None:
-        """Ends the threads. A message in progress is not deleted, so the queue redelivers it."""
+        """End the threads. A message in progress is not deleted, so the queue redelivers it."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=self.wait + 1)
 
     def poll_once(self, name: str, queue: Queue) -> int:
-        """Accepts the messages of a poll, then deletes them; returns their number."""
+        """Accept the messages of a poll, then delete them; return their number."""
         messages = queue.receive(self.wait)
         for message in messages:
             self.intake.accept_queued(

@@ -48,7 +48,7 @@ class Scanner:
         everything: bool = False,
         progress: ScanProgress = lambda _listed, _found: None,
     ) -> Json:
-        """Accepts the unannounced objects that a run lists.
+        """Accept the unannounced objects that a run lists.
 
         The first scan of a source only marks the objects as seen, unless `everything` is set: a
         bucket of old exports must not be imported as a whole.
@@ -61,7 +61,7 @@ class Scanner:
         dead = last.owner if last and last.owner and owners.is_dead(last.owner) else None
         new = NewScan(handler.name, owners.current_owner(), since, everything, dead)
         scan = self.scans.begin(new, self.clock())
-        run = _Run(self, handler, scan, progress)
+        run = _ScanRun(self, handler, scan, progress)
         try:
             run.list_pages()
         except PermanentFailure:
@@ -98,7 +98,7 @@ class Scanner:
             queue.close()
         return queue is not None
 
-    def _log_run(self, handler: StorageHandler, run: _Run) -> None:
+    def _log_run(self, handler: StorageHandler, run: _ScanRun) -> None:
         counts = {"source": handler.name, "listed": run.listed, "found": run.found}
         # Most scans find nothing: a folder is scanned every minute.
         level = logging.INFO if run.found or not run.finished else logging.DEBUG
@@ -127,7 +127,7 @@ def silence_problem(source: str) -> Problem:
     )
 
 
-class _Run:
+class _ScanRun:
     def __init__(
         self, scanner: Scanner, handler: StorageHandler, scan: Scan, progress: ScanProgress
     ) -> None:

@@ -15,7 +15,7 @@ from relay.ledger.history import History
 from relay.model import Delivery, Json, Kind
 from relay.web import responses
 from relay.web.context import WebContext
-from relay.web.openapi import Operation, Reply, document, mount
+from relay.web.openapi import Operation, ViewResult, document, mount
 from relay.web.requests import DeliveriesQuery, PageQuery, RetriggerBody, SubmissionBody
 
 PREFIX = "/api/v1"
@@ -85,7 +85,7 @@ class Api:
         body=RetriggerBody,
         headers={"Idempotency-Key": "A repeated request with the same key has no effect."},
     )
-    def retrigger_delivery(self, delivery_id: str, body: RetriggerBody) -> Reply:
+    def retrigger_delivery(self, delivery_id: str, body: RetriggerBody) -> ViewResult:
         delivery = get_delivery(self.history, delivery_id)
         options = body.model_dump(exclude_none=True) or None
         if options and delivery.kind != Kind.IMPORT:
@@ -95,7 +95,7 @@ class Api:
         key = _idempotency_key()
         delivery = self.operations.retrigger(delivery_id, options, key, by="api")
         location = url_for("api.show_delivery", delivery_id=delivery.id)
-        return Reply(delivery, 202, {"Location": location})
+        return ViewResult(delivery, 202, {"Location": location})
 
     @Operation(
         "POST",
@@ -104,11 +104,11 @@ class Api:
         {200: responses.PlanShape, 202: responses.SubmissionShape},
         body=SubmissionBody,
     )
-    def submit(self, body: SubmissionBody) -> Reply:
+    def submit(self, body: SubmissionBody) -> ViewResult:
         address = (body.source, body.bucket, body.key, body.version)
         if body.dry_run:
-            return Reply(responses.clean_json(self.operations.plan(*address)))
-        return Reply({"deliveries": self.operations.submit(*address)}, 202)
+            return ViewResult(responses.clean_json(self.operations.plan(*address)))
+        return ViewResult({"deliveries": self.operations.submit(*address)}, 202)
 
     @Operation(
         "GET",
@@ -124,10 +124,10 @@ class Api:
         "GET",
         "/notifications/<notification_id>",
         "Get a notification, byte for byte",
-        {200: responses.NotificationWhole},
+        {200: responses.NotificationDetail},
     )
-    def show_notification(self, notification_id: str) -> responses.NotificationWhole:
-        return responses.NotificationWhole.of(get_notification(self.history, notification_id))
+    def show_notification(self, notification_id: str) -> responses.NotificationDetail:
+        return responses.NotificationDetail.of(get_notification(self.history, notification_id))
 
     @Operation(
         "POST",

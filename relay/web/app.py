@@ -14,7 +14,7 @@ from relay.delivery.metrics import ProcessMetrics
 from relay.intake.intake import Intake
 from relay.ledger import Ledger
 from relay.web import api, filters, health, hooks, language, login, pages, problems, retrigger_page
-from relay.web.auth import Guard, Sessions
+from relay.web.auth import RequestGuard, Sessions
 from relay.web.context import WebContext
 from relay.web.openapi import MAX_BODY
 from relay.web.operations import Operations
@@ -43,7 +43,7 @@ def create_app(
 ) -> Flask:
     """Create the WSGI app. /metrics shows the `metrics` of this process and those of the ledger."""
     settings, clock = intake.settings, intake.clock
-    guard = Guard(token.get_secret_value() for token in settings.api.tokens)
+    guard = RequestGuard(token.get_secret_value() for token in settings.api.tokens)
     context = WebContext(settings, ledger, intake, operations, guard, clock)
     metrics = metrics or ProcessMetrics()
     metrics.watch(ledger, clock)

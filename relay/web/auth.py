@@ -20,7 +20,7 @@ FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Rea
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-class Guard:
+class RequestGuard:
     """Checks requests against the configured tokens, of which it keeps only SHA-256 digests."""
 
     def __init__(self, tokens: Iterable[str]) -> None:

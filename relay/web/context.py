@@ -9,7 +9,7 @@ from datetime import datetime
 from relay.config.load import Settings
 from relay.intake.intake import Intake
 from relay.ledger import Ledger
-from relay.web.auth import Guard
+from relay.web.auth import RequestGuard
 from relay.web.operations import Operations
 
 
@@ -21,5 +21,5 @@ class WebContext:
     ledger: Ledger
     intake: Intake
     operations: Operations
-    guard: Guard
+    guard: RequestGuard
     clock: Callable[[], datetime]

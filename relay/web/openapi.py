@@ -57,7 +57,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ViewResult:
     """The result of a view that sets a status or headers."""
 
     value: Any
@@ -115,7 +115,7 @@ def _request_handler(view: Callable[..., Any], operation: Operation) -> Callable
         if operation.body:
             arguments["body"] = _parse_body(operation.body)
         result = view(**arguments)
-        reply = result if isinstance(result, Reply) else Reply(result)
+        reply = result if isinstance(result, ViewResult) else ViewResult(result)
         model = operation.responses[reply.status].model_validate(reply.value)
         body = model.model_dump_json()
         return Response(body, reply.status, reply.headers, content_type="application/json")

@@ -212,7 +212,7 @@ class NotificationShape(ResponseModel):
     events: int
 
 
-class NotificationWhole(NotificationShape):
+class NotificationDetail(NotificationShape):
     """A notification with headers and body. `body` is base64; `text` is null if not UTF-8."""
 
     headers: Annotated[dict[str, str], BeforeValidator(clean_json)]
@@ -220,7 +220,7 @@ class NotificationWhole(NotificationShape):
     text: str | None
 
     @classmethod
-    def of(cls, notification: Notification) -> NotificationWhole:
+    def of(cls, notification: Notification) -> NotificationDetail:
         return cls(
             **dict(NotificationShape.model_validate(notification)),
             headers=notification.headers,

@@ -27,7 +27,7 @@ SCHEMA_NAMES: dict[type, str] = {
     responses.MessageShape: "MessageShape",
     responses.NotificationPage: "NotificationPage",
     responses.NotificationShape: "NotificationShape",
-    responses.NotificationWhole: "NotificationWhole",
+    responses.NotificationDetail: "NotificationWhole",
     responses.PlanShape: "PlanShape",
     responses.ProblemShape: "ProblemShape",
     responses.ReceiptShape: "ReceiptShape",

@@ -156,7 +156,7 @@ def test_with_a_flipped_byte_in_the_code_the_last_chunk_is_withheld(method, posi
 
 
 def test_with_any_flipped_byte_the_end_is_withheld():
-    """Flips every byte of a small archive: headers, names, data, directory, end record."""
+    """Flip every byte of a small archive: headers, names, data, directory, end record."""
     content = Zip([File("x", b"some", flags=8), *good_files(method=8)]).bytes()
     stored = StoredObject(content)
     archive = stored.archive()

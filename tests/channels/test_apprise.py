@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from relay.channels.apprise.card import render
 from relay.channels.apprise.channel import OWN_CHANNELS, AppriseSettings, Channel
-from relay.channels.apprise.guard import Guard, guarded
+from relay.channels.apprise.guard import ConnectionGuard, guarded
 from relay.channels.card import build_card
 from relay.channels.samples import PROBLEM, digest, message
 from relay.errors import ConfigError, PermanentFailure, TemporaryFailure
@@ -156,12 +156,12 @@ def test_services_without_responses_or_address_checks_are_refused(scheme):
     "send",
     [
         lambda sender, address: sender.connect(address),
-        lambda sender, address: sender.sendto(b"told", address),
-        lambda sender, address: sender.sendmsg([b"told"], [], 0, address),
+        lambda sender, address: sender.sendto(b"data", address),
+        lambda sender, address: sender.sendmsg([b"data"], [], 0, address),
     ],
 )
 def test_no_socket_call_reaches_a_private_address(host, send):
-    guard = Guard(HttpClientFactory())
+    guard = ConnectionGuard(HttpClientFactory())
     kind = (socket.AF_INET, socket.SOCK_DGRAM)
     with socket.socket(*kind) as sender, socket.socket(*kind) as receiver:
         receiver.bind(("127.0.0.1", 0))

@@ -90,9 +90,9 @@ def test_several_hosts_with_ports_are_written_as_sqlalchemy_reads_them(
 def test_a_url_that_cannot_be_opened_is_rejected_with_the_reason(
     wrong: ConfigErrorsOf, url: str, words: str
 ) -> None:
-    told = wrong(RELAY_DATABASE__URL=url)["database.url"]
-    assert words in told
-    assert "s3" not in told
+    error = wrong(RELAY_DATABASE__URL=url)["database.url"]
+    assert words in error
+    assert "s3" not in error
 
 
 @pytest.mark.parametrize(

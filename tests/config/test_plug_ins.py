@@ -40,13 +40,13 @@ def patterned() -> Iterator[tuple[str, str, str, str]]:
 def test_an_error_about_a_malformed_text_shows_the_correct_form(
     wrong: ConfigErrorsOf, group: str, kind: str, name: str, described: str
 ) -> None:
-    told = wrong(group, kind, f'{name} = "s3cret !"')[f"{group}.x.{name}"]
-    assert told == f"is not of the right form. {described[0].upper()}{described[1:]}."
+    error = wrong(group, kind, f'{name} = "s3cret !"')[f"{group}.x.{name}"]
+    assert error == f"is not of the right form. {described[0].upper()}{described[1:]}."
 
 
 def test_an_error_names_the_origin_of_the_value(wrong: ConfigErrorsOf) -> None:
-    told = wrong("sources", "s3", "", RELAY_SOURCES__X__REGION="!")
-    assert told["sources.x.region"] == (
+    errors = wrong("sources", "s3", "", RELAY_SOURCES__X__REGION="!")
+    assert errors["sources.x.region"] == (
         "is not of the right form. "
         "Such as us-east-1; for AWS hosts, the default is in the host name. "
         "It comes from the environment: RELAY_SOURCES__X__REGION."
@@ -77,22 +77,22 @@ def test_an_error_names_the_origin_of_the_value(wrong: ConfigErrorsOf) -> None:
 def test_an_error_about_an_invalid_address_shows_a_valid_one(
     wrong: ConfigErrorsOf, group: str, kind: str, name: str, example: str, url: str
 ) -> None:
-    told = wrong(group, kind, f'{name} = "{url}"')[f"{group}.x.{name}"]
-    assert example in told
-    assert "S3CRET" not in told
+    error = wrong(group, kind, f'{name} = "{url}"')[f"{group}.x.{name}"]
+    assert example in error
+    assert "S3CRET" not in error
 
 
 def test_an_envelope_that_does_not_exist_is_an_error(wrong: ConfigErrorsOf) -> None:
     assert wrong("sources", "s3", 'accept = ["sns", "bares"]') == {
         "sources.x.accept[1]": "no envelope has this name. Did you mean `bare`?"
     }
-    told = wrong("sources", "gcs", 'accept = ["?"]')["sources.x.accept[0]"]
-    assert f"Known here: {', '.join(sorted(ENVELOPES))}." in told
+    error = wrong("sources", "gcs", 'accept = ["?"]')["sources.x.accept[0]"]
+    assert f"Known here: {', '.join(sorted(ENVELOPES))}." in error
 
 
 def test_an_sns_topic_must_be_an_sns_arn(wrong: ConfigErrorsOf, file: Path) -> None:
-    told = wrong("sources", "s3", 'sns_topic_arns = ["arn:aws:sqs:x"]')
-    assert "arn:aws:sns:REGION:ACCOUNT:TOPIC" in told["sources.x.sns_topic_arns[0]"]
+    errors = wrong("sources", "s3", 'sns_topic_arns = ["arn:aws:sqs:x"]')
+    assert "arn:aws:sns:REGION:ACCOUNT:TOPIC" in errors["sources.x.sns_topic_arns[0]"]
     for partition in ("aws", "aws-cn", "aws-us-gov"):
         arn = f"arn:{partition}:sns:region:123456789012:uploads"
         file.write_text(f'[sources.x]\nkind = "s3"\nsns_topic_arns = ["", "{arn}"]\n')

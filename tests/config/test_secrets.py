@@ -106,13 +106,13 @@ def test_an_error_does_not_quote_a_secret_in_the_wrong_variable(
 
 
 def test_an_error_does_not_quote_a_secret_that_breaks_the_file(wrong: ConfigErrorsOf) -> None:
-    told = wrong('[sources.x]\ntoken = "s3cr3t-t0ken\n')
-    assert told.popitem()[1].endswith("is not TOML. Look at line 2, column 22.")
+    errors = wrong('[sources.x]\ntoken = "s3cr3t-t0ken\n')
+    assert errors.popitem()[1].endswith("is not TOML. Look at line 2, column 22.")
 
 
 def test_values_are_removed_from_the_messages_of_a_careless_plug_in(wrong: ConfigErrorsOf) -> None:
-    told = wrong('[channels.x]\nkind = "chat"\nurl = "u"\nsigning = "s3cr3t"\n')
-    assert told == {"channels.x.signing": "'…' does not start with whsec_. "}
+    errors = wrong('[channels.x]\nkind = "chat"\nurl = "u"\nsigning = "s3cr3t"\n')
+    assert errors == {"channels.x.signing": "'…' does not start with whsec_. "}
 
 
 def test_choices_stay_readable_in_the_messages_of_a_plug_in(wrong: ConfigErrorsOf) -> None:

@@ -139,12 +139,12 @@ def test_every_secret_is_known_to_the_logs(loaded: Loader) -> None:
 
 
 def test_a_foreign_plug_in_may_be_given_as_a_dotted_path(wrong: ConfigErrorsOf) -> None:
-    told = wrong('[sources.x]\nkind = "nosuch"\n')
-    assert told == {"sources.x.kind": "no plug-in has this name. Known: bucket."}
+    errors = wrong('[sources.x]\nkind = "nosuch"\n')
+    assert errors == {"sources.x.kind": "no plug-in has this name. Known: bucket."}
 
 
 def test_all_errors_are_reported_at_once(wrong: ConfigErrorsOf) -> None:
-    told = wrong(
+    errors = wrong(
         """
         nonsense = 1
         [sources.exports]
@@ -167,7 +167,7 @@ def test_all_errors_are_reported_at_once(wrong: ConfigErrorsOf) -> None:
         """,
         RELAY_API__TOKNS="x",
     )
-    assert set(told) == {
+    assert set(errors) == {
         "nonsense",
         "sources.exports.regoin",
         "sources.other.kind",
@@ -251,8 +251,8 @@ def test_an_invalid_key_is_the_only_error_of_a_route(wrong: ConfigErrorsOf) -> N
 
 def test_two_routes_cannot_have_the_same_name(wrong: ConfigErrorsOf) -> None:
     route = '[[routes]]\nname = "a"\nsource = "exports"\ntarget = "prod"\n'
-    told = wrong(PLUMBING + route + route)
-    assert told == {"routes[1].name": "another route has this name already. "}
+    errors = wrong(PLUMBING + route + route)
+    assert errors == {"routes[1].name": "another route has this name already. "}
 
 
 def test_a_route_may_refer_to_an_invalid_source(wrong: ConfigErrorsOf) -> None:

@@ -141,25 +141,25 @@ class TestEnvironment:
     def test_an_error_about_a_strange_variable_explains_the_format(
         self, wrong: ConfigErrorsOf
     ) -> None:
-        told = wrong(RELAY_WWWWWW="x")["RELAY_WWWWWW"]
-        assert "such as RELAY_DATABASE__URL; RELAY_CONFIG names the file" in told
+        error = wrong(RELAY_WWWWWW="x")["RELAY_WWWWWW"]
+        assert "such as RELAY_DATABASE__URL; RELAY_CONFIG names the file" in error
 
     @pytest.mark.parametrize("variable", ["RELAY_ROUTES__0__TARGET", "RELAY_ROUTES__KEY"])
     @pytest.mark.parametrize("text", ["", '[[routes]]\nsource = "exports"\ntarget = "prod"\n'])
     def test_a_single_route_cannot_be_set(
         self, wrong: ConfigErrorsOf, text: str, variable: str
     ) -> None:
-        told = wrong(SOURCE + TARGET + text, **{variable: "x"})
-        assert set(told) == {variable}
+        errors = wrong(SOURCE + TARGET + text, **{variable: "x"})
+        assert set(errors) == {variable}
         assert (
-            "a single route cannot be set by a variable. Write it as [[routes]]" in told[variable]
+            "a single route cannot be set by a variable. Write it as [[routes]]" in errors[variable]
         )
 
     def test_a_wrong_value_says_that_it_came_from_the_environment(
         self, wrong: ConfigErrorsOf
     ) -> None:
-        told = wrong(RELAY_DELIVERY__ATTEMPTS="many")
-        assert told["delivery.attempts"] == (
+        errors = wrong(RELAY_DELIVERY__ATTEMPTS="many")
+        assert errors["delivery.attempts"] == (
             "should be a whole number. It comes from the environment: RELAY_DELIVERY__ATTEMPTS."
         )
 
@@ -170,8 +170,8 @@ class TestEnvironment:
         assert variable in wrong(**{variable: "x"})
 
     def test_a_table_cannot_be_both_a_value_and_a_table(self, wrong: ConfigErrorsOf) -> None:
-        told = wrong(RELAY_DATABASE="x", RELAY_DATABASE__URL="sqlite:///x")
-        assert "inside a value that is not a table" in told["RELAY_DATABASE__URL"]
+        errors = wrong(RELAY_DATABASE="x", RELAY_DATABASE__URL="sqlite:///x")
+        assert "inside a value that is not a table" in errors["RELAY_DATABASE__URL"]
 
 
 class TestReferences:
@@ -213,9 +213,9 @@ class TestReferences:
     def test_a_reference_that_cannot_be_replaced_is_an_error_at_that_path(
         self, wrong: ConfigErrorsOf, reference: str, words: str
     ) -> None:
-        told = wrong(f"[sources.exports]\nkind = 'bucket'\ntoken = '{reference}'\n")
-        assert words in told.pop("sources.exports.token")
-        assert not told
+        errors = wrong(f"[sources.exports]\nkind = 'bucket'\ntoken = '{reference}'\n")
+        assert words in errors.pop("sources.exports.token")
+        assert not errors
 
     def test_secret_files_are_read_up_to_a_bound(self, tmp_path: Path) -> None:
         big = tmp_path / "big"
@@ -243,5 +243,5 @@ class TestReferences:
     def test_errors_quote_no_part_of_a_value_in_the_environment(
         self, wrong: ConfigErrorsOf
     ) -> None:
-        told = wrong(SOURCE, RELAY_SOURCES__EXPORTS__TOKEN="pass${WORD}")
-        assert told == {"RELAY_SOURCES__EXPORTS__TOKEN": "has a ${...} that cannot be replaced. "}
+        errors = wrong(SOURCE, RELAY_SOURCES__EXPORTS__TOKEN="pass${WORD}")
+        assert errors == {"RELAY_SOURCES__EXPORTS__TOKEN": "has a ${...} that cannot be replaced. "}

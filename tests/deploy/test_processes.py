@@ -71,7 +71,7 @@ def test_gunicorn_accepts_the_file(tmp_path):
         check=True,
     ).stdout
     config = dict(re.findall(r"(?m)^(\w+)\s+= (.*)$", shown))
-    assert config["worker_class"] == "relay.app.gunicorn_worker.Worker"
+    assert config["worker_class"] == "relay.app.gunicorn_worker.GunicornWorker"
     assert (config["threads"], config["workers"]) == ("32", "3")
     assert config["bind"] == "['0.0.0.0:1234']"
     assert config["control_socket_disable"] == "True"

@@ -27,7 +27,7 @@ def requests() -> list[str]:
 
 @pytest.fixture
 def start_store(requests: list[str]) -> Iterator[StartStore]:
-    """Starts a store that sends a response per connection; returns a handler for it."""
+    """Start a store that sends a response per connection; return a handler for it."""
     cleanups: list[Callable[[], None]] = []
 
     def start(*responses: bytes) -> Handler:

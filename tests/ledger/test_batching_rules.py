@@ -60,7 +60,7 @@ def test_quiet_hours_follow_the_local_time(hours, zone, now, until):
     assert found == (at(until) if until else None)
 
 
-def told(type_, **body):
+def make_message(type_, **body):
     return {"type": type_, "body": {"recovered": None, **body}}
 
 
@@ -70,15 +70,23 @@ RECOVERED = {"recovered": {"failed_at": "2026-05-01", "message": "m"}}
 @pytest.mark.parametrize(
     ("message", "urgent", "expected"),
     [
-        (told("import.failed"), ("failed",), True),
-        (told("import.failed"), ("skipped",), False),
-        (told("import.succeeded"), ("failed",), False),
-        (told("import.succeeded", **RECOVERED), ("failed",), True),
-        (told("import.succeeded", **RECOVERED), ("skipped",), False),
-        (told("import.succeeded"), ("succeeded", "failed"), True),
-        (told("digest", results={"succeeded": 3}, deliveries=[{}]), ("failed",), False),
-        (told("digest", results={"succeeded": 3, "failed": 1}, deliveries=[]), ("failed",), True),
-        (told("digest", results={"succeeded": 3}, deliveries=[RECOVERED]), ("failed",), True),
+        (make_message("import.failed"), ("failed",), True),
+        (make_message("import.failed"), ("skipped",), False),
+        (make_message("import.succeeded"), ("failed",), False),
+        (make_message("import.succeeded", **RECOVERED), ("failed",), True),
+        (make_message("import.succeeded", **RECOVERED), ("skipped",), False),
+        (make_message("import.succeeded"), ("succeeded", "failed"), True),
+        (make_message("digest", results={"succeeded": 3}, deliveries=[{}]), ("failed",), False),
+        (
+            make_message("digest", results={"succeeded": 3, "failed": 1}, deliveries=[]),
+            ("failed",),
+            True,
+        ),
+        (
+            make_message("digest", results={"succeeded": 3}, deliveries=[RECOVERED]),
+            ("failed",),
+            True,
+        ),
     ],
 )
 def test_the_channel_names_urgent_results_and_a_recovery_counts_as_a_failure(

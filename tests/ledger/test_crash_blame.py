@@ -116,9 +116,9 @@ def test_unlucky_deliveries_get_more_attempts_and_hanging_ones_do_not(
     ],
 )
 def test_a_parked_delivery_says_what_happened(crashes, hangs, en, zh):
-    told = park_problem(crashes, hangs).message
-    assert told.en.startswith(en)
-    assert zh in told.zh
+    message = park_problem(crashes, hangs).message
+    assert message.en.startswith(en)
+    assert zh in message.zh
 
 
 def test_a_hung_delivery_is_due_at_once_and_does_not_count_as_a_crash(driver):

@@ -188,10 +188,10 @@ class TestSqlite:
         with pytest.raises(LedgerUnavailable) as caught:
             driver.accept(driver.event(version="1"), source="secret-name")
         assert caught.value.code == "store.unmigrated"
-        told = f"{caught.value!r} {caught.value.__cause__!s}"
-        assert "secret-name" not in told
+        text = f"{caught.value!r} {caught.value.__cause__!s}"
+        assert "secret-name" not in text
         # SQLAlchemy shortens long parameter lists anyway, which would not protect short ones.
-        assert "parameters hidden" in told
+        assert "parameters hidden" in text
         ledger.close()
 
     def test_a_failed_transaction_is_rolled_back(self, ledger, driver):

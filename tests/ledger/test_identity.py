@@ -74,9 +74,13 @@ class TestListedAndAnnounced:
     def test_an_object_marked_as_seen_is_routed_when_it_is_announced(self, ledger, driver):
         seen = driver.event(etag="e1", type="found", identity="x")
         driver.accept(seen, deliveries=(), origin=Origin.SCAN, verdict=Verdict.IGNORED)
-        told = driver.accept(driver.event(etag="e1", identity="s:1"))
-        assert (told.new_events, told.verdict, len(told.deliveries)) == (0, Verdict.ACCEPTED, 1)
-        assert ledger.history.delivery(told.deliveries[0]).event_id == seen.id_in("exports")
+        accepted = driver.accept(driver.event(etag="e1", identity="s:1"))
+        assert (accepted.new_events, accepted.verdict, len(accepted.deliveries)) == (
+            0,
+            Verdict.ACCEPTED,
+            1,
+        )
+        assert ledger.history.delivery(accepted.deliveries[0]).event_id == seen.id_in("exports")
 
     def test_an_object_marked_as_seen_is_not_routed_by_another_scan(self, driver):
         seen = driver.event(etag="e1", type="found", identity="x")
@@ -88,7 +92,7 @@ class TestListedAndAnnounced:
 class TestStoragesWithoutVersionAndEtag:
     """COS, OCI and some SeaweedFS announce neither version nor etag."""
 
-    def told(self, driver, **more):
+    def announce(self, driver, **more):
         event = driver.event(identity=f"request:{driver.now}", **more)
         driver.accept(event)
         return event
@@ -96,26 +100,26 @@ class TestStoragesWithoutVersionAndEtag:
     def test_an_announced_object_is_not_new_to_a_scan(self, driver):
         modified = driver.now
         driver.later(seconds=1)
-        self.told(driver, size=9)
+        self.announce(driver, size=9)
         assert scan(driver, found(driver, etag="e1", size=9, time=modified)) == 0
 
     def test_an_object_announced_without_a_time_is_not_new_to_a_scan(self, driver):
         modified = driver.now
         driver.later(minutes=1)
-        self.told(driver, time=None)
+        self.announce(driver, time=None)
         assert scan(driver, found(driver, etag="e1", time=modified)) == 0
 
     def test_an_object_modified_after_the_announcement_is_new(self, driver):
-        self.told(driver)
+        self.announce(driver)
         driver.later(seconds=3)
         assert scan(driver, found(driver, etag="e1")) == 1
 
     def test_an_object_with_another_size_is_new(self, driver):
-        self.told(driver, size=9)
+        self.announce(driver, size=9)
         assert scan(driver, found(driver, etag="e1", size=10)) == 1
 
     def test_pinned_values_are_compared_with_the_next_scan(self, driver):
-        event = self.told(driver)
+        event = self.announce(driver)
         ref = ObjectRef("exports", "prod/a.zip", etag="e1", size=9)
         driver.ledger.intake.pin_event(event.id_in("exports"), ref)
         driver.later(hours=1)
@@ -253,12 +257,12 @@ class TestMultipartUploads:
 
 class TestListingPage:
     def test_is_compared_object_by_object(self, ledger, driver):
-        told = [driver.event(f"{number}.zip", etag="e") for number in range(0, 10, 2)]
-        driver.accept(*told)
+        announced = [driver.event(f"{number}.zip", etag="e") for number in range(0, 10, 2)]
+        driver.accept(*announced)
         page = [found(driver, f"{number}.zip", etag="e") for number in range(10)]
         ids = ledger.intake.known_ids("exports", page)
         assert [id_ is not None for id_ in ids] == [True, False] * 5
-        assert ids[::2] == [event.id_in("exports") for event in told]
+        assert ids[::2] == [event.id_in("exports") for event in announced]
         assert ledger.intake.known_ids("other", page) == [None] * 10
         assert ledger.intake.known_ids("exports", []) == []
 

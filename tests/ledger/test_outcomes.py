@@ -103,8 +103,8 @@ def test_messages_are_stored_with_the_outcome_and_due_at_once(ledger, driver):
 def test_each_channel_gets_its_own_message(ledger, driver):
     driver.deliver_to("prod", version="1")
     claim = driver.claimed()
-    told = [NewMessage(channel, "import.failed", {}) for channel in ("ops", "dev")]
-    driver.finish(claim, Failed(driver.problem), messages=told)
+    messages = [NewMessage(channel, "import.failed", {}) for channel in ("ops", "dev")]
+    driver.finish(claim, Failed(driver.problem), messages=messages)
     assert {message.destination for message in ledger.history.messages(claim.delivery.id)} == {
         "ops",
         "dev",

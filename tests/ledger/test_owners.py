@@ -18,8 +18,8 @@ def test_every_worker_has_a_unique_name():
 
 
 def test_a_process_that_ended_is_dead():
-    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
-    assert presence.is_dead(told.stdout.strip())
+    ended = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    assert presence.is_dead(ended.stdout.strip())
 
 
 def test_a_reused_process_id_is_not_the_old_process():
@@ -36,14 +36,14 @@ def test_a_process_on_another_host_is_never_dead():
 
 
 def test_a_hidden_process_is_dead_only_if_kill_reports_it(monkeypatch):
-    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
     me = presence.current_owner()
 
     def kept_secret(_pid):
         raise PermissionError
 
     monkeypatch.setattr(presence, "_start_time", kept_secret)
-    assert presence.is_dead(told.stdout.strip())
+    assert presence.is_dead(ended.stdout.strip())
     assert not presence.is_dead(me)
     if os.geteuid() == 0:  # else a process of another user
         assert not presence.is_dead(me.replace(f"/{os.getpid()}/", "/1/"))

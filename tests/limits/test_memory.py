@@ -56,7 +56,7 @@ def test_four_concurrent_imports_need_sixteen_mib_each(limited):
 
 
 def test_an_import_that_holds_the_archive_in_memory_exceeds_the_limits(limited):
-    """Proves that the limits work."""
+    """Prove that the limits work."""
     result = limited("naive", "big.zip", 1, 64 * MIB)
     assert result.returncode != 0
     assert "MemoryError" in result.stderr

@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from relay.channels import contract
 from relay.channels.apprise.card import render
-from relay.channels.apprise.guard import Guard, guarded
+from relay.channels.apprise.guard import ConnectionGuard, guarded
 from relay.channels.contract import Message, Posted
 from relay.config.load import ChannelSettings
 from relay.config.text import excerpt
@@ -92,7 +92,7 @@ class Channel(contract.Channel):
         body = self.preview(message)
         client = self._client()
         logged: list[str] = []
-        guard = Guard(self.outbound)
+        guard = ConnectionGuard(self.outbound)
         with guarded(guard):
             succeeded = client.notify(
                 **body,

@@ -21,11 +21,11 @@ from relay.outbound.session import HttpClientFactory
 
 _CONNECT_EVENTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 
-_current: ContextVar[Guard | None] = ContextVar("_current", default=None)
+_current: ContextVar[ConnectionGuard | None] = ContextVar("_current", default=None)
 _hook_installed = threading.Lock()
 
 
-class Guard:
+class ConnectionGuard:
     """Refuses addresses that are not public. `refused`: the error, which Apprise would suppress."""
 
     def __init__(self, outbound: HttpClientFactory) -> None:
@@ -54,7 +54,7 @@ def _resolve(host: str) -> list[str]:
 
 
 @contextmanager
-def guarded(guard: Guard) -> Iterator[None]:
+def guarded(guard: ConnectionGuard) -> Iterator[None]:
     """Apply the guard to all connections of the block, also in threads that inherit the context."""
     if _hook_installed.acquire(blocking=False):  # never released: a hook cannot be removed
         sys.addaudithook(_audit)

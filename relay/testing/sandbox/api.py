@@ -50,7 +50,7 @@ _REQUIRED = ("func_name", "runtime", "timeout", "handler", "memory_size")
 
 
 @dataclass
-class Api:
+class FunctionGraphApi:
     """The endpoints. Each receives the exchange and the path parameters.
 
     `max_size` is the maximum size of a zip in bytes.

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from relay.errors import ConfigError
 from relay.model import Json
-from relay.testing.sandbox.api import Api
+from relay.testing.sandbox.api import FunctionGraphApi
 from relay.testing.sandbox.exchange import Dispatcher, Endpoint, Exchange
 from relay.testing.sandbox.faults import FaultQueue, make_fault, parse_fault
 from relay.testing.sandbox.iam import Iam
@@ -28,7 +28,9 @@ MAX_REQUEST = 1 << 16
 """Maximum size in bytes of a token or control request."""
 
 
-def make_app(api: Api, iam: Iam, metadata: MetadataService, dispatcher: Dispatcher) -> Flask:
+def make_app(
+    api: FunctionGraphApi, iam: Iam, metadata: MetadataService, dispatcher: Dispatcher
+) -> Flask:
     """Create the application; it requires the server of relay.testing.sandbox.server."""
     app = Flask(__name__, static_folder=None, template_folder=None)
     functions = "/v2/<project_id>/fgs/functions"
@@ -76,7 +78,7 @@ def _unknown(dispatcher: Dispatcher, error: HTTPException) -> Response:
     return dispatcher.handle("unknown", unpublished, True)
 
 
-def _add_control(app: Flask, api: Api, dispatcher: Dispatcher) -> None:
+def _add_control(app: Flask, api: FunctionGraphApi, dispatcher: Dispatcher) -> None:
     """Add the control API, which processes on this machine use without credentials."""
     faults = dispatcher.faults
     views: dict[tuple[str, str], Callable[[], tuple[Any, int]]] = {
@@ -113,7 +115,7 @@ def _add_fault(faults: FaultQueue) -> tuple[Any, int]:
     return asdict(fault), 201
 
 
-def _functions(api: Api) -> Json:
+def _functions(api: FunctionGraphApi) -> Json:
     functions = sorted(api.tenant.snapshot().items())
     return {name: describe(function, api.account) for name, function in functions}
 

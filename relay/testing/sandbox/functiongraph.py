@@ -19,7 +19,7 @@ from flask import Flask
 
 from relay.errors import ConfigError
 from relay.model import utc_now
-from relay.testing.sandbox.api import Api
+from relay.testing.sandbox.api import FunctionGraphApi
 from relay.testing.sandbox.app import make_app
 from relay.testing.sandbox.exchange import Dispatcher
 from relay.testing.sandbox.gateway import Gateway
@@ -78,7 +78,7 @@ class SandboxServer(FaultyServer):
         self._iam = Iam(user, self.token_life, self.clock)
         permanent = AccessKey(self.access_key, self.secret_key, self.security_token)
         self._keys = KeyRing(permanent, self.clock)
-        self._api: Api | None = None
+        self._api: FunctionGraphApi | None = None
         self._folder: Path | None = None
 
     @property
@@ -136,7 +136,7 @@ class SandboxServer(FaultyServer):
         self._folder = Path(tempfile.mkdtemp(prefix="relay-sandbox-"))
         files = CodeFiles(self._folder)
         links = Links(files, lambda key: f"{self.url}/code/{key}")
-        self._api = Api(
+        self._api = FunctionGraphApi(
             account,
             self._tenant,
             files,

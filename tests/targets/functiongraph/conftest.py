@@ -66,7 +66,7 @@ def sandbox(clock: Clock) -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def make_target(clock: Clock) -> Iterator[MakeTarget]:
-    """Creates targets that are closed after the test."""
+    """Create targets that are closed after the test."""
     targets = []
 
     def make_target(url: str, *, read_timeout: float = 10, **settings: Any) -> Target:

@@ -41,7 +41,7 @@ def cloud(clock: Clock) -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def store_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StoreKey:
-    """Stores a key in a source: store_key("file", ak, sk, more_lines)."""
+    """Store a key in a source: store_key("file", ak, sk, more_lines)."""
 
     def store_key(source: str, ak: str, sk: str, more_lines: str = "") -> None:
         if source == "file":

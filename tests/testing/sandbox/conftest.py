@@ -107,7 +107,7 @@ def code_of(response: requests.Response) -> tuple[int, str]:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], Any]], None]:
-    """Waits for a condition that another thread or process causes; fails after ten seconds."""
+    """Wait for a condition that another thread or process causes; fail after ten seconds."""
 
     def wait(condition: Callable[[], Any]) -> None:
         end = time.monotonic() + 10

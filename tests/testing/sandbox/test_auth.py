@@ -125,7 +125,7 @@ Post = Callable[..., requests.Response]
 
 @pytest.fixture
 def post(sandbox: SandboxServer) -> Iterator[Post]:
-    """Posts an import signed for `body`; `sent` replaces the body that is sent."""
+    """Post an import signed for `body`; `sent` replaces the body that is sent."""
     target = f"/v2/{sandbox.project_id}/fgs/functions/import"
     body = json.dumps(import_fields()).encode()
     with requests.Session() as session:

@@ -195,6 +195,7 @@ class Delivery:
 
     `options`: func_name, package, on_conflict, export_shape (imports); `channels`: those to notify.
     `message`: type and body (messages). `parent`: the import that a message reports.
+    `missing_since`: the object was not in the storage from then on, at each attempt.
     `fence` grows at each claim; `attempts` counts over all runs. `by`: the requester of a manual
     run: api, page, command, or "link in CHANNEL from ADDRESS".
     """
@@ -214,6 +215,7 @@ class Delivery:
     reason: str | None = None
     due: datetime | None = None
     finished: datetime | None = None
+    missing_since: datetime | None = None
     attempts: int = 0
     fence: int = 0
     run: int = 1
@@ -296,7 +298,8 @@ class Retry(_NotDelivered):
     """To be tried again. `retry_after`: the requested delay.
 
     `pauses_destination`: all deliveries to the destination wait.
-    `counts_as_attempt`: False if the ledger or the plug-in was unavailable.
+    `counts_as_attempt`: False if the ledger or the plug-in was unavailable, or the object missing.
+    `missing_since`: see Delivery.
     """
 
     problem: Problem
@@ -305,6 +308,7 @@ class Retry(_NotDelivered):
     answer: str | None = None
     result: Json = field(default_factory=dict)
     counts_as_attempt: bool = True
+    missing_since: datetime | None = None
 
     attempt_outcome: ClassVar = AttemptOutcome.RETRY
 

@@ -76,6 +76,8 @@ def _print(result: Json) -> None:
         click.echo("\r\x1b[K", nl=False, err=True)
     action = "marked as seen" if result["first"] else "enqueued"
     click.echo(f"{result['listed']} objects listed, {result['found']} {action}")
+    if result["revived"]:
+        click.echo(f"{result['revived']} deliveries that had ended run again.")
     if result["first"]:
         click.echo("First scan: existing objects count as seen (to import them: --everything).")
     if result["resumed"]:

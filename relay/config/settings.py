@@ -189,6 +189,12 @@ class DeliverySettings(Table):
     longest_delay: Duration = Field(
         timedelta(hours=3), gt=timedelta(0), le=timedelta(days=7), description="the longest delay"
     )
+    gone_after: Duration = Field(
+        timedelta(minutes=2),
+        ge=timedelta(0),
+        le=timedelta(days=7),
+        description="how long a missing object is looked for before the delivery ends as gone",
+    )
     lease: Duration = Field(
         timedelta(seconds=30),
         ge=timedelta(seconds=1),

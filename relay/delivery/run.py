@@ -10,13 +10,17 @@ from time import monotonic
 
 from relay.config.backoff import Backoff, next_due
 from relay.delivery.lease_clock import lease_clock
-from relay.model import Claim, Localized, Problem, Retry
+from relay.errors import Gone
+from relay.model import Claim, Localized, Outcome, Problem, Retry, Skipped
 
 MAX_CRASHES = 3
 """Worker crashes and hangs in a row after which a delivery is no longer retried automatically."""
 
 MAX_CRASHES_ELSEWHERE = 12
 """Higher limit when workers are crashing for unrelated reasons."""
+
+SECOND_LOOK = timedelta(seconds=30)
+"""Wait before a missing object is looked for again; the last look is after delivery.gone_after."""
 
 MISSING_PLUGIN_RETRY = timedelta(minutes=1)
 """Wait before a delivery is retried whose plug-in is missing in this configuration."""
@@ -110,6 +114,34 @@ def next_attempt_at(claim: Claim, outcome: Retry, now: datetime, rules: Backoff)
         return now + (outcome.retry_after or MISSING_PLUGIN_RETRY)
     due = next_due(claim.attempt, now, jitter=random.random(), rules=rules)  # noqa: S311
     return due if due is None or outcome.retry_after is None else now + outcome.retry_after
+
+
+def confirm_gone(claim: Claim, outcome: Outcome, now: datetime, gone_after: timedelta) -> Outcome:
+    """Return a retry instead of the outcome "gone" until the object has been missing for so long.
+
+    Nobody is notified meanwhile, and the attempts are not counted.
+    """
+    if not (isinstance(outcome, Skipped) and outcome.reason == Gone.reason):
+        return outcome
+    since = claim.delivery.missing_since
+    wait = (since or now) + gone_after - now
+    if wait <= timedelta(0):
+        return outcome
+    problem = Problem(
+        "object.missing",
+        Localized("The object is missing in the storage", "存储中没有该对象"),
+        Localized(
+            "Relay looks again; after delivery.gone_after the delivery ends as gone.",
+            "Relay 会再次查找；超过 delivery.gone_after 后该投递以 gone 结束。",
+        ),
+    )
+    return Retry(
+        problem,
+        min(wait, gone_after if since else SECOND_LOOK),
+        result=outcome.result,
+        counts_as_attempt=False,
+        missing_since=since or now,
+    )
 
 
 def should_park(claim: Claim) -> bool:

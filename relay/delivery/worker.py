@@ -31,6 +31,7 @@ from relay.delivery.run import (
     ActiveRun,
     LeaseLost,
     NoOutcome,
+    confirm_gone,
     next_attempt_at,
     park_problem,
     should_park,
@@ -283,6 +284,7 @@ class Worker:
 
     def _record(self, run: ActiveRun, outcome: Outcome) -> Outcome | NoOutcome:
         claim, now, seconds = run.claim, self.clock(), monotonic() - run.started
+        outcome = confirm_gone(claim, outcome, now, self.settings.delivery.gone_after)
         due = None
         if isinstance(outcome, Retry):
             due = next_attempt_at(claim, outcome, now, self.settings.delivery.backoff)
@@ -296,7 +298,13 @@ class Worker:
             failures = self.ledger.history.last_failures(claim.delivery) if announces else {}
             messages = import_messages(self.settings, claim, outcome, now, seconds, failures)
             return self.ledger.outcomes.finish(
-                claim, outcome, now, due=due, messages=messages, destination_messages=on_change
+                claim,
+                outcome,
+                now,
+                due=due,
+                messages=messages,
+                destination_messages=on_change,
+                rate=self._rates.get((claim.delivery.kind, claim.delivery.destination)),
             )
 
         recorded = self._retry_while_unavailable(run, finish)

@@ -69,6 +69,15 @@ class ParsedNotification:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedObjects:
+    """Objects of a listing that need something: `unannounced` ones are not known yet, and `ended`
+    are known events, by id, with deliveries that ended and are to run again."""
+
+    unannounced: list[Event]
+    ended: Mapping[str, Event]
+
+
 class Intake:
     """Accepts notifications for every configured source."""
 
@@ -172,10 +181,24 @@ class Intake:
         envelope = ENVELOPES[name](handler.settings)
         return self._store(incoming, parse(handler, envelope, incoming), name)
 
-    def unannounced(self, source: str, events: Sequence[Event]) -> list[Event]:
-        """The events whose object is not known yet."""
-        known = self.ledger_intake.known_ids(source, events)
-        return [event for event, id_ in zip(events, known, strict=True) if id_ is None]
+    def compare_listed(self, source: str, events: Sequence[Event]) -> ListedObjects:
+        """Compare listed objects with the known events."""
+        ids = self.ledger_intake.known_ids(source, events)
+        known = {id_: event for id_, event in zip(ids, events, strict=True) if id_ is not None}
+        ended = self.ledger_intake.listed_again(known, self.clock()) if known else ()
+        return ListedObjects(
+            [event for event, id_ in zip(events, ids, strict=True) if id_ is None],
+            {id_: known[id_] for id_ in ended},
+        )
+
+    def revive(self, listed: ListedObjects) -> int:
+        """Start a new run of deliveries that ended; returns their number."""
+        if not listed.ended:
+            return 0
+        revived = self.ledger_intake.revive(listed.ended, self.clock())
+        log.info("deliveries revived", extra={"deliveries": revived})
+        self.wake()
+        return len(revived)
 
     def is_open(self, source: str) -> bool:
         """Whether the hook can accept requests: an envelope can verify senders."""

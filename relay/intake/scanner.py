@@ -30,7 +30,7 @@ ScanProgress = Callable[[int, int], None]
 class Scanner:
     """Scans in bounded runs; a run resumes where the last run was interrupted.
 
-    Memory holds a single page of a listing. Each page needs a single query for known events.
+    Memory holds a single page of a listing. Each page needs two queries for known events.
     """
 
     def __init__(self, intake: Intake, scans: Scans, *, clock: Callable[[], datetime]) -> None:
@@ -53,8 +53,11 @@ class Scanner:
         The first scan of a source only marks the objects as seen, unless `everything` is set: a
         bucket of old exports must not be imported as a whole.
 
-        Returns {"listed", "found", "first", "resumed", "finished"}: the counts of this run, whether
-        it belongs to a first scan, resumed an interrupted scan, and reached the end of the listing.
+        Deliveries that ended as gone run again if the object is listed.
+
+        Returns {"listed", "found", "revived", "first", "resumed", "finished"}: the counts of this
+        run, whether it belongs to a first scan, resumed an interrupted scan, and reached the end of
+        the listing.
         Raises Conflict while another scan of the source runs, and the errors of listing.
         """
         last = self.scans.last(handler.name)
@@ -75,6 +78,7 @@ class Scanner:
         return {
             "listed": run.listed,
             "found": run.found,
+            "revived": run.revived,
             "first": scan.first,
             "resumed": scan.resumed,
             "finished": run.finished,
@@ -83,9 +87,10 @@ class Scanner:
     def list_unannounced(
         self, handler: StorageHandler, since: datetime | None = None
     ) -> Iterator[Event]:
-        """The objects that no event has announced; stores nothing."""
+        """The objects that a scan would enqueue; stores nothing."""
         for page in handler.scan_pages(since):
-            yield from self.intake.unannounced(handler.name, page.events)
+            listed = self.intake.compare_listed(handler.name, page.events)
+            yield from (*listed.unannounced, *listed.ended.values())
 
     def has_push_source(self, handler: StorageHandler) -> bool:
         """Whether notifications can arrive: a source that is only scanned is never silent."""
@@ -99,9 +104,11 @@ class Scanner:
         return queue is not None
 
     def _log_run(self, handler: StorageHandler, run: _ScanRun) -> None:
-        counts = {"source": handler.name, "listed": run.listed, "found": run.found}
+        counts = {name: getattr(run, name) for name in ("listed", "found", "revived")}
+        counts["source"] = handler.name
         # Most scans find nothing: a folder is scanned every minute.
-        level = logging.INFO if run.found or not run.finished else logging.DEBUG
+        has_news = run.found or run.revived or not run.finished
+        level = logging.INFO if has_news else logging.DEBUG
         log.log(level, "scan ended" if run.finished else "scan paused", extra=counts)
         silent = self.scans.silences(self.clock()).get(handler.name)
         if silent and self._warned.get(handler.name) != silent:
@@ -138,7 +145,7 @@ class _ScanRun:
         self.scan = scan
         self.progress = progress
         self.limit = getattr(handler.settings, "scan_limit", DEFAULT_LIMIT) or None
-        self.listed = self.found = 0
+        self.listed = self.found = self.revived = 0
         self.finished = False
 
     def list_pages(self) -> None:
@@ -152,7 +159,9 @@ class _ScanRun:
         self.finished = True
 
     def _accept_page(self, page: ScanPage) -> bool:
-        events = self.intake.unannounced(self.handler.name, page.events)
+        listed = self.intake.compare_listed(self.handler.name, page.events)
+        events = listed.unannounced
+        self.revived += self.intake.revive(listed)
         found = sum(self._accept(events[at : at + BATCH]) for at in range(0, len(events), BATCH))
         if found and not self.scan.first and self.scanner.has_push_source(self.handler):
             times = [event.time for event in events if event.time]

@@ -22,9 +22,10 @@ TOLERANCE = timedelta(seconds=2)
 def match_known_event(event: Event, event_id: str, rows: Sequence[AnyRow]) -> str | None:
     """Return the id of the stored event of this upload, or None if the upload is new.
 
-    `rows` are the stored events of the object, newest first.
+    `rows` are the stored events of the object, newest first. A copy of an old notification matches
+    its own event, even if the same bytes were uploaded again since.
     """
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.id != event_id):
         if _is_same_upload(event, event_id, row) and not _is_restored(event, row, rows):
             return str(row.id)
     return None
@@ -41,8 +42,7 @@ def _is_same_upload(event: Event, event_id: str, row: AnyRow) -> bool:
         return _is_same_by_time(event, row)
     if ref.etag is None or ref.etag != row.etag:
         return False
-    # A listing adds nothing to a stored event of the same bytes.
-    return event.type == FOUND or (row.type == FOUND and not _was_uploaded_again(event, row))
+    return FOUND in (event.type, row.type) and not _was_uploaded_again(event, row)
 
 
 def _is_same_by_time(event: Event, row: AnyRow) -> bool:
@@ -62,11 +62,14 @@ def _is_same_by_time(event: Event, row: AnyRow) -> bool:
 
 
 def _was_uploaded_again(event: Event, row: AnyRow) -> bool:
-    """Return whether the same bytes were uploaded once more after a scan listed them."""
-    if event.time is None or row.time is None:
+    """Return whether the same bytes were uploaded once more after the stored event."""
+    if event.time is None or (row.type == FOUND and row.time is None):
         return False
-    # Listings give the start time of a multipart upload, whose etag contains "-".
-    last = max(row.time, row.received) if "-" in (row.etag or "") else row.time
+    # Two listings are compared by their times. What was uploaded before an announcement arrived is
+    # what its delivery reads. Listings give the start time of a multipart upload, whose etag
+    # contains "-".
+    is_exact = event.type == row.type or (row.type == FOUND and "-" not in row.etag)
+    last = row.time if is_exact else max(row.time or row.received, row.received)
     return bool(last < event.time - TOLERANCE)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, bindparam, func, literal, or_, select
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.identity import match_known_event
 from relay.ledger.ids import new_id
+from relay.ledger.revivals import find_listed, revive
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import deliveries, events, notifications
 from relay.ledger.types import among
@@ -56,7 +57,8 @@ class NotificationIntake(LedgerPart):
         An event is known if the id is stored, or if another transport announced the same upload
         (identity.py). A known event gets no deliveries, with an exception: an event that no route
         matched, or that a first scan only marked as seen, is routed when it is announced or
-        submitted again. ACCEPTED becomes DUPLICATE if nothing new was stored.
+        submitted again. Deliveries that ended as gone are revived if their object was seen again
+        (revivals.py). ACCEPTED becomes DUPLICATE if nothing new was stored.
         Raises LedgerUnavailable; nothing is stored then.
         """
         incoming = notification.incoming
@@ -74,7 +76,7 @@ class NotificationIntake(LedgerPart):
                 new_id(now),
                 incoming.source,
                 now,
-                routes_known_events=incoming.origin != Origin.SCAN,
+                incoming.origin,
             )
             row = _notification_row(writer.id, notification, len(routed_events))
             connection.execute(_INSERT_NOTIFICATION, row)
@@ -101,6 +103,20 @@ class NotificationIntake(LedgerPart):
             for event in found
         ]
 
+    def listed_again(self, event_ids: Collection[str], now: datetime) -> set[str]:
+        """Return the events with deliveries that revive() revives, if a scan lists the object."""
+        with self._database.read() as connection:
+            return find_listed(connection, event_ids, now)
+
+    def revive(self, event_ids: Iterable[str], now: datetime) -> list[str]:
+        """Start a new automatic run of deliveries that ended before a scan listed the object.
+
+        Returns their ids.
+        """
+        with self._database.write() as connection:
+            revived = revive(self._database, connection, dict.fromkeys(event_ids), now)
+        return [id_ for ids in revived.values() for id_ in ids]
+
     def pin_event(self, event_id: str, ref: ObjectRef) -> None:
         """Store version, etag and size of an object where the announcement had none.
 
@@ -123,7 +139,7 @@ class NotificationIntake(LedgerPart):
 
 @dataclass(frozen=True, slots=True)
 class _StoredEvent:
-    """A stored event, with the ids of the deliveries that were created for it now."""
+    """A stored event, with the ids of the deliveries that were created or revived for it now."""
 
     id: str
     is_new: bool
@@ -134,7 +150,7 @@ class _StoredEvent:
 class _NotificationWriter:
     """Stores the events and deliveries of a notification, in a transaction.
 
-    `routes_known_events`: known events that were never routed get deliveries.
+    Known events that were never routed get deliveries, except from a scan.
     """
 
     database: Database
@@ -142,7 +158,7 @@ class _NotificationWriter:
     id: str
     source: str
     now: datetime
-    routes_known_events: bool
+    origin: Origin
 
     def store(self, routed_events: Sequence[RoutedEvent]) -> list[_StoredEvent]:
         """Store the events; those of an object in sequence, because an event may occur twice."""
@@ -151,20 +167,24 @@ class _NotificationWriter:
 
     def _store_batch(self, batch: Sequence[RoutedEvent]) -> list[_StoredEvent]:
         ids, new_ids = self._store_events([routed.event for routed in batch])
-        already_routed: set[str] = set()
-        if self.routes_known_events:
-            already_routed = self._routed([id_ for id_ in ids if id_ not in new_ids])
+        known = {
+            id_: routed.event for id_, routed in zip(ids, batch, strict=True) if id_ not in new_ids
+        }
+        routes_known_events = self.origin != Origin.SCAN
+        already_routed = self._routed(known) if routes_known_events else set()
+        revived = self._revive(known)
         stored, rows = [], []
         for event_id, routed in zip(ids, batch, strict=True):
             is_new = event_id in new_ids
-            is_unrouted = self.routes_known_events and event_id not in already_routed
+            is_unrouted = routes_known_events and event_id not in already_routed
             event_rows = [
                 self._delivery_row(event_id, routed.event, delivery)
                 for delivery in routed.deliveries
                 if is_new or (is_unrouted and delivery.destination)
             ]
             rows += event_rows
-            stored.append(_StoredEvent(event_id, is_new, tuple(row["id"] for row in event_rows)))
+            delivery_ids = (*revived.get(event_id, ()), *(row["id"] for row in event_rows))
+            stored.append(_StoredEvent(event_id, is_new, delivery_ids))
         if rows:
             self.database.insert_all(self.connection, deliveries, rows)
             self.database.notify_workers(self.connection)
@@ -194,7 +214,13 @@ class _NotificationWriter:
         row = self._event_row(event)
         return row["id"], row
 
-    def _routed(self, event_ids: Sequence[str]) -> set[str]:
+    def _revive(self, known: Mapping[str, Event]) -> Mapping[str, Sequence[str]]:
+        """Revive deliveries of known events. Before a submission, the storage was asked."""
+        is_announced = self.origin in (Origin.HOOK, Origin.QUEUE)
+        seen = {id_: event if is_announced else None for id_, event in known.items()}
+        return revive(self.database, self.connection, seen, self.now)
+
+    def _routed(self, event_ids: Iterable[str]) -> set[str]:
         query = select(deliveries.c.event_id).where(deliveries.c.destination != "").distinct()
         return {
             event_id

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
+from relay.config.units import RateLimit
 from relay.errors import NotNeeded
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import GateRow
@@ -50,12 +51,14 @@ class Outcomes(LedgerPart):
         due: datetime | None = None,
         messages: Sequence[NewMessage] = (),
         destination_messages: Callable[[DestinationChange], Sequence[NewMessage]] = lambda _: (),
+        rate: RateLimit | None = None,
     ) -> FinishResult | None:
         """Record an outcome and the messages about it, atomically.
 
         A Retry needs `due`; with `hold`, the destination waits until then as well.
         `destination_messages` returns the messages about a destination that goes "down" or comes
-        "up"; it may be called more than once. Returns the change of the destination, or None, and
+        "up"; it may be called more than once. `rate`: that of the destination, of which an attempt
+        without an object takes nothing. Returns the change of the destination, or None, and
         writes nothing, if the claim no longer holds the delivery.
         """
         values = _delivery_values(outcome, now, due)
@@ -80,6 +83,8 @@ class Outcomes(LedgerPart):
                 record_imported(self._database, connection, delivery.id)
             gate = GateRow(self._database, connection, (delivery.kind, delivery.destination))
             change = _update_gate(gate, outcome, due, now)
+            if rate and isinstance(outcome, Retry) and outcome.missing_since:
+                gate.refund(rate)
             rows = [message_row(message, now, delivery) for message in messages]
             if change:
                 rows += [message_row(message, now) for message in destination_messages(change)]
@@ -150,8 +155,10 @@ def _delivery_values(outcome: Outcome, now: datetime, due: datetime | None) -> d
         if due is None:
             raise ValueError("a retry needs the time of the next attempt")
         tries = {} if outcome.counts_as_attempt else {"tries": deliveries.c.tries - 1}
-        return {**pending_values(due), **tries, "error": outcome.problem.to_json()}
+        missing = {"missing_since": outcome.missing_since}
+        return {**pending_values(due), **tries, **missing, "error": outcome.problem.to_json()}
     finished = {"due": None, "owner": None, "leased_until": None, "finished": now}
+    finished |= {"missing_since": None}
     match outcome:
         case Succeeded(result):
             return {**finished, "state": State.SUCCEEDED, "result": result, "error": None}

@@ -46,7 +46,7 @@ class Retriggers(LedgerPart):
                 return to_delivery(row)
             if expected_attempts is not None:
                 _require_attempts(row, expected_attempts)
-            values = _new_run(row, now) | {"options": {**row.options, **(options or {})}, "by": by}
+            values = _restart(row, now) | {"options": {**row.options, **(options or {})}, "by": by}
             if options:  # other options may lead to another function: unknown until the next claim
                 values["function"] = None
             connection.execute(update(deliveries).where(this).values(**values))
@@ -84,7 +84,7 @@ def _require_attempts(row: AnyRow, expected: int) -> None:
     )
 
 
-def _new_run(row: AnyRow, now: datetime) -> dict[str, Any]:
+def _restart(row: AnyRow, now: datetime) -> dict[str, Any]:
     if row.state == State.RUNNING:
         raise Conflict(
             "delivery.running",
@@ -102,12 +102,15 @@ def _new_run(row: AnyRow, now: datetime) -> dict[str, Any]:
                 "Add a route for it, then submit the object.", "请先添加路由，然后提交该对象。"
             ),
         )
-    due_now = {"due": now, "trigger": Trigger.MANUAL}
     if row.state == State.PENDING:
-        return due_now
-    new_run = {"state": State.PENDING, "run": row.run + 1, "tries": 0}
-    cleared = dict.fromkeys(("finished", "reason", "error", "result"))
-    return {**due_now, **new_run, **cleared}
+        return {"due": now, "trigger": Trigger.MANUAL}
+    return new_run(row.run, now, Trigger.MANUAL)
+
+
+def new_run(last: int, now: datetime, trigger: Trigger) -> dict[str, Any]:
+    """Return the values of a finished delivery in a new run, due now; `last`: the last run."""
+    new = {"state": State.PENDING, "run": last + 1, "tries": 0, "due": now, "trigger": trigger}
+    return {**new, **dict.fromkeys(("finished", "reason", "error", "result", "by"))}
 
 
 def _not_found(delivery_id: str) -> NotFound:

@@ -87,6 +87,7 @@ deliveries = Table(
     _required("created", UtcTimestamp()),
     Column("due", UtcTimestamp()),
     Column("finished", UtcTimestamp()),
+    Column("missing_since", UtcTimestamp()),  # the object, at each attempt from then on
     Column("reason", AnyText()),
     _required("attempts", Integer(), default=0),  # over all runs; the number of the last attempt
     _required("tries", Integer(), default=0),  # in this run; determines the backoff

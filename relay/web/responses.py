@@ -274,12 +274,14 @@ class TargetList(ResponseModel):
 class ScanShape(ResponseModel):
     """The result of a scan.
 
-    `first`: a first scan marks existing objects as seen and enqueues nothing. `resumed`: the scan
+    `revived`: deliveries that had ended, and run again because the object was listed. `first`: a
+    first scan marks existing objects as seen and enqueues nothing. `resumed`: the scan
     continued after an interruption. `finished`: the scan reached the end of the listing.
     """
 
     listed: int
     found: int
+    revived: int = 0
     first: bool
     resumed: bool = False
     finished: bool = True

@@ -255,10 +255,10 @@ def test_an_unexpected_exception_is_recorded_as_a_bug_and_its_traceback_is_logge
     [(Gone("o.gone", "gone"), "gone"), (Superseded("o.changed", "changed"), "superseded")],
 )
 def test_an_object_that_is_gone_or_changed_is_skipped(
-    worker, ledger, plugin, delivery_id, error, reason
+    make_worker, ledger, plugin, delivery_id, error, reason
 ):
     plugin.source_error = error
-    assert isinstance(run_next(worker), Skipped)
+    assert isinstance(run_next(make_worker(gone_after=timedelta(0))), Skipped)
     delivery = ledger.history.delivery(delivery_id)
     assert (delivery.state, delivery.reason) == (State.SKIPPED, reason)
 

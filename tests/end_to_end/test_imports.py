@@ -136,14 +136,14 @@ def test_an_older_version_never_overtakes_a_newer_one(make_world):
     assert states == {(State.SUCCEEDED, None), (State.SKIPPED, "superseded")}
 
 
-def test_an_object_that_is_gone_is_skipped_at_once(world):
+def test_an_object_that_is_gone_is_skipped_after_another_look(world):
     relay = world.relay()
     notification = world.upload()
     world.s3.delete_object(Bucket="exports", Key="prod/hello.zip")
     accept(relay, notification)
     world.start_worker(relay)
     [delivery] = world.settled()
-    assert (delivery.state, delivery.reason, delivery.attempts) == (State.SKIPPED, "gone", 1)
+    assert (delivery.state, delivery.reason, delivery.attempts) == (State.SKIPPED, "gone", 2)
 
 
 def test_a_failed_delivery_is_retriggered_after_the_fix(world):

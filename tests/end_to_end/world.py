@@ -35,6 +35,7 @@ url = "sqlite:///{folder}/relay.db"
 attempts = 6
 first_delay = "200ms"
 lease = "{lease}"
+gone_after = "1s"
 
 [outbound]
 allow_private = ["127.0.0.0/8"]

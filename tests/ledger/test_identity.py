@@ -67,6 +67,29 @@ class TestListedAndAnnounced:
         driver.accept(driver.event(etag="e1", type="found", identity="x", time=found_at))
         assert driver.accept(driver.event(etag="e1", identity="s:1", time=told_at)).new_events == 0
 
+    @pytest.mark.parametrize("time", [None, timedelta(0), timedelta(minutes=-9)])
+    def test_the_same_bytes_uploaded_again_are_found_by_a_scan(self, driver, time):
+        """The announcement may have arrived late, or without a time."""
+        modified = driver.now
+        told_at = None if time is None else modified + time
+        announced = driver.event(etag="e1", identity="s:1", time=told_at)
+        driver.accept(announced)
+        assert scan(driver, found(driver, etag="e1", time=modified)) == 0
+        again = found(driver, etag="e1", time=driver.later(seconds=3))
+        driver.later(seconds=60)
+        assert scan(driver, again) == 1
+        assert scan(driver, again) == 0
+        assert driver.accept(announced).new_events == 0
+        third = found(driver, etag="e1", time=again.time + timedelta(seconds=3))
+        assert scan(driver, third) == 1
+
+    def test_a_copy_of_an_old_notification_matches_its_own_event(self, driver):
+        announced = driver.event(etag="e1", identity="s:1")
+        [first] = driver.accept(announced).deliveries
+        driver.later(seconds=3)
+        assert scan(driver, found(driver, etag="e1")) == 1
+        assert driver.accept(announced).deliveries == (first,)
+
     def test_the_same_bytes_announced_twice_are_two_uploads(self, driver):
         driver.accept(driver.event(etag="e1", identity="s:1"))
         assert driver.accept(driver.event(etag="e1", identity="s:2")).new_events == 1
@@ -119,12 +142,14 @@ class TestStoragesWithoutVersionAndEtag:
         assert scan(driver, found(driver, etag="e1", size=10)) == 1
 
     def test_pinned_values_are_compared_with_the_next_scan(self, driver):
+        modified = driver.now
         event = self.announce(driver)
         ref = ObjectRef("exports", "prod/a.zip", etag="e1", size=9)
         driver.ledger.intake.pin_event(event.id_in("exports"), ref)
         driver.later(hours=1)
-        assert scan(driver, found(driver, etag="e1", time=driver.now)) == 0
-        assert scan(driver, found(driver, etag="e2", time=driver.now)) == 1
+        assert scan(driver, found(driver, etag="e1", time=modified)) == 0
+        assert scan(driver, found(driver, etag="e2", time=modified)) == 1
+        assert scan(driver, found(driver, etag="e1", time=driver.now)) == 1
 
     def test_an_announcement_of_what_was_found_is_known(self, driver):
         modified = driver.now
@@ -186,9 +211,10 @@ class TestRestoredContent:
         assert scan(driver, found(driver, etag="A", time=modified)) == 0
 
     def test_is_known_without_other_content_in_between(self, driver):
+        modified = driver.now
         driver.accept(driver.event(etag="A", identity="s:1"))
         driver.later(minutes=1)
-        assert scan(driver, found(driver, etag="A")) == 0
+        assert scan(driver, found(driver, etag="A", time=modified)) == 0
 
     def test_is_known_if_the_other_content_is_newer(self, driver):
         modified = driver.now

@@ -18,6 +18,7 @@ class Options:
 
     lease: str = "30s"
     attempts: int = 20
+    gone_after: str = "2s"
     first_delay: str = "100ms"
     longest_delay: str = "1s"
     stuck_after: str = "15m"
@@ -47,6 +48,7 @@ attempts = {options.attempts}
 first_delay = "{options.first_delay}"
 longest_delay = "{options.longest_delay}"
 lease = "{options.lease}"
+gone_after = "{options.gone_after}"
 stuck_after = "{options.stuck_after}"
 workers = {options.workers}
 

@@ -1,0 +1,104 @@
+"""Tests of deliveries that run again because their object was seen again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from relay.config.units import RateLimit
+from relay.model import Kind, Origin, Retry, Skipped, State, Trigger, Verdict
+
+PROD = (Kind.IMPORT, "prod")
+
+
+@pytest.fixture
+def uploaded(driver: Any) -> Any:
+    return driver.event(version="v1", etag="e1", order="s:1")
+
+
+@pytest.fixture
+def gone(driver: Any, uploaded: Any) -> str:
+    """The id of a delivery that ended as gone, two minutes after the upload."""
+    [delivery] = driver.accept(uploaded).deliveries
+    driver.later(minutes=2)
+    driver.finish(driver.claimed(), Skipped("gone"))
+    driver.later(minutes=1)
+    return str(delivery)
+
+
+class TestNotifications:
+    @pytest.mark.parametrize("origin", [Origin.HOOK, Origin.QUEUE])
+    def test_a_redelivered_copy_revives_nothing(self, driver, gone, uploaded, origin):
+        accepted = driver.accept(uploaded, origin=origin)
+        assert accepted.verdict == Verdict.DUPLICATE
+        assert driver.read(gone).state == State.SKIPPED
+
+    def test_a_copy_from_a_storage_with_a_fast_clock_revives_nothing(self, driver):
+        fast = driver.event(version="v1", time=driver.now + timedelta(hours=1))
+        [delivery] = driver.accept(fast).deliveries
+        driver.finish(driver.claimed(), Skipped("gone"))
+        assert driver.accept(fast).verdict == Verdict.DUPLICATE
+        assert driver.read(delivery).state == State.SKIPPED
+
+    def test_another_notification_about_the_time_before_revives_nothing(self, driver, gone):
+        """It is about the same upload, over another transport."""
+        other = driver.event(version="v1", type="found", time=driver.now - timedelta(minutes=3))
+        assert driver.accept(other).verdict == Verdict.DUPLICATE
+        assert driver.accept(driver.event(version="v1", time=None)).verdict == Verdict.DUPLICATE
+        assert driver.read(gone).state == State.SKIPPED
+
+    def test_a_new_notification_revives_the_delivery(self, driver, gone):
+        again = driver.event(version="v1", type="ObjectRestore:Completed")
+        accepted = driver.accept(again)
+        assert (accepted.new_events, accepted.verdict) == (0, Verdict.ACCEPTED)
+        assert accepted.deliveries == (gone,)
+        revived = driver.read(gone)
+        assert (revived.state, revived.due, revived.run) == (State.PENDING, driver.now, 2)
+        assert (revived.trigger, revived.finished, revived.reason) == (
+            Trigger.AUTOMATIC,
+            None,
+            None,
+        )
+        assert driver.claimed().attempt == 1
+
+    @pytest.mark.parametrize("outcome", [Skipped("superseded"), Skipped("unchanged"), None])
+    def test_other_ends_stay(self, driver, outcome):
+        driver.accept(driver.event(version="v1"))
+        claim = driver.claimed()
+        driver.finish(claim, outcome)
+        driver.later(minutes=1)
+        driver.accept(driver.event(version="v1", type="ObjectRestore:Completed"))
+        ids = [driver.event(version="v1").id_in("exports")]
+        assert driver.ledger.intake.listed_again(ids, driver.now) == set()
+        assert driver.read(claim.delivery.id).state.finished
+
+
+class TestScans:
+    def test_a_listed_object_revives_the_delivery_of_any_source(self, driver, gone, uploaded):
+        event_id = uploaded.id_in("exports")
+        listed = driver.ledger.intake.listed_again([event_id, "another"], driver.now)
+        assert listed == {event_id}
+        assert driver.read(gone).state == State.SKIPPED
+        assert driver.ledger.intake.revive(listed, driver.now) == [gone]
+        assert driver.ledger.intake.revive(listed, driver.now) == []
+        assert driver.read(gone).run == 2
+
+    def test_thousands_of_events_are_looked_up(self, driver, gone, uploaded):
+        ids = [f"other-{number}" for number in range(2500)]
+        ids.insert(2000, uploaded.id_in("exports"))
+        assert len(driver.ledger.intake.listed_again(ids, driver.now)) == 1
+
+
+def test_a_look_for_a_missing_object_takes_nothing_of_the_rate(driver):
+    for key in ("a.zip", "b.zip"):
+        driver.accept(driver.event(key, version="1"))
+    rate = RateLimit(1, timedelta(hours=1))
+    claim = driver.claimed(rates={PROD: rate})
+    assert driver.claim(rates={PROD: rate}) is None
+    missing = Retry(driver.problem, counts_as_attempt=False, missing_since=driver.now)
+    due = driver.now + timedelta(seconds=30)
+    assert driver.finish(claim, missing, due=due, rate=rate)
+    assert driver.read(claim.delivery.id).missing_since == driver.now
+    assert driver.claim(rates={PROD: rate}) is not None

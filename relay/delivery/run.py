@@ -119,7 +119,7 @@ def next_attempt_at(claim: Claim, outcome: Retry, now: datetime, rules: Backoff)
 def confirm_gone(claim: Claim, outcome: Outcome, now: datetime, gone_after: timedelta) -> Outcome:
     """Return a retry instead of the outcome "gone" until the object has been missing for so long.
 
-    Nobody is notified meanwhile, and the attempts are not counted.
+    Until then, no message is posted, and the attempts are not counted.
     """
     if not (isinstance(outcome, Skipped) and outcome.reason == Gone.reason):
         return outcome

@@ -65,9 +65,9 @@ def _was_uploaded_again(event: Event, row: AnyRow) -> bool:
     """Return whether the same bytes were uploaded once more after the stored event."""
     if event.time is None or (row.type == FOUND and row.time is None):
         return False
-    # Two listings are compared by their times. The delivery of an announcement reads everything that
-    # was uploaded before the announcement arrived. Listings give the start time of a multipart
-    # upload, whose etag contains "-".
+    # Two listings are compared by their times. The delivery of an announcement reads all that was
+    # uploaded before the announcement arrived. Listings give the start time of a multipart upload,
+    # whose etag contains "-".
     is_exact = event.type == row.type or (row.type == FOUND and "-" not in row.etag)
     last = row.time if is_exact else max(row.time or row.received, row.received)
     return bool(last < event.time - TOLERANCE)

@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.archive.directory import ZipEntry
 from relay.archive.findings import Finding, Findings, printable
-from relay.archive.strict_yaml import load
+from relay.archive.strict_yaml import NullText, as_integer, load
 from relay.errors import PermanentFailure
 from relay.model import Json
 
@@ -25,6 +25,9 @@ RUNTIMES = re.compile(
     r"|Node\.js(6\.10|8\.10|10\.16|12\.13|14\.18|16\.17|18\.15|20\.15)"
     r"|C#\(\.NET Core [2368]\.[01]\)|Custom( Image)?|http|PHP(7\.3|8\.3)|Cangjie(1\.0|0\.52\.3)"
 )
+DOTLESS_HANDLER = re.compile(r"Go1\.x|http|Custom( Image)?|Cangjie.*")
+"""Runtimes whose handler is the name of a file or "-"."""
+
 MEMORY = frozenset((128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096))
 MAX_TIMEOUT = 259_200
 
@@ -36,14 +39,17 @@ ReadEntry = Callable[[ZipEntry], bytes]
 class Export:
     """The FunctionGraph export in an archive.
 
-    `function` is the key under Resources and `properties` the value of Properties. `code` is the
-    entry named by CodeFileName, or None if it is missing.
+    `function` is the key under Resources and `properties` the value of Properties: dicts, lists and
+    text as written, without nulls. Under Environment.Variables every scalar is text, also `null`.
+    `code` is the entry named by CodeFileName, or None if it is missing. `other_keys` are the keys
+    outside Properties that a function does not need.
     """
 
     function: str
     properties: Json
     yaml_name: str
     code: ZipEntry | None
+    other_keys: tuple[str, ...] = ()
 
 
 def yaml_entries(entries: Sequence[ZipEntry]) -> list[ZipEntry]:
@@ -90,7 +96,7 @@ def _parse_yaml(
     function, properties = resource
     code = _find_code(properties, entries, entry.name, findings, function)
     _note_unknown_values(properties, findings)
-    return Export(function, properties, entry.name, code)
+    return Export(function, properties, entry.name, code, _other_keys(document))
 
 
 def _find_function(document: Any, yaml: str, findings: Findings) -> tuple[str, Json] | None:
@@ -118,9 +124,41 @@ def _properties(function: str, resource: Any, yaml: str, findings: Findings) -> 
         findings.add("export.type", yaml, function=_quote(function))
     properties = resource.get("Properties")
     if isinstance(properties, dict):
-        return properties
+        return _without_nulls(properties)
     findings.add("export.properties", yaml, function=_quote(function))
     return {}
+
+
+def _other_keys(document: Json) -> tuple[str, ...]:
+    ((function, resource),) = document["Resources"].items()
+    top = [key for key in document if key not in (TEMPLATE, "Resources")]
+    beside = [key for key in resource if key not in ("Type", "Properties")]
+    return (*top, *(f"{function}.{key}" for key in beside))
+
+
+def _without_nulls(properties: Json) -> Json:
+    """Drop null values: they count as absent. A variable is text, whatever it looks like."""
+    present: Json = _drop_nulls(properties)
+    environment = properties.get("Environment")
+    if isinstance(environment, dict) and isinstance(environment.get("Variables"), dict):
+        variables = {
+            name: str(value) if isinstance(value, str) else value
+            for name, value in environment["Variables"].items()
+        }
+        present["Environment"] = {**present["Environment"], "Variables": variables}
+    return present
+
+
+def _drop_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _drop_nulls(inner)
+            for key, inner in value.items()
+            if not isinstance(inner, NullText)
+        }
+    if isinstance(value, list):
+        return [_drop_nulls(inner) for inner in value if not isinstance(inner, NullText)]
+    return value
 
 
 def _find_code(
@@ -146,26 +184,33 @@ def _note_unknown_values(properties: Mapping[str, Any], findings: Findings) -> N
     """Add notes on undocumented values, which newer versions of FunctionGraph may support."""
     for key, code, is_known in _KNOWN_VALUES:
         value = properties.get(key)
-        if value is not None and not is_known(value):
+        if value and not is_known(value):
             findings.add(code, value=_quote(value))
+    handler = properties.get("Handler")
+    if handler and not is_known_handler(handler, str(properties.get("Runtime"))):
+        findings.add("export.handler", value=_quote(handler))
 
 
-def _is_known_handler(handler: Any) -> bool:
+def is_known_handler(handler: Any, runtime: str) -> bool:
+    """Whether FunctionGraph documents this form of a handler for the runtime."""
     # Documented for ImportFunction: 3 to 128 characters with a dot, or "-" for images.
     if not isinstance(handler, str):
         return False
-    return handler == "-" or (3 <= len(handler) <= 128 and "." in handler)
+    if handler == "-" or DOTLESS_HANDLER.fullmatch(runtime):
+        return len(handler) <= 128
+    return 3 <= len(handler) <= 128 and "." in handler
+
+
+def is_known_timeout(value: Any) -> bool:
+    """Whether FunctionGraph documents this timeout in seconds, a number or its text."""
+    seconds = as_integer(str(value))
+    return seconds is not None and 3 <= seconds <= MAX_TIMEOUT
 
 
 _KNOWN_VALUES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("Runtime", "export.runtime", lambda value: bool(RUNTIMES.fullmatch(str(value)))),
-    ("MemorySize", "export.memory", lambda value: isinstance(value, int) and value in MEMORY),
-    (
-        "Timeout",
-        "export.timeout",
-        lambda value: isinstance(value, int) and 3 <= value <= MAX_TIMEOUT,
-    ),
-    ("Handler", "export.handler", _is_known_handler),
+    ("MemorySize", "export.memory", lambda value: as_integer(value) in MEMORY),
+    ("Timeout", "export.timeout", is_known_timeout),
 )
 
 

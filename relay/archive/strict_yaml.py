@@ -1,8 +1,13 @@
-"""Parses untrusted YAML into plain JSON values: limited in size, without aliases and tags."""
+"""Parses untrusted YAML into dicts, lists and text: limited in size, without aliases and tags.
+
+A scalar is its text as written: `0123456701`, `12:30:45`, `1.10`, `on` and `=` are not converted.
+Only the reader of a value knows its type; `as_integer` and `as_boolean` convert where it is one.
+"""
 
 from __future__ import annotations
 
-import math
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -18,72 +23,125 @@ except ImportError:  # PyYAML was built without libyaml: slower, with the same r
 
 MAX_DEPTH = 32
 MAX_NODES = 50_000
+MAX_DIGITS = 20
 
-_DATE = "tag:yaml.org,2002:timestamp"
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_INTEGER = re.compile(rf"[-+]?[0-9]{{1,{MAX_DIGITS}}}")
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on"), True),
+    **dict.fromkeys(("false", "no", "off"), False),
+}
+_DIRECTIVE = re.compile("(?:^|[\n\r\x85\u2028\u2029])\ufeff?%")
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _HINT = Localized(
     "Use plain YAML as in the original export.", "请使用普通写法，与导出的 YAML 保持一致。"
 )
 
 
-class _Loader(_SafeLoader):
-    """A safe loader that keeps dates as text and rejects duplicate keys."""
+class NullText(str):
+    """The text of an unquoted scalar that YAML reads as null: empty, `~` or `null`."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value} is duplicated", problem_mark=key.start_mark
-                )
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [rule for rule in rules if rule[0] != _DATE]
-    for first, rules in _SafeLoader.yaml_implicit_resolvers.items()
-}
+    __slots__ = ()
 
 
 def load(text: str) -> Any:
-    """Return the single document as dicts with text keys, lists, text, numbers, bools and None.
+    """Return the single document as dicts with text keys, lists and text; None if it is empty.
 
-    Raises only PermanentFailure `export.yaml_alias`, `_tag`, `_deep`, `_long` or `_syntax`.
+    Raises only PermanentFailure `export.yaml_alias`, `_tag`, `_merge`, `_directive`, `_deep`,
+    `_long` or `_syntax`.
     """
+    if _DIRECTIVE.search(text):
+        # libyaml compares every %TAG with all others, which takes minutes.
+        raise _error("directive", "uses directives (%)", "使用了指令（%）")
     try:
-        _check_events(text)
-        return _to_json(yaml.load(text, _Loader))  # noqa: S506 - a stricter SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
-        raise _syntax_error(error) from None
+        return _Reader(yaml.parse(text, _SafeLoader)).read_document()
+    except PermanentFailure:
+        raise
+    except Exception as error:
+        raise _syntax_error(error) from error
 
 
-def _check_events(text: str) -> None:
-    depth = 0
-    for nodes, event in enumerate(yaml.parse(text, _SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise _error("deep", f"is nested deeper than {MAX_DEPTH}", f"嵌套超过 {MAX_DEPTH} 层")
-        if nodes > MAX_NODES:
+def as_integer(value: object) -> int | None:
+    """Return a decimal number, quoted or not, of at most MAX_DIGITS digits; else None."""
+    return int(value) if isinstance(value, str) and _INTEGER.fullmatch(value) else None
+
+
+def as_boolean(value: object) -> bool | None:
+    """Return the value of true, yes, on, false, no or off, quoted or not; else None."""
+    return _BOOLEANS.get(value.lower()) if isinstance(value, str) else None
+
+
+class _Reader:
+    """Builds the document from the events of the parser, which resolves no types."""
+
+    def __init__(self, events: Iterator[yaml.Event]) -> None:
+        self._events = events
+        self._left = MAX_NODES
+
+    def read_document(self) -> Any:
+        self._next()
+        if isinstance(self._next(), yaml.StreamEndEvent):
+            return None
+        document = self._node(self._next(), 1)
+        self._next()
+        if not isinstance(event := self._next(), yaml.StreamEndEvent):
+            raise _marked("there is a second document", event)
+        return document
+
+    def _next(self) -> yaml.Event:
+        self._left -= 1
+        if self._left < 0:
             raise _error("long", f"has over {MAX_NODES} values", f"超过 {MAX_NODES} 个值")
+        return next(self._events)
+
+    def _node(self, event: yaml.Event, depth: int) -> Any:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise _error("alias", "uses anchors or aliases (& and *)", "使用了锚点或别名（& 和 *）")
-        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None):
+        if getattr(event, "tag", None):
             raise _error("tag", "uses tags (!)", "使用了标签（!）")
+        if isinstance(event, yaml.ScalarEvent):
+            return _scalar(event)
+        if depth > MAX_DEPTH:
+            raise _error("deep", f"is nested deeper than {MAX_DEPTH}", f"嵌套超过 {MAX_DEPTH} 层")
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(depth)
+        return self._sequence(depth)
+
+    def _sequence(self, depth: int) -> list[Any]:
+        items = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            items.append(self._node(event, depth + 1))
+        return items
+
+    def _mapping(self, depth: int) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            key = self._node(event, depth + 1)
+            if not isinstance(key, str):
+                raise _marked("a key is not text", event)
+            if key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+                raise _error("merge", "uses merge keys (<<)", "使用了合并键（<<）")
+            if key in fields:
+                raise _marked(f"the key {key} is duplicated", event)
+            fields[str(key)] = self._node(self._next(), depth + 1)
+        return fields
 
 
-def _to_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _to_json(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_to_json(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+def _scalar(event: yaml.ScalarEvent) -> str:
+    text: str = event.value
+    if _NOT_TEXT.search(text):
+        raise _marked("a value contains a character that is not text", event)
+    is_plain = event.implicit[0]
+    return NullText(text) if is_plain and text in _NULL else text
+
+
+def _marked(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
+    mark: Any = event.start_mark
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def _syntax_error(error: Exception) -> PermanentFailure:
-    problem = printable(getattr(error, "problem", None) or str(error))
+    problem = printable(getattr(error, "problem", None) or str(error) or type(error).__name__)
     en, zh = problem, problem
     if mark := getattr(error, "problem_mark", None):
         en, zh = f"line {mark.line + 1}: {problem}", f"第 {mark.line + 1} 行：{problem}"

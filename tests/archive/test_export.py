@@ -7,7 +7,7 @@ import time
 import pytest
 
 from relay.archive.inspect import inspect
-from relay.archive.strict_yaml import load
+from relay.archive.strict_yaml import as_boolean, as_integer, load
 from tests.archive.conftest import File, StoredObject, Zip
 
 
@@ -59,7 +59,8 @@ BAD = {
         b"HcCrmTemplateVersion: v1\nResources:\n  hello:\n    Properties: x\n",
     ),
     "no code name": ("export.code_name", document(code=None)),
-    "a number as code name": ("export.code_name", document(code="      CodeFileName: 3")),
+    "no text as code name": ("export.code_name", document(code="      CodeFileName: [a]")),
+    "an empty code name": ("export.code_name", document(code="      CodeFileName: ~")),
     "a code file that does not exist": (
         "export.code_missing",
         document(code="      CodeFileName: b.zip"),
@@ -74,7 +75,15 @@ BAD = {
     "two documents": ("export.yaml_syntax", document(more="---\na: 1")),
     "a duplicate key": ("export.yaml_syntax", document(more="      Timeout: 5")),
     "a control character": ("export.yaml_syntax", document(more='      Description: "\x01"')),
-    "a number that is too long": ("export.yaml_syntax", document(more="      Big: " + "9" * 5000)),
+    "a NUL": ("export.yaml_syntax", document(more='      Description: "a\\0b"')),
+    "half a character": ("export.yaml_syntax", document(more='      Description: "\\ud800"')),
+    "an impossible character": ("export.yaml_syntax", document(more='      A: "\\UFFFFFFFF"')),
+    "a merge key": ("export.yaml_merge", document(more="      <<: {Timeout: 5}")),
+    "a directive": ("export.yaml_directive", b"%YAML 1.1\n---\n" + document()),
+    "many directives": (
+        "export.yaml_directive",
+        b"\xef\xbb\xbf\xef\xbb\xbf" + b"%TAG !a! b\r" * 60_000 + b"---\r" + document(),
+    ),
     "a list as key": ("export.yaml_syntax", document(more="      ? [a]\n      : b")),
     "an alias": ("export.yaml_alias", document(more="      A: &a x\n      B: *a")),
     "an anchor": ("export.yaml_alias", document(more="      A: &a x")),
@@ -125,6 +134,13 @@ def test_two_yaml_files_are_an_error(names):
 UNDOCUMENTED = {
     "runtime": ("export.runtime", document(runtime="      Runtime: Cobol60")),
     "runtime as number": ("export.runtime", document(runtime="      Runtime: 3.9")),
+    "runtime as list": ("export.runtime", document(runtime="      Runtime: [Python3.9]")),
+    "memory as hex": ("export.memory", document(memory="      MemorySize: 0x80")),
+    "timeout as time": ("export.timeout", document(timeout="      Timeout: 1:30")),
+    "a timeout without end": (
+        "export.timeout",
+        document(timeout="      Timeout: " + "9" * 5000),
+    ),
     "memory": ("export.memory", document(memory="      MemorySize: 129")),
     "memory as text": ("export.memory", document(memory="      MemorySize: 128M")),
     "timeout": ("export.timeout", document(timeout="      Timeout: 259201")),
@@ -145,6 +161,12 @@ def test_documented_values_add_no_note(runtime):
     assert report_of(yaml).findings == ()
 
 
+@pytest.mark.parametrize("runtime", ["http", "Custom", "Go1.x", "Cangjie1.0"])
+def test_the_handler_of_some_runtimes_is_a_file(runtime):
+    yaml = document(runtime=f"      Runtime: {runtime}", handler="      Handler: bootstrap")
+    assert report_of(yaml).findings == ()
+
+
 def test_another_template_version_is_a_warning():
     report = report_of(document(version="HcCrmTemplateVersion: v2"))
     assert [finding.code for finding in report.findings] == ["export.template_version"]
@@ -158,9 +180,60 @@ def test_unknown_keys_are_accepted():
     assert report.export.properties["FuncVpc"] == {"vpc_id": "abc"}
 
 
-def test_properties_are_plain_json_values():
-    values = load("a: 2021-01-01\nb: .inf\nc: yes\n1: [1.5, null]\nd: 0x1F\n")
-    assert values == {"a": "2021-01-01", "b": "inf", "c": True, "1": [1.5, None], "d": 31}
+AS_WRITTEN = [
+    *("0123456701", "0x1F", "0b11", "0o17", "1_000", "1e3", "1.10", ".inf", ".NaN", "12:30:45"),
+    *("190:20:30.15", "+8613800138000", "-0", "2021-01-01", "2001-99-99", "yes", "on", "No", "y"),
+    *("=", "<", "9" * 5000, "1:1" * 5000, "0x" + "F" * 5000, "true", "TRUE"),
+]
+
+
+@pytest.mark.parametrize("scalar", AS_WRITTEN, ids=lambda scalar: scalar[:16])
+def test_a_scalar_is_the_text_as_written(scalar):
+    assert load(f"a: {scalar}\nb: [{scalar}]\n") == {"a": scalar, "b": [scalar]}
+    if len(scalar) < 100:  # YAML limits the length of a key
+        assert load(f"{scalar}: x\n") == {scalar: "x"}
+
+
+def test_a_large_number_takes_no_time():
+    """These 1,000,000 bytes compress to a zip of 969 bytes."""
+    began = time.monotonic()
+    load("a: 1" + ":1" * 500_000)
+    load("a: " + "9" * 1_000_000)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("null", ["", "~", "null", "Null", "NULL"])
+def test_a_null_property_is_absent_and_a_null_variable_is_text(null):
+    yaml = document(
+        timeout=f"      Timeout: {null}",
+        more=f"      Vpc: {{id: {null}, list: [{null or '~'}, a]}}\n      Text: '{null}'\n"
+        f"      Environment:\n        Variables:\n          A: {null}\n          on: off",
+    )
+    properties = report_of(yaml).export.properties
+    assert "Timeout" not in properties
+    assert properties["Vpc"] == {"list": ["a"]}
+    assert properties["Text"] == null
+    assert properties["Environment"] == {"Variables": {"A": null, "on": "off"}}
+
+
+@pytest.mark.parametrize("name", ["on", "null", "12", "yes", "1e3", "~"])
+def test_a_function_name_is_text_as_written(name):
+    export = report_of(document(function=f"  {name}:")).export
+    assert (export.function, export.properties["Timeout"]) == (name, "3")
+
+
+@pytest.mark.parametrize("number", ["30", "+30", "0030", "'30'", '"30"'])
+def test_a_number_may_be_quoted(number):
+    assert report_of(document(timeout=f"      Timeout: {number}")).findings == ()
+
+
+def test_numbers_and_booleans_are_read_where_they_are_expected():
+    assert as_integer("9" * 20) == 10**20 - 1
+    for text in ("9" * 21, "0x1F", "1_0", "1.0", "", "٣", "1\n", 3, None, True, ["1"]):
+        assert as_integer(text) is None
+    assert [as_boolean(text) for text in ("true", "No", "ON")] == [True, False, True]
+    for text in ("y", "1", "", None, True):
+        assert as_boolean(text) is None
 
 
 def test_a_byte_order_mark_and_crlf_are_accepted():

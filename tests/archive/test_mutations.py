@@ -9,12 +9,14 @@ import zipfile
 from contextlib import suppress
 from functools import partial
 
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import inspect
 from relay.archive.strict_yaml import load
+from relay.delivery.plan import describe
 from relay.errors import PermanentFailure, RelayError
 from relay.testing.sandbox.exports import make_export
 from tests.archive.conftest import File, StoredObject, Zip, good_files
@@ -130,3 +132,22 @@ yaml_bits = st.sampled_from(YAML_BITS)
 def test_any_yaml_is_parsed_or_refused(text):
     with suppress(PermanentFailure):
         json.dumps(load(text), allow_nan=False)
+
+
+@property_test()
+@given(st.lists(yaml_bits | st.text(max_size=3), max_size=30).map("".join))
+def test_any_properties_have_a_plan(text):
+    lines = ["HcCrmTemplateVersion: v1", "Resources:", "  hello:", "    Properties:"]
+    yaml = "\n".join([*lines, *(f"      {line}" for line in text.split("\n"))])
+    stored = StoredObject(Zip([File("a.yaml", yaml.encode("utf-8", "replace"))]).bytes())
+    json.dumps(describe(inspect(stored.size, stored.read)), allow_nan=False)
+
+
+texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)
+trees = st.recursive(texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner))
+
+
+@property_test()
+@given(trees)
+def test_a_dumped_text_is_loaded_unchanged(tree):
+    assert load(yaml.safe_dump(tree)) == tree

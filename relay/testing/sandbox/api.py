@@ -2,6 +2,7 @@
 
 Wire formats: the ImportFunction, ShowFunctionConfig, ShowFunctionCode, ListFunctions,
 UpdateFunctionCode, UpdateFunctionConfig, DeleteFunction, ExportFunction and ListQuotas pages.
+The configuration is replaced: a field that is left out is reset.
 Inferred: a concurrent import of the same user is 429 FSS.0429; `type=code` exports the code file,
 `type=config` the YAML and `code=true&config=true` the package, each as `file_name` and `code_url`;
 a taken name is detected before the package is opened.
@@ -21,6 +22,7 @@ from relay.testing.sandbox.body import Base64Sink
 from relay.testing.sandbox.exchange import Exchange
 from relay.testing.sandbox.package import (
     CODE_TYPES,
+    SETTINGS,
     Package,
     check_configuration,
     check_names,
@@ -33,17 +35,12 @@ from relay.testing.sandbox.state import Account, CodeFiles, Function, Links, Ten
 FRAME = 1 << 16
 """Maximum size of the JSON around the base64."""
 
-_CONFIG_FIELDS = frozenset(
-    {"runtime", "timeout", "handler", "memory_size", "description", "user_data", "xrole"}
-    | {"app_xrole", "initializer_handler", "initializer_timeout", "encrypted_user_data"}
-    | {"pre_stop_handler", "pre_stop_timeout", "strategy_config", "extend_config", "func_vpc"}
-)
 _DEFAULT_CONFIG = {
+    **SETTINGS,
     "runtime": "Python3.9",
     "handler": "index.handler",
     "memory_size": 128,
     "timeout": 3,
-    "description": "",
     "user_data": "{}",
 }
 _REQUIRED = ("func_name", "runtime", "timeout", "handler", "memory_size")
@@ -138,9 +135,9 @@ class FunctionGraphApi:
         if missing or fields["func_name"] != function.name:
             invalid = ", ".join(missing) or "func_name"
             raise refusal("FSS.0400", f"Invalid request parameter: {invalid}")
-        config = function.config | {
-            name: value for name, value in fields.items() if name in _CONFIG_FIELDS
-        }
+        if fields["runtime"] != function.config["runtime"]:
+            raise refusal("FSS.1005", "The runtime of a function cannot be changed")
+        config = SETTINGS | {name: value for name, value in fields.items() if name in SETTINGS}
         check_configuration(config)
         function = self.tenant.change(replace(function, config=config, modified=self.clock()))
         exchange.call.applied = True
@@ -173,15 +170,23 @@ class FunctionGraphApi:
         ]
         return SandboxReply(200, {"quotas": {"resources": resources}})
 
-    def hold(self, name: str, package: str, code: bytes) -> Function:
+    def hold(self, name: str, package: str, code: bytes, config: Json) -> Function:
         """Add a function as if another user had created it in the console."""
         check_names(name, package)
         with self.files.persistent() as path:
             path.write_bytes(code)
-            contents = Package(name, dict(_DEFAULT_CONFIG), "inline", "index.py", read_code(path))
+            contents = Package(
+                name, _DEFAULT_CONFIG | config, "inline", "index.py", read_code(path)
+            )
             function = self._function(name, package, contents)
             self.tenant.add(function)
         return function
+
+    def configure(self, name: str, config: Json) -> Function:
+        """Change settings as if another user had done it in the console."""
+        function = self.tenant.snapshot()[name]
+        changed = replace(function, config=function.config | config, modified=self.clock())
+        return self.tenant.change(changed)
 
     def _check_project(self, project_id: str) -> None:
         if project_id != self.account.project_id:

@@ -96,14 +96,26 @@ class SandboxServer(FaultyServer):
         """The import calls that created a function, regardless of the response."""
         return [call for call in self.calls if call.operation == "import" and call.applied]
 
-    def hold(self, name: str, *, package: str = "default", code: bytes) -> Function:
-        """Add a function as if another user had created it. Raises ConfigError for a bad name."""
-        if self._api is None:
-            raise RuntimeError("the sandbox was not started")
+    def hold(
+        self, name: str, *, package: str = "default", code: bytes, **config: object
+    ) -> Function:
+        """Add a function as if another user had created it. Raises ConfigError for a bad name.
+
+        `config`: settings by the field names of the API, also such as Relay does not know.
+        """
         try:
-            return self._api.hold(name, package, code)
+            return self._started().hold(name, package, code, config)
         except RequestRefused as refused:
             raise ConfigError("hold", str((refused.reply.body or {}).get("error_msg"))) from None
+
+    def configure(self, name: str, **config: object) -> Function:
+        """Change settings of a function as if another user had done it."""
+        return self._started().configure(name, config)
+
+    def _started(self) -> Api:
+        if self._api is None:
+            raise RuntimeError("the sandbox was not started")
+        return self._api
 
     def issue_token(self) -> str:
         """Issue a token for the project like IAM."""

@@ -39,16 +39,47 @@ NO_DOT = frozenset({"Go1.x", "Custom", "http", "Custom Image", "Cangjie1.0", "Ca
 MEMORY_SIZES = frozenset({128, *range(256, 3585, 256), 4096})
 CODE_TYPES = frozenset({"inline", "zip", "jar"})
 
+NUMBERS = frozenset(
+    {"timeout", "memory_size", "gpu_memory", "initializer_timeout", "pre_stop_timeout"}
+    | {"ephemeral_storage", "restore_hook_timeout"}
+)
+SETTINGS: Json = {
+    **dict.fromkeys(("runtime", "handler", "description", "user_data", "encrypted_user_data"), ""),
+    **dict.fromkeys(("xrole", "app_xrole", "extend_config", "initializer_handler"), ""),
+    **dict.fromkeys(("pre_stop_handler", "restore_hook_handler", "heartbeat_handler"), ""),
+    **dict.fromkeys(("gpu_type", "peering_cidr", "domain_names"), ""),
+    **dict.fromkeys(NUMBERS, 0),
+    **dict.fromkeys(("func_vpc", "mount_config", "custom_image", "log_config"), None),
+    **dict.fromkeys(("network_controller", "lts_custom_tag"), None),
+    **dict.fromkeys(("is_stateful_function", "enable_dynamic_memory", "enable_lts_log"), False),
+    **dict.fromkeys(("enable_auth_in_header", "enable_class_isolation"), False),
+    "user_data_encrypt_kms_key_id": "",
+    "enterprise_project_id": "0",
+    "strategy_config": {"concurrency": -1},
+}
+"""The fields that UpdateFunctionConfig sets, with the value of a field that is left out."""
+
 PROPERTIES = {
-    "Handler": "handler",
-    "Runtime": "runtime",
-    "MemorySize": "memory_size",
-    "Timeout": "timeout",
-    "Description": "description",
+    "".join(part.capitalize() for part in name.split("_")): name
+    for name, default in SETTINGS.items()
+    if isinstance(default, str | int) and name not in ("user_data", "encrypted_user_data")
 }
 """Properties in the YAML and the fields of the API that have the same value."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class _Unquoted(str):
+    """A scalar without quotes: only these are numbers and booleans."""
+
+    __slots__ = ()
+
+
+class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """Reads every scalar as the text as written."""
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+        return str(node.value) if node.style in ("'", '"') else _Unquoted(node.value)
+
+
 MAX_YAML = 1 << 20
 MAX_UNPACKED = 1500 * 10**6
 CHUNK = 1 << 18
@@ -103,7 +134,7 @@ def unpack(package: Path, code_path: Path) -> Package:
             raise refusal("FSS.1025", "Invalid YAML file: CodeFileName is not a file in the zip")
         with archive.open(filename) as file:
             code = store_code(file, code_path)
-    return Package(function, config, str(code_type), filename, code)
+    return Package(function, config, str(code_type), str(filename), code)
 
 
 @contextmanager
@@ -118,7 +149,7 @@ def _open_zip(package: Path) -> Iterator[zipfile.ZipFile]:
 def read_yaml(text: bytes) -> tuple[str, Json]:
     """Return the function name and Properties. Raises FSS.1025, or FSS.1057 without a function."""
     try:
-        document = yaml.load(text, _LOADER) if len(text) <= MAX_YAML else None  # noqa: S506 - a safe loader
+        document = yaml.load(text, _Loader) if len(text) <= MAX_YAML else None  # noqa: S506 - only texts
     except (yaml.YAMLError, RecursionError, ValueError):
         document = None
     if not isinstance(document, dict) or document.get("HcCrmTemplateVersion") != "v1":
@@ -135,18 +166,27 @@ def read_yaml(text: bytes) -> tuple[str, Json]:
         or resource.get("Type") != "HC::Serverless::Function"
     ):
         raise refusal("FSS.1025")
-    return function, properties
+    return str(function), properties
 
 
 def configuration(properties: Json) -> Json:
     """Convert the Properties of the YAML to the field names of the API."""
     environment = properties.get("Environment")
     variables: Any = environment.get("Variables") if isinstance(environment, dict) else None
-    return {
-        **{field: properties.get(name) for name, field in PROPERTIES.items()},
-        "description": properties.get("Description") or "",
-        "user_data": json.dumps(variables, default=str) if variables else "",
+    given = {
+        field: _typed(field, properties[name])
+        for name, field in PROPERTIES.items()
+        if properties.get(name)
     }
+    return {**SETTINGS, **given, "user_data": json.dumps(variables) if variables else ""}
+
+
+def _typed(field: str, text: Any) -> Any:
+    if not isinstance(text, _Unquoted):
+        return text
+    if isinstance(SETTINGS[field], bool) and text in ("true", "false"):
+        return text == "true"
+    return int(text) if field in NUMBERS and re.fullmatch(r"-?\d{1,9}", text) else str(text)
 
 
 def store_code(file: Any, path: Path) -> Code:

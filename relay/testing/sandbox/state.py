@@ -16,7 +16,7 @@ import yaml
 from werkzeug.wsgi import FileWrapper
 
 from relay.model import Json
-from relay.testing.sandbox.package import CHUNK, PROPERTIES, Code, write_package
+from relay.testing.sandbox.package import CHUNK, PROPERTIES, SETTINGS, Code, write_package
 from relay.testing.sandbox.replies import SandboxReply, refusal
 
 
@@ -55,8 +55,14 @@ class Function:
     def properties(self) -> Json:
         """Return the Properties for the YAML of an export."""
         variables = json.loads(self.config.get("user_data") or "{}")
+        changed = {
+            name: self.config[field_name]
+            for name, field_name in PROPERTIES.items()
+            if self.config[field_name] != SETTINGS[field_name]
+        }
         return {
-            **{name: self.config.get(field_name) for name, field_name in PROPERTIES.items()},
+            **changed,
+            "Description": self.config["description"],
             "CodeType": self.code_type,
             "CodeFileName": self.code_filename,
             "DependencyPkg": "",
@@ -78,7 +84,6 @@ def describe(function: Function, account: Account) -> Json:
         "namespace": account.project_id,
         "project_name": account.region,
         "package": function.package,
-        "gpu_memory": 0,
         "cpu": memory * 100 // 128 + 200,
         "code_type": function.code_type,
         "code_url": "",
@@ -92,9 +97,18 @@ def describe(function: Function, account: Account) -> Json:
         "status": 0,
         "depend_list": [],
         "depend_version_list": [],
-        "strategy_config": {"concurrency": -1},
-        "enterprise_project_id": "0",
-        **function.config,
+        **_shown(function.config),
+    }
+
+
+def _shown(config: Json) -> Json:
+    """Return the settings as `GET .../config` shows them: secrets masked, the log in two fields."""
+    shown = {name: value for name, value in config.items() if value is not None}
+    log = shown.pop("log_config", None) or {}
+    return shown | {
+        "encrypted_user_data": "***" if config["encrypted_user_data"] else "",
+        "log_group_id": log.get("group_id", ""),
+        "log_stream_id": log.get("stream_id", ""),
     }
 
 

@@ -18,7 +18,7 @@ from .conftest import CODE, Client, code_of, export
 
 CONFIG = {
     "func_name": "hello",
-    "runtime": "Python3.12",
+    "runtime": "Python3.9",
     "timeout": 60,
     "handler": "main.run",
     "memory_size": 512,
@@ -146,7 +146,7 @@ def test_the_configuration_is_updated(sandbox: SandboxServer, client: Client) ->
     answer = client.on("default:hello", "PUT", "/config", json=CONFIG | {"description": "d"})
     assert answer.status_code == 200
     shown = client.on("default:hello", "GET", "/config").json()
-    assert (shown["runtime"], shown["timeout"], shown["description"]) == ("Python3.12", 60, "d")
+    assert (shown["runtime"], shown["timeout"], shown["description"]) == ("Python3.9", 60, "d")
     assert shown["cpu"] == 600
     assert shown["digest"] == hashlib.sha512(CODE).hexdigest()
 
@@ -155,6 +155,7 @@ def test_the_configuration_is_updated(sandbox: SandboxServer, client: Client) ->
     ("changes", "expected"),
     [
         ({"memory_size": 1}, (400, "FSS.1007")),
+        ({"runtime": "Python3.12"}, (400, "FSS.1005")),
         ({"func_name": "other"}, (400, "FSS.0400")),
         ({"user_data": "["}, (400, "FSS.1009")),
     ],
@@ -165,6 +166,29 @@ def test_a_wrong_configuration_changes_nothing(
     before = sandbox.functions["hello"]
     assert code_of(client.on("default:hello", "PUT", "/config", json=CONFIG | changes)) == expected
     assert sandbox.functions["hello"] == before
+
+
+def test_an_update_replaces_the_configuration(sandbox: SandboxServer, client: Client) -> None:
+    settings = {"description": "d", "xrole": "role", "encrypted_user_data": '{"A": "b"}'}
+    vpc = {"vpc_id": "v", "subnet_id": "s"}
+    client.on("default:hello", "PUT", "/config", json=CONFIG | settings | {"func_vpc": vpc})
+    shown = client.on("default:hello", "GET", "/config").json()
+    assert (shown["xrole"], shown["func_vpc"]) == ("role", vpc)
+    assert shown["encrypted_user_data"] == "***"
+    client.on("default:hello", "PUT", "/config", json=CONFIG)
+    shown = client.on("default:hello", "GET", "/config").json()
+    for name in ("description", "xrole", "encrypted_user_data", "user_data"):
+        assert shown[name] == ""
+    assert "func_vpc" not in shown
+    assert shown["digest"] == hashlib.sha512(CODE).hexdigest()
+
+
+def test_new_code_keeps_the_configuration(sandbox: SandboxServer, client: Client) -> None:
+    client.on("default:hello", "PUT", "/config", json=CONFIG | {"description": "d"})
+    before = sandbox.functions["hello"].config
+    fields = {"code_type": "zip", "code_filename": "a.zip", "func_code": {"file": "QUJD"}}
+    assert client.on("default:hello", "PUT", "/code", json=fields).status_code == 200
+    assert sandbox.functions["hello"].config == before
 
 
 def test_a_missing_field_of_the_configuration_is_named(client: Client) -> None:

@@ -123,7 +123,7 @@ def test_update_code(client: Any, urn: str, sandbox: SandboxServer) -> None:
 def test_update_configuration(client: Any, urn: str) -> None:
     body = sdk.UpdateFunctionConfigRequestBody(
         func_name="hello",
-        runtime="Python3.12",
+        runtime="Python3.9",
         timeout=30,
         handler="index.other",
         memory_size=256,
@@ -131,7 +131,7 @@ def test_update_configuration(client: Any, urn: str) -> None:
         description="\u4e2d\u6587",
     )
     answer = client.update_function_config(sdk.UpdateFunctionConfigRequest(urn, body))
-    assert (answer.runtime, answer.timeout, answer.memory_size) == ("Python3.12", 30, 256)
+    assert (answer.runtime, answer.timeout, answer.memory_size) == ("Python3.9", 30, 256)
     shown = client.show_function_config(sdk.ShowFunctionConfigRequest(urn))
     assert shown.description == "\u4e2d\u6587"
     assert json.loads(shown.user_data) == {"WORD": "\u4f60\u597d"}

@@ -39,8 +39,11 @@ class RelayError(Exception):
     """The root: `code` to search for, `message` in plain words, `hint` that a person can act on.
 
     A plain string serves both languages; texts that a chat may show are `Localized`.
-    `answer`: an excerpt of the response, without secrets.
+    `answer`: an excerpt of the response, without secrets. `effect`: what was changed at the target
+    before the error, such as ("code",).
     """
+
+    effect: tuple[str, ...] = ()
 
     def __init__(
         self, code: str, message: Words, hint: Words = "", *, answer: str | None = None

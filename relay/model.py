@@ -88,6 +88,37 @@ class Localized(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """A setting of a function that an archive changes. None: not set. "***": a secret value."""
+
+    field: str
+    current: Any
+    wanted: Any
+
+    @property
+    def words(self) -> Localized:
+        if self.current == self.wanted:
+            return Localized(f"{self.field} (changed)", f"{self.field}（已修改）")
+        if self.current is None:
+            return Localized(
+                f"{self.field} not set → {self.wanted}", f"{self.field} 未设置 → {self.wanted}"
+            )
+        if self.wanted is None:
+            return Localized(
+                f"{self.field} {self.current} → not set", f"{self.field} {self.current} → 未设置"
+            )
+        change = f"{self.field} {self.current} → {self.wanted}"
+        return Localized(change, change)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Difference:
+        return cls(str(fields.get("field")), fields.get("current"), fields.get("wanted"))
+
+    def to_json(self) -> Json:
+        return {"field": self.field, "current": self.current, "wanted": self.wanted}
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """An error for people: a code to search for, a message, and a hint on what to do."""
 
@@ -193,7 +224,8 @@ class NewMessage:
 class Delivery:
     """The job of delivering an event to a destination, as stored in the ledger.
 
-    `options`: func_name, package, on_conflict, export_shape (imports); `channels`: those to notify.
+    `options`: func_name, package, on_conflict, replace_environment, export_shape (imports);
+    `channels`: those to notify.
     `message`: type and body (messages). `parent`: the import that a message reports.
     `missing_since`: the object was not in the storage from then on, at each attempt.
     `fence` grows at each claim; `attempts` counts over all runs. `by`: the requester of a manual

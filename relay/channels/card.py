@@ -28,7 +28,7 @@ from relay.channels.card_texts import (
 )
 from relay.channels.messages import localize
 from relay.config.text import format_size, one_line
-from relay.model import Json, Localized
+from relay.model import Difference, Json, Localized
 
 LONGEST_VALUE = 200
 """Characters of a name, key or URN that are shown."""
@@ -188,6 +188,7 @@ def _facts(data: Json, language: str) -> list[Fact]:
     sentences = {
         "change": change.in_language(language) if change else None,
         "reason": (data.get("reason") or {}).get("message"),
+        "changed settings": _changed_settings(data, language),
     }
     values: dict[str, str | None] = {
         "function": data.get("func_name"),
@@ -201,6 +202,8 @@ def _facts(data: Json, language: str) -> list[Fact]:
         "code": _code(data),
         "attempts": _attempts(data, language),
         "urn": data.get("func_urn"),
+        "not applied": ", ".join(data.get("not_applied") or ()),
+        "may be reset": ", ".join(data.get("unknown_fields") or ()),
     }
     return [
         Fact(_label(name, language), plain(value, LONGEST_SENTENCE), sentence=True)
@@ -209,6 +212,14 @@ def _facts(data: Json, language: str) -> list[Fact]:
         for name, value in values.items()
         if value
     ]
+
+
+def _changed_settings(data: Json, language: str) -> str | None:
+    if not data.get("how"):  # the reason of a skipped import has the differences
+        return None
+    changes = [Difference.from_json(change) for change in data.get("differences") or ()]
+    texts = [change.words.in_language(language) for change in changes]
+    return Localized(", ", "，").in_language(language).join(texts) or None
 
 
 def _build_digest(data: Json, language: str) -> Card:

@@ -3,8 +3,9 @@
 The variables of every template, in the channel's language:
 
 - the message's body (relay/channels/messages.py): `func_name`, `package`, `target`, `region`,
-  `bucket`, `key`, `version`, `size`, `how`, `runtime`, `digest`, `attempts`, `duration_seconds`,
-  `delivery`, `error.code`, `error.message`, `error.hint`, `reason.message`, `links.delivery`, ...;
+  `bucket`, `key`, `version`, `size`, `how`, `effect`, `runtime`, `digest`, `attempts`,
+  `duration_seconds`, `delivery`, `error.code`, `error.message`, `error.hint`, `reason.message`,
+  `links.delivery`, ...;
   in a digest `count`, `results`, `deliveries`; a variable without a value is none;
 - `type` (import.failed, target.down, digest, ...) and `result` (succeeded, recovered, failed,
   skipped, down, up, digest);
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 _VARIABLES = """
     func_name package target region bucket key version size how runtime digest attempts source route
     trigger duration_seconds delivery error reason links recovered func_urn since until count
-    results deliveries
+    results deliveries effect differences not_applied unknown_fields
 """
 _NO_VALUES: Mapping[str, None] = dict.fromkeys(_VARIABLES.split())
 

@@ -45,6 +45,10 @@ REASONS: Mapping[str, Localized] = {
         "The target already holds exactly this code.",
         "目标已有完全相同的代码。",
     ),
+    "configuration differs": Localized(
+        "The target already holds exactly this code, with other settings.",
+        "目标已有完全相同的代码，但配置不同。",
+    ),
     "no route": Localized(
         "No route in relay.toml matches this object.",
         "relay.toml 中没有匹配该对象的路由。",
@@ -159,6 +163,10 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         "region": _region(result.get("func_urn")),
         "how": result.get("how") if isinstance(outcome, Succeeded) else None,
         "runtime": result.get("runtime"),
+        "effect": result.get("effect"),
+        "differences": result.get("differences"),
+        "not_applied": result.get("not_applied") or None,
+        "unknown_fields": result.get("unknown_fields") or None,
         "digest": digest[:_SHA512_PREFIX] if isinstance(digest, str) else None,
         "attempts": delivery.attempts,
         "trigger": str(delivery.trigger),

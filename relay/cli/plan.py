@@ -13,7 +13,7 @@ from relay.cli.context import load_settings
 from relay.cli.main import FAILED
 from relay.cli.output import json_option, print_json, style, visible
 from relay.delivery.plan import describe
-from relay.model import Json, NewDelivery
+from relay.model import Difference, Json, NewDelivery
 
 SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", None)}
 
@@ -82,4 +82,11 @@ def _print(plan: Json, language: str) -> None:
 def _line(value: Json | str) -> str:
     if isinstance(value, str):
         return value
-    return ", ".join(f"{name} {item}" for name, item in value.items() if item is not None)
+    return ", ".join(f"{name} {_item(item)}" for name, item in value.items() if item is not None)
+
+
+def _item(item: object) -> str:
+    if not isinstance(item, list):
+        return str(item)
+    texts = (Difference.from_json(i).words.en if isinstance(i, dict) else str(i) for i in item)
+    return "; ".join(texts)

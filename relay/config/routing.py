@@ -33,6 +33,7 @@ def match(routes: Sequence[Route], source: str, event: Event) -> NewDelivery:
                 "func_name": route.func_name,
                 "package": route.package,
                 "on_conflict": route.on_conflict,
+                "replace_environment": route.replace_environment,
                 "export_shape": route.export_shape,
                 "groups": list(key.groups()),
             }

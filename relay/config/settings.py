@@ -119,6 +119,10 @@ class Route(Table):
     on_conflict: Literal["skip", "fail", "update", "rename"] = Field(
         "skip", description="what to do when the function exists"
     )
+    replace_environment: bool = Field(
+        False,
+        description="update: an export without variables empties the function's environment",
+    )
     export_shape: Literal["require", "warn"] = Field(
         "require", description="must the archive look like a FunctionGraph export?"
     )

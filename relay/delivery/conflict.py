@@ -12,15 +12,20 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
-from relay.errors import NameTaken, NotNeeded, OutcomeUnknown, PermanentFailure, TemporaryFailure
+from relay.delivery.settings_differences import predict_skip, predict_update, skip_same_code
+from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.model import Json, Localized, Skipped, Succeeded
 from relay.targets.contract import (
+    NO_DIFFERENCES,
+    NO_OPTIONS,
     Archive,
+    Differences,
     ExistingFunction,
     FunctionName,
     ImportResult,
     Progress,
     Target,
+    UpdateOptions,
 )
 
 
@@ -45,7 +50,8 @@ class ImportRequest:
     `created`: when the delivery was made. `rename` derives the time stamp from it, so that every
     attempt uses the same name. `uncertain`: an earlier attempt of the delivery may have reached
     the target. `known_digest` maps the SHA-512 of a code file to the digest that the target is
-    known to report for it, where the target does not report the SHA-512 itself.
+    known to report for it, where the target does not report the SHA-512 itself. `options`: those
+    of the update of an existing function.
     """
 
     function: FunctionName
@@ -53,6 +59,7 @@ class ImportRequest:
     created: datetime
     uncertain: bool = False
     known_digest: Callable[[str], str | None] = lambda _: None
+    options: UpdateOptions = NO_OPTIONS
 
     def is_same_code(self, existing: ExistingFunction, archive: Archive) -> bool:
         """Whether the existing function has the archive's code. May read the archive."""
@@ -84,7 +91,13 @@ def decide(
     return Action.SKIP if policy == "skip" else Action.FAIL
 
 
-def predict(existing: ExistingFunction | None, request: ImportRequest, *, is_same: bool) -> Json:
+def predict(
+    existing: ExistingFunction | None,
+    request: ImportRequest,
+    *,
+    is_same: bool,
+    differences: Differences = NO_DIFFERENCES,
+) -> Json:
     """Predict the effect of an import now, in the form that the plan shows."""
     policy = request.on_conflict
     action = decide(existing, policy, lambda: is_same)
@@ -95,9 +108,9 @@ def predict(existing: ExistingFunction | None, request: ImportRequest, *, is_sam
             name = renamed(request.function, request.created).func_name
             return {"action": Action.CREATE, "func_name": name}
         case Action.UPDATE:
-            details = {"func_name": existing.func_name}
+            details = {"func_name": existing.func_name, **predict_update(differences)}
         case Action.SKIP:
-            details = {"reason": NotNeeded.reason}
+            details = predict_skip(differences)
         case _:
             details = {"code": _name_conflict(existing, policy).code}
     return {"action": action, **details, "func_urn": existing.urn}
@@ -159,7 +172,10 @@ class _Import:
             case Action.CONFIRM:
                 return _already_imported(existing)
             case Action.SKIP:
-                return Skipped(NotNeeded.reason, _described(existing))
+                request, described = self.request, _described(existing)
+                return skip_same_code(
+                    self.target, existing, self.archive, request.options, described
+                )
             case _:
                 raise _name_conflict(existing, policy)
 
@@ -237,7 +253,7 @@ class _Import:
         return self._imported(how, self.target.create(function, self.archive, self.progress))
 
     def _replace(self, existing: ExistingFunction) -> Succeeded:
-        result = self.target.replace(existing, self.archive, self.progress)
+        result = self.target.replace(existing, self.archive, self.progress, self.request.options)
         return self._imported("updated", result)
 
     def _has_our_code(self, existing: ExistingFunction) -> bool:

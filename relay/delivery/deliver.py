@@ -117,6 +117,7 @@ class Deliverer:
         self._remember_digest(delivery.destination, outcome.result)
         if archive.sha256:
             details["sha256"] = archive.sha256
+        details["warnings"] = [*warnings, *outcome.result.get("warnings", ())]
         return replace(outcome, result={**outcome.result, **details})
 
     def _inspect(self, delivery: Delivery, event: Event) -> CheckedArchive:

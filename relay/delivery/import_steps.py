@@ -17,7 +17,7 @@ from relay.delivery.conflict import ImportRequest
 from relay.delivery.pinning import ObjectReader, pin
 from relay.errors import PermanentFailure, TemporaryFailure
 from relay.model import Event, Json, Localized, ObjectRef
-from relay.targets.contract import FunctionName, Target
+from relay.targets.contract import FunctionName, Target, UpdateOptions
 
 
 def open_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None) -> CheckedArchive:
@@ -69,7 +69,8 @@ def prepare_import(
     function = FunctionName(*names(options, event, export.function if export else None))
     target.check(function, archive.report)
     policy = options.get("on_conflict", "skip")
-    return ImportRequest(function, policy, created, uncertain, known_digest)
+    update = UpdateOptions(replace_environment=bool(options.get("replace_environment")))
+    return ImportRequest(function, policy, created, uncertain, known_digest, update)
 
 
 def refuse_errors(report: ArchiveReport) -> None:

@@ -19,12 +19,15 @@ from relay.errors import (
 from relay.ledger import LedgerUnavailable
 from relay.model import Failed, Json, Retry, Skipped
 from relay.targets.contract import (
+    NO_OPTIONS,
     Archive,
+    Differences,
     ExistingFunction,
     FunctionName,
     ImportResult,
     Progress,
     Target,
+    UpdateOptions,
 )
 
 T = TypeVar("T")
@@ -53,9 +56,21 @@ class RespondingTarget(Target):
         return self._record(lambda: self._target.create(function, archive, progress))
 
     def replace(
-        self, existing: ExistingFunction, archive: Archive, progress: Progress
+        self,
+        existing: ExistingFunction,
+        archive: Archive,
+        progress: Progress,
+        options: UpdateOptions = NO_OPTIONS,
     ) -> ImportResult:
-        return self._record(lambda: self._target.replace(existing, archive, progress))
+        return self._record(lambda: self._target.replace(existing, archive, progress, options))
+
+    def differences(
+        self,
+        existing: ExistingFunction,
+        archive: Archive,
+        options: UpdateOptions = NO_OPTIONS,
+    ) -> Differences:
+        return self._record(lambda: self._target.differences(existing, archive, options))
 
     def ready(self) -> str | None:
         return self._target.ready()
@@ -89,6 +104,8 @@ def outcome_of(error: RelayError, details: Json) -> Skipped | Failed | Retry:
     An unavailable database or a missing plug-in does not count as an attempt: the destination was
     not involved.
     """
+    if error.effect:
+        details = {**details, "effect": list(error.effect)}
     match error:
         case NotNeeded():
             return Skipped(error.reason, {**details, "words": error.message._asdict()})

@@ -7,7 +7,9 @@ from datetime import datetime
 from functools import partial
 
 from relay.archive.checked_archive import CheckedArchive
+from relay.archive.findings import printable
 from relay.archive.inspect import ArchiveReport
+from relay.archive.strict_yaml import as_integer
 from relay.config.load import Settings
 from relay.config.routing import match
 from relay.delivery.conflict import predict
@@ -16,6 +18,11 @@ from relay.errors import PermanentFailure
 from relay.ledger.target_digests import TargetDigests
 from relay.model import Event, Json, NewDelivery, State
 from relay.plugins import Plugins
+from relay.targets.contract import NO_DIFFERENCES
+
+_TEXTS = ("Runtime", "Handler", "CodeType")
+_NUMBERS = ("MemorySize", "Timeout")
+"""Properties of an export that a plan shows."""
 
 
 class Planner:
@@ -77,6 +84,9 @@ class Planner:
         function = request.function
         existing = target.held(function)
         is_same = existing is not None and request.is_same_code(existing, archive)
+        differences = NO_DIFFERENCES
+        if existing and (request.on_conflict == "update" or is_same):
+            differences = target.differences(existing, archive, request.options)
         return {
             "order": {
                 "func_name": function.func_name,
@@ -91,7 +101,7 @@ class Planner:
                 "last_modified": existing.modified,
                 "same_code": is_same,
             },
-            "would": predict(existing, request, is_same=is_same),
+            "would": predict(existing, request, is_same=is_same, differences=differences),
         }
 
 
@@ -118,8 +128,17 @@ def describe(report: ArchiveReport) -> Json:
             "yaml": export.yaml_name,
             "code": export.code and export.code.name,
             "properties": {
-                name: export.properties.get(name)
-                for name in ("Runtime", "Handler", "MemorySize", "Timeout", "CodeType")
+                **{name: _text(export.properties.get(name)) for name in _TEXTS},
+                **{name: _number(export.properties.get(name)) for name in _NUMBERS},
             },
         },
     }
+
+
+def _text(value: object) -> str | None:
+    return printable(value) if isinstance(value, str) else None
+
+
+def _number(value: object) -> int | str | None:
+    number = as_integer(value)
+    return number if number is not None else _text(value)

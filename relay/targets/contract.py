@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import ArchiveReport
 from relay.config.load import TargetSettings
-from relay.model import Json
+from relay.errors import PermanentFailure
+from relay.model import Difference, Json
 from relay.outbound.session import HttpClientFactory
 
 Archive = CheckedArchive
@@ -53,6 +54,37 @@ class ImportResult:
     answer: Json = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateOptions:
+    """The options of a route for the update of an existing function.
+
+    `replace_environment`: an export without variables empties the function's environment.
+    """
+
+    replace_environment: bool = False
+
+
+NO_OPTIONS = UpdateOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """The settings in which an existing function differs from an archive with the same name.
+
+    `fields`: the settings that an update would change. `not_applied`: the names of settings of the
+    archive that an update ignores. `unknown`: the names of settings of the function that an update
+    may reset. `refusal`: why the target would refuse the update.
+    """
+
+    fields: tuple[Difference, ...] = ()
+    not_applied: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    refusal: PermanentFailure | None = None
+
+
+NO_DIFFERENCES = Differences()
+
+
 Progress = Callable[[int], None]
 """Called with the number of archive bytes sent since the last call."""
 
@@ -65,7 +97,7 @@ class Target(ABC):
     retry cannot help, TemporaryFailure if it can, Throttled if all imports have to wait.
 
     The constructor stores its arguments and does no I/O. A wrapper around another target has the
-    `name`, `settings` and `outbound` of that target and forwards all six methods.
+    `name`, `settings` and `outbound` of that target and forwards all seven methods.
     """
 
     Settings: ClassVar[type[TargetSettings]] = TargetSettings
@@ -94,12 +126,26 @@ class Target(ABC):
 
     @abstractmethod
     def replace(
-        self, existing: ExistingFunction, archive: Archive, progress: Progress
+        self,
+        existing: ExistingFunction,
+        archive: Archive,
+        progress: Progress,
+        options: UpdateOptions = NO_OPTIONS,
     ) -> ImportResult:
         """Update an existing function to the archive's code and configuration.
 
-        Must be safe to repeat. Raises the same errors as `create`, except NameTaken.
+        Must be safe to repeat. Raises the same errors as `create`, except NameTaken; `effect` of an
+        error and `effect` in the answer name what was changed.
         """
+
+    def differences(
+        self,
+        existing: ExistingFunction,  # noqa: ARG002 - part of the contract
+        archive: Archive,  # noqa: ARG002
+        options: UpdateOptions = NO_OPTIONS,  # noqa: ARG002
+    ) -> Differences:
+        """Compare the configuration of an existing function with the archive's. Changes nothing."""
+        return NO_DIFFERENCES
 
     def ready(self) -> str | None:
         """Test the connection and describe the result, or return None if no test exists.

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from relay.config.routing import stem
 from relay.config.text import format_size, is_invisible
-from relay.model import Delivery, Problem, State
+from relay.model import Delivery, Difference, Problem, State
 from relay.web.auth import form_token
 from relay.web.language import language
 from relay.web.texts import phrase
@@ -48,6 +48,7 @@ def register(app: Flask, clock: Callable[[], datetime]) -> None:
         filesize=format_size,
         link=list_address,
         trigger_origin=trigger_origin,
+        change=change,
     )
     app.jinja_env.globals.update(
         t=translated,
@@ -59,6 +60,13 @@ def register(app: Flask, clock: Callable[[], datetime]) -> None:
         logged_in=lambda: bool(session.get("in")),
         request_id=lambda: g.get("request_id", ""),
     )
+
+
+def change(difference: Any) -> str:
+    """Describe the change of a setting; a plug-in may store anything as a difference."""
+    if not isinstance(difference, dict):
+        return str(difference)
+    return Difference.from_json(difference).words.in_language(language())
 
 
 def translated(key: str, **values: Any) -> str:

@@ -31,6 +31,9 @@ PHRASES: dict[str, Localized] = {
     "reason.unchanged": Localized(
         "unchanged: the target already has this code", "未变化：目标中已有相同代码"
     ),
+    "reason.configuration differs": Localized(
+        "the target has this code with other settings", "目标中已有相同代码，但配置不同"
+    ),
     "reason.no route": Localized("no route matches", "没有匹配的路由"),
     "reason.digest": Localized("included in a digest", "已并入汇总消息"),
     "message.digest": Localized("Digest of {count} imports", "{count} 次导入的汇总消息"),
@@ -118,6 +121,11 @@ PHRASES: dict[str, Localized] = {
         "An earlier attempt had imported the function, but its response was lost.",
         "此前的尝试已导入该函数，但响应丢失。",
     ),
+    "settings.differ": Localized("Settings that differ", "不同的配置"),
+    "settings.changed": Localized("Settings that were changed", "已更改的配置"),
+    "settings.not_applied": Localized("Not applied", "未应用的配置"),
+    "effect.code": Localized("The new code is in place.", "新代码已生效。"),
+    "effect.configuration": Localized("The new configuration is in place.", "新配置已生效。"),
     "policy.skip": Localized("skip identical code, else fail", "代码相同则跳过，否则失败"),
     "policy.fail": Localized("fail", "失败"),
     "policy.update": Localized("update the existing function", "更新已有函数"),

@@ -37,6 +37,23 @@ def test_a_card_explains_what_changed(how, language):
     assert change.value.isascii() == (language == "en")
 
 
+def test_a_card_of_an_update_names_the_settings():
+    body = {
+        "how": "updated",
+        "differences": [
+            {"field": "Timeout", "current": 3, "wanted": 30},
+            {"field": "Environment.TOKEN", "current": "***", "wanted": "***"},
+        ],
+        "not_applied": ["Triggers"],
+        "unknown_fields": ["future"],
+    }
+    facts = {fact.label: fact.value for fact in build_card("import.succeeded", body, "en").facts}
+    assert facts["Changed settings"] == "Timeout 3 → 30, Environment.TOKEN (changed)"
+    assert (facts["Not applied"], facts["May have been reset"]) == ("Triggers", "future")
+    facts = {fact.label: fact.value for fact in build_card("import.succeeded", body, "zh").facts}
+    assert facts["已更改的配置"] == "Timeout 3 → 30，Environment.TOKEN（已修改）"
+
+
 @pytest.mark.parametrize(("key", "name"), [("prod/orders.zip", "orders.zip"), ("a/b/", "b")])
 def test_a_card_names_the_file_if_the_function_is_not_known(key, name):
     body = message("import.failed", key=key).body | {"func_name": None}

@@ -41,6 +41,7 @@ class TestMatch:
                 "func_name": "f_{1}",
                 "package": "p",
                 "on_conflict": "update",
+                "replace_environment": False,
                 "export_shape": "require",
                 "groups": ["prod", "hello"],
             },

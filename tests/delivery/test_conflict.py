@@ -88,7 +88,7 @@ class FakeTarget(Target):
             raise OutcomeUnknown("lost", "the response was lost")
         return ImportResult(f"urn:{name}", name, "default")
 
-    def replace(self, existing, archive, progress):
+    def replace(self, existing, archive, progress, options):
         self.functions[existing.func_name] = b"".join(archive.code())
         self.replaced.append(existing.func_name)
         return ImportResult(existing.urn, existing.func_name, "default")

@@ -14,14 +14,15 @@ from relay.delivery.pinning import ObjectReader
 from relay.delivery.prefetch import PrefetchedObject
 from relay.errors import PermanentFailure
 from relay.sources.contract import StorageHandler
-from relay.targets.contract import FunctionName, Target
+from relay.targets.contract import FunctionName, Target, UpdateOptions
 
 FUNCTION = FunctionName("hello", "default")
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "check": (FUNCTION, ArchiveReport(10, (), (), None)),
     "held": (FUNCTION,),
     "create": (FUNCTION, object(), print),
-    "replace": (object(), object(), print),
+    "replace": (object(), object(), print, UpdateOptions(replace_environment=True)),
+    "differences": (object(), object(), UpdateOptions(replace_environment=True)),
     "ready": (),
     "close": (),
 }
@@ -45,6 +46,9 @@ class RecordingTarget(Target):
 
     def replace(self, *arguments: Any) -> Any:
         return self._record("replace", arguments)
+
+    def differences(self, *arguments: Any) -> Any:
+        return self._record("differences", arguments)
 
     def ready(self) -> Any:
         return self._record("ready", ())

@@ -179,6 +179,7 @@ class TestDelivery:
             ("superseded", "superseded by a newer version"),
             ("gone", "the object no longer exists"),
             ("unchanged", "the target already has this code"),
+            ("configuration differs", "the target has this code with other settings"),
             ("a plug-in's own", "a plug-in's own"),
         ],
     )
@@ -186,6 +187,33 @@ class TestDelivery:
         delivery_id = driver.announce()
         driver.skip(delivery_id, reason)
         assert text in delivery_page(web, delivery_id).text
+
+    def test_settings_that_differ_are_shown(self, web, driver):
+        delivery_id = driver.announce()
+        differences = [
+            {"field": "Timeout", "current": 3, "wanted": 30},
+            {"field": "Xrole", "current": "<b>", "wanted": None},
+        ]
+        driver.skip(delivery_id, "configuration differs", differences=differences)
+        page = delivery_page(web, delivery_id).text
+        assert "the target has this code with other settings" in page
+        assert "Timeout 3 → 30" in page
+        assert "Xrole <b> → not set" in page
+
+    def test_an_update_shows_what_it_changed_and_could_not_apply(self, web, driver):
+        delivery_id = driver.announce()
+        difference = {"field": "Timeout", "current": 3, "wanted": 30}
+        driver.succeed(delivery_id, differences=[difference], not_applied=["Triggers", "New"])
+        page = delivery_page(web, delivery_id).text
+        assert "Timeout 3 → 30" in page
+        assert "Not applied Triggers, New" in page
+
+    def test_a_failed_update_shows_that_the_code_is_in_place(self, web, driver):
+        delivery_id = driver.announce()
+        driver.fail(delivery_id, effect=["code"])
+        page = delivery_page(web, delivery_id).text
+        assert "The new code is in place." in page
+        assert "The new configuration" not in page
 
     def test_a_delivery_without_a_route_is_shown(self, web, driver):
         delivery_id = driver.announce("readme.txt")
@@ -216,6 +244,7 @@ class TestDelivery:
     def test_an_odd_result_of_a_plug_in_does_not_break_the_page(self, web, driver):
         delivery_id = driver.announce()
         result = {"warnings": [{"message": "<b>", "where": None}], "code_size": "big", "runtime": 3}
+        result |= {"differences": [1, "x", {}], "not_applied": 5, "effect": 3}
         driver.succeed(delivery_id, **result)
         assert "<b>" in delivery_page(web, delivery_id).text
 
@@ -417,7 +446,7 @@ class TestLanguages:
         ("family", "values"),
         [
             ("state", [*State, "retrying"]),
-            ("reason", ["superseded", "gone", "unchanged", "no route"]),
+            ("reason", ["superseded", "gone", "unchanged", "configuration differs", "no route"]),
             ("kind", [*Kind, "all"]),
             ("story.transport", Origin),
             ("transport", Origin),

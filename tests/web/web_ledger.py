@@ -225,11 +225,11 @@ class LedgerDriver:
         self.ledger.outcomes.finish(claim, Succeeded(result), self.clock(), messages=[message])
         return self.ledger.history.delivery(delivery_id)
 
-    def fail(self, delivery_id, problem=NAME_TAKEN, response="409 FSS.1061", seconds=0.4):
+    def fail(self, delivery_id, problem=NAME_TAKEN, response="409 FSS.1061", seconds=0.4, **result):
         claim = self.claim(delivery_id)
         self.clock.forward(seconds=seconds)
         message = NewMessage("ops", "import.failed", {"delivery": delivery_id})
-        outcome = Failed(problem, response)
+        outcome = Failed(problem, response, result)
         self.ledger.outcomes.finish(claim, outcome, self.clock(), messages=[message])
         return self.ledger.history.delivery(delivery_id)
 
@@ -241,9 +241,9 @@ class LedgerDriver:
         )
         return self.ledger.history.delivery(delivery_id)
 
-    def skip(self, delivery_id, reason="unchanged"):
+    def skip(self, delivery_id, reason="unchanged", **result):
         claim = self.claim(delivery_id)
-        self.ledger.outcomes.finish(claim, Skipped(reason), self.clock())
+        self.ledger.outcomes.finish(claim, Skipped(reason, result), self.clock())
         return self.ledger.history.delivery(delivery_id)
 
     def post(self, message_id):

@@ -6,25 +6,34 @@ UpdateFunctionCode, UpdateFunctionConfig, ShowQuotas).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from relay.archive.export import Export
 from relay.archive.inspect import ArchiveReport
 from relay.errors import PermanentFailure
 from relay.model import Json, Localized, utc_now
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
 from relay.targets import contract
-from relay.targets.contract import Archive, ExistingFunction, FunctionName, ImportResult, Progress
-from relay.targets.functiongraph.body import CodeBody, ImportBody
+from relay.targets.contract import (
+    NO_DIFFERENCES,
+    NO_OPTIONS,
+    Archive,
+    Differences,
+    ExistingFunction,
+    FunctionName,
+    ImportResult,
+    Progress,
+    UpdateOptions,
+)
+from relay.targets.functiongraph.body import ImportBody
 from relay.targets.functiongraph.client import FunctionGraphClient
 from relay.targets.functiongraph.error_hints import HINTS
 from relay.targets.functiongraph.errors import ApiResponse, malformed_response
 from relay.targets.functiongraph.settings import FunctionGraphSettings
+from relay.targets.functiongraph.update import FunctionUpdate
 
 FUNC_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
 PACKAGE = re.compile(r"[A-Za-z0-9_]{1,60}")
@@ -40,15 +49,8 @@ _RESULT_FIELDS = (
     "code_size",
     "last_modified",
     "request_id",
+    *("effect", "differences", "not_applied", "unknown_fields", "warnings"),
 )
-_REQUIRED_CONFIG = ("runtime", "timeout", "handler", "memory_size")
-_CONFIG_FIELDS = {
-    "Runtime": "runtime",
-    "Timeout": "timeout",
-    "Handler": "handler",
-    "MemorySize": "memory_size",
-    "Description": "description",
-}
 
 
 class Target(contract.Target):
@@ -115,33 +117,25 @@ class Target(contract.Target):
         return _import_result(response, function.func_name, function.package)
 
     def replace(
-        self, existing: ExistingFunction, archive: Archive, progress: Progress
+        self,
+        existing: ExistingFunction,
+        archive: Archive,
+        progress: Progress,
+        options: UpdateOptions = NO_OPTIONS,
     ) -> ImportResult:
+        update = FunctionUpdate(self._client, existing, archive, options)
+        return _import_result(update.run(progress), existing.func_name, existing.package)
+
+    def differences(
+        self,
+        existing: ExistingFunction,
+        archive: Archive,
+        options: UpdateOptions = NO_OPTIONS,
+    ) -> Differences:
         export = archive.report.export
         if export is None or export.code is None:
-            raise PermanentFailure(
-                "functiongraph.no_export",
-                Localized(
-                    "The zip is not a FunctionGraph export and has no code for an update",
-                    "该 zip 不是 FunctionGraph 导出包，没有可用于更新的代码",
-                ),
-                Localized("Export the function again.", "请重新导出该函数。"),
-            )
-        path = f"/functions/{quote(existing.urn, safe='')}"
-        result: Json = {
-            "func_urn": existing.urn,
-            "digest": existing.digest,
-            "code_size": existing.code_size,
-        }
-        if (existing.digest or "").lower() != archive.code_digest().lower():
-            code = CodeBody(_code_fields(export), archive, export.code.size, progress)
-            result |= self._client.call("PUT", f"{path}/code", effect="replace", body=code)
-        config = self._configuration(existing, export, path)
-        if config:
-            body = json.dumps(config).encode()
-            updated = self._client.call("PUT", f"{path}/config", effect="replace", body=body)
-            result |= {key: value for key, value in updated.items() if value not in (None, "")}
-        return _import_result(result, existing.func_name, existing.package)
+            return NO_DIFFERENCES
+        return FunctionUpdate(self._client, existing, archive, options).compare()
 
     def ready(self) -> str:
         """Query the quotas once with each configured credential and describe the results."""
@@ -170,29 +164,6 @@ class Target(contract.Target):
             marker, previous = str(page.get("next_marker") or ""), marker
             if not functions or marker in ("", previous):
                 return
-
-    def _configuration(self, existing: ExistingFunction, export: Export, path: str) -> Json:
-        config = {
-            name: export.properties[key]
-            for key, name in _CONFIG_FIELDS.items()
-            if key in export.properties
-        }
-        environment = export.properties.get("Environment")
-        if isinstance(environment, dict) and isinstance(environment.get("Variables"), dict):
-            config["user_data"] = json.dumps(environment["Variables"])
-        missing = [name for name in _REQUIRED_CONFIG if name not in config]
-        if config and missing:
-            current = self._client.call("GET", f"{path}/config")
-            config |= {name: current[name] for name in missing if name in current}
-        return {"func_name": existing.func_name, **config} if config else {}
-
-
-def _code_fields(export: Export) -> dict[str, str]:
-    # CodeType describes how the code was first written ("inline" also for zips edited in the
-    # console), so the type is derived from the file name.
-    name = str(export.properties.get("CodeFileName") or "index.zip")
-    code_type = {"zip": "zip", "jar": "jar"}.get(name.rpartition(".")[2].lower(), "inline")
-    return {"code_type": code_type, "code_filename": name}
 
 
 def _invalid_name(field: str, value: str, hint: Localized) -> PermanentFailure:

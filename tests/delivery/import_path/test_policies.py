@@ -18,6 +18,12 @@ from relay.testing.sandbox.state import Function
 from .conftest import World, code_of
 
 NEW = {"MemorySize": 256, "Timeout": 30, "Description": "as in the YAML"}
+SETTINGS = {
+    "memory_size": 256,
+    "timeout": 30,
+    "description": "as in the YAML",
+    "user_data": '{"COLOUR": "blue"}',
+}
 EXPORT = make_export("hello", Environment={"Variables": {"COLOUR": "blue"}}, **NEW)
 CODE = code_of(EXPORT)
 OTHER = b"made by another client"
@@ -47,7 +53,8 @@ def deliver(make_world: Callable[..., World], policy: str, case: Case, attempt: 
     """Import the export with the policy and the kind of attempt."""
     world = make_world(on_conflict=policy)
     if case.code is not None:
-        world.sandbox.hold("hello", package=case.package, code=case.code)
+        settings = SETTINGS if policy == "skip" else {}
+        world.sandbox.hold("hello", package=case.package, code=case.code, **settings)
     world.upload("hello", EXPORT)
     if attempt == "lost":
         world.sandbox.fault(operation="import", commit=True, drop=True)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import socket
-import zipfile
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from urllib3.connection import HTTPConnection
 
-from relay.archive.checked_archive import CheckedArchive
 from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.targets.contract import FunctionName
 from relay.targets.functiongraph.target import Target
-from relay.testing.sandbox.exports import make_export
 from relay.testing.sandbox.functiongraph import SandboxServer
-from relay.testing.target_suite import TargetSuite, archive_of, export, ignore
+from relay.testing.target_suite import TargetSuite, export, ignore
 from tests.targets.functiongraph.conftest import FakeServer, MakeTarget, by_key, by_token
 
 HELLO = FunctionName("hello", "default")
@@ -249,126 +244,6 @@ def test_a_failed_query_is_temporary_with_a_known_outcome(
     with pytest.raises(TemporaryFailure) as failed:
         target.held(HELLO)
     assert not isinstance(failed.value, OutcomeUnknown)
-
-
-# Updates
-
-
-def test_unchanged_code_is_not_sent_again(target: Target, sandbox: SandboxServer) -> None:
-    archive = export()
-    target.create(HELLO, archive, ignore)
-    held = target.held(HELLO)
-    assert held is not None
-    target.replace(held, archive, ignore)
-    assert "update_code" not in operations(sandbox)
-    assert operations(sandbox)[-1] == "update_config"
-
-
-def archive_with(code: dict[str, bytes] | None = None, **properties: Any) -> CheckedArchive:
-    return archive_of(make_export(code=code, **properties))
-
-
-def test_an_update_applies_the_configuration_of_the_export(
-    target: Target, sandbox: SandboxServer
-) -> None:
-    target.create(HELLO, export(), ignore)
-    held = target.held(HELLO)
-    assert held is not None
-    newer = archive_with(
-        {"index.py": b"other"},
-        Runtime="Python3.10",
-        Handler="main.run",
-        Timeout=30,
-        MemorySize=256,
-        Description="说明",
-        Environment={"Variables": {"GREETING": "你好"}},
-    )
-    result = target.replace(held, newer, ignore)
-    config = sandbox.functions["hello"].config
-    assert {name: config[name] for name in ("runtime", "handler", "timeout", "memory_size")} == {
-        "runtime": "Python3.10",
-        "handler": "main.run",
-        "timeout": 30,
-        "memory_size": 256,
-    }
-    assert config["description"] == "说明"
-    assert json.loads(config["user_data"]) == {"GREETING": "你好"}
-    assert result.answer["digest"] == newer.code_digest()
-    assert result.answer["runtime"] == "Python3.10"
-
-
-@pytest.mark.parametrize(
-    ("name", "code_type"), [("index.zip", "zip"), ("app.JAR", "jar"), ("index.py", "inline")]
-)
-def test_the_code_type_follows_from_the_file_name(
-    target: Target, sandbox: SandboxServer, name: str, code_type: str
-) -> None:
-    target.create(HELLO, export(), ignore)
-    held = target.held(HELLO)
-    assert held is not None
-    archive = archive_with({"index.py": b"other"})
-    original = archive.report.export
-    assert original is not None
-    properties = {**original.properties, "CodeFileName": name}
-    archive.report = replace(archive.report, export=replace(original, properties=properties))
-    target.replace(held, archive, ignore)
-    function = sandbox.functions["hello"]
-    assert (function.code_type, function.code_filename) == (code_type, name)
-
-
-def test_settings_missing_in_the_export_stay_unchanged(
-    target: Target, sandbox: SandboxServer
-) -> None:
-    target.create(HELLO, archive_with(Timeout=30, Description="old"), ignore)
-    held = target.held(HELLO)
-    assert held is not None
-    archive = archive_with({"index.py": b"other"}, Timeout=60)
-    original = archive.report.export
-    assert original is not None
-    few = {key: original.properties[key] for key in ("CodeFileName", "Handler")}
-    archive.report = replace(archive.report, export=replace(original, properties=few))
-    target.replace(held, archive, ignore)
-    config = sandbox.functions["hello"].config
-    assert (config["timeout"], config["description"]) == (30, "old")
-    assert sandbox.functions["hello"].digest == archive.code_digest()
-
-
-def test_an_update_needs_an_export(target: Target, sandbox: SandboxServer) -> None:
-    sandbox.hold("hello", code=b"x")
-    held = target.held(HELLO)
-    assert held is not None
-    plain = io.BytesIO()
-    with zipfile.ZipFile(plain, "w") as file:
-        file.writestr("index.py", "x")
-    archive = archive_of(plain.getvalue())
-    with pytest.raises(PermanentFailure) as refused:
-        target.replace(held, archive, ignore)
-    assert refused.value.code == "functiongraph.no_export"
-
-
-def test_an_update_with_a_lost_response_has_an_unknown_outcome_and_can_be_repeated(
-    target: Target, sandbox: SandboxServer
-) -> None:
-    target.create(HELLO, export("first"), ignore)
-    held = target.held(HELLO)
-    assert held is not None
-    sandbox.fault(operation="update_code", commit=True, drop=True)
-    with pytest.raises(OutcomeUnknown):
-        target.replace(held, export("second"), ignore)
-    target.replace(held, export("second"), ignore)
-    assert sandbox.functions["hello"].digest == export("second").code_digest()
-
-
-def test_a_conflict_during_an_update_is_not_a_taken_name(
-    target: Target, sandbox: SandboxServer
-) -> None:
-    target.create(HELLO, export("first"), ignore)
-    held = target.held(HELLO)
-    assert held is not None
-    sandbox.fault(operation="update_code", status=409, code="FSS.0409")
-    with pytest.raises(PermanentFailure) as refused:
-        target.replace(held, export("second"), ignore)
-    assert not isinstance(refused.value, NameTaken)
 
 
 # Checks before any request

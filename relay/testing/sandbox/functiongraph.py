@@ -112,7 +112,7 @@ class SandboxServer(FaultyServer):
         """Change settings of a function as if another user had done it."""
         return self._started().configure(name, config)
 
-    def _started(self) -> Api:
+    def _started(self) -> FunctionGraphApi:
         if self._api is None:
             raise RuntimeError("the sandbox was not started")
         return self._api

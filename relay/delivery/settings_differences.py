@@ -1,4 +1,4 @@
-"""What the configuration of an existing function means for an import: skip, plan and message."""
+"""Describes how the settings of an existing function differ: for the skip, plan and message."""
 
 from __future__ import annotations
 

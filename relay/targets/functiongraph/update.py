@@ -31,7 +31,7 @@ from relay.targets.functiongraph.configuration import (
 )
 
 MAX_STARTS = 3
-"""Times that an update of the configuration starts over because somebody else changes it."""
+"""Times that an update of the configuration starts over because another user changes it."""
 
 
 class FunctionUpdate:
@@ -180,7 +180,7 @@ def _keeps_changing(func_name: str) -> TemporaryFailure:
             f"Relay 更新函数 {func_name} 的配置时，该配置一直在变化",
         ),
         Localized(
-            "Somebody else is changing the function; Relay retries later.",
+            "Another user is changing the function; Relay retries later.",
             "有其他人正在修改该函数，Relay 稍后会重试。",
         ),
     )

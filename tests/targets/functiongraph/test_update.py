@@ -112,7 +112,7 @@ def differences(target: Target, archive: CheckedArchive, **options: bool) -> lis
     return [difference.words.en for difference in found.fields]
 
 
-# What is sent
+# Requests
 
 
 def test_an_equal_function_is_not_changed(target: Target, sandbox: SandboxServer) -> None:
@@ -339,7 +339,7 @@ def test_an_environment_that_cannot_be_read_is_replaced_or_kept(
     assert json.loads(config(sandbox)["user_data"]) == {"A": "b"}
 
 
-# What is refused before anything is changed
+# Refusals before anything is changed
 
 REFUSED = {
     "a runtime": ("Runtime: Python3.12", "functiongraph.runtime", "Python3.9"),
@@ -469,7 +469,7 @@ def test_an_unknown_field_is_named_when_the_configuration_is_replaced(
     assert update(target, archive_of_yaml("Timeout: 30")).answer.get("warnings") is None
 
 
-# Changes by somebody else
+# Changes by another user
 
 
 class Meddler:

@@ -32,8 +32,9 @@ def command(
 ) -> None:
     """List SOURCE and enqueue the objects for which no notification arrived.
 
-    The first scan of a source marks the existing objects as seen, unless --everything is given. A
-    run lists at most scan_limit objects; the next run continues there.
+    The first scan of a source, or of a bucket that was added, marks the existing objects as seen,
+    unless --everything is given. A run lists at most scan_limit objects; the next run continues
+    there.
     """
     with closing(Relay.open(load_settings())) as relay:
         handler = _handler(relay, source)
@@ -75,7 +76,10 @@ def _print(result: Json) -> None:
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
     action = "marked as seen" if result["first"] else "enqueued"
-    click.echo(f"{result['listed']} objects listed, {result['found']} {action}")
+    count = result["found"] if result["first"] else result["found"] - result["marked"]
+    click.echo(f"{result['listed']} objects listed, {count} {action}")
+    if result["marked"] and not result["first"]:
+        click.echo(f"{result['marked']} objects of new buckets count as seen (see --everything).")
     if result["revived"]:
         click.echo(f"{result['revived']} deliveries that had ended run again.")
     if result["first"]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from relay.errors import PermanentFailure
-from relay.intake.intake import Intake
+from relay.intake.intake import Intake, Receipt
 from relay.ledger import NewScan, Scan, ScanStep, owners
 from relay.ledger.scans import Scans
 from relay.model import Event, Incoming, Json, Localized, Origin, Problem
@@ -22,6 +22,8 @@ BATCH = 100
 
 DEFAULT_LIMIT = 100_000
 """Objects that a run lists, unless the source's settings set `scan_limit`."""
+
+Accept = Callable[[Incoming, Sequence[Event]], Receipt]
 
 ScanProgress = Callable[[int, int], None]
 """Called after each page with the objects listed and found so far in the run."""
@@ -51,18 +53,20 @@ class Scanner:
         """Accept the unannounced objects that a run lists.
 
         The first scan of a source only marks the objects as seen, unless `everything` is set: a
-        bucket of old exports must not be imported as a whole.
+        bucket of old exports must not be imported as a whole. So does the first scan of a bucket
+        that was added to a source.
 
         Deliveries that ended as gone run again if the object is listed.
 
-        Returns {"listed", "found", "revived", "first", "resumed", "finished"}: the counts of this
-        run, whether it belongs to a first scan, resumed an interrupted scan, and reached the end of
-        the listing.
+        Returns {"listed", "found", "marked", "revived", "first", "resumed", "finished"}: the counts
+        of this run (objects listed, unannounced, and only marked; deliveries revived), whether it
+        belongs to a first scan, resumed an interrupted scan, and reached the end of the listing.
         Raises Conflict while another scan of the source runs, and the errors of listing.
         """
         last = self.scans.last(handler.name)
         dead = last.owner if last and last.owner and owners.is_dead(last.owner) else None
-        new = NewScan(handler.name, owners.current_owner(), since, everything, dead)
+        buckets = handler.settings.buckets
+        new = NewScan(handler.name, owners.current_owner(), since, everything, dead, buckets)
         scan = self.scans.begin(new, self.clock())
         run = _ScanRun(self, handler, scan, progress)
         try:
@@ -78,6 +82,7 @@ class Scanner:
         return {
             "listed": run.listed,
             "found": run.found,
+            "marked": run.marked,
             "revived": run.revived,
             "first": scan.first,
             "resumed": scan.resumed,
@@ -104,7 +109,7 @@ class Scanner:
         return queue is not None
 
     def _log_run(self, handler: StorageHandler, run: _ScanRun) -> None:
-        counts = {name: getattr(run, name) for name in ("listed", "found", "revived")}
+        counts = {name: getattr(run, name) for name in ("listed", "found", "marked", "revived")}
         counts["source"] = handler.name
         # Most scans find nothing: a folder is scanned every minute.
         has_news = run.found or run.revived or not run.finished
@@ -145,7 +150,7 @@ class _ScanRun:
         self.scan = scan
         self.progress = progress
         self.limit = getattr(handler.settings, "scan_limit", DEFAULT_LIMIT) or None
-        self.listed = self.found = self.revived = 0
+        self.listed = self.found = self.marked = self.revived = 0
         self.finished = False
 
     def list_pages(self) -> None:
@@ -160,24 +165,30 @@ class _ScanRun:
 
     def _accept_page(self, page: ScanPage) -> bool:
         listed = self.intake.compare_listed(self.handler.name, page.events)
-        events = listed.unannounced
+        is_marked, unannounced = self.scan.marks, listed.unannounced
+        marked = [event for event in unannounced if is_marked(event.object.bucket)]
+        events = [event for event in unannounced if not is_marked(event.object.bucket)]
         self.revived += self.intake.revive(listed)
-        found = sum(self._accept(events[at : at + BATCH]) for at in range(0, len(events), BATCH))
-        if found and not self.scan.first and self.scanner.has_push_source(self.handler):
+        newly_marked = self._accept(marked, self.intake.mark_seen)
+        enqueued = self._accept(events, self.intake.accept_found)
+        if enqueued and self.scanner.has_push_source(self.handler):
             times = [event.time for event in events if event.time]
             self.scans.note_unannounced(self.handler.name, times)
         self.listed += page.listed
-        self.found += found
+        self.found += enqueued + newly_marked
+        self.marked += newly_marked
         self.progress(self.listed, self.found)
-        step = ScanStep(page.listed, found, page.cursor)
+        step = ScanStep(page.listed, enqueued + newly_marked, page.cursor)
         return self.scans.advance(self.scan, step, self.scanner.clock())
 
-    def _accept(self, events: Sequence[Event]) -> int:
+    def _accept(self, events: Sequence[Event], accept: Accept) -> int:
         """Accept events; returns how many were new: a notification may have arrived meanwhile."""
+        batches = (events[at : at + BATCH] for at in range(0, len(events), BATCH))
+        return sum(accept(self._notification(batch), batch).events for batch in batches)
+
+    def _notification(self, events: Sequence[Event]) -> Incoming:
         objects = [event.object for event in events]
         listed = [{"bucket": ref.bucket, "key": ref.key, "etag": ref.etag} for ref in objects]
         body = json.dumps({"found": listed}).encode()
         now = self.scanner.clock()
-        incoming = Incoming(self.handler.name, body, now, Origin.SCAN, method="", path="")
-        accept = self.intake.mark_seen if self.scan.first else self.intake.accept_found
-        return accept(incoming, events).events
+        return Incoming(self.handler.name, body, now, Origin.SCAN, method="", path="")

@@ -47,7 +47,7 @@ class Scans(LedgerPart):
             _refuse_second(row, new, now)
             scan = replace(_start_or_resume(_to_scan(row), new, now), ran=now, owner=new.owner)
             values = asdict(scan) | {"cursor": _to_json(scan.cursor), "leased_until": now + LEASE}
-            del values["resumed"]
+            del values["resumed"], values["new_buckets"]
             insert = self._database.insert(scans).values(**values)
             upsert = insert.on_conflict_do_update(index_elements=[scans.c.source], set_=values)
             connection.execute(upsert)
@@ -71,7 +71,7 @@ class Scans(LedgerPart):
         if completed:
             values["cursor"] = None
             # A scan of the last days does not replace the first scan of the whole source.
-            values |= {"finished": now} if scan.since is None else {"first": True}
+            values |= {"first": True} if scan.since else _completed(scan, now)
         with self._database.write() as connection:
             if _update(connection, scan, values):
                 _update_silence(connection, scan.source, ())
@@ -125,18 +125,54 @@ def _start_or_resume(previous: Scan | None, new: NewScan, now: datetime) -> Scan
     or if it does not list objects as old as `new` does.
     """
     fence = previous.fence + 1 if previous else 1
-    if previous and previous.cursor and _covers(previous, new):
-        return replace(previous, fence=fence, resumed=True)
     finished = previous.finished if previous else None
+    complete = _complete_buckets(previous, new)
+    buckets = {bucket: bucket in complete for bucket in sorted({*complete, *new.buckets})}
+    is_later = finished is not None and not new.everything
+    new_buckets = tuple(set(new.buckets) - complete) if is_later else ()
+    if previous and previous.cursor and _covers(previous, new):
+        of_buckets = {"buckets": buckets, "new_buckets": new_buckets}
+        return replace(previous, fence=fence, resumed=True, **of_buckets)
     # An interrupted scan of everything is still wanted.
     wants_everything = new.everything or (previous is not None and not previous.first)
     first = finished is None and not wants_everything
-    return Scan(new.source, now, now, fence, first=first, since=new.since, finished=finished)
+    return Scan(
+        new.source,
+        now,
+        now,
+        fence,
+        first=first,
+        since=new.since,
+        finished=finished,
+        buckets=buckets,
+        new_buckets=new_buckets,
+    )
+
+
+def _complete_buckets(previous: Scan | None, new: NewScan) -> set[str]:
+    """Return the buckets that an earlier scan has listed completely, or that `new` delivers.
+
+    Without a record of the buckets, those of now count as listed: earlier versions of Relay did not
+    record them, and a source may have named none.
+    """
+    complete = set(new.buckets) if new.everything and new.since is None else set()
+    if previous and previous.buckets:
+        complete |= {bucket for bucket, is_complete in previous.buckets.items() if is_complete}
+    elif previous and previous.finished:
+        complete |= set(new.buckets)
+    return complete
+
+
+def _completed(scan: Scan, now: datetime) -> dict[str, Any]:
+    """Return the values of the end of a scan of the whole source."""
+    return {"finished": now, "buckets": dict.fromkeys(scan.buckets or (), True)}
 
 
 def _covers(previous: Scan, new: NewScan) -> bool:
     if new.everything and previous.first:
         return False
+    if previous.buckets and not previous.buckets.keys() >= set(new.buckets):
+        return False  # a bucket was added, which the interrupted scan may have passed already
     return previous.since is None or (new.since is not None and previous.since <= new.since)
 
 

@@ -190,6 +190,7 @@ scans = Table(
     Column("owner", AnyText()),
     Column("leased_until", UtcTimestamp()),
     Column("silent", UtcTimestamp()),  # the oldest object without a notification
+    Column("buckets", _json()),  # of the scan; true: an earlier scan has listed all of the bucket
 )
 
 # Literals, not bound parameters: the planner uses a partial index only if the query contains the

@@ -97,7 +97,8 @@ class NewScan:
     """A requested scan.
 
     `everything`: a first scan also delivers existing objects. `owner`: a unique name of the
-    scanning process; `dead`: an owner whose process has certainly ended.
+    scanning process; `dead`: an owner whose process has certainly ended. `buckets`: those that the
+    configuration names; empty: not known in advance.
     """
 
     source: str
@@ -105,15 +106,18 @@ class NewScan:
     since: datetime | None = None
     everything: bool = False
     dead: str | None = None
+    buckets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """The current or the last scan of a source.
 
-    `first`: objects are marked as seen, and not delivered. `listed`: the number of objects listed;
-    `found`: the number of those without a notification. `cursor`: where to resume; None: at the
-    beginning, or ended. `finished`: when a scan of the whole source last ended.
+    `first`: objects are marked as seen, and not delivered; likewise objects of `new_buckets`, which
+    were added to a source that was scanned before. `listed`: the number of objects listed; `found`:
+    the number of those without a notification. `cursor`: where to resume; None: at the beginning,
+    or ended. `finished`: when a scan of the whole source last ended. `buckets`: the buckets of this
+    scan, and whether an earlier scan has listed them completely; None: not recorded.
     """
 
     source: str
@@ -127,7 +131,13 @@ class Scan:
     found: int = 0
     cursor: ScanCursor | None = None
     finished: datetime | None = None
+    buckets: Mapping[str, bool] | None = None
+    new_buckets: tuple[str, ...] = ()
     resumed: bool = False
+
+    def marks(self, bucket: str) -> bool:
+        """Return whether objects of a bucket are only marked as seen."""
+        return self.first or bucket in self.new_buckets
 
 
 @dataclass(frozen=True, slots=True)

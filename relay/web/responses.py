@@ -274,13 +274,16 @@ class TargetList(ResponseModel):
 class ScanShape(ResponseModel):
     """The result of a scan.
 
-    `revived`: deliveries that had ended, and run again because the object was listed. `first`: a
-    first scan marks existing objects as seen and enqueues nothing. `resumed`: the scan
-    continued after an interruption. `finished`: the scan reached the end of the listing.
+    `found`: objects without a notification; `marked`: those of them that are only marked as seen,
+    in the first scan of the source or of a bucket. `revived`: deliveries that had ended, and run
+    again because the object was listed. `first`: a first scan marks existing objects as seen and
+    enqueues nothing. `resumed`: the scan continued after an interruption. `finished`: the scan
+    reached the end of the listing.
     """
 
     listed: int
     found: int
+    marked: int = 0
     revived: int = 0
     first: bool
     resumed: bool = False

@@ -8,14 +8,17 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from relay.config.load import Route, Settings, SourceSettings, TargetSettings
 from relay.errors import PermanentFailure, TemporaryFailure
 from relay.intake.intake import Intake
 from relay.intake.queue_poller import QueuePoller
 from relay.ledger import Conflict, DeliveryQuery, NewScan
+from relay.ledger.schema import scans
 from relay.model import Event, Incoming, Kind, ObjectInfo, ObjectRef, State
 from relay.sources.contract import QueueMessage, ScanPage, StorageHandler
+from relay.sources.listing import ListingPage, bucket_pages
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -71,6 +74,20 @@ class PagedStorage(ListingStorage):
             events = [self.event_for(ref, info) for ref, info in refs]
             is_last = start + 3 >= len(rest)
             yield ScanPage(tuple(events), len(page), None if is_last else ("shelf", page[-1]))
+
+
+class BucketStorage(ListingStorage):
+    """A storage with several buckets; the keys of `objects` begin with the bucket."""
+
+    def scan_pages(self, since=None, after=None, limit=None):
+        return bucket_pages(self, self.list_bucket, since, after, limit)
+
+    def list_bucket(self, bucket, marker, limit):
+        names = (name.partition("/") for name in sorted(self.objects))
+        keys = [key for of, _, key in names if of == bucket and key > marker]
+        for key in keys or [""]:
+            found = [(ObjectRef(bucket, key), self.objects[f"{bucket}/{key}"])] if key else []
+            yield ListingPage(found, len(found), None if key == (keys or [""])[-1] else key)
 
 
 class FakeRelay:
@@ -141,14 +158,103 @@ def scanned(relay):
 
 def test_the_first_scan_marks_existing_objects_and_the_next_finds_new_ones(relay):
     relay.put("a", "b")
-    counts = {"listed": 2, "found": 2, "revived": 0}
+    counts = {"listed": 2, "found": 2, "marked": 2, "revived": 0}
     result = {**counts, "first": True, "resumed": False, "finished": True}
     assert relay.scan() == result
     assert relay.imports() == []
     relay.put("c")
-    assert relay.scan() == {**result, "listed": 3, "found": 1, "first": False}
-    assert relay.scan() == {**result, "listed": 3, "found": 0, "first": False}
+    later = {**result, "listed": 3, "marked": 0, "first": False}
+    assert relay.scan() == {**later, "found": 1}
+    assert relay.scan() == {**later, "found": 0}
     assert relay.imports() == ["c"]
+
+
+class TestAddedBucket:
+    @pytest.fixture
+    def reconfigure(self, make):
+        def reconfigure(relay, *buckets, **source):
+            """Restart a relay with other buckets in the configuration."""
+            again = make(BucketStorage, buckets=buckets, **source)
+            again.handler.objects = relay.handler.objects
+            again.now = relay.advance(hours=1)
+            return again
+
+        return reconfigure
+
+    @pytest.fixture
+    def relay(self, make):
+        relay = make(BucketStorage, buckets=("old",))
+        relay.put("old/a", "new/a", "new/b")
+        relay.scan()
+        return relay
+
+    @pytest.mark.parametrize("buckets", [("old", "new"), ("new", "old")])
+    def test_existing_objects_of_an_added_bucket_are_marked(self, relay, reconfigure, buckets):
+        relay = reconfigure(relay, *buckets)
+        relay.put("old/b")
+        result = relay.scan()
+        assert (result["first"], result["found"], result["marked"]) == (False, 3, 2)
+        assert relay.imports() == ["b"]
+        relay.put("new/c")
+        result = relay.scan()
+        assert (result["found"], result["marked"]) == (1, 0)
+        assert relay.imports() == ["b", "c"]
+
+    def test_everything_of_an_added_bucket_can_be_delivered(self, relay, reconfigure):
+        relay = reconfigure(relay, "old", "new", scan_limit=2)
+        assert relay.scan(everything=True)["finished"] is False
+        result = relay.scan()
+        assert (result["finished"], result["marked"]) == (True, 0)
+        assert relay.imports() == ["a", "b"]
+
+    def test_an_empty_added_bucket_is_scanned_like_any_other_afterwards(self, relay, reconfigure):
+        relay = reconfigure(relay, "old", "empty")
+        relay.scan()
+        relay.put("empty/a")
+        assert relay.scan()["marked"] == 0
+        assert relay.imports() == ["a"]
+
+    def test_a_bucket_that_is_added_during_an_interrupted_scan_is_marked(self, make, reconfigure):
+        relay = make(BucketStorage, buckets=("old",), scan_limit=1)
+        relay.put("old/a", "old/b", "new/a")
+        assert relay.scan()["finished"] is False
+        relay = reconfigure(relay, "new", "old")
+        restarted = relay.scan()
+        assert (restarted["resumed"], restarted["marked"]) == (False, 2)
+        relay.put("new/b")
+        relay.scan()
+        assert relay.imports() == ["b"]
+
+    def test_an_interrupted_scan_of_an_added_bucket_goes_on_marking(self, relay, reconfigure):
+        relay = reconfigure(relay, "old", "new", scan_limit=2)
+        assert (relay.scan()["marked"], relay.scan()["marked"]) == (1, 1)
+        assert relay.imports() == []
+
+    def test_a_scan_of_the_last_days_is_not_the_first_scan_of_a_bucket(self, relay, reconfigure):
+        relay = reconfigure(relay, "old", "new")
+        relay.scan(relay.now - timedelta(minutes=1))
+        assert relay.scan()["marked"] == 2
+        assert relay.imports() == []
+
+    def test_a_bucket_that_was_removed_and_added_again_is_known(self, relay, reconfigure):
+        relay = reconfigure(relay, "new")
+        relay.scan()
+        relay = reconfigure(relay, "old", "new")
+        relay.put("old/b")
+        relay.scan()
+        assert relay.imports() == ["b"]
+
+    def test_buckets_that_an_earlier_version_scanned_are_known(self, ledger, relay, reconfigure):
+        with ledger._database.write() as connection:
+            connection.execute(update(scans).values(buckets=None))
+        relay = reconfigure(relay, "old", "new")
+        relay.scan()
+        assert relay.imports() == ["a", "b"]
+
+    def test_marked_objects_do_not_make_a_source_silent(self, ledger, relay, reconfigure):
+        relay = reconfigure(relay, "old", "new")
+        relay.scan()
+        assert ledger.scans.silences(relay.advance(hours=1)) == {"shelf": None}
 
 
 def test_a_found_object_is_due_at_once(scanned):

@@ -365,7 +365,7 @@ def test_a_silent_source_is_reported_until_its_next_notification(web, driver):
 
 def test_a_scan_reports_whether_it_finished(web):
     result = web.post("/api/v1/sources/exports/scan").get_json()
-    counts = {"listed": 2, "found": 1, "revived": 0}
+    counts = {"listed": 2, "found": 1, "marked": 0, "revived": 0}
     assert result == {**counts, "first": False, "resumed": False, "finished": True}
 
 

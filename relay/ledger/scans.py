@@ -45,7 +45,9 @@ class Scans(LedgerPart):
             self._database.advisory_lock(connection, "scan", new.source)
             row = _select(connection, new.source)
             _refuse_second(row, new, now)
-            scan = replace(_start_or_resume(_to_scan(row), new, now), ran=now, owner=new.owner)
+            previous = _to_scan(row)
+            scan = _with_buckets(_start_or_resume(previous, new, now), previous, new)
+            scan = replace(scan, ran=now, owner=new.owner)
             values = asdict(scan) | {"cursor": _to_json(scan.cursor), "leased_until": now + LEASE}
             del values["resumed"], values["new_buckets"]
             insert = self._database.insert(scans).values(**values)
@@ -125,27 +127,22 @@ def _start_or_resume(previous: Scan | None, new: NewScan, now: datetime) -> Scan
     or if it does not list objects as old as `new` does.
     """
     fence = previous.fence + 1 if previous else 1
-    finished = previous.finished if previous else None
-    complete = _complete_buckets(previous, new)
-    buckets = {bucket: bucket in complete for bucket in sorted({*complete, *new.buckets})}
-    is_later = finished is not None and not new.everything
-    new_buckets = tuple(set(new.buckets) - complete) if is_later else ()
     if previous and previous.cursor and _covers(previous, new):
-        of_buckets = {"buckets": buckets, "new_buckets": new_buckets}
-        return replace(previous, fence=fence, resumed=True, **of_buckets)
+        return replace(previous, fence=fence, resumed=True)
+    finished = previous.finished if previous else None
     # An interrupted scan of everything is still wanted.
     wants_everything = new.everything or (previous is not None and not previous.first)
     first = finished is None and not wants_everything
-    return Scan(
-        new.source,
-        now,
-        now,
-        fence,
-        first=first,
-        since=new.since,
-        finished=finished,
-        buckets=buckets,
-        new_buckets=new_buckets,
+    return Scan(new.source, now, now, fence, first=first, since=new.since, finished=finished)
+
+
+def _with_buckets(scan: Scan, previous: Scan | None, new: NewScan) -> Scan:
+    complete = _complete_buckets(previous, new)
+    is_later = scan.finished is not None and not new.everything
+    return replace(
+        scan,
+        buckets={bucket: bucket in complete for bucket in sorted({*complete, *new.buckets})},
+        new_buckets=tuple(set(new.buckets) - complete) if is_later else (),
     )
 
 

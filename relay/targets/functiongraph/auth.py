@@ -16,7 +16,7 @@ from relay.outbound.responses import translate
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import CachedCredential, Clock, ExpiringValue
 from relay.targets.functiongraph.access_keys import AccessKeyProvider
-from relay.targets.functiongraph.error_hints import TOO_LARGE_FOR_A_SIGNATURE
+from relay.targets.functiongraph.error_hints import LOCKED, TOO_LARGE_FOR_A_SIGNATURE
 from relay.targets.functiongraph.errors import (
     STALE_KEY,
     STALE_TOKEN,
@@ -122,6 +122,8 @@ class Credentials:
 
     def fallback_auth(self, used: AuthBase, response: ApiResponse) -> AuthBase | None:
         """Return other credentials to retry with after this error response, or None."""
+        if response.asks_to_wait:
+            return None  # a locked key stays locked longer if it is used
         if self._tokens and isinstance(used, TokenAuth) and response.key in STALE_TOKEN:
             return TokenAuth(self._tokens.renew(used.token))
         if self._tokens and isinstance(used, KeyAuth) and response.key == TOO_LARGE_FOR_SIGNED:
@@ -182,8 +184,11 @@ def _lifetime(response: requests.Response, now: datetime) -> timedelta:
 def _iam_error(response: ApiResponse) -> RelayError:
     code = f"functiongraph.iam.{response.status}"
     message = Localized(f"IAM issued no token: {response}", f"IAM 未签发 Token：{response}")
-    if response.status == 429:
-        return Throttled(code, message, answer=str(response), retry_after=response.retry_after)
+    if response.asks_to_wait and response.status != 503:
+        hint = "" if response.status == 429 else LOCKED
+        return Throttled(
+            code, message, hint, answer=str(response), retry_after=response.retry_after
+        )
     if response.status in (201, 408) or response.status >= 500:
         return TemporaryFailure(
             code, message, answer=str(response), retry_after=response.retry_after

@@ -161,6 +161,13 @@ TOO_LARGE_FOR_A_SIGNATURE = Localized(
     "Requests over 12 MB need a token: set iam_user, iam_password and iam_domain as well.",
     "超过 12 MB 的请求需要使用 Token，请同时配置 iam_user、iam_password 和 iam_domain。",
 )
+LOCKED = Localized(
+    "Huawei Cloud locks a key or an account after repeated failures. Relay waits until the lock"
+    " ends. Check the credentials of the target, and whether another program uses the key with a"
+    " wrong secret.",
+    "连续认证失败后，华为云会锁定密钥或账号，Relay 会等到解锁后再试。请检查该目标的凭证，"
+    "并确认没有其他程序使用该密钥和错误的 SK。",
+)
 _HEADERS_TOO_LARGE = Localized(
     "The token or the URL exceeds the limit of the gateway: set access_key and secret_key, so that"
     " small requests need no token, or use an IAM user with fewer permissions.",

@@ -24,14 +24,14 @@ from relay.errors import (
     Throttled,
 )
 from relay.model import Localized
-from relay.outbound.responses import retry_after
-from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
+from relay.outbound.responses import LONGEST_WAIT, retry_after
+from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS, LOCKED
 
 Effect = Literal["create", "replace", "none"]
 """The change that a successful call makes."""
 
-STALE_TOKEN = {(401, "APIGW.0307"), (401, "FSS.0401")}
-"""Responses after which a new token is tried once."""
+STALE_TOKEN = {(401, "APIGW.0301"), (401, "APIGW.0307"), (401, "FSS.0401")}
+"""Responses after which a new token is tried once: "token expires", "decrypt token fail"."""
 
 STALE_KEY = {(401, "APIGW.0301"), (401, "FSS.0401")}
 """Responses after which another access key is tried once: a temporary key may have expired."""
@@ -43,6 +43,17 @@ NOT_READY = {(412, "FSS.1090"), (412, "FSS.1095")}
 OUTCOME_UNKNOWN = {408, 500, 502, 504}
 
 CLOCK_TOLERANCE = timedelta(minutes=15)
+
+LOCKED_FOR = timedelta(minutes=5)
+"""How long the gateway locks an access key after more than five failures in a row."""
+
+_ASKS_TO_WAIT = re.compile(
+    r"\block(ed|s|out)?\b|reach(ed)? the limit|(try|retry) again|[0-9] ?[a-z]+ later"
+    r"|锁定|再试|重试",
+    re.IGNORECASE,
+)
+_MINUTES = re.compile(r"([0-9]{1,4})\s*(?:min|分)", re.IGNORECASE)
+_NO_ACCESS = (401, 403)
 
 _SECRET = re.compile(r"[A-Za-z0-9+/=_-]{41,}")
 
@@ -59,6 +70,12 @@ class ApiResponse:
     date: datetime | None = None
 
     @property
+    def asks_to_wait(self) -> bool:
+        """Whether the same request may succeed later: throttled, or a locked key or account."""
+        has_wait = self.retry_after is not None
+        return self.status == 429 or (self.status in (*_NO_ACCESS, 503) and has_wait)
+
+    @property
     def key(self) -> tuple[int, str]:
         return self.status, self.code
 
@@ -73,12 +90,15 @@ def read_response(response: requests.Response, now: datetime) -> ApiResponse:
     code = _first(body, "error_code", "errorCode", "code")
     message = _first(body, "error_msg", "errorMsg", "message") or excerpt(response.text)
     request_id = response.headers.get("X-Request-Id") or _first(body, "request_id")
+    wait = retry_after(response, now)
+    if wait is None and response.status_code in (*_NO_ACCESS, 429):
+        wait = _wait_in_words(message)
     return ApiResponse(
         response.status_code,
         re.sub(r"^APIG\.", "APIGW.", excerpt(code, 40)),
         _SECRET.sub("…", excerpt(message)),
         excerpt(request_id, 64),
-        retry_after(response, now),
+        wait,
         _date(response),
     )
 
@@ -119,7 +139,7 @@ def malformed_response(response: ApiResponse, effect: Effect) -> RelayError:
 def _error_class(response: ApiResponse, effect: Effect) -> type[RelayError]:
     if response.key in NAME_TAKEN and effect == "create":
         return NameTaken
-    if response.status == 429 or (response.status == 503 and response.retry_after):
+    if response.asks_to_wait:
         return Throttled
     if response.status == 503 or response.key in NOT_READY:
         return TemporaryFailure
@@ -128,7 +148,19 @@ def _error_class(response: ApiResponse, effect: Effect) -> type[RelayError]:
     return PermanentFailure
 
 
+def _wait_in_words(message: str) -> timedelta | None:
+    """The wait that a message asks for, such as "try again in 5 minutes"; None for none."""
+    if not _ASKS_TO_WAIT.search(message):
+        return None
+    minutes = _MINUTES.search(message)
+    return min(timedelta(minutes=int(minutes[1])), LONGEST_WAIT) if minutes else LOCKED_FOR
+
+
 def _hint(response: ApiResponse, now: datetime) -> Localized:
+    if response.status in _NO_ACCESS and response.asks_to_wait:
+        return LOCKED
+    if response.code == BAD_SIGNATURE and "token" in response.message.lower():
+        return HINTS["APIGW.0307"]
     if (
         response.code == BAD_SIGNATURE
         and response.date

@@ -197,6 +197,99 @@ def test_a_response_of_iam_without_a_token_is_an_error(
     assert failed.value.code == "functiongraph.iam.201"
 
 
+@pytest.mark.parametrize("code", ["APIG.0301", "APIGW.0301"])
+@pytest.mark.parametrize(
+    "words",
+    ["token expires", "decrypt token fail", "Incorrect IAM authentication information: {}"],
+)
+@pytest.mark.parametrize("operation", ["import", "config"])
+def test_a_dead_token_is_renewed_once(
+    sandbox: SandboxServer, target: Target, code: str, words: str, operation: str
+) -> None:
+    message = words.format("decrypt token fail")
+    sandbox.fault(operation=operation, status=401, code=code, message=message)
+    target.held(HELLO)
+    target.create(HELLO, export(), ignore)
+    assert token_requests(sandbox) == 2
+    sandbox.fault(operation="config", status=401, code=code, message=message, times=None)
+    with pytest.raises(PermanentFailure) as refused:
+        target.held(HELLO)
+    assert token_requests(sandbox) == 3
+    assert "new token was also rejected" in refused.value.hint.en
+
+
+# Locked keys and accounts
+
+
+LOCKS = {
+    "AK access failed to reach the limit,forbidden.": 5,
+    "Incorrect IAM authentication information: AK access failed to reach the limit, forbidden,"
+    " try again 5 minutes later": 5,
+    "The key is locked, please try again in 7 minutes": 7,
+    "Too many failures: retry again after 12 min": 12,
+    "连续失败次数过多，请 8 分钟后再试": 8,
+    "The account is locked": 5,
+    "locked for 9999 minutes": 60,
+}
+
+
+@pytest.mark.parametrize("words", LOCKS)
+def test_a_locked_key_waits_as_long_as_it_is_locked(
+    sandbox: SandboxServer, make_target: MakeTarget, words: str
+) -> None:
+    target = make_target(sandbox.url, **by_key(sandbox))
+    sandbox.fault(operation="import", status=401, code="APIG.0301", message=words, times=None)
+    with pytest.raises(Throttled) as locked:
+        target.create(HELLO, export(), ignore)
+    assert locked.value.retry_after == timedelta(minutes=LOCKS[words])
+    assert locked.value.hint.en.startswith("Huawei Cloud locks a key")
+    assert [call.operation for call in sandbox.calls] == ["import"]
+
+
+def test_a_locked_key_of_the_servers_agency_is_not_tried_again(
+    make_target: MakeTarget, clock: Clock
+) -> None:
+    words = "AK access failed to reach the limit,forbidden."
+    with SandboxServer(project_id=PROJECT, agency_life=timedelta(days=1), clock=clock) as cloud:
+        target = make_target(cloud.url)
+        cloud.fault(operation="import", status=401, code="APIGW.0301", message=words)
+        with pytest.raises(Throttled):
+            target.create(HELLO, export(), ignore)
+        assert [call.operation for call in cloud.calls].count("import") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "minutes"),
+    [(401, "The account is locked", 5), (403, "User locked, try again in 15 minutes", 15)],
+)
+def test_a_locked_account_waits(
+    sandbox: SandboxServer, target: Target, status: int, words: str, minutes: int
+) -> None:
+    sandbox.fault(operation="token", status=status, message=words)
+    with pytest.raises(Throttled) as locked:
+        target.ready()
+    assert locked.value.retry_after == timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "verify aksk signature fail, the time differs by more than 15 minutes",
+        "Get secretKey failed,ak:AKEXAMPLE,err:ak not exist",
+        "verify aksk signature fail",
+    ],
+)
+def test_a_wrong_signature_is_final(
+    sandbox: SandboxServer, make_target: MakeTarget, words: str
+) -> None:
+    target = make_target(sandbox.url, **by_key(sandbox))
+    sandbox.fault(operation="import", status=401, code="APIG.0301", message=words, times=None)
+    with pytest.raises(PermanentFailure) as refused:
+        target.create(HELLO, export(), ignore)
+    assert "access_key" in refused.value.hint.en
+    assert len(sandbox.calls) == 1
+
+
 # Expiry during an import
 
 

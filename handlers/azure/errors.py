@@ -15,6 +15,7 @@ from relay.outbound.responses import retry_after
 from relay.sources.errors import (
     archived,
     busy,
+    cannot_decrypt,
     denied,
     gone,
     no_bucket,
@@ -40,6 +41,8 @@ def refusal(response: requests.Response, resource: str) -> RelayError:
         return archived(resource, reason)
     if code == "BlobBeingRehydrated":
         return not_ready(resource, reason)
+    if problem := cannot_decrypt(resource, reason, ""):
+        return problem
     if status in (401, 403) or code in _NOT_PUBLIC:
         return denied(resource, reason, HINT)
     if code == "BlobNotFound":

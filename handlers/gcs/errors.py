@@ -10,6 +10,7 @@ from relay.model import Localized
 from relay.outbound.responses import retry_after
 from relay.sources.errors import (
     busy,
+    cannot_decrypt,
     denied,
     gone,
     no_bucket,
@@ -19,6 +20,7 @@ from relay.sources.errors import (
 )
 
 _BUSY = (408, 429)
+_MAX_MESSAGE = 2000
 
 
 def refusal(response: requests.Response, resource: str) -> RelayError:
@@ -26,6 +28,8 @@ def refusal(response: requests.Response, resource: str) -> RelayError:
     status, code = response.status_code, _code(response)
     if status in _BUSY or status >= 500:
         return busy(resource, code, retry_after(response))
+    if problem := cannot_decrypt(resource, code, response.text[:_MAX_MESSAGE]):
+        return problem
     if status in (401, 403):
         return denied(resource, code, HINT)
     if status == 404:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
-from relay.errors import Gone, PermanentFailure, Superseded, TemporaryFailure
+from relay.errors import Gone, PermanentFailure, RelayError, Superseded, TemporaryFailure
 from relay.model import Localized
 
 _RETRIES = Localized("Relay retries.", "Relay 会重试。")
@@ -111,6 +112,56 @@ def busy(name: str, code: str, retry_after: timedelta | None) -> TemporaryFailur
         _RETRIES,
         answer=code,
         retry_after=retry_after,
+    )
+
+
+_KMS_CODE = re.compile(r"kms|KeyVault", re.IGNORECASE)
+_KMS_WORDS = re.compile(r"(?<![-./_\w])(?:KMS(?![-./_\w])|kms:|cloudkms)")
+"""KMS in a message: the service or a permission, and not a part of a bucket's or object's name."""
+
+_CUSTOMER_KEY = re.compile(
+    r"stored using a form of server.side encryption|customer.(provided|supplied)", re.IGNORECASE
+)
+
+
+def cannot_decrypt(name: str, code: str, message: str) -> RelayError | None:
+    """The error of a refusal because of the object's encryption; None for other refusals.
+
+    `message`: the text of the storage, because a missing permission to decrypt is an ordinary
+    AccessDenied.
+    """
+    if re.search("throttl", code, re.IGNORECASE):
+        return None
+    if _CUSTOMER_KEY.search(message):
+        return PermanentFailure(
+            "storage.customer_key",
+            Localized(
+                f"{name} is encrypted with a key that the store does not keep (SSE-C)",
+                f"{name} 使用客户提供的密钥加密（SSE-C），存储不保存该密钥",
+            ),
+            Localized(
+                "Upload it again with the store's own encryption (SSE-S3 or SSE-KMS).",
+                "请改用存储自身的加密方式（SSE-S3 或 SSE-KMS）重新上传。",
+            ),
+            answer=code,
+        )
+    if not _KMS_CODE.search(code) and not _KMS_WORDS.search(message):
+        return None
+    return PermanentFailure(
+        "storage.kms",
+        Localized(
+            f"{name} is encrypted with a KMS key that cannot be used ({code})",
+            f"{name} 使用 KMS 密钥加密，而该密钥无法使用（{code}）",
+        ),
+        Localized(
+            "Enable the key in KMS if it is disabled or about to be deleted, and allow the"
+            " source's credentials to decrypt with it (AWS: kms:Decrypt, in the policy of the key"
+            " too; Huawei Cloud: permissions for DEW/KMS in the bucket's region). Then retrigger.",
+            "若密钥已禁用或计划删除，请在 KMS 中启用；并授权该来源的凭证使用该密钥解密"
+            "（AWS：kms:Decrypt，密钥策略中也须允许；华为云：桶所在区域的 DEW/KMS 权限）。"
+            "然后重新触发。",
+        ),
+        answer=code,
     )
 
 

@@ -41,10 +41,8 @@ def refusal(response: requests.Response, resource: str) -> RelayError:
         return archived(resource, reason)
     if code == "BlobBeingRehydrated":
         return not_ready(resource, reason)
-    if problem := cannot_decrypt(resource, reason, ""):
-        return problem
     if status in (401, 403) or code in _NOT_PUBLIC:
-        return denied(resource, reason, HINT)
+        return cannot_decrypt(resource, reason, "") or denied(resource, reason, HINT)
     if code == "BlobNotFound":
         return gone(resource, reason)
     if status == 404:

@@ -115,7 +115,19 @@ def web_address(url: str, example: str) -> SplitResult:
         fits = False
     if not fits:
         raise ValueError(f"should be an address such as {example}")
+    host_name(parts.hostname or "")
     return parts
+
+
+def host_name(host: str) -> str:
+    """Check the labels of a host name, which no client could resolve. Raises ValueError."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError(
+            "names a host of which a label is empty or has more than 63 characters"
+        ) from None
+    return host
 
 
 def glob(text: str) -> str:

@@ -7,20 +7,20 @@ that arrives byte by byte never times out; and a host name can resolve to a priv
 
 from __future__ import annotations
 
-import io
 import select
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import HTTPResponse
+
+from relay.outbound.final_response import CheckedConnection, EarlyBytes
 
 Guard = Callable[[str, str], None]
 """guard(host, address) raises when connections to the address are not allowed."""
@@ -48,31 +48,29 @@ class ConnectionOptions:
     streams: bool = False
 
 
-def pool_classes(options: ConnectionOptions) -> dict[str, type[HTTPConnectionPool]]:
-    """Create the connection pool classes for a PoolManager, by scheme."""
-
-    class Plain(EarlyResponseConnection, HTTPConnection):
-        pass
-
-    class Secure(EarlyResponseConnection, HTTPSConnection):
-        pass
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    for connection in (Plain, Secure):
-        connection.options = options
-    return {"http": PlainPool, "https": SecurePool}
+def checked_pools(
+    pools: Mapping[str, type[HTTPConnectionPool]], options: ConnectionOptions
+) -> dict[str, type[HTTPConnectionPool]]:
+    """Return the pool classes of a PoolManager, by scheme, with our connections."""
+    return {scheme: _checked_pool(pool, options) for scheme, pool in pools.items()}
 
 
-class EarlyResponseConnection(HTTPConnection):
-    """A connection that stops sending when a response arrives, and then reads it."""
+def _checked_pool(
+    pool: type[HTTPConnectionPool], options: ConnectionOptions
+) -> type[HTTPConnectionPool]:
+    name, bases = "Connection", (EarlyResponseConnection, pool.ConnectionCls)
+    connection = type(name, bases, {"options": options, "streams": options.streams})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+class EarlyResponseConnection(CheckedConnection):
+    """A connection that stops sending when a response arrives, and then reads it.
+
+    An interim response does not stop the sending.
+    """
 
     options: ConnectionOptions
-    _early_byte: bytes | None = None
+    _early: EarlyBytes
     _last_used = 0.0
 
     @property
@@ -83,15 +81,16 @@ class EarlyResponseConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         try:
-            if self.options.guard and self.proxy is None:
+            if self.options.guard:
                 self.options.guard(self.host, sock.getpeername()[0])
         except BaseException:
             sock.close()
             raise
+        self._early = EarlyBytes()
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self._early_byte = None
+        self._early = EarlyBytes()
         try:
             super().request(*args, **kwargs)
         except BrokenPipeError:
@@ -101,16 +100,16 @@ class EarlyResponseConnection(HTTPConnection):
             raise
 
     def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        # Try to send first and poll only if the buffer is full: a poll costs as much as a send.
-        self.sock.settimeout(0)
-        self._poll(select.POLLIN, 0)
-        step = _TLS_RECORD if isinstance(self.sock, ssl.SSLSocket) else len(data)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._send_part(rest[:step]) :]
-        self.sock.settimeout(self.options.stall)
+        with self.noting_cut_offs():
+            self.begin_to_send()
+            # Try to send first and poll only if the buffer is full: a poll costs as much as a send.
+            self.sock.settimeout(0)
+            self._stop_if_answered()
+            step = _TLS_RECORD if isinstance(self.sock, ssl.SSLSocket) else len(data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._send_part(rest[:step]) :]
+            self.sock.settimeout(self.options.stall)
 
     def _send_part(self, part: memoryview) -> int:
         """Return the number of bytes sent, or 0 after waiting for buffer space."""
@@ -125,96 +124,37 @@ class EarlyResponseConnection(HTTPConnection):
         except OSError as error:
             # urllib3 reads the response only after a BrokenPipeError.
             raise BrokenPipeError(*error.args) from error
-        while not (ready := self._poll(select.POLLIN | awaited, self.options.stall)) & awaited:
-            if not ready:
-                raise TimeoutError(f"the server accepted no byte for {self.options.stall:g} s")
+        self._wait(awaited)
         return 0
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        sock, is_early = self.sock, self._early_byte is not None
-        self._last_used = monotonic()
-        seconds = self.timeout or self.options.stall
-        deadline = self._last_used + seconds
-        self.sock = response_socket = _ResponseSocket(sock, self._early_byte or b"", deadline)
-        try:
-            response = super().getresponse()
-        finally:
-            if self.sock is not None:
-                self.sock = sock
-        if self.options.streams:
-            response_socket.file.read_timeout = seconds
-        if (is_early or not self.options.reuse) and self.sock is not None:
-            # After a partial body, the connection cannot carry another request. The response has
-            # a separate handle of the socket; self.close() would close the response too.
-            self.sock.close()
-            self.sock = None
-        return response
-
-    def _poll(self, events: int, seconds: float) -> int:
-        """Wait for socket events; BrokenPipeError when a response has arrived."""
+    def _wait(self, awaited: int) -> None:
+        deadline = monotonic() + self.options.stall
         poll = select.poll()
-        poll.register(self.sock, events)
-        ready = poll.poll(seconds * 1000)
-        seen = ready[0][1] if ready else 0
-        if seen & ~select.POLLOUT:
-            self._early_byte = self._read_byte()
-            if self._early_byte is not None:
-                raise BrokenPipeError("a response arrived before the body was sent")
-        return seen
+        poll.register(self.sock, select.POLLIN | awaited)
+        ready = 0
+        while not ready & awaited:
+            seen = poll.poll(max(0, deadline - monotonic()) * 1000)
+            if not seen:
+                raise TimeoutError(f"the server accepted no byte for {self.options.stall:g} s")
+            ready = seen[0][1]
+            self._stop_if_answered()
 
-    def _read_byte(self) -> bytes | None:
-        # TLS 1.3 sends session tickets after the handshake: readable may not mean a response.
-        try:
-            byte: bytes = self.sock.recv(1)
-            return byte
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
-        except OSError:
-            return b""
+    def _stop_if_answered(self) -> None:
+        """Raise BrokenPipeError when a response has arrived."""
+        while (received := self.receive(_TLS_RECORD)) is not None:
+            if self._early.add(received):
+                raise BrokenPipeError("a response arrived before the body was sent")
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        early = self._early.rest
+        self._last_used = monotonic()
+        response = self.read_response(early)
+        if (early or self.was_cut_off or not self.options.reuse) and self.sock is not None:
+            # After a partial body, the connection cannot carry another request.
+            self.discard(self.sock)
+        return response
 
     def _reset_on_close(self) -> None:
         # Drop what the kernel still buffers, so that a cancelled body can never become complete.
         with suppress(OSError, AttributeError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-class _ResponseSocket:
-    """The socket that http.client reads a response from."""
-
-    def __init__(self, sock: Any, early_byte: bytes, deadline: float) -> None:
-        self._sock = sock
-        self.file = _ResponseFile(sock, early_byte, deadline)
-
-    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(self.file)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-
-class _ResponseFile(io.RawIOBase):
-    def __init__(self, sock: Any, early_byte: bytes, deadline: float) -> None:
-        super().__init__()
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self._early_byte = early_byte
-        self._deadline = deadline
-        self.read_timeout: float | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._early_byte:
-            buffer[:1], self._early_byte = self._early_byte, b""
-            return 1
-        seconds = self.read_timeout or self._deadline - monotonic()
-        if seconds <= 0:
-            raise TimeoutError("the response did not end in time")
-        self._sock.settimeout(seconds)
-        count: int | None = self._raw.readinto(buffer)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()

@@ -4,66 +4,45 @@ from __future__ import annotations
 
 import email.utils
 import re
-import ssl
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from relay.errors import OutcomeUnknown, PermanentFailure, RelayError, TemporaryFailure
+from relay.errors import OutcomeUnknown, RelayError, TemporaryFailure
 from relay.model import Localized, utc_now
+from relay.outbound.connection_problems import Causes, connection_problem, host_of
+from relay.outbound.final_response import NOT_CONNECTED, NOT_SENT
 
 LONGEST_WAIT = timedelta(hours=1)
 """The longest wait that a Retry-After header can ask for."""
 
-_UNKNOWN_HOST = "the server"
+_NOTHING_CHANGED = Localized(
+    "Nothing was changed. Relay retries.", "未产生任何变更，Relay 会重试。"
+)
 
 
 def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
-    """Return the error of Relay's tree for an exception of `requests`.
+    """Return the error of Relay's tree for an exception of a session.
 
     `sent`: the request changes something and may have been sent completely. If the response is
-    lost, the outcome is unknown (OutcomeUnknown). An untrusted certificate is a TemporaryFailure:
-    nothing was sent, and an expired certificate or a missing CA is usually repaired soon.
+    lost then, the outcome is unknown (OutcomeUnknown), unless the connection knows that the
+    request was not sent. Faults that are usually repaired soon, such as an expired certificate or
+    a wrong proxy variable, are TemporaryFailures.
     """
-    host = _host_of(error)
-    if isinstance(error, ValueError) and not isinstance(error, requests.JSONDecodeError):
-        return PermanentFailure(
-            "outbound.url",
-            Localized(
-                "The address is not a valid http or https URL", "地址不是有效的 http 或 https URL"
-            ),
-            Localized("Correct the URL in relay.toml.", "请修正 relay.toml 中的 URL。"),
-        )
-    causes = tuple(_causes(error))
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    url = str(getattr(error.request, "url", None) or "")
+    causes = Causes(error)
+    problem = connection_problem(causes, url)
+    if problem:
+        return problem
+    host = host_of(url)
+    if causes.have_note(NOT_CONNECTED, NOT_SENT):
         return TemporaryFailure(
-            "outbound.certificate",
+            "outbound.interrupted",
             Localized(
-                f"The TLS certificate of {host} is not trusted", f"{host} 的 TLS 证书不受信任"
+                f"The connection to {host} ended before the request was sent",
+                f"请求尚未发送完毕，与 {host} 的连接已中断",
             ),
-            Localized(
-                "Renew the certificate of the server, or set REQUESTS_CA_BUNDLE to the CA. "
-                "Check the clock of this machine.",
-                "请更新服务器证书，或通过 REQUESTS_CA_BUNDLE 指定其 CA，并检查本机时钟。",
-            ),
-        )
-    if isinstance(error, requests.exceptions.ProxyError):
-        return TemporaryFailure(
-            "outbound.proxy",
-            Localized(f"The proxy cannot connect to {host}", f"代理无法连接 {host}"),
-            Localized("Check HTTPS_PROXY and NO_PROXY.", "请检查 HTTPS_PROXY 与 NO_PROXY。"),
-        )
-    never_connected = (ConnectTimeoutError, NewConnectionError)
-    if any(isinstance(cause, never_connected) for cause in causes):
-        return TemporaryFailure(
-            "outbound.unreachable",
-            Localized(f"{host} cannot be reached", f"无法连接 {host}"),
-            Localized(
-                "Check the host name, the network and firewalls.", "请检查主机名、网络与防火墙。"
-            ),
+            _NOTHING_CHANGED,
         )
     if sent:
         return OutcomeUnknown(
@@ -74,7 +53,7 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
     return TemporaryFailure(
         "outbound.interrupted",
         Localized(f"The connection to {host} was interrupted", f"与 {host} 的连接中断"),
-        Localized("Nothing was changed. Relay retries.", "未产生任何变更，Relay 会重试。"),
+        _NOTHING_CHANGED,
     )
 
 
@@ -94,24 +73,3 @@ def retry_after(response: requests.Response, now: datetime | None = None) -> tim
         until = until if until.tzinfo else until.replace(tzinfo=UTC)
         wait = until - (now or utc_now())
     return min(wait, LONGEST_WAIT) if wait > timedelta(0) else None
-
-
-def _host_of(error: requests.RequestException) -> str:
-    try:
-        url = error.request.url if error.request is not None else ""
-        return urlsplit(url or "").hostname or _UNKNOWN_HOST
-    except ValueError:
-        return _UNKNOWN_HOST
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exceptions below `error`: urllib3 keeps them in `reason`, others in `args`."""
-    seen: list[BaseException] = []
-    pending: list[object] = [error]
-    while pending and len(seen) < 20:
-        cause = pending.pop()
-        if not isinstance(cause, BaseException) or cause in seen:
-            continue
-        seen.append(cause)
-        yield cause
-        pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url, select_proxy
-from urllib3 import PoolManager, ProxyManager
+from urllib3 import PoolManager
 
 from relay import __version__
 from relay.errors import PermanentFailure
 from relay.model import Localized
 from relay.outbound.addresses import effective_addresses, is_public
-from relay.outbound.connection import ConnectionOptions, pool_classes
+from relay.outbound.connection import ConnectionOptions, checked_pools
+from relay.outbound.connection_problems import Causes
+from relay.outbound.final_response import NOT_CONNECTED
+from relay.outbound.surroundings import check_ca_file, check_proxy
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -27,6 +34,9 @@ MAX_RESPONSE = 64 * 1024
 """Bytes of a response body that are read by default; the rest stays unread."""
 
 _POOL = 32
+
+_FOREIGN = (urllib3.exceptions.HTTPError, http.client.HTTPException, UnicodeError, OSError)
+"""Exceptions that `requests` lets through: an invalid host name, a missing CA file."""
 
 
 class HttpClientFactory:
@@ -113,6 +123,16 @@ class _Session(requests.Session):
         self.headers["Accept-Encoding"] = "identity"
         self._environment_settings: dict[Any, Any] = {}
 
+    def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        """Raise RequestException, RelayError, or what the body raises; no other exceptions."""
+        try:
+            return super().request(method, url, *args, **kwargs)
+        except requests.RequestException as error:
+            error.request = error.request or requests.Request(method, url)
+            raise
+        except _FOREIGN as error:
+            raise requests.RequestException(error, request=requests.Request(method, url)) from error
+
     def merge_environment_settings(self, url: Any, *overrides: Any) -> Any:
         # Reading the environment takes a tenth of the time of a small request, so the result is
         # kept for each scheme and host.
@@ -159,32 +179,52 @@ class _Session(requests.Session):
 
 class _Adapter(HTTPAdapter):
     def __init__(self, options: ConnectionOptions) -> None:
-        self._guard = options.guard
-        self._pools = pool_classes(options)
+        self._options = options
         super().__init__(pool_connections=_POOL, pool_maxsize=_POOL, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self._use_our_pools(self.poolmanager)
+        self._use_our_connections(self.poolmanager, self._options)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if type(manager) is ProxyManager:
-            self._use_our_pools(manager)
-        return manager
+        if proxy not in self.proxy_manager:
+            # The proxy is the operator's choice: its address may be private.
+            unguarded = replace(self._options, guard=None)
+            self._use_our_connections(super().proxy_manager_for(proxy, **kwargs), unguarded)
+        return self.proxy_manager[proxy]
 
     def send(
-        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Any = None,
     ) -> requests.Response:
-        if self._guard and select_proxy(request.url or "", kwargs.get("proxies")):
-            # The proxy opens the connection, so only the local resolution can be checked.
-            host = urlsplit(request.url or "").hostname or ""
-            for address in _resolve(host):
-                self._guard(host, address)
-        return super().send(request, *args, **kwargs)
+        url = request.url or ""
+        self._check_surroundings(url, verify, select_proxy(url, proxies))
+        try:
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        except requests.exceptions.SSLError as error:
+            if isinstance(verify, str) and Causes(error).have_note(NOT_CONNECTED):
+                check_ca_file(verify)
+            raise
 
-    def _use_our_pools(self, manager: PoolManager) -> None:
-        manager.pool_classes_by_scheme = self._pools
+    def _check_surroundings(self, url: str, verify: bool | str, proxy: str | None) -> None:
+        if isinstance(verify, str) and not Path(verify).exists():
+            check_ca_file(verify)
+        if proxy:
+            check_proxy(url, proxy)
+        if proxy and self._options.guard:
+            # The proxy opens the connection, so only the local resolution can be checked.
+            host = urlsplit(url).hostname or ""
+            for address in _resolve(host):
+                self._options.guard(host, address)
+
+    @staticmethod
+    def _use_our_connections(manager: PoolManager, options: ConnectionOptions) -> None:
+        manager.pool_classes_by_scheme = checked_pools(manager.pool_classes_by_scheme, options)
 
 
 def _auth_from_url(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, SecretStr
 
 from relay.config.redaction import Redactor
 from relay.config.text import excerpt
+from relay.config.validators import host_name
 from relay.errors import RelayError, TemporaryFailure, Throttled
 from relay.model import Json, Localized
 from relay.outbound.responses import retry_after, translate
@@ -35,6 +36,7 @@ def _check_url(url: SecretStr) -> SecretStr:
         is_valid = False
     if not is_valid:
         raise ValueError("the url starts with https:// and names a host")
+    host_name(parts.hostname or "")
     return url
 
 

@@ -14,6 +14,7 @@ import pytest
 from relay.errors import Gone, PermanentFailure, RelayError, Superseded, TemporaryFailure
 from relay.handlers.s3 import Handler
 from relay.model import ObjectRef
+from tests.outbound.servers import Server, serving
 
 REF = ObjectRef("exports", "a.zip", etag="abc")
 StartStore = Callable[..., Handler]
@@ -35,16 +36,7 @@ def start_store(requests: list[str]) -> Iterator[StartStore]:
         arguments = (listener, list(responses), requests)
         thread = threading.Thread(target=_serve, args=arguments, daemon=True)
         thread.start()
-        handler = Handler(
-            "exports",
-            Handler.Settings(
-                kind="s3",
-                endpoint_url=f"http://127.0.0.1:{listener.getsockname()[1]}",
-                addressing_style="path",
-                access_key_id="k",
-                secret_access_key="secret-value",
-            ),
-        )
+        handler = handler_for(f"http://127.0.0.1:{listener.getsockname()[1]}")
 
         def stop() -> None:
             handler.close()
@@ -125,7 +117,7 @@ def error(status: str, code: str, **headers: str) -> bytes:
         (error("400 Bad", "ExpiredToken"), PermanentFailure, "storage.denied"),
         (response("401 Unauthorized"), PermanentFailure, "storage.denied"),
         (error("403 Forbidden", "InvalidObjectState"), PermanentFailure, "object.archived"),
-        (error("400 Bad", "KMS.Disabled"), PermanentFailure, "storage.refused"),
+        (error("400 Bad", "InvalidArgument"), PermanentFailure, "storage.refused"),
         (
             error("400 Bad", "AuthorizationHeaderMalformed"),
             PermanentFailure,
@@ -177,6 +169,116 @@ def test_a_404_for_head_is_explained_by_a_get(
     assert raised.value.code == code
     assert [request.split()[0] for request in requests][:2] == ["HEAD", "GET"]
     assert headers_of(requests[1])["range"] == "bytes=0-0"
+
+
+def handler_for(url: str) -> Handler:
+    settings = Handler.Settings(
+        kind="s3",
+        endpoint_url=url,
+        addressing_style="path",
+        access_key_id="k",
+        secret_access_key="secret-value",
+    )
+    return Handler("exports", settings)
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
+def test_every_request_gets_its_own_response_after_interim_ones(status: str) -> None:
+    def script(self: Server, connection: socket.socket) -> None:
+        number = 0
+        while self.head(connection):
+            connection.sendall(f"HTTP/1.1 {status}\r\nLink: </a>\r\n\r\n".encode() * 3)
+            connection.sendall(
+                response("200 OK", b"%d" % number, ETag='"abc"', Connection="keep-alive")
+            )
+            number += 1
+
+    with serving(script) as server, closing(handler_for(server.url)) as handler:
+        for number in range(3):
+            with closing(handler.open(REF)) as stream:
+                assert stream.read(100) == b"%d" % number
+        assert len([head for head in server.received if head]) == 3
+
+
+def test_a_connection_with_bytes_after_the_response_is_not_reused() -> None:
+    kept = response("200 OK", b"content", ETag='"abc"', Connection="keep-alive")
+    connections: list[int] = []
+
+    def script(self: Server, connection: socket.socket) -> None:
+        connections.append(1)
+        while self.head(connection):
+            connection.sendall(kept + response("200 OK", b"another", ETag='"abc"'))
+
+    with serving(script) as server, closing(handler_for(server.url)) as handler:
+        for _ in range(3):
+            with closing(handler.open(REF)) as stream:
+                assert stream.read(100) == b"content"
+        assert len(connections) == 3
+
+
+def test_endless_interim_responses_end_the_request() -> None:
+    def script(self: Server, connection: socket.socket) -> None:
+        self.head(connection)
+        connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" * 100)
+        self.done.wait()
+
+    with serving(script) as server, closing(handler_for(server.url)) as handler:
+        with pytest.raises(TemporaryFailure) as raised:
+            handler.open(REF)
+        assert raised.value.code == "storage.unreachable"
+
+
+DECRYPT = (
+    "User: arn:aws:iam::123456789012:user/relay is not authorized to perform: kms:Decrypt on the "
+    "resource associated with this ciphertext"
+)
+SSE_C = (
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be "
+    "provided to retrieve the object."
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "branch", "expected"),
+    [
+        ("400 Bad", "KMS.DisabledException", "arn is disabled.", PermanentFailure, "storage.kms"),
+        ("400 Bad", "KMS.NotFoundException", "no key", PermanentFailure, "storage.kms"),
+        ("400 Bad", "KMS.KMSInvalidStateException", "pending", PermanentFailure, "storage.kms"),
+        ("403 No", "AccessDenied", DECRYPT, PermanentFailure, "storage.kms"),
+        ("403 No", "KMS.AccessDeniedException", "no", PermanentFailure, "storage.kms"),
+        ("400 Bad", "KMS.0209", "The key has been disabled.", PermanentFailure, "storage.kms"),
+        ("409 Conflict", "KmsKeyStateInvalid", "disabled", PermanentFailure, "storage.kms"),
+        ("403 No", "InvalidRequest", "KMS is not enabled", PermanentFailure, "storage.kms"),
+        ("400 Bad", "InvalidRequest", SSE_C, PermanentFailure, "storage.customer_key"),
+        ("403 No", "AccessDenied", "Access Denied", PermanentFailure, "storage.denied"),
+        (
+            "403 No",
+            "AccessDenied",
+            "not authorized to perform: s3:GetObject on resource: arn:aws:s3:::kms-b/KMS/kms.zip",
+            PermanentFailure,
+            "storage.denied",
+        ),
+        ("400 Bad", "KMS.ThrottlingException", "Rate", TemporaryFailure, "storage.busy"),
+        ("503 Slow", "SlowDown", "KMS is slow", TemporaryFailure, "storage.busy"),
+        ("500 No", "KMS.KMSInternalException", "Oops", TemporaryFailure, "storage.busy"),
+    ],
+)
+def test_errors_of_kms_are_explained(
+    start_store: StartStore,
+    status: str,
+    code: str,
+    message: str,
+    branch: type[RelayError],
+    expected: str,
+) -> None:
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+    with pytest.raises(branch) as raised:
+        start_store(response(status, body)).open(REF)
+    assert raised.value.code == expected
+    assert "arn:" not in str(raised.value)
+    if expected in ("storage.kms", "storage.denied"):
+        assert "kms:Decrypt" in raised.value.hint.en
+        assert "kms:Decrypt" in raised.value.hint.zh
 
 
 def test_retry_after_of_a_busy_store_is_honoured(start_store: StartStore) -> None:

@@ -10,105 +10,24 @@ import ssl
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 import relay.outbound.connection
 from relay.config.text import excerpt
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.outbound.responses import retry_after, translate
 from relay.outbound.session import MAX_RESPONSE, HttpClientFactory
+from tests.outbound.servers import OK, Server, reply, serving
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TOO_LARGE = b"HTTP/1.1 413 No\r\nContent-Length: 3\r\n\r\nbig"
 MEGABYTE = b"x" * 2**20
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-
-
-class Server:
-    """A server that runs a script for every connection. `received`: the bytes of each request."""
-
-    def __init__(
-        self,
-        script: Callable[[Server, socket.socket], None],
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        self.script = script
-        self.tls = tls
-        self.received: list[bytearray] = []
-        self.errors: list[OSError] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://localhost:{self.port}"
-        self.done = threading.Event()
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(connection,))
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(20)
-        with connection:
-            try:
-                wrapped = (
-                    self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
-                )
-                with wrapped:
-                    self.script(self, wrapped)
-            except OSError as error:
-                self.errors.append(error)
-
-    def head(self, connection: socket.socket) -> bytearray:
-        """Read up to the end of the headers; return the bytes received so far."""
-        received = bytearray()
-        self.received.append(received)
-        while b"\r\n\r\n" not in received and (some := connection.recv(4096)):
-            received += some
-        return received
-
-    def close(self) -> None:
-        self.done.set()
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        for thread in self._threads:
-            thread.join()
-
-
-@contextmanager
-def serving(
-    script: Callable[[Server, socket.socket], None], tls: ssl.SSLContext | None = None
-) -> Iterator[Server]:
-    client = Server(script, tls)
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def reply(response: bytes) -> Callable[[Server, socket.socket], None]:
-    def script(self: Server, connection: socket.socket) -> None:
-        while self.head(connection):
-            connection.sendall(response)
-
-    return script
 
 
 @contextmanager
@@ -136,41 +55,6 @@ class MegabyteBody:
         for _ in range(self.count):
             self.chunks_read += 1
             yield MEGABYTE
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a self-signed certificate for localhost and the key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    pem = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    path.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
-        + certificate.public_bytes(pem)
-    )
-    return path
-
-
-@pytest.fixture
-def tls(authority: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority)
-    return context
 
 
 @pytest.fixture(autouse=True)
@@ -607,7 +491,10 @@ def test_a_wrong_url_is_permanent(url: str) -> None:
 def test_a_lost_response_has_an_unknown_outcome_only_if_the_request_was_sent(
     sent: bool, kind: type[Exception], code: str
 ) -> None:
-    with serving(lambda self, connection: self.head(connection) and None) as server:
+    def script(self: Server, connection: socket.socket) -> None:
+        self.request(connection, 1)
+
+    with serving(script) as server:
         error = translate(failure_of(server.url), sent=sent)
     assert (type(error), error.code) == (kind, code)
 

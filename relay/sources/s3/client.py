@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 from datetime import timedelta
 from typing import Any, Self
+from urllib.request import getproxies
 
 import urllib3
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -18,6 +26,8 @@ from botocore.exceptions import (
     HTTPClientError,
     MetadataRetrievalError,
     ProfileNotFound,
+    ProxyConnectionError,
+    SSLError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.loaders import create_loader
@@ -29,9 +39,13 @@ from relay import __version__
 from relay.config.load import SourceSettings
 from relay.errors import ConfigError, PermanentFailure, RelayError, TemporaryFailure
 from relay.model import Localized
+from relay.outbound.connection_problems import Causes, connection_problem
+from relay.outbound.final_response import CheckedConnection
+from relay.outbound.surroundings import HTTP, check_ca_file, check_proxy
 from relay.sources.errors import (
     archived,
     busy,
+    cannot_decrypt,
     denied,
     gone,
     no_bucket,
@@ -61,7 +75,16 @@ _TRANSIENT = (
     OSError,
 )
 _PROFILE_ERRORS = (ProfileNotFound, ConfigNotFound, ConfigParseError)
-_BUSY = ("SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "InternalError")
+_MAX_MESSAGE = 2000
+_BUSY = (
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "KMS.ThrottlingException",
+    "KmsThrottled",
+    "RequestTimeout",
+    "InternalError",
+)
 _OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
 _GONE = ("NoSuchKey", "NoSuchVersion", "ObjectNotFound")
 """The codes of a missing object. Another 404, or one without a code, is no proof."""
@@ -69,14 +92,28 @@ _GONE = ("NoSuchKey", "NoSuchVersion", "ObjectNotFound")
 _DENIED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 _NO_BUCKET = ("NoSuchBucket", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 _DENIED_HINT = Localized(
-    "Check the source's keys, their permissions to get and list objects, and this machine's "
-    "clock. Without permission to list, AWS also answers this for missing objects.",
-    "请检查来源的密钥、读取与列举权限以及本机时钟。"
+    "Check the source's keys, their permissions to get and list objects (and kms:Decrypt if the "
+    "object is encrypted with a KMS key), and this machine's clock. Without permission to list, "
+    "AWS also answers this for missing objects.",
+    "请检查来源的密钥、读取与列举权限（对象用 KMS 密钥加密时还需 kms:Decrypt）以及本机时钟。"
     "没有列举权限时，AWS 对不存在的对象也会返回此错误。",
 )
 _AWS_HOST = re.compile(
     r"(?:^|\.)([a-z]{2}(?:-[a-z]+)+-[0-9])\.(?:[a-z]+\.)?amazonaws\.com(?:\.cn)?$"
 )
+
+
+class _Connection(CheckedConnection, AWSHTTPConnection):  # type: ignore[misc]
+    """The SDK's connection, without interim responses and stray bytes."""
+
+
+class _SecureConnection(CheckedConnection, AWSHTTPSConnection):  # type: ignore[misc]
+    """The same with TLS."""
+
+
+AWSHTTPConnectionPool.ConnectionCls = _Connection
+AWSHTTPSConnectionPool.ConnectionCls = _SecureConnection
+# For the whole process: the SDK also creates clients of its own, to fetch credentials.
 
 _MODELS = create_loader()
 """The SDK's service models, loaded once: loading takes 5/6 of a client's creation time."""
@@ -146,6 +183,12 @@ def make_client(service: str, source: str, settings: AwsSettings, **options: Any
             "Check AWS_PROFILE and ~/.aws/config, or unset AWS_PROFILE: the SDK reads them even "
             "if keys are set here.",
         ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"sources.{source}",
+            f"the file {error.filename} cannot be used ({error.strerror})",
+            "An environment variable names it, such as SSLKEYLOGFILE: correct or unset it.",
+        ) from error
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"sources.{source}",
@@ -166,6 +209,8 @@ def translate(error: Exception, resource: str) -> RelayError:
     if isinstance(error, ClientError):
         return _translate_response(error, resource)
     if isinstance(error, _TRANSIENT):
+        if problem := _connection_problem(error):
+            return problem
         kind = type(error).__name__
         return TemporaryFailure(
             "storage.unreachable",
@@ -191,16 +236,28 @@ def translate(error: Exception, resource: str) -> RelayError:
     )
 
 
+def _connection_problem(error: Exception) -> RelayError | None:
+    """The error of a request that was not sent, if the cause is known."""
+    causes = Causes(error)
+    try:
+        if type(error) in (HTTPClientError, ProxyConnectionError):
+            for scheme, proxy in getproxies().items():
+                check_proxy(f"{scheme}://", proxy, HTTP)
+        if isinstance(error, SSLError) and (bundle := os.environ.get("AWS_CA_BUNDLE")):
+            check_ca_file(bundle)
+    except RelayError as problem:
+        return problem
+    return connection_problem(causes, str(getattr(error, "kwargs", {}).get("endpoint_url") or ""))
+
+
 def _translate_response(error: ClientError, resource: str) -> RelayError:
     status = http_status(error)
     name = str(error.response.get("Error", {}).get("Code", ""))[:100]
     code = name or str(status)
     if status == 412 or name == "PreconditionFailed":
         return superseded(resource)
-    if missing := _translate_missing(error, resource, code):
-        return missing
-    if name == "InvalidObjectState":
-        return archived(resource, code)
+    if problem := _translate_missing(error, resource, code) or _unreadable(error, resource, code):
+        return problem
     if name in _BUSY or status in (429, 500, 502, 503, 504):
         return busy(resource, code, _retry_after(error))
     if name in _OTHER_REGION or status in (301, 307):
@@ -225,6 +282,16 @@ def _translate_missing(error: ClientError, resource: str, code: str) -> RelayErr
     if code in _GONE or (http_status(error) == 405 and is_delete_marker):
         return gone(resource, code)
     return unexplained_404(resource, code) if http_status(error) == 404 else None
+
+
+def _unreadable(error: ClientError, resource: str, code: str) -> RelayError | None:
+    """The error of an object that exists and cannot be read as it is stored."""
+    if code == "InvalidObjectState":
+        return archived(resource, code)
+    if http_status(error) >= 500:
+        return None
+    message = str(error.response.get("Error", {}).get("Message", ""))[:_MAX_MESSAGE]
+    return cannot_decrypt(resource, code, message)
 
 
 def _retry_after(error: ClientError) -> timedelta | None:

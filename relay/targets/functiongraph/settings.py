@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from relay.config.load import TargetSettings
 from relay.config.units import Rate, Size
+from relay.config.validators import host_name
 from relay.targets.functiongraph.access_keys import PROJECT_ID, discover_credentials
 from relay.targets.functiongraph.signing import AccessKey
 
@@ -75,6 +76,7 @@ class FunctionGraphSettings(TargetSettings):
     def _check_endpoint(cls, url: str) -> str:
         if url and not _is_host_alone(url):
             raise ValueError("should be https:// and a host, nothing after it")
+        host_name(urlsplit(url).hostname or "")
         return url.rstrip("/")
 
     @model_validator(mode="after")

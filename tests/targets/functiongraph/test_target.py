@@ -126,7 +126,7 @@ def test_a_large_body_is_sent_with_the_exact_length(target: Target, sandbox: San
 
 @pytest.mark.parametrize(
     ("cut_after", "status", "code"),
-    [(100_000, 413, "FSS.0413"), (100_000, 401, "APIGW.0301"), (0, 409, "FSS.1061")],
+    [(100_000, 413, "FSS.0413"), (100_000, 403, "APIGW.0302"), (0, 409, "FSS.1061")],
 )
 def test_a_response_that_arrives_during_the_upload_is_read(
     target: Target, sandbox: SandboxServer, cut_after: int, status: int, code: str

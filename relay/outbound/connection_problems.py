@@ -31,7 +31,7 @@ E = TypeVar("E", bound=BaseException)
 _MAX_CAUSES = 30
 _PORTS = {"http": 80, "https": 443}
 _PLAIN_PORT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG")
-"""What OpenSSL reports if the response to its first message is not TLS."""
+"""The reasons in OpenSSL for a first response that is not TLS."""
 
 _TLS_ALERT = "\x15\x03"
 _INVALID_LABEL = re.compile(r"^'([^']{1,300})', label")

@@ -77,6 +77,29 @@ class AttemptOutcome(StrEnum):
     """The worker stopped and returned the delivery."""
 
 
+class ChangeCall(StrEnum):
+    """A call that changes a function at the target."""
+
+    CREATE = "create"
+    UPDATE_CODE = "update code"
+    UPDATE_CONFIGURATION = "update configuration"
+
+
+class IntentState(StrEnum):
+    """What is known about the effect of a call; see Intent."""
+
+    OPEN = "open"
+    APPLIED = "applied"
+    REFUSED = "refused"
+    """The target answered 4xx, other than 408."""
+    NEVER_SENT = "never sent"
+    """The last bytes were not sent."""
+    NOT_APPLIED = "not applied"
+    """The target was asked when the call could no longer take effect."""
+    OVERWRITTEN = "overwritten"
+    """Another import changed the function before the effect was known."""
+
+
 class Localized(NamedTuple):
     """A sentence in English and Chinese."""
 
@@ -261,12 +284,50 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class NewIntent:
+    """What a call is about to change.
+
+    `function`: the name that orders the imports; `func_name` and `package`: those of the call,
+    which differ under `rename`. `digest`: SHA-512 (hex) of the code, or SHA-256 of a configuration;
+    "" if there is none. `size`: bytes of the code. `name_was_free`: the target was asked before and
+    had no function of that name.
+    """
+
+    call: ChangeCall
+    function: str
+    func_name: str
+    package: str
+    digest: str
+    size: int | None
+    name_was_free: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call that was about to be completed, recorded before its last bytes were sent.
+
+    As long as it is `open`, the function may have been changed, or may still be until `settled_at`:
+    the target has to be asked. `what` is None for an attempt of a Relay that recorded no intents.
+    """
+
+    id: str
+    delivery_id: str
+    what: NewIntent | None
+    recorded: datetime
+    settled_at: datetime
+    state: IntentState = IntentState.OPEN
+
+    @property
+    def is_open(self) -> bool:
+        return self.state is IntentState.OPEN
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The right to work on a delivery until the lease expires.
 
     `attempt` counts within the current run (a retrigger starts a new run).
-    `first_uncertain_attempt`: the start of the first attempt that may have reached the destination
-    with an unknown result.
+    `intents`: the open ones of the delivery, and those of the current run that were applied.
     `crashes`: the number of latest attempts in a row that ended with a worker crash;
     `hangs`: the number of those that were abandoned without progress.
     `crashed_elsewhere`: workers crashed recently for reasons unrelated to what they were running.
@@ -278,7 +339,7 @@ class Claim:
     owner: str
     fence: int
     attempt: int
-    first_uncertain_attempt: datetime | None = None
+    intents: tuple[Intent, ...] = ()
     crashes: int = 0
     hangs: int = 0
     crashed_elsewhere: bool = False

@@ -8,6 +8,7 @@ from functools import partial
 
 from relay.channels.retrigger_links import add_signed_link
 from relay.config.load import Settings
+from relay.delivery.changes import call_timing
 from relay.delivery.deliver import Deliverer
 from relay.delivery.metrics import ProcessMetrics
 from relay.delivery.plan import Planner
@@ -53,7 +54,13 @@ class Relay:
         self.worker = Worker(
             settings,
             ledger,
-            Deliverer(ledger, plugins, partial(add_signed_link, settings)),
+            Deliverer(
+                ledger,
+                plugins,
+                partial(add_signed_link, settings),
+                timing=call_timing(settings),
+                clock=clock,
+            ),
             clock=clock,
             wake_signal=self.wake_signal,
             metrics=self.metrics,

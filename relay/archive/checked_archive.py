@@ -67,18 +67,15 @@ class StreamVerifier:
     """Receives all bytes of an archive in order; `complete` is True after the last check passed.
 
     Then `sha256` is the hex digest of the archive if `hash_archive` is set, and `code_digest` the
-    SHA-512 (hex) of the unpacked code file if `hash_code` is set. Must be closed.
+    SHA-512 (hex) of the unpacked code file, if there is one. Must be closed.
     """
 
-    def __init__(
-        self, report: ArchiveReport, *, hash_archive: bool = False, hash_code: bool = True
-    ) -> None:
+    def __init__(self, report: ArchiveReport, *, hash_archive: bool = False) -> None:
         self.complete = False
         self.sha256: str | None = None
         self.code_digest: str | None = None
         self._report = report
         self._archive_digest = hashlib.sha256() if hash_archive else None
-        self._hash_code = hash_code
         self._code_digest: CodeDigest | None = None
         self._at = 0
         self._parts = self._walk()
@@ -152,7 +149,7 @@ class StreamVerifier:
     def _content(self, entry: ZipEntry) -> Iterator[_ArchivePart]:
         export = self._report.export
         digest = None
-        if self._hash_code and export is not None and export.code == entry:
+        if export is not None and export.code == entry:
             digest = self._code_digest = CodeDigest(entry.size)
         data = _EntryData(entry, digest)
         yield data
@@ -180,10 +177,9 @@ class CheckedArchive:
     """
 
     digest_up_to = 50 * 1024 * 1024
-    """Size in bytes up to which every pass digests the archive (SHA-256) and the code (SHA-512).
+    """Size in bytes up to which every pass computes the SHA-256 of the archive.
 
-    Real exports are smaller. The digest of larger code takes longer than the rest of the pass: it
-    is computed on request, which only a lost response or a taken name causes.
+    Real exports are smaller. The SHA-512 of the code is computed in every pass.
     """
 
     def __init__(self, size: int, report: ArchiveReport, open_: OpenStream) -> None:
@@ -209,7 +205,6 @@ class CheckedArchive:
         verifier = StreamVerifier(
             self.report,
             hash_archive=self.size <= self.digest_up_to,
-            hash_code=(self.code_size or 0) <= self.digest_up_to,
         )
         with closing(verifier):
             for chunk in ResumingReader(self._open, self.size, 0, self.size).chunks(CHUNK):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.cli.output import format_duration, format_time
 from relay.config.backoff import Backoff, next_due
-from relay.delivery.conflict import ImportRequest
 from relay.errors import TemporaryFailure
 from relay.model import Delivery, Json, Localized, Skipped, State, Succeeded, utc_now
 
@@ -20,7 +19,7 @@ RULES = Backoff(attempts=5, first=timedelta(seconds=2), longest=timedelta(second
 LONGEST_WAIT = timedelta(minutes=2)
 """Give up if the target asks for a longer wait: Retry-After must be honoured."""
 
-ImportCall = Callable[[ImportRequest], Succeeded | Skipped]
+ImportCall = Callable[[], Succeeded | Skipped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class ForegroundRetry:
     sleep: Callable[[float], None] = time.sleep
     rules: Backoff = RULES
 
-    def run(self, request: ImportRequest, import_once: ImportCall) -> Succeeded | Skipped:
+    def run(self, import_once: ImportCall) -> Succeeded | Skipped:
         """Call `import_once` until it succeeds, fails permanently or the attempts are used up.
 
         Raises the last TemporaryFailure with a hint for the command line: the import of a file is
@@ -41,15 +40,14 @@ class ForegroundRetry:
         attempt = 1
         while True:
             try:
-                return import_once(request)
+                return import_once()
             except TemporaryFailure as failure:
                 wait = self._next_wait(attempt, failure)
                 if wait is None:
                     raise _with_final_hint(failure, attempt) from failure
                 self._announce(attempt, failure, wait)
             self.sleep(wait.total_seconds())
-            # The failed attempt may have been applied although the response was lost.
-            request, attempt = replace(request, uncertain=True), attempt + 1
+            attempt += 1
 
     def _next_wait(self, attempt: int, failure: TemporaryFailure) -> timedelta | None:
         now = self.clock()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from relay.cli.context import load_settings
 from relay.cli.foreground import ForegroundRetry, wait_reason
 from relay.cli.output import json_option, print_json, style, to_json, visible
 from relay.cli.progress import ProgressBar, progress_bar
+from relay.delivery.changes import CodeComparison, ImportChanges, call_timing
 from relay.delivery.conflict import import_archive
 from relay.delivery.import_steps import prepare_import
 from relay.errors import NotNeeded, RelayError
@@ -113,11 +113,14 @@ def _import_file(relay: Relay, path: Path, options: dict[str, str]) -> Succeeded
         file_event(path),
         options,
         created=utc_now(),
-        known_digest=partial(relay.ledger.digests.find, name),
+        comparison=CodeComparison(relay.ledger.digests, name),
+        identity=archive.report.directory_digest,
     )
+    timing = call_timing(relay.settings)
+    changes = ImportChanges(request.function.func_name, utc_now, timing)
     with progress_bar(path.name, archive.size) as bar:
         return ForegroundRetry(bar.say).run(
-            request, lambda attempt: import_archive(target, attempt, archive, bar.update)
+            lambda: import_archive(target, request, archive, changes, bar.update)
         )
 
 

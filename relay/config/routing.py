@@ -72,11 +72,8 @@ def names(options: Mapping[str, Any], event: Event, function: str | None) -> tup
 def ordered_by(options: Mapping[str, Any], event: Event, function: str | None) -> str | None:
     """Return the function name that orders deliveries: a newer upload must not be overtaken.
 
-    The package does not count. None: "rename" makes a new function each time, or the name is not
-    known without the archive.
+    The package does not count. None: the name is not known without the archive.
     """
-    if options.get("on_conflict") == "rename":
-        return None
     try:
         return names({**options, "package": "-"}, event, function)[0]
     except PermanentFailure:

@@ -1,20 +1,22 @@
 """Imports an archive into a target under a conflict policy.
 
-A lost response and a taken name raise the same question: what does the target hold now? If an
-earlier attempt may have reached the target and the code is equal, the import has happened.
+A lost response and a taken name raise the same question: what does the target hold now? If a call
+of the delivery may have taken effect and the code is equal, the import has happened.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
+from relay.delivery.changes import CodeComparison, ImportChanges, Match
 from relay.delivery.settings_differences import predict_skip, predict_update, skip_same_code
 from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
-from relay.model import Json, Localized, Skipped, Succeeded
+from relay.model import Intent, Json, Localized, Skipped, Succeeded
 from relay.targets.contract import (
     NO_DIFFERENCES,
     NO_OPTIONS,
@@ -35,7 +37,7 @@ class Action(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     RENAME = "rename"
-    """Create the function under a name with a time stamp."""
+    """Create the function under another name; see renamed()."""
     SKIP = "skip"
     """The target already holds the same code."""
     CONFIRM = "confirm"
@@ -47,26 +49,21 @@ class Action(StrEnum):
 class ImportRequest:
     """The function to import to, and what to do when the name is taken.
 
-    `created`: when the delivery was made. `rename` derives the time stamp from it, so that every
-    attempt uses the same name. `uncertain`: an earlier attempt of the delivery may have reached
-    the target. `known_digest` maps the SHA-512 of a code file to the digest that the target is
-    known to report for it, where the target does not report the SHA-512 itself. `options`: those
-    of the update of an existing function.
+    `copy`: the name that `rename` creates, the same in every attempt. `options`: those of the
+    update of an existing function.
     """
 
     function: FunctionName
     on_conflict: str
-    created: datetime
-    uncertain: bool = False
-    known_digest: Callable[[str], str | None] = lambda _: None
+    copy: FunctionName
+    comparison: CodeComparison
     options: UpdateOptions = NO_OPTIONS
 
     def is_same_code(self, existing: ExistingFunction, archive: Archive) -> bool:
         """Whether the existing function has the archive's code. May read the archive."""
-        if existing.digest is None:
-            return False
-        digest = archive.code_digest().lower()
-        return bool(digest) and existing.digest.lower() in (digest, self.known_digest(digest))
+        return existing.digest is not None and self.comparison.has_digest(
+            existing, archive.code_digest()
+        )
 
 
 def decide(
@@ -105,8 +102,7 @@ def predict(
         return {"action": action, "func_name": request.function.func_name}
     match action:
         case Action.RENAME:
-            name = renamed(request.function, request.created).func_name
-            return {"action": Action.CREATE, "func_name": name}
+            return {"action": Action.CREATE, "func_name": request.copy.func_name}
         case Action.UPDATE:
             details = {"func_name": existing.func_name, **predict_update(differences)}
         case Action.SKIP:
@@ -116,14 +112,23 @@ def predict(
     return {"action": action, **details, "func_urn": existing.urn}
 
 
-def renamed(function: FunctionName, created: datetime) -> FunctionName:
-    """The name for `rename`: `{function}-YYYYmmdd-HHMMSS`, at most 60 characters long."""
-    stamp = created.strftime("-%Y%m%d-%H%M%S")
+def renamed(function: FunctionName, created: datetime, identity: str) -> FunctionName:
+    """Return the name for `rename`: `{function}-YYYYmmdd-HHMMSS-xxxxxx`, at most 60 characters.
+
+    The last part derives from the whole name and from `identity`, which is that of the event and
+    the route: uploads within a second, and names that are cut, get different names.
+    """
+    digest = hashlib.sha256(f"{function.func_name}\0{identity}".encode()).hexdigest()
+    stamp = created.strftime("-%Y%m%d-%H%M%S-") + digest[:6]
     return FunctionName(function.func_name[: 60 - len(stamp)] + stamp, function.package)
 
 
 def import_archive(
-    target: Target, request: ImportRequest, archive: Archive, progress: Progress
+    target: Target,
+    request: ImportRequest,
+    archive: Archive,
+    changes: ImportChanges,
+    progress: Progress,
 ) -> Succeeded | Skipped:
     """Import the archive; the outcome is what the target holds afterwards.
 
@@ -131,7 +136,27 @@ def import_archive(
     is known whether the name was free. Raises PermanentFailure and TemporaryFailure;
     OutcomeUnknown only if the target does not hold the archive's code after the call.
     """
-    return _Import(target, request, archive, progress).run()
+    return _Import(target, request, archive, changes, progress).run()
+
+
+def confirmed(intent: Intent, existing: ExistingFunction, match: Match) -> Succeeded:
+    """Return the outcome of an import whose response was lost, and which the target confirmed."""
+    what = intent.what
+    is_copy = what is not None and what.func_name != what.function
+    result = {"how": "renamed" if is_copy else "created", **_described(existing)}
+    if what is not None:
+        result |= {"digest": what.digest or existing.digest, "confirmed": "asked"}
+    warnings = [_BY_SIZE] if match is Match.PROBABLY else []
+    return Succeeded({**result, "warnings": warnings})
+
+
+_BY_SIZE: Json = {
+    "code": "outcome.by_size",
+    "message": "The response was lost, and the target reports another digest than the SHA-512 of "
+    "the code. The name was free, the size is equal, and the function was changed since: Relay "
+    "takes it for this import.",
+    "where": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,36 +164,30 @@ class _Import:
     target: Target
     request: ImportRequest
     archive: Archive
+    changes: ImportChanges
     progress: Progress
 
     def run(self) -> Succeeded | Skipped:
         function = self.request.function
-        is_free = False
         try:
-            # After an earlier attempt, only the target's response decides. Before the first, a
+            # While a call may have taken effect, only the target's response decides. Otherwise, a
             # refused lookup is no obstacle: a key may be allowed to import and not to list.
-            look_up = self._look_up if self.request.uncertain else self.target.held
+            look_up = self._look_up if self.changes.may_have_changed else self.target.held
             existing = look_up(function)
-            is_free = existing is None
         except PermanentFailure:
-            existing = None
+            return self._create(function, "created", name_was_free=False)
         if existing is not None:
             return self._apply_policy(existing)
-        try:
-            return self._create(function, "created")
-        except NameTaken:
-            return self._resolve_taken_name()
-        except OutcomeUnknown as lost:
-            return self._resolve_lost_response(function, lost, was_free=is_free)
+        return self._create(function, "created", name_was_free=True)
 
     def _apply_policy(self, existing: ExistingFunction) -> Succeeded | Skipped:
-        policy, uncertain = self.request.on_conflict, self.request.uncertain
+        policy, is_ours = self.request.on_conflict, self.changes.may_have_changed
         is_same_code = partial(self._has_our_code, existing)
-        match decide(existing, policy, is_same_code, uncertain=uncertain):
+        match decide(existing, policy, is_same_code, uncertain=is_ours):
             case Action.UPDATE:
                 return self._replace(existing)
             case Action.RENAME:
-                return self._rename(existing)
+                return self._rename()
             case Action.CONFIRM:
                 return _already_imported(existing)
             case Action.SKIP:
@@ -179,34 +198,40 @@ class _Import:
             case _:
                 raise _name_conflict(existing, policy)
 
-    def _rename(self, existing: ExistingFunction) -> Succeeded:
-        function = renamed(self.request.function, self.request.created)
-        if self.request.uncertain:
-            # The copy is checked first: another sender may have created the original name with
-            # the same code.
-            for candidate in (self._look_up(function), existing):
-                if candidate is not None and self._has_our_code(candidate):
-                    return _already_imported(candidate)
-        try:
-            return self._create(function, "renamed")
-        except NameTaken:
-            copy = self.target.held(function)
-            if copy is not None and self._has_our_code(copy):
-                return _already_imported(copy)
-            raise
-        except OutcomeUnknown as lost:
-            return self._resolve_lost_response(function, lost, was_free=False)
+    def _rename(self) -> Succeeded | Skipped:
+        function = self.request.copy
+        copy = self._look_up(function) if self.changes.may_have_changed else None
+        if copy is not None and self._has_our_code(copy):
+            return _already_imported(copy)
+        return self._create(function, "renamed", name_was_free=copy is None)
 
-    def _resolve_taken_name(self) -> Succeeded | Skipped:
-        name = self.request.function.func_name
-        existing = self.target.held(self.request.function)
-        if existing is not None:
+    def _create(
+        self, function: FunctionName, how: str, *, name_was_free: bool
+    ) -> Succeeded | Skipped:
+        self.changes.name_was_free = name_was_free
+        try:
+            result = self.target.create(function, self.archive, self.changes, self.progress)
+            self._check_response(function, result)
+        except NameTaken:
+            return self._resolve_taken_name(function)
+        except OutcomeUnknown as lost:
+            return self._resolve_lost_response(function, lost)
+        return self._imported(how, result)
+
+    def _resolve_taken_name(self, function: FunctionName) -> Succeeded | Skipped:
+        existing = self.target.held(function)
+        if existing is not None and function == self.request.function:
             return self._apply_policy(existing)
+        if existing is not None:  # the copy of a `rename`, whose name no other import has
+            if self._has_our_code(existing):
+                return _already_imported(existing)
+            raise _name_conflict(existing, "rename")
         raise TemporaryFailure(
             "conflict.unclear",
             Localized(
-                f"The target reports that {name} exists, but a lookup does not find it",
-                f"目标报告函数 {name} 已存在，但查询不到该函数",
+                f"The target reports that {function.func_name} exists, but a lookup does not find"
+                " it",
+                f"目标报告函数 {function.func_name} 已存在，但查询不到该函数",
             ),
             Localized(
                 "The function may be in the middle of a change; Relay retries later.",
@@ -214,46 +239,44 @@ class _Import:
             ),
         )
 
-    def _resolve_lost_response(
-        self, function: FunctionName, lost: OutcomeUnknown, *, was_free: bool
-    ) -> Succeeded:
+    def _resolve_lost_response(self, function: FunctionName, lost: OutcomeUnknown) -> Succeeded:
         """Look up whether the call took effect; otherwise raise `lost`, so that it is retried."""
-        existing = self._look_up(function)
-        if existing is None:
+        intent = self.changes.latest()
+        if intent is None:
             raise lost
-        size = existing.code_size
-        if was_free and size is not None and size == self.archive.code_size:
-            # The name was free before our call and the code size matches, so this is our import
-            # even if the target reports another kind of digest.
-            return _already_imported(existing)
-        if not self._has_our_code(existing):
-            raise lost
-        if self.request.on_conflict == Action.UPDATE and not was_free:
-            # The lost response may have been a 409: the old configuration is then still in place.
-            return self._replace(existing)
-        return _already_imported(existing)
+        names = [function]
+        if isinstance(lost, _OtherFunction) and lost.named != function:
+            names.append(lost.named)
+        for name in names:
+            existing = self._look_up(name)
+            match = self.request.comparison.match(existing, intent)
+            if existing is not None and match is not Match.OTHER:
+                outcome = confirmed(intent, existing, match)
+                if isinstance(lost, _OtherFunction):
+                    outcome.result["warnings"].append(lost.warning)
+                return outcome
+        raise lost
+
+    def _check_response(self, function: FunctionName, result: ImportResult) -> None:
+        """Raise OutcomeUnknown if the response describes another function than the one sent."""
+        named = FunctionName(result.func_name, result.package)
+        size, digest = result.answer.get("code_size"), result.answer.get("digest")
+        differs = [named != function]
+        if self.archive.code_size is not None and isinstance(size, int):
+            differs.append(size != self.archive.code_size)
+        if digest and self.archive.known_digest and self.request.comparison.only_sha512:
+            differs.append(str(digest).lower() != self.archive.known_digest)
+        if any(differs):
+            raise _OtherFunction(function, named, result)
 
     def _look_up(self, function: FunctionName) -> ExistingFunction | None:
-        """Look the function up; a permission error becomes temporary, since it decides nothing."""
-        try:
-            return self.target.held(function)
-        except PermanentFailure as refusal:
-            raise TemporaryFailure(
-                "conflict.cannot_ask",
-                Localized(
-                    f"Relay cannot check whether {function.func_name} was imported: "
-                    f"{refusal.message.en}",
-                    f"无法确认函数 {function.func_name} 是否已导入：{refusal.message.zh}",
-                ),
-                refusal.hint,
-                answer=refusal.answer,
-            ) from refusal
-
-    def _create(self, function: FunctionName, how: str) -> Succeeded:
-        return self._imported(how, self.target.create(function, self.archive, self.progress))
+        return ask(self.target, function)
 
     def _replace(self, existing: ExistingFunction) -> Succeeded:
-        result = self.target.replace(existing, self.archive, self.progress, self.request.options)
+        self.changes.name_was_free = False
+        result = self.target.replace(
+            existing, self.archive, self.changes, self.progress, self.request.options
+        )
         return self._imported("updated", result)
 
     def _has_our_code(self, existing: ExistingFunction) -> bool:
@@ -270,6 +293,54 @@ class _Import:
             "target_digest": target_digest,
         }
         return Succeeded({**result.answer, **summary})
+
+
+class _OtherFunction(OutcomeUnknown):
+    """The response names another function, or has another size or digest: not ours, or not all."""
+
+    def __init__(self, asked: FunctionName, named: FunctionName, result: ImportResult) -> None:
+        size, digest = result.answer.get("code_size"), str(result.answer.get("digest") or "")
+        described = f"{named.func_name} (package {named.package}, {size} bytes, {digest[:12]})"
+        super().__init__(
+            "import.other_function",
+            Localized(
+                f"Relay imported {asked.func_name} (package {asked.package}), but the response"
+                f" describes {described}",
+                f"导入的是函数 {asked.func_name}（应用 {asked.package}），"
+                f"但响应描述的是 {described}",
+            ),
+            Localized(
+                "Relay asks the target what it holds. Check the endpoint and any proxies.",
+                "Relay 会查询目标的实际内容。请检查 endpoint 以及代理配置。",
+            ),
+        )
+        self.named = named
+        self.warning: Json = {"code": self.code, "message": self.message.en, "where": ""}
+
+
+def ask(target: Target, function: FunctionName) -> ExistingFunction | None:
+    """Ask the target for a function that a call may have changed.
+
+    A refusal becomes temporary, and names the missing permission: it decides nothing.
+    """
+    try:
+        return target.held(function)
+    except PermanentFailure as refusal:
+        raise TemporaryFailure(
+            "conflict.cannot_ask",
+            Localized(
+                f"Relay cannot check whether {function.func_name} was imported: "
+                f"{refusal.message.en}",
+                f"无法确认函数 {function.func_name} 是否已导入：{refusal.message.zh}",
+            ),
+            Localized(
+                "Allow the credentials of the target to read functions (functiongraph:function:"
+                f"getFunctionConfig and :list). {refusal.hint.en}".rstrip(),
+                "请为目标的凭证授予读取函数的权限（functiongraph:function:getFunctionConfig 与"
+                f" list）。{refusal.hint.zh}".rstrip(),
+            ),
+            answer=refusal.answer,
+        ) from refusal
 
 
 def _already_imported(existing: ExistingFunction) -> Succeeded:

@@ -8,38 +8,46 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from functools import partial
+from datetime import datetime
+from math import inf
 from typing import TypeVar
 
 from relay.archive.checked_archive import CheckedArchive
 from relay.channels.contract import Message
-from relay.config.routing import ordered_by
-from relay.delivery.conflict import import_archive
+from relay.delivery.changes import DEFAULT_TIMING, CallTiming, CodeComparison, RecordedChanges
+from relay.delivery.conflict import Action, ImportRequest, ask, import_archive
 from relay.delivery.import_steps import prepare_import, read_archive
 from relay.delivery.outcomes import RespondingTarget, is_response, outcome_of, outcome_of_call
 from relay.delivery.pinning import is_current, pin
 from relay.delivery.prefetch import PrefetchedObject
+from relay.delivery.resolution import Resolved, Resolver, cannot_ask, settle
 from relay.delivery.run import NoOutcome
 from relay.errors import PermanentFailure, PluginMissing, RelayError, Superseded
-from relay.ledger import Ledger, UploadPosition
+from relay.ledger import Ledger, LedgerUnavailable, UploadPosition
 from relay.model import (
     Claim,
     Delivery,
     Event,
+    Failed,
     Json,
     Kind,
     Localized,
     Outcome,
     Problem,
     Retry,
+    Skipped,
     Succeeded,
+    utc_now,
 )
 from relay.plugins import Plugins
-from relay.targets.contract import FunctionName, Progress, Target
+from relay.targets.contract import Progress, Target
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_REPEATS = 2
+"""How often an update is applied again after a late call of an earlier delivery."""
 
 
 class Deliverer:
@@ -52,21 +60,33 @@ class Deliverer:
         message_body: Callable[[Delivery], Json] = lambda delivery: (delivery.message or {})[
             "body"
         ],
+        *,
+        timing: CallTiming = DEFAULT_TIMING,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`message_body` returns the body of a message as it is posted."""
         self.ledger = ledger
         self.plugins = plugins
+        self.resolver = Resolver(ledger.intents, clock)
         self._message_body = message_body
+        self._timing = timing
+        self._clock = clock
 
-    def deliver(self, claim: Claim, progress: Progress = lambda _: None) -> Outcome | NoOutcome:
+    def deliver(
+        self,
+        claim: Claim,
+        progress: Progress = lambda _: None,
+        lease_left: Callable[[], float] = lambda: inf,
+    ) -> Outcome | NoOutcome:
         """Import the object or post the message; an unexpected exception becomes a Retry.
 
-        `progress` may raise LeaseLost to stop an upload.
+        `progress` may raise LeaseLost to stop an upload. `lease_left` returns the seconds for which
+        this worker certainly holds the delivery.
         """
         try:
             if claim.delivery.kind == Kind.MESSAGE:
                 return self._post(claim)
-            return self._import(claim, progress)
+            return self._import(claim, progress, lease_left)
         except RelayError as error:
             return outcome_of(error, {})
         except Exception as bug:
@@ -82,14 +102,45 @@ class Deliverer:
             )
             return Retry(problem)
 
-    def _import(self, claim: Claim, progress: Progress) -> Outcome | NoOutcome:
+    def settle(self, claim: Claim, outcome: Skipped | Failed, *, gave_up: bool = False) -> Outcome:
+        """Return the outcome to record instead of `outcome`, which would end the delivery.
+
+        If a call may have taken effect, asks the target first. `gave_up`: Relay waits no longer for
+        a target that cannot be asked.
+        """
+        delivery = claim.delivery
+        if delivery.kind != Kind.IMPORT:
+            return outcome
+        intents = self.ledger.intents.of_delivery(delivery.id, delivery.run)
+        if not intents:
+            return outcome
+        try:
+            target = _configured(self.plugins.targets, delivery.destination, "targets")
+            comparison = CodeComparison(self.ledger.digests, delivery.destination)
+            resolved = self.resolver.resolve(target, comparison, intents)
+        except LedgerUnavailable:
+            raise
+        except RelayError as error:
+            if not any(intent.is_open for intent in intents):
+                return settle(outcome, Resolved(intents), self._clock())
+            return cannot_ask(outcome, error, intents, gave_up=gave_up)
+        return settle(outcome, resolved, self._clock())
+
+    def _import(
+        self, claim: Claim, progress: Progress, lease_left: Callable[[], float]
+    ) -> Outcome | NoOutcome:
         delivery, event = claim.delivery, claim.event
         if event is None:
             raise PermanentFailure(
                 "delivery.eventless", Localized("The delivery has no event", "该投递没有对应的事件")
             )
-        self._check_newest(delivery, event)
         target = _configured(self.plugins.targets, delivery.destination, "targets")
+        comparison = CodeComparison(self.ledger.digests, delivery.destination)
+        resolved = self.resolver.resolve(target, comparison, claim.intents)
+        if resolved.created:
+            size = event.object.size
+            return replace(resolved.created, result={**resolved.created.result, "size": size})
+        self._check_newest(delivery, event)
         archive = self._inspect(delivery, event)
         request = prepare_import(
             target,
@@ -97,8 +148,8 @@ class Deliverer:
             event,
             delivery.options,
             created=delivery.created,
-            known_digest=partial(self.ledger.digests.find, delivery.destination),
-            uncertain=claim.first_uncertain_attempt is not None,
+            comparison=comparison,
+            identity=f"{event.id_in(delivery.source)} {delivery.route}",
         )
         warnings = [
             {"code": finding.code, "message": finding.message.en, "where": finding.where}
@@ -109,12 +160,30 @@ class Deliverer:
         subject = {**asdict(request.function), **details}
         responding = RespondingTarget(target)
         try:
-            if stopped := self._lock_function(claim, event, request.function, target):
+            function = request.function.func_name
+            if stopped := self._lock_function(claim, function, target):
                 return stopped
-            outcome = import_archive(responding, request, archive, progress)
+            changes = RecordedChanges(
+                self.ledger.intents,
+                replace(claim, intents=resolved.intents),
+                function,
+                self._clock,
+                self._timing,
+                lease_left,
+            )
+            earlier = self.ledger.intents.open_of_function(
+                delivery.destination, function, delivery.id
+            )
+            may_land_late = self.resolver.resolve_others(responding, comparison, earlier)
+            outcome = import_archive(responding, request, archive, changes, progress)
+            for _ in range(_REPEATS if may_land_late else 0):
+                if self._is_in_place(responding, request, archive):
+                    break
+                outcome = import_archive(responding, request, archive, changes, progress)
         except RelayError as error:
             return outcome_of_call(error, subject, responded=responding.responded)
         self._remember_digest(delivery.destination, outcome.result)
+        details["warnings"] += outcome.result.get("warnings", [])
         if archive.sha256:
             details["sha256"] = archive.sha256
         details["warnings"] = [*warnings, *outcome.result.get("warnings", ())]
@@ -145,18 +214,21 @@ class Deliverer:
                 Localized("A newer version of the object was announced", "该对象已有更新的版本"),
             )
 
-    def _lock_function(
-        self, claim: Claim, event: Event, name: FunctionName, target: Target
-    ) -> NoOutcome | None:
+    def _is_in_place(self, target: Target, request: ImportRequest, archive: CheckedArchive) -> bool:
+        """Ask whether the late call of an earlier delivery has overwritten this update."""
+        comparison = request.comparison
+        if request.on_conflict != Action.UPDATE or not comparison.only_sha512:
+            return True
+        existing = ask(target, request.function)
+        return existing is not None and comparison.has_digest(existing, archive.code_digest())
+
+    def _lock_function(self, claim: Claim, function: str, target: Target) -> NoOutcome | None:
         """Take the lock of the function: no other import of it runs until this import has ended.
 
         Raises Superseded if a newer upload was already imported.
         """
-        function = ordered_by(claim.delivery.options, event, name.func_name)
-        if function is None:
-            return None
         rate = getattr(target.settings, "rate", None)
-        lock = self.ledger.functions.lock(claim, function, rate)
+        lock = self.ledger.functions.lock(claim, function, self._clock(), rate)
         if lock.status == "busy":
             return NoOutcome.FUNCTION_BUSY
         if lock.status == "lost":
@@ -173,10 +245,13 @@ class Deliverer:
         An error here is only logged: the import has succeeded.
         """
         digest, target_digest = result.get("digest"), result.get("target_digest")
-        if not (digest and target_digest and digest != target_digest):
+        if not (digest and target_digest):
             return
         try:
-            self.ledger.digests.remember(destination, digest, target_digest)
+            if digest.lower() == target_digest.lower():
+                self.ledger.digests.confirm_sha512(destination)
+            else:
+                self.ledger.digests.remember(destination, digest, target_digest)
         except Exception:
             log.warning("digest not learned", exc_info=True, extra={"target": destination})
 

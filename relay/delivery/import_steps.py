@@ -5,7 +5,6 @@ Open the object, inspect the archive, resolve the function's name, build the req
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 
@@ -13,7 +12,8 @@ from relay.archive.checked_archive import CheckedArchive
 from relay.archive.inspect import ArchiveReport, inspect
 from relay.archive.readers import ByteStream, OpenStream
 from relay.config.routing import names
-from relay.delivery.conflict import ImportRequest
+from relay.delivery.changes import CodeComparison
+from relay.delivery.conflict import ImportRequest, renamed
 from relay.delivery.pinning import ObjectReader, pin
 from relay.errors import PermanentFailure, TemporaryFailure
 from relay.model import Event, Json, Localized, ObjectRef
@@ -56,10 +56,12 @@ def prepare_import(
     options: Json,
     *,
     created: datetime,
-    known_digest: Callable[[str], str | None],
-    uncertain: bool = False,
+    comparison: CodeComparison,
+    identity: str = "",
 ) -> ImportRequest:
-    """Build the request to import the archive; for the keyword arguments see ImportRequest.
+    """Build the request to import the archive.
+
+    `created` and `identity`: of the delivery, for the name that `rename` creates.
 
     Raises PermanentFailure if the archive has errors, if no function name results, or if the
     target would refuse the name or the size.
@@ -69,8 +71,9 @@ def prepare_import(
     function = FunctionName(*names(options, event, export.function if export else None))
     target.check(function, archive.report)
     policy = options.get("on_conflict", "skip")
+    copy = renamed(function, created, identity)
     update = UpdateOptions(replace_environment=bool(options.get("replace_environment")))
-    return ImportRequest(function, policy, created, uncertain, known_digest, update)
+    return ImportRequest(function, policy, copy, comparison, update)
 
 
 def refuse_errors(report: ArchiveReport) -> None:

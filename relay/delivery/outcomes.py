@@ -21,6 +21,7 @@ from relay.model import Failed, Json, Retry, Skipped
 from relay.targets.contract import (
     NO_OPTIONS,
     Archive,
+    ChangeGuard,
     Differences,
     ExistingFunction,
     FunctionName,
@@ -52,17 +53,22 @@ class RespondingTarget(Target):
     def held(self, function: FunctionName) -> ExistingFunction | None:
         return self._record(lambda: self._target.held(function))
 
-    def create(self, function: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
-        return self._record(lambda: self._target.create(function, archive, progress))
+    def create(
+        self, function: FunctionName, archive: Archive, changes: ChangeGuard, progress: Progress
+    ) -> ImportResult:
+        return self._record(lambda: self._target.create(function, archive, changes, progress))
 
     def replace(
         self,
         existing: ExistingFunction,
         archive: Archive,
+        changes: ChangeGuard,
         progress: Progress,
         options: UpdateOptions = NO_OPTIONS,
     ) -> ImportResult:
-        return self._record(lambda: self._target.replace(existing, archive, progress, options))
+        return self._record(
+            lambda: self._target.replace(existing, archive, changes, progress, options)
+        )
 
     def differences(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 
 from relay.archive.checked_archive import CheckedArchive
 from relay.archive.findings import printable
@@ -12,6 +11,7 @@ from relay.archive.inspect import ArchiveReport
 from relay.archive.strict_yaml import as_integer
 from relay.config.load import Settings
 from relay.config.routing import match
+from relay.delivery.changes import CodeComparison
 from relay.delivery.conflict import predict
 from relay.delivery.import_steps import open_archive, prepare_import
 from relay.errors import PermanentFailure
@@ -79,7 +79,7 @@ class Planner:
             event,
             delivery.options,
             created=self.clock(),
-            known_digest=partial(self.digests.find, delivery.destination),
+            comparison=CodeComparison(self.digests, delivery.destination),
         )
         function = request.function
         existing = target.held(function)

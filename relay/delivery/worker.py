@@ -40,7 +40,7 @@ from relay.delivery.wake_signal import WakeSignal
 from relay.errors import RelayError, TemporaryFailure
 from relay.ledger import FinishResult, Ledger, PostDecision, owners
 from relay.ledger.destinations import Destination
-from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Succeeded
+from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Skipped, Succeeded
 from relay.targets.contract import Progress
 
 log = logging.getLogger(__name__)
@@ -253,7 +253,7 @@ class Worker:
             return NoOutcome.LEASE_LOST
         if self._stopping.is_set():  # during the claim, or while it waited to run alone
             return self._undo(run)
-        return self._deliverer.deliver(claim, self._progress(run, watch))
+        return self._deliverer.deliver(claim, self._progress(run, watch), run.lease_left)
 
     def _undo(self, run: ActiveRun) -> NoOutcome:
         """Give back a delivery that was not started; its attempt never happened."""
@@ -285,10 +285,7 @@ class Worker:
     def _record(self, run: ActiveRun, outcome: Outcome) -> Outcome | NoOutcome:
         claim, now, seconds = run.claim, self.clock(), monotonic() - run.started
         outcome = confirm_gone(claim, outcome, now, self.settings.delivery.gone_after)
-        due = None
-        if isinstance(outcome, Retry):
-            due = next_attempt_at(claim, outcome, now, self.settings.delivery.backoff)
-            outcome = outcome if due else outcome.last()
+        outcome, due = self._decide(run, outcome, now)
 
         def on_change(change: str) -> list[NewMessage]:
             return destination_messages(self.settings, claim.delivery, change, outcome, now)
@@ -316,6 +313,28 @@ class Worker:
         self.metrics.attempt(claim.delivery.kind, seconds)
         _log_outcome(claim, outcome, seconds, due)
         return outcome
+
+    def _decide(
+        self, run: ActiveRun, outcome: Outcome, now: datetime
+    ) -> tuple[Outcome, datetime | None]:
+        """Return the outcome to record, and when a Retry is due.
+
+        Before a delivery ends without a success, the target is asked what may have been changed.
+        """
+        claim, rules = run.claim, self.settings.delivery.backoff
+        if isinstance(outcome, Retry):
+            due = next_attempt_at(claim, outcome, now, rules)
+            if due is not None:
+                return outcome, due
+            outcome = outcome.last()
+        if isinstance(outcome, Skipped | Failed):
+            final = outcome
+            outcome = self._retry_while_unavailable(
+                run, lambda: self._deliverer.settle(claim, final)
+            )
+        if isinstance(outcome, Retry):
+            return outcome, next_attempt_at(claim, outcome, now, rules)
+        return outcome, None
 
     def _retry_while_unavailable(self, run: ActiveRun, call: Callable[[], T]) -> T:
         """Retry while the database is unavailable.

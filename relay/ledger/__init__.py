@@ -14,6 +14,7 @@ from relay.ledger.errors import Conflict, LedgerUnavailable, NotFound
 from relay.ledger.functions import FunctionOrder, UploadPosition
 from relay.ledger.history import History
 from relay.ledger.intake import NotificationIntake
+from relay.ledger.intents import Intents
 from relay.ledger.listener import ChangeListener
 from relay.ledger.outcomes import FinishResult, Outcomes
 from relay.ledger.queue import DeliveryQueue
@@ -48,6 +49,7 @@ class Ledger:
         self.queue = DeliveryQueue(database)
         self.outcomes = Outcomes(database)
         self.batching = MessageBatching(database)
+        self.intents = Intents(database)
         self.functions = FunctionOrder(database)
         self.digests = TargetDigests(database)
         self.retriggers = Retriggers(database)

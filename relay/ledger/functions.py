@@ -12,6 +12,7 @@ from relay.config.units import RateLimit
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.identity import FOUND, TOLERANCE
+from relay.ledger.intent_rows import unsettled_until
 from relay.ledger.queue import CLAIMED, claim_params, undo_claim, update_claimed
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import UNDER_WAY, deliveries, events, functions, notifications
@@ -61,34 +62,44 @@ class FunctionLock:
 class FunctionOrder(LedgerPart):
     """Locks functions for imports."""
 
-    def lock(self, claim: Claim, function: str, rate: RateLimit | None = None) -> FunctionLock:
+    def lock(
+        self, claim: Claim, function: str, now: datetime, rate: RateLimit | None = None
+    ) -> FunctionLock:
         """Make a claimed import the only running import of a function at a destination.
 
-        "busy": another import of the function is running. The claim is undone, and the share of the
-        destination's `rate` refunded; the delivery is due as before, and will be claimed after the
-        other import. "lost": the claim no longer holds the delivery.
+        "busy": another import of the function is running, or a call of another delivery may still
+        take effect. The claim is undone, and the share of the destination's `rate` refunded; the
+        delivery is due as before, and will be claimed after the other import, or when the call can
+        no longer take effect. "lost": the claim no longer holds the delivery.
         """
 
         def write(connection: Connection) -> FunctionLock:
             upload = connection.execute(_CLAIMED_UPLOAD, claim_params(claim)).first()
             if upload is None:
                 return FunctionLock("lost")
-            if not self._occupy(connection, claim, function, rate):
+            if not self._occupy(connection, claim, function, now, rate):
                 return FunctionLock("busy")
             return FunctionLock("locked", _newer_import(connection, claim, upload, function))
 
-        return self._lock_of_claim(claim, function) or self._database.write_grouped(write)
+        return self._lock_of_claim(claim, function, now) or self._database.write_grouped(write)
 
-    def _lock_of_claim(self, claim: Claim, function: str) -> FunctionLock | None:
+    def _lock_of_claim(self, claim: Claim, function: str, now: datetime) -> FunctionLock | None:
         """Return the lock that the claim already took, if the function was known at that time."""
         with self._database.read() as connection:
             upload = connection.execute(_CLAIMED_UPLOAD, claim_params(claim)).first()
             if upload is None or upload.function != function:
                 return None
+            if unsettled_until(connection, upload.destination, function, upload.id, now):
+                return None
             return FunctionLock("locked", _newer_import(connection, claim, upload, function))
 
     def _occupy(
-        self, connection: Connection, claim: Claim, function: str, rate: RateLimit | None
+        self,
+        connection: Connection,
+        claim: Claim,
+        function: str,
+        now: datetime,
+        rate: RateLimit | None,
     ) -> bool:
         # Under the lock of all claims: no claim may read the running deliveries at the same time.
         self._database.advisory_lock(connection, "claim")
@@ -98,9 +109,13 @@ class FunctionOrder(LedgerPart):
             deliveries.c.function == function,
             deliveries.c.id != delivery.id,
         )
-        if connection.execute(others.with_only_columns(deliveries.c.id)).first() is None:
+        is_running = connection.execute(others.with_only_columns(deliveries.c.id)).first()
+        settled_at = unsettled_until(connection, delivery.destination, function, delivery.id, now)
+        if is_running is None and settled_at is None:
             return update_claimed(connection, claim, function=function)
-        pending = {"state": State.PENDING, "owner": None, "leased_until": None}
+        pending: dict[str, object] = {"state": State.PENDING, "owner": None, "leased_until": None}
+        if settled_at is not None:
+            pending["due"] = settled_at
         if undo_claim(connection, claim, function=function, **pending) and rate:
             destination = delivery.kind, delivery.destination
             GateRow(self._database, connection, destination).refund(rate)
@@ -110,7 +125,7 @@ class FunctionOrder(LedgerPart):
 def record_imported(database: Database, connection: Connection, delivery_id: str) -> None:
     """Store the upload of a delivery as the newest of the function and source, unless it is not."""
     row = connection.execute(_UPLOAD_OF_DELIVERY, {"this_id": delivery_id}).first()
-    if row is None or row.function is None:
+    if row is None or row.function is None or _makes_a_copy(row):
         return
     database.advisory_lock(connection, "function", row.destination, row.function)
     upload = _upload_position(row)
@@ -125,7 +140,7 @@ def record_imported(database: Database, connection: Connection, delivery_id: str
     database.upsert(connection, functions, {**key, **source_object, **values})
 
 
-_DELIVERY_COLUMNS = ("id", "destination", "function", "source", "bucket", "key")
+_DELIVERY_COLUMNS = ("id", "destination", "function", "source", "bucket", "key", "options")
 _UPLOAD: Select[tuple[object, ...]] = (
     select(
         *(deliveries.c[name] for name in _DELIVERY_COLUMNS),
@@ -149,7 +164,8 @@ def _newer_import(
     Returns None for a manual run or a submission, which may import older uploads. Also for the same
     object, because only the storage knows the newest upload.
     """
-    if claim.delivery.trigger == Trigger.MANUAL or upload.origin == Origin.SUBMISSION:
+    is_wanted = claim.delivery.trigger == Trigger.MANUAL or upload.origin == Origin.SUBMISSION
+    if is_wanted or _makes_a_copy(upload):
         return None
     this = _upload_position(upload)
     newer = [
@@ -158,6 +174,11 @@ def _newer_import(
         if imported.source_object != this.source_object and imported.is_newer(this)
     ]
     return max(newer, key=lambda imported: imported.delivery, default=None)
+
+
+def _makes_a_copy(row: AnyRow) -> bool:
+    """Return whether the import leaves the function as it is and makes another one."""
+    return bool(row.options.get("on_conflict") == "rename")
 
 
 def _upload_position(row: AnyRow) -> UploadPosition:

@@ -14,12 +14,14 @@ from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.functions import record_imported
 from relay.ledger.ids import new_id
+from relay.ledger.intent_rows import close_open_intents
 from relay.ledger.queue import close_attempt, pending_values, update_claimed
 from relay.ledger.schema import deliveries
 from relay.model import (
     Claim,
     Delivery,
     Failed,
+    IntentState,
     Kind,
     NewMessage,
     Outcome,
@@ -79,8 +81,8 @@ class Outcomes(LedgerPart):
                 error=values["error"],
                 answer=_cut(None if isinstance(outcome, Skipped) else outcome.answer),
             )
-            if delivery.kind == Kind.IMPORT and _is_at_destination(outcome):
-                record_imported(self._database, connection, delivery.id)
+            if delivery.kind == Kind.IMPORT:
+                self._record_import(connection, delivery.id, outcome, now)
             gate = GateRow(self._database, connection, (delivery.kind, delivery.destination))
             change = _update_gate(gate, outcome, due, now)
             if rate and isinstance(outcome, Retry) and outcome.missing_since:
@@ -94,6 +96,15 @@ class Outcomes(LedgerPart):
             return change or "unchanged"
 
         return self._database.write_grouped(write)
+
+    def _record_import(
+        self, connection: Connection, delivery_id: str, outcome: Outcome, now: datetime
+    ) -> None:
+        if isinstance(outcome, Succeeded):
+            # The import is confirmed, so each of its calls was applied or is applied again.
+            close_open_intents(self._database, connection, delivery_id, IntentState.APPLIED, now)
+        if _is_at_destination(outcome):
+            record_imported(self._database, connection, delivery_id)
 
 
 def message_row(

@@ -24,15 +24,13 @@ from sqlalchemy import (
 from relay.config.units import RateLimit
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import Destination, GateRow
+from relay.ledger.intent_rows import load_intents
 from relay.ledger.next_due import IS_ANY_DUE, next_due
 from relay.ledger.rows import AnyRow, to_delivery, to_event
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, attempts, deliveries, events, gates
 from relay.model import AttemptOutcome, Claim, Kind, State
 
 NO_RATES: Mapping[Destination, RateLimit] = {}
-
-CERTAIN_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
-"""Outcomes after which the state of the destination is known."""
 
 _HARMLESS_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED, AttemptOutcome.RETRY)
 """Outcomes of deliveries that do not crash workers. `failed` may be due to too many crashes."""
@@ -250,6 +248,7 @@ def _start_attempt(
     connection.execute(_START, {"this_id": row.id, **values})
     copied = {name: row._mapping[name] for name in ("kind", "destination", "trigger", "by")}
     attempt = {"delivery_id": row.id, "number": number, "started": now, **copied}
+    attempt["records_intents"] = True
     connection.execute(_INSERT_ATTEMPT, attempt)
     delivery = replace(to_delivery(row), state=State.RUNNING, attempts=number, fence=fence)
     event = None
@@ -261,28 +260,11 @@ def _start_attempt(
     crashes, hangs = _count_crashes_and_hangs(connection, row.id, number)
     return replace(
         claim,
-        first_uncertain_attempt=_first_uncertain_attempt(connection, row.id),
+        intents=load_intents(connection, row.id, row.run) if row.kind == Kind.IMPORT else (),
         crashes=crashes,
         hangs=hangs,
         crashed_elsewhere=bool(crashes) and _has_unrelated_crash(connection, row, now),
     )
-
-
-def _first_uncertain_attempt(connection: Connection, delivery_id: str) -> datetime | None:
-    """Return when the first attempt began that may have reached the destination.
-
-    A released attempt too: a worker that stops does not wait for responses.
-    """
-    of_delivery = attempts.c.delivery_id == delivery_id
-    last_certain = (
-        select(func.coalesce(func.max(attempts.c.number), 0))
-        .where(of_delivery, attempts.c.outcome.in_(CERTAIN_OUTCOMES))
-        .scalar_subquery()
-    )
-    query = select(func.min(attempts.c.started)).where(
-        of_delivery, attempts.c.number > last_certain, attempts.c.outcome.is_not(None)
-    )
-    return connection.execute(query).scalar()
 
 
 def _count_crashes_and_hangs(

@@ -11,14 +11,24 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.ids import id_of
-from relay.ledger.queue import CERTAIN_OUTCOMES
+from relay.ledger.intent_rows import CERTAIN_OUTCOMES
 from relay.ledger.rows import AnyRow
-from relay.ledger.schema import attempts, deliveries, digests, events, idempotency, notifications
+from relay.ledger.schema import (
+    OPEN_INTENT,
+    attempts,
+    deliveries,
+    digests,
+    events,
+    idempotency,
+    intents,
+    notifications,
+)
 from relay.model import Kind, State
 
 PAGE = 500
 """Rows per transaction: so few that other writers hardly wait."""
 
+_HAS_OPEN_INTENT = exists().where(intents.c.delivery_id == deliveries.c.id, OPEN_INTENT)
 _FINISHED = (State.SUCCEEDED, State.FAILED, State.SKIPPED)
 
 
@@ -123,7 +133,7 @@ class Retention(LedgerPart):
         query = (
             select(deliveries.c.id, deliveries.c.finished, stays.label("stays"))
             .outerjoin(events, events.c.id == deliveries.c.event_id)
-            .where(deliveries.c.id.in_(ids), deliveries.c.state.in_(_FINISHED))
+            .where(deliveries.c.id.in_(ids), deliveries.c.state.in_(_FINISHED), ~_HAS_OPEN_INTENT)
             .with_for_update(of=deliveries, skip_locked=True)
         )
         # A retriggered delivery is as old as the last run.
@@ -165,6 +175,7 @@ def _delete(connection: Connection, ids: Sequence[str]) -> None:
     if not ids:
         return
     connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
+    connection.execute(delete(intents).where(intents.c.delivery_id.in_(ids)))
     connection.execute(delete(idempotency).where(idempotency.c.delivery_id.in_(ids)))
     connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
 

@@ -22,7 +22,16 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from relay.ledger.types import AnyText, EnumText, KeyPrefix, KeyText, UtcTimestamp
-from relay.model import AttemptOutcome, Kind, Origin, State, Trigger, Verdict
+from relay.model import (
+    AttemptOutcome,
+    ChangeCall,
+    IntentState,
+    Kind,
+    Origin,
+    State,
+    Trigger,
+    Verdict,
+)
 
 
 def _json() -> JSON:
@@ -120,6 +129,28 @@ attempts = Table(
     Column("outcome", EnumText(AttemptOutcome)),
     Column("error", _json()),
     Column("answer", AnyText()),
+    Column("records_intents", Boolean()),  # null: written by a Relay that recorded none
+)
+
+# A call that changes a function, recorded before its last bytes are sent.
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", AnyText(), primary_key=True),
+    Column("delivery_id", AnyText(), ForeignKey("deliveries.id"), nullable=False),
+    _required("attempt", Integer()),
+    _required("run", Integer()),
+    _required("fence", Integer()),
+    _required("destination", AnyText()),
+    _required("call", EnumText(ChangeCall)),
+    *(_required(name, AnyText()) for name in ("function", "func_name", "package", "digest")),
+    Column("size", BigInteger()),
+    _required("name_was_free", Boolean()),
+    _required("recorded", UtcTimestamp()),
+    _required("settled_at", UtcTimestamp()),  # the call cannot take effect later
+    _required("state", EnumText(IntentState)),
+    Column("closed", UtcTimestamp()),
+    Column("next_question", UtcTimestamp()),  # of an intent whose delivery has failed
 )
 
 gates = Table(
@@ -197,6 +228,7 @@ scans = Table(
 # same literal condition.
 PENDING = deliveries.c.state == literal_column("'pending'")
 RUNNING = deliveries.c.state == literal_column("'running'")
+OPEN_INTENT = intents.c.state == literal_column("'open'")
 MESSAGE_ATTEMPT = attempts.c.kind == literal_column("'message'")
 
 # All kinds, because the indexes begin with the kind. Without it, SQLite would read the whole
@@ -210,13 +242,15 @@ def _index(name: str, *columns: ColumnElement[Any], where: Any = None) -> None:
     Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-_d, _e, _n = deliveries.c, events.c, notifications.c
+_d, _e, _n, _i = deliveries.c, events.c, notifications.c, intents.c
 _index("ix_deliveries_due", _d.kind, _d.destination, _d.due, _d.id, _d.function, where=PENDING)
 _index("ix_deliveries_leased", _d.kind, KeyPrefix(_d.key), _d.leased_until, where=RUNNING)
 _index("ix_deliveries_event", _d.event_id)
 _index("ix_deliveries_parent", _d.parent)
 _index("ix_deliveries_key", KeyPrefix(_d.key), _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
+_index("ix_intents_delivery", _i.delivery_id)
+_index("ix_intents_open", _i.destination, _i.function, _i.settled_at, where=OPEN_INTENT)
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
 _index("ix_attempts_told", attempts.c.destination, attempts.c.finished, where=MESSAGE_ATTEMPT)
 _index("ix_events_object", _e.source, _e.bucket, KeyPrefix(_e.key), _e.received)

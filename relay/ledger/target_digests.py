@@ -6,19 +6,37 @@ from contextlib import suppress
 
 from sqlalchemy import select, update
 
-from relay.ledger.database import LedgerPart
+from relay.ledger.database import Database, LedgerPart
 from relay.ledger.errors import LedgerUnavailable
 from relay.ledger.schema import digests
+
+_RULE = "*"
+"""Stands for all code: the target was seen to report the SHA-512."""
 
 
 class TargetDigests(LedgerPart):
     """Stores pairs of digests from unambiguous responses of targets."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._reports_sha512: set[str] = set()
 
     def remember(self, target: str, sha512: str, reported: str) -> None:
         """Store that `target` reports `reported` for code with this SHA-512 (hex)."""
         row = {"target": target, "ours": sha512.lower(), "theirs": reported.lower(), "unused": None}
         with self._database.write() as connection:
             self._database.upsert(connection, digests, row)
+
+    def confirm_sha512(self, target: str) -> None:
+        """Store that `target` reports the SHA-512 of the code."""
+        if target in self._reports_sha512:
+            return
+        self.remember(target, _RULE, "sha512")
+        self._reports_sha512.add(target)
+
+    def reports_sha512(self, target: str) -> bool:
+        """Return whether `target` is known to report the SHA-512 of the code."""
+        return target in self._reports_sha512 or self.find(target, _RULE) is not None
 
     def find(self, target: str, sha512: str) -> str | None:
         """Return the digest that the target last reported for this code, in lower case."""

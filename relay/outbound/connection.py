@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -100,6 +101,8 @@ class EarlyResponseConnection(CheckedConnection):
             raise
 
     def send(self, data: Any) -> None:
+        """Send bytes. An attribute `send_within` of them shortens the time-out."""
+        stall = min(self.options.stall, getattr(data, "send_within", inf))
         with self.noting_cut_offs():
             self.begin_to_send()
             # Try to send first and poll only if the buffer is full: a poll costs as much as a send.
@@ -108,11 +111,14 @@ class EarlyResponseConnection(CheckedConnection):
             step = _TLS_RECORD if isinstance(self.sock, ssl.SSLSocket) else len(data)
             rest = memoryview(data)
             while rest:
-                rest = rest[self._send_part(rest[:step]) :]
+                rest = rest[self._send_part(rest[:step], stall) :]
             self.sock.settimeout(self.options.stall)
 
-    def _send_part(self, part: memoryview) -> int:
-        """Return the number of bytes sent, or 0 after waiting for buffer space."""
+    def _send_part(self, part: memoryview, stall: float) -> int:
+        """Return the number of bytes sent, or 0 after waiting for buffer space.
+
+        Raises TimeoutError if there is none within `stall` seconds.
+        """
         awaited = select.POLLOUT
         try:
             count: int = self.sock.send(part)
@@ -124,18 +130,18 @@ class EarlyResponseConnection(CheckedConnection):
         except OSError as error:
             # urllib3 reads the response only after a BrokenPipeError.
             raise BrokenPipeError(*error.args) from error
-        self._wait(awaited)
+        self._wait(awaited, stall)
         return 0
 
-    def _wait(self, awaited: int) -> None:
-        deadline = monotonic() + self.options.stall
+    def _wait(self, awaited: int, stall: float) -> None:
+        deadline = monotonic() + stall
         poll = select.poll()
         poll.register(self.sock, select.POLLIN | awaited)
         ready = 0
         while not ready & awaited:
             seen = poll.poll(max(0, deadline - monotonic()) * 1000)
             if not seen:
-                raise TimeoutError(f"the server accepted no byte for {self.options.stall:g} s")
+                raise TimeoutError(f"the server accepted no byte for {stall:g} s")
             ready = seen[0][1]
             self._stop_if_answered()
 

@@ -19,17 +19,24 @@ from relay.config.load import TargetSettings
 from relay.errors import PermanentFailure
 from relay.model import Difference, Json
 from relay.outbound.session import HttpClientFactory
+from relay.targets.changes import ChangeGuard, FunctionName
+
+__all__ = [
+    "NO_DIFFERENCES",
+    "NO_OPTIONS",
+    "Archive",
+    "ChangeGuard",
+    "Differences",
+    "ExistingFunction",
+    "FunctionName",
+    "ImportResult",
+    "Progress",
+    "Target",
+    "UpdateOptions",
+]
 
 Archive = CheckedArchive
 """An inspected zip whose bytes are streamed on demand, any number of times."""
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionName:
-    """The name and package under which an archive is imported."""
-
-    func_name: str
-    package: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,10 @@ class ExistingFunction:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """The outcome of a successful import. `answer`: the response fields worth storing."""
+    """The outcome of a successful import, as the target reported it.
+
+    `answer`: the response fields worth storing, such as `digest` and `code_size`.
+    """
 
     urn: str
     func_name: str
@@ -117,8 +127,10 @@ class Target(ABC):
         """Return the existing function of that name, in any package. Changes nothing."""
 
     @abstractmethod
-    def create(self, function: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
-        """Import the archive as a new function.
+    def create(
+        self, function: FunctionName, archive: Archive, changes: ChangeGuard, progress: Progress
+    ) -> ImportResult:
+        """Import the archive as a new function, by a call of `changes`.
 
         Raises NameTaken if the name exists, and OutcomeUnknown if the response was lost after the
         import may have taken effect.
@@ -129,13 +141,15 @@ class Target(ABC):
         self,
         existing: ExistingFunction,
         archive: Archive,
+        changes: ChangeGuard,
         progress: Progress,
         options: UpdateOptions = NO_OPTIONS,
     ) -> ImportResult:
         """Update an existing function to the archive's code and configuration.
 
-        Must be safe to repeat. Raises the same errors as `create`, except NameTaken; `effect` of an
-        error and `effect` in the answer name what was changed.
+        Every call that changes something goes through `changes`. Must be safe to repeat. Raises
+        the same errors as `create`, except NameTaken; `effect` of an error and `effect` in the
+        answer name what was changed.
         """
 
     def differences(

@@ -34,8 +34,9 @@ from relay.errors import (
     TemporaryFailure,
     Throttled,
 )
-from relay.model import ObjectInfo
+from relay.model import ChangeCall, IntentState, ObjectInfo
 from relay.targets.contract import FunctionName, Target
+from relay.testing.change_recorder import ChangeForbidden, ChangeRecorder
 from relay.testing.sandbox.exports import make_export
 
 
@@ -100,7 +101,7 @@ class TargetSuite:
 
     def test_a_created_function_is_held(self, target: Target) -> None:
         archive = export()
-        result = target.create(self.function, archive, ignore)
+        result = target.create(self.function, archive, ChangeRecorder(), ignore)
         held = target.held(self.function)
         assert held is not None
         assert (held.func_name, held.package) == (self.function.func_name, self.function.package)
@@ -108,23 +109,65 @@ class TargetSuite:
         assert (result.func_name, result.package) == (held.func_name, held.package)
         assert held.urn.startswith(result.urn)
 
+    def test_every_change_is_recorded_before_it_takes_effect(self, target: Target) -> None:
+        recorder, archive, newer = ChangeRecorder(), export("first"), export("second")
+        target.create(self.function, archive, recorder, ignore)
+        created = recorder.calls[0]
+        assert (created.call, created.func_name) == (ChangeCall.CREATE, self.function.func_name)
+        assert created.digest == archive.code_digest()
+        held = target.held(self.function)
+        assert held is not None
+        target.replace(held, newer, recorder, ignore)
+        updated = recorder.calls[1]
+        assert updated.digest == newer.code_digest()
+
+    def test_a_change_that_the_guard_forbids_is_not_made(
+        self, target: Target, server: TargetServer
+    ) -> None:
+        with pytest.raises(ChangeForbidden):
+            target.create(self.function, export(), ChangeRecorder(forbids=True), ignore)
+        assert target.held(self.function) is None
+        assert server.import_count() == 0
+        target.create(self.function, export("first"), ChangeRecorder(), ignore)
+        before = target.held(self.function)
+        assert before is not None
+        with pytest.raises(ChangeForbidden):
+            target.replace(before, export("second"), ChangeRecorder(forbids=True), ignore)
+        assert target.held(self.function) == before
+
+    def test_a_refused_change_is_known_to_be_refused(self, target: Target) -> None:
+        target.create(self.function, export("first"), ChangeRecorder(), ignore)
+        recorder = ChangeRecorder()
+        with pytest.raises(NameTaken):
+            target.create(self.function, export("second"), recorder, ignore)
+        assert [call.state for call in recorder.calls] in ([], [IntentState.REFUSED])
+
+    def test_a_change_whose_response_is_lost_stays_open(
+        self, target: Target, server: TargetServer
+    ) -> None:
+        server.lose_response()
+        recorder = ChangeRecorder()
+        with pytest.raises(OutcomeUnknown):
+            target.create(self.function, export(), recorder, ignore)
+        assert [call.state for call in recorder.calls] == [IntentState.OPEN]
+
     def test_creating_a_taken_name_fails_and_changes_nothing(
         self, target: Target, server: TargetServer
     ) -> None:
-        target.create(self.function, export("first"), ignore)
+        target.create(self.function, export("first"), ChangeRecorder(), ignore)
         before = target.held(self.function)
         with pytest.raises(NameTaken):
-            target.create(self.function, export("second"), ignore)
+            target.create(self.function, export("second"), ChangeRecorder(), ignore)
         assert target.held(self.function) == before
         assert server.import_count() == 1
 
     def test_replacing_updates_the_code_and_can_be_repeated(self, target: Target) -> None:
-        target.create(self.function, export("first"), ignore)
+        target.create(self.function, export("first"), ChangeRecorder(), ignore)
         newer = export("second")
         for _ in range(2):
             held = target.held(self.function)
             assert held is not None
-            target.replace(held, newer, ignore)
+            target.replace(held, newer, ChangeRecorder(), ignore)
         after = target.held(self.function)
         assert after is not None
         assert after.digest == newer.code_digest()
@@ -135,7 +178,7 @@ class TargetSuite:
         archive = export()
         server.lose_response()
         with pytest.raises(OutcomeUnknown):
-            target.create(self.function, archive, ignore)
+            target.create(self.function, archive, ChangeRecorder(), ignore)
         held = target.held(self.function)
         assert held is not None
         assert held.digest == archive.code_digest()
@@ -146,10 +189,10 @@ class TargetSuite:
         archive = export(size=8_000_000)
         server.interrupt_upload()
         with pytest.raises(TemporaryFailure) as failed:
-            target.create(self.function, archive, ignore)
+            target.create(self.function, archive, ChangeRecorder(), ignore)
         assert not isinstance(failed.value, OutcomeUnknown)
         assert target.held(self.function) is None
-        target.create(self.function, archive, ignore)
+        target.create(self.function, archive, ChangeRecorder(), ignore)
         assert server.import_count() == 1
 
     def test_a_rate_limit_throttles_all_imports_for_the_given_time(
@@ -157,7 +200,7 @@ class TargetSuite:
     ) -> None:
         server.throttle(7)
         with pytest.raises(Throttled) as throttled:
-            target.create(self.function, export(), ignore)
+            target.create(self.function, export(), ChangeRecorder(), ignore)
         assert throttled.value.retry_after == timedelta(seconds=7)
         assert server.import_count() == 0
 
@@ -165,14 +208,14 @@ class TargetSuite:
         self, unauthorized_target: Target, server: TargetServer
     ) -> None:
         with pytest.raises(PermanentFailure) as refused:
-            unauthorized_target.create(self.function, export(), ignore)
+            unauthorized_target.create(self.function, export(), ChangeRecorder(), ignore)
         assert refused.value.hint.en
         assert refused.value.hint.zh
         assert server.import_count() == 0
 
     def test_errors_contain_no_secret(self, unauthorized_target: Target) -> None:
         with pytest.raises(RelayError) as refused:
-            unauthorized_target.create(self.function, export(), ignore)
+            unauthorized_target.create(self.function, export(), ChangeRecorder(), ignore)
         error = refused.value
         text = f"{error} {error.problem} {error.answer} {error.__cause__!r}"
         for secret in _secrets(unauthorized_target.settings):
@@ -180,7 +223,7 @@ class TargetSuite:
 
     def test_an_unreachable_server_is_temporary(self, unreachable_target: Target) -> None:
         with pytest.raises(TemporaryFailure) as failed:
-            unreachable_target.create(self.function, export(), ignore)
+            unreachable_target.create(self.function, export(), ChangeRecorder(), ignore)
         assert not isinstance(failed.value, OutcomeUnknown)
 
     def test_a_damaged_archive_is_never_imported(
@@ -190,13 +233,15 @@ class TargetSuite:
         damaged = bytearray(intact)
         damaged[len(damaged) // 2] ^= 1
         with pytest.raises(PermanentFailure):
-            target.create(self.function, archive_of(bytes(damaged), intact), ignore)
+            target.create(
+                self.function, archive_of(bytes(damaged), intact), ChangeRecorder(), ignore
+            )
         assert server.import_count() == 0
         assert target.held(self.function) is None
 
     def test_progress_adds_up_to_the_archive_size(self, target: Target) -> None:
         archive, progress = export(size=1_000_000), list[int]()
-        target.create(self.function, archive, progress.append)
+        target.create(self.function, archive, ChangeRecorder(), progress.append)
         assert sum(progress) == archive.size
 
     def test_an_invalid_name_is_refused_by_check(
@@ -217,7 +262,11 @@ class TargetSuite:
     def test_many_threads_can_share_a_target(self, target: Target, server: TargetServer) -> None:
         functions = [dataclasses.replace(self.function, func_name=f"hello-{n}") for n in range(8)]
         with ThreadPoolExecutor(4) as pool:
-            results = list(pool.map(lambda name: target.create(name, export(), ignore), functions))
+            results = list(
+                pool.map(
+                    lambda name: target.create(name, export(), ChangeRecorder(), ignore), functions
+                )
+            )
         assert [result.func_name for result in results] == [name.func_name for name in functions]
         assert server.import_count() == 8
 

@@ -19,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 
+from relay.testing.change_recorder import ChangeRecorder
+
 BLOCK = 192 * 1024
 PROJECT = "0" * 32
 
@@ -131,7 +133,7 @@ def _relay(source, ref_of, ports, digest_up_to=None):
         refuse_errors(archive.report)
         target.check(order, archive.report)
         archive.digest_up_to = digest_up_to or archive.digest_up_to
-        assert target.create(order, archive, lambda _: None).urn
+        assert target.create(order, archive, ChangeRecorder(), lambda _: None).urn
         expected = archive.code_size <= archive.digest_up_to
         assert (archive.known_digest is not None) == expected
 

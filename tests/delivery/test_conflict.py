@@ -9,13 +9,15 @@ import pytest
 
 from relay.archive.inspect import ArchiveReport
 from relay.config.load import TargetSettings
+from relay.delivery.changes import CodeComparison, ImportChanges
 from relay.delivery.conflict import Action, ImportRequest, decide, import_archive, predict, renamed
 from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
-from relay.model import Skipped, Succeeded
+from relay.model import ChangeCall, Intent, IntentState, NewIntent, Skipped, Succeeded
 from relay.targets.contract import ExistingFunction, FunctionName, ImportResult, Target
 
 CREATED = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
 FUNCTION = FunctionName("hello", "default")
+COPY = renamed(FUNCTION, CREATED, "upload 1")
 
 
 @dataclass
@@ -51,6 +53,7 @@ class FakeTarget(Target):
     `lose_response`: a call takes effect, and the response is lost. `lose_request`: a call has no
     effect, and the response is lost. `hides_functions`: lookups find nothing. `reports_sizes`:
     lookups return the code size. `digests`: what the target reports instead of a SHA-512.
+    `creates_as`: the name under which it creates a function; `answers_with`: that in the response.
     """
 
     def __init__(self) -> None:
@@ -59,6 +62,7 @@ class FakeTarget(Target):
         self.created: list[str] = []
         self.replaced: list[str] = []
         self.lose_response = False
+        self.creates_as = self.answers_with = ""
         self.lose_request = False
         self.hides_functions = False
         self.reports_sizes = False
@@ -76,19 +80,24 @@ class FakeTarget(Target):
         size = len(code) if self.reports_sizes else None
         return ExistingFunction(f"urn:{name}", name, "default", digest, size)
 
-    def create(self, function, archive, progress):
+    def create(self, function, archive, changes, progress):
         name = function.func_name
+        change = send(changes, ChangeCall.CREATE, function, archive)
         if self.lose_request:
             raise OutcomeUnknown("lost", "the response was lost")
         if name in self.functions:
+            change.refused()
             raise NameTaken("FSS.1061", "exists")
+        name = self.creates_as or name
         self.functions[name] = b"".join(archive.code())
         self.created.append(name)
         if self.lose_response:
             raise OutcomeUnknown("lost", "the response was lost")
-        return ImportResult(f"urn:{name}", name, "default")
+        return ImportResult(f"urn:{name}", self.answers_with or name, "default")
 
-    def replace(self, existing, archive, progress, options):
+    def replace(self, existing, archive, changes, progress, options):
+        function = FunctionName(existing.func_name, existing.package)
+        send(changes, ChangeCall.UPDATE_CODE, function, archive)
         self.functions[existing.func_name] = b"".join(archive.code())
         self.replaced.append(existing.func_name)
         return ImportResult(existing.urn, existing.func_name, "default")
@@ -107,16 +116,17 @@ class CountingTarget(FakeTarget):
             raise PermanentFailure("FSS.0403", "you may not list functions")
         return super().held(function)
 
-    def create(self, function, archive, progress):
+    def create(self, function, archive, changes, progress):
         self.uploads += 1
-        return super().create(function, archive, progress)
+        return super().create(function, archive, changes, progress)
 
 
 class RacingTarget(FakeTarget):
     """Another client takes the free name with other code just before our call, whose response is
     lost."""
 
-    def create(self, function, archive, progress):
+    def create(self, function, archive, changes, progress):
+        send(changes, ChangeCall.CREATE, function, archive)
         self.functions[function.func_name] = b"foreign, and longer"
         raise OutcomeUnknown("lost", "the response was lost")
 
@@ -125,10 +135,54 @@ def sha512(code: bytes) -> str:
     return hashlib.sha512(code).hexdigest()
 
 
-def run_import(target, policy="skip", *, body=b"new", uncertain=False, digests=None):
-    known_digest = (digests or {}).get
-    request = ImportRequest(FUNCTION, policy, CREATED, uncertain, known_digest)
-    return import_archive(target, request, FakeArchive(body), lambda _: None)
+def send(changes, call, function, archive):
+    """Send the code by a call of the guard, like a target."""
+    change = changes.change(
+        call, function, Code(archive.code()), digest=archive.code_digest, size=archive.code_size
+    )
+    list(change)
+    return change
+
+
+class Code(list[bytes]):
+    def __len__(self):
+        return sum(map(len, self))
+
+
+@dataclass
+class Digests:
+    """What is known about the digests of a target."""
+
+    known: dict[str, str] = field(default_factory=dict)
+    only_sha512: bool = False
+
+    def find(self, target, sha512):
+        return self.known.get(sha512)
+
+    def reports_sha512(self, target):
+        return self.only_sha512
+
+
+def request_of(policy="skip", digests=None, *, only_sha512=False):
+    comparison = CodeComparison(Digests(digests or {}, only_sha512), "prod")
+    return ImportRequest(FUNCTION, policy, COPY, comparison)
+
+
+def an_intent(body=b"new", name="hello"):
+    what = NewIntent(
+        ChangeCall.CREATE, "hello", name, "default", sha512(body), len(body), name_was_free=True
+    )
+    return Intent("1", "d1", what, CREATED, CREATED, IntentState.OPEN)
+
+
+def run_import(
+    target, policy="skip", *, body=b"new", uncertain=False, digests=None, only_sha512=False
+):
+    """Import; `uncertain`: a call of an earlier attempt may have taken effect."""
+    intents = [an_intent(body)] if uncertain else []
+    changes = ImportChanges("hello", lambda: CREATED, intents=intents)
+    request = request_of(policy, digests, only_sha512=only_sha512)
+    return import_archive(target, request, FakeArchive(body), changes, lambda _: None)
 
 
 @pytest.fixture
@@ -200,20 +254,26 @@ def test_update_replaces_again_after_an_earlier_attempt_that_may_be_half_done(ta
 
 def test_rename_keeps_both_and_uses_the_same_name_in_every_attempt(target):
     target.functions["hello"] = b"old"
-    assert run_import(target, "rename").result["func_name"] == "hello-20261124-030405"
+    assert run_import(target, "rename").result["func_name"] == COPY.func_name
     second = run_import(target, "rename", uncertain=True)
     assert second.result["how"] == "already there"
-    assert sorted(target.functions) == ["hello", "hello-20261124-030405"]
+    assert sorted(target.functions) == ["hello", COPY.func_name]
 
 
 def test_a_renamed_import_whose_response_was_lost_is_looked_up(target):
     target.functions["hello"] = b"old"
     target.lose_response = True
-    assert run_import(target, "rename").result["func_name"] == "hello-20261124-030405"
+    assert run_import(target, "rename").result["func_name"] == COPY.func_name
 
 
 def test_a_long_name_is_renamed_within_sixty_characters():
-    assert len(renamed(FunctionName("f" * 60, "default"), CREATED).func_name) == 60
+    assert len(renamed(FunctionName("f" * 60, "default"), CREATED, "1").func_name) == 60
+
+
+def test_copies_made_within_a_second_and_copies_of_names_that_are_cut_differ():
+    uploads = [("f" * 60, "1"), ("f" * 60, "2"), ("f" * 59 + "g", "1"), ("f" * 58, "1")]
+    names = {renamed(FunctionName(name, "p"), CREATED, upload) for name, upload in uploads}
+    assert len(names) == len(uploads)
 
 
 def test_a_taken_name_that_no_lookup_finds_is_retried(target):
@@ -262,7 +322,7 @@ def test_update_and_rename_compare_no_code(policy):
     ],
 )
 def test_the_prediction_names_what_the_policy_does(policy, same, action):
-    request = ImportRequest(FUNCTION, policy, CREATED)
+    request = request_of(policy)
     assert predict(EXISTING, request, is_same=same)["action"] == action
     assert predict(None, request, is_same=same) == {"action": "create", "func_name": "hello"}
 
@@ -301,20 +361,67 @@ def test_after_an_earlier_attempt_a_denied_lookup_decides_nothing():
 
 def test_a_name_taken_between_lookup_and_call_is_resolved_by_the_policy():
     class Race(CountingTarget):
-        def create(self, function, archive, progress):
+        def create(self, function, archive, changes, progress):
             self.functions.setdefault("hello", b"foreign")
-            return super().create(function, archive, progress)
+            return super().create(function, archive, changes, progress)
 
     with pytest.raises(PermanentFailure) as caught:
         run_import(Race())
     assert caught.value.code == "conflict.other_content"
 
 
-def test_a_free_name_that_exists_after_a_lost_response_is_a_success_with_any_digest(target):
+def test_until_the_digests_of_a_target_are_known_the_size_of_a_free_name_decides(target):
     target.digests = {sha512(b"new"): "f00d"}
     target.lose_response = True
     target.reports_sizes = True
-    assert run_import(target).result["how"] == "already there"
+    result = run_import(target).result
+    assert result["how"] == "created"
+    assert [warning["code"] for warning in result["warnings"]] == ["outcome.by_size"]
+
+
+def test_once_a_target_reports_the_sha512_an_equal_size_is_not_enough(target):
+    target.digests = {sha512(b"new"): "f00d"}
+    target.lose_response = True
+    target.reports_sizes = True
+    with pytest.raises(OutcomeUnknown):
+        run_import(target, only_sha512=True)
+
+
+@pytest.mark.parametrize("policy", ["skip", "fail", "rename"])
+def test_other_code_of_equal_size_is_not_ours(target, policy):
+    class Race(FakeTarget):
+        def create(self, function, archive, changes, progress):
+            send(changes, ChangeCall.CREATE, function, archive)
+            self.functions[function.func_name] = b"old"
+            raise OutcomeUnknown("lost", "the response was lost")
+
+    race = Race()
+    race.reports_sizes = True
+    with pytest.raises(OutcomeUnknown):
+        run_import(race, policy, only_sha512=True)
+
+
+def test_a_response_that_names_another_function_is_checked_at_the_target(target):
+    target.answers_with = "test_v1_2"
+    result = run_import(target).result
+    assert (result["how"], result["func_name"]) == ("created", "hello")
+    (warning,) = result["warnings"]
+    assert "hello" in warning["message"]
+    assert "test_v1_2" in warning["message"]
+
+
+def test_a_response_that_names_another_function_which_holds_our_code_is_a_success(target):
+    target.answers_with = target.creates_as = "test_v1_2"
+    result = run_import(target).result
+    assert (result["how"], result["func_name"]) == ("created", "test_v1_2")
+    assert result["warnings"]
+
+
+def test_a_response_about_another_function_is_a_lost_response_if_the_target_holds_neither(target):
+    target.answers_with, target.creates_as = "other", "third"
+    with pytest.raises(OutcomeUnknown) as lost:
+        run_import(target)
+    assert lost.value.code == "import.other_function"
 
 
 @pytest.mark.parametrize("policy", ["skip", "fail", "update", "rename"])

@@ -484,7 +484,7 @@ def test_a_claim_under_way_when_the_worker_is_asked_to_stop_is_undone(
     assert ledger.history.attempts(delivery_id) == []
     assert replace(ledger.history.delivery(delivery_id), fence=0) == before
     again = claim("other", timedelta(seconds=30), {}, NOW)
-    assert (again.attempt, again.first_uncertain_attempt) == (1, None)
+    assert again.attempt == 1
 
 
 def test_a_claim_that_is_undone_uses_nothing_of_the_rate(ledger, plugin, make_worker):
@@ -775,7 +775,7 @@ def test_a_delivery_that_waits_for_its_function_uses_nothing_of_the_rate(
         announce(ledger, f"{name}.zip")
     first, second = worker.claim(Kind.IMPORT), worker.claim(Kind.IMPORT)
     assert worker.claim(Kind.IMPORT) is None
-    assert ledger.functions.lock(first, "hello").status == "locked"
+    assert ledger.functions.lock(first, "hello", NOW).status == "locked"
     assert worker.run(second) is None
     third = worker.claim(Kind.IMPORT)
     assert third.delivery.id not in (first.delivery.id, second.delivery.id)

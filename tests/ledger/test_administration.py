@@ -88,7 +88,7 @@ def test_records_of_an_older_database_are_counted_and_delivered(url):
     assert ledger.statistics.attempt_counts() == {(Kind.IMPORT, "prod", "failed"): 1}
     now = datetime(2026, 5, 1, tzinfo=UTC)
     claim = ledger.queue.claim("w1", timedelta(seconds=30), {}, now)
-    assert ledger.functions.lock(claim, "hello").status == "locked"
+    assert ledger.functions.lock(claim, "hello", now).status == "locked"
     assert ledger.outcomes.finish(claim, Succeeded({}), now)
     assert ledger.statistics.counts() == {
         (Kind.IMPORT, State.FAILED): 1,

@@ -28,7 +28,7 @@ def upload(driver: Any, key: str, function: str | None = "hello", **more: Any) -
 
 
 def lock_function(driver: Any, claim: Claim, function: str = "hello") -> str:
-    return str(driver.ledger.functions.lock(claim, function).status)
+    return str(driver.ledger.functions.lock(claim, function, driver.now).status)
 
 
 class TestExclusion:
@@ -106,12 +106,7 @@ class TestLock:
         assert driver.claim() is None, "it waits for the other"
         assert driver.finish(first)
         again = driver.claimed("w2")
-        assert (again.attempt, again.fence, again.first_uncertain_attempt, again.crashes) == (
-            1,
-            2,
-            None,
-            0,
-        )
+        assert (again.attempt, again.fence, again.intents, again.crashes) == (1, 2, (), 0)
         assert lock_function(driver, again) == "locked"
 
     def test_an_undone_claim_does_not_use_up_the_rate(self, ledger, driver):
@@ -121,9 +116,9 @@ class TestLock:
         rates = {(Kind.IMPORT, "prod"): rate}
         first, second = driver.claimed(rates=rates), driver.claimed(rates=rates)
         assert driver.claim(rates=rates) is None
-        assert ledger.functions.lock(first, "hello", rate).status == "locked"
-        assert ledger.functions.lock(second, "hello", rate).status == "busy"
-        assert ledger.functions.lock(second, "hello", rate).status == "lost"
+        assert ledger.functions.lock(first, "hello", driver.now, rate).status == "locked"
+        assert ledger.functions.lock(second, "hello", driver.now, rate).status == "busy"
+        assert ledger.functions.lock(second, "hello", driver.now, rate).status == "lost"
         assert driver.claimed(rates=rates).delivery.key == "c.zip"
         assert driver.finish(first)
         assert driver.claim(rates=rates) is None
@@ -253,7 +248,7 @@ class TestNewer:
         """Return the key of the newer import that blocks this upload."""
         function = more.get("function", "hello")
         claim = driver.claimed(only=upload(driver, key, **more))
-        found = driver.ledger.functions.lock(claim, function).newer
+        found = driver.ledger.functions.lock(claim, function, driver.now).newer
         driver.finish(claim, Skipped("gone"))
         return found.key if found else None
 
@@ -261,7 +256,7 @@ class TestNewer:
         claim = self.imported(driver, "v2.zip")
         old = upload(driver, "v1.zip", time=driver.now - timedelta(days=9))
         driver.later(seconds=5)
-        found = ledger.functions.lock(driver.claimed(only=old), "hello").newer
+        found = ledger.functions.lock(driver.claimed(only=old), "hello", driver.now).newer
         assert (found.key, found.delivery) == ("v2.zip", claim.delivery.id)
 
     def test_a_newer_upload_gets_no_newer_import(self, driver):
@@ -315,7 +310,7 @@ class TestNewer:
         assert self.newer(driver, "slow-2.zip", **slow) is None
         self.imported(driver, "fast-2.zip", time=driver.now)
         driver.later(seconds=1)
-        found = driver.ledger.functions.lock(driver.claimed(only=first), "hello").newer
+        found = driver.ledger.functions.lock(driver.claimed(only=first), "hello", driver.now).newer
         assert (found.source, found.key) == ("exports", "fast-2.zip")
 
     def test_another_source_does_not_hide_a_newer_upload_of_the_same_source(self, driver):
@@ -332,7 +327,10 @@ class TestNewer:
         new = NewDelivery("r", "prod", {}, function="hello")
         old = driver.event("v1.zip", version="2", time=driver.now - timedelta(days=1))
         [made] = driver.accept(old, deliveries=(new,)).deliveries
-        assert driver.ledger.functions.lock(driver.claimed(only=made), "hello").newer is None
+        assert (
+            driver.ledger.functions.lock(driver.claimed(only=made), "hello", driver.now).newer
+            is None
+        )
 
     def test_a_submission_may_import_an_older_upload(self, driver):
         self.imported(driver, "v2.zip")
@@ -342,11 +340,11 @@ class TestNewer:
     def test_a_retrigger_may_import_an_older_upload(self, driver):
         self.imported(driver, "v2.zip")
         old = upload(driver, "v1.zip", time=driver.now - timedelta(days=9))
-        assert driver.ledger.functions.lock(driver.claimed(), "hello").newer
+        assert driver.ledger.functions.lock(driver.claimed(), "hello", driver.now).newer
         driver.later(seconds=31)
         driver.finish(driver.claimed(), Skipped("superseded"))
         driver.ledger.retriggers.retrigger(old, driver.now)
-        assert driver.ledger.functions.lock(driver.claimed(), "hello").newer is None
+        assert driver.ledger.functions.lock(driver.claimed(), "hello", driver.now).newer is None
 
     def test_a_failed_import_does_not_count(self, driver):
         upload(driver, "v2.zip")

@@ -91,7 +91,6 @@ def test_the_claims_of_a_killed_worker_are_taken_over(url, ledger, driver, start
     driver.later(seconds=35)
     claim = driver.claimed("w2")
     assert claim.delivery.id == held
-    assert claim.first_uncertain_attempt is not None
     assert driver.finish(claim)
 
 

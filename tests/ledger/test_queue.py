@@ -20,12 +20,7 @@ def test_a_claim_contains_the_delivery_and_the_event(ledger, driver):
     driver.later(seconds=1)
     claim = driver.claimed("w1")
     assert claim.event == event
-    assert (claim.owner, claim.fence, claim.attempt, claim.first_uncertain_attempt) == (
-        "w1",
-        1,
-        1,
-        None,
-    )
+    assert (claim.owner, claim.fence, claim.attempt, claim.intents) == ("w1", 1, 1, ())
     assert (claim.delivery.state, claim.delivery.attempts) == (State.RUNNING, 1)
     (attempt,) = ledger.history.attempts(claim.delivery.id)
     assert (attempt.number, attempt.trigger) == (1, Trigger.AUTOMATIC)
@@ -91,33 +86,6 @@ class TestChoice:
         claim = driver.claimed(kind=Kind.MESSAGE)
         assert claim.event is None
         assert claim.delivery.message["type"] == "import.succeeded"
-
-
-class TestEarlier:
-    """Claim.first_uncertain_attempt: since when the destination may have been reached."""
-
-    def test_is_the_start_of_the_first_uncertain_attempt(self, driver):
-        driver.deliver_to("prod", version="1")
-        started = driver.now
-        driver.retry(driver.claimed())
-        driver.later(seconds=10)
-        driver.retry(driver.claimed())
-        driver.later(seconds=10)
-        assert driver.claimed().first_uncertain_attempt == started
-
-    def test_ignores_attempts_before_a_success(self, driver):
-        driver.deliver_to("prod", version="1")
-        driver.retry(driver.claimed())
-        driver.later(seconds=10)
-        claim = driver.claimed()
-        driver.finish(claim)
-        driver.ledger.retriggers.retrigger(claim.delivery.id, driver.now)
-        again = driver.claimed()
-        assert (again.first_uncertain_attempt, again.attempt) == (None, 1)
-        started = driver.now
-        driver.retry(again)
-        driver.later(seconds=10)
-        assert driver.claimed().first_uncertain_attempt == started
 
 
 def test_eight_threads_claim_two_hundred_deliveries_each_once(ledger, driver):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 
@@ -69,3 +70,19 @@ class CodeBody(Base64Body):
     ) -> None:
         frame = json.dumps({**fields, "func_code": {"file": ""}})
         super().__init__(frame, archive.code, size, progress)
+
+
+class JsonBody:
+    """A small JSON body; `digest()` is the SHA-256 (hex) of it."""
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._text = json.dumps(fields).encode()
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._text
+
+    def digest(self) -> str:
+        return hashlib.sha256(self._text).hexdigest()

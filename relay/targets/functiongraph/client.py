@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -10,12 +10,12 @@ import requests
 from requests.auth import AuthBase
 
 from relay.errors import TemporaryFailure
-from relay.model import Json
+from relay.model import ChangeCall, Json
 from relay.outbound.responses import translate
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
+from relay.targets.changes import Change
 from relay.targets.functiongraph.auth import Credentials
-from relay.targets.functiongraph.body import Base64Body
 from relay.targets.functiongraph.errors import (
     ApiResponse,
     Effect,
@@ -24,6 +24,12 @@ from relay.targets.functiongraph.errors import (
     read_response,
 )
 from relay.targets.functiongraph.settings import FunctionGraphSettings
+
+_EFFECTS: Mapping[ChangeCall, Effect] = {
+    ChangeCall.CREATE: "create",
+    ChangeCall.UPDATE_CODE: "replace",
+    ChangeCall.UPDATE_CONFIGURATION: "replace",
+}
 
 MAX_RESPONSE = 4 * 2**20
 """Limit in bytes; a page of 400 functions with their configurations fits."""
@@ -34,7 +40,7 @@ class _Request:
     method: str
     path: str
     effect: Effect = "none"
-    body: Base64Body | bytes | None = None
+    change: Change | None = None
 
 
 class FunctionGraphClient:
@@ -53,21 +59,21 @@ class FunctionGraphClient:
         method: str,
         path: str,
         *,
-        effect: Effect = "none",
-        body: Base64Body | bytes | None = None,
+        change: Change | None = None,
         query: Mapping[str, str] | None = None,
         auth: AuthBase | None = None,
     ) -> Json:
         """Return the JSON of the response with `request_id` added.
 
-        `path` follows /v2/{project_id}/fgs. `effect` is the change that a success makes. `auth`
-        defaults to the credentials that fit the size of the body. Raises the error from `classify`
-        for an error response, and the error from `translate` if there is no response.
+        `path` follows /v2/{project_id}/fgs. `change` has the body of a call that changes something.
+        `auth` defaults to the credentials that fit the size of the body. Raises the error from
+        `classify` for an error response, and the error from `translate` if there is no response.
         """
         if query:
             # Encoded as for the signature: requests writes a space as '+', which gateways may keep.
             path += f"?{urlencode(query, quote_via=quote, safe='~')}"
-        request = _Request(method, path, effect, body)
+        effect = _EFFECTS[change.call] if change else "none"
+        request = _Request(method, path, effect, change)
         return self._parse(request, self._send_with_fallback(request, auth))
 
     def find(self, path: str) -> Json | None:
@@ -87,7 +93,7 @@ class FunctionGraphClient:
         self.credentials.close()
 
     def _send_with_fallback(self, request: _Request, auth: AuthBase | None) -> requests.Response:
-        auth = auth or self.credentials.choose(len(request.body or b""))
+        auth = auth or self.credentials.choose(len(request.change or b""))
         response = self._send(request, auth)
         if response.ok:
             return response
@@ -104,25 +110,26 @@ class FunctionGraphClient:
             return self._send_once(request, auth)
 
     def _send_once(self, request: _Request, auth: AuthBase) -> requests.Response:
-        body = request.body
-        tracked = None if body is None or isinstance(body, bytes) else TrackedBody(body)
+        change = request.change
         try:
-            return self._session.request(
+            response = self._session.request(
                 request.method,
                 self._base + request.path,
-                data=body if tracked is None else tracked,
+                data=change,
                 headers={"Content-Type": "application/json"},
                 auth=auth,
             )
         except requests.RequestException as error:
-            finished = tracked is None or tracked.finished
-            raise translate(error, sent=finished and request.effect != "none") from error
-        except ValueError as error:
-            if tracked is None or not tracked.finished:
-                raise
-            # The body is longer than announced, but the server has a complete request.
-            lost = requests.ConnectionError(error)
-            raise translate(lost, sent=request.effect != "none") from error
+            if change:
+                change.interrupted()
+            raise translate(error, sent=change is not None and change.is_sent) from error
+        except BaseException:
+            if change:
+                change.interrupted()
+            raise
+        if change:
+            change.answered(response.status_code)
+        return response
 
     def _parse(self, request: _Request, response: requests.Response) -> Json:
         if not 200 <= response.status_code < 300:
@@ -141,29 +148,3 @@ class FunctionGraphClient:
 
 def _is_connection_loss(error: BaseException | None) -> bool:
     return isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
-
-
-class TrackedBody:
-    """A body that is being sent: enforces the announced length and knows when it is `finished`."""
-
-    def __init__(self, body: Base64Body) -> None:
-        self._body = body
-        self._left = len(body)
-
-    @property
-    def finished(self) -> bool:
-        """True once the last byte may have been sent."""
-        return self._left == 0
-
-    def __len__(self) -> int:
-        return len(self._body)
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._left = len(self._body)
-        for chunk in self._body:
-            if len(chunk) > self._left:
-                raise ValueError("the body is longer than announced")
-            self._left -= len(chunk)
-            yield chunk
-        if self._left:
-            raise ValueError("the body is shorter than announced")

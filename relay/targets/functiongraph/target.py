@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from relay.archive.inspect import ArchiveReport
 from relay.errors import PermanentFailure
-from relay.model import Json, Localized, utc_now
+from relay.model import ChangeCall, Json, Localized, utc_now
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
 from relay.targets import contract
@@ -21,6 +21,7 @@ from relay.targets.contract import (
     NO_DIFFERENCES,
     NO_OPTIONS,
     Archive,
+    ChangeGuard,
     Differences,
     ExistingFunction,
     FunctionName,
@@ -101,30 +102,44 @@ class Target(contract.Target):
             config = next((f for f in listed if f.get("func_name") == function.func_name), None)
         return _existing_function(config, function, urn) if config is not None else None
 
-    def create(self, function: FunctionName, archive: Archive, progress: Progress) -> ImportResult:
+    def create(
+        self, function: FunctionName, archive: Archive, changes: ChangeGuard, progress: Progress
+    ) -> ImportResult:
         fields = {
             "func_name": function.func_name,
             "package": function.package,
             "file_name": f"{function.func_name}.zip",
             "file_type": "zip",
         }
-        body = ImportBody(fields, archive, progress)
-        response = self._client.call("POST", "/functions/import", effect="create", body=body)
+        change = changes.change(
+            ChangeCall.CREATE,
+            function,
+            ImportBody(fields, archive, progress),
+            digest=archive.code_digest,
+            size=archive.code_size,
+        )
+        response = self._client.call("POST", "/functions/import", change=change)
         if not response.get("func_urn"):
             # Without a URN the response may come from a proxy, so the import is not confirmed.
             unconfirmed = ApiResponse(200, "", "without func_urn", str(response["request_id"]))
             raise malformed_response(unconfirmed, "create")
-        return _import_result(response, function.func_name, function.package)
+        return _import_result(
+            response,
+            str(response.get("func_name") or function.func_name),
+            str(response.get("package") or function.package),
+        )
 
     def replace(
         self,
         existing: ExistingFunction,
         archive: Archive,
+        changes: ChangeGuard,
         progress: Progress,
         options: UpdateOptions = NO_OPTIONS,
     ) -> ImportResult:
         update = FunctionUpdate(self._client, existing, archive, options)
-        return _import_result(update.run(progress), existing.func_name, existing.package)
+        result = update.run(changes, progress)
+        return _import_result(result, existing.func_name, existing.package)
 
     def differences(
         self,

@@ -6,7 +6,6 @@ ShowFunctionConfig, UpdateFunctionCode and UpdateFunctionConfig.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,15 +13,17 @@ from urllib.parse import quote
 
 from relay.archive.export import Export
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import Json, Localized
+from relay.model import ChangeCall, Json, Localized
 from relay.targets.contract import (
     Archive,
+    ChangeGuard,
     Differences,
     ExistingFunction,
+    FunctionName,
     Progress,
     UpdateOptions,
 )
-from relay.targets.functiongraph.body import CodeBody
+from relay.targets.functiongraph.body import CodeBody, JsonBody
 from relay.targets.functiongraph.client import FunctionGraphClient
 from relay.targets.functiongraph.configuration import (
     WantedConfiguration,
@@ -51,6 +52,7 @@ class FunctionUpdate:
         self.effect: list[str] = []
         self._client = client
         self._existing = existing
+        self._function = FunctionName(existing.func_name, existing.package)
         self._archive = archive
         self._export = export
         self._code_size = export.code.size
@@ -74,13 +76,13 @@ class FunctionUpdate:
             return replace(differences, refusal=refusal)
         return differences
 
-    def run(self, progress: Progress) -> Json:
+    def run(self, changes: ChangeGuard, progress: Progress) -> Json:
         """Update the function and return the fields of the response.
 
         An error has the `effect` so far, and its message says so.
         """
         try:
-            return self._run(progress)
+            return self._run(changes, progress)
         except RelayError as error:
             error.effect = tuple(self.effect)
             if self.effect:
@@ -90,7 +92,7 @@ class FunctionUpdate:
                 )
             raise
 
-    def _run(self, progress: Progress) -> Json:
+    def _run(self, changes: ChangeGuard, progress: Progress) -> Json:
         existing = self._existing
         wanted = WantedConfiguration.of(self._export, self._options)
         current = self._read_configuration()
@@ -104,9 +106,9 @@ class FunctionUpdate:
             "runtime": current.get("runtime"),
         }
         if digest.lower() != self._archive.code_digest().lower():
-            result |= self._send_code(progress)
+            result |= self._send_code(changes, progress)
             current = self._read_configuration()
-        updated, details = self._send_configuration(wanted, current)
+        updated, details = self._send_configuration(wanted, current, changes)
         result |= {key: value for key, value in updated.items() if value not in (None, "")}
         return {
             **result,
@@ -115,34 +117,45 @@ class FunctionUpdate:
             "not_applied": list(wanted.not_applied),
         }
 
-    def _send_code(self, progress: Progress) -> Json:
-        code = CodeBody(_code_fields(self._export), self._archive, self._code_size, progress)
-        response = self._client.call("PUT", f"{self._path}/code", effect="replace", body=code)
+    def _send_code(self, changes: ChangeGuard, progress: Progress) -> Json:
+        change = changes.change(
+            ChangeCall.UPDATE_CODE,
+            self._function,
+            CodeBody(_code_fields(self._export), self._archive, self._code_size, progress),
+            digest=self._archive.code_digest,
+            size=self._code_size,
+        )
+        response = self._client.call("PUT", f"{self._path}/code", change=change)
+        change.applied()
         self.effect.append("code")
         return response
 
     def _send_configuration(
-        self, wanted: WantedConfiguration, current: Json
+        self, wanted: WantedConfiguration, current: Json, changes: ChangeGuard
     ) -> tuple[Mapping[str, Any], Json]:
         """Return the response, or {} if nothing differs, and what the result says about it."""
         for _ in range(MAX_STARTS):
-            changes = wanted.differences(current)
-            if not changes:
+            differences = wanted.differences(current)
+            if not differences:
                 return {}, {}
-            body = json.dumps(wanted.request(self._existing.func_name, current)).encode()
+            body = JsonBody(wanted.request(self._existing.func_name, current))
             latest = self._read_configuration()
             if _state(latest) == _state(current):
                 unknown = unknown_fields(current)
-                return self._put_configuration(body), {
-                    "differences": [change.to_json() for change in changes],
+                return self._put_configuration(body, changes), {
+                    "differences": [difference.to_json() for difference in differences],
                     "unknown_fields": list(unknown),
                     "warnings": [_unknown_field(name) for name in unknown],
                 }
             current = latest
         raise _keeps_changing(self._existing.func_name)
 
-    def _put_configuration(self, body: bytes) -> Json:
-        response = self._client.call("PUT", f"{self._path}/config", effect="replace", body=body)
+    def _put_configuration(self, body: JsonBody, changes: ChangeGuard) -> Json:
+        change = changes.change(
+            ChangeCall.UPDATE_CONFIGURATION, self._function, body, digest=body.digest
+        )
+        response = self._client.call("PUT", f"{self._path}/config", change=change)
+        change.applied()
         self.effect.append("configuration")
         return response
 

@@ -13,6 +13,7 @@ import pytest
 
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
 from relay.targets.contract import FunctionName
+from relay.testing.change_recorder import ChangeRecorder
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.target_suite import export, ignore
 from tests.targets.functiongraph.conftest import (
@@ -241,8 +242,8 @@ def test_a_server_with_an_agency_needs_no_key(
         target = make_target(cloud.url)
         result = target.ready()
         assert f"access key from the metadata service {cloud.url} accepted" in result
-        target.create(HELLO, export(), ignore)
-        target.replace(target.held(HELLO), export("other"), ignore)  # type: ignore[arg-type]
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
+        target.replace(target.held(HELLO), export("other"), ChangeRecorder(), ignore)  # type: ignore[arg-type]
         assert count_calls(cloud, *METADATA_CALLS) == 2
         assert len(cloud.imports) == 1
 
@@ -289,7 +290,7 @@ def test_a_key_that_expired_early_is_renewed_within_the_attempt(
     target = make_target(cloud.url)
     target.ready()
     cloud.expire_agency_keys()
-    target.create(HELLO, export(size=5_000_000), ignore)
+    target.create(HELLO, export(size=5_000_000), ChangeRecorder(), ignore)
     assert [call.status for call in cloud.calls if call.operation == "import"] == [401, 200]
     assert len(cloud.imports) == 1
     assert count_calls(cloud, "metadata_key") == 2
@@ -302,7 +303,7 @@ def test_a_rejected_key_is_not_tried_again_if_there_is_no_newer_key(
     target.ready()
     cloud.fault(operation="import", status=401, code="APIGW.0301", times=None)
     with pytest.raises(PermanentFailure):
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert count_calls(cloud, "import") == 1
 
 
@@ -376,7 +377,7 @@ def test_a_large_archive_is_refused_before_a_key_is_looked_up(
     make_target: MakeTarget, cloud: SandboxServer
 ) -> None:
     with pytest.raises(PermanentFailure) as refused:
-        make_target(cloud.url).create(HELLO, export(size=10_000_000), ignore)
+        make_target(cloud.url).create(HELLO, export(size=10_000_000), ChangeRecorder(), ignore)
     assert refused.value.code == "functiongraph.needs_token"
     assert cloud.calls == []
 

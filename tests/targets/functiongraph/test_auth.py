@@ -12,6 +12,7 @@ from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.model import utc_now
 from relay.targets.contract import FunctionName
 from relay.targets.functiongraph.target import Target
+from relay.testing.change_recorder import ChangeRecorder
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.state import RecordedCall
 from relay.testing.target_suite import export, ignore
@@ -44,9 +45,9 @@ def test_a_small_request_is_signed_and_a_large_one_uses_a_token(
     sandbox: SandboxServer, make_target: MakeTarget
 ) -> None:
     target = make_target(sandbox.url, **by_key(sandbox), **by_token(sandbox))
-    target.create(FunctionName("small", "default"), export(), ignore)
+    target.create(FunctionName("small", "default"), export(), ChangeRecorder(), ignore)
     assert token_requests(sandbox) == 0
-    target.create(FunctionName("big", "default"), export(size=BIG), ignore)
+    target.create(FunctionName("big", "default"), export(size=BIG), ChangeRecorder(), ignore)
     assert token_requests(sandbox) == 1
     assert set(sandbox.functions) == {"small", "big"}
 
@@ -56,7 +57,7 @@ def test_the_configured_auth_is_used(
     sandbox: SandboxServer, make_target: MakeTarget, auth: str, tokens: int
 ) -> None:
     target = make_target(sandbox.url, auth=auth, **by_key(sandbox), **by_token(sandbox))
-    target.create(HELLO, export(), ignore)
+    target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert token_requests(sandbox) == tokens
 
 
@@ -67,7 +68,7 @@ def test_a_large_archive_without_a_token_is_refused_before_any_request(
     archive = export(size=BIG)
     for call in (
         lambda: target.check(HELLO, archive.report),
-        lambda: target.create(HELLO, archive, ignore),
+        lambda: target.create(HELLO, archive, ChangeRecorder(), ignore),
     ):
         with pytest.raises(PermanentFailure) as refused:
             call()
@@ -82,11 +83,13 @@ def test_a_token_is_used_if_the_gateway_rejects_the_signed_size(
 ) -> None:
     with SandboxServer(project_id=PROJECT, gateway_limit=500, clock=clock) as sandbox:
         make_target(sandbox.url, **by_key(sandbox), **by_token(sandbox)).create(
-            HELLO, export(), ignore
+            HELLO, export(), ChangeRecorder(), ignore
         )
         assert [call.status for call in sandbox.calls] == [413, 201, 200]
         with pytest.raises(PermanentFailure) as refused:
-            make_target(sandbox.url, **by_key(sandbox)).create(HELLO, export(), ignore)
+            make_target(sandbox.url, **by_key(sandbox)).create(
+                HELLO, export(), ChangeRecorder(), ignore
+            )
     assert "iam_user" in refused.value.hint.en
 
 
@@ -136,7 +139,7 @@ def test_a_token_that_expired_early_is_renewed_within_the_attempt(
     target.ready()
     sandbox.expire_tokens()
     archive = export(size=5_000_000)
-    target.create(HELLO, archive, ignore)
+    target.create(HELLO, archive, ChangeRecorder(), ignore)
     assert token_requests(sandbox) == 2
     assert sandbox.functions["hello"].digest == archive.code_digest()
 
@@ -144,7 +147,7 @@ def test_a_token_that_expired_early_is_renewed_within_the_attempt(
 def test_a_new_token_is_tried_only_once(sandbox: SandboxServer, target: Target) -> None:
     sandbox.fault(operation="import", status=401, code="FSS.0401", times=None)
     with pytest.raises(PermanentFailure):
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert token_requests(sandbox) == 2
 
 
@@ -329,7 +332,7 @@ def test_credentials_that_expire_during_an_import_are_renewed_and_it_is_sent_aga
         else:
             expire()
         archive = export(size=size)
-        landed = target.create(HELLO, archive, ignore)
+        landed = target.create(HELLO, archive, ChangeRecorder(), ignore)
         assert landed.answer["digest"] == archive.code_digest()
         imports = [call.status for call in cloud.calls if call.operation == "import"]
         assert imports == [401, 200]
@@ -345,7 +348,7 @@ def test_a_token_that_expires_after_the_import_was_admitted_does_no_harm(
         if next(calls) == 0:
             sandbox.expire_tokens()
 
-    target.create(HELLO, export(size=5_000_000), expire_once)
+    target.create(HELLO, export(size=5_000_000), ChangeRecorder(), expire_once)
     assert target.held(HELLO)
     assert token_requests(sandbox) == 2
 
@@ -355,7 +358,9 @@ def test_a_rejected_key_from_relay_toml_is_not_tried_again(
 ) -> None:
     sandbox.fault(operation="import", status=401, code="APIGW.0301", times=None)
     with pytest.raises(PermanentFailure) as refused:
-        make_target(sandbox.url, **by_key(sandbox)).create(HELLO, export(), ignore)
+        make_target(sandbox.url, **by_key(sandbox)).create(
+            HELLO, export(), ChangeRecorder(), ignore
+        )
     assert [call.operation for call in sandbox.calls] == ["import"]
     assert "access_key" in refused.value.hint.en
 
@@ -396,7 +401,7 @@ def test_a_wrong_local_clock_is_reported(
 ) -> None:
     target = make_target(cloud.url, **KEYS[key](cloud))
     clock.now = utc_now() + timedelta(minutes=minutes)
-    for call in (target.ready, lambda: target.create(HELLO, export(), ignore)):
+    for call in (target.ready, lambda: target.create(HELLO, export(), ChangeRecorder(), ignore)):
         with pytest.raises(PermanentFailure) as refused:
             call()
         assert refused.value.code == "functiongraph.apigw.0301"
@@ -412,6 +417,6 @@ def test_a_token_works_with_a_wrong_local_clock(
 ) -> None:
     target = make_target(cloud.url, **by_token(cloud))
     clock.now = utc_now() + timedelta(hours=hours)
-    target.create(HELLO, export(), ignore)
+    target.create(HELLO, export(), ChangeRecorder(), ignore)
     target.ready()
     assert token_requests(cloud) == 1

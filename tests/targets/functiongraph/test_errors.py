@@ -21,6 +21,7 @@ from relay.model import Localized
 from relay.targets.contract import FunctionName
 from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
 from relay.targets.functiongraph.errors import ApiResponse, classify, read_response
+from relay.testing.change_recorder import ChangeRecorder
 from relay.testing.target_suite import export, ignore
 from tests.targets.functiongraph.conftest import NOW, FakeServer, MakeTarget
 
@@ -92,7 +93,7 @@ def test_a_response_raises_the_error_in_the_table(
         fake_server.status = status
         fake_server.body = {"error_code": spelling, "error_msg": "Not valid", "request_id": "r-1"}
         with pytest.raises(RelayError) as raised:
-            target.create(HELLO, export(), ignore)
+            target.create(HELLO, export(), ChangeRecorder(), ignore)
         error = raised.value
         assert type(error) is TABLE[status, code]
         assert error.code == f"functiongraph.{code.lower()}"
@@ -140,7 +141,7 @@ def test_an_unknown_response_is_shown_unchanged(
     fake_server.body = {"error_code": "NEW.4711", "error_msg": "No such code"}
     fake_server.headers = {"X-Request-Id": "0f2c"}
     with pytest.raises(RelayError) as raised:
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert type(raised.value) is kind
     assert raised.value.code == "functiongraph.new.4711"
     assert f"{status} NEW.4711 No such code (request 0f2c)" in raised.value.message.en

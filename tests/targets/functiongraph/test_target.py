@@ -13,6 +13,7 @@ from urllib3.connection import HTTPConnection
 from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.targets.contract import FunctionName
 from relay.targets.functiongraph.target import Target
+from relay.testing.change_recorder import ChangeRecorder
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.target_suite import TargetSuite, export, ignore
 from tests.targets.functiongraph.conftest import FakeServer, MakeTarget, by_key, by_token
@@ -88,7 +89,7 @@ def operations(sandbox: SandboxServer) -> list[str]:
 
 def test_the_result_has_the_useful_response_fields(target: Target) -> None:
     archive = export()
-    result = target.create(HELLO, archive, ignore)
+    result = target.create(HELLO, archive, ChangeRecorder(), ignore)
     assert ":function:default:hello" in result.urn
     assert set(result.answer) == {
         "func_urn",
@@ -110,14 +111,14 @@ def test_queries_and_imports_share_a_connection(
     connect = HTTPConnection.connect
     monkeypatch.setattr(HTTPConnection, "connect", lambda self: opened.append(1) or connect(self))
     assert target.held(HELLO) is None
-    target.create(HELLO, export(), ignore)
+    target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert target.held(HELLO)
     assert (len(opened), len(sandbox.calls)) == (1, 4)
 
 
 def test_a_large_body_is_sent_with_the_exact_length(target: Target, sandbox: SandboxServer) -> None:
     archive = export(size=20_000_000)
-    target.create(HELLO, archive, ignore)
+    target.create(HELLO, archive, ChangeRecorder(), ignore)
     (call,) = sandbox.imports
     fields = {"func_name": "hello", "package": "default", "file_name": "hello.zip"}
     frame = json.dumps({**fields, "file_type": "zip", "file_code": ""})
@@ -134,7 +135,7 @@ def test_a_response_that_arrives_during_the_upload_is_read(
     sandbox.fault(operation="import", cut_after=cut_after, status=status, code=code)
     archive, sent = export(size=60_000_000), list[int]()
     with pytest.raises(PermanentFailure) as refused:
-        target.create(HELLO, archive, sent.append)
+        target.create(HELLO, archive, ChangeRecorder(), sent.append)
     assert f"{status} {code}" in (refused.value.answer or "")
     assert sum(sent) < archive.size / 2
 
@@ -144,7 +145,7 @@ def test_a_reset_before_the_last_byte_has_a_known_outcome(
 ) -> None:
     sandbox.fault(operation="import", cut_after=5_000_000)
     with pytest.raises(TemporaryFailure) as cut:
-        target.create(HELLO, export(size=60_000_000), ignore)
+        target.create(HELLO, export(size=60_000_000), ChangeRecorder(), ignore)
     assert not isinstance(cut.value, OutcomeUnknown)
     assert sandbox.imports == []
 
@@ -156,7 +157,7 @@ def test_a_response_that_times_out_has_an_unknown_outcome(
     sandbox.fault(operation="import", delay=2)
     archive = export()
     with pytest.raises(OutcomeUnknown):
-        impatient.create(HELLO, archive, ignore)
+        impatient.create(HELLO, archive, ChangeRecorder(), ignore)
     held = impatient.held(HELLO)
     assert held is not None
     assert held.digest == archive.code_digest()
@@ -168,7 +169,7 @@ def test_a_failure_behind_the_gateway_has_an_unknown_outcome(
 ) -> None:
     sandbox.fault(operation="import", status=status, commit=True)
     with pytest.raises(OutcomeUnknown):
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert target.held(HELLO) is not None
 
 
@@ -182,7 +183,7 @@ def test_an_exception_from_progress_propagates_and_nothing_is_imported(
         raise Stop
 
     with pytest.raises(Stop):
-        target.create(HELLO, export(size=3_000_000), stop)
+        target.create(HELLO, export(size=3_000_000), ChangeRecorder(), stop)
     assert target.held(HELLO) is None
     assert sandbox.imports == []
 
@@ -190,7 +191,7 @@ def test_an_exception_from_progress_propagates_and_nothing_is_imported(
 def test_a_name_taken_in_another_package_is_found(target: Target, sandbox: SandboxServer) -> None:
     sandbox.hold("hello", package="other", code=b"print()")
     with pytest.raises(NameTaken):
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
     held = target.held(HELLO)
     assert held is not None
     assert held.package == "other"
@@ -203,10 +204,10 @@ def test_a_success_without_a_urn_has_an_unknown_outcome(
     target = make_target(fake_server.url, access_key="a", secret_key="b")
     fake_server.body = {"hello": "from a proxy"}
     with pytest.raises(OutcomeUnknown):
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
     fake_server.body = "<html>captive portal</html>"
     with pytest.raises(OutcomeUnknown):
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
 
 
 # Queries

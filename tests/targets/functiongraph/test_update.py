@@ -17,6 +17,7 @@ from relay.model import Json
 from relay.targets.contract import ExistingFunction, FunctionName, ImportResult, UpdateOptions
 from relay.targets.functiongraph.config_fields import SETTABLE, property_name
 from relay.targets.functiongraph.target import Target
+from relay.testing.change_recorder import ChangeRecorder
 from relay.testing.sandbox.exports import make_export
 from relay.testing.sandbox.functiongraph import SandboxServer
 from relay.testing.sandbox.state import RecordedCall
@@ -100,7 +101,7 @@ def held(target: Target) -> ExistingFunction:
 
 
 def update(target: Target, archive: CheckedArchive, **options: bool) -> ImportResult:
-    return target.replace(held(target), archive, ignore, UpdateOptions(**options))
+    return target.replace(held(target), archive, ChangeRecorder(), ignore, UpdateOptions(**options))
 
 
 def config(sandbox: SandboxServer) -> Json:
@@ -117,7 +118,7 @@ def differences(target: Target, archive: CheckedArchive, **options: bool) -> lis
 
 def test_an_equal_function_is_not_changed(target: Target, sandbox: SandboxServer) -> None:
     archive = export()
-    target.create(HELLO, archive, ignore)
+    target.create(HELLO, archive, ChangeRecorder(), ignore)
     assert differences(target, archive) == []
     result = update(target, archive)
     assert result.answer["effect"] == []
@@ -125,7 +126,7 @@ def test_an_equal_function_is_not_changed(target: Target, sandbox: SandboxServer
 
 
 def test_other_code_leaves_the_configuration_alone(target: Target, sandbox: SandboxServer) -> None:
-    target.create(HELLO, export("first"), ignore)
+    target.create(HELLO, export("first"), ChangeRecorder(), ignore)
     result = update(target, export("second"))
     assert (result.answer["effect"], changes(sandbox)) == (["code"], ["update_code"])
     assert sandbox.functions["hello"].digest == export("second").code_digest()
@@ -134,7 +135,7 @@ def test_other_code_leaves_the_configuration_alone(target: Target, sandbox: Sand
 def test_another_configuration_leaves_the_code_alone(
     target: Target, sandbox: SandboxServer
 ) -> None:
-    target.create(HELLO, archive_with(), ignore)
+    target.create(HELLO, archive_with(), ChangeRecorder(), ignore)
     result = update(target, archive_with(Timeout=30))
     assert (result.answer["effect"], changes(sandbox)) == (["configuration"], ["update_config"])
     assert result.answer["differences"] == [{"field": "Timeout", "current": 3, "wanted": 30}]
@@ -143,7 +144,7 @@ def test_another_configuration_leaves_the_code_alone(
 def test_an_update_applies_the_configuration_of_the_export(
     target: Target, sandbox: SandboxServer
 ) -> None:
-    target.create(HELLO, export(), ignore)
+    target.create(HELLO, export(), ChangeRecorder(), ignore)
     newer = archive_with(
         OTHER,
         Handler="main.run",
@@ -296,7 +297,7 @@ def test_an_imported_export_does_not_differ_from_the_function(
         "Handler: index.handler\nRuntime: Python3.9\nMemorySize: 128\nTimeout: 3\n"
         f"Environment:\n  Variables:{lines}"
     )
-    target.create(HELLO, archive, ignore)
+    target.create(HELLO, archive, ChangeRecorder(), ignore)
     assert json.loads(config(sandbox)["user_data"]) == written
     assert differences(target, archive) == []
 
@@ -515,7 +516,7 @@ def test_a_change_between_reading_and_writing_is_kept(
     found = held(target)
     meddler.clock = clock if is_clock_running else None
     meddler.times = times
-    result = target.replace(found, archive_of_yaml("Timeout: 30"), ignore)
+    result = target.replace(found, archive_of_yaml("Timeout: 30"), ChangeRecorder(), ignore)
     assert result.answer["effect"] == ["code", "configuration"]
     after = meddled.functions["hello"].config
     assert (after["timeout"], after["description"]) == (30, "by somebody, 0 left")
@@ -528,7 +529,7 @@ def test_a_configuration_that_keeps_changing_is_a_temporary_failure(
     found = held(target)
     meddler.times = 100
     with pytest.raises(TemporaryFailure) as failed:
-        target.replace(found, archive_of_yaml("Timeout: 30"), ignore)
+        target.replace(found, archive_of_yaml("Timeout: 30"), ChangeRecorder(), ignore)
     assert failed.value.code == "functiongraph.config_changing"
     assert failed.value.effect == ("code",)
     assert not isinstance(failed.value, OutcomeUnknown)
@@ -580,7 +581,7 @@ def test_refused_code_has_no_effect(target: Target, sandbox: SandboxServer) -> N
 def test_the_code_type_follows_from_the_file_name(
     target: Target, sandbox: SandboxServer, name: str, code_type: str
 ) -> None:
-    target.create(HELLO, export(), ignore)
+    target.create(HELLO, export(), ChangeRecorder(), ignore)
     archive = archive_with({"index.py": b"other"})
     original = archive.report.export
     assert original is not None
@@ -594,7 +595,7 @@ def test_the_code_type_follows_from_the_file_name(
 def test_settings_missing_in_the_export_stay_unchanged(
     target: Target, sandbox: SandboxServer
 ) -> None:
-    target.create(HELLO, archive_with(Timeout=30, Description="old"), ignore)
+    target.create(HELLO, archive_with(Timeout=30, Description="old"), ChangeRecorder(), ignore)
     archive = archive_with({"index.py": b"other"}, Timeout=60)
     original = archive.report.export
     assert original is not None
@@ -620,7 +621,7 @@ def test_an_update_needs_an_export(target: Target, sandbox: SandboxServer) -> No
 def test_an_update_with_a_lost_response_has_an_unknown_outcome_and_can_be_repeated(
     target: Target, sandbox: SandboxServer
 ) -> None:
-    target.create(HELLO, export("first"), ignore)
+    target.create(HELLO, export("first"), ChangeRecorder(), ignore)
     sandbox.fault(operation="update_code", commit=True, drop=True)
     with pytest.raises(OutcomeUnknown):
         update(target, export("second"))
@@ -631,7 +632,7 @@ def test_an_update_with_a_lost_response_has_an_unknown_outcome_and_can_be_repeat
 def test_a_conflict_during_an_update_is_not_a_taken_name(
     target: Target, sandbox: SandboxServer
 ) -> None:
-    target.create(HELLO, export("first"), ignore)
+    target.create(HELLO, export("first"), ChangeRecorder(), ignore)
     sandbox.fault(operation="update_code", status=409, code="FSS.0409")
     with pytest.raises(PermanentFailure) as refused:
         update(target, export("second"))

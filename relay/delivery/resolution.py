@@ -1,0 +1,232 @@
+"""Resolves open intents: asks the target whether a call took effect, before anything is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from relay.delivery.changes import CodeComparison, Match
+from relay.delivery.conflict import ask, confirmed
+from relay.errors import RelayError
+from relay.ledger.intents import Intents
+from relay.model import (
+    ChangeCall,
+    Failed,
+    Intent,
+    IntentState,
+    Json,
+    Localized,
+    NewIntent,
+    Problem,
+    Retry,
+    Skipped,
+    Succeeded,
+)
+from relay.targets.contract import ExistingFunction, FunctionName, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The intents of a delivery after the target was asked.
+
+    `created`: the outcome if the function was created, so that nothing is left to do.
+    """
+
+    intents: tuple[Intent, ...]
+    created: Succeeded | None = None
+
+    @property
+    def open(self) -> list[Intent]:
+        return [intent for intent in self.intents if intent.is_open]
+
+    @property
+    def effect(self) -> list[str]:
+        """What was changed at the target: "code", "configuration"."""
+        applied = {
+            intent.what.call
+            for intent in self.intents
+            if intent.what is not None and intent.state is IntentState.APPLIED
+        }
+        return [part for part, calls in _PARTS.items() if applied & calls]
+
+
+_PARTS = {
+    "code": {ChangeCall.CREATE, ChangeCall.UPDATE_CODE},
+    "configuration": {ChangeCall.CREATE, ChangeCall.UPDATE_CONFIGURATION},
+}
+
+
+class Resolver:
+    """Asks targets and closes the intents. Raises TemporaryFailure if a target cannot be asked."""
+
+    def __init__(self, intents: Intents, clock: Callable[[], datetime]) -> None:
+        self._intents = intents
+        self._clock = clock
+
+    def resolve(
+        self, target: Target, comparison: CodeComparison, intents: Iterable[Intent]
+    ) -> Resolved:
+        """Ask the target for the functions of all open intents of a delivery.
+
+        An intent stays open if the call may still take effect, and if only the archive shows
+        whether it did: that of a configuration, and that of an attempt without a record.
+        """
+        held: dict[FunctionName, ExistingFunction | None] = {}
+        resolved: list[Intent] = []
+        created = None
+        for intent in intents:
+            what, state = intent.what, intent.state
+            if what is not None and what.call is not ChangeCall.UPDATE_CONFIGURATION:
+                name = FunctionName(what.func_name, what.package)
+                if intent.is_open or what.call is ChangeCall.CREATE:
+                    if name not in held:
+                        held[name] = ask(target, name)
+                    state = self._compare(comparison, intent, held[name])
+                if what.call is ChangeCall.CREATE and state is IntentState.APPLIED:
+                    existing = held[name] or _described(what)
+                    match = comparison.match(existing, intent)
+                    created = created or confirmed(intent, existing, match)
+            resolved.append(replace(intent, state=state))
+        return Resolved(tuple(resolved), created)
+
+    def _compare(
+        self, comparison: CodeComparison, intent: Intent, existing: ExistingFunction | None
+    ) -> IntentState:
+        if not intent.is_open:
+            return intent.state
+        now = self._clock()
+        if comparison.match(existing, intent) is not Match.OTHER:
+            state = IntentState.APPLIED
+        elif now >= intent.settled_at:
+            state = IntentState.NOT_APPLIED
+        else:
+            return IntentState.OPEN
+        self._intents.close([intent], state, now)
+        return state
+
+    def resolve_others(
+        self, target: Target, comparison: CodeComparison, intents: Iterable[Intent]
+    ) -> bool:
+        """Resolve what earlier deliveries of a function left open, before it is changed again.
+
+        Their calls can no longer take effect. Returns whether there were any.
+        """
+        earlier = [*intents]
+        unclear = self.resolve(target, comparison, earlier).open
+        # The next change hides whether these took effect.
+        self._intents.close(unclear, IntentState.OVERWRITTEN, self._clock())
+        return bool(earlier)
+
+
+def _described(what: NewIntent) -> ExistingFunction:
+    """Describe a function that was created, and deleted since by somebody else."""
+    return ExistingFunction("", what.func_name, what.package, what.digest, what.size)
+
+
+def settle(
+    outcome: Skipped | Failed, resolved: Resolved, now: datetime
+) -> Succeeded | Skipped | Failed | Retry:
+    """Return the outcome to record instead of a final one, given what the target holds.
+
+    A delivery ends without a success only when it is known what was changed, or when Relay gives
+    up: then with `outcome.unknown`.
+    """
+    if resolved.created is not None:
+        return resolved.created
+    if resolved.open:
+        settled_at = max(intent.settled_at for intent in resolved.open)
+        if now < settled_at:
+            problem = _pending_problem(resolved.open)
+            return Retry(problem, settled_at - now, counts_as_attempt=False)
+        if not _was_compared(outcome):
+            return unknown(outcome, resolved.open)
+    effect = resolved.effect
+    if not effect:
+        return outcome
+    if isinstance(outcome, Skipped) and outcome.reason == "gone":
+        outcome = Failed(_partial_problem(), result=outcome.result)
+    return replace(outcome, result={**outcome.result, "effect": effect})
+
+
+def _was_compared(outcome: Skipped | Failed) -> bool:
+    """Return whether the outcome itself shows that the target holds something else."""
+    return isinstance(outcome, Failed) and outcome.problem.code in (
+        "conflict.taken",
+        "conflict.other_content",
+    )
+
+
+def cannot_ask(
+    outcome: Skipped | Failed, error: RelayError, intents: Iterable[Intent], *, gave_up: bool
+) -> Failed | Retry:
+    """Return the outcome to record while the target cannot be asked."""
+    if gave_up:
+        return unknown(outcome, [intent for intent in intents if intent.is_open])
+    wait = getattr(error, "retry_after", None)
+    return Retry(error.problem, wait, answer=error.answer, counts_as_attempt=False)
+
+
+def unknown(outcome: Skipped | Failed, intents: Iterable[Intent]) -> Failed:
+    """Return the failure of a delivery whose effect cannot be found out."""
+    names = sorted({intent.what.func_name for intent in intents if intent.what is not None})
+    name_en = ", ".join(names) or "the function"
+    name_zh = "、".join(names) or "该函数"
+    reason = _reason(outcome)
+    problem = Problem(
+        "outcome.unknown",
+        Localized(
+            f"{name_en} may have been changed: the response was lost and the target could not be"
+            f" asked.{reason.en}",
+            f"{name_zh} 可能已被更改：响应丢失，且无法向目标查询。{reason.zh}",
+        ),
+        Localized(
+            "Compare code and configuration in the console with the archive. Relay asks again"
+            " from time to time and posts the result. A retrigger asks first.",
+            "请在控制台核对函数的代码与配置是否与压缩包一致。Relay 会不时再次查询，"
+            "并通知结果；重新触发时也会先查询。",
+        ),
+    )
+    result: Json = dict(outcome.result)
+    return Failed(problem, None, result)
+
+
+def _reason(outcome: Skipped | Failed) -> Localized:
+    if isinstance(outcome, Failed):
+        message = outcome.problem.message
+        return Localized(f" Last error: {message.en}", f"最后的错误：{message.zh}")
+    return Localized(
+        f" The delivery would otherwise be skipped ({outcome.reason}).",
+        f"否则该投递会被跳过（{outcome.reason}）。",
+    )
+
+
+def _pending_problem(intents: Iterable[Intent]) -> Problem:
+    names = ", ".join(
+        sorted({intent.what.func_name for intent in intents if intent.what is not None})
+    )
+    return Problem(
+        "outcome.pending",
+        Localized(
+            f"A call may still change {names or 'the function'}: its response was lost",
+            f"仍有调用可能更改 {names or '该函数'}：其响应已丢失",
+        ),
+        Localized(
+            "Relay waits until the call can no longer take effect, and then asks the target.",
+            "Relay 会等到该调用不可能再生效，然后查询目标。",
+        ),
+    )
+
+
+def _partial_problem() -> Problem:
+    return Problem(
+        "import.partial",
+        Localized(
+            "The code was updated, but the object is gone before the configuration could be",
+            "代码已更新，但对象在更新配置之前已被删除",
+        ),
+        Localized(
+            "Check the configuration of the function, or upload the export again.",
+            "请检查该函数的配置，或重新上传导出包。",
+        ),
+    )

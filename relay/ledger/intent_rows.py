@@ -1,0 +1,133 @@
+"""Reads and closes intents within the transaction of another part of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
+
+from relay.ledger.database import Database
+from relay.ledger.rows import AnyRow
+from relay.ledger.schema import OPEN_INTENT, PENDING, attempts, deliveries, intents
+from relay.model import AttemptOutcome, Intent, IntentState, Json, Kind, NewIntent
+
+CERTAIN_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
+"""Outcomes after which the state of the destination is known."""
+
+_AMBIGUOUS_OUTCOMES = (AttemptOutcome.LOST, AttemptOutcome.HUNG, AttemptOutcome.RELEASED)
+_AMBIGUOUS_CODES = ("outbound.answer_lost", "functiongraph.", "conflict.")
+
+UNRECORDED_SETTLES = timedelta(minutes=5)
+"""How long a call of an older Relay, which recorded no intent, may still take effect."""
+
+WHAT = tuple(field.name for field in fields(NewIntent))
+_OF_DELIVERY = (
+    select(intents)
+    .where(intents.c.delivery_id == bindparam("this_id"))
+    .where(
+        or_(
+            intents.c.state == IntentState.OPEN,
+            and_(intents.c.state == IntentState.APPLIED, intents.c.run == bindparam("this_run")),
+        )
+    )
+    .order_by(intents.c.id)
+)
+
+
+def load_intents(connection: Connection, delivery_id: str, run: int) -> tuple[Intent, ...]:
+    """Return the intents that a claim carries; see Claim."""
+    params = {"this_id": delivery_id, "this_run": run}
+    recorded = [*map(to_intent, connection.execute(_OF_DELIVERY, params))]
+    return (*_unrecorded(connection, delivery_id), *recorded)
+
+
+def _unrecorded(connection: Connection, delivery_id: str) -> Iterator[Intent]:
+    """Yield an intent for attempts of an older Relay that may have reached the target."""
+    of_delivery = attempts.c.delivery_id == delivery_id
+    last_certain = (
+        select(func.coalesce(func.max(attempts.c.number), 0))
+        .where(of_delivery, attempts.c.outcome.in_(CERTAIN_OUTCOMES))
+        .scalar_subquery()
+    )
+    query = select(attempts.c.started, attempts.c.finished, attempts.c.outcome, attempts.c.error)
+    query = query.where(
+        of_delivery,
+        attempts.c.kind == Kind.IMPORT,
+        attempts.c.number > last_certain,
+        attempts.c.finished.is_not(None),
+        attempts.c.records_intents.is_(None),
+    )
+    rows = [
+        (started, finished)
+        for started, finished, outcome, error in connection.execute(query)
+        if _is_ambiguous(outcome, error)
+    ]
+    if rows:
+        settled_at = max(finished for _, finished in rows) + UNRECORDED_SETTLES
+        yield Intent("", delivery_id, None, min(started for started, _ in rows), settled_at)
+
+
+def _is_ambiguous(outcome: AttemptOutcome, error: Json | None) -> bool:
+    if outcome is AttemptOutcome.RETRY:
+        return str((error or {}).get("code")).startswith(_AMBIGUOUS_CODES)
+    return outcome in _AMBIGUOUS_OUTCOMES
+
+
+def unsettled_until(
+    connection: Connection, destination: str, function: str, other_than: str, now: datetime
+) -> datetime | None:
+    """Return when no call of another delivery can change the function any more; None: now."""
+    query = select(func.max(intents.c.settled_at)).where(
+        *of_others(destination, function, other_than), intents.c.settled_at > now
+    )
+    return connection.execute(query).scalar()
+
+
+def close_open_intents(
+    database: Database, connection: Connection, delivery_id: str, state: IntentState, now: datetime
+) -> None:
+    """Close all open intents of a delivery."""
+    of_delivery = and_(intents.c.delivery_id == delivery_id, OPEN_INTENT)
+    close_intents(database, connection, of_delivery, state, now)
+
+
+def close_intents(
+    database: Database,
+    connection: Connection,
+    which: ColumnElement[bool],
+    state: IntentState,
+    now: datetime,
+) -> None:
+    """Close the intents under the condition `which`."""
+    closing = update(intents).where(which, OPEN_INTENT).values(state=state, closed=now)
+    columns = intents.c.destination, intents.c.function, intents.c.settled_at
+    rows = connection.execute(closing.returning(*columns)).all()
+    # FunctionOrder.lock made waiting imports due at exactly this time.
+    for row in (row for row in rows if row.settled_at > now):
+        waiting = update(deliveries).where(
+            PENDING,
+            deliveries.c.kind == Kind.IMPORT,
+            deliveries.c.destination == row.destination,
+            deliveries.c.function == row.function,
+            deliveries.c.due == row.settled_at,
+        )
+        if connection.execute(waiting.values(due=now)).rowcount:
+            database.notify_workers(connection)
+
+
+def to_intent(row: AnyRow) -> Intent:
+    """Convert a row."""
+    what = NewIntent(**{name: row._mapping[name] for name in WHAT})
+    return Intent(row.id, row.delivery_id, what, row.recorded, row.settled_at, row.state)
+
+
+def of_others(destination: str, function: str, other_than: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for open intents of a function, except for those of a delivery."""
+    return (
+        OPEN_INTENT,
+        intents.c.destination == destination,
+        intents.c.function == function,
+        intents.c.delivery_id != other_than,
+    )

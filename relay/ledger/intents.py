@@ -1,0 +1,106 @@
+"""Records what a call is about to change, before its last bytes are sent; see relay.model.Intent.
+
+Whether a function may have been changed is read from here only, never from how an attempt ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, func, select, update
+
+from relay.ledger.database import LedgerPart
+from relay.ledger.ids import new_id
+from relay.ledger.intent_rows import WHAT, close_intents, load_intents, of_others, to_intent
+from relay.ledger.queue import holds_claim
+from relay.ledger.schema import OPEN_INTENT, deliveries, intents
+from relay.model import Claim, Intent, IntentState, NewIntent, State
+
+_INSERT = intents.insert()
+
+
+class Intents(LedgerPart):
+    """Records and closes intents."""
+
+    def record(
+        self, claim: Claim, what: NewIntent, now: datetime, settles_after: timedelta
+    ) -> Intent | None:
+        """Record what the claim's delivery is about to change.
+
+        `settles_after`: after this time, the call can no longer take effect. Returns None, and
+        writes nothing, if the claim no longer holds the delivery.
+        """
+        intent = Intent(new_id(now), claim.delivery.id, what, now, now + settles_after)
+
+        def write(connection: Connection) -> Intent | None:
+            if not holds_claim(connection, claim):
+                return None
+            connection.execute(_INSERT, _row(intent, claim))
+            return intent
+
+        return self._database.write_grouped(write)
+
+    def close(self, closed: Collection[Intent], state: IntentState, now: datetime) -> None:
+        """Close intents. Imports that wait for them are due now."""
+        ids = [intent.id for intent in closed if intent.id]
+        if not ids:
+            return
+
+        def write(connection: Connection) -> None:
+            close_intents(self._database, connection, intents.c.id.in_(ids), state, now)
+
+        self._database.write_grouped(write)
+
+    def of_delivery(self, delivery_id: str, run: int) -> tuple[Intent, ...]:
+        """Return the open intents of a delivery, and those that were applied in this run."""
+        with self._database.read() as connection:
+            return load_intents(connection, delivery_id, run)
+
+    def open_of_function(self, destination: str, function: str, other_than: str) -> list[Intent]:
+        """Return the open intents of a function, except those of the delivery `other_than`."""
+        query = select(intents).where(*of_others(destination, function, other_than))
+        with self._database.read() as connection:
+            return [*map(to_intent, connection.execute(query.order_by(intents.c.id)))]
+
+    def take_question(self, now: datetime, every: timedelta) -> str | None:
+        """Return a failed delivery with open intents whose target should be asked again.
+
+        It is returned again after `every`, to any process.
+        """
+        is_due = and_(OPEN_INTENT, deliveries.c.state == State.FAILED)
+        query = (
+            select(intents.c.delivery_id, intents.c.next_question)
+            .join(deliveries, deliveries.c.id == intents.c.delivery_id)
+            .where(is_due, func.coalesce(intents.c.next_question, 0) <= now)
+            .order_by(func.coalesce(intents.c.next_question, 0))
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            if connection.execute(query).first() is None:
+                return None
+        with self._database.write() as connection:
+            self._database.advisory_lock(connection, "questions")
+            row = connection.execute(query).first()
+            if row is None:
+                return None
+            of_delivery = intents.c.delivery_id == row.delivery_id
+            statement = update(intents).where(of_delivery, OPEN_INTENT)
+            connection.execute(statement.values(next_question=now + every))
+            return str(row.delivery_id)
+
+
+def _row(intent: Intent, claim: Claim) -> dict[str, object]:
+    what = {name: getattr(intent.what, name) for name in WHAT}
+    return {
+        **what,
+        "id": intent.id,
+        "delivery_id": intent.delivery_id,
+        "attempt": claim.delivery.attempts,
+        "run": claim.delivery.run,
+        "fence": claim.fence,
+        "destination": claim.delivery.destination,
+        "recorded": intent.recorded,
+        "settled_at": intent.settled_at,
+        "state": intent.state,
+    }

@@ -160,26 +160,17 @@ class Deliverer:
         subject = {**asdict(request.function), **details}
         responding = RespondingTarget(target)
         try:
-            function = request.function.func_name
-            if stopped := self._lock_function(claim, function, target):
+            if stopped := self._lock_function(claim, request.function.func_name, target):
                 return stopped
             changes = RecordedChanges(
                 self.ledger.intents,
                 replace(claim, intents=resolved.intents),
-                function,
+                request.function.func_name,
                 self._clock,
                 self._timing,
                 lease_left,
             )
-            earlier = self.ledger.intents.open_of_function(
-                delivery.destination, function, delivery.id
-            )
-            may_land_late = self.resolver.resolve_others(responding, comparison, earlier)
-            outcome = import_archive(responding, request, archive, changes, progress)
-            for _ in range(_REPEATS if may_land_late else 0):
-                if self._is_in_place(responding, request, archive):
-                    break
-                outcome = import_archive(responding, request, archive, changes, progress)
+            outcome = self._import_locked(responding, request, archive, changes, progress, delivery)
         except RelayError as error:
             return outcome_of_call(error, subject, responded=responding.responded)
         self._remember_digest(delivery.destination, outcome.result)
@@ -213,6 +204,26 @@ class Deliverer:
                 "object.superseded",
                 Localized("A newer version of the object was announced", "该对象已有更新的版本"),
             )
+
+    def _import_locked(
+        self,
+        target: Target,
+        request: ImportRequest,
+        archive: CheckedArchive,
+        changes: RecordedChanges,
+        progress: Progress,
+        delivery: Delivery,
+    ) -> Succeeded | Skipped:
+        """Import the archive once nothing else changes the function."""
+        function = request.function.func_name
+        earlier = self.ledger.intents.open_of_function(delivery.destination, function, delivery.id)
+        may_land_late = self.resolver.resolve_others(target, request.comparison, earlier)
+        outcome = import_archive(target, request, archive, changes, progress)
+        for _ in range(_REPEATS if may_land_late else 0):
+            if self._is_in_place(target, request, archive):
+                break
+            outcome = import_archive(target, request, archive, changes, progress)
+        return outcome
 
     def _is_in_place(self, target: Target, request: ImportRequest, archive: CheckedArchive) -> bool:
         """Ask whether the late call of an earlier delivery has overwritten this update."""

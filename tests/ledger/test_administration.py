@@ -60,6 +60,7 @@ def test_the_partial_indexes_are_partial(ledger):
         "ix_attempts_told": "kind = 'message'",
         "ix_deliveries_due": "state = 'pending'",
         "ix_deliveries_leased": "state = 'running'",
+        "ix_intents_open": "state = 'open'",
     }
 
 

@@ -86,7 +86,7 @@ class ChangeCall(StrEnum):
 
 
 class IntentState(StrEnum):
-    """What is known about the effect of a call; see Intent."""
+    """The known effect of a call; see Intent."""
 
     OPEN = "open"
     APPLIED = "applied"
@@ -285,7 +285,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class NewIntent:
-    """What a call is about to change.
+    """The change that a call is about to make.
 
     `function`: the name that orders the imports; `func_name` and `package`: those of the call,
     which differ under `rename`. `digest`: SHA-512 (hex) of the code, or SHA-256 of a configuration;

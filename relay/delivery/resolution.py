@@ -42,7 +42,7 @@ class Resolved:
 
     @property
     def effect(self) -> list[str]:
-        """What was changed at the target: "code", "configuration"."""
+        """The changed parts of the function: "code", "configuration"."""
         applied = {
             intent.what.call
             for intent in self.intents
@@ -120,7 +120,7 @@ class Resolver:
 
 
 def _described(what: NewIntent) -> ExistingFunction:
-    """Describe a function that was created, and deleted since by somebody else."""
+    """Describe a function that was created, and deleted since by another user."""
     return ExistingFunction("", what.func_name, what.package, what.digest, what.size)
 
 

@@ -151,7 +151,7 @@ class Code(list[bytes]):
 
 @dataclass
 class Digests:
-    """What is known about the digests of a target."""
+    """The known digests of a target."""
 
     known: dict[str, str] = field(default_factory=dict)
     only_sha512: bool = False

@@ -10,6 +10,8 @@ import pytest
 from relay.config.units import RateLimit
 from relay.model import Kind, Origin, Retry, Skipped, State, Trigger, Verdict
 
+from .plans import full_scans, statements, steps
+
 PROD = (Kind.IMPORT, "prod")
 
 
@@ -84,6 +86,13 @@ class TestScans:
         assert driver.ledger.intake.revive(listed, driver.now) == [gone]
         assert driver.ledger.intake.revive(listed, driver.now) == []
         assert driver.read(gone).run == 2
+
+    def test_the_lookup_reads_no_more_than_the_deliveries_of_the_events(self, ledger, driver):
+        executed = statements(ledger, lambda: ledger.intake.listed_again(["a", "b"], driver.now))
+        plan = steps(ledger, executed)
+        assert not full_scans(plan)
+        if ledger._database.is_sqlite:  # PostgreSQL decides by the statistics.
+            assert any("ix_deliveries_event" in step for step in plan), plan
 
     def test_thousands_of_events_are_looked_up(self, driver, gone, uploaded):
         ids = [f"other-{number}" for number in range(2500)]

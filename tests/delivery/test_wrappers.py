@@ -20,8 +20,8 @@ FUNCTION = FunctionName("hello", "default")
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "check": (FUNCTION, ArchiveReport(10, (), (), None)),
     "held": (FUNCTION,),
-    "create": (FUNCTION, object(), print),
-    "replace": (object(), object(), print, UpdateOptions(replace_environment=True)),
+    "create": (FUNCTION, object(), object(), print),
+    "replace": (object(), object(), object(), print, UpdateOptions(replace_environment=True)),
     "differences": (object(), object(), UpdateOptions(replace_environment=True)),
     "ready": (),
     "close": (),

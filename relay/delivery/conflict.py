@@ -141,11 +141,9 @@ def import_archive(
 
 def confirmed(intent: Intent, existing: ExistingFunction, match: Match) -> Succeeded:
     """Return the outcome of an import whose response was lost, and which the target confirmed."""
-    what = intent.what
-    is_copy = what is not None and what.func_name != what.function
-    result = {"how": "renamed" if is_copy else "created", **_described(existing)}
-    if what is not None:
-        result |= {"digest": what.digest or existing.digest, "confirmed": "asked"}
+    result = _already_imported(existing).result
+    if intent.what is not None and intent.what.digest:
+        result["digest"] = intent.what.digest
     warnings = [_BY_SIZE] if match is Match.PROBABLY else []
     return Succeeded({**result, "warnings": warnings})
 

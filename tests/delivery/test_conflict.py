@@ -375,7 +375,7 @@ def test_until_the_digests_of_a_target_are_known_the_size_of_a_free_name_decides
     target.lose_response = True
     target.reports_sizes = True
     result = run_import(target).result
-    assert result["how"] == "created"
+    assert result["how"] == "already there"
     assert [warning["code"] for warning in result["warnings"]] == ["outcome.by_size"]
 
 
@@ -404,7 +404,7 @@ def test_other_code_of_equal_size_is_not_ours(target, policy):
 def test_a_response_that_names_another_function_is_checked_at_the_target(target):
     target.answers_with = "test_v1_2"
     result = run_import(target).result
-    assert (result["how"], result["func_name"]) == ("created", "hello")
+    assert (result["how"], result["func_name"]) == ("already there", "hello")
     (warning,) = result["warnings"]
     assert "hello" in warning["message"]
     assert "test_v1_2" in warning["message"]
@@ -413,7 +413,7 @@ def test_a_response_that_names_another_function_is_checked_at_the_target(target)
 def test_a_response_that_names_another_function_which_holds_our_code_is_a_success(target):
     target.answers_with = target.creates_as = "test_v1_2"
     result = run_import(target).result
-    assert (result["how"], result["func_name"]) == ("created", "test_v1_2")
+    assert (result["how"], result["func_name"]) == ("already there", "test_v1_2")
     assert result["warnings"]
 
 

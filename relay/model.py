@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
 
+from relay.intents import Intent
+
 Json = dict[str, Any]
 
 ScanCursor = tuple[str, str]
@@ -75,29 +77,6 @@ class AttemptOutcome(StrEnum):
     """The attempt showed no activity for too long."""
     RELEASED = "released"
     """The worker stopped and returned the delivery."""
-
-
-class ChangeCall(StrEnum):
-    """A call that changes a function at the target."""
-
-    CREATE = "create"
-    UPDATE_CODE = "update code"
-    UPDATE_CONFIGURATION = "update configuration"
-
-
-class IntentState(StrEnum):
-    """The known effect of a call; see Intent."""
-
-    OPEN = "open"
-    APPLIED = "applied"
-    REFUSED = "refused"
-    """The target answered 4xx, other than 408."""
-    NEVER_SENT = "never sent"
-    """The last bytes were not sent."""
-    NOT_APPLIED = "not applied"
-    """The target was asked when the call could no longer take effect."""
-    OVERWRITTEN = "overwritten"
-    """Another import changed the function before the effect was known."""
 
 
 class Localized(NamedTuple):
@@ -281,45 +260,6 @@ class Delivery:
     message: Json | None = None
     result: Json | None = None
     error: Problem | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewIntent:
-    """The change that a call is about to make.
-
-    `function`: the name that orders the imports; `func_name` and `package`: those of the call,
-    which differ under `rename`. `digest`: SHA-512 (hex) of the code, or SHA-256 of a configuration;
-    "" if there is none. `size`: bytes of the code. `name_was_free`: the target was asked before and
-    had no function of that name.
-    """
-
-    call: ChangeCall
-    function: str
-    func_name: str
-    package: str
-    digest: str
-    size: int | None
-    name_was_free: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A call that was about to be completed, recorded before its last bytes were sent.
-
-    As long as it is `open`, the function may have been changed, or may still be until `settled_at`:
-    the target has to be asked. `what` is None for an attempt of a Relay that recorded no intents.
-    """
-
-    id: str
-    delivery_id: str
-    what: NewIntent | None
-    recorded: datetime
-    settled_at: datetime
-    state: IntentState = IntentState.OPEN
-
-    @property
-    def is_open(self) -> bool:
-        return self.state is IntentState.OPEN
 
 
 @dataclass(frozen=True, slots=True)

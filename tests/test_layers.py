@@ -13,30 +13,31 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = {
     "relay": "",
-    "relay.model": "",
+    "relay.intents": "",
+    "relay.model": "intents",
     "relay.errors": "model",
-    "relay.config": "model errors",
-    "relay.archive": "model errors config",
-    "relay.outbound": "model errors config",
-    "relay.ledger": "model errors config",
-    "relay.sources": "model errors config outbound",
-    "relay.targets": "model errors config outbound archive",
-    "relay.channels": "model errors config outbound",
-    "relay.handlers": "model errors config outbound sources",
-    "relay.plugins": "model errors config outbound sources targets channels",
-    "relay.intake": "model errors config ledger sources",
-    "relay.delivery": "model errors config archive ledger sources targets channels plugins",
-    "relay.web": "model errors config channels delivery intake ledger sources",
-    "relay.app": "model errors config outbound archive ledger sources targets channels plugins"
+    "relay.config": "intents model errors",
+    "relay.archive": "intents model errors config",
+    "relay.outbound": "intents model errors config",
+    "relay.ledger": "intents model errors config",
+    "relay.sources": "intents model errors config outbound",
+    "relay.targets": "intents model errors config outbound archive",
+    "relay.channels": "intents model errors config outbound",
+    "relay.handlers": "intents model errors config outbound sources",
+    "relay.plugins": "intents model errors config outbound sources targets channels",
+    "relay.intake": "intents model errors config ledger sources",
+    "relay.delivery": "intents model errors config archive ledger sources targets channels plugins",
+    "relay.web": "intents model errors config channels delivery intake ledger sources",
+    "relay.app": "intents model errors config outbound archive ledger sources targets channels plugins"
     " intake delivery web",
-    "relay.testing": "model errors config outbound archive sources targets channels",
-    "relay.cli": "model errors config outbound archive ledger sources targets channels plugins"
+    "relay.testing": "intents model errors config outbound archive sources targets channels",
+    "relay.cli": "intents model errors config outbound archive ledger sources targets channels plugins"
     " intake delivery web app testing",
     "relay.__main__": "cli",
 }
 """The packages that each package may import; every package may import `relay`."""
 
-BASE = {"model", "errors"}
+BASE = {"intents", "model", "errors"}
 """The modules that every package may import."""
 
 LATE = ("relay.cli.*",)

@@ -9,9 +9,10 @@ from enum import StrEnum
 
 from relay.config.load import Settings
 from relay.delivery.run import LeaseLost
+from relay.intents import ChangeCall, Intent, IntentState, NewIntent
 from relay.ledger.intents import Intents
 from relay.ledger.target_digests import TargetDigests
-from relay.model import ChangeCall, Claim, Intent, IntentState, NewIntent
+from relay.model import Claim
 from relay.targets.changes import Change, ChangeGuard
 from relay.targets.contract import ExistingFunction
 

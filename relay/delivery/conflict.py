@@ -16,7 +16,8 @@ from functools import partial
 from relay.delivery.changes import CodeComparison, ImportChanges, Match
 from relay.delivery.settings_differences import predict_skip, predict_update, skip_same_code
 from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
-from relay.model import Intent, Json, Localized, Skipped, Succeeded
+from relay.intents import Intent
+from relay.model import Json, Localized, Skipped, Succeeded
 from relay.targets.contract import (
     NO_DIFFERENCES,
     NO_OPTIONS,

@@ -9,15 +9,12 @@ from datetime import datetime
 from relay.delivery.changes import CodeComparison, Match
 from relay.delivery.conflict import ask, confirmed
 from relay.errors import RelayError
+from relay.intents import ChangeCall, Intent, IntentState, NewIntent
 from relay.ledger.intents import Intents
 from relay.model import (
-    ChangeCall,
     Failed,
-    Intent,
-    IntentState,
     Json,
     Localized,
-    NewIntent,
     Problem,
     Retry,
     Skipped,

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
 
+from relay.intents import Intent, IntentState, NewIntent
 from relay.ledger.database import Database
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import OPEN_INTENT, PENDING, attempts, deliveries, intents
-from relay.model import AttemptOutcome, Intent, IntentState, Json, Kind, NewIntent
+from relay.model import AttemptOutcome, Json, Kind
 
 CERTAIN_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
 """Outcomes after which the state of the destination is known."""

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, func, select, update
 
+from relay.intents import Intent, IntentState, NewIntent
 from relay.ledger.database import LedgerPart
 from relay.ledger.ids import new_id
 from relay.ledger.intent_rows import WHAT, close_intents, load_intents, of_others, to_intent
 from relay.ledger.queue import holds_claim
 from relay.ledger.schema import OPEN_INTENT, deliveries, intents
-from relay.model import Claim, Intent, IntentState, NewIntent, State
+from relay.model import Claim, State
 
 _INSERT = intents.insert()
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from relay.config.units import RateLimit
 from relay.errors import NotNeeded
+from relay.intents import IntentState
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.functions import record_imported
@@ -21,7 +22,6 @@ from relay.model import (
     Claim,
     Delivery,
     Failed,
-    IntentState,
     Kind,
     NewMessage,
     Outcome,

@@ -21,11 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from relay.intents import ChangeCall, IntentState
 from relay.ledger.types import AnyText, EnumText, KeyPrefix, KeyText, UtcTimestamp
 from relay.model import (
     AttemptOutcome,
-    ChangeCall,
-    IntentState,
     Kind,
     Origin,
     State,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.model import ChangeCall, IntentState
+from relay.intents import ChangeCall, IntentState
 
 LAST_BYTES = 512
 """Bytes of a body that are held back: a server accepts them at once or not at all."""

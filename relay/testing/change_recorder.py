@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from relay.model import ChangeCall, IntentState
+from relay.intents import ChangeCall, IntentState
 from relay.targets.changes import Change, ChangeGuard
 
 

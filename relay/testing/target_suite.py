@@ -34,7 +34,8 @@ from relay.errors import (
     TemporaryFailure,
     Throttled,
 )
-from relay.model import ChangeCall, IntentState, ObjectInfo
+from relay.intents import ChangeCall, IntentState
+from relay.model import ObjectInfo
 from relay.targets.contract import FunctionName, Target
 from relay.testing.change_recorder import ChangeForbidden, ChangeRecorder
 from relay.testing.sandbox.exports import make_export

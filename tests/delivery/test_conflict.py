@@ -12,7 +12,8 @@ from relay.config.load import TargetSettings
 from relay.delivery.changes import CodeComparison, ImportChanges
 from relay.delivery.conflict import Action, ImportRequest, decide, import_archive, predict, renamed
 from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
-from relay.model import ChangeCall, Intent, IntentState, NewIntent, Skipped, Succeeded
+from relay.intents import ChangeCall, Intent, IntentState, NewIntent
+from relay.model import Skipped, Succeeded
 from relay.targets.contract import ExistingFunction, FunctionName, ImportResult, Target
 
 CREATED = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)

@@ -7,7 +7,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import ChangeCall, IntentState
+from relay.intents import ChangeCall, IntentState
 from relay.targets.changes import LAST_BYTES, Change, FunctionName
 from relay.testing.change_recorder import ChangeForbidden, ChangeRecorder
 from tests.targets.functiongraph.conftest import FakeServer, fake_server

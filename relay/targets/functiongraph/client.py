@@ -10,7 +10,8 @@ import requests
 from requests.auth import AuthBase
 
 from relay.errors import TemporaryFailure
-from relay.model import ChangeCall, Json
+from relay.intents import ChangeCall
+from relay.model import Json
 from relay.outbound.responses import translate
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock

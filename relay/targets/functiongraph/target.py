@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from relay.archive.inspect import ArchiveReport
 from relay.errors import PermanentFailure
-from relay.model import ChangeCall, Json, Localized, utc_now
+from relay.intents import ChangeCall
+from relay.model import Json, Localized, utc_now
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
 from relay.targets import contract

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from relay.archive.export import Export
 from relay.errors import PermanentFailure, RelayError, TemporaryFailure
-from relay.model import ChangeCall, Json, Localized
+from relay.intents import ChangeCall
+from relay.model import Json, Localized
 from relay.targets.contract import (
     Archive,
     ChangeGuard,

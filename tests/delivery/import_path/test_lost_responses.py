@@ -162,9 +162,16 @@ def test_a_permanently_refused_lookup_is_reported_as_unknown(
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", commit=True, drop=True)
     world.sandbox.fault(operation="config", status=403, code="FSS.1122", times=None)
-    world.until_finished()
-    assert world.delivery.attempts == 3
+    for _ in range(5):
+        world.attempt()
+        world.clock.forward(timedelta(hours=4))
+    assert world.delivery.state == State.PENDING
     assert world.delivery.error.code == "conflict.cannot_ask"
+    assert "functiongraph:function:getFunctionConfig" in world.delivery.error.hint.en
+    world.clock.forward(timedelta(days=2))
+    world.until_finished()
+    assert world.delivery.error.code == "outcome.unknown"
+    assert "hello" in world.delivery.error.message.en
     assert effects(world) == 1
 
 
@@ -183,6 +190,7 @@ def test_a_409_in_a_repeated_attempt_is_compared_with_the_existing_function(
     world: World, commit: bool
 ) -> None:
     """The second lookup finds nothing yet; the second call meets the effect of the first."""
+    world.relay.ledger.digests.confirm_sha512("prod")
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", drop=True)
     world.attempt()
@@ -199,7 +207,22 @@ def test_a_409_in_a_repeated_attempt_is_compared_with_the_existing_function(
     assert effects(world) == 0
 
 
+def test_before_the_digests_of_a_target_are_known_an_equal_size_counts_with_a_warning(
+    world: World,
+) -> None:
+    world.upload("hello", EXPORT)
+    world.sandbox.fault(operation="import", drop=True)
+    world.attempt()
+    world.sandbox.hold("hello", code=CODE[::-1])
+    world.until_finished()
+    check_success(world, "already there")
+    assert [warning["code"] for warning in world.delivery.result["warnings"]] == [
+        "outcome.by_size"
+    ]
+
+
 def test_a_foreign_function_created_meanwhile_is_not_mistaken_for_ours(world: World) -> None:
+    world.relay.ledger.digests.confirm_sha512("prod")
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", drop=True)
     world.attempt()

@@ -20,7 +20,7 @@ from relay.delivery.import_steps import prepare_import, read_archive
 from relay.delivery.outcomes import RespondingTarget, is_response, outcome_of, outcome_of_call
 from relay.delivery.pinning import is_current, pin
 from relay.delivery.prefetch import PrefetchedObject
-from relay.delivery.resolution import Resolved, Resolver, cannot_ask, settle
+from relay.delivery.resolution import Resolved, Resolver, cannot_ask, corrected, settle
 from relay.delivery.run import NoOutcome
 from relay.errors import PermanentFailure, PluginMissing, RelayError, Superseded
 from relay.ledger import Ledger, LedgerUnavailable, UploadPosition
@@ -125,6 +125,19 @@ class Deliverer:
                 return settle(outcome, Resolved(intents), self._clock())
             return cannot_ask(outcome, error, intents, gave_up=gave_up)
         return settle(outcome, resolved, self._clock())
+
+    def find_out(self, delivery: Delivery) -> Succeeded | Failed | None:
+        """Ask about a delivery that failed with an unknown effect. None: it is still unknown."""
+        intents = self.ledger.intents.of_delivery(delivery.id, delivery.run)
+        try:
+            target = _configured(self.plugins.targets, delivery.destination, "targets")
+            comparison = CodeComparison(self.ledger.digests, delivery.destination)
+            resolved = self.resolver.resolve(target, comparison, intents)
+        except LedgerUnavailable:
+            raise
+        except RelayError:
+            return None
+        return corrected(resolved, delivery.result or {})
 
     def _import(
         self, claim: Claim, progress: Progress, lease_left: Callable[[], float]

@@ -146,6 +146,17 @@ def settle(
     return replace(outcome, result={**outcome.result, "effect": effect})
 
 
+def corrected(resolved: Resolved, result: Json) -> Succeeded | Failed | None:
+    """Return the outcome of a delivery that was reported as unknown; None: it is still unknown."""
+    if resolved.created is not None:
+        return resolved.created
+    if resolved.open:
+        return None
+    effect = resolved.effect
+    problem = _partial_problem() if effect else _not_applied_problem()
+    return Failed(problem, result={**result, "effect": effect})
+
+
 def _was_compared(outcome: Skipped | Failed) -> bool:
     """Return whether the outcome itself shows that the target holds something else."""
     return isinstance(outcome, Failed) and outcome.problem.code in (
@@ -215,12 +226,23 @@ def _pending_problem(intents: Iterable[Intent]) -> Problem:
     )
 
 
+def _not_applied_problem() -> Problem:
+    return Problem(
+        "outcome.not_applied",
+        Localized(
+            "The target was asked again: this import did not change the function",
+            "已再次查询目标：本次导入没有更改该函数",
+        ),
+        Localized("Retrigger the delivery to import it.", "如需导入，请重新触发该投递。"),
+    )
+
+
 def _partial_problem() -> Problem:
     return Problem(
         "import.partial",
         Localized(
-            "The code was updated, but the object is gone before the configuration could be",
-            "代码已更新，但对象在更新配置之前已被删除",
+            "The code was updated, the configuration was not",
+            "代码已更新，配置未更新",
         ),
         Localized(
             "Check the configuration of the function, or upload the export again.",

@@ -23,6 +23,7 @@ from typing import TypeVar
 from relay.channels.messages import destination_messages, digest_body, import_messages
 from relay.config.load import Settings
 from relay.config.units import RateLimit
+from relay.delivery.corrections import Corrections
 from relay.delivery.deliver import Deliverer
 from relay.delivery.lease_clock import lease_clock
 from relay.delivery.leases import Leases
@@ -49,6 +50,9 @@ T = TypeVar("T")
 
 POLL = 0.5
 """Seconds between checks for due deliveries when no wake-up arrives."""
+
+CORRECT_EVERY = 30.0
+"""Seconds between checks for failed deliveries whose target should be asked again."""
 
 _NOT_POSTED: Mapping[PostDecision, NoOutcome] = {
     "wait": NoOutcome.MESSAGE_POSTPONED,
@@ -78,6 +82,7 @@ class Worker:
         self.metrics = metrics
         self.owner = owners.current_owner()
         self._deliverer = deliverer
+        self._corrections = Corrections(settings, ledger, deliverer, clock)
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._deadline = inf
@@ -100,6 +105,7 @@ class Worker:
         self._claiming = [self._thread(f"claims {kind}", self._claim_loop, kind) for kind in Kind]
         self._thread("heartbeat", self._renew_loop, self._stopped)
         self._thread("listens", self._listen)
+        self._thread("corrects", self._correct_loop)
 
     def ask_to_stop(self, grace: float) -> None:
         """Stop claiming; running deliveries get `grace` seconds from now. Returns at once."""
@@ -370,6 +376,11 @@ class Worker:
             self.take_over()
             return True
         return False
+
+    def _correct_loop(self) -> None:
+        while not self._stopping.wait(CORRECT_EVERY):
+            with self._log_errors("correct outcomes"):
+                self._corrections.run()
 
     def _listen(self) -> None:
         while not self._stopping.is_set():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_, update
 
 from relay.config.units import RateLimit
 from relay.errors import NotNeeded
@@ -96,6 +96,34 @@ class Outcomes(LedgerPart):
             return change or "unchanged"
 
         return self._database.write_grouped(write)
+
+    def correct(
+        self,
+        delivery: Delivery,
+        outcome: Succeeded | Failed,
+        now: datetime,
+        messages: Sequence[NewMessage],
+    ) -> bool:
+        """Replace the outcome of a delivery that failed with an unknown effect, atomically.
+
+        Writes nothing and returns False if it was retriggered meanwhile.
+        """
+        values = _delivery_values(outcome, now, None)
+        is_same = and_(
+            deliveries.c.id == delivery.id,
+            deliveries.c.fence == delivery.fence,
+            deliveries.c.state == State.FAILED,
+        )
+        with self._database.write() as connection:
+            statement = update(deliveries).where(is_same).values(**values)
+            if not connection.execute(statement).rowcount:
+                return False
+            self._record_import(connection, delivery.id, outcome, now)
+            rows = [message_row(message, now, delivery) for message in messages]
+            if rows:
+                connection.execute(deliveries.insert(), rows)
+                self._database.notify_workers(connection)
+        return True
 
     def _record_import(
         self, connection: Connection, delivery_id: str, outcome: Outcome, now: datetime

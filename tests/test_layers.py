@@ -28,11 +28,11 @@ LAYERS = {
     "relay.intake": "intents model errors config ledger sources",
     "relay.delivery": "intents model errors config archive ledger sources targets channels plugins",
     "relay.web": "intents model errors config channels delivery intake ledger sources",
-    "relay.app": "intents model errors config outbound archive ledger sources targets channels plugins"
-    " intake delivery web",
+    "relay.app": "intents model errors config outbound archive ledger sources targets channels"
+    " plugins intake delivery web",
     "relay.testing": "intents model errors config outbound archive sources targets channels",
-    "relay.cli": "intents model errors config outbound archive ledger sources targets channels plugins"
-    " intake delivery web app testing",
+    "relay.cli": "intents model errors config outbound archive ledger sources targets channels"
+    " plugins intake delivery web app testing",
     "relay.__main__": "cli",
 }
 """The packages that each package may import; every package may import `relay`."""

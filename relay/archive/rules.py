@@ -47,6 +47,7 @@ _DIRECTION = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\u061c]")
 class ArchiveLimits:
     """Limits for archives; sizes in bytes.
 
+    `size` is the documented limit of the import API, and only a warning: targets have their own.
     `entries` is the limit of FunctionGraph for dependency packages, `unpacked` that for code.
     `ratio` applies to entries of more than `ratio_from` unpacked bytes: small files may compress
     better.

@@ -87,10 +87,13 @@ TEXTS: dict[str, FindingText] = {
         "The archive is split over several files", "这是分卷压缩包", _USE_PLAIN_FILES
     ),
     "archive.empty": _error("The archive contains no files", "压缩包内没有任何文件", _EXPORT_AGAIN),
-    "archive.too_large": _error(
-        "The archive has {size:,} bytes; the limit is {limit:,}",
-        "压缩包为 {size:,} 字节，上限为 {limit:,} 字节",
-        _REDUCE_SIZE,
+    "archive.too_large": _warning(
+        "The archive has {size:,} bytes; the documented limit of the import API is {limit:,}",
+        "压缩包为 {size:,} 字节，导入接口文档规定的上限为 {limit:,} 字节",
+        Localized(
+            "The target's max_size decides whether the import is attempted.",
+            "是否尝试导入由目标的 max_size 决定。",
+        ),
     ),
     "archive.large": _warning(
         "The archive has {size:,} bytes, more than the limit for an exported function ({limit:,})",

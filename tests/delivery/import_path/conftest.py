@@ -58,6 +58,7 @@ iam_password = "{sandbox.iam_password}"
 iam_domain = "{sandbox.iam_domain}"
 iam_endpoint = "{sandbox.url}"
 concurrency = {workers}
+{target}
 
 [channels.ops]
 kind = "webhook"
@@ -110,6 +111,7 @@ class World:
         attempts: int = 20,
         source: str = FOLDER,
         clock_rate: float = 1,
+        target: str = "",
         **sandbox: Any,
     ) -> None:
         self.exports = folder / "exports"
@@ -128,6 +130,7 @@ class World:
                 func_name=func_name,
                 read_timeout=read_timeout,
                 workers=workers,
+                target=target,
                 attempts=attempts,
                 source=source.format(folder=folder),
             )

@@ -166,7 +166,7 @@ def early_response(code: str, status: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(401, "APIGW.0301"), (403, "FSS.1122"), (413, "FSS.0413"), (400, "FSS.1010")],
+    [(401, "APIGW.0303"), (403, "FSS.1122"), (413, "FSS.0413"), (400, "FSS.1010")],
 )
 def test_an_early_refusal_is_reported_with_its_code(world: World, status: int, code: str) -> None:
     world.upload("hello", code_size=SIZE)
@@ -193,6 +193,28 @@ def test_the_size_limit_of_the_target_is_reported_early(
     assert bytes_sent_in_an_attempt(world) < SOCKET_BUFFERS
     assert world.delivery.error.code == "functiongraph.fss.0413"
     assert [call.received for call in world.imports] == [0]
+
+
+def test_an_archive_over_300_mib_is_imported_if_max_size_allows_it(
+    make_world: Callable[..., World],
+) -> None:
+    limit = 320 * 2**20
+    world = make_world(target='max_size = "320MiB"', max_size=limit, read_timeout="60s")
+    world.upload("hello", code_size=301 * 2**20)
+    world.attempt()
+    assert world.delivery.state == State.SUCCEEDED
+    assert world.sandbox.functions["hello"].code_size > 300 * 2**20
+
+
+def test_an_archive_over_max_size_is_refused_before_it_is_sent(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(target='max_size = "1MiB"')
+    world.upload("hello", code_size=2 * MB)
+    world.attempt()
+    assert world.delivery.error.code == "functiongraph.too_large"
+    assert "targets.prod.max_size" in world.delivery.error.hint.en
+    assert world.imports == []
 
 
 def test_an_early_409_is_a_conflict_and_follows_the_policy(

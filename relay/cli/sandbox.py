@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from relay.cli.signals import stop_signal
+from relay.config.units import parse_size
 from relay.errors import ConfigError
 from relay.testing.sandbox.faults import Fault, parse_fault
 from relay.testing.sandbox.functiongraph import SandboxServer
@@ -36,6 +37,9 @@ def fault_spec(text: str) -> Fault:
 @click.option("--region", default="cn-north-4", show_default=True)
 @click.option("--access-key", envvar="SANDBOX_ACCESS_KEY", help="Default: generated.")
 @click.option("--secret-key", envvar="SANDBOX_SECRET_KEY", help="Default: generated.")
+@click.option(
+    "--max-size", type=parse_size, metavar="SIZE", help="The largest zip. Default: 300MiB."
+)
 @click.option(
     "--fault",
     "faults",

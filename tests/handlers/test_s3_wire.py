@@ -185,19 +185,18 @@ def handler_for(url: str) -> Handler:
 @pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
 def test_every_request_gets_its_own_response_after_interim_ones(status: str) -> None:
     def script(self: Server, connection: socket.socket) -> None:
-        number = 0
-        while self.head(connection):
+        for number in range(3):
+            self.head(connection)
             connection.sendall(f"HTTP/1.1 {status}\r\nLink: </a>\r\n\r\n".encode() * 3)
             connection.sendall(
                 response("200 OK", b"%d" % number, ETag='"abc"', Connection="keep-alive")
             )
-            number += 1
 
     with serving(script) as server, closing(handler_for(server.url)) as handler:
         for number in range(3):
             with closing(handler.open(REF)) as stream:
                 assert stream.read(100) == b"%d" % number
-        assert len([head for head in server.received if head]) == 3
+    assert len(server.received) == 3
 
 
 def test_a_connection_with_bytes_after_the_response_is_not_reused() -> None:

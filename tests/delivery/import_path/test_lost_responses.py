@@ -259,3 +259,20 @@ def test_the_last_attempt_looks_the_function_up_too(make_world: Callable[..., Wo
     world.until_finished()
     check_success(world, "already there")
     assert world.delivery.attempts == 2
+
+
+def test_an_unusable_proxy_ends_neither_the_import_nor_the_messages(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong variable of the environment must not lose an upload or what the team is told."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "socks5://user:secret@127.0.0.1:1")
+    world = make_world()
+    world.upload("hello")
+    world.attempt()
+    delivery = world.delivery
+    assert (delivery.state, delivery.error.code) == (State.PENDING, "outbound.proxy")
+    assert "http_proxy" in delivery.error.message.en
+    assert "secret" not in str(delivery.error)
+    assert world.sandbox.calls == []

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from relay.intents import Intent
 
 Json = dict[str, Any]
+
+GaveUp = Literal["attempts", "time", "crashes"]
+"""Why Relay stopped trying: `delivery.attempts` or `delivery.give_up_after` is used up, or the
+delivery crashes or hangs its workers."""
 
 ScanCursor = tuple[str, str]
 """Where a scan continues: the bucket and the last key listed; "" is the beginning."""
@@ -230,7 +234,10 @@ class Delivery:
     `channels`: those to notify.
     `message`: type and body (messages). `parent`: the import that a message reports.
     `missing_since`: the object was not in the storage from then on, at each attempt.
-    `fence` grows at each claim; `attempts` counts over all runs. `by`: the requester of a manual
+    `fence` grows at each claim; `attempts` counts over all runs. `waits`: attempts of this run that
+    ended with a request to wait. `budget_from`: when the time of this run began (None: `created`);
+    it moves on while the destination is paused or not configured. `gave_up`: why Relay stopped
+    trying, as against a refusal by the destination. `by`: the requester of a manual
     run: api, page, command, or "link in CHANNEL from ADDRESS".
     """
 
@@ -252,6 +259,9 @@ class Delivery:
     missing_since: datetime | None = None
     attempts: int = 0
     fence: int = 0
+    waits: int = 0
+    budget_from: datetime | None = None
+    gave_up: GaveUp | None = None
     run: int = 1
     trigger: Trigger = Trigger.AUTOMATIC
     by: str | None = None
@@ -260,6 +270,10 @@ class Delivery:
     message: Json | None = None
     result: Json | None = None
     error: Problem | None = None
+
+    @property
+    def tried_since(self) -> datetime:
+        return self.budget_from or self.created
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +285,7 @@ class Claim:
     `crashes`: the number of latest attempts in a row that ended with a worker crash;
     `hangs`: the number of those that were abandoned without progress.
     `crashed_elsewhere`: workers crashed recently for reasons unrelated to what they were running.
+    `is_overdue`: the time of the delivery is over while it cannot be tried: only end it.
     `lease_end`: when the lease ends, by the lease clock of the worker; 0: unknown, as if over.
     """
 
@@ -283,6 +298,7 @@ class Claim:
     crashes: int = 0
     hangs: int = 0
     crashed_elsewhere: bool = False
+    is_overdue: bool = False
     lease_end: float = 0.0
 
 
@@ -317,11 +333,15 @@ class Skipped(_NotDelivered):
 
 @dataclass(frozen=True, slots=True)
 class Failed(_NotDelivered):
-    """No more automatic attempts. `result` names the function, as far as it is known."""
+    """No more automatic attempts. `result` names the function, as far as it is known.
+
+    `gave_up`: Relay stops trying; None: the destination refused, or the archive is at fault.
+    """
 
     problem: Problem
     answer: str | None = None
     result: Json = field(default_factory=dict)
+    gave_up: GaveUp | None = None
 
     attempt_outcome: ClassVar = AttemptOutcome.FAILED
 
@@ -331,8 +351,11 @@ class Retry(_NotDelivered):
     """To be tried again. `retry_after`: the requested delay.
 
     `pauses_destination`: all deliveries to the destination wait.
-    `counts_as_attempt`: False if the ledger or the plug-in was unavailable, or the object missing.
-    `missing_since`: see Delivery.
+    `counts_as_attempt`: False if the ledger or the plug-in was unavailable, or the object missing;
+    then the delivery is due exactly after `retry_after`. `missing_since`: see Delivery.
+    `not_configured`: the wait takes none of the delivery's time. `is_probe`: the destination was
+    down already. `gave_up`: nothing more is sent, and the delivery ends as soon as the target could
+    be asked what was changed.
     """
 
     problem: Problem
@@ -342,13 +365,22 @@ class Retry(_NotDelivered):
     result: Json = field(default_factory=dict)
     counts_as_attempt: bool = True
     missing_since: datetime | None = None
+    not_configured: bool = False
+    is_probe: bool = False
+    gave_up: GaveUp | None = None
 
     attempt_outcome: ClassVar = AttemptOutcome.RETRY
 
-    def last(self) -> Failed:
-        """Return the failure to record when no attempts are left."""
+    @property
+    def asked_to_wait(self) -> bool:
+        """Whether waiting was asked for: then the attempt costs no try."""
+        asked = self.retry_after is not None or self.pauses_destination
+        return self.counts_as_attempt and (asked or self.is_probe)
+
+    def last(self, problem: Problem | None = None, gave_up: GaveUp = "attempts") -> Failed:
+        """Return the failure to record when Relay gives up; `problem` instead of this."""
         known = {"responded": self.responded, "destination_failing": self.destination_failing}
-        return Failed(self.problem, self.answer, self.result, **known)
+        return Failed(problem or self.problem, self.answer, self.result, gave_up, **known)
 
 
 Outcome = Succeeded | Skipped | Failed | Retry

@@ -54,7 +54,7 @@ class ForegroundRetry:
         due = next_due(attempt, now, jitter=random.random(), rules=self.rules)  # noqa: S311
         if due is None:
             return None
-        wait = due - now if failure.retry_after is None else failure.retry_after
+        wait = max(due - now, failure.retry_after or timedelta(0))
         return None if wait > LONGEST_WAIT else wait
 
     def _announce(self, attempt: int, failure: TemporaryFailure, wait: timedelta) -> None:

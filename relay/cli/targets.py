@@ -41,7 +41,7 @@ def resume(target: str, as_json: bool) -> None:
     settings = load_settings()
     check_target(settings, target)
     with open_ledger(settings) as ledger:
-        ledger.destinations.resume(Kind.IMPORT, target)
+        ledger.destinations.resume(Kind.IMPORT, target, utc_now())
         _print_states(settings, ledger.destinations, as_json, only=target)
 
 

@@ -183,7 +183,16 @@ class HooksSettings(Table):
 class DeliverySettings(Table):
     """Attempts, delays and leases of deliveries."""
 
-    attempts: int = Field(20, ge=1, le=1000, description="automatic attempts before giving up")
+    attempts: int = Field(
+        20, ge=1, le=1000, description="failures that nothing asked to wait for, before giving up"
+    )
+    give_up_after: Duration = Field(
+        timedelta(days=2),
+        gt=timedelta(0),
+        le=timedelta(days=365),
+        description="how long a delivery is tried in all; not counting pauses, nor time in which "
+        "the source, target or channel is not configured",
+    )
     first_delay: Duration = Field(
         timedelta(seconds=10),
         gt=timedelta(0),
@@ -214,7 +223,7 @@ class DeliverySettings(Table):
 
     @property
     def backoff(self) -> Backoff:
-        return Backoff(self.attempts, self.first_delay, self.longest_delay)
+        return Backoff(self.attempts, self.first_delay, self.longest_delay, self.give_up_after)
 
 
 class RetentionSettings(Table):

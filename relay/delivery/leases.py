@@ -28,6 +28,9 @@ GRACE_INTERVALS = 3
 MARGIN = timedelta(seconds=1), timedelta(seconds=10)
 """Shortest and longest time after the end of a lease before another worker takes it over."""
 
+SETTLED_AFTER = 600.0
+"""Seconds after the start, or after a clock jump: destinations that were down are probed first."""
+
 
 class Leases:
     """The active runs of this process and their leases. Used by many threads."""
@@ -48,6 +51,7 @@ class Leases:
         self._lock = threading.Lock()
         self._renewed = lease_clock()
         self._grace_until = 0.0
+        self._undisturbed_since = monotonic()
 
     def add(self, run: ActiveRun) -> ActiveRun:
         """Renew the lease of the run from now on."""
@@ -85,6 +89,10 @@ class Leases:
         """
         return NEVER if monotonic() < self._grace_until else now - self._margin
 
+    def are_settled(self) -> bool:
+        """Whether this process has run long enough to know which destinations respond."""
+        return monotonic() - self._undisturbed_since >= SETTLED_AFTER
+
     @contextmanager
     def guard_outage(self) -> Iterator[None]:
         """Extend the grace period if the database is unavailable: no worker could renew."""
@@ -108,6 +116,7 @@ class Leases:
             runs[delivery_id].lost = True
 
     def _on_clock_jump(self) -> None:
+        self._undisturbed_since = monotonic()
         self._extend_grace()
         self.renew()
 

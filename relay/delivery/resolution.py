@@ -196,7 +196,8 @@ def unknown(outcome: Skipped | Failed, intents: Iterable[Intent]) -> Failed:
         ),
     )
     result: Json = dict(outcome.result)
-    return Failed(problem, None, result)
+    gave_up = outcome.gave_up if isinstance(outcome, Failed) else None
+    return Failed(problem, None, result, gave_up)
 
 
 def _reason(outcome: Skipped | Failed) -> Localized:

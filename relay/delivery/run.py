@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from enum import Enum
 from time import monotonic
 
-from relay.config.backoff import Backoff, next_due
+from relay.config.backoff import Backoff, delay
+from relay.config.units import duration_words
 from relay.delivery.lease_clock import lease_clock
 from relay.errors import Gone
-from relay.model import Claim, Localized, Outcome, Problem, Retry, Skipped
+from relay.model import Claim, Failed, Localized, Outcome, Problem, Retry, Skipped
 
 MAX_CRASHES = 3
 """Worker crashes and hangs in a row after which a delivery is no longer retried automatically."""
@@ -24,6 +25,14 @@ SECOND_LOOK = timedelta(seconds=30)
 
 MISSING_PLUGIN_RETRY = timedelta(minutes=1)
 """Wait before a delivery is retried whose plug-in is missing in this configuration."""
+
+LATE = timedelta(hours=1)
+"""An attempt later than this does not end a delivery: Relay was not running."""
+
+_NEVER_TRIED = Localized(
+    "it was never tried, because the destination was down or asked to wait",
+    "目标不可用或要求等待，一直未能尝试",
+)
 
 
 class NoOutcome(Enum):
@@ -108,12 +117,78 @@ class ActiveRun:
         slots.release()  # The run was released meanwhile.
 
 
-def next_attempt_at(claim: Claim, outcome: Retry, now: datetime, rules: Backoff) -> datetime | None:
-    """When a delivery is retried; None if this was the last automatic attempt."""
+def next_attempt_at(claim: Claim, outcome: Retry, now: datetime, rules: Backoff) -> datetime:
+    """When a delivery is retried: not before the backoff allows, nor before what was asked.
+
+    Without a request to wait, the last attempt is made when the delivery's time ends.
+    """
     if not outcome.counts_as_attempt:
         return now + (outcome.retry_after or MISSING_PLUGIN_RETRY)
-    due = next_due(claim.attempt, now, jitter=random.random(), rules=rules)  # noqa: S311
-    return due if due is None or outcome.retry_after is None else now + outcome.retry_after
+    number = claim.attempt + claim.delivery.waits
+    due = now + delay(number, jitter=random.random(), rules=rules)  # noqa: S311
+    if outcome.asked_to_wait:
+        return max(due, now + (outcome.retry_after or timedelta(0)))
+    ends = claim.delivery.tried_since + rules.give_up_after
+    return min(due, ends) if ends > now else due
+
+
+def give_up(claim: Claim, outcome: Retry, started: datetime, rules: Backoff) -> Failed | None:
+    """Return the failure to record instead of another try; None: the delivery is tried again.
+
+    Requests to wait are limited by time only, all other failures by number too. `started`: when the
+    attempt began.
+    """
+    if not outcome.counts_as_attempt:
+        return None
+    if is_time_over(claim, started, rules):
+        return outcome.last(gave_up_problem(outcome.problem, rules), "time")
+    if claim.attempt >= rules.attempts and not outcome.asked_to_wait:
+        return outcome.last()
+    return None
+
+
+def is_time_over(claim: Claim, started: datetime, rules: Backoff) -> bool:
+    """Whether the attempt that began then may end the delivery, because its time is over.
+
+    An attempt that began long after it was due does not: no worker was running in that time.
+    """
+    delivery = claim.delivery
+    is_late = delivery.due is not None and started - delivery.due > LATE
+    is_over = started - delivery.tried_since >= rules.give_up_after
+    return claim.is_overdue or (is_over and not is_late)
+
+
+def end_without_attempt(claim: Claim, rules: Backoff) -> Failed | None:
+    """Return the failure of a delivery that Relay gave up before; None: it is to be tried.
+
+    Either the target could not be asked at that time what was changed, or the time of the delivery
+    ended while it had to wait.
+    """
+    delivery = claim.delivery
+    if delivery.gave_up and delivery.error:
+        return Failed(delivery.error, gave_up=delivery.gave_up)
+    if claim.is_overdue:
+        return Failed(gave_up_problem(delivery.error, rules), gave_up="time")
+    return None
+
+
+def gave_up_problem(last: Problem | None, rules: Backoff) -> Problem:
+    """Say that Relay gave up; `last`: the last error, if there was an attempt."""
+    span = duration_words(rules.give_up_after)
+    en, zh = last.message if last else _NEVER_TRIED
+    if last:
+        en, zh = f"{en} ({last.code})", f"{zh}（{last.code}）"
+    return Problem(
+        "delivery.gave_up",
+        Localized(
+            f"Relay gave up after {span}. The last error: {en}",
+            f"Relay 尝试 {span} 后放弃。最后的错误：{zh}",
+        ),
+        Localized(
+            "Fix the cause, then retrigger. delivery.give_up_after is how long Relay tries.",
+            "请排除原因后重新触发。Relay 尝试多久由 delivery.give_up_after 决定。",
+        ),
+    )
 
 
 def confirm_gone(claim: Claim, outcome: Outcome, now: datetime, gone_after: timedelta) -> Outcome:

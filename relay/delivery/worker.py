@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from math import inf
 from time import monotonic
@@ -22,10 +22,9 @@ from typing import TypeVar
 
 from relay.channels.messages import destination_messages, digest_body, import_messages
 from relay.config.load import Settings
-from relay.config.units import RateLimit
+from relay.delivery.claims import Claims
 from relay.delivery.corrections import Corrections
 from relay.delivery.deliver import Deliverer
-from relay.delivery.lease_clock import lease_clock
 from relay.delivery.leases import Leases
 from relay.delivery.metrics import ProcessMetrics
 from relay.delivery.run import (
@@ -33,6 +32,9 @@ from relay.delivery.run import (
     LeaseLost,
     NoOutcome,
     confirm_gone,
+    end_without_attempt,
+    give_up,
+    is_time_over,
     next_attempt_at,
     park_problem,
     should_park,
@@ -40,7 +42,6 @@ from relay.delivery.run import (
 from relay.delivery.wake_signal import WakeSignal
 from relay.errors import RelayError, TemporaryFailure
 from relay.ledger import FinishResult, Ledger, PostDecision, owners
-from relay.ledger.destinations import Destination
 from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Skipped, Succeeded
 from relay.targets.contract import Progress
 
@@ -81,6 +82,7 @@ class Worker:
         self.wake_signal = wake_signal
         self.metrics = metrics
         self.owner = owners.current_owner()
+        self.claims = Claims(settings, ledger.queue, self.leases, self.owner, clock)
         self._deliverer = deliverer
         self._corrections = Corrections(settings, ledger, deliverer, clock)
         self._stopping = threading.Event()
@@ -88,16 +90,6 @@ class Worker:
         self._deadline = inf
         self._threads: list[threading.Thread] = []
         self._claiming: list[threading.Thread] = []
-        targets, channels = settings.targets, settings.channels
-        self._limits: dict[Destination, int] = {
-            (Kind.IMPORT, name): target.concurrency for name, target in targets.items()
-        }
-        self._rates: dict[Destination, RateLimit] = {
-            (kind, name): rate
-            for kind, tables in ((Kind.IMPORT, targets), (Kind.MESSAGE, channels))
-            for name, table in tables.items()
-            if (rate := getattr(table, "rate", None))
-        }
 
     def start(self) -> None:
         """Start the threads; return at once."""
@@ -152,24 +144,7 @@ class Worker:
 
     def claim(self, kind: Kind, only: str | None = None) -> Claim | None:
         """Claim the next due delivery of a kind (or the delivery `only`), if any."""
-        lease, sent, now = self.settings.delivery.lease, lease_clock(), self.leases.now()
-        claim = self.ledger.queue.claim(
-            self.owner,
-            lease,
-            self._limits,
-            now,
-            kind=kind,
-            only=only,
-            rates=self._rates,
-            lease_cutoff=self.leases.cutoff(now),
-        )
-        if claim is None:
-            return None
-        if self.clock() - now > lease / 2:  # a clock jump or a slow claim
-            renewal = lease_clock()
-            if self.ledger.queue.renew([claim], lease, self.clock()):
-                sent = renewal
-        return replace(claim, lease_end=sent + lease.total_seconds())
+        return self.claims.claim(kind, only)
 
     def take_over(self) -> None:
         """Take back the claims of workers on this host that have certainly crashed."""
@@ -203,9 +178,8 @@ class Worker:
         wakes all claim threads.
         """
         with self._log_errors("claim", kind=kind), self.leases.guard_outage():
-            now = self.leases.now()
-            if busy or self.ledger.queue.is_any_due(kind, now, self.leases.cutoff(now)):
-                return self.claim(kind)
+            is_due = busy or self.claims.is_any_due(kind)
+            return (self.claim(kind) if is_due else None) or self.claims.look_for_overdue(kind)
         return None
 
     @contextmanager
@@ -248,8 +222,10 @@ class Worker:
 
     def _deliver(self, run: ActiveRun, watch: Progress) -> Outcome | NoOutcome:
         claim = run.claim
+        if ended := end_without_attempt(claim, self.settings.delivery.backoff):
+            return ended
         if should_park(claim):
-            return Failed(park_problem(claim.crashes, claim.hangs))
+            return Failed(park_problem(claim.crashes, claim.hangs), gave_up="crashes")
         others = self.settings.delivery.workers - 1
         if claim.crashes and not run.acquire_all_slots(others):
             return NoOutcome.LEASE_LOST
@@ -258,18 +234,9 @@ class Worker:
         if not self._holds_lease(run):
             return NoOutcome.LEASE_LOST
         if self._stopping.is_set():  # during the claim, or while it waited to run alone
-            return self._undo(run)
+            undone = self.claims.undo(claim)
+            return NoOutcome.NOT_STARTED if undone else NoOutcome.LEASE_LOST
         return self._deliverer.deliver(claim, self._progress(run, watch), run.lease_left)
-
-    def _undo(self, run: ActiveRun) -> NoOutcome:
-        """Give back a delivery that was not started; its attempt never happened."""
-        delivery = run.claim.delivery
-        rate = self._rates.get((delivery.kind, delivery.destination))
-        return (
-            NoOutcome.NOT_STARTED
-            if self.ledger.queue.undo(run.claim, rate)
-            else NoOutcome.LEASE_LOST
-        )
 
     def _holds_lease(self, run: ActiveRun) -> bool:
         """Whether the lease lasts; renews a lease that has ended, such as while suspended."""
@@ -307,7 +274,7 @@ class Worker:
                 due=due,
                 messages=messages,
                 destination_messages=on_change,
-                rate=self._rates.get((claim.delivery.kind, claim.delivery.destination)),
+                rate=self.claims.rate(claim),
             )
 
         recorded = self._retry_while_unavailable(run, finish)
@@ -328,19 +295,26 @@ class Worker:
         Before a delivery ends without a success, the target is asked what may have been changed.
         """
         claim, rules = run.claim, self.settings.delivery.backoff
+        started = now - timedelta(seconds=monotonic() - run.started)
         if isinstance(outcome, Retry):
-            due = next_attempt_at(claim, outcome, now, rules)
-            if due is not None:
-                return outcome, due
-            outcome = outcome.last()
+            if outcome.destination_failing and self._is_down(run):
+                outcome = replace(outcome, is_probe=True)
+            outcome = give_up(claim, outcome, started, rules) or outcome
         if isinstance(outcome, Skipped | Failed):
             final = outcome
-            outcome = self._retry_while_unavailable(
-                run, lambda: self._deliverer.settle(claim, final)
-            )
+            settle = partial(self._deliverer.settle, claim, final)
+            is_over = is_time_over(claim, started, rules)
+            outcome = self._retry_while_unavailable(run, lambda: settle(gave_up=is_over))
+            if isinstance(outcome, Retry) and isinstance(final, Failed) and final.gave_up:
+                outcome = replace(outcome, problem=final.problem, gave_up=final.gave_up)
         if isinstance(outcome, Retry):
             return outcome, next_attempt_at(claim, outcome, now, rules)
         return outcome, None
+
+    def _is_down(self, run: ActiveRun) -> bool:
+        delivery = run.claim.delivery
+        is_down = partial(self.ledger.destinations.is_down, delivery.kind, delivery.destination)
+        return self._retry_while_unavailable(run, is_down)
 
     def _retry_while_unavailable(self, run: ActiveRun, call: Callable[[], T]) -> T:
         """Retry while the database is unavailable.

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from relay.config.units import RateLimit
+from relay.ledger.budget import credit_pause
 from relay.ledger.database import Database, Insert, LedgerPart
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import gates
@@ -78,10 +79,19 @@ class Destinations(LedgerPart):
             self._database.advisory_lock(connection, "claim")
             GateRow(self._database, connection, (kind, destination)).pause(now)
 
-    def resume(self, kind: Kind, destination: str) -> None:
-        """End a pause, a requested wait and the down state."""
+    def resume(self, kind: Kind, destination: str, now: datetime) -> None:
+        """End a pause, a requested wait and the down state. A pause took none of any budget."""
         with self._database.write() as connection:
-            GateRow(self._database, connection, (kind, destination)).open()
+            gate = GateRow(self._database, connection, (kind, destination))
+            if paused := gate.paused_since():
+                credit_pause(connection, kind, destination, paused, now)
+            gate.open()
+
+    def is_down(self, kind: Kind, destination: str) -> bool:
+        """Return whether the destination is down: attempts are probes."""
+        with self._database.read() as connection:
+            row = connection.execute(_SELECT, {"kind": kind, "destination": destination}).first()
+            return row is not None and row.down is not None
 
 
 def closed_destinations(
@@ -158,6 +168,11 @@ class GateRow:
             return False
         self._update(failures=0, down=None, probe=None)
         return row.down is not None
+
+    def paused_since(self) -> datetime | None:
+        """Return the start of the pause, with a lock on the row; None: not paused."""
+        row = self.connection.execute(_SELECT.with_for_update(), self._key).first()
+        return None if row is None else row.paused
 
     def pause(self, now: datetime) -> None:
         """Pause the destination; an earlier pause keeps the start time."""

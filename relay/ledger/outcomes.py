@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, and_, update
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, update
 from relay.config.units import RateLimit
 from relay.errors import NotNeeded
 from relay.intents import IntentState
+from relay.ledger.budget import retry_cost
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.functions import record_imported
@@ -37,6 +38,9 @@ FinishResult = DestinationChange | Literal["unchanged"]
 
 Row = dict[str, Any]
 
+_HOLD = timedelta(minutes=1)
+"""Longest wait of a whole destination that asked to wait, but not for how long."""
+
 _MAX_ANSWER = 4096
 """Bytes of a response that are stored."""
 
@@ -57,13 +61,13 @@ class Outcomes(LedgerPart):
     ) -> FinishResult | None:
         """Record an outcome and the messages about it, atomically.
 
-        A Retry needs `due`; with `hold`, the destination waits until then as well.
+        A Retry needs `due`; with `pauses_destination`, the destination waits as well.
         `destination_messages` returns the messages about a destination that goes "down" or comes
         "up"; it may be called more than once. `rate`: that of the destination, of which an attempt
         without an object takes nothing. Returns the change of the destination, or None, and
         writes nothing, if the claim no longer holds the delivery.
         """
-        values = _delivery_values(outcome, now, due)
+        values = _delivery_values(claim.delivery, outcome, now, due)
         delivery = claim.delivery
 
         def write(connection: Connection) -> FinishResult | None:
@@ -108,7 +112,7 @@ class Outcomes(LedgerPart):
 
         Writes nothing and returns False if it was retriggered meanwhile.
         """
-        values = _delivery_values(outcome, now, None)
+        values = _delivery_values(delivery, outcome, now, None)
         is_same = and_(
             deliveries.c.id == delivery.id,
             deliveries.c.fence == delivery.fence,
@@ -178,8 +182,9 @@ def _update_gate(
 
     An attempt that did not reach the destination changes nothing.
     """
-    if _holds_destination(outcome) and due is not None:
-        gate.hold(due)
+    if isinstance(outcome, Retry) and outcome.pauses_destination and due is not None:
+        asked = outcome.retry_after
+        gate.hold(min(due, now + _HOLD) if asked is None else now + asked)
     if isinstance(outcome, Succeeded):
         return "up" if gate.record_response() else None
     if outcome.destination_failing:
@@ -189,24 +194,26 @@ def _update_gate(
     return None
 
 
-def _delivery_values(outcome: Outcome, now: datetime, due: datetime | None) -> dict[str, Any]:
+def _delivery_values(
+    delivery: Delivery, outcome: Outcome, now: datetime, due: datetime | None
+) -> dict[str, Any]:
     if isinstance(outcome, Retry):
         if due is None:
             raise ValueError("a retry needs the time of the next attempt")
-        tries = {} if outcome.counts_as_attempt else {"tries": deliveries.c.tries - 1}
+        cost = retry_cost(delivery, outcome, now, due)
         missing = {"missing_since": outcome.missing_since}
-        return {**pending_values(due), **tries, **missing, "error": outcome.problem.to_json()}
+        return {**pending_values(due), **cost, **missing, "error": outcome.problem.to_json()}
     finished = {"due": None, "owner": None, "leased_until": None, "finished": now}
-    finished |= {"missing_since": None}
+    finished |= {"missing_since": None, "gave_up": None}
     match outcome:
         case Succeeded(result):
             return {**finished, "state": State.SUCCEEDED, "result": result, "error": None}
         case Skipped(reason, result):
             skipped = {"state": State.SKIPPED, "reason": reason, "result": result, "error": None}
             return {**finished, **skipped}
-        case Failed(problem, _, result):
+        case Failed(problem, _, result, gave_up):
             failed = {"state": State.FAILED, "error": problem.to_json(), "result": result or None}
-            return {**finished, **failed}
+            return {**finished, **failed, "gave_up": gave_up}
 
 
 def _cut(answer: str | None) -> str | None:

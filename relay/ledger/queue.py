@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from relay.config.units import RateLimit
+from relay.ledger.budget import overdue
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import Destination, GateRow
 from relay.ledger.intent_rows import load_intents
@@ -93,6 +94,21 @@ class DeliveryQueue(LedgerPart):
                 gate = GateRow(self._database, connection, destination)
                 gate.spend(rates[destination], now)
             return _start_attempt(connection, row, owner, now + lease, now)
+
+        return self._database.write_grouped(write)
+
+    def claim_overdue(
+        self, owner: str, lease: timedelta, began_before: datetime, now: datetime, kind: Kind
+    ) -> Claim | None:
+        """Claim a delivery whose time is over, only to end it; see overdue()."""
+
+        def write(connection: Connection) -> Claim | None:
+            self._database.advisory_lock(connection, "claim")
+            row = overdue(connection, kind, began_before, now)
+            if row is None:
+                return None
+            claim = _start_attempt(connection, row, owner, now + lease, now)
+            return replace(claim, is_overdue=True)
 
         return self._database.write_grouped(write)
 

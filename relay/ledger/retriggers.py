@@ -29,6 +29,8 @@ class Retriggers(LedgerPart):
     ) -> Delivery:
         """Make a delivery due now: a finished delivery in a new run, a pending delivery at once.
 
+        The delivery has all its attempts and all its time again.
+
         `options` override those of the delivery. A repeated `key` (Idempotency-Key) changes nothing
         and returns the delivery. `by`: the requester. `expected_attempts`: only retrigger a
         finished delivery that has had this many attempts.
@@ -103,14 +105,19 @@ def _restart(row: AnyRow, now: datetime) -> dict[str, Any]:
             ),
         )
     if row.state == State.PENDING:
-        return {"due": now, "trigger": Trigger.MANUAL}
+        return {"due": now, "trigger": Trigger.MANUAL, **_new_budget(now)}
     return new_run(row.run, now, Trigger.MANUAL)
 
 
 def new_run(last: int, now: datetime, trigger: Trigger) -> dict[str, Any]:
     """Return the values of a finished delivery in a new run, due now; `last`: the last run."""
-    new = {"state": State.PENDING, "run": last + 1, "tries": 0, "due": now, "trigger": trigger}
-    return {**new, **dict.fromkeys(("finished", "reason", "error", "result", "by"))}
+    new = {"state": State.PENDING, "run": last + 1, "due": now, "trigger": trigger}
+    cleared = dict.fromkeys(("finished", "reason", "error", "result", "by", "gave_up"))
+    return {**new, **_new_budget(now), **cleared}
+
+
+def _new_budget(now: datetime) -> dict[str, Any]:
+    return {"tries": 0, "waits": 0, "budget_from": now}
 
 
 def _not_found(delivery_id: str) -> NotFound:

@@ -98,7 +98,11 @@ deliveries = Table(
     Column("missing_since", UtcTimestamp()),  # the object, at each attempt from then on
     Column("reason", AnyText()),
     _required("attempts", Integer(), default=0),  # over all runs; the number of the last attempt
-    _required("tries", Integer(), default=0),  # in this run; determines the backoff
+    _required("tries", Integer(), default=0),  # in this run; limited by delivery.attempts
+    # attempts of this run that were asked to wait; part of the backoff
+    _required("waits", Integer(), default=0, server_default="0"),
+    Column("budget_from", UtcTimestamp()),  # start of delivery.give_up_after; null: created
+    Column("gave_up", AnyText()),  # attempts, time; null: a refusal, or not failed
     _required("run", Integer(), default=1),
     _required("trigger", EnumText(Trigger), default=Trigger.AUTOMATIC),
     Column("by", AnyText()),  # the requester of a manual run

@@ -115,7 +115,7 @@ class Operations:
     def resume(self, target: str) -> Json:
         """Open the target again, whether it is paused, down or waiting. Raises NotFound."""
         check_target(self.settings, target)
-        self.ledger.destinations.resume(Kind.IMPORT, target)
+        self.ledger.destinations.resume(Kind.IMPORT, target, self.clock())
         self.intake.wake()
         return self._target(target)
 

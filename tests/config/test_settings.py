@@ -31,6 +31,8 @@ DEFAULTS = {
     "server.worker": True,
     "hooks.max_body": 2**20,
     "delivery.attempts": 20,
+    "delivery.give_up_after": timedelta(days=2),
+    "delivery.gone_after": timedelta(minutes=2),
     "delivery.first_delay": timedelta(seconds=10),
     "delivery.longest_delay": timedelta(hours=3),
     "delivery.lease": timedelta(seconds=30),

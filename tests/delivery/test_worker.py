@@ -84,7 +84,7 @@ class FakePlugin:
             raise self.lookup_error
         return self.existing
 
-    def create(self, function, archive, progress):
+    def create(self, function, archive, changes, progress):
         self.upload_started.set()
         assert self.may_continue.wait(10)
         for chunk in archive.chunks():
@@ -209,16 +209,18 @@ def test_a_throttling_target_postpones_its_other_deliveries_too(
 
 
 def test_a_delivery_fails_with_a_message_after_the_last_attempt(
-    worker, ledger, plugin, delivery_id, clock
+    make_worker, ledger, plugin, delivery_id, clock
 ):
+    worker = make_worker(attempts=5)
     plugin.error = TemporaryFailure("x.busy", "not now")
     outcome = None
-    for _ in range(20):
+    for _ in range(5):
         outcome = run_next(worker)
         clock.now += timedelta(hours=4)
     assert isinstance(outcome, Failed)
     delivery = ledger.history.delivery(delivery_id)
-    assert (delivery.state, delivery.attempts) == (State.FAILED, 20)
+    assert (delivery.state, delivery.attempts) == (State.FAILED, 5)
+    assert delivery.gave_up == "attempts"
     [message] = ledger.history.messages(delivery_id)
     assert message.message["type"] == "import.failed"
     assert message.message["body"]["func_name"] == "hello"
@@ -326,7 +328,7 @@ def test_renewals_keep_the_lease_of_a_long_delivery(
 def lease_clock(monkeypatch):
     """The clock of leases: it stands still, unless the test moves it."""
     clock = SimpleNamespace(now=1000.0)
-    for module in ("leases", "run", "worker"):
+    for module in ("claims", "leases", "run"):
         monkeypatch.setattr(f"relay.delivery.{module}.lease_clock", lambda: clock.now)
     return clock
 

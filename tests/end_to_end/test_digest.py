@@ -74,7 +74,7 @@ def test_a_kill_around_a_digest_loses_nothing(make_world, point):
         digests = [item for item in chat_messages(world) if item.message["type"] == "digest"]
         return digests if point == "gathered" or slack_requests(world) else []
 
-    world.ledger.destinations.resume(Kind.MESSAGE, "chat")
+    world.ledger.destinations.resume(Kind.MESSAGE, "chat", utc_now())
     [digest] = until(digests_at_point, 60, world.log)
     first.kill()
     first.wait()

@@ -145,6 +145,23 @@ def test_messages_of_an_older_ledger_get_their_type(url):
     ledger.close()
 
 
+def test_unfinished_deliveries_of_an_older_ledger_have_a_full_budget(url):
+    ledger, before = Ledger.open(url), datetime.now(UTC)
+    with ledger._database.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(VERSIONS.parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in OLD:
+            connection.execute(text(statement))
+    ledger.administration.migrate()
+    failed, pending = map(ledger.history.delivery, ("d-failed", "d-pending"))
+    assert failed.budget_from is None
+    assert before <= pending.budget_from <= datetime.now(UTC)
+    assert (pending.waits, pending.gave_up) == (0, None)
+    ledger.close()
+
+
 def test_a_database_without_tables_is_not_ready(url):
     ledger = Ledger.open(url)
     with pytest.raises(LedgerUnavailable, match="no tables"):

@@ -299,7 +299,7 @@ class TestPause:
         (gate,) = driver.ledger.destinations.all()
         assert gate.paused == began
         assert driver.claim() is None
-        driver.ledger.destinations.resume(Kind.IMPORT, "prod")
+        driver.ledger.destinations.resume(Kind.IMPORT, "prod", driver.now)
         assert driver.claimed()
 
     def test_running_deliveries_may_finish(self, driver):
@@ -349,11 +349,11 @@ class TestPause:
         for name in "ab":
             driver.deliver_to("prod", f"{name}.zip", version="1")
         driver.retry(driver.claimed(), seconds=3000, pauses_destination=True)
-        driver.ledger.destinations.resume(Kind.IMPORT, "prod")
+        driver.ledger.destinations.resume(Kind.IMPORT, "prod", driver.now)
         assert driver.claimed()
 
     def test_resuming_what_was_never_closed_changes_nothing(self, driver):
-        driver.ledger.destinations.resume(Kind.IMPORT, "prod")
+        driver.ledger.destinations.resume(Kind.IMPORT, "prod", driver.now)
         assert driver.ledger.destinations.all() == []
 
 

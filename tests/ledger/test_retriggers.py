@@ -53,7 +53,7 @@ def test_a_pending_delivery_is_due_at_once_in_the_same_run(ledger, driver):
     driver.retry(claim, seconds=3600)
     again = ledger.retriggers.retrigger(claim.delivery.id, driver.now)
     assert (again.due, again.trigger, again.run) == (driver.now, Trigger.MANUAL, 1)
-    assert driver.claimed().attempt == 2
+    assert driver.claimed().delivery.attempts == 2
 
 
 def test_a_running_delivery_is_not_disturbed(ledger, driver):

@@ -95,7 +95,7 @@ class Resolver:
         now = self._clock()
         if comparison.match(existing, intent) is not Match.OTHER:
             state = IntentState.APPLIED
-        elif now >= intent.settled_at:
+        elif now >= intent.settled_at or _is_prevented(comparison, intent, existing):
             state = IntentState.NOT_APPLIED
         else:
             return IntentState.OPEN
@@ -114,6 +114,14 @@ class Resolver:
         # The next change hides whether these took effect.
         self._intents.close(unclear, IntentState.OVERWRITTEN, self._clock())
         return bool(earlier)
+
+
+def _is_prevented(
+    comparison: CodeComparison, intent: Intent, existing: ExistingFunction | None
+) -> bool:
+    """Return whether a call to create the function must fail: another function has the name."""
+    is_create = intent.what is not None and intent.what.call is ChangeCall.CREATE
+    return is_create and existing is not None and comparison.only_sha512
 
 
 def _described(what: NewIntent) -> ExistingFunction:

@@ -164,16 +164,21 @@ def test_update_replaces_code_and_configuration_and_publishes_nothing(
     assert {call.operation for call in world.sandbox.calls} <= allowed, "a version was published"
 
 
+def copy_of(name: str, delivery: Delivery) -> str:
+    """Return the name that `rename` created; it begins with `name`."""
+    copy = str((delivery.result or {})["func_name"])
+    assert re.fullmatch(rf"{name}-{delivery.created:%Y%m%d-%H%M%S}-[0-9a-f]{{6}}", copy)
+    return copy
+
+
 @pytest.mark.parametrize("case", TAKEN, ids=lambda case: case.label)
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_rename_creates_a_copy_beside_the_existing_function(
     make_world: Callable[..., World], case: Case, attempt: str
 ) -> None:
     world = deliver(make_world, "rename", case, attempt)
-    ((operation, copy),) = changing_calls(world)
-    assert operation == "import"
-    stamp = f"{world.delivery.created:%Y%m%d-%H%M%S}"
-    assert re.fullmatch(rf"hello-{stamp}-[0-9a-f]{{6}}", copy)
+    copy = copy_of("hello", world.delivery)
+    assert changing_calls(world) == [("import", copy)]
     assert is_imported(world.sandbox.functions[copy])
     assert is_untouched(world.sandbox.functions["hello"])
     assert world.sandbox.functions["hello"].code.path.read_bytes() == case.code
@@ -214,7 +219,7 @@ def test_a_renamed_import_whose_response_is_lost_exists_once(
     if attempt == "killed":
         world.killed_attempt()
     delivery = world.until_finished()
-    copy = f"hello-{delivery.created:%Y%m%d-%H%M%S}"
+    copy = copy_of("hello", delivery)
     assert changing_calls(world) == [("import", copy)]
     assert (delivery.state, delivery.result["func_name"]) == (State.SUCCEEDED, copy)
     assert set(world.sandbox.functions) == {"hello", copy}
@@ -226,8 +231,7 @@ def test_a_long_name_is_renamed_to_sixty_characters(make_world: Callable[..., Wo
     world.sandbox.hold(name, code=OTHER)
     world.upload(name)
     delivery = world.until_finished()
-    copy = f"{'a' * 44}-{delivery.created:%Y%m%d-%H%M%S}"
-    assert delivery.result["func_name"] == copy
+    copy = copy_of("a" * 37, delivery)
     assert len(copy) == 60
     assert set(world.sandbox.functions) == {name, copy}
 

@@ -45,8 +45,8 @@ def test_the_next_claim_carries_the_open_and_the_applied_intents_of_the_run(ledg
     record(driver, claim)
     driver.retry(claim)
     driver.later(seconds=10)
-    states = [intent.state for intent in driver.claimed().intents]
-    assert states == [IntentState.APPLIED, IntentState.OPEN]
+    states = {intent.state for intent in driver.claimed().intents}
+    assert states == {IntentState.APPLIED, IntentState.OPEN}
 
 
 def test_a_claim_that_is_lost_records_nothing(ledger, driver):

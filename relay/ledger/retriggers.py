@@ -106,7 +106,7 @@ def _restart(row: AnyRow, now: datetime) -> dict[str, Any]:
         )
     if row.state == State.PENDING:
         return {"due": now, "trigger": Trigger.MANUAL, **_new_budget(now)}
-    return new_run(row.run, now, Trigger.MANUAL)
+    return new_run(row.run, now, Trigger.MANUAL) | {"revived": False}
 
 
 def new_run(last: int, now: datetime, trigger: Trigger) -> dict[str, Any]:

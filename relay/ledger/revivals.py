@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, false, func, or_, select, update
 
 from relay.errors import Gone
 from relay.ledger.database import Database
@@ -24,6 +24,9 @@ _MAX_DOUBLINGS = 14
 # An expression, so that SQLite looks rows up by event, and does not read all of a state.
 _state = func.coalesce(deliveries.c.state, "")
 _IS_GONE = and_(_state == State.SKIPPED, deliveries.c.reason == Gone.reason)
+_GAVE_UP = and_(
+    _state == State.FAILED, deliveries.c.gave_up.is_not(None), deliveries.c.revived.is_(false())
+)
 _ENDED = (
     select(
         *(deliveries.c[name] for name in ("id", "event_id", "state", "finished", "run")),
@@ -31,6 +34,7 @@ _ENDED = (
     )
     .join(events, events.c.id == deliveries.c.event_id)
     .where(deliveries.c.kind == Kind.IMPORT, deliveries.c.destination != "")
+    .where(or_(_IS_GONE, _GAVE_UP))
 )
 
 
@@ -42,7 +46,7 @@ def find_listed(connection: Connection, event_ids: Collection[str], now: datetim
     return {
         row.event_id
         for row in _ended(connection, event_ids)
-        if row.run == 1 or row.finished + _wait(row.run) <= now
+        if row.state == State.FAILED or row.run == 1 or row.finished + _wait(row.run) <= now
     }
 
 
@@ -59,6 +63,7 @@ def revive(
         if _is_seen_again(row, seen[row.event_id]):
             this = deliveries.c.id == row.id
             values = new_run(row.run, now, Trigger.AUTOMATIC)
+            values |= {"revived": True} if row.state == State.FAILED else {}
             connection.execute(update(deliveries).where(this).values(**values))
             revived.setdefault(row.event_id, []).append(row.id)
     if revived:
@@ -71,7 +76,7 @@ def _ended(connection: Connection, event_ids: Iterable[str]) -> list[AnyRow]:
         row
         for chunk in _chunks(event_ids)
         for row in connection.execute(
-            _ENDED.where(deliveries.c.event_id.in_(chunk), _IS_GONE).with_for_update(of=deliveries)
+            _ENDED.where(deliveries.c.event_id.in_(chunk)).with_for_update(of=deliveries)
         )
     ]
 
@@ -79,10 +84,11 @@ def _ended(connection: Connection, event_ids: Iterable[str]) -> list[AnyRow]:
 def _is_seen_again(row: AnyRow, event: Event | None) -> bool:
     """Return whether the object is there, as far as is known.
 
-    A redelivered copy of a notification, or one about the time before, is no sign of it.
+    A redelivered copy of a notification, or one about the time before, is no sign of it. Where
+    Relay gave up, the object was there all the time: a scan revives the delivery, but only once.
     """
-    if event is None:
-        return True
+    if event is None or row.state == State.FAILED:
+        return event is None
     is_copy = (event.time, event.order, event.type) == (row.time, row.order, row.type)
     return not is_copy and event.time is not None and event.time > row.finished
 

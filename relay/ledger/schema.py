@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    false,
     literal_column,
     select,
 )
@@ -103,6 +104,8 @@ deliveries = Table(
     _required("waits", Integer(), default=0, server_default="0"),
     Column("budget_from", UtcTimestamp()),  # start of delivery.give_up_after; null: created
     Column("gave_up", AnyText()),  # attempts, time; null: a refusal, or not failed
+    # by a scan, after Relay gave up; once until a manual run
+    _required("revived", Boolean(), default=False, server_default=false()),
     _required("run", Integer(), default=1),
     _required("trigger", EnumText(Trigger), default=Trigger.AUTOMATIC),
     Column("by", AnyText()),  # the requester of a manual run

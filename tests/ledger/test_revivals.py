@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.config.units import RateLimit
-from relay.model import Kind, Origin, Retry, Skipped, State, Trigger, Verdict
+from relay.model import Failed, Kind, Origin, Retry, Skipped, State, Trigger, Verdict
 
 from .plans import full_scans, statements, steps
 
@@ -75,6 +75,71 @@ class TestNotifications:
         ids = [driver.event(version="v1").id_in("exports")]
         assert driver.ledger.intake.listed_again(ids, driver.now) == set()
         assert driver.read(claim.delivery.id).state.finished
+
+
+class TestGivenUp:
+    """Relay gave up: attempts or time were used up."""
+
+    @pytest.fixture
+    def failed(self, driver, uploaded):
+        """The id of a delivery whose attempts are used up."""
+        [delivery] = driver.accept(uploaded).deliveries
+        self.give_up(driver)
+        return delivery
+
+    def give_up(self, driver, **more):
+        driver.later(minutes=1)
+        driver.finish(driver.claimed(), Retry(driver.problem).last(**more))
+        driver.later(minutes=1)
+
+    def scan(self, driver, event):
+        """Return the number of revived deliveries."""
+        listed = driver.ledger.intake.listed_again([event.id_in("exports")], driver.now)
+        return len(driver.ledger.intake.revive(listed, driver.now)) if listed else 0
+
+    def test_a_scan_revives_the_delivery_once(self, driver, uploaded, failed):
+        assert self.scan(driver, uploaded) == 1
+        revived = driver.read(failed)
+        assert (revived.state, revived.run, revived.trigger) == (
+            State.PENDING,
+            2,
+            Trigger.AUTOMATIC,
+        )
+        self.give_up(driver, gave_up="time")
+        assert self.scan(driver, uploaded) == 0
+        assert driver.read(failed).state == State.FAILED
+
+    def test_a_retrigger_by_a_person_allows_another_revival(self, driver, uploaded, failed):
+        self.scan(driver, uploaded)
+        self.give_up(driver)
+        driver.ledger.retriggers.retrigger(failed, driver.now, by="page")
+        self.give_up(driver)
+        assert self.scan(driver, uploaded) == 1
+        assert driver.read(failed).by is None
+
+    def test_a_notification_revives_nothing(self, driver, uploaded, failed):
+        driver.accept(uploaded)
+        driver.accept(driver.event(version="v1", type="ObjectRestore:Completed"))
+        assert driver.read(failed).state == State.FAILED
+
+    def test_a_new_upload_is_a_new_delivery(self, driver, failed):
+        [new] = driver.accept(driver.event(version="v2")).deliveries
+        assert new != failed
+        assert driver.read(failed).state == State.FAILED
+
+    def test_a_refusal_is_not_revived_even_after_relay_gave_up_before(
+        self, driver, uploaded, failed
+    ):
+        self.scan(driver, uploaded)
+        driver.ledger.retriggers.retrigger(failed, driver.now)
+        driver.finish(driver.claimed(), Failed(driver.problem))
+        assert self.scan(driver, uploaded) == 0
+
+    def test_gone_after_a_revival_is_revived_as_any_other(self, driver, uploaded, failed):
+        self.scan(driver, uploaded)
+        driver.finish(driver.claimed(), Skipped("gone"))
+        driver.later(hours=1)
+        assert self.scan(driver, uploaded) == 1
 
 
 class TestScans:

@@ -107,7 +107,7 @@ def test_looking_costs_no_try_and_blocks_no_other_delivery(make_world: MakeWorld
     world.upload("other")
     assert isinstance(look(world), Succeeded)
     show(world)
-    world.sandbox.fault(operation="import", status=503)
+    world.sandbox.fault(operation="config", status=500)
     look(world, seconds=31)
     assert [d.state for d in world.deliveries(Kind.IMPORT)] == [State.SUCCEEDED, State.FAILED]
 
@@ -160,3 +160,36 @@ class TestRevival:
         [old, new] = sorted(gone.deliveries(Kind.IMPORT), key=lambda delivery: delivery.id)
         assert (old.reason, new.state) == ("gone", State.PENDING)
         assert isinstance(look(gone, seconds=1), Succeeded)
+
+
+class TestGivenUp:
+    """A scan lists the object of a delivery that failed."""
+
+    @pytest.fixture
+    def world(self, make_world: MakeWorld) -> World:
+        world = make_world(attempts=1)
+        scan(world)
+        return world
+
+    def test_a_scan_revives_once_what_relay_gave_up(self, world: World) -> None:
+        world.upload("hello")
+        world.sandbox.fault(operation="config", status=500, times=2)
+        for run in (1, 2):
+            look(world, seconds=1)
+            assert (world.delivery.state, world.delivery.run) == (State.FAILED, run)
+            assert scan(world) == 2 - run
+        world.relay.operations.retrigger(world.delivery.id)
+        assert isinstance(look(world, seconds=1), Succeeded)
+
+    def test_a_scan_does_not_revive_a_refusal(self, world: World) -> None:
+        world.upload("refused")
+        world.sandbox.fault(operation="import", status=400, code="FSS.0400")
+        look(world, seconds=1)
+        assert world.delivery.state == State.FAILED
+        assert scan(world) == 0
+
+    def test_a_scan_does_not_revive_a_bad_archive(self, world: World) -> None:
+        world.upload("broken", b"this is no zip")
+        look(world, seconds=1)
+        assert world.delivery.state == State.FAILED
+        assert scan(world) == 0

@@ -11,5 +11,7 @@ down_revision = "0012"
 
 def upgrade() -> None:
     # The server's default: processes of the previous version may still write.
-    revived = sa.Column("revived", sa.Boolean(), nullable=False, server_default=sa.false())
+    revived: sa.Column[bool] = sa.Column(
+        "revived", sa.Boolean(), nullable=False, server_default=sa.false()
+    )
     op.add_column("deliveries", revived)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -60,9 +61,11 @@ class Server:
             received += some
         return received
 
-    def request(self, connection: socket.socket, length: int) -> None:
-        """Read the headers and a body of `length` bytes."""
-        left = length - len(self.head(connection).partition(b"\r\n\r\n")[2])
+    def request(self, connection: socket.socket) -> None:
+        """Read the headers and the body."""
+        head, _, body = self.head(connection).partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: ([0-9]+)", head)
+        left = int(length[1]) - len(body) if length else 0
         while left > 0 and (some := connection.recv(2**16)):
             left -= len(some)
 

@@ -220,8 +220,8 @@ def test_a_connection_that_received_bytes_while_idle_is_not_reused() -> None:
 
     def script(self: Server, connection: socket.socket) -> None:
         if self.head(connection):
-            connection.sendall(OK)
             idle.append(connection)
+            connection.sendall(OK)
             self.done.wait()
 
     with serving(script) as server, session() as client:

@@ -492,7 +492,7 @@ def test_a_lost_response_has_an_unknown_outcome_only_if_the_request_was_sent(
     sent: bool, kind: type[Exception], code: str
 ) -> None:
     def script(self: Server, connection: socket.socket) -> None:
-        self.request(connection, 1)
+        self.request(connection)
 
     with serving(script) as server:
         error = translate(failure_of(server.url), sent=sent)

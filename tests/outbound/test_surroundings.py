@@ -13,15 +13,16 @@ import requests
 
 from relay.errors import ConfigError, OutcomeUnknown, PermanentFailure, RelayError, TemporaryFailure
 from relay.handlers.s3 import Handler
-from relay.model import ObjectRef, utc_now
+from relay.model import ObjectRef
 from relay.outbound.credentials import Anonymous, request_token
 from relay.outbound.fetch import Fetcher
 from relay.outbound.responses import translate
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.webhook import Poster
 from relay.sources.rest import HttpApi, StorageRequest
-from relay.targets.functiongraph.client import FunctionGraphClient
-from relay.targets.functiongraph.settings import FunctionGraphSettings
+from relay.targets.changes import FunctionName
+from relay.targets.functiongraph.target import Target
+from relay.testing.target_suite import ChangeRecorder, export, ignore
 from tests.outbound.servers import OK, Server, reply, serving
 
 OUTBOUND = HttpClientFactory(connect_timeout=2, read_timeout=2)
@@ -40,7 +41,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def target(url: str) -> object:
-    settings = FunctionGraphSettings(
+    settings = Target.Settings(
         kind="functiongraph",
         region="cn-north-4",
         project_id="0" * 32,
@@ -48,9 +49,8 @@ def target(url: str) -> object:
         access_key="AK",
         secret_key="SK-secret",
     )
-    client = FunctionGraphClient(settings, OUTBOUND, utc_now)
-    with closing(client):
-        return client.call("POST", "/functions/import", effect="create", body=b"{}")
+    with closing(Target("prod", settings, OUTBOUND)) as prod:
+        return prod.create(FunctionName("hello", "default"), export(), ChangeRecorder(), ignore)
 
 
 def channel(url: str) -> object:
@@ -302,7 +302,7 @@ def test_plain_http_to_a_tls_port_is_named(client: str, monkeypatch: pytest.Monk
 
 
 def read_and_hang_up(self: Server, connection: socket.socket) -> None:
-    self.request(connection, 2)
+    self.request(connection)
 
 
 def test_a_response_is_lost_only_if_the_request_was_sent() -> None:

@@ -182,7 +182,11 @@ class CheckedArchive:
     Real exports are smaller. The SHA-512 of the code is computed in every pass.
     """
 
-    def __init__(self, size: int, report: ArchiveReport, open_: OpenStream) -> None:
+    def __init__(
+        self, size: int, report: ArchiveReport, open_: OpenStream, file_name: str = ""
+    ) -> None:
+        """`file_name`: the last part of the object's key, or the name of the file."""
+        self.file_name = file_name
         self.size = size
         self.report = report
         self.sha256: str | None = None

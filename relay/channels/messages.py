@@ -163,6 +163,7 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         "region": _region(result.get("func_urn")),
         "how": result.get("how") if isinstance(outcome, Succeeded) else None,
         "runtime": result.get("runtime"),
+        "answer": result.get("answer"),
         "effect": result.get("effect"),
         "differences": result.get("differences"),
         "not_applied": result.get("not_applied") or None,

@@ -61,7 +61,9 @@ def open_file(path: Path) -> CheckedArchive:
     """Inspect the file as an archive; click's UsageError if it cannot be read."""
     try:
         size = path.stat().st_size
-        return inspect_archive(size, lambda start, end: FileStream(path, start, end))
+        return inspect_archive(
+            size, lambda start, end: FileStream(path, start, end), file_name=path.name
+        )
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from None
 

@@ -31,11 +31,13 @@ def read_archive(source: ObjectReader, ref: ObjectRef, export_shape: str | None)
     def open_range(start: int, end: int | None) -> ByteStream:
         return source.open(ref, start, end)
 
-    return inspect_archive(ref.size or 0, open_range, export_shape)
+    return inspect_archive(
+        ref.size or 0, open_range, export_shape, file_name=ref.key.rpartition("/")[2]
+    )
 
 
 def inspect_archive(
-    size: int, open_range: OpenStream, export_shape: str | None = None
+    size: int, open_range: OpenStream, export_shape: str | None = None, *, file_name: str = ""
 ) -> CheckedArchive:
     """Inspect an archive of `size` bytes; `export_shape` "warn" turns shape errors to warnings."""
 
@@ -46,7 +48,7 @@ def inspect_archive(
     report = inspect(size, read)
     if export_shape == "warn":
         report = report.relaxed()
-    return CheckedArchive(size, report, open_range)
+    return CheckedArchive(size, report, open_range, file_name)
 
 
 def prepare_import(

@@ -123,6 +123,7 @@ PHRASES: dict[str, Localized] = {
     ),
     "settings.differ": Localized("Settings that differ", "不同的配置"),
     "settings.changed": Localized("Settings that were changed", "已更改的配置"),
+    "story.answer": Localized("Response of the import API", "导入接口的完整响应"),
     "settings.not_applied": Localized("Not applied", "未应用的配置"),
     "effect.code": Localized("The new code is in place.", "新代码已生效。"),
     "effect.configuration": Localized("The new configuration is in place.", "新配置已生效。"),

@@ -34,6 +34,7 @@ from relay.targets.functiongraph.body import ImportBody
 from relay.targets.functiongraph.client import FunctionGraphClient
 from relay.targets.functiongraph.error_hints import HINTS
 from relay.targets.functiongraph.errors import ApiResponse, malformed_response
+from relay.targets.functiongraph.response import read_import_response
 from relay.targets.functiongraph.settings import FunctionGraphSettings
 from relay.targets.functiongraph.update import FunctionUpdate
 
@@ -51,7 +52,7 @@ _RESULT_FIELDS = (
     "code_size",
     "last_modified",
     "request_id",
-    *("effect", "differences", "not_applied", "unknown_fields", "warnings"),
+    *("answer", "effect", "differences", "not_applied", "unknown_fields", "warnings"),
 )
 
 
@@ -109,7 +110,7 @@ class Target(contract.Target):
         fields = {
             "func_name": function.func_name,
             "package": function.package,
-            "file_name": f"{function.func_name}.zip",
+            "file_name": archive.file_name or f"{function.func_name}.zip",
             "file_type": "zip",
         }
         change = changes.change(
@@ -124,6 +125,8 @@ class Target(contract.Target):
             # Without a URN the response may come from a proxy, so the import is not confirmed.
             unconfirmed = ApiResponse(200, "", "without func_urn", str(response["request_id"]))
             raise malformed_response(unconfirmed, "create")
+        answer, warnings = read_import_response(response)
+        response = {**response, "answer": answer, "warnings": warnings}
         return _import_result(
             response,
             str(response.get("func_name") or function.func_name),

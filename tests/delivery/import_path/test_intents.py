@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -36,6 +37,16 @@ def test_an_import_leaves_no_open_intent(world: World) -> None:
     world.upload("hello", EXPORT)
     world.until_finished()
     assert states(world) == [IntentState.APPLIED]
+
+
+def test_the_whole_response_is_stored_and_sent(world: World) -> None:
+    world.upload("hello", EXPORT)
+    world.until_finished()
+    answer = world.delivery.result["answer"]
+    assert (answer["func_name"], answer["digest"]) == ("hello", hashlib.sha512(CODE).hexdigest())
+    assert {"memory_size", "strategy_config", "status", "image_name"} <= answer.keys()
+    (message,) = world.inbox.messages
+    assert message.json["data"]["answer"] == answer
 
 
 @pytest.mark.parametrize("kills", [1, 3, 5])

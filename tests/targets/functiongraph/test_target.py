@@ -125,6 +125,17 @@ def test_a_large_body_is_sent_with_the_exact_length(target: Target, sandbox: San
     assert call.received == len(frame) + (archive.size + 2) // 3 * 4
 
 
+def test_the_file_name_is_that_of_the_object(
+    make_target: MakeTarget, fake_server: FakeServer
+) -> None:
+    archive = export()
+    archive.file_name = "hello1a130e01645afe006c51565b1909b0d4.zip"
+    target = make_target(fake_server.url, access_key="a", secret_key="b")
+    with pytest.raises(OutcomeUnknown):
+        target.create(HELLO, archive, ChangeRecorder(), ignore)
+    assert json.loads(fake_server.requests[0].data)["file_name"] == archive.file_name
+
+
 @pytest.mark.parametrize(
     ("cut_after", "status", "code"),
     [(100_000, 413, "FSS.0413"), (100_000, 403, "APIGW.0302"), (0, 409, "FSS.1061")],

@@ -125,7 +125,14 @@ class TemporaryFailure(RelayError):
 
 
 class PluginMissing(TemporaryFailure):
-    """This process lacks the plug-in: nothing was tried, and no attempt is counted."""
+    """This process lacks the plug-in: nothing was tried, and no attempt is counted.
+
+    `path`: the table that the configuration lacks, such as `targets.prod`.
+    """
+
+    def __init__(self, path: str, code: str, message: Words, hint: Words = "") -> None:
+        super().__init__(code, message, hint)
+        self.path = path
 
 
 class Throttled(TemporaryFailure):

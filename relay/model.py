@@ -219,11 +219,15 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to post; stored in the transaction of the outcome that it reports."""
+    """A message to post; stored in the transaction of the outcome that it reports.
+
+    `only_if_recovered`: the channel wants a success only after it was told of a failure.
+    """
 
     channel: str
     type: str
     body: Json
+    only_if_recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,9 +357,9 @@ class Retry(_NotDelivered):
     `pauses_destination`: all deliveries to the destination wait.
     `counts_as_attempt`: False if the ledger or the plug-in was unavailable, or the object missing;
     then the delivery is due exactly after `retry_after`. `missing_since`: see Delivery.
-    `not_configured`: the wait takes none of the delivery's time. `is_probe`: the destination was
-    down already. `gave_up`: nothing more is sent, and the delivery ends as soon as the target could
-    be asked what was changed.
+    `not_configured`: the table that the configuration lacks, such as `targets.prod`; the wait takes
+    none of the delivery's time. `is_probe`: the destination was down already. `gave_up`: nothing
+    more is sent, and the delivery ends as soon as the target could be asked what was changed.
     """
 
     problem: Problem
@@ -365,7 +369,7 @@ class Retry(_NotDelivered):
     result: Json = field(default_factory=dict)
     counts_as_attempt: bool = True
     missing_since: datetime | None = None
-    not_configured: bool = False
+    not_configured: str | None = None
     is_probe: bool = False
     gave_up: GaveUp | None = None
 

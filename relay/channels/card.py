@@ -78,7 +78,7 @@ class Line:
 class Card:
     """A message, ready to be rendered.
 
-    `result`: succeeded, recovered, failed, skipped, down, up or digest.
+    `result`: succeeded, recovered, failed, skipped, down, up, missing or digest.
     `sign`, `title`: the result, so that colour (`tone`) is never the only indication.
     `name`: the function, or the file name of the object if the function is not known.
     `problem`, `code`, `advice`: only after a failure. `lines`: only in a digest.
@@ -109,7 +109,8 @@ class Card:
 def build_card(type_: str, body: Mapping[str, Any], language: str) -> Card:
     """Build the card of a message.
 
-    `type_`: import.succeeded, import.failed, import.skipped, target.down, target.up or digest.
+    `type_`: import.succeeded, import.failed, import.skipped, target.down, target.up,
+    configuration.missing or digest.
     Missing keys are not shown: an older version may have stored the body.
     """
     data = localize(body, language)
@@ -180,7 +181,7 @@ def plain(text: str, longest: int = LONGEST_VALUE) -> str:
 def _name(data: Mapping[str, Any]) -> str:
     key = data.get("key") or ""
     file_name = key.rstrip("/").rpartition("/")[2] or key
-    return data.get("func_name") or file_name or data.get("target") or ""
+    return data.get("func_name") or file_name or data.get("target") or data.get("setting") or ""
 
 
 def _facts(data: Json, language: str) -> list[Fact]:

@@ -17,6 +17,7 @@ TONES: Mapping[str, Tone] = {
     "skipped": "neutral",
     "down": "bad",
     "up": "good",
+    "missing": "warning",
 }
 
 SIGNS: Mapping[str, str] = {
@@ -26,6 +27,7 @@ SIGNS: Mapping[str, str] = {
     "skipped": "⏭️",
     "down": "🔴",
     "up": "🟢",
+    "missing": "⚠️",
     "digest": "🗂️",
 }
 
@@ -35,6 +37,9 @@ TITLES: Mapping[str, Localized] = {
     "failed": Localized("Import failed", "导入失败"),
     "skipped": Localized("Import skipped", "已跳过导入"),
     "down": Localized("Target is down: imports are on hold", "目标不可用，导入已暂停"),
+    "missing": Localized(
+        "Missing in the configuration: deliveries wait", "配置中缺少以下项，投递正在等待"
+    ),
     "up": Localized("Target is up again: imports continue", "目标已恢复，导入继续"),
 }
 

@@ -41,7 +41,8 @@ class Message:
 
     `id`: identical when the message is retried. Chat services do not deduplicate: a retried message
     may appear twice, with the same delivery id in the footer.
-    `type`: import.succeeded, import.failed, import.skipped, target.down, target.up or digest.
+    `type`: import.succeeded, import.failed, import.skipped, target.down, target.up,
+    configuration.missing or digest.
     `timestamp`: when the result was recorded.
     `body`: the `data` of the generic webhook. Sentences are {"en": ..., "zh": ...}; the channel
     uses `settings.language`. A true `test` marks a test message: the content is not real.

@@ -10,12 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from relay.config.load import Settings
-from relay.config.routing import names
+from relay.config.routing import labelled, names
 from relay.errors import RelayError
 from relay.model import (
     Claim,
@@ -77,27 +76,23 @@ def import_messages(
     outcome: Outcome,
     now: datetime,
     seconds: float | None = None,
-    failures: Mapping[str, Json] = MappingProxyType({}),
 ) -> list[NewMessage]:
     """Return a message about an import's outcome for each channel that is configured for it.
 
     A Retry causes no message. A channel that is not configured any more gets a message all the
     same: the message waits until the channel is configured again.
     `seconds`: duration of the attempt; None: the time since the delivery was created.
-    `failures`: the channels that posted a failure of this object last, each with
-    {"failed_at": time, "message": id}. They get the recovery as well, regardless of `on`.
+    A success is also for channels that do not want successes: the ledger stores it if the channel
+    was told of a failure of this object last, and sets `recovered` then.
     """
     result = _RESULTS.get(type(outcome))
     if result is None or claim.delivery.kind is not Kind.IMPORT:
         return []
-    recovered = failures if result == "succeeded" else {}
-    names = [
-        name
-        for name in dict.fromkeys(claim.delivery.channels)
-        if name not in settings.channels
-        or name in recovered
-        or result in settings.channels[name].on
-    ]
+    wants = {
+        name: name not in settings.channels or result in settings.channels[name].on
+        for name in claim.delivery.channels
+    }
+    names = [name for name, is_wanted in wants.items() if is_wanted or result == "succeeded"]
     if not names:
         return []
     if seconds is None:
@@ -106,7 +101,12 @@ def import_messages(
     target = settings.targets.get(claim.delivery.destination)
     body["region"] = getattr(target, "region", None) or body["region"]
     return [
-        NewMessage(name, f"import.{result}", {**body, "recovered": recovered.get(name)})
+        NewMessage(
+            name,
+            f"import.{result}",
+            {**body, "recovered": None},
+            only_if_recovered=not wants[name],
+        )
         for name in names
     ]
 
@@ -116,9 +116,12 @@ def destination_messages(
 ) -> list[NewMessage]:
     """Return the messages that a target is "down", or "up" again (`change`).
 
-    All channels of the target's routes that want failures get them. `delivery` and `outcome` are
-    those that revealed the change. There are no messages about a channel that is down.
+    Or that a table of relay.toml is "unconfigured". All channels of the target's routes that want
+    failures get them. `delivery` and `outcome` are those that revealed the change. There are no
+    messages about a channel that is down.
     """
+    if change == "unconfigured":
+        return _unconfigured_messages(settings, delivery, outcome, now)
     if delivery.kind is not Kind.IMPORT:
         return []
     problem = None
@@ -139,6 +142,33 @@ def destination_messages(
         NewMessage(name, f"target.{change}", body)
         for name in names
         if name not in settings.channels or "failed" in settings.channels[name].on
+    ]
+
+
+def _unconfigured_messages(
+    settings: Settings, delivery: Delivery, outcome: Outcome, now: datetime
+) -> list[NewMessage]:
+    """Return the messages that deliveries wait for a table that relay.toml lacks.
+
+    The channels of the delivery and of the route get them, if they are configured.
+    """
+    if not isinstance(outcome, Retry) or outcome.not_configured is None:
+        return []
+    routes = (route for label, route in labelled(settings.routes) if label == delivery.route)
+    names = [*delivery.channels, *(channel for route in routes for channel in route.channels)]
+    body: Json = _storable(
+        {
+            "setting": outcome.not_configured,
+            "since": now.isoformat(timespec="seconds"),
+            "error": _shorten_problem(outcome.problem.to_json()),
+            "delivery": delivery.id,
+            "links": {**page_links(settings.public_url, delivery.id), "retrigger": None},
+        }
+    )
+    return [
+        NewMessage(name, "configuration.missing", body)
+        for name in dict.fromkeys(names)
+        if name in settings.channels and "failed" in settings.channels[name].on
     ]
 
 

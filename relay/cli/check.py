@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 import click
@@ -11,8 +12,10 @@ from relay.cli.check_advice import Advice, advise
 from relay.cli.context import config_file, load_settings, open_ledger
 from relay.cli.main import FAILED, MISCONFIGURED
 from relay.cli.output import error_as_json, error_text, json_option, print_json, style, visible
+from relay.config.database_url import sqlite_file
 from relay.config.load import Settings
 from relay.errors import ConfigErrors, RelayError
+from relay.ledger import Configured, Ledger
 from relay.plugins import Plugins, build, outbound
 
 
@@ -38,7 +41,7 @@ def command(connect: bool, as_json: bool) -> None:
             raise
         print_json({"ok": False, "errors": [error_as_json(part) for part in error.errors]})
         raise SystemExit(MISCONFIGURED) from None
-    advice = list(advise(settings))
+    advice = [*advise(settings), *_needed_by_deliveries(settings, connect=connect)]
     results = list(check_connections(settings)) if connect else []
     failed = any(result.outcome == "failed" for result in results)
     if as_json:
@@ -95,6 +98,27 @@ def _database_status(settings: Settings) -> str:
     with open_ledger(settings) as ledger:
         ledger.administration.ping()
     return "writable, with the current schema"
+
+
+def _needed_by_deliveries(settings: Settings, *, connect: bool) -> Iterator[Advice]:
+    """Yield the tables that the configuration lacks and that deliveries wait for.
+
+    Without `connect`, only a database file is read, and only if it exists.
+    """
+    try:
+        file = sqlite_file(settings.database.url)
+        if not (connect or (file and file.is_file())):  # opening would create the file
+            return
+        with closing(Ledger.open(settings.database.url)) as ledger:
+            missing = ledger.waits.not_configured(Configured.of(settings))
+    except RelayError:
+        return  # The database is reported by --connect.
+    for path in missing:
+        yield Advice(
+            path,
+            "is missing, and deliveries wait for it",
+            f"Put [{path}] back; `relay deliveries --state pending` lists the deliveries.",
+        )
 
 
 def _print(settings: Settings, advice: Sequence[Advice], results: Sequence[CheckResult]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from relay.config.load import Settings, SourceSettings
-from relay.config.routing import labelled
+from relay.config.unreachable import unreachable_routes
 from relay.plugins import find
 from relay.sources.contract import StorageHandler
 from relay.sources.envelopes import ENVELOPES
@@ -38,7 +38,8 @@ def advise(settings: Settings) -> Iterator[Advice]:
             for words, hint in table.advise():
                 yield Advice(f"{group}.{name}", words, hint)
     yield from _unused(settings)
-    yield from _shadowed(settings)
+    for route in unreachable_routes(settings):
+        yield Advice(f"routes[{route.number}]", route.words, route.hint)
     if settings.channels and not settings.public_url:
         yield Advice("public_url", "is not set: messages have no links to their deliveries")
 
@@ -90,12 +91,3 @@ def _unused(settings: Settings) -> Iterator[Advice]:
     ):
         for name in tables.keys() - used:
             yield Advice(f"{group}.{name}", "is not used by any route")
-
-
-def _shadowed(settings: Settings) -> Iterator[Advice]:
-    catch_all: dict[str, str] = {}
-    for number, (label, route) in enumerate(labelled(settings.routes)):
-        if earlier := catch_all.get(route.source):
-            yield Advice(f"routes[{number}]", f"never matches: route {earlier} matches everything")
-        if route.bucket.strip("*") == route.key.strip("*") == "":
-            catch_all.setdefault(route.source, label)

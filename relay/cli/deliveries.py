@@ -20,8 +20,9 @@ from relay.cli.output import (
     to_json,
     visible,
 )
-from relay.ledger import DeliveryQuery, Page
+from relay.ledger import Configured, DeliveryQuery, Page
 from relay.ledger.batching_rules import summarize_message
+from relay.ledger.values import ExplainedDelivery, Waiting
 from relay.model import Delivery, Json, Kind, State, utc_now
 
 _LONGEST_KEY = 60
@@ -49,13 +50,15 @@ def command(as_json: bool, state: str | None, kind: str | None, **filters: Any) 
     query = DeliveryQuery(
         state=State(state) if state else None, kind=Kind(kind) if kind else None, **filters
     )
-    with open_ledger(load_settings()) as ledger:
+    settings, now = load_settings(), utc_now()
+    with open_ledger(settings) as ledger:
         page = ledger.history.deliveries(query)
+        items = ledger.waits.explain(page.items, Configured.of(settings), now)
     if as_json:
-        items = [delivery_as_json(delivery) for delivery in page.items]
-        print_json({"items": items, "next_cursor": page.next_cursor})
+        rows = [delivery_as_json(delivery) for delivery in items]
+        print_json({"items": rows, "next_cursor": page.next_cursor})
     else:
-        _print(page, utc_now())
+        _print(Page(items, page.next_cursor), now)
 
 
 def delivery_as_json(delivery: Delivery) -> Json:
@@ -68,7 +71,7 @@ def delivery_as_json(delivery: Delivery) -> Json:
     return row
 
 
-def _print(page: Page[Delivery], now: datetime) -> None:
+def _print(page: Page[ExplainedDelivery], now: datetime) -> None:
     rows = [_row(delivery, now) for delivery in page.items]
     if not rows:
         click.echo("no deliveries")
@@ -78,9 +81,12 @@ def _print(page: Page[Delivery], now: datetime) -> None:
         click.echo(f"\nmore: --cursor {page.next_cursor}")
 
 
-def _row(delivery: Delivery, now: datetime) -> Sequence[str]:
+def _row(delivery: ExplainedDelivery, now: datetime) -> Sequence[str]:
     created = f"{delivery.created:%Y-%m-%d %H:%M}Z, {format_age(delivery.created, now)}"
     reason = delivery.error.code if delivery.error else delivery.reason or ""
+    if delivery.waiting:
+        waits = waiting_text(delivery.waiting, now)
+        reason = f"{waits} ({reason})" if reason else waits
     return (
         delivery.id,
         coloured_state(delivery),
@@ -91,6 +97,11 @@ def _row(delivery: Delivery, now: datetime) -> Sequence[str]:
         created,
         visible(reason),
     )
+
+
+def waiting_text(waiting: Waiting, now: datetime) -> str:
+    """Return why a delivery waits: "backoff, in 3 min"."""
+    return ", ".join(filter(None, (waiting.reason.value, format_age(waiting.until, now))))
 
 
 def _shorten(text: str) -> str:

@@ -14,6 +14,7 @@ from relay.cli.context import load_settings
 from relay.cli.foreground import ForegroundRetry, wait_reason
 from relay.cli.output import json_option, print_json, style, to_json, visible
 from relay.cli.progress import ProgressBar, progress_bar
+from relay.cli.retrigger import confirm_overwrite, newer_import
 from relay.delivery.changes import CodeComparison, ImportChanges, call_timing
 from relay.delivery.conflict import import_archive
 from relay.delivery.import_steps import prepare_import
@@ -27,9 +28,12 @@ POLL = 0.2
 @click.command("import")
 @click.argument("what", nargs=-1, required=True, metavar="FILE.zip | SOURCE BUCKET KEY")
 @click.option("--version", help="The version of the object.")
+@click.option("--yes", is_flag=True, help="Overwrite a newer upload without a question.")
 @target_options
 @json_option
-def command(what: tuple[str, ...], version: str | None, as_json: bool, **options: str) -> None:
+def command(
+    what: tuple[str, ...], version: str | None, yes: bool, as_json: bool, **options: str
+) -> None:
     """Import an object of a source, or a file, now.
 
     An object becomes a delivery: it is recorded, and channels are notified. A file is not recorded.
@@ -39,6 +43,8 @@ def command(what: tuple[str, ...], version: str | None, as_json: bool, **options
     """
     with closing(Relay.open(load_settings())) as relay:
         if len(what) == 3:
+            if not yes:
+                _confirm_overwrites(relay, *what, version=version)
             result = import_object(relay, *what, version=version)
         elif len(what) == 1 and options["target"]:
             result = import_file(relay, Path(what[0]), options)
@@ -63,6 +69,19 @@ def import_object(relay: Relay, source: str, bucket: str, key: str, version: str
     if not imports:
         return {"state": State.SKIPPED, "reason": "no route"}
     return _summary(relay.ledger.history.delivery(imports[0].id) or imports[0])
+
+
+def _confirm_overwrites(
+    relay: Relay, source: str, bucket: str, key: str, version: str | None
+) -> None:
+    """Ask before a known upload overwrites a newer one. Exits with 1 if the answer is no."""
+    for delivery in relay.operations.known_imports(source, bucket, key, version):
+        newer = newer_import(relay.ledger, delivery.id)
+        if newer and not confirm_overwrite(newer):
+            raise click.ClickException(
+                f"The function holds a newer upload (delivery {newer['delivery']}): "
+                "give --yes to overwrite it."
+            )
 
 
 def run_delivery(relay: Relay, delivery: Delivery, bar: ProgressBar) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,17 @@ import click
 
 from relay.cli.context import load_settings, open_ledger
 from relay.cli.main import FAILED
-from relay.cli.output import error_as_json, error_text, json_option, print_json, style
+from relay.cli.output import error_as_json, error_text, json_option, print_json, style, visible
 from relay.errors import RelayError
-from relay.ledger import DeliveryQuery
+from relay.ledger import DeliveryQuery, Ledger
 from relay.ledger.history import History
-from relay.ledger.retriggers import Retriggers
-from relay.model import Kind, State, utc_now
+from relay.model import Json, Kind, Localized, Problem, State, utc_now
+
+_NOT_CONFIRMED = Problem(
+    "function.newer",
+    Localized("The function holds a newer upload", "该函数中已是更新的上传"),
+    Localized("Give --yes to overwrite it.", "如需覆盖，请加 --yes。"),
+)
 
 FINISHED = [state.value for state in State if state.finished]
 
@@ -35,15 +41,21 @@ FINISHED = [state.value for state in State if state.finished]
     type=click.Choice(["skip", "fail", "update", "rename"]),
     help="Overrides the setting of the route.",
 )
+@click.option("--yes", is_flag=True, help="Overwrite newer uploads without a question.")
 @json_option
-def command(ids: tuple[str, ...], on_conflict: str | None, as_json: bool, **filters: Any) -> None:
-    """Make deliveries due again: those named, or all in a state. A worker then runs them."""
+def command(
+    ids: tuple[str, ...], on_conflict: str | None, yes: bool, as_json: bool, **filters: Any
+) -> None:
+    """Make deliveries due again: those named, or all in a state. A worker then runs them.
+
+    Asks before an older upload overwrites a newer one in a function.
+    """
     if bool(ids) == (filters["state"] is not None):
         raise click.UsageError("Give either delivery ids or --state, not both.")
     options = {"on_conflict": on_conflict} if on_conflict else None
     with open_ledger(load_settings()) as ledger:
         delivery_ids = ids or tuple(_matching(ledger.history, filters))
-        results = [_retrigger(ledger.retriggers, id_, options) for id_ in delivery_ids]
+        results = [_retrigger(ledger, id_, options, yes=yes) for id_ in delivery_ids]
     if as_json:
         print_json(results)
     else:
@@ -62,14 +74,45 @@ def _matching(history: History, filters: dict[str, Any]) -> Iterator[str]:
         query = replace(query, cursor=page.next_cursor)
 
 
+def newer_import(ledger: Ledger, delivery_id: str, options: Json | None = None) -> Json | None:
+    """Return the newer upload that an update by this delivery would overwrite."""
+    delivery = ledger.history.delivery(delivery_id)
+    if delivery is None or {**delivery.options, **(options or {})}.get("on_conflict") != "update":
+        return None
+    newer = ledger.functions.overwritten_by(delivery_id)
+    return newer.as_json() if newer else None
+
+
+def confirm_overwrite(newer: Json) -> bool:
+    """Ask whether a newer upload may be overwritten; False without a terminal."""
+    if not _is_interactive():
+        return False
+    name = visible(f"{newer['bucket']}/{newer['key']}")
+    question = (
+        f"The function holds a newer upload: {name}, uploaded {newer['uploaded']}"
+        f" (delivery {newer['delivery']}). Overwrite it?"
+    )
+    return click.confirm(question, err=True)
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty()
+
+
 def _retrigger(
-    retriggers: Retriggers, delivery_id: str, options: dict[str, str] | None
+    ledger: Ledger, delivery_id: str, options: dict[str, str] | None, *, yes: bool
 ) -> dict[str, Any]:
+    newer = newer_import(ledger, delivery_id, options)
+    if newer and not (yes or confirm_overwrite(newer)):
+        return {"id": delivery_id, "overwrites": newer, "error": error_as_json(_NOT_CONFIRMED)}
     try:
-        delivery = retriggers.retrigger(delivery_id, utc_now(), options=options, by="command")
+        delivery = ledger.retriggers.retrigger(
+            delivery_id, utc_now(), options=options, by="command"
+        )
     except RelayError as error:
         return {"id": delivery_id, "error": error_as_json(error)}
-    return {"id": delivery.id, "state": delivery.state}
+    overwrites = {"overwrites": newer} if newer else {}
+    return {"id": delivery.id, "state": delivery.state, **overwrites}
 
 
 def _print(results: list[dict[str, Any]]) -> None:

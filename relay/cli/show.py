@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import click
@@ -22,9 +22,10 @@ from relay.cli.output import (
     to_json,
     visible,
 )
-from relay.ledger import Attempt, NotFound
+from relay.ledger import Attempt, Configured, NotFound
 from relay.ledger.batching_rules import summarize_message
 from relay.ledger.history import History
+from relay.ledger.values import ExplainedDelivery
 from relay.model import Delivery, Json, Problem, utc_now
 
 
@@ -33,7 +34,8 @@ from relay.model import Delivery, Json, Problem, utc_now
 @json_option
 def command(delivery_id: str, as_json: bool) -> None:
     """Show one delivery: its attempts, messages and event."""
-    with open_ledger(load_settings()) as ledger:
+    settings = load_settings()
+    with open_ledger(settings) as ledger:
         history = ledger.history
         delivery = history.delivery(delivery_id)
         if delivery is None:
@@ -43,11 +45,13 @@ def command(delivery_id: str, as_json: bool) -> None:
                 "`relay deliveries` lists them.",
             )
         attempts = history.attempts(delivery_id)
-        messages = history.messages(delivery_id)
+        configured, now = Configured.of(settings), utc_now()
+        delivery, *messages = ledger.waits.explain(
+            [delivery, *history.messages(delivery_id)], configured, now
+        )
         if as_json:
             print_json(_as_json(history, delivery, attempts, messages))
             return
-    now = utc_now()
     for name, value in _fields(delivery, now):
         click.echo(f"{style(f'{name:12}', bold=True)} {value}")
     if attempts:
@@ -60,7 +64,7 @@ def command(delivery_id: str, as_json: bool) -> None:
 
 
 def _as_json(
-    history: History, delivery: Delivery, attempts: list[Attempt], messages: list[Delivery]
+    history: History, delivery: Delivery, attempts: list[Attempt], messages: Sequence[Delivery]
 ) -> Json:
     event = history.event(delivery.event_id) if delivery.event_id else None
     return {
@@ -71,7 +75,7 @@ def _as_json(
     }
 
 
-def _fields(delivery: Delivery, now: datetime) -> Iterator[tuple[str, str]]:
+def _fields(delivery: ExplainedDelivery, now: datetime) -> Iterator[tuple[str, str]]:
     yield "delivery", f"{delivery.id}  {coloured_state(delivery)}"
     if delivery.reason:
         yield "reason", visible(delivery.reason)
@@ -81,6 +85,9 @@ def _fields(delivery: Delivery, now: datetime) -> Iterator[tuple[str, str]]:
     yield "created", format_time(delivery.created, now)
     if delivery.due and not delivery.state.finished:
         yield "due", format_time(delivery.due, now)
+    if delivery.waiting:
+        until = format_time(delivery.waiting.until, now)
+        yield "waits", ", until ".join(filter(None, (delivery.waiting.reason.value, until)))
     if delivery.finished:
         yield "finished", format_time(delivery.finished, now)
     for name, value in (delivery.result or {}).items():

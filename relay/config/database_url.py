@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -77,6 +78,13 @@ def _several_hosts(url: str) -> str:
     ports = ",".join(match[3] or "" for match in matches if match)
     query = "&".join(filter(None, (found[4], f"host={hosts}", f"port={ports}")))
     return f"{found[1]}{found[3] or '/'}?{query}"
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of a valid SQLite URL."""
+    parsed = make_url(url)
+    is_file = parsed.drivername == "sqlite" and parsed.database
+    return Path(str(parsed.database)) if is_file else None
 
 
 def _check_sqlite(parsed: URL) -> None:

@@ -11,7 +11,7 @@ from relay.config.load import Settings
 from relay.config.units import RateLimit
 from relay.delivery.lease_clock import lease_clock
 from relay.delivery.leases import Leases
-from relay.ledger.destinations import Destination
+from relay.ledger import Configured
 from relay.ledger.queue import DeliveryQueue
 from relay.model import Claim, Kind
 
@@ -36,16 +36,7 @@ class Claims:
         self._owner = owner
         self._clock = clock
         self._next_look = dict.fromkeys(Kind, 0.0)
-        targets, channels = settings.targets, settings.channels
-        self._limits: dict[Destination, int] = {
-            (Kind.IMPORT, name): target.concurrency for name, target in targets.items()
-        }
-        self._rates: dict[Destination, RateLimit] = {
-            (kind, name): rate
-            for kind, tables in ((Kind.IMPORT, targets), (Kind.MESSAGE, channels))
-            for name, table in tables.items()
-            if (rate := getattr(table, "rate", None))
-        }
+        self._configured = Configured.of(settings)
 
     def is_any_due(self, kind: Kind) -> bool:
         """Do a cheap read-only check, regardless of limits."""
@@ -58,11 +49,11 @@ class Claims:
         claim = self._queue.claim(
             self._owner,
             lease,
-            self._limits,
+            self._configured.limits,
             now,
             kind=kind,
             only=only,
-            rates=self._rates,
+            rates=self._configured.rates,
             lease_cutoff=self._leases.cutoff(now),
         )
         if claim is None:
@@ -95,4 +86,4 @@ class Claims:
 
     def rate(self, claim: Claim) -> RateLimit | None:
         """Return the rate of the destination."""
-        return self._rates.get((claim.delivery.kind, claim.delivery.destination))
+        return self._configured.rates.get((claim.delivery.kind, claim.delivery.destination))

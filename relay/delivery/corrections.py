@@ -10,7 +10,7 @@ from relay.channels.messages import import_messages
 from relay.config.load import Settings
 from relay.delivery.deliver import Deliverer
 from relay.ledger import Ledger
-from relay.model import Claim, Delivery, Succeeded
+from relay.model import Claim, Delivery
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,7 @@ class Corrections:
         now, history = self._clock(), self._ledger.history
         event = history.event(delivery.event_id) if delivery.event_id else None
         claim = Claim(delivery, event, "", delivery.fence, delivery.attempts)
-        failures = history.last_failures(delivery) if isinstance(outcome, Succeeded) else {}
-        messages = import_messages(self._settings, claim, outcome, now, None, failures)
+        messages = import_messages(self._settings, claim, outcome, now)
         if not self._ledger.outcomes.correct(delivery, outcome, now, messages):
             return False
         log.warning("outcome corrected", extra={"delivery": delivery.id})

@@ -37,6 +37,7 @@ from relay.model import (
     Retry,
     Skipped,
     Succeeded,
+    Trigger,
     utc_now,
 )
 from relay.plugins import Plugins
@@ -48,6 +49,12 @@ T = TypeVar("T")
 
 _REPEATS = 2
 """How often an update is applied again after a late call of an earlier delivery."""
+
+_REPLACED = Localized(
+    "The content of this upload no longer exists: the bucket now holds other content under the "
+    "key, and keeps no versions",
+    "此次上传的内容已不存在：存储桶中该键现为其他内容，且未保留历史版本",
+)
 
 
 class Deliverer:
@@ -191,23 +198,31 @@ class Deliverer:
         if archive.sha256:
             details["sha256"] = archive.sha256
         details["warnings"] = [*warnings, *outcome.result.get("warnings", ())]
+        details |= self._overwritten(delivery, event, outcome)
         return replace(outcome, result={**outcome.result, **details})
 
     def _inspect(self, delivery: Delivery, event: Event) -> CheckedArchive:
         source = _configured(self.plugins.sources, delivery.source, "sources")
         reader = PrefetchedObject(source, event.object)
-        ref = pin(reader, event.object)
+        try:
+            ref = pin(reader, event.object)
+        except Superseded as error:
+            if self._is_wanted(delivery, event):
+                raise Superseded("object.replaced", _REPLACED) from error
+            raise
         if ref != event.object:
             self.ledger.intake.pin_event(event.id_in(delivery.source), ref)
         return read_archive(reader, ref, delivery.options.get("export_shape"))
 
     def _check_newest(self, delivery: Delivery, event: Event) -> None:
-        """Raise Superseded if a newer event of the object is known.
+        """Raise Superseded if a newer event of the object is known, unless a person wants this one.
 
         Where the events do not show which is the newest, the storage decides.
         """
         event_id = event.id_in(delivery.source)
         if not self.ledger.history.newer_event(event_id, delivery.route, possibly=True):
+            return
+        if self._is_wanted(delivery, event):
             return
         source = _configured(self.plugins.sources, delivery.source, "sources")
         if self.ledger.history.newer_event(event_id, delivery.route) or not is_current(
@@ -263,6 +278,19 @@ class Deliverer:
             )
         return None
 
+    def _is_wanted(self, delivery: Delivery, event: Event) -> bool:
+        """Return whether a person asked for this upload, even if it is an older one."""
+        event_id = event.id_in(delivery.source)
+        return delivery.trigger == Trigger.MANUAL or self.ledger.history.is_submitted(event_id)
+
+    def _overwritten(self, delivery: Delivery, event: Event, outcome: Outcome) -> Json:
+        """Return the newer upload that an update overwrote, because a person asked for it."""
+        how = outcome.result.get("how") if isinstance(outcome, Succeeded) else None
+        if how != "updated" or not self._is_wanted(delivery, event):
+            return {}
+        newer = self.ledger.functions.overwritten_by(delivery.id)
+        return {"overwrites": newer.as_json()} if newer else {}
+
     def _remember_digest(self, destination: str, result: Json) -> None:
         """Store the digest that the target reports for this code; needed after lost responses.
 
@@ -314,6 +342,7 @@ def _configured(table: Mapping[str, T], name: str, group: str) -> T:
         return table[name]
     except KeyError:
         raise PluginMissing(
+            f"{group}.{name}",
             f"{group}.unknown",
             Localized(
                 f"{group}.{name} is not in this worker's configuration",

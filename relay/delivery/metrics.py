@@ -15,7 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector as PrometheusCollector
 
-from relay.ledger import Ledger
+from relay.ledger import Backlog, Configured, Ledger
+from relay.ledger.values import WaitReason
 from relay.model import Kind, State
 
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -28,8 +29,11 @@ class LedgerCollector(PrometheusCollector):
     values or zeros would hide the outage.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, ledger: Ledger, configured: Configured, clock: Callable[[], datetime]
+    ) -> None:
         self._ledger = ledger
+        self._configured = configured
         self._clock = clock
 
     def describe(self) -> Iterable[Metric]:
@@ -56,13 +60,7 @@ class LedgerCollector(PrometheusCollector):
             "relay_attempts_total", "Finished attempts.", labels=("kind", "destination", "outcome")
         )
         yield _filled(attempts, statistics.attempt_counts())
-        oldest_due = GaugeMetricFamily(
-            "relay_oldest_due_seconds",
-            "Seconds since the oldest due delivery became due; 0 if none is due.",
-            labels=("kind",),
-        )
-        overdue = statistics.oldest_due(now)
-        yield _filled(oldest_due, {(kind,): overdue.get(kind, 0) for kind in Kind})
+        yield from _backlog(self._ledger.waits.backlog(self._configured, now))
         last_events = GaugeMetricFamily(
             "relay_source_last_event_timestamp_seconds",
             "Time of the last event of the source.",
@@ -86,6 +84,29 @@ class LedgerCollector(PrometheusCollector):
             for why, since in (("down", gate.down), ("paused", gate.paused)):
                 closed.add_metric((str(gate.kind), gate.destination, why), int(since is not None))
         yield closed
+
+
+def _backlog(backlog: Backlog) -> Iterator[Metric]:
+    oldest_due = GaugeMetricFamily(
+        "relay_oldest_due_seconds",
+        "Seconds since the oldest due delivery that nothing holds back became due; 0 if none is.",
+        labels=("kind",),
+    )
+    overdue = backlog.oldest_due()
+    yield _filled(oldest_due, {(kind,): overdue.get(kind, 0) for kind in Kind})
+    empty = {(kind, reason): 0 for kind in Kind for reason in WaitReason}
+    waiting = GaugeMetricFamily(
+        "relay_deliveries_waiting",
+        "Pending deliveries that are held back, by reason.",
+        labels=("kind", "reason"),
+    )
+    yield _filled(waiting, empty | backlog.waiting())
+    oldest_waiting = GaugeMetricFamily(
+        "relay_oldest_waiting_seconds",
+        "Seconds since the oldest delivery that is held back was created; 0 if there is none.",
+        labels=("kind", "reason"),
+    )
+    yield _filled(oldest_waiting, empty | backlog.oldest_waiting())
 
 
 def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[Any, float]) -> Metric:
@@ -122,9 +143,9 @@ class ProcessMetrics:
         """Count archive bytes sent to a target."""
         self._bytes.labels(target).inc(count)
 
-    def watch(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:
+    def watch(self, ledger: Ledger, configured: Configured, clock: Callable[[], datetime]) -> None:
         """Add the metrics of the ledger to the registry."""
-        self.registry.register(LedgerCollector(ledger, clock))
+        self.registry.register(LedgerCollector(ledger, configured, clock))
 
 
 def render(registry: CollectorRegistry) -> tuple[bytes, str]:

@@ -123,7 +123,7 @@ def outcome_of(error: RelayError, details: Json) -> Skipped | Failed | Retry:
                 error.answer,
                 details,
                 counts_as_attempt=not isinstance(error, PluginMissing | LedgerUnavailable),
-                not_configured=isinstance(error, PluginMissing),
+                not_configured=error.path if isinstance(error, PluginMissing) else None,
             )
         case _:
             return Failed(error.problem, error.answer, details)

@@ -47,6 +47,7 @@ class NoOutcome(Enum):
     """The channel has quiet hours or has received too many messages."""
     MESSAGE_BATCHED = "message is in a digest"
     """The message became part of a digest, which is a separate message."""
+    MESSAGE_REPLACED = "message was replaced by a newer one"
 
 
 class LeaseLost(BaseException):

@@ -41,8 +41,8 @@ from relay.delivery.run import (
 )
 from relay.delivery.wake_signal import WakeSignal
 from relay.errors import RelayError, TemporaryFailure
-from relay.ledger import FinishResult, Ledger, PostDecision, owners
-from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Skipped, Succeeded
+from relay.ledger import Configured, FinishResult, Ledger, PostDecision, owners
+from relay.model import Claim, Failed, Kind, NewMessage, Outcome, Retry, Skipped
 from relay.targets.contract import Progress
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ CORRECT_EVERY = 30.0
 _NOT_POSTED: Mapping[PostDecision, NoOutcome] = {
     "wait": NoOutcome.MESSAGE_POSTPONED,
     "digest": NoOutcome.MESSAGE_BATCHED,
+    "replaced": NoOutcome.MESSAGE_REPLACED,
     "lost": NoOutcome.LEASE_LOST,
 }
 
@@ -94,6 +95,8 @@ class Worker:
     def start(self) -> None:
         """Start the threads; return at once."""
         self._renew_once()
+        with self._log_errors("read what was missing"):
+            self.ledger.waits.forget_configured(Configured.of(self.settings))
         self._claiming = [self._thread(f"claims {kind}", self._claim_loop, kind) for kind in Kind]
         self._thread("heartbeat", self._renew_loop, self._stopped)
         self._thread("listens", self._listen)
@@ -264,9 +267,7 @@ class Worker:
             return destination_messages(self.settings, claim.delivery, change, outcome, now)
 
         def finish() -> FinishResult | None:
-            announces = isinstance(outcome, Succeeded) and claim.delivery.channels
-            failures = self.ledger.history.last_failures(claim.delivery) if announces else {}
-            messages = import_messages(self.settings, claim, outcome, now, seconds, failures)
+            messages = import_messages(self.settings, claim, outcome, now, seconds)
             return self.ledger.outcomes.finish(
                 claim,
                 outcome,

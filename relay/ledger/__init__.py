@@ -35,6 +35,7 @@ from relay.ledger.values import (
     Scan,
     ScanStep,
 )
+from relay.ledger.waits import Backlog, Configured, Waits
 
 
 class Ledger:
@@ -57,6 +58,7 @@ class Ledger:
         self.destinations = Destinations(database)
         self.scans = Scans(database)
         self.statistics = Statistics(database)
+        self.waits = Waits(database)
         self.retention = Retention(database)
         self.listener = ChangeListener(database)
         self.administration = Administration(database)
@@ -78,6 +80,8 @@ class Ledger:
 __all__ = [
     "Accepted",
     "Attempt",
+    "Backlog",
+    "Configured",
     "Conflict",
     "DeliveryQuery",
     "FinishResult",

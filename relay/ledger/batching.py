@@ -14,16 +14,26 @@ from relay.ledger import batching_rules as rules
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.ids import new_id
-from relay.ledger.outcomes import message_row
+from relay.ledger.message_order import message_row, newer_message, replaced_values
 from relay.ledger.queue import holds_claim, pending_values, undo_claim
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import MESSAGE_ATTEMPT, PENDING, RUNNING, attempts, deliveries
-from relay.model import AttemptOutcome, Claim, Json, Kind, NewMessage, Problem, State, Trigger
+from relay.ledger.values import WaitReason
+from relay.model import (
+    AttemptOutcome,
+    Claim,
+    Json,
+    Kind,
+    NewMessage,
+    Problem,
+    State,
+    Trigger,
+)
 
 MAX_MESSAGES = 1000
 """Messages in a digest, and messages that are postponed together."""
 
-PostDecision = Literal["post", "wait", "digest", "lost"]
+PostDecision = Literal["post", "wait", "digest", "replaced", "lost"]
 
 Compose = Callable[[str, Sequence[tuple[datetime, Json]]], Json]
 """Composes the body of a digest from an id and the merged messages: when each was created, and the
@@ -51,7 +61,8 @@ class MessageBatching(LedgerPart):
         "post": the claim holds, and the message may be posted. "wait": quiet hours, or `burst`
         messages within a minute; the claim is undone, and the message says why it waits.
         "digest": this message and up to 999 waiting ones are merged into a new message and skipped.
-        "lost": the claim no longer holds the delivery.
+        "replaced": a newer message about the same subject was stored since the claim; this one is
+        ended. "lost": the claim no longer holds the delivery.
         """
         message = claim.delivery.message
         respects_quiet_hours = channel.quiet_hours and claim.delivery.trigger != Trigger.MANUAL
@@ -85,6 +96,12 @@ class _Batch:
     now: datetime
 
     def decide(self, message: Json, quiet_end: datetime | None, compose: Compose) -> PostDecision:
+        delivery = self.claim.delivery
+        if delivery.trigger == Trigger.AUTOMATIC:
+            newer = newer_message(self.connection, delivery.id)
+            if newer:
+                is_ended = self._undo_claim(**replaced_values(self.now, newer))
+                return "replaced" if is_ended else "lost"
         if quiet_end and not rules.is_urgent(message, self.channel):
             return self._wait_for_quiet_end(quiet_end)
         burst = self.channel.burst
@@ -114,7 +131,7 @@ class _Batch:
     def _wait_for_quiet_end(self, quiet_end: datetime) -> PostDecision:
         """Postpone this message and the waiting ones, so that they are claimed only once."""
         problem = rules.quiet_hours_problem(self.channel, quiet_end)
-        if not self._postpone(quiet_end, problem):
+        if not self._postpone(quiet_end, problem, WaitReason.QUIET_HOURS):
             return "lost"
         ids = [
             row.id
@@ -122,11 +139,13 @@ class _Batch:
             if rules.is_batchable(row.message["type"])
             and not rules.is_urgent(row.message, self.channel)
         ]
-        self._update(ids, due=quiet_end, error=problem.to_json())
+        waits = {"due": quiet_end, "wait_reason": WaitReason.QUIET_HOURS}
+        self._update(ids, **waits, error=problem.to_json())
         return "wait"
 
     def _wait_for_slot(self, free_slot: datetime) -> PostDecision:
-        if not self._postpone(free_slot, rules.burst_problem(self.channel, free_slot)):
+        problem = rules.burst_problem(self.channel, free_slot)
+        if not self._postpone(free_slot, problem, WaitReason.RATE):
             return "lost"
         self._gate.hold(free_slot)
         return "wait"
@@ -160,8 +179,9 @@ class _Batch:
         self.database.notify_workers(self.connection)
         return "digest"
 
-    def _postpone(self, due: datetime, problem: Problem) -> bool:
-        return self._undo_claim(**pending_values(due), error=problem.to_json())
+    def _postpone(self, due: datetime, problem: Problem, reason: WaitReason) -> bool:
+        waits = {"wait_reason": reason, "error": problem.to_json()}
+        return self._undo_claim(**pending_values(due), **waits)
 
     def _undo_claim(self, **values: object) -> bool:
         if not undo_claim(self.connection, self.claim, **values):

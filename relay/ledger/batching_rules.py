@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -61,6 +62,16 @@ def summarize_message(message: Mapping[str, Any] | None) -> Json | None:
         return None
     count = message["body"].get("count") if message["type"] == "digest" else None
     return {"type": message["type"], "count": count}
+
+
+def without_deliveries(body: Json, delivery_ids: Collection[str]) -> Json | None:
+    """Return the body of a digest without these deliveries, or None if none is left."""
+    left = [entry for entry in body["deliveries"] if entry["delivery"] not in delivery_ids]
+    if not left:
+        return None
+    counts = Counter(entry["result"] for entry in left)
+    results = {name: counts[name] for name in body["results"] if counts[name]}
+    return {**body, "count": len(left), "results": results, "deliveries": left}
 
 
 def quiet_until(settings: ChannelSettings, now: datetime) -> datetime | None:

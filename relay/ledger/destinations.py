@@ -114,14 +114,14 @@ def closed_destinations(
             gate.paused
             or (gate.until and gate.until > now)
             or (gate.down and (gate.probe > now or counts[destination]))
-            or (rate and gate.next and gate.next - _burst(rate) > now)
+            or (rate and gate.next and gate.next - burst_time(rate) > now)
         ):
             closed.add(destination)
     return closed
 
 
-def _burst(rate: RateLimit) -> timedelta:
-    """How far deliveries may be ahead of an even pace: a full allowance at once."""
+def burst_time(rate: RateLimit) -> timedelta:
+    """Return how far deliveries may be ahead of an even pace: a full allowance at once."""
     return rate.period - rate.period / rate.count
 
 

@@ -16,7 +16,8 @@ from relay.ledger.intent_rows import unsettled_until
 from relay.ledger.queue import CLAIMED, claim_params, undo_claim, update_claimed
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import UNDER_WAY, deliveries, events, functions, notifications
-from relay.model import Claim, Origin, State, Trigger
+from relay.ledger.values import WaitReason
+from relay.model import Claim, Json, Origin, State, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,17 @@ class UploadPosition:
         if self.found == other.found or abs(self.moment - other.moment) > TOLERANCE:
             return (self.moment, self.delivery) > (other.moment, other.delivery)
         return self.delivery > other.delivery
+
+    def as_json(self) -> Json:
+        source, bucket, key = self.source_object
+        uploaded = self.moment.isoformat(timespec="seconds")
+        return {
+            "delivery": self.delivery,
+            "source": source,
+            "bucket": bucket,
+            "key": key,
+            "uploaded": uploaded,
+        }
 
     @property
     def source(self) -> str:
@@ -83,6 +95,33 @@ class FunctionOrder(LedgerPart):
 
         return self._lock_of_claim(claim, function, now) or self._database.write_grouped(write)
 
+    def overwritten_by(self, delivery_id: str) -> UploadPosition | None:
+        """Return the newer upload in the function that an import of a delivery would overwrite.
+
+        None if the function is not known, or if the import ran already after the newer one.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(_UPLOAD_OF_DELIVERY, {"this_id": delivery_id}).first()
+            if row is None or row.function is None:
+                return None
+            this = _upload_position(row)
+            newer = [
+                imported
+                for imported in _imported(connection, row.destination, row.function)
+                if imported.delivery != row.id and imported.is_newer(this)
+            ]
+            newest = max(newer, key=lambda imported: imported.delivery, default=None)
+            if newest is None:
+                return None
+            query = select(deliveries.c.id, deliveries.c.finished).where(
+                deliveries.c.id.in_((row.id, newest.delivery)),
+                deliveries.c.state == State.SUCCEEDED,
+            )
+            finished = {found.id: found.finished for found in connection.execute(query)}
+        own_end, other_end = finished.get(row.id), finished.get(newest.delivery)
+        is_over = bool(own_end and (other_end is None or own_end > other_end))
+        return None if is_over else newest
+
     def _lock_of_claim(self, claim: Claim, function: str, now: datetime) -> FunctionLock | None:
         """Return the lock that the claim already took, if the function was known at that time."""
         with self._database.read() as connection:
@@ -115,7 +154,7 @@ class FunctionOrder(LedgerPart):
             return update_claimed(connection, claim, function=function)
         pending: dict[str, object] = {"state": State.PENDING, "owner": None, "leased_until": None}
         if settled_at is not None:
-            pending["due"] = settled_at
+            pending |= {"due": settled_at, "wait_reason": WaitReason.SAME_FUNCTION}
         if undo_claim(connection, claim, function=function, **pending) and rate:
             destination = delivery.kind, delivery.destination
             GateRow(self._database, connection, destination).refund(rate)

@@ -1,4 +1,4 @@
-"""Reads the history: single records, pages of them, and the latest event or message.
+"""Reads the history: single records, pages of them, and the latest event.
 
 A page begins after the id of the last row of the previous page, so new rows do not shift the pages.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -30,7 +30,7 @@ from relay.ledger.identity import FOUND, TOLERANCE
 from relay.ledger.rows import AnyRow, to_attempt, to_delivery, to_event, to_notification
 from relay.ledger.schema import attempts, deliveries, events, notifications
 from relay.ledger.values import Attempt, DeliveryQuery, Notification, Page
-from relay.model import Delivery, Event, Json, Kind, Localized
+from relay.model import Delivery, Event, Kind, Localized, Origin
 
 T = TypeVar("T")
 
@@ -48,17 +48,6 @@ _HAS_OTHER_EVENTS = select(
     )
 )
 
-_MAX_MESSAGES = 100
-"""The newest messages of an object that are searched for the last failure."""
-
-_OBJECT_AND_ROUTE = ("key", "source", "bucket", "route")
-_NEWEST_MESSAGES = (
-    select(*(deliveries.c[name] for name in ("id", "destination", "created", "message")))
-    .where(*(deliveries.c[name] == bindparam(name) for name in _OBJECT_AND_ROUTE))
-    .where(deliveries.c.kind == Kind.MESSAGE)
-    .order_by(deliveries.c.id.desc())
-    .limit(_MAX_MESSAGES)
-)
 _RESULT = select(deliveries.c.result).where(deliveries.c.id == bindparam("id"))
 
 
@@ -100,6 +89,16 @@ class History(LedgerPart):
         query = select(notifications).join(events, events.c.notification_id == notifications.c.id)
         return self._first(query.where(events.c.id == event_id), to_notification)
 
+    def is_submitted(self, event_id: str) -> bool:
+        """Return whether a person submitted the object: no storage announced it."""
+        query = (
+            select(notifications.c.origin)
+            .join(events, events.c.notification_id == notifications.c.id)
+            .where(events.c.id == event_id)
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).scalar() == Origin.SUBMISSION
+
     def newer_event(self, event_id: str, route: str, *, possibly: bool = False) -> str | None:
         """Return the id of a newer event of the same object with a delivery by the same route.
 
@@ -133,22 +132,6 @@ class History(LedgerPart):
     def notifications(self, limit: int = 50, cursor: str | None = None) -> Page[Notification]:
         """Return a page of notifications. Raises Rejected for a bad cursor or limit."""
         return _select_page(self._database, select(notifications), limit, cursor, to_notification)
-
-    def last_failures(self, delivery: Delivery) -> Mapping[str, Json]:
-        """Return the channels whose last message about this object and route was a failure.
-
-        The values are {"failed_at": time, "message": id} of that message.
-        """
-        last: dict[str, Any] = {}
-        params = {name: getattr(delivery, name) for name in _OBJECT_AND_ROUTE}
-        with self._database.read() as connection:
-            for row in connection.execute(_NEWEST_MESSAGES, params):
-                last.setdefault(row.destination, row)
-        return {
-            channel: {"failed_at": row.created.isoformat(timespec="seconds"), "message": row.id}
-            for channel, row in last.items()
-            if row.message["type"] == "import.failed"
-        }
 
     def message_thread(self, message_id: str) -> str | None:
         """Return the chat service's id of a posted message, or of the digest that contains it."""

@@ -32,7 +32,7 @@ _SAME_OBJECT = exists().where(
         for name in ("kind", "source", "route", "bucket", "key")
     ),
 )
-_RUNNING_COLUMNS = ("kind", "destination", "leased_until", "function")
+_RUNNING_COLUMNS = ("kind", "destination", "leased_until", "function", "subject")
 _UNDER_WAY = UNDER_WAY.with_only_columns(*(deliveries.c[name] for name in _RUNNING_COLUMNS))
 
 # Built once: building a statement takes longer than running it.
@@ -51,9 +51,11 @@ _PENDING_OF_KIND = PENDING, _d.kind == bindparam("kind")
 _FIRST = _CLAIMABLE.where(
     *_PENDING_OF_KIND, _d.destination == bindparam("destination"), _d.due <= _now
 ).limit(1)
-_FIRST_OF_OTHER_FUNCTIONS = _FIRST.where(
-    or_(_d.function.is_(None), _d.function.not_in(bindparam("busy_functions", expanding=True)))
-)
+_BUSY: BindParameter[str] = bindparam("busy", expanding=True)
+_FIRST_OF_OTHERS = {
+    Kind.IMPORT: _FIRST.where(or_(_d.function.is_(None), _d.function.not_in(_BUSY))),
+    Kind.MESSAGE: _FIRST.where(or_(_d.subject.is_(None), _d.subject.not_in(_BUSY))),
+}
 # A recursive query finds the destinations by an index lookup each, however many deliveries wait.
 _NEXT_NAME = select(func.min(_d.destination)).where(*_PENDING_OF_KIND)
 _destination = _NEXT_NAME.cte("lane", recursive=True)
@@ -99,11 +101,11 @@ def next_due(
     for destination in _candidates(connection, kind, only):
         if destination in closed:
             continue
-        busy = _busy_functions(running, destination)
-        query = _only(_FIRST_OF_OTHER_FUNCTIONS if busy else _FIRST, only)
+        busy = _busy(running, destination)
+        query = _only(_FIRST_OF_OTHERS[destination[0]] if busy else _FIRST, only)
         params: dict[str, object] = {**times, "kind": destination[0], "destination": destination[1]}
         if busy:
-            params["busy_functions"] = busy
+            params["busy"] = busy
         row = connection.execute(query, params).first()
         if row is not None and (best is None or (row.due, row.id) < (best.due, best.id)):
             best = row
@@ -130,13 +132,13 @@ def _candidates(
         yield row.kind, row.destination
 
 
-def _busy_functions(running: Sequence[AnyRow], destination: Destination) -> list[str]:
-    """Return the functions that are being imported.
+def _busy(running: Sequence[AnyRow], destination: Destination) -> list[str]:
+    """Return the functions that are being imported, or the subjects of messages being posted.
 
     Expired leases count too: the delivery itself is claimed again first.
     """
     of_destination = (row for row in running if (row.kind, row.destination) == destination)
-    return [row.function for row in of_destination if row.function is not None]
+    return [name for row in of_destination if (name := row.function or row.subject)]
 
 
 def _only(query: Select[tuple[object, ...]], only: str | None) -> Select[tuple[object, ...]]:

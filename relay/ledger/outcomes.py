@@ -15,10 +15,11 @@ from relay.ledger.budget import retry_cost
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.functions import record_imported
-from relay.ledger.ids import new_id
 from relay.ledger.intent_rows import close_open_intents
+from relay.ledger.message_order import store_messages
 from relay.ledger.queue import close_attempt, pending_values, update_claimed
-from relay.ledger.schema import deliveries
+from relay.ledger.schema import deliveries, unconfigured
+from relay.ledger.values import WaitReason
 from relay.model import (
     Claim,
     Delivery,
@@ -30,10 +31,9 @@ from relay.model import (
     Skipped,
     State,
     Succeeded,
-    Trigger,
 )
 
-DestinationChange = Literal["down", "up"]
+DestinationChange = Literal["down", "up", "unconfigured"]
 FinishResult = DestinationChange | Literal["unchanged"]
 
 Row = dict[str, Any]
@@ -63,9 +63,10 @@ class Outcomes(LedgerPart):
 
         A Retry needs `due`; with `pauses_destination`, the destination waits as well.
         `destination_messages` returns the messages about a destination that goes "down" or comes
-        "up"; it may be called more than once. `rate`: that of the destination, of which an attempt
-        without an object takes nothing. Returns the change of the destination, or None, and
-        writes nothing, if the claim no longer holds the delivery.
+        "up", or about a table that is "unconfigured"; it may be called more than once. `rate`:
+        that of the destination, of which an attempt without an object takes nothing. Returns the
+        change of the destination, or None, and writes nothing, if the claim no longer holds the
+        delivery.
         """
         values = _delivery_values(claim.delivery, outcome, now, due)
         delivery = claim.delivery
@@ -91,12 +92,14 @@ class Outcomes(LedgerPart):
             change = _update_gate(gate, outcome, due, now)
             if rate and isinstance(outcome, Retry) and outcome.missing_since:
                 gate.refund(rate)
-            rows = [message_row(message, now, delivery) for message in messages]
+            if isinstance(outcome, Retry) and outcome.not_configured:
+                row = {"path": outcome.not_configured, "since": now}
+                is_new = self._database.insert_new(connection, unconfigured, row)
+                change = "unconfigured" if is_new else change
+            store_messages(self._database, connection, messages, now, delivery)
             if change:
-                rows += [message_row(message, now) for message in destination_messages(change)]
-            if rows:
-                connection.execute(deliveries.insert(), rows)
-                self._database.notify_workers(connection)
+                about_destination = destination_messages(change)
+                store_messages(self._database, connection, about_destination, now)
             return change or "unchanged"
 
         return self._database.write_grouped(write)
@@ -123,10 +126,7 @@ class Outcomes(LedgerPart):
             if not connection.execute(statement).rowcount:
                 return False
             self._record_import(connection, delivery.id, outcome, now)
-            rows = [message_row(message, now, delivery) for message in messages]
-            if rows:
-                connection.execute(deliveries.insert(), rows)
-                self._database.notify_workers(connection)
+            store_messages(self._database, connection, messages, now, delivery)
         return True
 
     def _record_import(
@@ -137,32 +137,6 @@ class Outcomes(LedgerPart):
             close_open_intents(self._database, connection, delivery_id, IntentState.APPLIED, now)
         if _is_at_destination(outcome):
             record_imported(self._database, connection, delivery_id)
-
-
-def message_row(
-    message: NewMessage, now: datetime, about: Delivery | None = None
-) -> dict[str, Any]:
-    """Return the row of a message about a delivery; None: about several, or a destination."""
-    return {
-        "id": new_id(now),
-        "kind": Kind.MESSAGE,
-        "state": State.PENDING,
-        "source": about.source if about else "",
-        "route": about.route if about else "",
-        "bucket": about.bucket if about else "",
-        "key": about.key if about else "",
-        "version": about.version if about else None,
-        "destination": message.channel,
-        "event_id": about.event_id if about else None,
-        "parent": about.id if about else None,
-        "created": now,
-        "due": now,
-        "trigger": Trigger.AUTOMATIC,
-        "options": {},
-        "channels": [],
-        "message_type": message.type,
-        "message": {"type": message.type, "body": message.body},
-    }
 
 
 def _is_at_destination(outcome: Outcome) -> bool:
@@ -202,7 +176,8 @@ def _delivery_values(
             raise ValueError("a retry needs the time of the next attempt")
         cost = retry_cost(delivery, outcome, now, due)
         missing = {"missing_since": outcome.missing_since}
-        return {**pending_values(due), **cost, **missing, "error": outcome.problem.to_json()}
+        waits = {"wait_reason": _wait_reason(outcome), "error": outcome.problem.to_json()}
+        return {**pending_values(due), **cost, **missing, **waits}
     finished = {"due": None, "owner": None, "leased_until": None, "finished": now}
     finished |= {"missing_since": None, "gave_up": None}
     match outcome:
@@ -214,6 +189,13 @@ def _delivery_values(
         case Failed(problem, _, result, gave_up):
             failed = {"state": State.FAILED, "error": problem.to_json(), "result": result or None}
             return {**finished, **failed, "gave_up": gave_up}
+
+
+def _wait_reason(outcome: Retry) -> WaitReason:
+    if outcome.not_configured:
+        return WaitReason.NOT_CONFIGURED
+    asked = outcome.asked_to_wait and not (outcome.is_probe and outcome.retry_after is None)
+    return WaitReason.ASKED_TO_WAIT if asked else WaitReason.BACKOFF
 
 
 def _cut(answer: str | None) -> str | None:

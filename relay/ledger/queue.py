@@ -26,6 +26,7 @@ from relay.ledger.budget import overdue
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import Destination, GateRow
 from relay.ledger.intent_rows import load_intents
+from relay.ledger.message_order import prepare_message
 from relay.ledger.next_due import IS_ANY_DUE, next_due
 from relay.ledger.rows import AnyRow, to_delivery, to_event
 from relay.ledger.schema import PENDING, RUNNING, UNDER_WAY, attempts, deliveries, events, gates
@@ -81,14 +82,23 @@ class DeliveryQueue(LedgerPart):
 
         def write(connection: Connection) -> Claim | None:
             self._database.advisory_lock(connection, "claim")
-            cutoff = lease_cutoff or now
-            row = next_due(
-                connection, limits, rates, now=now, lease_cutoff=cutoff, kind=kind, only=only
-            )
-            if row is None:
-                return None
-            if row.state == State.RUNNING:
-                close_attempt(connection, row.id, row.attempts, AttemptOutcome.LOST, now)
+            row = None
+            while row is None:
+                row = next_due(
+                    connection,
+                    limits,
+                    rates,
+                    now=now,
+                    lease_cutoff=lease_cutoff or now,
+                    kind=kind,
+                    only=only,
+                )
+                if row is None:
+                    return None
+                if row.state == State.RUNNING:
+                    close_attempt(connection, row.id, row.attempts, AttemptOutcome.LOST, now)
+                if row.kind == Kind.MESSAGE:
+                    row = prepare_message(connection, row, now)
             destination = row.kind, row.destination
             if destination in rates:
                 gate = GateRow(self._database, connection, destination)

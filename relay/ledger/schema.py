@@ -24,6 +24,7 @@ from sqlalchemy.types import TypeEngine
 
 from relay.intents import ChangeCall, IntentState
 from relay.ledger.types import AnyText, EnumText, KeyPrefix, KeyText, UtcTimestamp
+from relay.ledger.values import WaitReason
 from relay.model import (
     AttemptOutcome,
     Kind,
@@ -117,6 +118,8 @@ deliveries = Table(
     _required("channels", _json()),
     Column("message_type", AnyText()),
     Column("message", _json()),
+    Column("wait_reason", EnumText(WaitReason)),  # why a later `due`; null: backoff
+    Column("subject", AnyText()),  # what a message reports; null: a digest, or an import
     Column("result", _json()),
     Column("error", _json()),
 )
@@ -180,6 +183,14 @@ functions = Table(  # the newest upload of each source that was imported to each
     *(_required(name, AnyText()) for name in ("bucket", "key")),
     _required("moment", UtcTimestamp()),  # of the upload
     _required("found", Boolean()),
+)
+
+# Tables of relay.toml that deliveries need and that were reported as missing.
+unconfigured = Table(
+    "unconfigured",
+    metadata,
+    Column("path", AnyText(), primary_key=True),
+    _required("since", UtcTimestamp()),
 )
 
 # Triggers (migration 0003) count in the transaction that writes. `deliveries` counts the rows by
@@ -257,6 +268,7 @@ _index("ix_deliveries_key", KeyPrefix(_d.key), _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
 _index("ix_intents_delivery", _i.delivery_id)
 _index("ix_intents_open", _i.destination, _i.function, _i.settled_at, where=OPEN_INTENT)
+_index("ix_deliveries_subject", _d.subject, _d.id, where=_d.subject.is_not(None))
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
 _index("ix_attempts_told", attempts.c.destination, attempts.c.finished, where=MESSAGE_ATTEMPT)
 _index("ix_events_object", _e.source, _e.bucket, KeyPrefix(_e.key), _e.received)

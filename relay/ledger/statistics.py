@@ -1,17 +1,15 @@
-"""Counts and ages for metrics and pages, at a cost that does not grow with the history."""
+"""Counts and times for metrics and pages, at a cost that does not grow with the history."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, literal, select, union_all
+from sqlalchemy import Select, func, literal, select, union_all
 
 from relay.ledger.database import LedgerPart
-from relay.ledger.next_due import pending_destinations
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import (
-    PENDING,
     UNDER_WAY,
     WAITING,
     deliveries,
@@ -37,24 +35,13 @@ _DELIVERIES = union_all(
 
 
 class Statistics(LedgerPart):
-    """Counts records, and measures how late deliveries are."""
+    """Counts records; see Waits for those that are pending."""
 
     def counts(self) -> dict[tuple[Kind, State], int]:
         """Return the number of deliveries by kind and state."""
         with self._database.read() as connection:
             rows = connection.execute(_DELIVERIES).all()
         return {(Kind(kind), State(state)): int(number) for kind, state, number in rows if number}
-
-    def oldest_due(self, now: datetime) -> dict[Kind, float]:
-        """Return by kind the seconds since the oldest due delivery became due.
-
-        A running delivery is due again once the lease expires. A kind without a due delivery is
-        absent.
-        """
-        ages: dict[Kind, float] = {}
-        for kind, moment in self._due_since(now):
-            ages[kind] = max((now - moment).total_seconds(), ages.get(kind, 0.0))
-        return ages
 
     def last_events(self) -> dict[str, datetime]:
         """Return when the last new event of each source arrived."""
@@ -89,22 +76,6 @@ class Statistics(LedgerPart):
             (source, Verdict(verdict)): number
             for (source, verdict, _), number in self._totals("notifications").items()
         }
-
-    def _due_since(self, now: datetime) -> list[tuple[Kind, datetime]]:
-        """Return since when the oldest delivery of each destination is due, and leases expired."""
-        oldest = select(func.min(deliveries.c.due)).where(
-            PENDING,
-            deliveries.c.kind == bindparam("kind"),
-            deliveries.c.destination == bindparam("name"),
-        )
-        with self._database.read() as connection:
-            due = [
-                (kind, connection.execute(oldest, {"kind": kind, "name": name}).scalar())
-                for kind, name in pending_destinations(connection)
-            ]
-            leases = UNDER_WAY.with_only_columns(deliveries.c.kind, deliveries.c.leased_until)
-            due += [(row.kind, row.leased_until) for row in connection.execute(leases)]
-        return [(kind, moment) for kind, moment in due if moment is not None and moment <= now]
 
     def _last(self, what: str, last: Select[tuple[datetime]]) -> dict[str, datetime]:
         """Return the value of `last` for each source in the totals."""

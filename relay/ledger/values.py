@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 from relay.model import (
     AttemptOutcome,
+    Delivery,
     Event,
     Incoming,
     Kind,
@@ -22,6 +24,36 @@ from relay.model import (
 )
 
 T = TypeVar("T")
+
+
+class WaitReason(StrEnum):
+    """Why a pending delivery is not attempted yet."""
+
+    PAUSED = "paused"
+    DOWN = "down"
+    RATE = "rate"
+    CONCURRENCY = "concurrency"
+    SAME_FUNCTION = "same function"
+    """An import of the function or object is running, or a message about it is being posted."""
+    BACKOFF = "backoff"
+    ASKED_TO_WAIT = "asked to wait"
+    QUIET_HOURS = "quiet hours"
+    NOT_CONFIGURED = "not configured"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a delivery waits. `until` None: until something else happens."""
+
+    reason: WaitReason
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedDelivery(Delivery):
+    """A delivery and why it waits; None: it is not pending, or nothing holds it back."""
+
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)

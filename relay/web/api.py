@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 
 from flask import Blueprint, Response, jsonify, request, url_for
@@ -58,7 +58,8 @@ class Api:
         query=DeliveriesQuery,
     )
     def list_deliveries(self, query: DeliveriesQuery) -> Page[Delivery]:
-        return self.history.deliveries(DeliveryQuery(**query.model_dump()))
+        page = self.history.deliveries(DeliveryQuery(**query.model_dump()))
+        return replace(page, items=self.context.explain(page.items))
 
     @Operation(
         "GET",
@@ -67,21 +68,22 @@ class Api:
         {200: responses.DeliveryStory},
     )
     def show_delivery(self, delivery_id: str) -> Json:
-        delivery = get_delivery(self.history, delivery_id)
-        event = self.history.event(delivery.event_id) if delivery.event_id else None
+        found = get_delivery(self.history, delivery_id)
+        event = self.history.event(found.event_id) if found.event_id else None
+        delivery, *messages = self.context.explain([found, *self.history.messages(delivery_id)])
         return {
-            **{field.name: getattr(delivery, field.name) for field in fields(delivery)},
+            **_as_dict(delivery),
             "attempts": self.history.attempts(delivery.id),
             "event": event and responses.EventShape.of(event, str(delivery.event_id)),
             "plan": delivery.options,
-            "messages": self.history.messages(delivery.id),
+            "messages": messages,
         }
 
     @Operation(
         "POST",
         "/deliveries/<delivery_id>/retrigger",
         "Retrigger a delivery",
-        {202: responses.DeliveryShape},
+        {202: responses.RequestedDelivery},
         body=RetriggerBody,
         headers={"Idempotency-Key": "A repeated request with the same key has no effect."},
     )
@@ -93,9 +95,10 @@ class Api:
                 "request.invalid", "on_conflict does not apply to messages", "Leave it out."
             )
         key = _idempotency_key()
+        overwrites = self.operations.overwritten_by(delivery, options)
         delivery = self.operations.retrigger(delivery_id, options, key, by="api")
         location = url_for("api.show_delivery", delivery_id=delivery.id)
-        return ViewResult(delivery, 202, {"Location": location})
+        return ViewResult(self._requested(delivery, overwrites), 202, {"Location": location})
 
     @Operation(
         "POST",
@@ -108,7 +111,15 @@ class Api:
         address = (body.source, body.bucket, body.key, body.version)
         if body.dry_run:
             return ViewResult(responses.clean_json(self.operations.plan(*address)))
-        return ViewResult({"deliveries": self.operations.submit(*address)}, 202)
+        deliveries = [
+            self._requested(delivery, self.operations.overwritten_by(delivery))
+            for delivery in self.operations.submit(*address)
+        ]
+        return ViewResult({"deliveries": deliveries}, 202)
+
+    def _requested(self, delivery: Delivery, overwrites: Json | None) -> Json:
+        [explained] = self.context.explain([delivery])
+        return {**_as_dict(explained), "overwrites": overwrites}
 
     @Operation(
         "GET",
@@ -189,6 +200,10 @@ def get_notification(history: History, notification_id: str) -> Notification:
         shown_id = responses.clean(notification_id)
         raise NotFound("notification.unknown", f"There is no notification {shown_id}")
     return notification
+
+
+def _as_dict(delivery: Delivery) -> Json:
+    return {field.name: getattr(delivery, field.name) for field in fields(delivery)}
 
 
 def _idempotency_key() -> str | None:

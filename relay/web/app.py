@@ -46,7 +46,7 @@ def create_app(
     guard = RequestGuard(token.get_secret_value() for token in settings.api.tokens)
     context = WebContext(settings, ledger, intake, operations, guard, clock)
     metrics = metrics or ProcessMetrics()
-    metrics.watch(ledger, clock)
+    metrics.watch(ledger, context.configured, clock)
     app = Flask("relay.web")
     app.secret_key = guard.session_key(settings.database.url)
     app.session_interface = Sessions()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from relay.config.load import Settings
 from relay.intake.intake import Intake
-from relay.ledger import Ledger
+from relay.ledger import Configured, Ledger
+from relay.ledger.values import ExplainedDelivery
+from relay.model import Delivery
 from relay.web.auth import RequestGuard
 from relay.web.operations import Operations
 
@@ -23,3 +25,15 @@ class WebContext:
     operations: Operations
     guard: RequestGuard
     clock: Callable[[], datetime]
+
+    @property
+    def configured(self) -> Configured:
+        return Configured.of(self.settings)
+
+    def missing(self) -> list[str]:
+        """Return the tables that the configuration lacks and that deliveries wait for."""
+        return self.ledger.waits.not_configured(self.configured)
+
+    def explain(self, found: Iterable[Delivery]) -> tuple[ExplainedDelivery, ...]:
+        """Return the deliveries with the reasons why they wait."""
+        return self.ledger.waits.explain(found, self.configured, self.clock())

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from relay.config.routing import stem
 from relay.config.text import format_size, is_invisible
-from relay.model import Delivery, Difference, Problem, State
+from relay.errors import Superseded
+from relay.model import Delivery, Difference, Kind, Problem, State
 from relay.web.auth import form_token
 from relay.web.language import language
 from relay.web.texts import phrase
@@ -43,6 +44,7 @@ def register(app: Flask, clock: Callable[[], datetime]) -> None:
         plain=plain,
         when=lambda moment: time_element(moment, clock(), language()),
         shown_state=shown_state,
+        shown_reason=shown_reason,
         function_of=function_of,
         localized=localized,
         filesize=format_size,
@@ -125,6 +127,12 @@ def shown_state(delivery: Delivery) -> str:
     if delivery.state == State.PENDING and delivery.attempts > 0:
         return "retrying"
     return str(delivery.state)
+
+
+def shown_reason(delivery: Delivery) -> str:
+    """Return the reason of a skipped delivery; a superseded message is shown as replaced."""
+    is_replaced = delivery.kind == Kind.MESSAGE and delivery.reason == Superseded.reason
+    return "replaced" if is_replaced else str(delivery.reason)
 
 
 def function_of(delivery: Delivery) -> tuple[str, bool]:

@@ -52,6 +52,17 @@ class Operations:
         deliveries = map(self.ledger.history.delivery, receipt.deliveries)
         return [delivery for delivery in deliveries if delivery is not None]
 
+    def known_imports(
+        self, source: str, bucket: str, key: str, version: str | None = None
+    ) -> list[Delivery]:
+        """Return the imports of an object that is known already. Raises as `submit` does."""
+        event = self._event(source, ObjectRef(bucket, key, version))
+        [known_id] = self.ledger.intake.known_ids(source, [event])
+        if known_id is None:
+            return []
+        found = self.ledger.history.event_deliveries(known_id)
+        return [delivery for delivery in found if delivery.destination]
+
     def retrigger(
         self,
         delivery_id: str,
@@ -77,6 +88,21 @@ class Operations:
         log.info("delivery retriggered", extra={"delivery": delivery.id, "by": delivery.by})
         self.intake.wake()
         return delivery
+
+    def overwritten_by(self, delivery: Delivery, options: Json | None = None) -> Json | None:
+        """Return the newer upload that the function holds, if the import would overwrite it.
+
+        `options` override those of the delivery.
+        """
+        policy = {**delivery.options, **(options or {})}.get("on_conflict")
+        return self.newer_import(delivery) if policy == "update" else None
+
+    def newer_import(self, delivery: Delivery) -> Json | None:
+        """Return the newer upload that the function of an import holds, if there is one."""
+        if delivery.kind != Kind.IMPORT:
+            return None
+        newer = self.ledger.functions.overwritten_by(delivery.id)
+        return newer.as_json() if newer else None
 
     def scan(self, source: str) -> Json:
         """Scan a source once and enqueue objects without a notification. Raises NotFound."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
@@ -63,11 +64,13 @@ class Pages:
         filters = _filters(DeliveriesFilter)
         kind = None if filters.kind == "all" else Kind(filters.kind)
         query = DeliveryQuery(**filters.model_dump(exclude={"kind"}), kind=kind)
+        page = self.history.deliveries(query)
         return _page(
             "deliveries.html",
-            page=self.history.deliveries(query),
+            page=replace(page, items=self.context.explain(page.items)),
             filters=filters,
             is_filtered=bool(filters.model_fields_set),
+            missing=self.context.missing(),
             counts=self._counts(),
             sources=sorted(self.context.settings.sources),
             base_url=self._base_url(),
@@ -117,6 +120,7 @@ class Pages:
             "sources.html",
             sources=self.operations.sources(),
             targets=self.operations.targets(),
+            missing=self.context.missing(),
             base_url=self._base_url(),
         )
 
@@ -131,14 +135,16 @@ class Pages:
         return redirect(url_for("pages.sources"), 303)
 
     def _delivery_values(self, delivery_id: str) -> dict[str, Any]:
-        delivery = get_delivery(self.history, delivery_id)
+        found = get_delivery(self.history, delivery_id)
+        delivery, *messages = self.context.explain([found, *self.history.messages(delivery_id)])
         event_id = delivery.event_id
         return {
             "delivery": delivery,
             "event": self.history.event(event_id) if event_id else None,
             "notification": self.history.announcement(event_id) if event_id else None,
             "attempts": self.history.attempts(delivery.id),
-            "messages": self.history.messages(delivery.id),
+            "messages": messages,
+            "newer": self.operations.newer_import(delivery),
         }
 
     def _notification_values(self, notification_id: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from relay.ledger import Notification
 from relay.ledger.batching_rules import summarize_message
+from relay.ledger.values import WaitReason
 from relay.model import Event, Json, Kind, Localized, Origin, State, Trigger, Verdict
 from relay.web.language import language
 
@@ -118,6 +119,13 @@ class EventShape(ResponseModel):
         )
 
 
+class WaitingShape(ResponseModel):
+    """Why a pending delivery is not attempted yet. `until` null: until something else happens."""
+
+    reason: WaitReason
+    until: AwareDatetime | None
+
+
 class MessageShape(ResponseModel):
     """The type of a message. `count` is the number of imports in a digest, else null."""
 
@@ -126,7 +134,11 @@ class MessageShape(ResponseModel):
 
 
 class DeliveryBase(ResponseModel):
-    """The fields of a delivery in lists and details. `message` is null for imports."""
+    """The fields of a delivery in lists and details.
+
+    `message` is null for imports. `waiting` is null if the delivery is due and nothing holds it
+    back, and if it is not pending.
+    """
 
     id: str
     kind: Kind
@@ -139,6 +151,7 @@ class DeliveryBase(ResponseModel):
     version: CleanText | None
     destination: str
     due: AwareDatetime | None
+    waiting: WaitingShape | None
     created: AwareDatetime
     finished: AwareDatetime | None
     result: CleanJson | None
@@ -150,6 +163,22 @@ class DeliveryShape(DeliveryBase):
     """A delivery in a list. `attempts` is the number of attempts."""
 
     attempts: int
+
+
+class OverwrittenShape(ResponseModel):
+    """An upload that the function holds and that an older one overwrites. `uploaded`: the time."""
+
+    delivery: str
+    source: str
+    bucket: CleanText
+    key: CleanText
+    uploaded: AwareDatetime
+
+
+class RequestedDelivery(DeliveryShape):
+    """A delivery that a person requested. `overwrites`: a newer upload in the function, or null."""
+
+    overwrites: OverwrittenShape | None
 
 
 class DeliveryStory(DeliveryBase):
@@ -174,7 +203,7 @@ class DeliveryPage(ResponseModel):
 class SubmissionShape(ResponseModel):
     """The deliveries of a submitted object."""
 
-    deliveries: list[DeliveryShape]
+    deliveries: list[RequestedDelivery]
 
 
 class PlanShape(ResponseModel):

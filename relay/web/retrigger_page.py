@@ -14,7 +14,7 @@ from flask import Blueprint, Response, render_template, request
 from relay.channels.retrigger_links import PATH, RetriggerGrant, read_token
 from relay.config.redaction import HIDDEN
 from relay.ledger import Conflict
-from relay.model import Delivery, Localized, Problem
+from relay.model import Delivery, Json, Localized, Problem
 from relay.web.context import WebContext
 from relay.web.problems import Refused
 
@@ -43,7 +43,8 @@ class RetriggerPage:
         delivery = self._delivery(grant)
         if not delivery.state.finished or delivery.attempts != grant.attempts:
             return _page(delivery, problem=Problem("link.used", *_USED)), 409
-        return _page(delivery, channel=grant.channel)
+        newer = self.context.operations.overwritten_by(delivery)
+        return _page(delivery, channel=grant.channel, newer=newer)
 
     def retrigger(self, token: str) -> Any:
         self._check_origin()
@@ -91,12 +92,17 @@ class RetriggerPage:
 
 
 def _page(
-    delivery: Delivery, *, channel: str = "", problem: Problem | None = None, is_done: bool = False
+    delivery: Delivery,
+    *,
+    channel: str = "",
+    newer: Json | None = None,
+    problem: Problem | None = None,
+    is_done: bool = False,
 ) -> str:
     # base.html shows `problem` if it is defined.
     values = {"problem": problem} if problem else {}
     return render_template(
-        "link.html", delivery=delivery, channel=channel, is_done=is_done, **values
+        "link.html", delivery=delivery, channel=channel, newer=newer, is_done=is_done, **values
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from relay.ledger.values import WaitReason
 from relay.model import Kind, Origin, State, Trigger, Verdict
 from relay.web import requests, responses
 
@@ -14,6 +15,7 @@ SCHEMA_NAMES: dict[type, str] = {
     State: "State",
     Trigger: "Trigger",
     Verdict: "Verdict",
+    WaitReason: "WaitReason",
     requests.DeliveriesQuery: "DeliveriesQuery",
     requests.PageQuery: "PageQuery",
     requests.RetriggerBody: "RetriggerBody",
@@ -28,15 +30,18 @@ SCHEMA_NAMES: dict[type, str] = {
     responses.NotificationPage: "NotificationPage",
     responses.NotificationShape: "NotificationShape",
     responses.NotificationDetail: "NotificationWhole",
+    responses.OverwrittenShape: "OverwrittenShape",
     responses.PlanShape: "PlanShape",
     responses.ProblemShape: "ProblemShape",
     responses.ReceiptShape: "ReceiptShape",
+    responses.RequestedDelivery: "RequestedDelivery",
     responses.ScanShape: "ScanShape",
     responses.SourceList: "SourceList",
     responses.SourceShape: "SourceShape",
     responses.SubmissionShape: "SubmissionShape",
     responses.TargetList: "TargetList",
     responses.TargetShape: "TargetShape",
+    responses.WaitingShape: "WaitingShape",
 }
 """The published name of each type, which stays if the class is renamed."""
 

@@ -27,6 +27,7 @@ PHRASES: dict[str, Localized] = {
     "state.failed": Localized("failed", "失败"),
     "state.skipped": Localized("skipped", "已跳过"),
     "reason.superseded": Localized("superseded by a newer version", "已被更新的版本取代"),
+    "reason.replaced": Localized("replaced by a newer message", "已被更新的消息取代"),
     "reason.gone": Localized("the object no longer exists", "对象已不存在"),
     "reason.unchanged": Localized(
         "unchanged: the target already has this code", "未变化：目标中已有相同代码"
@@ -95,12 +96,40 @@ PHRASES: dict[str, Localized] = {
     ),
     "story.skipped": Localized("Skipped", "已跳过"),
     "story.warning": Localized("Warning:", "警告："),
+    "story.newer": Localized("View the newer message", "查看更新的消息"),
     "story.digest": Localized("View the digest", "查看汇总消息"),
     "story.imports": Localized("Imports in this digest: {count}", "此汇总消息包含 {count} 次导入"),
     "story.message": Localized("Message to {channel}", "发往 {channel} 的消息"),
     "story.details": Localized("details", "详情"),
     "story.retriggered": Localized(
         "Retriggered. The next attempt starts shortly.", "已重新触发，即将开始下一次尝试。"
+    ),
+    "missing.title": Localized("Missing in the configuration.", "配置中缺少以下项。"),
+    "missing.what": Localized(
+        "Deliveries wait until these tables are back in relay.toml:",
+        "相关投递会一直等待，直到在 relay.toml 中恢复这些表：",
+    ),
+    "waiting.until": Localized("until", "直到"),
+    "waiting.paused": Localized("waits: the destination is paused", "等待：目标已暂停"),
+    "waiting.down": Localized("waits: the destination is down", "等待：目标不可用"),
+    "waiting.rate": Localized("waits: the rate is used up", "等待：已达到速率上限"),
+    "waiting.concurrency": Localized(
+        "waits: as many deliveries as allowed are running", "等待：已达到并发上限"
+    ),
+    "waiting.same function": Localized(
+        "waits for another delivery of the same function or object",
+        "等待：同一函数或对象的另一个投递正在进行",
+    ),
+    "waiting.backoff": Localized("waits after a failed attempt", "等待：尝试失败后将重试"),
+    "waiting.asked to wait": Localized(
+        "waits: the destination asked to wait", "等待：目标要求等待"
+    ),
+    "waiting.quiet hours": Localized(
+        "waits: quiet hours of the channel", "等待：频道处于免打扰时段"
+    ),
+    "waiting.not configured": Localized(
+        "waits: its source or destination is not in the configuration",
+        "等待：配置中没有其来源或目标",
     ),
     "outcome.running": Localized("running", "进行中"),
     "outcome.succeeded": Localized("succeeded", "成功"),
@@ -154,6 +183,16 @@ PHRASES: dict[str, Localized] = {
     "retrigger.succeeded": Localized(
         "This delivery has succeeded. Retriggering delivers the same object version again.",
         "此投递已成功。重新触发会再次投递同一对象版本。",
+    ),
+    "retrigger.newer": Localized(
+        "The function holds a newer upload. To update the function overwrites it:",
+        "该函数中已是更新的上传，更新函数会将其覆盖：",
+    ),
+    "retrigger.overwrites": Localized(
+        "This overwrites a newer upload in the function:", "这会覆盖函数中更新的上传："
+    ),
+    "story.overwrote": Localized(
+        "A newer upload in the function was overwritten:", "函数中更新的上传已被覆盖："
     ),
     "retrigger.on_conflict": Localized("If the name is taken", "名称被占用时"),
     "retrigger.as_before": Localized("as before", "与之前相同"),

@@ -91,7 +91,9 @@ def test_a_channel_gets_only_the_results_in_its_settings():
     claim = build_claim(channels=("alarms", "joy", "all"))
     names = {
         type(outcome).__name__: [
-            message.channel for message in import_messages(configured, claim, outcome, NOW)
+            message.channel
+            for message in import_messages(configured, claim, outcome, NOW)
+            if not message.only_if_recovered
         ]
         for outcome in (Succeeded({}), Failed(PROBLEM), Skipped("gone"))
     }
@@ -100,6 +102,14 @@ def test_a_channel_gets_only_the_results_in_its_settings():
         "Failed": ["alarms", "all"],
         "Skipped": ["joy", "all"],
     }
+
+
+def test_a_channel_that_wants_failures_gets_a_success_only_as_a_recovery():
+    configured = settings(alarms=("failed",))
+    claim = build_claim(channels=("alarms",))
+    (message,) = import_messages(configured, claim, Succeeded({}), NOW)
+    assert (message.only_if_recovered, message.body["recovered"]) == (True, None)
+    assert import_messages(configured, claim, Skipped("gone"), NOW) == []
 
 
 def test_a_channel_named_twice_gets_one_message():

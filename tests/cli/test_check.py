@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import boto3
@@ -14,6 +15,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
+from relay.ledger import Ledger, NewNotification, RoutedEvent
+from relay.model import Event, Incoming, NewDelivery, ObjectRef, Verdict, utc_now
 from relay.testing.sandbox.functiongraph import SandboxServer
 from tests.fake_internet import Internet, Reply
 
@@ -203,7 +206,22 @@ class TestAdvice:
     def test_a_route_after_a_catch_all_is_reported(self, run: Run) -> None:
         route = '[[routes]]\nsource = "exports"\ntarget = "prod"\n'
         text = CONFIGURATION + 'key = "*"\nname = "all"\n' + route
-        assert advice(run, text) == {"routes[1]": "never matches: route all matches everything. "}
+        assert advice(run, text) == {
+            "routes[1]": "never matches: route all before it matches all of its objects. "
+            "The first match wins: put the narrower route first."
+        }
+
+    def test_tables_that_deliveries_wait_for_are_reported(self, run: Run) -> None:
+        assert "is missing" not in run("check").stdout
+        assert not Path("var").exists(), "a check creates no database"
+        with closing(Ledger.open("sqlite:///var/relay.db")) as ledger:
+            ledger.administration.migrate()
+            now = utc_now()
+            event = Event(ObjectRef("exports", "a.zip", "v1"), "v1", "created", now)
+            routed = RoutedEvent(event, (NewDelivery("r", "removed", {}),))
+            new = NewNotification(Incoming("exports", b"{}", now), Verdict.ACCEPTED)
+            ledger.intake.accept(new, [routed], now)
+        assert "is missing, and deliveries wait" in advice(run, CONFIGURATION)["targets.removed"]
 
     def test_a_missing_public_url_and_plain_http_are_reported(self, run: Run) -> None:
         line = 'public_url = "https://relay.example.com"\n'

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +133,16 @@ class TestDeliveries:
         result = run("deliveries", "--cursor", "nonsense")
         assert result.exit_code == 1
         assert "cursor" in result.stderr
+
+    def test_a_waiting_delivery_says_why(self, run: Run, ledger: Ledger, configured: Path) -> None:
+        assert configured.exists()
+        delivery_id = accept(ledger, "prod/a.zip")
+        ledger.destinations.pause(Kind.IMPORT, "prod", utc_now())
+        (line,) = run("deliveries").stdout.splitlines()[1:]
+        assert line.endswith("  paused")
+        assert "waits        paused" in run("show", delivery_id).stdout
+        (row,) = json.loads(run("deliveries", "--json").stdout)["items"]
+        assert row["waiting"] == {"reason": "paused", "until": None}
 
 
 class TestShow:

@@ -16,7 +16,7 @@ from relay.delivery.worker import Worker
 from relay.errors import PermanentFailure, TemporaryFailure, Throttled
 from relay.ledger import DeliveryQuery, NewNotification, RoutedEvent
 from relay.ledger.errors import unavailable
-from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, State, Succeeded, Verdict
+from relay.model import Event, Incoming, Kind, NewDelivery, ObjectRef, State, Verdict
 from relay.plugins import Plugins
 from tests.delivery.test_worker import ZIP, FakePlugin
 
@@ -174,17 +174,30 @@ class TestRecovery:
         assert world.chat.posted[1].body["recovered"]
         assert world.chat.posted[1].thread == "C1:1"
 
-    def test_a_recovery_that_is_posted_before_the_failure_has_no_thread(self, world):
+    def test_a_failure_that_was_never_posted_is_not_recovered_from(self, world):
         world.chat.error = TemporaryFailure("chat.down", "down")
         world.fail()
         world.upload()
-        while claim := world.worker.claim(Kind.IMPORT):
-            world.worker.run(claim)
+        world.run_due()
         world.chat.error = None
-        [recovery] = [m for m in world.messages() if m.message["body"]["recovered"]]
-        claim = world.worker.claim(Kind.MESSAGE, only=recovery.id)
-        assert isinstance(world.worker.run(claim), Succeeded)
-        assert world.chat.posted[0].thread is None
+        world.now += timedelta(hours=1)
+        world.run_due()
+        [message] = world.chat.posted
+        assert (message.type, message.body["recovered"]) == ("import.succeeded", None)
+        [failure] = world.messages(state=State.SKIPPED)
+        assert (failure.reason, failure.result["replaced_by"]) == ("superseded", message.id)
+
+    def test_a_channel_for_failures_only_gets_nothing_about_a_failure_that_is_over(self, ledger):
+        world = World(ledger, on=("failed",))
+        world.chat.error = TemporaryFailure("chat.down", "down")
+        world.fail()
+        world.upload()
+        world.run_due()
+        world.chat.error = None
+        world.now += timedelta(hours=1)
+        world.run_due()
+        assert world.chat.posted == []
+        assert [message.state for message in world.messages()] == [State.SKIPPED]
 
 
 class TestDigests:

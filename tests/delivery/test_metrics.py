@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.delivery.metrics import ProcessMetrics, render
 from relay.errors import TemporaryFailure
-from relay.ledger import Gate
+from relay.ledger import Backlog, Configured, Gate
+from relay.ledger.values import WaitReason
+from relay.ledger.waits import WaitingGroup
 from relay.model import Kind, State, Verdict
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+CONFIGURED = Configured(frozenset(), frozenset(), {}, {})
 
 
 class FakeLedger:
@@ -22,16 +27,27 @@ class FakeLedger:
         self.states = {(Kind.IMPORT, State.SUCCEEDED): 5, (Kind.MESSAGE, State.PENDING): 2}
         self.requests = []
         self.is_unavailable = False
-        self.statistics = self.scans = self.destinations = self
+        self.statistics = self.scans = self.destinations = self.waits = self
 
     def counts(self):
         if self.is_unavailable:
             raise TemporaryFailure("store.unavailable", "The ledger does not answer")
         return self.states
 
-    def oldest_due(self, now):
+    def backlog(self, configured, now):
         self.requests.append(now)
-        return {Kind.IMPORT: 12.5}
+        assert configured is CONFIGURED
+
+        def group(reason, number, **since):
+            moment = now - timedelta(**since)
+            return WaitingGroup(Kind.IMPORT, "prod", "s", reason, number, moment, moment)
+
+        groups = [
+            group(None, 3, seconds=12.5),
+            group(WaitReason.PAUSED, 2, minutes=1),
+            group(WaitReason.PAUSED, 1, minutes=2),
+        ]
+        return Backlog(groups, [], now)
 
     def last_events(self):
         return {"exports": NOW}
@@ -63,7 +79,7 @@ def ledger():
 @pytest.fixture
 def metrics(ledger):
     metrics = ProcessMetrics()
-    metrics.watch(ledger, lambda: NOW)
+    metrics.watch(ledger, CONFIGURED, lambda: NOW)
     return metrics
 
 
@@ -105,6 +121,9 @@ def samples(metrics):
             1,
         ),
         ("relay_oldest_due_seconds", {"kind": "import"}, 12.5),
+        ("relay_deliveries_waiting", {"kind": "import", "reason": "paused"}, 3),
+        ("relay_deliveries_waiting", {"kind": "message", "reason": "quiet hours"}, 0),
+        ("relay_oldest_waiting_seconds", {"kind": "import", "reason": "paused"}, 120),
         (
             "relay_source_last_event_timestamp_seconds",
             {"source": "exports"},

@@ -19,8 +19,10 @@ from sqlalchemy import text
 from relay.errors import ConfigError
 from relay.ledger import Ledger, LedgerUnavailable
 from relay.ledger.administration import VERSIONS, newest_version
+from relay.ledger.message_order import subject_of
 from relay.ledger.schema import metadata
-from relay.model import Kind, State, Succeeded, Verdict
+from relay.ledger.types import storable
+from relay.model import Kind, NewMessage, State, Succeeded, Verdict
 from tests.ledgers import new_ledger
 
 
@@ -60,6 +62,7 @@ def test_the_partial_indexes_are_partial(ledger):
         "ix_attempts_told": "kind = 'message'",
         "ix_deliveries_due": "state = 'pending'",
         "ix_deliveries_leased": "state = 'running'",
+        "ix_deliveries_subject": "subject IS NOT NULL",
         "ix_intents_open": "state = 'open'",
     }
 
@@ -159,6 +162,33 @@ def test_unfinished_deliveries_of_an_older_ledger_have_a_full_budget(url):
     assert failed.budget_from is None
     assert before <= pending.budget_from <= datetime.now(UTC)
     assert (pending.waits, pending.gave_up) == (0, None)
+    ledger.close()
+
+
+def test_messages_of_an_older_ledger_get_the_subject_of_new_ones(url):
+    ledger = Ledger.open(url)
+    key = "prod/中文\0\ud800.zip"
+    with ledger._database.write() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(VERSIONS.parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0013")
+        for id_, kind, parent in (("i", "import", None), ("m", "message", "i")):
+            connection.execute(
+                text(
+                    "INSERT INTO deliveries (id, kind, state, source, route, bucket, key, parent, "
+                    "destination, created, attempts, tries, run, trigger, fence, options, "
+                    "channels) VALUES (:id, :kind, 'pending', 's', 's#1', 'b', :key, :parent, "
+                    "'ops', 1, 0, 0, 1, 'automatic', 0, '{}', '[]')"
+                ),
+                {"id": id_, "kind": kind, "parent": parent, "key": storable(key)},
+            )
+    ledger.administration.migrate()
+    about = ledger.history.delivery("i")
+    with ledger._database.read() as connection:
+        rows = connection.execute(text("SELECT id, subject FROM deliveries")).all()
+    new = NewMessage("ops", "import.failed", {})
+    assert sorted(rows) == [("i", None), ("m", subject_of(new, about))]
     ledger.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -16,7 +17,7 @@ from relay.channels.messages import digest_body
 from relay.config.load import ChannelSettings
 from relay.config.units import RateLimit
 from relay.ledger import DeliveryQuery, Ledger, LedgerUnavailable, RetentionPolicy
-from relay.ledger.outcomes import message_row
+from relay.ledger.message_order import message_row, store_messages
 from relay.ledger.schema import deliveries
 from relay.model import Failed, Kind, NewMessage, Retry, State, Succeeded, Trigger
 
@@ -39,6 +40,7 @@ class ChannelDriver:
         self.driver = driver
         self.channel = channel
         self.made: list[str] = []
+        self.imports = 0
         self.posts: list[tuple[datetime, str, list[str]]] = []
         self.error: Retry | Failed | None = None
 
@@ -46,18 +48,25 @@ class ChannelDriver:
     def ledger(self) -> Ledger:
         return self.driver.ledger
 
-    def add_messages(self, count: int = 1, result: str = "succeeded", **body: Any) -> list[str]:
-        """Finish an import with `count` messages. Returns the ids of the deliveries they report."""
+    def add_messages(
+        self, count: int = 1, result: str = "succeeded", about_key: str = "", **body: Any
+    ) -> list[str]:
+        """Store messages about different objects. Returns the ids of the reported deliveries."""
         ids = [f"d{len(self.made) + number:05}" for number in range(count)]
         self.made += ids
         error = self.driver.problem.to_json() if result == "failed" else None
         rest = {"recovered": None, "error": error, **body}
-        posted = [NewMessage("ops", f"import.{result}", {"delivery": id_, **rest}) for id_ in ids]
-        self.finish_import(posted)
+        delivery = self.finish_import([])
+        with self.ledger._database.write() as connection:
+            for id_ in ids:
+                new = NewMessage("ops", f"import.{result}", {"delivery": id_, **rest})
+                about = replace(delivery, key=about_key or f"{id_}.zip")
+                store_messages(self.ledger._database, connection, [new], self.driver.now, about)
         return ids
 
     def finish_import(self, posted: list[NewMessage]) -> Any:
-        key = f"{len(self.made):05}.zip"
+        self.imports += 1
+        key = f"{self.imports:05}.zip"
         delivery = self.driver.deliver_to("prod", key, version=str(self.driver.now))
         claim = self.driver.claimed(kind=Kind.IMPORT, only=delivery.id)
         assert self.driver.finish(claim, messages=posted)
@@ -493,8 +502,9 @@ class TestQuietHours:
     def test_urgent_messages_and_their_recovery_are_posted_during_quiet_hours(self, driver):
         ops = in_quiet_hours(driver)
         fine = ops.add_messages()
-        broken = ops.add_messages(1, "failed")
-        mended = ops.add_messages(1, recovered={"failed_at": "x", "message": "y"})
+        broken = ops.add_messages(1, "failed", "a.zip")
+        ops.drain()
+        mended = ops.add_messages(1, about_key="a.zip")
         ops.drain()
         assert sorted(ops.posted) == [*broken, *mended]
         driver.later(hours=12)
@@ -641,47 +651,7 @@ class TestAfterwards:
             assert any("ix_attempts_told" in step for step in items), items
 
 
-class TestRecovered:
-    def fails(
-        self, driver: Any, channels: tuple[str, ...] = ("ops",), result: str = "failed"
-    ) -> Any:
-        delivery = driver.deliver_to("prod", version=str(driver.now))
-        claim = driver.claimed(kind=Kind.IMPORT, only=delivery.id)
-        posted = [NewMessage(name, f"import.{result}", {"recovered": None}) for name in channels]
-        driver.finish(
-            claim, Failed(driver.problem) if result == "failed" else None, messages=posted
-        )
-        return delivery
-
-    def test_the_last_failure_message_is_known_by_channel(self, driver, ledger):
-        assert (
-            ledger.history.last_failures(driver.deliver_to("prod", "other.zip", version="1")) == {}
-        )
-        failed = self.fails(driver, ("ops", "dev"))
-        known = ledger.history.last_failures(failed)
-        sent = {message.destination: message for message in ledger.history.messages(failed.id)}
-        assert known == {
-            name: {"failed_at": "2026-05-01T12:00:00+00:00", "message": sent[name].id}
-            for name in ("ops", "dev")
-        }
-
-    def test_the_next_upload_of_the_same_key_finds_the_failure_and_others_do_not(
-        self, driver, ledger
-    ):
-        self.fails(driver)
-        driver.later(seconds=5)
-        assert list(ledger.history.last_failures(driver.deliver_to("prod", version="9"))) == ["ops"]
-        for other in ({"key": "prod/b.zip"}, {"route": "exports#2"}, {"bucket": "elsewhere"}):
-            assert (
-                ledger.history.last_failures(driver.deliver_to("prod", version="1", **other)) == {}
-            )
-
-    def test_a_recovery_is_reported_only_once(self, driver, ledger):
-        self.fails(driver)
-        driver.later(seconds=5)
-        delivery = self.fails(driver, result="succeeded")
-        assert ledger.history.last_failures(delivery) == {}
-
+class TestThreads:
     def test_the_thread_belongs_to_the_message_or_to_the_digest_with_it(self, driver, ledger):
         ops = ChannelDriver(driver)
         ops.add_messages()

@@ -7,8 +7,12 @@ from datetime import timedelta
 import pytest
 
 from relay.errors import Rejected
-from relay.ledger import DeliveryQuery
+from relay.ledger import Configured, DeliveryQuery
 from relay.model import Failed, Kind, NewDelivery, Skipped, State, Verdict
+
+CONFIGURED = Configured(
+    frozenset({"exports"}), frozenset({(Kind.IMPORT, "prod"), (Kind.MESSAGE, "ops")}), {}, {}
+)
 
 
 def keys(page):
@@ -132,7 +136,7 @@ class TestCounts:
     def test_of_an_empty_ledger_are_empty(self, ledger, driver):
         assert (
             ledger.statistics.counts()
-            == ledger.statistics.oldest_due(driver.now)
+            == ledger.waits.backlog(CONFIGURED, driver.now).oldest_due()
             == ledger.statistics.last_events()
             == {}
         )
@@ -174,7 +178,10 @@ class TestCounts:
         driver.later(seconds=5)
         driver.deliver_to("prod", "b.zip", version="1")
         driver.later(seconds=2.5)
-        assert ledger.statistics.oldest_due(driver.now) == {Kind.IMPORT: 2.5, Kind.MESSAGE: 7.5}
+        assert ledger.waits.backlog(CONFIGURED, driver.now).oldest_due() == {
+            Kind.IMPORT: 2.5,
+            Kind.MESSAGE: 7.5,
+        }
 
     def test_future_and_running_deliveries_are_not_overdue(self, ledger, driver):
         driver.deliver_to("prod", "a.zip", version="1")
@@ -182,13 +189,13 @@ class TestCounts:
         driver.retry(driver.claimed(), seconds=60)
         driver.claimed()
         driver.later(seconds=10)
-        assert ledger.statistics.oldest_due(driver.now) == {}
+        assert ledger.waits.backlog(CONFIGURED, driver.now).oldest_due() == {}
 
     def test_a_delivery_with_an_expired_lease_is_overdue_since_then(self, ledger, driver):
         driver.deliver_to("prod", version="1")
         driver.claimed()
         driver.later(seconds=37)
-        assert ledger.statistics.oldest_due(driver.now) == {Kind.IMPORT: 7.0}
+        assert ledger.waits.backlog(CONFIGURED, driver.now).oldest_due() == {Kind.IMPORT: 7.0}
 
     def test_the_last_event_is_the_last_new_event(self, ledger, driver):
         driver.accept(driver.event(version="1"))

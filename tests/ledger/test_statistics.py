@@ -65,7 +65,6 @@ def test_no_statistic_reads_the_history(ledger, driver):
 
     def scrape():
         ledger.statistics.counts()
-        ledger.statistics.oldest_due(driver.now)
         ledger.statistics.last_events()
         ledger.statistics.last_notifications()
         ledger.statistics.event_counts()
@@ -74,7 +73,7 @@ def test_no_statistic_reads_the_history(ledger, driver):
         ledger.queue.owners()
 
     found = steps(ledger, statements(ledger, scrape))
-    assert len(found) > 20
+    assert len(found) > 10
     assert full_scans(found) == set()
     if ledger._database.is_sqlite:  # without the index it would read all succeeded deliveries
         assert [step for step in found if "ix_deliveries_state" in step] == []

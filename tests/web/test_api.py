@@ -34,6 +34,7 @@ def test_the_list_is_newest_first_with_the_promised_fields(web, driver):
         "destination": "prod",
         "attempts": 0,
         "due": "2026-11-24T12:00:01Z",
+        "waiting": None,
         "created": "2026-11-24T12:00:01Z",
         "finished": None,
         "result": None,

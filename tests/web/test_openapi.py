@@ -8,9 +8,10 @@ from relay.web.schema_names import SCHEMA_NAMES, NamedSchemas
 
 SCHEMAS = """
     AttemptShape DeliveriesQuery DeliveryPage DeliveryShape DeliveryStory ErrorShape EventShape Kind
-    MessageShape NotificationPage NotificationShape NotificationWhole Origin PageQuery PlanShape
-    ProblemShape ReceiptShape RetriggerBody ScanShape SourceList SourceShape State SubmissionBody
-    SubmissionShape TargetList TargetShape Trigger Verdict
+    MessageShape NotificationPage NotificationShape NotificationWhole Origin OverwrittenShape
+    PageQuery PlanShape ProblemShape ReceiptShape RequestedDelivery RetriggerBody ScanShape
+    SourceList SourceShape State SubmissionBody SubmissionShape TargetList TargetShape Trigger
+    Verdict WaitReason WaitingShape
 """
 
 

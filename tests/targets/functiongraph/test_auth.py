@@ -212,7 +212,7 @@ def test_a_dead_token_is_renewed_once(
     message = words.format("decrypt token fail")
     sandbox.fault(operation=operation, status=401, code=code, message=message)
     target.held(HELLO)
-    target.create(HELLO, export(), ignore)
+    target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert token_requests(sandbox) == 2
     sandbox.fault(operation="config", status=401, code=code, message=message, times=None)
     with pytest.raises(PermanentFailure) as refused:
@@ -243,7 +243,7 @@ def test_a_locked_key_waits_as_long_as_it_is_locked(
     target = make_target(sandbox.url, **by_key(sandbox))
     sandbox.fault(operation="import", status=401, code="APIG.0301", message=words, times=None)
     with pytest.raises(Throttled) as locked:
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert locked.value.retry_after == timedelta(minutes=LOCKS[words])
     assert locked.value.hint.en.startswith("Huawei Cloud locks a key")
     assert [call.operation for call in sandbox.calls] == ["import"]
@@ -257,7 +257,7 @@ def test_a_locked_key_of_the_servers_agency_is_not_tried_again(
         target = make_target(cloud.url)
         cloud.fault(operation="import", status=401, code="APIGW.0301", message=words)
         with pytest.raises(Throttled):
-            target.create(HELLO, export(), ignore)
+            target.create(HELLO, export(), ChangeRecorder(), ignore)
         assert [call.operation for call in cloud.calls].count("import") == 1
 
 
@@ -288,7 +288,7 @@ def test_a_wrong_signature_is_final(
     target = make_target(sandbox.url, **by_key(sandbox))
     sandbox.fault(operation="import", status=401, code="APIG.0301", message=words, times=None)
     with pytest.raises(PermanentFailure) as refused:
-        target.create(HELLO, export(), ignore)
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
     assert "access_key" in refused.value.hint.en
     assert len(sandbox.calls) == 1
 

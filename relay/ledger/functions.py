@@ -153,7 +153,7 @@ class FunctionOrder(LedgerPart):
         if is_running is None and settled_at is None:
             return update_claimed(connection, claim, function=function)
         pending: dict[str, object] = {"state": State.PENDING, "owner": None, "leased_until": None}
-        if settled_at is not None:
+        if is_running is None and settled_at is not None:
             pending |= {"due": settled_at, "wait_reason": WaitReason.SAME_FUNCTION}
         if undo_claim(connection, claim, function=function, **pending) and rate:
             destination = delivery.kind, delivery.destination

@@ -59,12 +59,17 @@ def delivery_id_of(world: World, number: int) -> str:
     return next(d.id for d in world.deliveries(Kind.IMPORT) if d.key == key)
 
 
+def settle(world: World) -> None:
+    """Wait until a call that was answered by 503 can no longer take effect."""
+    world.clock.forward(timedelta(seconds=15))
+
+
 def another_worker(world: World) -> Worker:
     relay = world.relay
     return Worker(
         relay.settings,
         relay.ledger,
-        Deliverer(relay.ledger, relay.plugins),
+        Deliverer(relay.ledger, relay.plugins, clock=world.clock),
         clock=world.clock,
         wake_signal=WakeSignal(),
         metrics=ProcessMetrics(),
@@ -111,6 +116,7 @@ def test_an_older_upload_that_runs_late_is_superseded_and_names_the_newer_one(wo
     world.sandbox.fault(operation="import", status=503)
     world.attempt()
     announce(world, 2)
+    settle(world)
     newer = world.relay.worker.claim(Kind.IMPORT, only=delivery_id_of(world, 2))
     assert newer is not None, "a delivery that waits for its next attempt blocks no other"
     assert isinstance(world.relay.worker.run(newer), Succeeded)
@@ -150,6 +156,7 @@ def test_between_sources_the_arrival_decides_and_the_message_says_so(
     world.sandbox.fault(operation="import", status=503)
     world.attempt()
     announce(world, 1, source="other")
+    settle(world)
     newer = world.relay.worker.claim(Kind.IMPORT, only=delivery_id_of(world, 1))
     assert newer is not None
     assert isinstance(world.relay.worker.run(newer), Succeeded)

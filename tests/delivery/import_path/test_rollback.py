@@ -18,7 +18,7 @@ from relay.web.app import create_app
 
 from .conftest import World, code_of
 
-BUCKET, KEY = "exports", "prod/hello.zip"
+BUCKET, KEY = "rollbacks", "prod/hello.zip"
 STORE = """
 kind = "s3"
 endpoint_url = "{url}"
@@ -26,7 +26,7 @@ region = "us-east-1"
 access_key_id = "test"
 secret_access_key = "test"
 addressing_style = "path"
-buckets = ["exports"]
+buckets = ["rollbacks"]
 """
 
 

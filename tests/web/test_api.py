@@ -415,7 +415,10 @@ def test_a_throttled_target_shows_the_end_of_the_wait(web, driver):
     claim = web.ledger.queue.claim("w1", timedelta(seconds=30), {}, web.clock(), kind=Kind.IMPORT)
     due = web.clock() + timedelta(minutes=5)
     web.ledger.outcomes.finish(
-        claim, Retry(UNREACHABLE, pauses_destination=True), web.clock(), due=due
+        claim,
+        Retry(UNREACHABLE, timedelta(minutes=5), pauses_destination=True),
+        web.clock(),
+        due=due,
     )
     (target,) = web.get("/api/v1/targets").get_json()["items"]
     assert target["state"] == "waiting"

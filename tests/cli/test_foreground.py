@@ -11,14 +11,11 @@ import pytest
 from relay.cli import import_
 from relay.cli.foreground import ForegroundRetry, ImportCall, wait_reason
 from relay.config.backoff import Backoff
-from relay.delivery.conflict import ImportRequest
 from relay.errors import OutcomeUnknown, PermanentFailure, TemporaryFailure, Throttled
 from relay.model import Delivery, Json, Kind, Localized, Problem, Skipped, State, Succeeded
-from relay.targets.contract import FunctionName
 
 NOW = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=3)
-REQUEST = ImportRequest(FunctionName("hello", "default"), "skip", NOW)
 SUCCEEDED = Succeeded({})
 
 
@@ -117,13 +114,11 @@ class Recorder:
         return ForegroundRetry(self.lines.append, lambda: NOW, self.waits.append, rules)
 
 
-def failing(*errors: Exception, requests: list[ImportRequest] | None = None) -> ImportCall:
+def failing(*errors: Exception) -> ImportCall:
     """Return an import that raises one error per attempt, then succeeds."""
     remaining = list(errors)
 
-    def import_once(request: ImportRequest) -> Succeeded | Skipped:
-        if requests is not None:
-            requests.append(request)
+    def import_once() -> Succeeded | Skipped:
         if remaining:
             raise remaining.pop(0)
         return SUCCEEDED
@@ -137,21 +132,19 @@ def overloaded(retry_after: float | None = None) -> TemporaryFailure:
 
 
 def test_a_temporary_failure_is_printed_and_retried_after_a_wait() -> None:
-    recorder, requests = Recorder(), list[ImportRequest]()
+    recorder = Recorder()
     lost = OutcomeUnknown("x.lost", "The response was lost")
-    import_once = failing(overloaded(), lost, requests=requests)
-    assert recorder.retry().run(REQUEST, import_once) is SUCCEEDED
+    assert recorder.retry().run(failing(overloaded(), lost)) is SUCCEEDED
     first, second = recorder.waits
     assert 1.8 <= first <= 2.2
     assert 4.5 <= second <= 5.5
     assert recorder.lines[0] == "Attempt 1 failed: It is overloaded (x.503). Relay tries again."
     assert recorder.lines[1].startswith("Attempt 2 of 3 in ")
-    assert [request.uncertain for request in requests] == [False, True, True]
 
 
 def test_the_longer_of_retry_after_and_the_backoff_is_waited() -> None:
     recorder = Recorder()
-    assert recorder.retry().run(REQUEST, failing(overloaded(17), overloaded(0))) is SUCCEEDED
+    assert recorder.retry().run(failing(overloaded(17), overloaded(0))) is SUCCEEDED
     first, second = recorder.waits
     assert first == 17
     assert 4.5 <= second <= 5.5
@@ -174,7 +167,7 @@ def test_the_last_failure_has_a_hint_for_the_command_line(
 ) -> None:
     recorder = Recorder()
     with pytest.raises(TemporaryFailure) as raised:
-        recorder.retry().run(REQUEST, failing(*[failure] * attempts))
+        recorder.retry().run(failing(*[failure] * attempts))
     assert hint in raised.value.hint.en
     assert raised.value.code == failure.code
     assert len(recorder.waits) == attempts - 1
@@ -183,5 +176,5 @@ def test_the_last_failure_has_a_hint_for_the_command_line(
 def test_a_permanent_failure_is_not_retried() -> None:
     recorder = Recorder()
     with pytest.raises(PermanentFailure):
-        recorder.retry().run(REQUEST, failing(PermanentFailure("x.401", "No")))
+        recorder.retry().run(failing(PermanentFailure("x.401", "No")))
     assert (recorder.waits, recorder.lines) == ([], [])

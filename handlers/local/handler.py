@@ -119,7 +119,8 @@ class Handler(StorageHandler):
         try:
             descriptor = open_inside(self.settings.folder, path)
         except OSError as error:
-            self._require_folder()
+            if isinstance(error, FileNotFoundError):
+                self._require_folder()
             raise _translate(error, ref.key) from error
         file = file_at(ref.key, descriptor)
         if file is not None and ref.etag in (None, file.etag):

@@ -46,6 +46,9 @@ TITLES: Mapping[str, Localized] = {
 CHANGES: Mapping[str, Localized] = {
     "created": Localized("new function", "新建函数"),
     "updated": Localized("existing function updated", "已更新原有函数"),
+    "unchanged": Localized(
+        "nothing to change: same code, same configuration", "代码与配置均相同，未做更改"
+    ),
     "renamed": Localized(
         "the name was taken: imported under a new name", "名称已被占用，已改名导入"
     ),

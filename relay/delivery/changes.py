@@ -48,6 +48,18 @@ def call_timing(settings: Settings) -> CallTiming:
 DEFAULT_TIMING = call_timing(Settings())
 
 
+_PARTS = {
+    "code": {ChangeCall.CREATE, ChangeCall.UPDATE_CODE},
+    "configuration": {ChangeCall.CREATE, ChangeCall.UPDATE_CONFIGURATION},
+}
+
+
+def effect_of(intents: Iterable[Intent], *states: IntentState) -> list[str]:
+    """Return the parts of the function, "code" and "configuration", with intents in `states`."""
+    calls = {intent.what.call for intent in intents if intent.what and intent.state in states}
+    return [part for part, changing in _PARTS.items() if calls & changing]
+
+
 class ImportChanges(ChangeGuard):
     """The calls of the import of a file, which no ledger records.
 
@@ -71,9 +83,14 @@ class ImportChanges(ChangeGuard):
         self._current: dict[Change, int] = {}
 
     @property
+    def effect(self) -> list[str]:
+        """The parts of the function that this delivery has changed, or may have."""
+        return effect_of(self.intents, IntentState.APPLIED, IntentState.OPEN)
+
+    @property
     def may_have_changed(self) -> bool:
         """Whether a call of this delivery has changed the target, or may have."""
-        return any(intent.is_open or _is_applied(intent) for intent in self.intents)
+        return any(intent.is_open or intent.state is IntentState.APPLIED for intent in self.intents)
 
     def release(self, change: Change) -> None:
         what = NewIntent(
@@ -206,7 +223,3 @@ def _may_be_later(modified: str | None, recorded: datetime) -> bool:
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)  # or earlier, if it is Beijing time
     return time > recorded - _CLOCK_DIFFERENCE
-
-
-def _is_applied(intent: Intent) -> bool:
-    return intent.state is IntentState.APPLIED

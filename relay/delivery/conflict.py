@@ -30,6 +30,7 @@ from relay.targets.contract import (
     Target,
     UpdateOptions,
 )
+from relay.targets.other_function import OtherFunction
 
 
 class Action(StrEnum):
@@ -190,10 +191,8 @@ class _Import:
             case Action.CONFIRM:
                 return _already_imported(existing)
             case Action.SKIP:
-                request, described = self.request, _described(existing)
-                return skip_same_code(
-                    self.target, existing, self.archive, request.options, described
-                )
+                request, shown = self.request, described(existing)
+                return skip_same_code(self.target, existing, self.archive, request.options, shown)
             case _:
                 raise _name_conflict(existing, policy)
 
@@ -244,14 +243,14 @@ class _Import:
         if intent is None:
             raise lost
         names = [function]
-        if isinstance(lost, _OtherFunction) and lost.named != function:
+        if isinstance(lost, OtherFunction) and lost.named != function:
             names.append(lost.named)
         for name in names:
             existing = self._look_up(name)
             match = self.request.comparison.match(existing, intent)
             if existing is not None and match is not Match.OTHER:
                 outcome = confirmed(intent, existing, match)
-                if isinstance(lost, _OtherFunction):
+                if isinstance(lost, OtherFunction):
                     outcome.result["warnings"].append(lost.warning)
                 return outcome
         raise lost
@@ -266,17 +265,30 @@ class _Import:
         if digest and self.archive.known_digest and self.request.comparison.only_sha512:
             differs.append(str(digest).lower() != self.archive.known_digest)
         if any(differs):
-            raise _OtherFunction(function, named, result)
+            raise OtherFunction(function, named, size, digest)
 
     def _look_up(self, function: FunctionName) -> ExistingFunction | None:
         return ask(self.target, function)
 
     def _replace(self, existing: ExistingFunction) -> Succeeded:
         self.changes.name_was_free = False
-        result = self.target.replace(
+        lost = None
+        try:
+            result = self._update(existing)
+        except OtherFunction as error:
+            lost = error
+            result = self._update(existing)  # sends only what the target does not hold
+        effect = self.changes.effect
+        outcome = self._imported("updated" if effect else "unchanged", result)
+        outcome.result["effect"] = effect
+        if lost is not None:
+            outcome.result["warnings"] = [*result.answer.get("warnings", ()), lost.warning]
+        return outcome
+
+    def _update(self, existing: ExistingFunction) -> ImportResult:
+        return self.target.replace(
             existing, self.archive, self.changes, self.progress, self.request.options
         )
-        return self._imported("updated", result)
 
     def _has_our_code(self, existing: ExistingFunction) -> bool:
         return self.request.is_same_code(existing, self.archive)
@@ -292,29 +304,6 @@ class _Import:
             "target_digest": target_digest,
         }
         return Succeeded({**result.answer, **summary})
-
-
-class _OtherFunction(OutcomeUnknown):
-    """The response names another function, or has another size or digest: not ours, or not all."""
-
-    def __init__(self, asked: FunctionName, named: FunctionName, result: ImportResult) -> None:
-        size, digest = result.answer.get("code_size"), str(result.answer.get("digest") or "")
-        described = f"{named.func_name} (package {named.package}, {size} bytes, {digest[:12]})"
-        super().__init__(
-            "import.other_function",
-            Localized(
-                f"Relay imported {asked.func_name} (package {asked.package}), but the response"
-                f" describes {described}",
-                f"导入的是函数 {asked.func_name}（应用 {asked.package}），"
-                f"但响应描述的是 {described}",
-            ),
-            Localized(
-                "Relay asks the target what it holds. Check the endpoint and any proxies.",
-                "Relay 会查询目标的实际内容。请检查 endpoint 以及代理配置。",
-            ),
-        )
-        self.named = named
-        self.warning: Json = {"code": self.code, "message": self.message.en, "where": ""}
 
 
 def ask(target: Target, function: FunctionName) -> ExistingFunction | None:
@@ -343,10 +332,11 @@ def ask(target: Target, function: FunctionName) -> ExistingFunction | None:
 
 
 def _already_imported(existing: ExistingFunction) -> Succeeded:
-    return Succeeded({"how": "already there", **_described(existing)})
+    return Succeeded({"how": "already there", **described(existing)})
 
 
-def _described(existing: ExistingFunction) -> Json:
+def described(existing: ExistingFunction) -> Json:
+    """Return the fields of a result that describe a function."""
     return {
         "func_urn": existing.urn,
         "func_name": existing.func_name,

@@ -194,7 +194,6 @@ class Deliverer:
         except RelayError as error:
             return outcome_of_call(error, subject, responded=responding.responded)
         self._remember_digest(delivery.destination, outcome.result)
-        details["warnings"] += outcome.result.get("warnings", [])
         if archive.sha256:
             details["sha256"] = archive.sha256
         details["warnings"] = [*warnings, *outcome.result.get("warnings", ())]

@@ -78,6 +78,9 @@ class RespondingTarget(Target):
     ) -> Differences:
         return self._record(lambda: self._target.differences(existing, archive, options))
 
+    def configuration_digest(self, existing: ExistingFunction) -> str | None:
+        return self._record(lambda: self._target.configuration_digest(existing))
+
     def ready(self) -> str | None:
         return self._target.ready()
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from relay.delivery.changes import CodeComparison, Match
-from relay.delivery.conflict import ask, confirmed
-from relay.errors import RelayError
+from relay.delivery.changes import CodeComparison, Match, effect_of
+from relay.delivery.conflict import ask, confirmed, described
+from relay.errors import PermanentFailure, RelayError
 from relay.intents import ChangeCall, Intent, IntentState, NewIntent
 from relay.ledger.intents import Intents
 from relay.model import (
@@ -27,11 +27,13 @@ from relay.targets.contract import ExistingFunction, FunctionName, Target
 class Resolved:
     """The intents of a delivery after the target was asked.
 
-    `created`: the outcome if the function was created, so that nothing is left to do.
+    `created`: the outcome if the function was created, so that nothing is left to do. `updated`:
+    the outcome if the last call of an update was applied.
     """
 
     intents: tuple[Intent, ...]
     created: Succeeded | None = None
+    updated: Succeeded | None = None
 
     @property
     def open(self) -> list[Intent]:
@@ -40,18 +42,7 @@ class Resolved:
     @property
     def effect(self) -> list[str]:
         """The changed parts of the function: "code", "configuration"."""
-        applied = {
-            intent.what.call
-            for intent in self.intents
-            if intent.what is not None and intent.state is IntentState.APPLIED
-        }
-        return [part for part, calls in _PARTS.items() if applied & calls]
-
-
-_PARTS = {
-    "code": {ChangeCall.CREATE, ChangeCall.UPDATE_CODE},
-    "configuration": {ChangeCall.CREATE, ChangeCall.UPDATE_CONFIGURATION},
-}
+        return effect_of(self.intents, IntentState.APPLIED)
 
 
 class Resolver:
@@ -67,33 +58,44 @@ class Resolver:
         """Ask the target for the functions of all open intents of a delivery.
 
         An intent stays open if the call may still take effect, and if only the archive shows
-        whether it did: that of a configuration, and that of an attempt without a record.
+        whether it did: that of a configuration which the function does not have as it was sent, and
+        that of an attempt without a record.
         """
         held: dict[FunctionName, ExistingFunction | None] = {}
         resolved: list[Intent] = []
-        created = None
+        created = updated = None
         for intent in intents:
             what, state = intent.what, intent.state
-            if what is not None and what.call is not ChangeCall.UPDATE_CONFIGURATION:
+            if what is not None and (intent.is_open or what.call is not ChangeCall.UPDATE_CODE):
                 name = FunctionName(what.func_name, what.package)
-                if intent.is_open or what.call is ChangeCall.CREATE:
-                    if name not in held:
-                        held[name] = ask(target, name)
-                    state = self._compare(comparison, intent, held[name])
-                if what.call is ChangeCall.CREATE and state is IntentState.APPLIED:
+                if name not in held:
+                    held[name] = ask(target, name)
+                state = self._compare(target, comparison, intent, held[name])
+                if state is IntentState.APPLIED:
                     existing = held[name] or _described(what)
-                    match = comparison.match(existing, intent)
-                    created = created or confirmed(intent, existing, match)
+                    if what.call is ChangeCall.CREATE:
+                        match = comparison.match(existing, intent)
+                        created = created or confirmed(intent, existing, match)
+                    elif what.call is ChangeCall.UPDATE_CONFIGURATION:
+                        updated = Succeeded({"how": "updated", **described(existing)})
             resolved.append(replace(intent, state=state))
-        return Resolved(tuple(resolved), created)
+        return Resolved(tuple(resolved), created, updated)
 
     def _compare(
-        self, comparison: CodeComparison, intent: Intent, existing: ExistingFunction | None
+        self,
+        target: Target,
+        comparison: CodeComparison,
+        intent: Intent,
+        existing: ExistingFunction | None,
     ) -> IntentState:
         if not intent.is_open:
             return intent.state
         now = self._clock()
-        if comparison.match(existing, intent) is not Match.OTHER:
+        if _writes_configuration(intent):
+            if not _has_configuration(target, existing, intent):
+                return IntentState.OPEN
+            state = IntentState.APPLIED
+        elif comparison.match(existing, intent) is not Match.OTHER:
             state = IntentState.APPLIED
         elif now >= intent.settled_at or _is_prevented(comparison, intent, existing):
             state = IntentState.NOT_APPLIED
@@ -116,6 +118,20 @@ class Resolver:
         return bool(earlier)
 
 
+def _writes_configuration(intent: Intent) -> bool:
+    return intent.what is not None and intent.what.call is ChangeCall.UPDATE_CONFIGURATION
+
+
+def _has_configuration(target: Target, existing: ExistingFunction | None, intent: Intent) -> bool:
+    """Return whether the function has the configuration as the call sent it."""
+    if existing is None or intent.what is None:
+        return False
+    try:
+        return target.configuration_digest(existing) == intent.what.digest
+    except PermanentFailure:
+        return False
+
+
 def _is_prevented(
     comparison: CodeComparison, intent: Intent, existing: ExistingFunction | None
 ) -> bool:
@@ -126,7 +142,8 @@ def _is_prevented(
 
 def _described(what: NewIntent) -> ExistingFunction:
     """Describe a function that was created, and deleted since by another user."""
-    return ExistingFunction("", what.func_name, what.package, what.digest, what.size)
+    digest = None if what.call is ChangeCall.UPDATE_CONFIGURATION else what.digest
+    return ExistingFunction("", what.func_name, what.package, digest, what.size)
 
 
 def settle(
@@ -134,11 +151,11 @@ def settle(
 ) -> Succeeded | Skipped | Failed | Retry:
     """Return the outcome to record instead of a final one, given what the target holds.
 
-    A delivery ends without a success only when it is known what was changed, or when Relay gives
-    up: then with `outcome.unknown`.
+    If the last call of the import was applied, that is a success. A delivery ends without one only
+    when it is known what was changed, or when Relay gives up: then with `outcome.unknown`.
     """
-    if resolved.created is not None:
-        return resolved.created
+    if done := _completed(resolved):
+        return done
     if resolved.open:
         settled_at = max(intent.settled_at for intent in resolved.open)
         if now < settled_at:
@@ -156,13 +173,22 @@ def settle(
 
 def corrected(resolved: Resolved, result: Json) -> Succeeded | Failed | None:
     """Return the outcome of a delivery that was reported as unknown; None: it is still unknown."""
-    if resolved.created is not None:
-        return resolved.created
+    if done := _completed(resolved):
+        return done
     if resolved.open:
         return None
     effect = resolved.effect
     problem = _partial_problem() if effect else _not_applied_problem()
     return Failed(problem, result={**result, "effect": effect})
+
+
+def _completed(resolved: Resolved) -> Succeeded | None:
+    """Return the success of an import whose last call was applied."""
+    if resolved.created is not None:
+        return resolved.created
+    if resolved.updated is None:
+        return None
+    return Succeeded({**resolved.updated.result, "effect": resolved.effect})
 
 
 def _was_compared(outcome: Skipped | Failed) -> bool:
@@ -250,8 +276,8 @@ def _partial_problem() -> Problem:
     return Problem(
         "import.partial",
         Localized(
-            "The code was updated, the configuration was not",
-            "代码已更新，配置未更新",
+            "The code was updated; the configuration was not compared with the export's",
+            "代码已更新，但配置未与导出包核对",
         ),
         Localized(
             "Check the configuration of the function, or upload the export again.",

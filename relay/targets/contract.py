@@ -107,7 +107,7 @@ class Target(ABC):
     retry cannot help, TemporaryFailure if it can, Throttled if all imports have to wait.
 
     The constructor stores its arguments and does no I/O. A wrapper around another target has the
-    `name`, `settings` and `outbound` of that target and forwards all seven methods.
+    `name`, `settings` and `outbound` of that target and forwards all eight methods.
     """
 
     Settings: ClassVar[type[TargetSettings]] = TargetSettings
@@ -160,6 +160,14 @@ class Target(ABC):
     ) -> Differences:
         """Compare the configuration of an existing function with the archive's. Changes nothing."""
         return NO_DIFFERENCES
+
+    def configuration_digest(self, existing: ExistingFunction) -> str | None:  # noqa: ARG002
+        """Return the digest of a call that would write the function's configuration as it is now.
+
+        It is compared with the digest that a call of `replace` recorded, to find out whether the
+        call took effect. None if the target cannot know. Changes nothing.
+        """
+        return None
 
     def ready(self) -> str | None:
         """Test the connection and describe the result, or return None if no test exists.

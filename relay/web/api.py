@@ -71,8 +71,12 @@ class Api:
         found = get_delivery(self.history, delivery_id)
         event = self.history.event(found.event_id) if found.event_id else None
         delivery, *messages = self.context.explain([found, *self.history.messages(delivery_id)])
+        result = delivery.result or {}
+        effect = result.get("effect")
         return {
             **_as_dict(delivery),
+            "effect": effect if isinstance(effect, list) else [],
+            "answer": result.get("answer"),
             "attempts": self.history.attempts(delivery.id),
             "event": event and responses.EventShape.of(event, str(delivery.event_id)),
             "plan": delivery.options,

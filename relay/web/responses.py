@@ -182,7 +182,11 @@ class RequestedDelivery(DeliveryShape):
 
 
 class DeliveryStory(DeliveryBase):
-    """The details of a delivery: attempts, event, plan and messages."""
+    """The details of a delivery: attempts, event, plan and messages.
+
+    `effect` lists what was changed at the target: code, configuration. `answer` is the response of
+    the import API with all known fields, or null.
+    """
 
     attempts: list[AttemptShape]
     trigger: Trigger
@@ -190,6 +194,8 @@ class DeliveryStory(DeliveryBase):
     parent: str | None
     event: EventShape | None
     plan: CleanJson
+    effect: list[str]
+    answer: CleanJson | None
     messages: list[DeliveryShape]
 
 

@@ -142,6 +142,10 @@ PHRASES: dict[str, Localized] = {
     "trigger.manual": Localized("manual", "手动触发"),
     "how.created": Localized("A new function was created.", "已新建函数。"),
     "how.updated": Localized("The existing function was updated.", "已更新原有函数。"),
+    "how.unchanged": Localized(
+        "The function already had this code and this configuration: nothing was changed.",
+        "函数的代码与配置已与导出包一致，未做任何更改。",
+    ),
     "how.renamed": Localized(
         "The name was taken, so a function with another name was created.",
         "名称已被占用，已用新名称创建函数。",

@@ -29,7 +29,7 @@ def test_a_long_key_keeps_the_file_name():
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("how", ["created", "updated", "renamed", "already there"])
+@pytest.mark.parametrize("how", ["created", "updated", "unchanged", "renamed", "already there"])
 def test_a_card_explains_what_changed(how, language):
     card = build_card("import.succeeded", {"how": how}, language)
     (change,) = [fact for fact in card.facts if fact.label in ("Change", "变更")]

@@ -16,13 +16,15 @@ from relay.testing.fake_server import Reply
 
 @pytest.fixture
 def hang_up_url():
-    """The URL of a server that reads a request and closes the connection without a response."""
+    """The URL of a server that reads a whole request and closes without a response."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve():
         connection, _ = server.accept()
         with connection:
-            connection.recv(65536)
+            request = b""
+            while not request.endswith(b"\r\n\r\n{}"):
+                request += connection.recv(65536)
 
     thread = threading.Thread(target=serve)
     thread.start()

@@ -37,7 +37,7 @@ def wait_until(condition, seconds=30.0):
 def responds(url):
     try:
         return requests.get(url, timeout=5).status_code == 200
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 
@@ -99,7 +99,7 @@ def test_gunicorn_with_the_file_serves_delivers_and_stops(tmp_path, free_ports, 
     # The post_worker_init hook has started the worker, which watches the folder.
     (inbox / "a.zip").write_bytes(b"not a zip")
     deliveries = wait_until(
-        lambda: requests.get(f"{url}/api/v1/deliveries", timeout=5).json()["items"]
+        lambda: requests.get(f"{url}/api/v1/deliveries", timeout=30).json()["items"]
     )
     assert deliveries[0]["key"] == "a.zip"
     response = requests.get(f"{url}/healthz?token=hush", headers={"X-Request-Id": "r-1"}, timeout=5)

@@ -3,12 +3,11 @@
 import io
 import json
 import zipfile
-from datetime import timedelta
 
 import pytest
 import requests
 
-from relay.model import Kind, Origin, State, utc_now
+from relay.model import Kind, Origin, State
 from relay.testing.sandbox.exports import make_export
 from tests.end_to_end.world import TOKEN, accept, free_port, record, until
 
@@ -24,11 +23,9 @@ def plain_zip():
     return buffer.getvalue()
 
 
-@pytest.mark.no_cover  # measures time, and tracing doubles it
-def test_an_upload_is_imported_and_reported_within_two_seconds(world):
+def test_an_upload_is_imported_and_reported(world):
     world.announce_uploads()
     world.running_relay()
-    began = utc_now()
     world.upload()
     [delivery] = world.settled()
     assert delivery.state == State.SUCCEEDED
@@ -36,7 +33,6 @@ def test_an_upload_is_imported_and_reported_within_two_seconds(world):
     messages = world.deliveries(Kind.MESSAGE)
     assert {message.destination for message in messages} == {"ops", "chat"}
     assert all(message.state == State.SUCCEEDED for message in messages)
-    assert max(message.finished for message in messages) - began < timedelta(seconds=2)
     [message] = world.webhook_messages()
     assert message.verified
     assert message.json["data"]["func_urn"] == delivery.result["func_urn"]

@@ -38,7 +38,9 @@ def steps(ledger: Ledger, executed: list[tuple[str, Any]]) -> list[str]:
     prefix = "EXPLAIN QUERY PLAN" if ledger._database.is_sqlite else "EXPLAIN (COSTS OFF)"
     with ledger._database._engine.connect() as connection:
         if not ledger._database.is_sqlite:
-            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            # With few rows, the planner's choice would depend on when autovacuum ran.
+            for setting in ("enable_seqscan", "enable_bitmapscan", "enable_sort"):
+                connection.exec_driver_sql(f"SET LOCAL {setting} = off")
         return [
             str(row[-1]).strip(" ->")
             for statement, values in executed

@@ -124,9 +124,11 @@ def test_a_delivery_is_shown_with_attempts_event_plan_and_messages(web, driver):
     delivery_id = driver.announce("prod/hello.zip", etag="e9", version="v1", size=2048)
     driver.retry(delivery_id)
     driver.clock.forward(minutes=1)
-    driver.succeed(delivery_id, digest="ab" * 64)
+    answer = {"func_name": "hello", "memory_size": 128}
+    driver.succeed(delivery_id, digest="ab" * 64, effect=["code"], answer=answer)
     story = web.get(f"/api/v1/deliveries/{delivery_id}").get_json()
     assert story["state"] == "succeeded"
+    assert (story["effect"], story["answer"]) == (["code"], answer)
     assert story["result"]["func_urn"].endswith(":function:default:hello:latest")
     first, second = story["attempts"]
     assert (first["number"], first["outcome"]) == (1, "retry")

@@ -455,7 +455,7 @@ class TestLanguages:
                 "outcome",
                 ["running", "succeeded", "skipped", "failed", "retry", "lost", "hung", "released"],
             ),
-            ("how", ["created", "updated", "renamed", "already there"]),
+            ("how", ["created", "updated", "unchanged", "renamed", "already there"]),
             ("policy", ["skip", "fail", "update", "rename"]),
             ("title", ["deliveries", "notifications", "sources"]),
             (

@@ -73,10 +73,10 @@ class CodeBody(Base64Body):
 
 
 class JsonBody:
-    """A small JSON body; `digest()` is the SHA-256 (hex) of it."""
+    """A small JSON body with sorted fields; `digest()` is the SHA-256 (hex) of it."""
 
     def __init__(self, fields: Mapping[str, object]) -> None:
-        self._text = json.dumps(fields).encode()
+        self._text = json.dumps(fields, sort_keys=True).encode()
 
     def __len__(self) -> int:
         return len(self._text)

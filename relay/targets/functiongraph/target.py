@@ -30,8 +30,9 @@ from relay.targets.contract import (
     Progress,
     UpdateOptions,
 )
-from relay.targets.functiongraph.body import ImportBody
+from relay.targets.functiongraph.body import ImportBody, JsonBody
 from relay.targets.functiongraph.client import FunctionGraphClient
+from relay.targets.functiongraph.configuration import kept_fields
 from relay.targets.functiongraph.error_hints import HINTS
 from relay.targets.functiongraph.errors import ApiResponse, malformed_response
 from relay.targets.functiongraph.response import read_import_response
@@ -144,6 +145,10 @@ class Target(contract.Target):
         update = FunctionUpdate(self._client, existing, archive, options)
         result = update.run(changes, progress)
         return _import_result(result, existing.func_name, existing.package)
+
+    def configuration_digest(self, existing: ExistingFunction) -> str | None:
+        current = self._client.call("GET", f"/functions/{quote(existing.urn, safe='')}/config")
+        return JsonBody({"func_name": existing.func_name, **kept_fields(current)}).digest()
 
     def differences(
         self,

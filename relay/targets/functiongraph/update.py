@@ -31,6 +31,7 @@ from relay.targets.functiongraph.configuration import (
     kept_fields,
     unknown_fields,
 )
+from relay.targets.other_function import OtherFunction
 
 MAX_STARTS = 3
 """Times that an update of the configuration starts over because another user changes it."""
@@ -127,6 +128,7 @@ class FunctionUpdate:
             size=self._code_size,
         )
         response = self._client.call("PUT", f"{self._path}/code", change=change)
+        self._require_same_function(response)
         change.applied()
         self.effect.append("code")
         return response
@@ -156,9 +158,21 @@ class FunctionUpdate:
             ChangeCall.UPDATE_CONFIGURATION, self._function, body, digest=body.digest
         )
         response = self._client.call("PUT", f"{self._path}/config", change=change)
+        self._require_same_function(response)
         change.applied()
         self.effect.append("configuration")
         return response
+
+    def _require_same_function(self, response: Json) -> None:
+        """Raise OtherFunction if the response describes another function."""
+        asked = self._function
+        named = FunctionName(
+            str(response.get("func_name") or asked.func_name),
+            str(response.get("package") or asked.package),
+        )
+        if named != asked:
+            size, digest = response.get("code_size"), response.get("digest")
+            raise OtherFunction(asked, named, size, digest)
 
     def _read_configuration(self) -> Json:
         return self._client.call("GET", f"{self._path}/config")

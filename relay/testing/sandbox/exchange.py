@@ -107,6 +107,8 @@ class Dispatcher:
         self.stopping.wait(fault.delay)
         if fault.resets:
             exchange.body.drop()
+        if fault.func_name is not None and reply.body is not None:
+            reply = replace(reply, body={**reply.body, "func_name": fault.func_name})
         return fault.reply or reply
 
 

@@ -37,6 +37,7 @@ class Fault:
 
     status       respond with this status, and with `code`, `message` and Retry-After
     delay        wait this many seconds before the response
+    func_name    name this function in the response
     commit       execute the call before the wrong response (or the reset)
     drop         reset the connection instead of responding
     cut_after    stop reading after this many bytes of the body; then `status`, or else a reset
@@ -50,6 +51,7 @@ class Fault:
     message: str | None = None
     delay: float = 0.0
     retry_after: str | int | None = None
+    func_name: str | None = None
     commit: bool = False
     drop: bool = False
     cut_after: int | None = None
@@ -124,7 +126,7 @@ def parse_fault(spec: str) -> Fault:
 
 
 def _parse_value(name: str, text: str) -> Any:
-    if name in ("code", "message", "retry_after"):
+    if name in ("code", "message", "retry_after", "func_name"):
         return text
     if name == "times" and text == "always":
         return None

@@ -94,6 +94,16 @@ def test_an_update_reports_what_it_changed_and_what_it_could_not_apply(
     )
 
 
+def test_an_update_with_nothing_to_change_says_so(make_world: Callable[..., World]) -> None:
+    world = make_world(on_conflict="update")
+    world.sandbox.hold("hello", code=CODE, timeout=30, user_data='{"TOKEN": "secret-word"}')
+    world.upload("hello", EXPORT)
+    delivery = world.until_finished()
+    assert (delivery.state, delivery.result["how"]) == (State.SUCCEEDED, "unchanged")
+    assert delivery.result["effect"] == []
+    assert changes(world) == []
+
+
 def test_a_refused_configuration_is_reported_with_the_code_that_is_in_place(
     make_world: Callable[..., World],
 ) -> None:

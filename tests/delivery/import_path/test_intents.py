@@ -33,6 +33,15 @@ def states(world: World) -> list[IntentState]:
     return [intent.state for intent in intents]
 
 
+def look_until_finished(world: World) -> None:
+    """Attempt the delivery until the object counts as gone."""
+    for _ in range(6):
+        if world.delivery.state.finished:
+            break
+        world.clock.forward(timedelta(minutes=5))
+        world.attempt()
+
+
 def test_an_import_leaves_no_open_intent(world: World) -> None:
     world.upload("hello", EXPORT)
     world.until_finished()
@@ -89,14 +98,63 @@ def test_a_half_done_update_whose_object_is_deleted_is_reported_as_partial(
     world.attempt()
     assert world.delivery.state == State.PENDING
     path.unlink()
-    for _ in range(6):
-        if world.delivery.state.finished:
-            break
-        world.clock.forward(timedelta(minutes=5))
-        world.attempt()
+    look_until_finished(world)
     assert world.delivery.state == State.FAILED
     assert world.delivery.error.code in ("import.partial", "outcome.unknown")
     assert world.stored("hello") == CODE
+
+
+def test_an_applied_update_is_a_success_although_its_object_is_deleted(
+    make_world: Callable[..., World],
+) -> None:
+    """The last call of the update was applied, and its response lost."""
+    world = make_world(on_conflict="update")
+    world.sandbox.hold("hello", code=OTHER, memory_size=256)
+    path = world.upload("hello", make_export("hello", Timeout=77))
+    world.sandbox.fault(operation="update_config", commit=True, drop=True)
+    world.attempt()
+    assert world.delivery.state == State.PENDING
+    path.unlink()
+    look_until_finished(world)
+    assert (world.delivery.state, world.delivery.error) == (State.SUCCEEDED, None)
+    assert world.delivery.result["how"] == "updated"
+    assert world.delivery.result["effect"] == ["code", "configuration"]
+    assert world.delivery.result["func_urn"] == world.sandbox.functions["hello"].urn
+    assert states(world) == [IntentState.APPLIED, IntentState.APPLIED]
+
+
+def test_an_update_whose_responses_were_lost_reports_all_that_it_changed(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(on_conflict="update")
+    world.sandbox.hold("hello", code=OTHER)
+    world.upload("hello", make_export("hello", Timeout=77))
+    world.sandbox.fault(operation="update_code", commit=True, drop=True)
+    world.sandbox.fault(operation="update_config", commit=True, drop=True)
+    world.until_finished()
+    assert world.delivery.result["how"] == "updated"
+    assert world.delivery.result["effect"] == ["code", "configuration"]
+    applied = [call.operation for call in world.sandbox.calls if call.applied]
+    assert applied == ["update_code", "update_config"]
+
+
+@pytest.mark.parametrize("operation", ["import", "update_code", "update_config"])
+def test_a_response_that_names_another_function_is_checked_and_reported(
+    make_world: Callable[..., World], operation: str
+) -> None:
+    world = make_world(on_conflict="update")
+    if operation != "import":
+        world.sandbox.hold("hello", code=OTHER)
+    world.upload("hello", make_export("hello", Timeout=77))
+    world.sandbox.fault(operation=operation, func_name="test_v1_2")
+    world.until_finished()
+    assert (world.delivery.state, world.delivery.attempts) == (State.SUCCEEDED, 1)
+    (warning,) = world.delivery.result["warnings"]
+    assert "hello" in warning["message"]
+    assert "test_v1_2" in warning["message"]
+    assert world.stored("hello") == CODE
+    applied = [call.operation for call in world.sandbox.calls if call.applied]
+    assert len(applied) == len(set(applied)), "no call is repeated"
 
 
 def test_a_foreign_function_after_a_crash_is_not_ours(world: World) -> None:

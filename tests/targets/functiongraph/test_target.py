@@ -99,8 +99,12 @@ def test_the_result_has_the_useful_response_fields(target: Target) -> None:
         "code_size",
         "last_modified",
         "request_id",
+        "answer",
+        "warnings",
     }
     assert result.answer["digest"] == archive.code_digest()
+    assert result.answer["answer"]["digest"] == archive.code_digest()
+    assert result.answer["warnings"] == []
 
 
 def test_queries_and_imports_share_a_connection(

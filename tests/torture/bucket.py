@@ -99,6 +99,11 @@ class Bucket:
         with self._lock:
             del self._objects[key]
 
+    def has(self, version: Version) -> bool:
+        """Return whether the bucket holds this version."""
+        with self._lock:
+            return version in self._objects.get(version.key, ())
+
     def _answer(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         query = {
             name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()

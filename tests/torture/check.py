@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tests.torture.announced import false_messages
 from tests.torture.ledger import Row
+from tests.torture.truth import false_outcomes
 
 if TYPE_CHECKING:
     from tests.torture.world import World
@@ -24,7 +26,7 @@ def violations(world: World) -> list[str]:
     imports = [row for row in rows if row.kind == "import"]
     open_messages = [row for row in rows if row.kind == "message" and row.is_open]
     found: list[str] = []
-    for check in (_finished, _imported_once, _truthful, _newest, _notified):
+    for check in (_finished, _imported_once, false_outcomes, _newest, false_messages):
         broken = list(check(world, imports))
         found += broken[:SHOWN]
         if len(broken) > SHOWN:
@@ -52,22 +54,6 @@ def _imported_once(world: World, _: list[Row]) -> Iterator[str]:
             yield f"I2 {function} got the code {digest[:8]} {number} times"
 
 
-def _truthful(world: World, imports: list[Row]) -> Iterator[str]:
-    """The state of each delivery agrees with what the sandbox has or had."""
-    effective = world.record.effective()
-    for row in imports:
-        upload = world.record.uploads.get(row.name)
-        if upload is None or row.is_open or row.reason == "no route":
-            continue
-        imported = (upload.function, upload.digest) in effective
-        if row.state == "succeeded" and not imported:
-            yield f"I3 {row.key} {row.version} succeeded, the sandbox never got it"
-        if row.state == "failed" and imported:
-            yield f"I3 {row.key} {row.version} failed ({row.error}), the sandbox has it"
-        if row.state == "failed" and upload.is_good and not world.may_fail:
-            yield f"I3 {row.key} {row.version} failed ({row.error}), although it is good"
-
-
 def _newest(world: World, _: list[Row]) -> Iterator[str]:
     """With `update`, the final code of a function is the newest version of the object."""
     if world.options.on_conflict != "update":
@@ -85,33 +71,6 @@ def _newest(world: World, _: list[Row]) -> Iterator[str]:
             yield f"I4 {function} does not exist"
         elif functions[function].digest != upload.digest:
             yield f"I4 {function} is not the newest version, {upload.version.id}"
-
-
-def _notified(world: World, imports: list[Row]) -> Iterator[str]:
-    ids: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for message in world.inbox.messages:
-        if message.status == 204 and message.json is not None:
-            for result in _announced_results(message.json):
-                ids[result].add(message.webhook_id or "")
-    expected = {
-        (row.id, f"import.{row.state}"): row
-        for row in imports
-        if not row.is_open and row.reason != "no route"
-    }
-    for result, row in expected.items():
-        if len(ids[result]) != 1:
-            yield f"I5 {row.key} {row.state} is in {len(ids[result])} different messages"
-    for delivery, kind in ids:
-        if kind.startswith("import.") and (delivery, kind) not in expected:
-            yield f"I5 a message says {kind} of {delivery}, which is false"
-
-
-def _announced_results(message: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the deliveries and results in a message. A digest has several."""
-    data = message["data"]
-    if message["type"] != "digest":
-        return [(str(data.get("delivery")), message["type"])]
-    return [(item["delivery"], f"import.{item['result']}") for item in data["deliveries"]]
 
 
 def _secrets(world: World) -> Iterator[str]:

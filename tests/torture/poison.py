@@ -150,7 +150,8 @@ def downgraded(run: Run) -> None:
         second = world.serve(constants=constants)
         query = "select count(*) from deliveries where state = 'pending' and error is not null"
         wait_until(lambda: world.ledger.rows(query)[0][0] == number, 20, world.log)
-        page = requests.get(f"{second.url}/api/v1/deliveries?limit=200", timeout=10).json()
+        imports = f"{second.url}/api/v1/deliveries?kind=import&limit=200"
+        page = requests.get(imports, timeout=10).json()
         codes = {json.dumps((item.get("error") or {}).get("code")) for item in page["items"]}
         wait_until(lambda: min(_attempts(world)) >= 3, 20, world.log)
         second.stop()

@@ -46,10 +46,11 @@ class Applied:
 
 @dataclass
 class Record:
-    """The record of a world; thread-safe."""
+    """The record of a world; thread-safe. `held`: functions and digests of other users."""
 
     uploads: dict[tuple[str, str], Upload] = field(default_factory=dict)
     accepted: dict[tuple[str, str], int] = field(default_factory=dict)
+    held: set[tuple[str, str]] = field(default_factory=set)
     applied: list[Applied] = field(default_factory=list)
     import_calls: list[tuple[datetime, str | None, int | None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -38,7 +38,11 @@ STREAM_EVERYTHING = {"relay.delivery.prefetch:MAX_SIZE": 0}
 
 @dataclass
 class World:
-    """The environment of the relay. `may_fail`: good archives may fail in this scenario."""
+    """The environment of the relay.
+
+    `may_fail`: good archives may fail in this scenario. `retriggered`: the deliveries that a person
+    has retriggered, so that messages about earlier results were true when they were posted.
+    """
 
     zygote: Zygote
     url: str
@@ -47,6 +51,7 @@ class World:
     folder: Path = field(init=False)
     record: Record = field(default_factory=Record)
     may_fail: bool = False
+    retriggered: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()

@@ -23,7 +23,7 @@ from relay.delivery.prefetch import PrefetchedObject
 from relay.delivery.resolution import Resolved, Resolver, cannot_ask, corrected, settle
 from relay.delivery.run import NoOutcome
 from relay.errors import PermanentFailure, PluginMissing, RelayError, Superseded
-from relay.ledger import Ledger, LedgerUnavailable, UploadPosition
+from relay.ledger import FunctionLock, Ledger, LedgerUnavailable, UploadPosition
 from relay.model import (
     Claim,
     Delivery,
@@ -180,8 +180,9 @@ class Deliverer:
         subject = {**asdict(request.function), **details}
         responding = RespondingTarget(target)
         try:
-            if stopped := self._lock_function(claim, request.function.func_name, target):
-                return stopped
+            lock = self._lock_function(claim, request.function.func_name, target)
+            if isinstance(lock, NoOutcome):
+                return lock
             changes = RecordedChanges(
                 self.ledger.intents,
                 replace(claim, intents=resolved.intents),
@@ -190,7 +191,9 @@ class Deliverer:
                 self._timing,
                 lease_left,
             )
-            outcome = self._import_locked(responding, request, archive, changes, progress, delivery)
+            may_land_late = self.resolver.resolve_others(responding, comparison, lock.earlier)
+            repeats = _REPEATS if may_land_late else 0
+            outcome = self._import_locked(responding, request, archive, changes, progress, repeats)
         except RelayError as error:
             return outcome_of_call(error, subject, responded=responding.responded)
         self._remember_digest(delivery.destination, outcome.result)
@@ -239,14 +242,11 @@ class Deliverer:
         archive: CheckedArchive,
         changes: RecordedChanges,
         progress: Progress,
-        delivery: Delivery,
+        repeats: int,
     ) -> Succeeded | Skipped:
         """Import the archive once nothing else changes the function."""
-        function = request.function.func_name
-        earlier = self.ledger.intents.open_of_function(delivery.destination, function, delivery.id)
-        may_land_late = self.resolver.resolve_others(target, request.comparison, earlier)
         outcome = import_archive(target, request, archive, changes, progress)
-        for _ in range(_REPEATS if may_land_late else 0):
+        for _ in range(repeats):
             if self._is_in_place(target, request, archive):
                 break
             outcome = import_archive(target, request, archive, changes, progress)
@@ -260,7 +260,9 @@ class Deliverer:
         existing = ask(target, request.function)
         return existing is not None and comparison.has_digest(existing, archive.code_digest())
 
-    def _lock_function(self, claim: Claim, function: str, target: Target) -> NoOutcome | None:
+    def _lock_function(
+        self, claim: Claim, function: str, target: Target
+    ) -> FunctionLock | NoOutcome:
         """Take the lock of the function: no other import of it runs until this import has ended.
 
         Raises Superseded if a newer upload was already imported.
@@ -275,7 +277,7 @@ class Deliverer:
             raise Superseded(
                 "function.superseded", _newer_text(function, newer, claim.delivery.source)
             )
-        return None
+        return lock
 
     def _is_wanted(self, delivery: Delivery, event: Event) -> bool:
         """Return whether a person asked for this upload, even if it is an older one."""

@@ -11,7 +11,7 @@ from relay.ledger.batching import MessageBatching, PostDecision
 from relay.ledger.database import Database
 from relay.ledger.destinations import Destinations, Gate
 from relay.ledger.errors import Conflict, LedgerUnavailable, NotFound
-from relay.ledger.functions import FunctionOrder, UploadPosition
+from relay.ledger.functions import FunctionLock, FunctionOrder, UploadPosition
 from relay.ledger.history import History
 from relay.ledger.intake import NotificationIntake
 from relay.ledger.intents import Intents
@@ -85,6 +85,7 @@ __all__ = [
     "Conflict",
     "DeliveryQuery",
     "FinishResult",
+    "FunctionLock",
     "Gate",
     "Ledger",
     "LedgerUnavailable",

@@ -207,7 +207,6 @@ class Database:
         return column.regexp_match(f"^(?:{pattern.replace('(?>', '(?:')})$")
 
     def close(self) -> None:
-        self._writer.close()
         self._engine.dispose()
 
     @contextmanager

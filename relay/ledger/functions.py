@@ -9,10 +9,11 @@ from typing import Literal
 from sqlalchemy import Connection, Select, bindparam, select
 
 from relay.config.units import RateLimit
+from relay.intents import Intent
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.identity import FOUND, TOLERANCE
-from relay.ledger.intent_rows import unsettled_until
+from relay.ledger.intent_rows import open_intents_of_others
 from relay.ledger.queue import CLAIMED, claim_params, undo_claim, update_claimed
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import UNDER_WAY, deliveries, events, functions, notifications
@@ -65,10 +66,12 @@ class FunctionLock:
     """The result of locking a function for an import.
 
     `newer`: an upload that was already imported and must not be overwritten by this import.
+    `earlier`: open intents of other deliveries for the function, which can no longer take effect.
     """
 
     status: Literal["locked", "busy", "lost"]
     newer: UploadPosition | None = None
+    earlier: tuple[Intent, ...] = ()
 
 
 class FunctionOrder(LedgerPart):
@@ -89,9 +92,11 @@ class FunctionOrder(LedgerPart):
             upload = connection.execute(_CLAIMED_UPLOAD, claim_params(claim)).first()
             if upload is None:
                 return FunctionLock("lost")
-            if not self._occupy(connection, claim, function, now, rate):
+            earlier = self._occupy(connection, claim, function, now, rate)
+            if earlier is None:
                 return FunctionLock("busy")
-            return FunctionLock("locked", _newer_import(connection, claim, upload, function))
+            newer = _newer_import(connection, claim, upload, function)
+            return FunctionLock("locked", newer, earlier)
 
         return self._lock_of_claim(claim, function, now) or self._database.write_grouped(write)
 
@@ -128,9 +133,11 @@ class FunctionOrder(LedgerPart):
             upload = connection.execute(_CLAIMED_UPLOAD, claim_params(claim)).first()
             if upload is None or upload.function != function:
                 return None
-            if unsettled_until(connection, upload.destination, function, upload.id, now):
+            earlier = open_intents_of_others(connection, upload.destination, function, upload.id)
+            if any(intent.settled_at > now for intent in earlier):
                 return None
-            return FunctionLock("locked", _newer_import(connection, claim, upload, function))
+            newer = _newer_import(connection, claim, upload, function)
+            return FunctionLock("locked", newer, earlier)
 
     def _occupy(
         self,
@@ -139,7 +146,8 @@ class FunctionOrder(LedgerPart):
         function: str,
         now: datetime,
         rate: RateLimit | None,
-    ) -> bool:
+    ) -> tuple[Intent, ...] | None:
+        """Take the lock and return the open intents of others; None: the claim was undone."""
         # Under the lock of all claims: no claim may read the running deliveries at the same time.
         self._database.advisory_lock(connection, "claim")
         delivery = claim.delivery
@@ -149,16 +157,17 @@ class FunctionOrder(LedgerPart):
             deliveries.c.id != delivery.id,
         )
         is_running = connection.execute(others.with_only_columns(deliveries.c.id)).first()
-        settled_at = unsettled_until(connection, delivery.destination, function, delivery.id, now)
-        if is_running is None and settled_at is None:
-            return update_claimed(connection, claim, function=function)
+        earlier = open_intents_of_others(connection, delivery.destination, function, delivery.id)
+        settled_at = max((intent.settled_at for intent in earlier), default=now)
+        if is_running is None and settled_at <= now:
+            return earlier if update_claimed(connection, claim, function=function) else None
         pending: dict[str, object] = {"state": State.PENDING, "owner": None, "leased_until": None}
-        if is_running is None and settled_at is not None:
+        if is_running is None:
             pending |= {"due": settled_at, "wait_reason": WaitReason.SAME_FUNCTION}
         if undo_claim(connection, claim, function=function, **pending) and rate:
             destination = delivery.kind, delivery.destination
             GateRow(self._database, connection, destination).refund(rate)
-        return False
+        return None
 
 
 def record_imported(database: Database, connection: Connection, delivery_id: str) -> None:

@@ -7,14 +7,12 @@ share the next.
 from __future__ import annotations
 
 import os
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -36,25 +34,67 @@ BUSY_WAIT = 0.25
 seconds, all threads would soon be waiting, and senders would get their 503 late."""
 
 
-class _Item(NamedTuple):
-    work: Work[Any]
-    future: Future[Any]
-    deadline: float
+class _Transaction:
+    """A transaction that a thread waits for. `signal` is set when it is done, or is to lead."""
+
+    def __init__(self, work: Work[Any], deadline: float) -> None:
+        self.work = work
+        self.deadline = deadline
+        self.signal = threading.Event()
+        self.is_done = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class _Waiting:
+    """The transactions of a process that wait for their turn; a thread leads if `is_led`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.transactions: deque[_Transaction] = deque()
+        self.is_led = False
+
+    def add(self, transaction: _Transaction) -> bool:
+        """Return whether the thread of the transaction leads now."""
+        with self.lock:
+            self.transactions.append(transaction)
+            leads, self.is_led = not self.is_led, True
+        return leads
+
+    def take(self) -> list[_Transaction]:
+        """Take a batch, oldest first."""
+        with self.lock:
+            count = min(len(self.transactions), MAX_BATCH)
+            return [self.transactions.popleft() for _ in range(count)]
+
+    def cancel(self, transaction: _Transaction) -> bool:
+        """Remove a transaction, unless it was taken or is to lead."""
+        with self.lock:
+            if transaction.signal.is_set() or transaction not in self.transactions:
+                return False
+            self.transactions.remove(transaction)
+            return True
+
+    def hand_over(self, back: Sequence[_Transaction] = ()) -> None:
+        """Let the thread of the oldest transaction lead. `back`: what was taken and not begun."""
+        with self.lock:
+            self.transactions.extendleft(reversed(back))
+            self.is_led = bool(self.transactions)
+            if self.transactions:
+                self.transactions[0].signal.set()
 
 
 class GroupCommitter:
-    """Runs the transactions of all threads in a writer thread.
+    """Runs the transactions of all threads, one batch after the other.
 
-    The thread starts at first use, because threads do not survive the fork of gunicorn.
+    The first thread leads: it writes a batch, its own transaction included, and hands over to a
+    waiting thread. So a transaction that is alone needs no other thread.
     """
 
     def __init__(self, begin: Begin) -> None:
         """`begin(wait)` opens a transaction within `wait` seconds and commits it at the end."""
         self._begin = begin
-        self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._pid = 0
+        self._waiting: dict[int, _Waiting] = {}  # by process: a fork has none of the threads
         self._is_blocked = False
 
     def do(self, work: Work[T], wait: float) -> T:
@@ -66,65 +106,54 @@ class GroupCommitter:
         """
         if self._is_blocked:
             wait = min(wait, BUSY_WAIT)
-        future: Future[T] = Future()
-        self._enqueue(_Item(work, future, monotonic() + wait))
-        try:
-            return future.result(wait)
-        except FutureTimeout:
-            if future.cancel():
+        waiting = self._waiting.setdefault(os.getpid(), _Waiting())
+        transaction = _Transaction(work, monotonic() + wait)
+        if waiting.add(transaction):
+            self._lead(waiting)
+        else:
+            if not transaction.signal.wait(wait) and waiting.cancel(transaction):
                 raise unavailable(
                     "locked", "other writers hold it all the time", "其他写入持续占用"
-                ) from None
-            return future.result()  # the transaction has begun, so it will end
-
-    def close(self) -> None:
-        """Finish the queued transactions, then stop the thread."""
-        with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is not None and self._pid == os.getpid():
-                self._queue.put(None)
-                thread.join()
-
-    def _enqueue(self, item: _Item) -> None:
-        with self._lock:
-            if self._thread is None or self._pid != os.getpid():
-                self._queue = queue.SimpleQueue()
-                self._pid = os.getpid()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._queue,), name="relay writes", daemon=True
                 )
-                self._thread.start()
-            self._queue.put(item)
+            transaction.signal.wait()  # the transaction has begun, so it will end
+            if not transaction.is_done:
+                self._lead(waiting)
+        if transaction.error is not None:
+            raise transaction.error
+        result: T = transaction.result
+        return result
 
-    def _run(self, items: queue.SimpleQueue[_Item | None]) -> None:
-        running = True
-        while running:
-            taken = [items.get()]
-            while len(taken) < MAX_BATCH and not items.empty():
-                taken.append(items.get())
-            running = None not in taken
-            batch = [item for item in taken if item and item.future.set_running_or_notify_cancel()]
-            if batch and not self._write(batch):
+    def _lead(self, waiting: _Waiting) -> None:
+        """Write the oldest transactions, of which the first is that of this thread."""
+        batch = waiting.take()
+        try:
+            if not self._write(batch):
                 # A transaction failed, so the batch was rolled back. Repeat each by itself.
-                for item in batch:
-                    self._write([item])
+                for transaction in batch:
+                    self._write([transaction])
+        finally:
+            # If this thread was interrupted, for example by Ctrl-C, the others are not done.
+            waiting.hand_over([other for other in batch[1:] if not other.is_done])
 
-    def _write(self, batch: Sequence[_Item]) -> bool:
-        """Return whether all futures are resolved; a batch with a single item always is."""
+    def _write(self, batch: Sequence[_Transaction]) -> bool:
+        """Return whether all transactions are done; a batch with a single one always is."""
         wait = max(min(item.deadline for item in batch) - monotonic(), _MIN_WAIT)
         try:
             with self._begin(wait) as connection:
                 results = [item.work(connection) for item in batch]
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+        except Exception as error:  # noqa: BLE001 - raised in the thread that waits
             if len(batch) > 1 and not _is_unwritable(error):
                 return False
             self._is_blocked = _is_unwritable(error)
             for item in batch:
-                item.future.set_exception(error)
-            return True
-        self._is_blocked = False
-        for item, result in zip(batch, results, strict=True):
-            item.future.set_result(result)
+                item.error = error
+        else:
+            self._is_blocked = False
+            for item, result in zip(batch, results, strict=True):
+                item.result = result
+        for item in batch:
+            item.is_done = True
+            item.signal.set()
         return True
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from relay.intents import Intent, IntentState, NewIntent
 from relay.ledger.database import Database
@@ -34,6 +36,35 @@ _OF_DELIVERY = (
         )
     )
     .order_by(intents.c.id)
+)
+_OPEN_OF_OTHERS = (
+    select(intents)
+    .where(
+        OPEN_INTENT,
+        intents.c.destination == bindparam("this_destination"),
+        intents.c.function == bindparam("this_function"),
+        intents.c.delivery_id != bindparam("this_id"),
+    )
+    .order_by(intents.c.id)
+)
+_CLOSE = (
+    update(intents)
+    .where(OPEN_INTENT)
+    .values(state=bindparam("new_state"), closed=bindparam("now"))
+    .returning(intents.c.destination, intents.c.function, intents.c.settled_at)
+)
+_CLOSE_OF_DELIVERY = _CLOSE.where(intents.c.delivery_id == bindparam("this_id"))
+_CLOSE_THESE = _CLOSE.where(intents.c.id.in_(bindparam("ids", expanding=True)))
+_WAKE_WAITING = (
+    update(deliveries)
+    .where(
+        PENDING,
+        deliveries.c.kind == Kind.IMPORT,
+        deliveries.c.destination == bindparam("this_destination"),
+        deliveries.c.function == bindparam("this_function"),
+        deliveries.c.due == bindparam("this_settled_at"),
+    )
+    .values(due=bindparam("now"))
 )
 
 
@@ -76,45 +107,45 @@ def _is_ambiguous(outcome: AttemptOutcome, error: Json | None) -> bool:
     return outcome in _AMBIGUOUS_OUTCOMES
 
 
-def unsettled_until(
-    connection: Connection, destination: str, function: str, other_than: str, now: datetime
-) -> datetime | None:
-    """Return when no call of another delivery can change the function any more; None: now."""
-    query = select(func.max(intents.c.settled_at)).where(
-        *of_others(destination, function, other_than), intents.c.settled_at > now
-    )
-    return connection.execute(query).scalar()
+def open_intents_of_others(
+    connection: Connection, destination: str, function: str, other_than: str
+) -> tuple[Intent, ...]:
+    """Return the open intents of a function, except those of the delivery `other_than`."""
+    params = {"this_destination": destination, "this_function": function, "this_id": other_than}
+    return tuple(map(to_intent, connection.execute(_OPEN_OF_OTHERS, params)))
 
 
 def close_open_intents(
     database: Database, connection: Connection, delivery_id: str, state: IntentState, now: datetime
 ) -> None:
     """Close all open intents of a delivery."""
-    of_delivery = and_(intents.c.delivery_id == delivery_id, OPEN_INTENT)
-    close_intents(database, connection, of_delivery, state, now)
+    _close(database, connection, _CLOSE_OF_DELIVERY, state, now, this_id=delivery_id)
 
 
 def close_intents(
     database: Database,
     connection: Connection,
-    which: ColumnElement[bool],
+    ids: Collection[str],
     state: IntentState,
     now: datetime,
 ) -> None:
-    """Close the intents under the condition `which`."""
-    closing = update(intents).where(which, OPEN_INTENT).values(state=state, closed=now)
-    columns = intents.c.destination, intents.c.function, intents.c.settled_at
-    rows = connection.execute(closing.returning(*columns)).all()
+    """Close these intents, as far as they are open."""
+    _close(database, connection, _CLOSE_THESE, state, now, ids=[*ids])
+
+
+def _close(
+    database: Database,
+    connection: Connection,
+    statement: ReturningUpdate[Any],
+    state: IntentState,
+    now: datetime,
+    **params: object,
+) -> None:
+    rows = connection.execute(statement, {"new_state": state, "now": now, **params}).all()
     # FunctionOrder.lock made waiting imports due at exactly this time.
     for row in (row for row in rows if row.settled_at > now):
-        waiting = update(deliveries).where(
-            PENDING,
-            deliveries.c.kind == Kind.IMPORT,
-            deliveries.c.destination == row.destination,
-            deliveries.c.function == row.function,
-            deliveries.c.due == row.settled_at,
-        )
-        if connection.execute(waiting.values(due=now)).rowcount:
+        waiting = {f"this_{name}": value for name, value in row._mapping.items()}
+        if connection.execute(_WAKE_WAITING, {**waiting, "now": now}).rowcount:
             database.notify_workers(connection)
 
 
@@ -122,13 +153,3 @@ def to_intent(row: AnyRow) -> Intent:
     """Convert a row."""
     what = NewIntent(**{name: row._mapping[name] for name in WHAT})
     return Intent(row.id, row.delivery_id, what, row.recorded, row.settled_at, row.state)
-
-
-def of_others(destination: str, function: str, other_than: str) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for open intents of a function, except for those of a delivery."""
-    return (
-        OPEN_INTENT,
-        intents.c.destination == destination,
-        intents.c.function == function,
-        intents.c.delivery_id != other_than,
-    )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, func, select, update
 from relay.intents import Intent, IntentState, NewIntent
 from relay.ledger.database import LedgerPart
 from relay.ledger.ids import new_id
-from relay.ledger.intent_rows import WHAT, close_intents, load_intents, of_others, to_intent
+from relay.ledger.intent_rows import WHAT, close_intents, load_intents
 from relay.ledger.queue import holds_claim
 from relay.ledger.schema import OPEN_INTENT, deliveries, intents
 from relay.model import Claim, State
@@ -49,7 +49,7 @@ class Intents(LedgerPart):
             return
 
         def write(connection: Connection) -> None:
-            close_intents(self._database, connection, intents.c.id.in_(ids), state, now)
+            close_intents(self._database, connection, ids, state, now)
 
         self._database.write_grouped(write)
 
@@ -57,12 +57,6 @@ class Intents(LedgerPart):
         """Return the open intents of a delivery, and those that were applied in this run."""
         with self._database.read() as connection:
             return load_intents(connection, delivery_id, run)
-
-    def open_of_function(self, destination: str, function: str, other_than: str) -> list[Intent]:
-        """Return the open intents of a function, except those of the delivery `other_than`."""
-        query = select(intents).where(*of_others(destination, function, other_than))
-        with self._database.read() as connection:
-            return [*map(to_intent, connection.execute(query.order_by(intents.c.id)))]
 
     def take_question(self, now: datetime, every: timedelta) -> str | None:
         """Return a failed delivery with open intents whose target should be asked again.

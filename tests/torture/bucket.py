@@ -60,13 +60,16 @@ class Bucket:
     """Serves at `url` inside the context. `calls` counts requests: get, head, list.
 
     `versioned`: keeps every version; otherwise an upload replaces the object. `on_get` is called
-    with the key before each response.
+    with the key before each response. Objects with a key in `hidden` are answered as missing, those
+    in `denied` as 403, as long as the key is in the set.
     """
 
     def __init__(self, *, versioned: bool = True) -> None:
         self.versioned = versioned
         self.calls: Counter[str] = Counter()
         self.on_get: Callable[[str], None] = lambda _: None
+        self.hidden: set[str] = set()
+        self.denied: set[str] = set()
         self._objects: dict[str, list[Version]] = {}
         self._lock = threading.Lock()
         self._sequence = 0
@@ -104,6 +107,10 @@ class Bucket:
         with self._lock:
             return version in self._objects.get(version.key, ())
 
+    def serves(self, version: Version) -> bool:
+        """Return whether the version can be read."""
+        return self.has(version) and version.key not in self.hidden | self.denied
+
     def _answer(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         query = {
             name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()
@@ -115,7 +122,9 @@ class Bucket:
             return _respond(start, 200, self._list(query), "application/xml")
         self.on_get(key)
         with self._lock:
-            versions = list(self._objects.get(key, ()))
+            versions = [] if key in self.hidden else list(self._objects.get(key, ()))
+        if key in self.denied:
+            return _error(start, 403, "AccessDenied", method)
         version_id = query.get("versionId")
         found = [version for version in versions if version_id in (None, version.id)]
         if not found:

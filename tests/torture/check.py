@@ -55,14 +55,15 @@ def _imported_once(world: World, _: list[Row]) -> Iterator[str]:
 
 
 def _newest(world: World, _: list[Row]) -> Iterator[str]:
-    """With `update`, the final code of a function is the newest version of the object."""
+    """With `update`, the final code of a function is the newest version that can be read."""
     if world.options.on_conflict != "update":
         return
     newest = {}
     for name, upload in world.record.uploads.items():
         previous = newest.get(upload.function)
         sequence = upload.version.sequence
-        counts = name in world.record.accepted and upload.is_good
+        is_read = upload.is_good and world.bucket.serves(upload.version)
+        counts = name in world.record.accepted and is_read
         if counts and (previous is None or previous.version.sequence < sequence):
             newest[upload.function] = upload
     functions = world.sandbox.functions

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from time import sleep
 from typing import Any, TypedDict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +37,11 @@ class Order(TypedDict, total=False):
     """The command to run, and the faults to inject.
 
     `point`: the process kills itself when it passes the point for the `nth` time, unless `marker`
-    exists. `clock`: a file with the error of the clock in seconds, as a double. `constants`:
-    "module:NAME" -> value, to shorten times. `host`: the host name that the process reports.
-    `netns`: the network namespace to enter. `disk`: the faults of the disk under SQLite (disk.py).
+    exists; with `hold`, it waits at the point as long as that file exists. `mutant`: the rule of
+    Relay that is switched off (mutants.py). `clock`: a file with the error of the clock in seconds,
+    as a double. `constants`: "module:NAME" -> value, to shorten times. `host`: the host name that
+    the process reports. `netns`: the network namespace to enter. `disk`: the faults of the disk
+    under SQLite (disk.py).
     """
 
     number: int
@@ -48,6 +51,8 @@ class Order(TypedDict, total=False):
     point: str
     nth: int
     marker: str
+    hold: str
+    mutant: str
     clock: str
     constants: dict[str, Any]
     host: str
@@ -86,9 +91,7 @@ def run(order: Order) -> None:
         _enter_netns(netns)
     if disk := order.get("disk"):
         importlib.import_module("tests.torture.disk").install(**disk)
-    if point := order.get("point"):
-        points = importlib.import_module("tests.torture.points")
-        points.arm(point, Trap(order.get("nth", 1), Path(order["marker"])).passed)
+    _arm(order)
     if limit := order.get("file_limit"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -97,12 +100,25 @@ def run(order: Order) -> None:
     importlib.import_module("relay.cli.main").main()
 
 
-class Trap:
-    """Counts passes, and at the n-th kills the process and the gunicorn master."""
+def _arm(order: Order) -> None:
+    if mutant := order.get("mutant"):
+        importlib.import_module("tests.torture.mutants").apply(mutant)
+    if point := order.get("point"):
+        points = importlib.import_module("tests.torture.points")
+        hold = Path(order["hold"]) if order.get("hold") else None
+        points.arm(point, Trap(order.get("nth", 1), Path(order["marker"]), hold).passed)
 
-    def __init__(self, nth: int, marker: Path) -> None:
+
+class Trap:
+    """Counts passes, and at the n-th kills the process and the gunicorn master.
+
+    Or waits there as long as the file `hold` exists.
+    """
+
+    def __init__(self, nth: int, marker: Path, hold: Path | None = None) -> None:
         self._left = nth
         self._marker = marker
+        self._hold = hold
         self._main = os.getpid()
         self._lock = threading.Lock()
 
@@ -112,7 +128,10 @@ class Trap:
             if self._left or self._marker.exists():
                 return
             self._marker.touch()
+        if self._hold is None:
             die(self._main)
+        while self._hold is not None and self._hold.exists():
+            sleep(0.02)
 
 
 def die(main: int) -> None:

@@ -10,7 +10,7 @@ from time import monotonic, time
 from typing import Any
 
 from tests.torture.children import Child
-from tests.torture.points import POINTS
+from tests.torture.points import SWEPT
 from tests.torture.record import Upload
 from tests.torture.scenario import BOTH, SQLITE, Run, scenario
 from tests.torture.world import STREAM_EVERYTHING, World, wait_until
@@ -184,6 +184,6 @@ def _sweeping(name: str) -> Callable[[Run], None]:
     return lambda run: sweep(run, name, run.size(5 if run.engine == SQLITE else 1, 50))
 
 
-for _name in POINTS:
+for _name in SWEPT:
     _engines = (SQLITE,) if _name == "mid-commit" else BOTH
     scenario(f"K1 {_name}", "kill -9 and restart", engines=_engines)(_sweeping(_name))

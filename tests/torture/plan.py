@@ -18,6 +18,7 @@ from tests.torture import (
     monkeys,
     poison,
     power,
+    repeats,
     sizes,
     storage,
     traffic,
@@ -26,7 +27,7 @@ from tests.torture import (
 from tests.torture.scenario import PLAN
 
 MODULES = (
-    *(kills, monkeys, hosts, traffic, floods, answers, unreachable),
+    *(kills, repeats, monkeys, hosts, traffic, floods, answers, unreachable),
     *(storage, ledgers, power, poison, sizes),
 )
 

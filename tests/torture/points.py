@@ -1,7 +1,8 @@
 """The named points at which a child kills itself, and how each is found in the running code.
 
-"mid-upload" is after the first part of the body is sent. "mid-message" and "mid-reconcile" are
-after the request is sent and before the response is read: the other side knows more than Relay.
+"mid-upload" is after the first part of the body is sent. "mid-message", "mid-reconcile" and
+"mid-question" are after the request is sent and before the response is read: the other side knows
+more than Relay.
 """
 
 from __future__ import annotations
@@ -16,21 +17,27 @@ from alembic.operations import Operations
 from urllib3.connection import HTTPConnection
 
 from relay.delivery import conflict
+from relay.delivery.changes import RecordedChanges
 from relay.delivery.deliver import Deliverer
 from relay.delivery.leases import Leases
+from relay.delivery.resolution import Resolver
 from relay.delivery.worker import Worker
 from relay.ledger.database import Database
 from relay.ledger.intake import NotificationIntake
+from relay.ledger.intents import Intents
 from relay.ledger.outcomes import Outcomes
 from relay.ledger.queue import DeliveryQueue
 from relay.model import Kind
 from relay.sources.s3.storage import S3Stream
-from relay.targets.functiongraph.body import ImportBody
+from relay.targets.changes import Change
+from relay.targets.functiongraph.body import Base64Body
 from relay.targets.functiongraph.target import Target
 from tests.torture import disk
 
 Passed = Callable[[], None]
 POINTS: dict[str, Callable[[Passed], None]] = {}
+SWEPT: list[str] = []
+"""The points of K1. The others need a delivery that was killed before, or an update."""
 _active = threading.local()
 
 
@@ -39,11 +46,15 @@ def arm(name: str, passed: Passed) -> None:
     POINTS[name](passed)
 
 
-def point(name: str) -> Callable[[Callable[[Passed], None]], Callable[[Passed], None]]:
-    """Register the function that arms the named point."""
+def point(
+    name: str, *, swept: bool = True
+) -> Callable[[Callable[[Passed], None]], Callable[[Passed], None]]:
+    """Register the function that arms the named point. `swept`: K1 tests it."""
 
     def register(arm_point: Callable[[Passed], None]) -> Callable[[Passed], None]:
         POINTS[name] = arm_point
+        if swept:
+            SWEPT.append(name)
         return arm_point
 
     return register
@@ -82,17 +93,42 @@ def _(passed: Passed) -> None:
 
 @point("mid-upload")
 def _(passed: Passed) -> None:
-    _around_body(lambda number: passed() if number > 1 else None, lambda: None)
+    original = Base64Body.__iter__
+
+    def parts(self: Base64Body) -> Iterator[bytes]:
+        for number, content in enumerate(original(self)):
+            if number > 1:
+                passed()
+            yield content
+
+    Base64Body.__iter__ = parts  # type: ignore[method-assign]
+
+
+@point("before intent", swept=False)
+def _(passed: Passed) -> None:
+    _before(RecordedChanges, "release", passed)
+
+
+@point("after intent, before last bytes", swept=False)
+def _(passed: Passed) -> None:
+    _after(Intents, "record", lambda *_: passed())
 
 
 @point("after last byte, before response")
 def _(passed: Passed) -> None:
-    _around_body(lambda _: None, passed)
+    original = Change.__iter__
+
+    def parts(self: Change) -> Iterator[bytes]:
+        yield from original(self)
+        passed()
+
+    Change.__iter__ = parts  # type: ignore[method-assign]
 
 
 @point("after response, before commit")
 def _(passed: Passed) -> None:
-    _after(Target, "create", lambda *_: passed())
+    for name in ("create", "replace"):
+        _after(Target, name, lambda *_: passed())
 
 
 @point("after commit, before message")
@@ -116,6 +152,12 @@ def _(passed: Passed) -> None:
 def _(passed: Passed) -> None:
     _mark(conflict._Import, "_resolve_lost_response", "ask")
     _before(HTTPConnection, "getresponse", lambda: passed() if _is_inside("ask") else None)
+
+
+@point("mid-question", swept=False)
+def _(passed: Passed) -> None:
+    _mark(Resolver, "resolve", "question")
+    _before(HTTPConnection, "getresponse", lambda: passed() if _is_inside("question") else None)
 
 
 @point("mid-migration")
@@ -215,15 +257,3 @@ def _before_commit(mark: str, passed: Passed) -> None:
         return original(self, then_die, *more)
 
     Database.write_grouped = write_grouped  # type: ignore[method-assign]
-
-
-def _around_body(part: Callable[[int], object], end: Callable[[], object]) -> None:
-    original = ImportBody.__iter__
-
-    def parts(self: ImportBody) -> Iterator[bytes]:
-        for number, content in enumerate(original(self)):
-            part(number)
-            yield content
-        end()
-
-    ImportBody.__iter__ = parts  # type: ignore[method-assign]

@@ -21,7 +21,10 @@ BOTH = (SQLITE, POSTGRESQL)
 
 @dataclass
 class Run:
-    """A run of a scenario on an engine. Violations are added to `broken`."""
+    """A run of a scenario on an engine. Violations are added to `broken`.
+
+    `mutant`: the rule of Relay that is switched off in all processes (mutants.py).
+    """
 
     zygote: Zygote
     engine: str
@@ -30,6 +33,7 @@ class Run:
     runs: int = 1
     figures: dict[str, Any] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    mutant: str = ""
 
     def size(self, quick: int, full: int) -> int:
         """Return the amount or the time limit for this run.
@@ -43,7 +47,8 @@ class Run:
         """Create a world on this engine, and check the invariants at the end."""
         database = self.postgresql.create() if self.engine == POSTGRESQL and self.postgresql else ""
         url = url or database
-        with World(self.zygote, url, Options(**options), on_disk=on_disk) as world:
+        world = World(self.zygote, url, Options(**options), on_disk, mutant=self.mutant)
+        with world:
             try:
                 yield world
                 self.check_world(world)

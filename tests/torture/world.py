@@ -52,6 +52,7 @@ class World:
     record: Record = field(default_factory=Record)
     may_fail: bool = False
     retriggered: set[str] = field(default_factory=set)
+    mutant: str = ""
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -106,6 +107,7 @@ class World:
             "arguments": ["--config", config or str(self.path), *arguments],
             "log": str(self.folder / f"{arguments[0]}.log"),
             "marker": str(self.folder / "marker"),
+            "mutant": self.mutant,
             **order,  # type: ignore[typeddict-item]
         }
         child = self.zygote.start(full_order)
@@ -136,6 +138,11 @@ class World:
         body, digest = export(function, mark, size)
         version = self.bucket.put(key or f"prod/{function}.zip", body)
         return self.record.add_upload(Upload(version, function, digest))
+
+    def hold(self, function: str, mark: str = "0") -> None:
+        """Let the target hold a function as if another user had created it."""
+        held = self.sandbox.hold(function, code=mark.encode())
+        self.record.held.add((function, held.digest))
 
     def upload_bad(self, name: str, body: bytes) -> Upload:
         version = self.bucket.put(f"prod/{name}.zip", body)

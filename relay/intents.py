@@ -20,6 +20,9 @@ class IntentState(StrEnum):
 
     OPEN = "open"
     APPLIED = "applied"
+    REPEATED = "repeated"
+    """The change was made, by this call or by the same call of a later attempt. Until `settled_at`,
+    the call may be carried out once more."""
     REFUSED = "refused"
     """The target answered 4xx, other than 408."""
     NEVER_SENT = "never sent"
@@ -67,3 +70,11 @@ class Intent:
     @property
     def is_open(self) -> bool:
         return self.state is IntentState.OPEN
+
+    @property
+    def is_applied(self) -> bool:
+        return self.state in MADE
+
+
+MADE = (IntentState.APPLIED, IntentState.REPEATED)
+"""The states in which the change was made."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from relay.config.load import Settings
 from relay.delivery.run import LeaseLost
-from relay.intents import ChangeCall, Intent, IntentState, NewIntent
+from relay.intents import MADE, ChangeCall, Intent, IntentState, NewIntent
 from relay.ledger.intents import Intents
 from relay.ledger.target_digests import TargetDigests
 from relay.model import Claim
@@ -85,12 +85,12 @@ class ImportChanges(ChangeGuard):
     @property
     def effect(self) -> list[str]:
         """The parts of the function that this delivery has changed, or may have."""
-        return effect_of(self.intents, IntentState.APPLIED, IntentState.OPEN)
+        return effect_of(self.intents, *MADE, IntentState.OPEN)
 
     @property
     def may_have_changed(self) -> bool:
         """Whether a call of this delivery has changed the target, or may have."""
-        return any(intent.is_open or intent.state is IntentState.APPLIED for intent in self.intents)
+        return any(intent.is_open or intent.is_applied for intent in self.intents)
 
     def release(self, change: Change) -> None:
         what = NewIntent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from datetime import datetime
 from relay.delivery.changes import CodeComparison, Match, effect_of
 from relay.delivery.conflict import ask, confirmed, described
 from relay.errors import PermanentFailure, RelayError
-from relay.intents import ChangeCall, Intent, IntentState, NewIntent
+from relay.intents import MADE, ChangeCall, Intent, IntentState, NewIntent
 from relay.ledger.intents import Intents
 from relay.model import (
     Failed,
@@ -42,7 +43,7 @@ class Resolved:
     @property
     def effect(self) -> list[str]:
         """The changed parts of the function: "code", "configuration"."""
-        return effect_of(self.intents, IntentState.APPLIED)
+        return effect_of(self.intents, *MADE)
 
 
 class Resolver:
@@ -64,14 +65,19 @@ class Resolver:
         held: dict[FunctionName, ExistingFunction | None] = {}
         resolved: list[Intent] = []
         created = updated = None
-        for intent in intents:
+        asked = [*intents]
+        calls = Counter(intent.what.call for intent in asked if intent.is_open and intent.what)
+        for intent in asked:
             what, state = intent.what, intent.state
             if what is not None and (intent.is_open or what.call is not ChangeCall.UPDATE_CODE):
                 name = FunctionName(what.func_name, what.package)
                 if name not in held:
                     held[name] = ask(target, name)
-                state = self._compare(target, comparison, intent, held[name])
-                if state is IntentState.APPLIED:
+                is_repeated = calls[what.call] > 1 and what.call is not ChangeCall.CREATE
+                state = self._compare(
+                    target, comparison, intent, held[name], is_repeated=is_repeated
+                )
+                if state in MADE:
                     existing = held[name] or _described(what)
                     if what.call is ChangeCall.CREATE:
                         match = comparison.match(existing, intent)
@@ -87,16 +93,20 @@ class Resolver:
         comparison: CodeComparison,
         intent: Intent,
         existing: ExistingFunction | None,
+        *,
+        is_repeated: bool,
     ) -> IntentState:
         if not intent.is_open:
             return intent.state
         now = self._clock()
+        # One of several equal calls was carried out; the others still may be.
+        applied = IntentState.REPEATED if is_repeated else IntentState.APPLIED
         if _writes_configuration(intent):
             if not _has_configuration(target, existing, intent):
                 return IntentState.OPEN
-            state = IntentState.APPLIED
+            state = applied
         elif comparison.match(existing, intent) is not Match.OTHER:
-            state = IntentState.APPLIED
+            state = applied
         elif now >= intent.settled_at or _is_prevented(comparison, intent, existing):
             state = IntentState.NOT_APPLIED
         else:

@@ -13,7 +13,7 @@ from relay.intents import Intent
 from relay.ledger.database import Database, LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.identity import FOUND, TOLERANCE
-from relay.ledger.intent_rows import open_intents_of_others
+from relay.ledger.intent_rows import unsettled_intents_of_others
 from relay.ledger.queue import CLAIMED, claim_params, undo_claim, update_claimed
 from relay.ledger.rows import AnyRow
 from relay.ledger.schema import UNDER_WAY, deliveries, events, functions, notifications
@@ -133,7 +133,9 @@ class FunctionOrder(LedgerPart):
             upload = connection.execute(_CLAIMED_UPLOAD, claim_params(claim)).first()
             if upload is None or upload.function != function:
                 return None
-            earlier = open_intents_of_others(connection, upload.destination, function, upload.id)
+            earlier = unsettled_intents_of_others(
+                connection, upload.destination, function, upload.id, now
+            )
             if any(intent.settled_at > now for intent in earlier):
                 return None
             newer = _newer_import(connection, claim, upload, function)
@@ -157,7 +159,9 @@ class FunctionOrder(LedgerPart):
             deliveries.c.id != delivery.id,
         )
         is_running = connection.execute(others.with_only_columns(deliveries.c.id)).first()
-        earlier = open_intents_of_others(connection, delivery.destination, function, delivery.id)
+        earlier = unsettled_intents_of_others(
+            connection, delivery.destination, function, delivery.id, now
+        )
         settled_at = max((intent.settled_at for intent in earlier), default=now)
         if is_running is None and settled_at <= now:
             return earlier if update_claimed(connection, claim, function=function) else None

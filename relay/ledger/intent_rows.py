@@ -7,14 +7,21 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, union_all, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from relay.intents import Intent, IntentState, NewIntent
+from relay.intents import MADE, ChangeCall, Intent, IntentState, NewIntent
 from relay.ledger.database import Database
 from relay.ledger.rows import AnyRow
-from relay.ledger.schema import OPEN_INTENT, PENDING, attempts, deliveries, intents
-from relay.model import AttemptOutcome, Json, Kind
+from relay.ledger.schema import (
+    OPEN_INTENT,
+    PENDING,
+    REPEATED_INTENT,
+    attempts,
+    deliveries,
+    intents,
+)
+from relay.model import AttemptOutcome, Delivery, Json, Kind
 
 CERTAIN_OUTCOMES = (AttemptOutcome.SUCCEEDED, AttemptOutcome.SKIPPED)
 """Outcomes after which the state of the destination is known."""
@@ -32,21 +39,21 @@ _OF_DELIVERY = (
     .where(
         or_(
             intents.c.state == IntentState.OPEN,
-            and_(intents.c.state == IntentState.APPLIED, intents.c.run == bindparam("this_run")),
+            and_(intents.c.state.in_(MADE), intents.c.run == bindparam("this_run")),
         )
     )
     .order_by(intents.c.id)
 )
-_OPEN_OF_OTHERS = (
-    select(intents)
-    .where(
-        OPEN_INTENT,
-        intents.c.destination == bindparam("this_destination"),
-        intents.c.function == bindparam("this_function"),
-        intents.c.delivery_id != bindparam("this_id"),
-    )
-    .order_by(intents.c.id)
+_OF_OTHERS = and_(
+    intents.c.destination == bindparam("this_destination"),
+    intents.c.function == bindparam("this_function"),
+    intents.c.delivery_id != bindparam("this_id"),
 )
+# Each part has an index of its own.
+_UNSETTLED_OF_OTHERS = union_all(
+    select(intents).where(OPEN_INTENT, _OF_OTHERS),
+    select(intents).where(REPEATED_INTENT, _OF_OTHERS, intents.c.settled_at > bindparam("now")),
+).order_by("id")
 _CLOSE = (
     update(intents)
     .where(OPEN_INTENT)
@@ -54,6 +61,11 @@ _CLOSE = (
     .returning(intents.c.destination, intents.c.function, intents.c.settled_at)
 )
 _CLOSE_OF_DELIVERY = _CLOSE.where(intents.c.delivery_id == bindparam("this_id"))
+_CLOSE_REPEATED = _CLOSE_OF_DELIVERY.where(
+    intents.c.attempt < bindparam("this_attempt"),
+    intents.c.call != ChangeCall.CREATE,  # refused, because the function exists
+    intents.c.settled_at > bindparam("now"),
+)
 _CLOSE_THESE = _CLOSE.where(intents.c.id.in_(bindparam("ids", expanding=True)))
 _WAKE_WAITING = (
     update(deliveries)
@@ -107,19 +119,29 @@ def _is_ambiguous(outcome: AttemptOutcome, error: Json | None) -> bool:
     return outcome in _AMBIGUOUS_OUTCOMES
 
 
-def open_intents_of_others(
-    connection: Connection, destination: str, function: str, other_than: str
+def unsettled_intents_of_others(
+    connection: Connection, destination: str, function: str, other_than: str, now: datetime
 ) -> tuple[Intent, ...]:
-    """Return the open intents of a function, except those of the delivery `other_than`."""
+    """Return the intents of a function whose calls may have changed it or still may.
+
+    Those of the delivery `other_than` do not count.
+    """
     params = {"this_destination": destination, "this_function": function, "this_id": other_than}
-    return tuple(map(to_intent, connection.execute(_OPEN_OF_OTHERS, params)))
+    return tuple(map(to_intent, connection.execute(_UNSETTLED_OF_OTHERS, {**params, "now": now})))
 
 
-def close_open_intents(
-    database: Database, connection: Connection, delivery_id: str, state: IntentState, now: datetime
+def close_confirmed(
+    database: Database, connection: Connection, delivery: Delivery, now: datetime
 ) -> None:
-    """Close all open intents of a delivery."""
-    _close(database, connection, _CLOSE_OF_DELIVERY, state, now, this_id=delivery_id)
+    """Close all open intents of an import that is confirmed.
+
+    An update of an earlier attempt may be carried out once more, until it is settled.
+    """
+    this = {"this_id": delivery.id}
+    if delivery.attempts > 1:
+        earlier = {**this, "this_attempt": delivery.attempts}
+        _close(database, connection, _CLOSE_REPEATED, IntentState.REPEATED, now, **earlier)
+    _close(database, connection, _CLOSE_OF_DELIVERY, IntentState.APPLIED, now, **this)
 
 
 def close_intents(

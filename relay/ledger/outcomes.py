@@ -10,12 +10,11 @@ from sqlalchemy import Connection, and_, update
 
 from relay.config.units import RateLimit
 from relay.errors import NotNeeded
-from relay.intents import IntentState
 from relay.ledger.budget import retry_cost
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import GateRow
 from relay.ledger.functions import record_imported
-from relay.ledger.intent_rows import close_open_intents
+from relay.ledger.intent_rows import close_confirmed
 from relay.ledger.message_order import store_messages
 from relay.ledger.queue import close_attempt, pending_values, update_claimed
 from relay.ledger.schema import deliveries, unconfigured
@@ -87,7 +86,7 @@ class Outcomes(LedgerPart):
                 answer=_cut(None if isinstance(outcome, Skipped) else outcome.answer),
             )
             if delivery.kind == Kind.IMPORT:
-                self._record_import(connection, delivery.id, outcome, now)
+                self._record_import(connection, delivery, outcome, now)
             gate = GateRow(self._database, connection, (delivery.kind, delivery.destination))
             change = _update_gate(gate, outcome, due, now)
             if rate and isinstance(outcome, Retry) and outcome.missing_since:
@@ -125,18 +124,17 @@ class Outcomes(LedgerPart):
             statement = update(deliveries).where(is_same).values(**values)
             if not connection.execute(statement).rowcount:
                 return False
-            self._record_import(connection, delivery.id, outcome, now)
+            self._record_import(connection, delivery, outcome, now)
             store_messages(self._database, connection, messages, now, delivery)
         return True
 
     def _record_import(
-        self, connection: Connection, delivery_id: str, outcome: Outcome, now: datetime
+        self, connection: Connection, delivery: Delivery, outcome: Outcome, now: datetime
     ) -> None:
         if isinstance(outcome, Succeeded):
-            # The import is confirmed, so each of its calls was applied or is applied again.
-            close_open_intents(self._database, connection, delivery_id, IntentState.APPLIED, now)
+            close_confirmed(self._database, connection, delivery, now)
         if _is_at_destination(outcome):
-            record_imported(self._database, connection, delivery_id)
+            record_imported(self._database, connection, delivery.id)
 
 
 def _is_at_destination(outcome: Outcome) -> bool:

@@ -246,6 +246,7 @@ scans = Table(
 PENDING = deliveries.c.state == literal_column("'pending'")
 RUNNING = deliveries.c.state == literal_column("'running'")
 OPEN_INTENT = intents.c.state == literal_column("'open'")
+REPEATED_INTENT = intents.c.state == literal_column("'repeated'")
 MESSAGE_ATTEMPT = attempts.c.kind == literal_column("'message'")
 
 # All kinds, because the indexes begin with the kind. Without it, SQLite would read the whole
@@ -268,6 +269,7 @@ _index("ix_deliveries_key", KeyPrefix(_d.key), _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
 _index("ix_intents_delivery", _i.delivery_id)
 _index("ix_intents_open", _i.destination, _i.function, _i.settled_at, where=OPEN_INTENT)
+_index("ix_intents_repeated", _i.destination, _i.function, _i.settled_at, where=REPEATED_INTENT)
 _index("ix_deliveries_subject", _d.subject, _d.id, where=_d.subject.is_not(None))
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)
 _index("ix_attempts_told", attempts.c.destination, attempts.c.finished, where=MESSAGE_ATTEMPT)

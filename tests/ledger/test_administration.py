@@ -64,6 +64,7 @@ def test_the_partial_indexes_are_partial(ledger):
         "ix_deliveries_leased": "state = 'running'",
         "ix_deliveries_subject": "subject IS NOT NULL",
         "ix_intents_open": "state = 'open'",
+        "ix_intents_repeated": "state = 'repeated'",
     }
 
 

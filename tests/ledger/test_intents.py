@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,8 +23,8 @@ def change(name: str = "hello") -> NewIntent:
     return NewIntent(ChangeCall.CREATE, "hello", name, "default", "ab", 7, name_was_free=True)
 
 
-def record(driver: Any, claim: Claim) -> Intent:
-    intent = driver.ledger.intents.record(claim, change(), driver.now, SETTLES)
+def record(driver: Any, claim: Claim, what: NewIntent | None = None) -> Intent:
+    intent = driver.ledger.intents.record(claim, what or change(), driver.now, SETTLES)
     assert intent is not None
     return intent
 
@@ -94,6 +95,28 @@ class TestWaiting:
         ledger.intents.close([intent], IntentState.REFUSED, driver.now)
         assert driver.read(second).due == driver.now
         assert lock_function(driver, driver.claimed("w2")) == "locked"
+
+    @pytest.mark.parametrize(
+        ("call", "lock"),
+        [
+            (ChangeCall.UPDATE_CODE, "busy"),
+            (ChangeCall.UPDATE_CONFIGURATION, "busy"),
+            (ChangeCall.CREATE, "locked"),  # a late one is refused, because the name is taken
+        ],
+    )
+    def test_an_import_waits_for_a_lost_call_that_was_repeated(self, driver, call, lock):
+        upload(driver, "v1.zip")
+        first = driver.claimed("w1")
+        lost = record(driver, first, replace(change(), call=call))
+        driver.retry(first, seconds=1)
+        driver.later(seconds=1)
+        again = driver.claimed("w1")
+        record(driver, again, replace(change(), call=call))
+        driver.finish(again)
+        upload(driver, "v2.zip")
+        assert lock_function(driver, driver.claimed("w2")) == lock
+        driver.now = lost.settled_at
+        assert lock == "locked" or lock_function(driver, driver.claimed("w2")) == "locked"
 
     def test_the_delivery_itself_does_not_wait(self, driver):
         upload(driver, "v1.zip")

@@ -123,6 +123,22 @@ def test_an_applied_update_is_a_success_although_its_object_is_deleted(
     assert states(world) == [IntentState.APPLIED, IntentState.APPLIED]
 
 
+def test_an_update_that_was_sent_twice_may_still_be_carried_out_once_more(
+    make_world: Callable[..., World],
+) -> None:
+    """The target shows that one of the calls was carried out, and not which."""
+    world = make_world(on_conflict="update")
+    world.sandbox.hold("hello", code=OTHER)
+    world.upload("hello", EXPORT)
+    world.sandbox.fault(operation="update_code", drop=True)
+    world.sandbox.fault(operation="update_code", commit=True, drop=True)
+    for _ in range(2):
+        world.killed_attempt()
+    world.until_finished()
+    assert states(world)[:2] == [IntentState.REPEATED] * 2
+    assert world.delivery.result["effect"] == ["code"]
+
+
 def test_an_update_whose_responses_were_lost_reports_all_that_it_changed(
     make_world: Callable[..., World],
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from time import monotonic, time
+from typing import Any
 
 from tests.torture.children import Child
 from tests.torture.network import NetworkHost
@@ -48,12 +49,12 @@ def cut_off(run: Run) -> None:
         upload = world.upload("f1", size=CODE)
         world.sandbox.fault(operation="import", trickle=int(CODE * 1.34 / (2.5 * lease)))
         known = len(world.sandbox.calls)
-        partitioned = _work(world, hosts[1], "host-b")
+        partitioned = start_worker(world, hosts[1], "host-b")
         world.announce_all(lambda: web.url, [upload])
         wait_until(lambda: _is_uploading(world, known), 30, world.log)
         hosts[1].cut()
         started = time()
-        _work(world, hosts[2], "host-c")
+        start_worker(world, hosts[2], "host-c")
         _check_takeover(run, world, started, lease)
         world.settle(lease + 60)
         before, outcomes = _delivery_rows(world), _attempts(world, upload)
@@ -69,13 +70,13 @@ def cut_off(run: Run) -> None:
 
 def _kill_first_worker(run: Run, world: World, web: Child, hosts: list[NetworkHost]) -> None:
     """Kill a worker during an upload; a worker on another host repeats it."""
-    first = _work(world, hosts[0], "host-a")
+    first = start_worker(world, hosts[0], "host-a")
     world.sandbox.fault(operation="import", trickle=200_000)
     world.announce_all(lambda: web.url, [world.upload("f0", size=CODE)])
     wait_until(lambda: _is_uploading(world), 30, world.log)
     first.kill()
     killed = time()
-    second = _work(world, hosts[1], "host-b")
+    second = start_worker(world, hosts[1], "host-b")
     world.settle(60)
     run.figures["after a kill s"] = round(_ended(world) - killed, 1)
     second.kill()
@@ -91,10 +92,10 @@ def _check_takeover(run: Run, world: World, started: float, lease: int) -> None:
     run.must(after <= lease + run.size(20, 8), f"taken over after {after:.1f} s")
 
 
-def _work(world: World, host: NetworkHost, name: str) -> Child:
+def start_worker(world: World, host: NetworkHost, name: str, **order: Any) -> Child:
     path = world.folder / f"{name}.toml"
     path.write_text(host.rewrite(world.path.read_text()))
-    order = {"host": name, "log": str(world.folder / f"{name}.log")}
+    order |= {"host": name, "log": str(world.folder / f"{name}.log")}
     if host.netns:
         order["netns"] = host.netns
     return world.start("work", config=str(path), **order)

@@ -53,11 +53,14 @@ class TcpProxy:
                 threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
 
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        end = socket.SHUT_RDWR  # after a reset
         with suppress(OSError):
             while part := source.recv(1 << 16):
                 self.forwarding.wait()
                 target.sendall(part)
-            target.shutdown(socket.SHUT_WR)
+            end = socket.SHUT_WR
+        with suppress(OSError):
+            target.shutdown(end)
 
 
 class NetworkHost:

@@ -109,6 +109,14 @@ def _(passed: Passed) -> None:
     _before(RecordedChanges, "release", passed)
 
 
+@point("before intent, then no renewals", swept=False)
+def _(passed: Passed) -> None:
+    """From the point on, the heartbeat hangs: the worker does not notice that it lost its lease."""
+    reached = threading.Event()
+    _before(RecordedChanges, "release", lambda: (reached.set(), passed()))
+    _before(Leases, "renew", lambda: reached.is_set() and threading.Event().wait())
+
+
 @point("after intent, before last bytes", swept=False)
 def _(passed: Passed) -> None:
     _after(Intents, "record", lambda *_: passed())

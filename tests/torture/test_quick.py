@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,12 +16,6 @@ SHORT_RUN = [
     for entry in sorted(PLAN, key=lambda entry: entry.id.startswith("K1"))  # short scenarios last
     for engine in entry.in_ci
 ]
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as running:
-        yield running
 
 
 @pytest.mark.parametrize(("entry", "engine"), SHORT_RUN)

@@ -40,7 +40,8 @@ STREAM_EVERYTHING = {"relay.delivery.prefetch:MAX_SIZE": 0}
 class World:
     """The environment of the relay.
 
-    `may_fail`: good archives may fail in this scenario. `retriggered`: the deliveries that a person
+    `may_fail`: good archives may fail in this scenario. `may_repeat`: the same code may be written
+    more than once, because a call was lost on the way. `retriggered`: the deliveries that a person
     has retriggered, so that messages about earlier results were true when they were posted.
     """
 
@@ -51,6 +52,7 @@ class World:
     folder: Path = field(init=False)
     record: Record = field(default_factory=Record)
     may_fail: bool = False
+    may_repeat: bool = False
     retriggered: set[str] = field(default_factory=set)
     mutant: str = ""
 

@@ -1,4 +1,4 @@
-"""I5: compares the posted messages with the outcomes: each posted once, the last one true."""
+"""I5: compares the posted messages of each channel with the outcomes: once each, the last true."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Result:
     """A result that a posted message states. `message`: the id of the message."""
 
+    channel: str
     message: str
     delivery: str
     kind: str
@@ -29,12 +30,19 @@ def false_messages(world: World, imports: list[Row]) -> Iterator[str]:
 
     A message that a newer one about the same object replaced needs not be posted.
     """
-    results = [*posted_results(world)]
+    final = [row for row in imports if not row.is_open and row.reason != "no route"]
+    for channel in world.options.channels:
+        results = [result for result in posted_results(world) if result.channel == channel]
+        yield from _of_channel(world, channel, results, final)
+
+
+def _of_channel(
+    world: World, channel: str, results: list[Result], final: list[Row]
+) -> Iterator[str]:
     ids: dict[tuple[str, str], set[str]] = defaultdict(set)
     for result in results:
         ids[result.delivery, result.kind].add(result.message)
-    final = [row for row in imports if not row.is_open and row.reason != "no route"]
-    replaced = _replaced(world)
+    replaced = _replaced(world, channel)
     for row in final:
         number = len(ids[row.id, _kind(row)])
         if number != 1 and not (number == 0 and row.id in replaced):
@@ -56,16 +64,18 @@ def posted_results(world: World) -> Iterator[Result]:
 
 def _results(message: ReceivedMessage, body: dict[str, Any]) -> Iterator[Result]:
     name, data = message.webhook_id or "", body["data"]
+    channel = message.path.rpartition("/")[2]
     if body["type"] != "digest":
-        yield Result(name, str(data.get("delivery")), body["type"], str(data.get("key")))
+        yield Result(channel, name, str(data.get("delivery")), body["type"], str(data.get("key")))
         return
     for item in data["deliveries"]:
-        yield Result(name, item["delivery"], f"import.{item['result']}", item["key"])
+        yield Result(channel, name, item["delivery"], f"import.{item['result']}", item["key"])
 
 
-def _replaced(world: World) -> set[str]:
+def _replaced(world: World, channel: str) -> set[str]:
     """Return the deliveries whose message was replaced by one that was posted, also in a digest."""
-    messages = {row.id: row for row in world.ledger.deliveries("message")}
+    rows = world.ledger.deliveries("message")
+    messages = {row.id: row for row in rows if row.destination == channel}
     found = set()
     for row in messages.values():
         last: Row | None = row

@@ -1,4 +1,4 @@
-"""A1 to A3, A6: a target that throttles, fails, loses responses, or expires the token."""
+"""A1 to A3, A6, A7: a target that throttles, fails, loses responses, or expires the token."""
 
 from __future__ import annotations
 
@@ -112,6 +112,40 @@ def expired(run: Run) -> None:
         run.runs = number
         run.figures |= {"attempts each": attempts, "calls": len(world.record.import_calls)}
         run.must(attempts == {1}, f"attempts {attempts}: a renewal counted as an attempt")
+
+
+@scenario("A7", "429 and 503 with Retry-After, far more often than `attempts`")
+def storm(run: Run) -> None:
+    """A request to wait costs no try: neither an import nor a message is lost."""
+    attempts, number = 2, run.size(3, 30)
+    least = run.size(4, 20) * attempts
+    constants = {PROBE: {"seconds": 1}}
+    with run.world(attempts=attempts) as world:
+        url = world.serve(constants=constants).url
+        world.inbox.fault(operation="webhook", status=429, retry_after=1, times=None)
+        silent = [world.upload(f"m{n:03}") for n in range(number)]
+        world.announce_all(lambda: url, silent)
+        wait_until(lambda: len(world.record.applied) == number, 60, world.log)
+        for turn in range(1000):
+            fault = {"status": 503 if turn % 2 else 429, "retry_after": 1}
+            world.sandbox.fault(operation="import", **fault)
+        uploads = [world.upload(f"f{n:03}") for n in range(number)]
+        world.announce_all(lambda: url, uploads)
+        for kind in ("import", "message"):
+            wait_until(lambda kind=kind: _most_attempts(world, kind) >= least, 600, world.log)
+        world.sandbox.faults.clear()
+        world.inbox.faults.clear()
+        world.settle(run.size(60, 600))
+        run.runs = 2 * number
+        most = {kind: _most_attempts(world, kind) for kind in ("import", "message")}
+        run.figures |= {"attempts": attempts, "asked to wait": most}
+        succeeded = world.ledger.counts().get(("import", "succeeded"), 0)
+        run.must(succeeded == 2 * number, f"{succeeded} of {2 * number} succeeded")
+
+
+def _most_attempts(world: World, kind: str) -> int:
+    query = f"select coalesce(max(attempts), 0) from deliveries where kind = '{kind}'"
+    return int(world.ledger.rows(query)[0][0])
 
 
 def target_messages(world: World) -> list[str]:

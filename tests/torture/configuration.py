@@ -14,7 +14,10 @@ HOOK_TOKEN = "hook-token-of-the-torture"
 
 @dataclass
 class Options:
-    """Settings that scenarios change, under their names. `versioned`: versions in the bucket."""
+    """Settings that scenarios change, under their names.
+
+    `versioned`: versions in the bucket. `channels`: the names of the channels.
+    """
 
     lease: str = "30s"
     attempts: int = 20
@@ -33,12 +36,15 @@ class Options:
     target: str = ""
     channel: str = ""
     database: str = ""
+    channels: tuple[str, ...] = ("ops",)
     more: str = ""
 
 
 def render(world: World) -> str:
     """Return the text of the file. `source`, `target` and `channel` are lines of their tables."""
     sandbox, options = world.sandbox, world.options
+    channel = {"url": world.inbox.url, "secret": WEBHOOK_SECRET, "more": options.channel}
+    channels = "".join(_CHANNEL.format(name=name, **channel) for name in options.channels)
     return f"""
 [database]
 url = "{options.database or world.url}"
@@ -82,17 +88,22 @@ iam_endpoint = "{sandbox.url}"
 concurrency = {options.concurrency}
 {options.target}
 
-[channels.ops]
-kind = "webhook"
-url = "{world.inbox.url}/webhook/ops"
-secret = "{WEBHOOK_SECRET}"
-{options.channel}
+{channels}
 
 [[routes]]
 source = "exports"
 key = "prod/*.zip"
 target = "prod"
 on_conflict = "{options.on_conflict}"
-channels = ["ops"]
+channels = {list(options.channels)}
 {options.more}
+"""
+
+
+_CHANNEL = """
+[channels.{name}]
+kind = "webhook"
+url = "{url}/webhook/{name}"
+secret = "{secret}"
+{more}
 """

@@ -1,4 +1,4 @@
-"""S2, N1: a ledger locked by another process; a chat service that is down."""
+"""S2, N1, N2: a ledger locked by another process; chat services that are down."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from time import monotonic, sleep
 import psycopg
 import requests
 
+from tests.torture.announced import posted_results
+from tests.torture.answers import PROBE
 from tests.torture.record import Upload
 from tests.torture.scenario import Run, scenario
 from tests.torture.world import HEADERS, World, wait_until
 
 BURST = 10
 """Messages within a minute; further messages are batched."""
+
+API_TOKEN = "api-token-of-the-torture"
 
 
 @scenario("S2", "another process holds the ledger")
@@ -106,7 +110,7 @@ def silent_chat(run: Run) -> None:
         url = world.serve().url
         uploads = [world.upload(f"f{n:04}") for n in range(number)]
         world.announce_all(lambda: url, uploads)
-        wait_until(lambda: _succeeded(world) == number, run.size(30, 300), world.log)
+        wait_until(lambda: _finished(world, "succeeded") == number, run.size(30, 300), world.log)
         posted = len(world.inbox.messages)
         waiting = world.ledger.counts().get(("message", "pending"), 0)
         world.inbox.faults.clear()
@@ -122,5 +126,60 @@ def silent_chat(run: Run) -> None:
         run.must(bool(digests), "no digest was posted")
 
 
-def _succeeded(world: World) -> int:
-    return world.ledger.counts().get(("import", "succeeded"), 0)
+@scenario("N2", "the chat is down; failed imports are retriggered or uploaded again")
+def order_of_messages(run: Run) -> None:
+    """The last message about an object states its last outcome, in each channel.
+
+    An unsent message is replaced by a newer one about the same object.
+    """
+    third, constants = run.size(3, 60), {PROBE: {"seconds": 1}}
+    api = f'[api]\ntokens = ["{API_TOKEN}"]'
+    with run.world(channels=("ops", "dev"), channel="burst = 1000", more=api) as world:
+        world.may_fail = True
+        url = world.serve(constants=constants).url
+        world.inbox.fault(operation="webhook", status=500, times=None)
+        world.sandbox.fault(operation="import", status=400, times=3 * third)
+        uploads = [world.upload(f"f{n:04}") for n in range(3 * third)]
+        world.announce_all(lambda: url, uploads)
+        wait_until(lambda: _finished(world, "failed") == 3 * third, 60, world.log)
+        retriggered, later, repeated = uploads[::3], uploads[1::3], uploads[2::3]
+        _retrigger(world, url, retriggered)
+        again = [world.upload(upload.function, "2") for upload in repeated]
+        world.announce_all(lambda: url, again)
+        wait_until(lambda: _finished(world, "succeeded") == 2 * third, 60, world.log)
+        world.inbox.faults.clear()
+        for number in range(6 * third):
+            world.inbox.fault(operation="webhook", status=500 if number % 3 else 204)
+        wait_until(lambda: _posted(world, "failed", later) == 2 * third, 60, world.log)
+        _retrigger(world, url, later)
+        world.settle(run.size(60, 300))
+        run.runs = 3 * third
+        stale = _posted(world, "failed", [*retriggered, *again])
+        query = "select count(*) from deliveries where kind = 'message' and reason = 'superseded'"
+        replaced = world.ledger.rows(query)[0][0]
+        run.figures |= {"posted": len([*posted_results(world)]), "replaced": replaced}
+        run.must(not stale, f"{stale} failures were posted after the success was known")
+        recovered = _posted(world, "succeeded", uploads)
+        run.must(recovered == 6 * third, f"{recovered} successes were posted")
+
+
+def _retrigger(world: World, url: str, uploads: list[Upload]) -> None:
+    names = {upload.name for upload in uploads}
+    for row in world.ledger.deliveries("import"):
+        if row.name in names:
+            world.retriggered.add(row.id)
+            path = f"{url}/api/v1/deliveries/{row.id}/retrigger"
+            requests.post(
+                path, headers={"Authorization": f"Bearer {API_TOKEN}"}, timeout=30
+            ).raise_for_status()
+
+
+def _finished(world: World, state: str) -> int:
+    return world.ledger.counts().get(("import", state), 0)
+
+
+def _posted(world: World, state: str, uploads: list[Upload]) -> int:
+    """Count the posted results of this kind about these objects, in all channels."""
+    keys = {upload.version.key for upload in uploads}
+    kind = f"import.{state}"
+    return sum(1 for each in posted_results(world) if each.kind == kind and each.key in keys)

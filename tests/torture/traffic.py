@@ -1,4 +1,4 @@
-"""D1 to D4: notifications that arrive twice, out of order, late, or not at all."""
+"""D1 to D4, D6: notifications that arrive twice, out of order, late, or not at all."""
 
 from __future__ import annotations
 
@@ -122,6 +122,38 @@ def lost_at_source(run: Run) -> None:
         run.figures |= {"list calls": listed, "scans": rounds}
         run.must(found_within <= every + run.size(20, 5), f"found after {found_within:.0f} s")
         run.must(listed <= pages * rounds, f"{listed} list calls in {rounds} scans")
+
+
+@scenario("D6", "the store does not find existing objects for a while")
+def healing(run: Run) -> None:
+    """Every object is imported in the end; nothing else waits, and no message says `gone`."""
+    number, gone_after = run.size(8, 200), run.size(12, 90)
+    constants = {"relay.delivery.run:SECOND_LOOK": {"seconds": run.size(1, 10)}}
+    with run.world(versioned=False, gone_after=f"{gone_after}s") as world:
+        url = world.serve(constants=constants).url
+        hidden = [world.upload(f"h{n:04}") for n in range(number)]
+        world.bucket.hidden.update(upload.version.key for upload in hidden)
+        world.announce_all(lambda: url, hidden)
+        started = monotonic()
+        visible = [world.upload(f"f{n:04}") for n in range(number)]
+        world.announce_all(lambda: url, visible)
+        wait_until(lambda: _states(world)["succeeded", None] == number, 60, world.log)
+        visible_after = monotonic() - started
+        wait_until(lambda: min(_attempts(world, hidden)) >= 2, 60, world.log)
+        world.bucket.hidden.clear()
+        healed = monotonic() - started
+        world.settle(gone_after + 60)
+        run.runs = 2 * number
+        run.figures |= {"visible after s": round(visible_after, 1), "healed after s": round(healed)}
+        run.figures["ends"] = dict(_states(world))
+        run.must(healed < gone_after, "too slow: the objects were missing for too long")
+        run.must(visible_after < healed, "the missing objects delayed the others")
+        run.must(_states(world) == {("succeeded", None): 2 * number}, "not all were imported")
+
+
+def _attempts(world: World, uploads: list[Upload]) -> list[int]:
+    names = {upload.name for upload in uploads}
+    return [row.attempts for row in world.ledger.deliveries("import") if row.name in names]
 
 
 def _states(world: World) -> Counter[tuple[str, str | None]]:

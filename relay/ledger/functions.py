@@ -41,6 +41,18 @@ class UploadPosition:
             return (self.moment, self.delivery) > (other.moment, other.delivery)
         return self.delivery > other.delivery
 
+    def stored(self) -> Json:
+        """Return the position as it is stored under the name of its source."""
+        _, bucket, key = self.source_object
+        values = {"delivery": self.delivery, "bucket": bucket, "key": key}
+        return {**values, "moment": self.moment.isoformat(), "found": self.found}
+
+    @classmethod
+    def of_stored(cls, source: str, values: Json) -> UploadPosition:
+        moment = datetime.fromisoformat(values["moment"])
+        source_object = source, values["bucket"], values["key"]
+        return cls(moment, values["found"], values["delivery"], source_object)
+
     def as_json(self) -> Json:
         source, bucket, key = self.source_object
         uploaded = self.moment.isoformat(timespec="seconds")
@@ -175,21 +187,27 @@ class FunctionOrder(LedgerPart):
 
 
 def record_imported(database: Database, connection: Connection, delivery_id: str) -> None:
-    """Store the upload of a delivery as the newest of the function and source, unless it is not."""
+    """Store the upload of a delivery as the newest of the function and source, unless it is not.
+
+    The row is also read and written by an older Relay, which compares the last upload only.
+    """
     row = connection.execute(_UPLOAD_OF_DELIVERY, {"this_id": delivery_id}).first()
     if row is None or row.function is None or _makes_a_copy(row):
         return
     database.advisory_lock(connection, "function", row.destination, row.function)
     upload = _upload_position(row)
-    if any(
-        current.source == upload.source and current.is_newer(upload)
-        for current in _imported(connection, row.destination, row.function)
-    ):
+    imported = {
+        newest.source: newest for newest in _imported(connection, row.destination, row.function)
+    }
+    current = imported.get(upload.source)
+    if current is not None and current.is_newer(upload):
         return
+    imported[upload.source] = upload
     key = {"destination": row.destination, "function": row.function}
     source_object = dict(zip(("source", "bucket", "key"), upload.source_object, strict=True))
     values = {"delivery_id": upload.delivery, "moment": upload.moment, "found": upload.found}
-    database.upsert(connection, functions, {**key, **source_object, **values})
+    sources = {"sources": {name: newest.stored() for name, newest in imported.items()}}
+    database.upsert(connection, functions, {**key, **source_object, **values, **sources})
 
 
 _DELIVERY_COLUMNS = ("id", "destination", "function", "source", "bucket", "key", "options")
@@ -242,8 +260,16 @@ def _upload_position(row: AnyRow) -> UploadPosition:
 
 def _imported(connection: Connection, destination: str, function: str) -> list[UploadPosition]:
     """Return the newest upload of each source that was imported to a function."""
-    key = {"destination": destination, "function": function}
-    return [
-        UploadPosition(row.moment, row.found, row.delivery_id, (row.source, row.bucket, row.key))
-        for row in connection.execute(_IMPORTED, key)
-    ]
+    row = connection.execute(_IMPORTED, {"destination": destination, "function": function}).first()
+    if row is None:
+        return []
+    source_object = row.source, row.bucket, row.key
+    last = UploadPosition(row.moment, row.found, row.delivery_id, source_object)
+    newest = {
+        source: UploadPosition.of_stored(source, values)
+        for source, values in (row.sources or {}).items()
+    }
+    known = newest.get(last.source)
+    if known is None or last.is_newer(known):  # written by an older Relay
+        newest[last.source] = last
+    return [*newest.values()]

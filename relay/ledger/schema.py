@@ -175,14 +175,16 @@ gates = Table(
     Column("paused", UtcTimestamp()),  # since when
 )
 
-functions = Table(  # the newest upload of each source that was imported to each function
+functions = Table(  # the last upload that was imported to each function
     "functions",
     metadata,
-    *(Column(name, AnyText(), primary_key=True) for name in ("destination", "function", "source")),
+    *(Column(name, AnyText(), primary_key=True) for name in ("destination", "function")),
     _required("delivery_id", AnyText()),
-    *(_required(name, AnyText()) for name in ("bucket", "key")),
+    *(_required(name, AnyText()) for name in ("source", "bucket", "key")),
     _required("moment", UtcTimestamp()),  # of the upload
     _required("found", Boolean()),
+    # The newest upload of each source. An older Relay does not write it, but all other columns.
+    Column("sources", _json()),
 )
 
 # Tables of relay.toml that deliveries need and that were reported as missing.

@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from relay.config.units import RateLimit
+from relay.ledger.schema import functions
 from relay.model import Claim, Failed, Kind, NewDelivery, Origin, Skipped, State
 
 LEASE = timedelta(seconds=30)
@@ -320,6 +322,18 @@ class TestNewer:
         assert self.newer(driver, "v1.zip", time=late) == "v2.zip"
         self.imported(driver, "other-2.zip", source="other", time=late)
         assert self.newer(driver, "v0.zip", time=late) == "v2.zip"
+
+    @pytest.mark.parametrize(("source", "newest"), [("exports", "v2.zip"), ("other", "v1.zip")])
+    def test_an_import_of_an_older_relay_counts(self, ledger, driver, source, newest):
+        """In a rolling upgrade, it stores the last upload, and does not know the sources."""
+        late = driver.now - timedelta(hours=1)
+        self.imported(driver, "v1.zip", time=late)
+        newer = upload(driver, "v2.zip", source=source)
+        row = {"delivery_id": newer, "source": source, "key": "v2.zip", "moment": driver.now}
+        with ledger._database.write() as connection:
+            connection.execute(update(functions).values(**row))
+        assert self.newer(driver, "v0.zip", source=source, time=late) == "v2.zip"
+        assert self.newer(driver, "v0-too.zip", time=late - timedelta(hours=1)) == newest
 
     def test_versions_of_the_same_object_are_not_compared(self, driver):
         self.imported(driver, "v1.zip")

@@ -41,7 +41,8 @@ class Order(TypedDict, total=False):
     Relay that is switched off (mutants.py). `clock`: a file with the error of the clock in seconds,
     as a double. `constants`: "module:NAME" -> value, to shorten times. `host`: the host name that
     the process reports. `netns`: the network namespace to enter. `disk`: the faults of the disk
-    under SQLite (disk.py).
+    under SQLite (disk.py). `tree`: the folder of another version of Relay, which runs without
+    faults.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Order(TypedDict, total=False):
     host: str
     netns: str
     disk: dict[str, Any]
+    tree: str
     file_limit: int
 
 
@@ -76,6 +78,8 @@ def preload() -> None:
 def run(order: Order) -> None:
     """Run the relay command in this process. Ends with SystemExit."""
     _detach(order)
+    if tree := order.get("tree"):
+        _run_other_version(Path(tree), order["arguments"])
     for name, value in order.get("constants", {}).items():
         module_name, _, constant = name.partition(":")
         module = importlib.import_module(module_name)
@@ -98,6 +102,12 @@ def run(order: Order) -> None:
         _lift_limit_on_signal()
     sys.argv = ["relay", *order["arguments"]]
     importlib.import_module("relay.cli.main").main()
+
+
+def _run_other_version(tree: Path, arguments: list[str]) -> None:
+    os.chdir(tree)
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    os.execve(sys.executable, [sys.executable, "-m", "relay", *arguments], environment)
 
 
 def _arm(order: Order) -> None:

@@ -20,6 +20,7 @@ from tests.torture import (
     poison,
     power,
     repeats,
+    rolling,
     sizes,
     storage,
     traffic,
@@ -29,7 +30,7 @@ from tests.torture.scenario import PLAN
 
 MODULES = (
     *(kills, repeats, monkeys, hosts, overtaken, traffic, floods, answers, unreachable),
-    *(storage, ledgers, power, poison, sizes),
+    *(storage, ledgers, power, poison, sizes, rolling),
 )
 
 __all__ = ["MODULES", "PLAN"]

@@ -117,7 +117,7 @@ def expired(run: Run) -> None:
 @scenario("A7", "429 and 503 with Retry-After, far more often than `attempts`")
 def storm(run: Run) -> None:
     """A request to wait costs no try: neither an import nor a message is lost."""
-    attempts, number = 2, run.size(3, 30)
+    attempts, number = 2, run.size(3, 6)
     least = run.size(4, 20) * attempts
     constants = {PROBE: {"seconds": 1}}
     with run.world(attempts=attempts) as world:

@@ -106,7 +106,8 @@ def run(order: Order) -> None:
 
 def _run_other_version(tree: Path, arguments: list[str]) -> None:
     os.chdir(tree)
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    # The compiled files are kept, so that only the first start takes long.
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": ""}
     os.execve(sys.executable, [sys.executable, "-m", "relay", *arguments], environment)
 
 

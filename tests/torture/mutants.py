@@ -6,13 +6,13 @@ relay/ has no switch for this: the functions are replaced here, before the comma
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from relay.delivery.changes import RecordedChanges
 from relay.intents import Intent, NewIntent
-from relay.ledger import intents, queue
+from relay.ledger import intents, outcomes, queue
 from relay.ledger.ids import new_id
 from relay.ledger.intents import Intents
 from relay.model import Claim
@@ -78,3 +78,13 @@ def _() -> None:
 @mutant("lease not checked before the last chunk", row="F2", says="I4")
 def _() -> None:
     _replace(RecordedChanges, "_check_lease", lambda _: None)
+
+
+@mutant("a lost call is over when it was repeated", row="F2", says="I4")
+def _() -> None:
+    close = outcomes.close_confirmed
+
+    def close_all(database: Any, connection: Any, delivery: Any, now: datetime) -> None:
+        close(database, connection, replace(delivery, attempts=1), now)
+
+    _replace(outcomes, "close_confirmed", close_all)

@@ -38,6 +38,7 @@ _HOMES: Mapping[str, _Home] = {
     "targets": _Home("relay.targets", "Target", Target),
     "channels": _Home("relay.channels", "Channel", Channel),
 }
+_OWN = "relay."
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _ENTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _DOTTED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASCII)
@@ -191,6 +192,10 @@ def _load(module: str, name: str, kind: str | None) -> Any:
 
 
 def _missing_package(missing: str, kind: str | None) -> ConfigError:
+    if missing.startswith(_OWN):
+        file = f"{missing.replace('.', '/')}.py"
+        hint = "The installation is incomplete, or the plug-in was written for another version."
+        return ConfigError("", f"needs the file {file}, which is missing", hint)
     hint = f'Install it: pip install "ziprelay[{kind}]".' if kind else "Install it with pip."
     return ConfigError("", f"needs the Python package {missing}, which is not installed", hint)
 

@@ -69,10 +69,11 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     (tmp_path / "stranger.py").write_text(STRANGER)
     (tmp_path / "needy.py").write_text("import no_such_sdk_of_anybody\n")
+    (tmp_path / "torn.py").write_text("import relay.sources.no_such\n")
     (tmp_path / "crashing.py").write_text("raise RuntimeError('s3cr3t')\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for name in {"stranger", "needy", "crashing"} & (set(sys.modules) - before):
+    for name in {"stranger", "needy", "torn", "crashing"} & (set(sys.modules) - before):
         del sys.modules[name]
 
 
@@ -154,6 +155,7 @@ def test_foreign_plug_ins_are_found_by_dotted_path() -> None:
             r"not name a subclass of relay\.sources\.contract\.StorageHandler",
         ),
         ("needy:Handler", "needs the Python package no_such_sdk_of_anybody"),
+        ("torn:Handler", r"needs the file relay/sources/no_such\.py, which is missing"),
         ("crashing:Handler", "cannot be imported: RuntimeError"),
     ],
 )

@@ -13,7 +13,7 @@ from relay.model import Localized, utc_now
 from relay.outbound.connection_problems import Causes, connection_problem, host_of
 from relay.outbound.final_response import NOT_CONNECTED, NOT_SENT
 
-LONGEST_WAIT = timedelta(hours=1)
+LONGEST_WAIT = timedelta(hours=24)
 """The longest wait that a Retry-After header can ask for."""
 
 _NOTHING_CHANGED = Localized(

@@ -69,9 +69,11 @@ class UpdateOptions:
     """The options of a route for the update of an existing function.
 
     `replace_environment`: an export without variables empties the function's environment.
+    `known_digest`: the digest that the target reports for this archive's code, if known.
     """
 
     replace_environment: bool = False
+    known_digest: str | None = None
 
 
 NO_OPTIONS = UpdateOptions()

@@ -36,7 +36,7 @@ from relay.errors import (
 )
 from relay.intents import ChangeCall, IntentState
 from relay.model import ObjectInfo
-from relay.targets.contract import FunctionName, Target
+from relay.targets.contract import FunctionName, Target, UpdateOptions
 from relay.testing.change_recorder import ChangeForbidden, ChangeRecorder
 from relay.testing.sandbox.exports import make_export
 
@@ -172,6 +172,18 @@ class TargetSuite:
         after = target.held(self.function)
         assert after is not None
         assert after.digest == newer.code_digest()
+
+    def test_code_that_the_target_holds_under_a_known_digest_is_not_sent(
+        self, target: Target
+    ) -> None:
+        target.create(self.function, export("first"), ChangeRecorder(), ignore)
+        held = target.held(self.function)
+        assert held is not None
+        recorder = ChangeRecorder()
+        target.replace(
+            held, export("second"), recorder, ignore, UpdateOptions(known_digest=held.digest)
+        )
+        assert ChangeCall.UPDATE_CODE not in [call.call for call in recorder.calls]
 
     def test_after_a_lost_response_the_outcome_is_unknown_and_held_reports_it(
         self, target: Target, server: TargetServer

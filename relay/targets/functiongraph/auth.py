@@ -156,7 +156,7 @@ class Credentials:
             raise translate(error, sent=False) from error
         token = response.headers.get("X-Subject-Token", "")
         if response.status_code != 201 or not token:
-            raise _iam_error(read_response(response, self._clock()))
+            raise _iam_error(read_response(response, self._clock(), locked_statuses=(401, 403)))
         hide(token)
         return ExpiringValue(token, _lifetime(response, self._clock()))
 
@@ -185,7 +185,7 @@ def _iam_error(response: ApiResponse) -> RelayError:
     code = f"functiongraph.iam.{response.status}"
     message = Localized(f"IAM issued no token: {response}", f"IAM 未签发 Token：{response}")
     if response.asks_to_wait and response.status != 503:
-        hint = "" if response.status == 429 else LOCKED
+        hint = LOCKED if response.is_locked else ""
         return Throttled(
             code, message, hint, answer=str(response), retry_after=response.retry_after
         )

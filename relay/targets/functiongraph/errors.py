@@ -47,20 +47,24 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 LOCKED_FOR = timedelta(minutes=5)
 """How long the gateway locks an access key after more than five failures in a row."""
 
-_ASKS_TO_WAIT = re.compile(
-    r"\block(ed|s|out)?\b|reach(ed)? the limit|(try|retry) again|[0-9] ?[a-z]+ later"
-    r"|锁定|再试|重试",
-    re.IGNORECASE,
+_IS_LOCKED = re.compile(
+    r"\block(ed|s|out)?\b|\baccess failed to reach the limit|锁定", re.IGNORECASE
 )
 _MINUTES = re.compile(r"([0-9]{1,4})\s*(?:min|分)", re.IGNORECASE)
-_NO_ACCESS = (401, 403)
+_AGAIN_IN_MINUTES = re.compile(
+    r"(?:again|wait)[^0-9]{0,20}[0-9]{1,4}\s*min|[0-9]{1,4}\s*min[a-z]* later|[0-9]\s*分钟?后",
+    re.IGNORECASE,
+)
 
 _SECRET = re.compile(r"[A-Za-z0-9+/=_-]{41,}")
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """An error response. `code` is spelled APIGW. instead of APIG., or "" if there is none."""
+    """An error response. `code` is spelled APIGW. instead of APIG., or "" if there is none.
+
+    `is_locked`: the key or the account is locked, or has to wait for some minutes.
+    """
 
     status: int
     code: str
@@ -68,12 +72,13 @@ class ApiResponse:
     request_id: str
     retry_after: timedelta | None = None
     date: datetime | None = None
+    is_locked: bool = False
 
     @property
     def asks_to_wait(self) -> bool:
         """Whether the same request may succeed later: throttled, or a locked key or account."""
-        has_wait = self.retry_after is not None
-        return self.status == 429 or (self.status in (*_NO_ACCESS, 503) and has_wait)
+        is_unavailable = self.status == 503 and self.retry_after is not None
+        return self.status == 429 or is_unavailable or self.is_locked
 
     @property
     def key(self) -> tuple[int, str]:
@@ -84,22 +89,31 @@ class ApiResponse:
         return " ".join(filter(None, (str(self.status), self.code, self.message))) + request
 
 
-def read_response(response: requests.Response, now: datetime) -> ApiResponse:
-    """Read an error body in any known form: service, gateway, nested in an object, or not JSON."""
+def read_response(
+    response: requests.Response, now: datetime, *, locked_statuses: tuple[int, ...] = (401,)
+) -> ApiResponse:
+    """Read an error body in any known form: service, gateway, nested in an object, or not JSON.
+
+    `locked_statuses`: the statuses that a locked key or account has. A 403 of FunctionGraph is a
+    missing permission or a quota, in similar words ("has reached the limit").
+    """
     body = _error_body(response)
     code = _first(body, "error_code", "errorCode", "code")
     message = _first(body, "error_msg", "errorMsg", "message") or excerpt(response.text)
     request_id = response.headers.get("X-Request-Id") or _first(body, "request_id")
-    wait = retry_after(response, now)
-    if wait is None and response.status_code in (*_NO_ACCESS, 429):
-        wait = _wait_in_words(message)
+    status = response.status_code
+    wait, wait_in_words = retry_after(response, now), _wait_in_words(message)
+    is_locked = status in locked_statuses and wait_in_words is not None
+    if wait is None and (is_locked or status == 429):
+        wait = wait_in_words
     return ApiResponse(
-        response.status_code,
+        status,
         re.sub(r"^APIG\.", "APIGW.", excerpt(code, 40)),
         _SECRET.sub("…", excerpt(message)),
         excerpt(request_id, 64),
         wait,
         _date(response),
+        is_locked,
     )
 
 
@@ -150,14 +164,15 @@ def _error_class(response: ApiResponse, effect: Effect) -> type[RelayError]:
 
 def _wait_in_words(message: str) -> timedelta | None:
     """The wait that a message asks for, such as "try again in 5 minutes"; None for none."""
-    if not _ASKS_TO_WAIT.search(message):
+    asked = _AGAIN_IN_MINUTES.search(message)
+    if not asked and not _IS_LOCKED.search(message):
         return None
-    minutes = _MINUTES.search(message)
+    minutes = _MINUTES.search(asked[0] if asked else message)
     return min(timedelta(minutes=int(minutes[1])), LONGEST_WAIT) if minutes else LOCKED_FOR
 
 
 def _hint(response: ApiResponse, now: datetime) -> Localized:
-    if response.status in _NO_ACCESS and response.asks_to_wait:
+    if response.is_locked:
         return LOCKED
     if response.code == BAD_SIGNATURE and "token" in response.message.lower():
         return HINTS["APIGW.0307"]

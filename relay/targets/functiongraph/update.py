@@ -107,7 +107,8 @@ class FunctionUpdate:
             "code_size": current.get("code_size"),
             "runtime": current.get("runtime"),
         }
-        if digest.lower() != self._archive.code_digest().lower():
+        known = {self._archive.code_digest().lower(), (self._options.known_digest or "").lower()}
+        if digest.lower() not in known - {""}:
             result |= self._send_code(changes, progress)
             current = self._read_configuration()
         updated, details = self._send_configuration(wanted, current, changes)

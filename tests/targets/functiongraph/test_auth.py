@@ -232,7 +232,7 @@ LOCKS = {
     "Too many failures: retry again after 12 min": 12,
     "连续失败次数过多，请 8 分钟后再试": 8,
     "The account is locked": 5,
-    "locked for 9999 minutes": 60,
+    "locked for 9999 minutes": 24 * 60,
 }
 
 

@@ -19,7 +19,7 @@ from relay.errors import (
 )
 from relay.model import Localized
 from relay.targets.contract import FunctionName
-from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS
+from relay.targets.functiongraph.error_hints import BY_STATUS, HINTS, LOCKED
 from relay.targets.functiongraph.errors import ApiResponse, classify, read_response
 from relay.testing.change_recorder import ChangeRecorder
 from relay.testing.target_suite import export, ignore
@@ -197,3 +197,27 @@ def test_a_server_error_has_an_unknown_outcome_only_for_a_changing_request(
 ) -> None:
     response = ApiResponse(500, "FSS.0500", "", "")
     assert type(classify(response, effect, NOW)) is kind  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (403, "FSS.1041", "The number of functions has reached the limit."),
+        (403, "FSS.1041", "The number of functions exceeds the limit. The maximum is 400."),
+        (403, "FSS.1042", "The total code size has reached the limit (10 GB)"),
+        (403, "FSS.0403", "Access denied. Please try again later or contact the administrator"),
+        (403, "FSS.0403", "The function is locked, try again in 5 minutes"),
+        (403, "FSS.1044", "配额已达上限，请释放后重试"),
+        (403, "APIGW.0802", "The IAM user is forbidden in the currently selected region. 请重试"),
+        (405, "APIGW.0502", "frozen, try again"),
+        (401, "APIGW.0301", "verify aksk signature fail, client time differs, retry again"),
+    ],
+)
+def test_a_quota_or_a_missing_permission_is_final_and_does_not_stop_the_target(
+    fake_server: FakeServer, make_target: MakeTarget, status: int, code: str, words: str
+) -> None:
+    target = make_target(fake_server.url, access_key="a", secret_key="b")
+    fake_server.status, fake_server.body = status, {"error_code": code, "error_msg": words}
+    with pytest.raises(PermanentFailure) as refused:
+        target.create(HELLO, export(), ChangeRecorder(), ignore)
+    assert refused.value.hint != LOCKED

@@ -14,7 +14,7 @@ from relay.cli.context import load_settings
 from relay.cli.foreground import ForegroundRetry, wait_reason
 from relay.cli.output import json_option, print_json, style, to_json, visible
 from relay.cli.progress import ProgressBar, progress_bar
-from relay.cli.retrigger import confirm_overwrite, newer_import
+from relay.cli.retrigger import confirm_overwrite, describe_upload, newer_import
 from relay.delivery.changes import CodeComparison, ImportChanges, call_timing
 from relay.delivery.conflict import import_archive
 from relay.delivery.import_steps import prepare_import
@@ -78,9 +78,9 @@ def _confirm_overwrites(
     for delivery in relay.operations.known_imports(source, bucket, key, version):
         newer = newer_import(relay.ledger, delivery.id)
         if newer and not confirm_overwrite(newer):
+            upload = visible(describe_upload(newer).en)
             raise click.ClickException(
-                f"The function holds a newer upload (delivery {newer['delivery']}): "
-                "give --yes to overwrite it."
+                f"The function holds a newer upload: {upload}. Give --yes to overwrite it."
             )
 
 

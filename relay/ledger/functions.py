@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from relay.config.units import RateLimit
 from relay.intents import Intent
@@ -16,9 +16,16 @@ from relay.ledger.identity import FOUND, TOLERANCE
 from relay.ledger.intent_rows import unsettled_intents_of_others
 from relay.ledger.queue import CLAIMED, claim_params, undo_claim, update_claimed
 from relay.ledger.rows import AnyRow
-from relay.ledger.schema import UNDER_WAY, deliveries, events, functions, notifications
+from relay.ledger.schema import (
+    UNDER_WAY,
+    attempts,
+    deliveries,
+    events,
+    functions,
+    notifications,
+)
 from relay.ledger.values import WaitReason
-from relay.model import Claim, Json, Origin, State, Trigger
+from relay.model import AttemptOutcome, Claim, Json, Origin, State, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,8 @@ class FunctionOrder(LedgerPart):
     def overwritten_by(self, delivery_id: str) -> UploadPosition | None:
         """Return the newer upload in the function that an import of a delivery would overwrite.
 
-        None if the function is not known, or if the import ran already after the newer one.
+        None if the function is not known, or if the import ran already after the newer one. What
+        was imported counts, even if one of the deliveries is pending again.
         """
         with self._database.read() as connection:
             row = connection.execute(_UPLOAD_OF_DELIVERY, {"this_id": delivery_id}).first()
@@ -130,13 +138,9 @@ class FunctionOrder(LedgerPart):
             newest = max(newer, key=lambda imported: imported.delivery, default=None)
             if newest is None:
                 return None
-            query = select(deliveries.c.id, deliveries.c.finished).where(
-                deliveries.c.id.in_((row.id, newest.delivery)),
-                deliveries.c.state == State.SUCCEEDED,
-            )
-            finished = {found.id: found.finished for found in connection.execute(query)}
-        own_end, other_end = finished.get(row.id), finished.get(newest.delivery)
-        is_over = bool(own_end and (other_end is None or own_end > other_end))
+            own_end = _last_import(connection, row.id)
+            other_end = _last_import(connection, newest.delivery)
+        is_over = own_end is not None and other_end is not None and own_end > other_end
         return None if is_over else newest
 
     def _lock_of_claim(self, claim: Claim, function: str, now: datetime) -> FunctionLock | None:
@@ -244,6 +248,21 @@ def _newer_import(
         if imported.source_object != this.source_object and imported.is_newer(this)
     ]
     return max(newer, key=lambda imported: imported.delivery, default=None)
+
+
+def _last_import(connection: Connection, delivery_id: str) -> datetime | None:
+    """Return when an attempt of a delivery last succeeded, or an unknown effect was confirmed."""
+    succeeded = attempts.c.outcome == AttemptOutcome.SUCCEEDED
+    ends = (
+        select(func.max(attempts.c.finished)).where(
+            attempts.c.delivery_id == delivery_id, succeeded
+        ),
+        select(deliveries.c.finished).where(
+            deliveries.c.id == delivery_id, deliveries.c.state == State.SUCCEEDED
+        ),
+    )
+    found = [connection.execute(query).scalar() for query in ends]
+    return max((end for end in found if end is not None), default=None)
 
 
 def _makes_a_copy(row: AnyRow) -> bool:

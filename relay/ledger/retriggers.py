@@ -11,7 +11,7 @@ from relay.ledger.database import LedgerPart
 from relay.ledger.errors import Conflict, NotFound
 from relay.ledger.rows import AnyRow, to_delivery
 from relay.ledger.schema import deliveries, idempotency
-from relay.model import Delivery, Json, Localized, State, Trigger
+from relay.model import Delivery, Json, Kind, Localized, State, Trigger
 
 
 class Retriggers(LedgerPart):
@@ -26,6 +26,7 @@ class Retriggers(LedgerPart):
         key: str | None = None,
         by: str | None = None,
         expected_attempts: int | None = None,
+        overwrites_newer: bool = True,
     ) -> Delivery:
         """Make a delivery due now: a finished delivery in a new run, a pending delivery at once.
 
@@ -33,7 +34,8 @@ class Retriggers(LedgerPart):
 
         `options` override those of the delivery. A repeated `key` (Idempotency-Key) changes nothing
         and returns the delivery. `by`: the requester. `expected_attempts`: only retrigger a
-        finished delivery that has had this many attempts.
+        finished delivery that has had this many attempts. `overwrites_newer`: an import is run
+        even if a newer upload is in the function by then; False: as in an automatic run, it is not.
         Raises NotFound, or Conflict if it is running, has no destination, the key was used for
         another delivery, or the attempts differ (delivery.tried_since).
         """
@@ -48,7 +50,12 @@ class Retriggers(LedgerPart):
                 return to_delivery(row)
             if expected_attempts is not None:
                 _require_attempts(row, expected_attempts)
-            values = _restart(row, now) | {"options": {**row.options, **(options or {})}, "by": by}
+            is_automatic = row.kind == Kind.IMPORT and not overwrites_newer
+            trigger = Trigger.AUTOMATIC if is_automatic else Trigger.MANUAL
+            values = _restart(row, now, trigger) | {
+                "options": {**row.options, **(options or {})},
+                "by": by,
+            }
             if options:  # other options may lead to another function: unknown until the next claim
                 values["function"] = None
             connection.execute(update(deliveries).where(this).values(**values))
@@ -86,7 +93,7 @@ def _require_attempts(row: AnyRow, expected: int) -> None:
     )
 
 
-def _restart(row: AnyRow, now: datetime) -> dict[str, Any]:
+def _restart(row: AnyRow, now: datetime, trigger: Trigger) -> dict[str, Any]:
     if row.state == State.RUNNING:
         raise Conflict(
             "delivery.running",
@@ -105,8 +112,8 @@ def _restart(row: AnyRow, now: datetime) -> dict[str, Any]:
             ),
         )
     if row.state == State.PENDING:
-        return {"due": now, "trigger": Trigger.MANUAL, **_new_budget(now)}
-    return new_run(row.run, now, Trigger.MANUAL) | {"revived": False}
+        return {"due": now, "trigger": trigger, **_new_budget(now)}
+    return new_run(row.run, now, trigger) | {"revived": False}
 
 
 def new_run(last: int, now: datetime, trigger: Trigger) -> dict[str, Any]:

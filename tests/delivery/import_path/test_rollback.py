@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -210,3 +211,50 @@ def test_the_command_does_not_ask_if_nothing_is_overwritten(build: Any, tmp_path
     skip = ["--config", config, "retrigger", world.delivery(1).id, "--on-conflict", "skip"]
     assert CliRunner().invoke(cli, skip, prog_name="relay").exit_code == 0
     assert {d.state for d in world.world.deliveries(Kind.IMPORT)} == {State.PENDING}
+
+
+def _retrigger_all(tmp_path: Any, *more: str) -> Any:
+    arguments = ["--config", str(tmp_path / "relay.toml"), "retrigger", "--kind", "import", *more]
+    return CliRunner().invoke(cli, arguments, prog_name="relay")
+
+
+def test_a_newer_delivery_that_is_pending_again_is_still_in_the_function(build: Any) -> None:
+    world = build()
+    world.api(f"/deliveries/{world.delivery(2).id}/retrigger", {})
+    assert world.delivery(2).state == State.PENDING
+    reply = world.api(f"/deliveries/{world.delivery(1).id}/retrigger", {})
+    assert reply.json["overwrites"]["delivery"] == world.delivery(2).id
+
+
+@pytest.mark.parametrize("yes", [(), ("--yes",)])
+def test_of_all_retriggered_uploads_of_a_function_only_the_newest_is_imported(
+    build: Any, tmp_path: Any, yes: tuple[str, ...]
+) -> None:
+    world = build()
+    result = _retrigger_all(tmp_path, "--state", "succeeded", *yes)
+    assert result.exit_code == 1
+    assert f"newer upload: {BUCKET}/{KEY}, uploaded" in result.output
+    assert "retriggered instead" in result.output
+    assert [world.delivery(number).state for number in (1, 2)] == [State.SUCCEEDED, State.PENDING]
+    assert isinstance(world.world.attempt(), Succeeded)
+    assert world.stored == code_of(export(2))
+
+
+def test_of_all_retriggered_failures_the_newest_upload_wins_whatever_the_order(
+    build: Any, tmp_path: Any
+) -> None:
+    """Neither was imported, so that no newer import is known when they are retriggered."""
+    world = build()
+    relay = world.world.relay
+    with relay.ledger._database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM functions")
+        failed = "UPDATE deliveries SET state = 'failed', function = NULL WHERE kind = 'import'"
+        connection.exec_driver_sql(failed)
+    assert _retrigger_all(tmp_path, "--state", "failed").exit_code == 0
+    older, newer = (world.delivery(number) for number in (1, 2))
+    assert (older.by, older.due < newer.due) == ("command", True)
+    world.world.clock.forward(timedelta(seconds=1))
+    for delivery, expected in ((newer, Succeeded), (older, Skipped)):
+        claim = relay.worker.claim(Kind.IMPORT, only=delivery.id)
+        assert isinstance(relay.worker.run(claim), expected)
+    assert world.stored == code_of(export(2))

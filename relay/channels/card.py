@@ -190,6 +190,7 @@ def _facts(data: Json, language: str) -> list[Fact]:
         "change": change.in_language(language) if change else None,
         "reason": (data.get("reason") or {}).get("message"),
         "changed settings": _changed_settings(data, language),
+        "warnings": _warnings(data, language),
     }
     values: dict[str, str | None] = {
         "function": data.get("func_name"),
@@ -221,6 +222,12 @@ def _changed_settings(data: Json, language: str) -> str | None:
     changes = [Difference.from_json(change) for change in data.get("differences") or ()]
     texts = [change.words.in_language(language) for change in changes]
     return Localized(", ", "，").in_language(language).join(texts) or None
+
+
+def _warnings(data: Json, language: str) -> str | None:
+    """Return the warnings as one sentence; `data` has them in this language."""
+    texts = [str(warning["message"]).rstrip(".。") for warning in data.get("warnings") or ()]
+    return Localized("; ", "；").in_language(language).join(dict.fromkeys(texts)) or None
 
 
 def _build_digest(data: Json, language: str) -> Card:

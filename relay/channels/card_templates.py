@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _VARIABLES = """
     func_name package target region bucket key version size how runtime digest attempts source route
     trigger duration_seconds delivery error reason links recovered func_urn since until count
-    results deliveries effect differences not_applied unknown_fields
+    results deliveries effect differences not_applied unknown_fields warnings
 """
 _NO_VALUES: Mapping[str, None] = dict.fromkeys(_VARIABLES.split())
 

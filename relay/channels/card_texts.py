@@ -72,6 +72,7 @@ LABELS: Mapping[str, Localized] = {
     "change": Localized("Change", "变更"),
     "reason": Localized("Reason", "原因"),
     "changed settings": Localized("Changed settings", "已更改的配置"),
+    "warnings": Localized("Warnings", "警告"),
     "not applied": Localized("Not applied", "未应用的配置"),
     "may be reset": Localized("May have been reset", "可能已被重置"),
     "object": Localized("Object", "对象"),

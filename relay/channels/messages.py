@@ -67,6 +67,7 @@ _DIGEST_KEYS = (
     *("recovered", "links"),
 )
 _SHA512_PREFIX = 12
+_MOST_WARNINGS = 50
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -198,6 +199,9 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         "differences": result.get("differences"),
         "not_applied": result.get("not_applied") or None,
         "unknown_fields": result.get("unknown_fields") or None,
+        "warnings": [
+            {**warning, "message": _shorten(warning["message"])} for warning in warnings_of(result)
+        ],
         "digest": digest[:_SHA512_PREFIX] if isinstance(digest, str) else None,
         "attempts": delivery.attempts,
         "trigger": str(delivery.trigger),
@@ -209,6 +213,31 @@ def message_body(claim: Claim, outcome: Outcome, seconds: float, public_url: str
         "links": page_links(public_url, delivery.id),
     }
     return {name: _storable(value) for name, value in body.items()}
+
+
+def warnings_of(result: object) -> list[Json]:
+    """Return the warnings of a result: `code`, `message` as {"en", "zh"}, and `where`.
+
+    The message may be stored as plain text. A plug-in may store anything as the result.
+    """
+    stored = result.get("warnings") if isinstance(result, Mapping) else None
+    if not isinstance(stored, list):
+        return []
+    return [
+        {
+            "code": str(warning.get("code") or ""),
+            "message": _in_both_languages(warning.get("message")),
+            "where": str(warning.get("where") or "") or None,
+        }
+        for warning in stored[:_MOST_WARNINGS]
+        if isinstance(warning, Mapping)
+    ]
+
+
+def _in_both_languages(text: Any) -> Json:
+    if isinstance(text, Mapping) and text.keys() == {"en", "zh"}:
+        return {language: str(text[language]) for language in text}
+    return Localized(str(text), str(text))._asdict()
 
 
 def digest_body(

@@ -122,8 +122,8 @@ class FunctionOrder(LedgerPart):
     def overwritten_by(self, delivery_id: str) -> UploadPosition | None:
         """Return the newer upload in the function that an import of a delivery would overwrite.
 
-        None if the function is not known, or if the import ran already after the newer one. What
-        was imported counts, even if one of the deliveries is pending again.
+        None if the function is not known, or if the import ran already after the newer one. Past
+        imports count, even if one of the deliveries is pending again.
         """
         with self._database.read() as connection:
             row = connection.execute(_UPLOAD_OF_DELIVERY, {"this_id": delivery_id}).first()

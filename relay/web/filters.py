@@ -12,10 +12,11 @@ from flask import Flask, g, request, session, url_for
 from markupsafe import Markup, escape
 from pydantic import BaseModel
 
+from relay.channels.messages import warnings_of
 from relay.config.routing import stem
 from relay.config.text import format_size, is_invisible
 from relay.errors import Superseded
-from relay.model import Delivery, Difference, Kind, Problem, State
+from relay.model import Delivery, Difference, Kind, Localized, Problem, State
 from relay.web.auth import form_token
 from relay.web.language import language
 from relay.web.texts import phrase
@@ -51,6 +52,7 @@ def register(app: Flask, clock: Callable[[], datetime]) -> None:
         link=list_address,
         trigger_origin=trigger_origin,
         change=change,
+        warnings=warnings,
     )
     app.jinja_env.globals.update(
         t=translated,
@@ -69,6 +71,14 @@ def change(difference: Any) -> str:
     if not isinstance(difference, dict):
         return str(difference)
     return Difference.from_json(difference).words.in_language(language())
+
+
+def warnings(result: Any) -> list[tuple[str, str]]:
+    """Return the text and the place of each warning in the language of the request."""
+    return [
+        (Localized(**warning["message"]).in_language(language()), warning["where"] or "")
+        for warning in warnings_of(result)
+    ]
 
 
 def translated(key: str, **values: Any) -> str:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.channels.card import LONGEST_VALUE, build_card, plain, shrink_to_fit
+from relay.channels.messages import warnings_of
 from relay.channels.samples import digest, message
 
 
@@ -52,6 +53,20 @@ def test_a_card_of_an_update_names_the_settings():
     assert (facts["Not applied"], facts["May have been reset"]) == ("Triggers", "future")
     facts = {fact.label: fact.value for fact in build_card("import.succeeded", body, "zh").facts}
     assert facts["已更改的配置"] == "Timeout 3 → 30，Environment.TOKEN（已修改）"
+
+
+@pytest.mark.parametrize(
+    ("language", "label", "text"),
+    [("en", "Warnings", "Disabled; Plain text"), ("zh", "警告", "已禁用；Plain text")],
+)
+def test_a_card_has_the_warnings(language, label, text):
+    both = {"code": "a.b", "message": {"en": "Disabled.", "zh": "已禁用。"}}
+    stored = {"warnings": [both, {"code": "c.d", "message": "Plain text"}]}
+    body = {"warnings": warnings_of(stored)}
+    facts = {
+        fact.label: fact.value for fact in build_card("import.succeeded", body, language).facts
+    }
+    assert facts[label] == text
 
 
 @pytest.mark.parametrize(("key", "name"), [("prod/orders.zip", "orders.zip"), ("a/b/", "b")])

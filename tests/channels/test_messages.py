@@ -194,6 +194,19 @@ def test_long_sentences_are_shortened():
         assert all(len(text) == 2000 and text.endswith("…") for text in sentence.values())
 
 
+@pytest.mark.parametrize("kind", [Succeeded, lambda result: Skipped("unchanged", result)])
+def test_the_body_has_the_warnings_in_both_languages(kind):
+    stored = [
+        {"code": "a.b", "message": {"en": "Disabled", "zh": "已禁用"}, "where": "status"},
+        {"code": "c.d", "message": "x" * 9999, "where": ""},
+    ]
+    first, second = body(kind({"warnings": stored}))["warnings"]
+    assert first == stored[0]
+    assert (second["where"], len(second["message"]["zh"])) == (None, 2000)
+    assert localize({"warnings": [first]}, "zh")["warnings"][0]["message"] == "已禁用"
+    assert body(kind({}))["warnings"] == []
+
+
 def test_the_trigger_of_the_delivery_is_in_the_body():
     assert body(Failed(PROBLEM))["trigger"] == "automatic"
     assert body(Failed(PROBLEM), build_claim(trigger=Trigger.MANUAL))["trigger"] == "manual"

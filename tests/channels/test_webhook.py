@@ -134,6 +134,7 @@ def test_the_body_of_a_success(post):
         "differences": None,
         "not_applied": None,
         "unknown_fields": None,
+        "warnings": [],
         "answer": None,
         "runtime": "Python3.10",
         "digest": "9b71d224bd62",

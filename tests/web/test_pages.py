@@ -215,6 +215,18 @@ class TestDelivery:
         assert "The new code is in place." in page
         assert "The new configuration" not in page
 
+    @pytest.mark.parametrize("language", ["en", "zh"])
+    @pytest.mark.parametrize("end", ["succeed", "fail", "skip"])
+    def test_warnings_are_shown_in_the_language_of_the_page(self, web, driver, end, language):
+        delivery_id = driver.announce()
+        message = {"en": "The function is disabled", "zh": "函数已被禁用"}
+        warnings = [{"code": "x", "message": message}, {"code": "y", "message": "Plain text"}]
+        ending = {"reason": "unchanged"} if end == "skip" else {}
+        getattr(driver, end)(delivery_id, **ending, warnings=warnings)
+        page = delivery_page(web, delivery_id, query_string={"lang": language}).text
+        assert message[language] in page
+        assert "Plain text" in page
+
     def test_a_delivery_without_a_route_is_shown(self, web, driver):
         delivery_id = driver.announce("readme.txt")
         page = delivery_page(web, delivery_id)

@@ -381,10 +381,10 @@ class Retry(_NotDelivered):
         asked = self.retry_after is not None or self.pauses_destination
         return self.counts_as_attempt and (asked or self.is_probe)
 
-    def last(self, problem: Problem | None = None, gave_up: GaveUp = "attempts") -> Failed:
-        """Return the failure to record when Relay gives up; `problem` instead of this."""
+    def last(self, problem: Problem, gave_up: GaveUp = "attempts") -> Failed:
+        """Return the failure to record when Relay gives up. `problem`: in words for that."""
         known = {"responded": self.responded, "destination_failing": self.destination_failing}
-        return Failed(problem or self.problem, self.answer, self.result, gave_up, **known)
+        return Failed(problem, self.answer, self.result, gave_up, **known)
 
 
 Outcome = Succeeded | Skipped | Failed | Retry

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from relay.delivery.final_hint import final_hint
+from relay.model import Localized
+
 ROOT = Path(__file__).resolve().parents[1]
 SAME = {
     "CRC": "the name of the checksum",
@@ -27,8 +30,10 @@ SAME = {
 COMPUTED = {
     "relay/archive/directory.py differences": "joins names that are pairs themselves",
     "relay/archive/findings.py _finding": "fills in a text of archive/texts.py",
+    "relay/channels/messages.py _in_both_languages": "a plain text serves both languages",
     "relay/channels/messages.py _localize_value": "reads a stored pair",
     "relay/channels/messages.py _reason": "a reason without a sentence: the code itself",
+    "relay/delivery/final_hint.py final_hint": "shortens a pair",
     "relay/delivery/settings_differences.py _join": "joins pairs",
     "relay/ledger/errors.py translate": "reads _KNOWN_ERRORS; else the message of the driver",
     "relay/errors.py _text": "a plain string serves both languages",
@@ -36,6 +41,7 @@ COMPUTED = {
     "relay/model.py words": "names and values, the same in both languages",
     "relay/testing/channel_suite.py test_hostile_text_is_harmless": "hostile text of a test",
     "relay/testing/sandbox/faults.py _invalid": "an option of a command: English only",
+    "relay/web/filters.py warnings": "reads a stored pair",
     "relay/web/problems.py _http_problem": "werkzeug's sentences are English, without a hint",
 }
 """Functions with a pair whose texts are computed, equal or empty, each with the reason."""
@@ -216,6 +222,28 @@ def test_a_chinese_text_is_chinese_and_an_english_text_is_not():
 def test_chinese_texts_have_full_width_punctuation():
     wrong = [str(pair) for pair in READ if HALF_WIDTH.search(pair.chinese.words)]
     assert not wrong, "\n".join(wrong)
+
+
+RETRY_PROMISE = (
+    re.compile(r"Relay (retries|keeps|waits|tries|checks|posts)"),
+    re.compile(r"Relay (稍后)?会"),
+)
+
+
+def test_no_hint_of_a_final_failure_promises_a_retry():
+    promising = [
+        pair
+        for pair in READ
+        if all(
+            pattern.search(text.words)
+            for pattern, text in zip(RETRY_PROMISE, (pair.english, pair.chinese), strict=True)
+        )
+    ]
+    assert len(promising) > 10
+    for pair in promising:
+        final = final_hint(Localized(pair.english.words, pair.chinese.words))
+        assert not RETRY_PROMISE[0].search(final.en), str(pair)
+        assert not RETRY_PROMISE[1].search(final.zh), str(pair)
 
 
 @pytest.mark.parametrize("text", sorted(SAME))

@@ -19,6 +19,7 @@ from relay.sources.errors import (
     denied,
     gone,
     no_bucket,
+    not_authenticated,
     refused,
     superseded,
     unexplained_404,
@@ -41,13 +42,22 @@ def refusal(response: requests.Response, resource: str) -> RelayError:
         return archived(resource, reason)
     if code == "BlobBeingRehydrated":
         return not_ready(resource, reason)
-    if status in (401, 403) or code in _NOT_PUBLIC:
-        return cannot_decrypt(resource, reason, "") or denied(resource, reason, HINT)
+    if problem := _access_error(status, code, resource):
+        return problem
     if code == "BlobNotFound":
         return gone(resource, reason)
     if status == 404:
         return unexplained_404(resource, reason)
     return superseded(resource) if status in (304, 412) else refused(resource, reason)
+
+
+def _access_error(status: int, code: str, resource: str) -> RelayError | None:
+    reason = f"{status} {code}".strip()
+    if status == 401 or code == "AuthenticationFailed":
+        return not_authenticated(resource, reason, HINT)
+    if status == 403 or code in _NOT_PUBLIC:
+        return cannot_decrypt(resource, reason, "") or denied(resource, reason, HINT)
+    return None
 
 
 def not_ready(resource: str, code: str) -> TemporaryFailure:

@@ -14,6 +14,7 @@ from relay.sources.errors import (
     denied,
     gone,
     no_bucket,
+    not_authenticated,
     refused,
     superseded,
     unexplained_404,
@@ -30,7 +31,9 @@ def refusal(response: requests.Response, resource: str) -> RelayError:
         return busy(resource, code, retry_after(response))
     if problem := cannot_decrypt(resource, code, response.text[:_MAX_MESSAGE]):
         return problem
-    if status in (401, 403):
+    if status == 401:
+        return not_authenticated(resource, code, HINT)
+    if status == 403:
         return denied(resource, code, HINT)
     if status == 404:
         return gone(resource, code) if is_not_found(response) else unexplained_404(resource, code)

@@ -170,9 +170,7 @@ class Handler(HttpStorage):
         query = {"prefix": ref.key, "maxResults": "1", "fields": "items(name)"}
         try:
             listed = self._page(ref.bucket, query).get("items") or [{}]
-        except PermanentFailure as failure:
-            if failure.code == "storage.no_bucket":
-                return failure
+        except PermanentFailure:
             listed = [{}]  # no permission to list
         if listed[0].get("name") != ref.key:
             return gone(name, "404")

@@ -24,6 +24,7 @@ from relay.sources.errors import (
     busy,
     denied,
     no_bucket,
+    not_authenticated,
     not_deleted,
     not_understood,
     refused,
@@ -113,7 +114,9 @@ def _refusal(response: requests.Response, resource: str) -> RelayError:
     code = _code(status, document)
     if status in (408, 429) or status >= 500:
         return busy(resource, code, retry_after(response))
-    if status in (400, 401, 403):  # 400: a malformed token
+    if status in (400, 401):  # 400: a malformed token
+        return not_authenticated(resource, code, _HINT)
+    if status == 403:
         return denied(resource, code, _HINT)
     if status == 404:
         return (no_bucket if isinstance(document, dict) else unexplained_404)(resource, code)

@@ -10,6 +10,7 @@ from time import monotonic
 
 from relay.config.backoff import Backoff, delay
 from relay.config.units import duration_words
+from relay.delivery.final_hint import final_problem
 from relay.delivery.lease_clock import lease_clock
 from relay.errors import Gone
 from relay.model import Claim, Failed, Localized, Outcome, Problem, Retry, Skipped
@@ -144,7 +145,7 @@ def give_up(claim: Claim, outcome: Retry, started: datetime, rules: Backoff) -> 
     if is_time_over(claim, started, rules):
         return outcome.last(gave_up_problem(outcome.problem, rules), "time")
     if claim.attempt >= rules.attempts and not outcome.asked_to_wait:
-        return outcome.last()
+        return outcome.last(final_problem(outcome.problem))
     return None
 
 

@@ -65,14 +65,17 @@ def archived(name: str, code: str) -> PermanentFailure:
     )
 
 
-def no_bucket(name: str, code: str) -> PermanentFailure:
-    """A bucket, container, queue or subscription that does not exist."""
-    return PermanentFailure(
+def no_bucket(name: str, code: str) -> TemporaryFailure:
+    """A bucket, container, queue or subscription that does not exist.
+
+    A fault of the surroundings, as in not_authenticated().
+    """
+    return TemporaryFailure(
         "storage.no_bucket",
         Localized(f"There is no such bucket or queue: {name}", f"存储桶或队列不存在：{name}"),
         Localized(
-            "Check its name, endpoint_url and region; stores do not share buckets.",
-            "请检查名称、endpoint_url 与 region：不同存储之间不共享存储桶。",
+            "Relay retries. Check its name, endpoint_url and region; stores do not share buckets.",
+            "Relay 会重试。请检查名称、endpoint_url 与 region：不同存储之间不共享存储桶。",
         ),
         answer=code,
     )
@@ -165,13 +168,27 @@ def cannot_decrypt(name: str, code: str, message: str) -> RelayError | None:
     )
 
 
+_DENIED = "storage.denied"
+
+
 def denied(name: str, code: str, hint: Localized) -> PermanentFailure:
-    """Missing or invalid permission."""
-    return PermanentFailure(
-        "storage.denied",
-        Localized(f"The store denies access to {name} ({code})", f"存储拒绝访问 {name}（{code}）"),
-        hint,
-        answer=code,
+    """A missing permission: the store knows the source, and a person decides."""
+    return PermanentFailure(_DENIED, _denied_message(name, code), hint, answer=code)
+
+
+def not_authenticated(name: str, code: str, hint: Localized) -> TemporaryFailure:
+    """Credentials that the store does not accept: unknown, expired, or signed by a wrong clock.
+
+    The fault is that of the surroundings, not of the object: a new key, a new token or the right
+    time repairs it for all deliveries.
+    """
+    retried = Localized(f"{_RETRIES.en} {hint.en}", f"{_RETRIES.zh}{hint.zh}")
+    return TemporaryFailure(_DENIED, _denied_message(name, code), retried, answer=code)
+
+
+def _denied_message(name: str, code: str) -> Localized:
+    return Localized(
+        f"The store denies access to {name} ({code})", f"存储拒绝访问 {name}（{code}）"
     )
 
 
@@ -182,6 +199,11 @@ def refused(name: str, code: str) -> PermanentFailure:
         Localized(
             f"The store refuses the request for {name} ({code})",
             f"存储拒绝了对 {name} 的请求（{code}）",
+        ),
+        Localized(
+            "The documentation of the store explains the code. Correct the source in relay.toml or"
+            " the object, then retrigger.",
+            "该错误码的含义见存储的文档。请修正 relay.toml 中的来源或该对象，然后重新触发。",
         ),
         answer=code,
     )

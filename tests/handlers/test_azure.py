@@ -257,16 +257,16 @@ class TestReading:
     @pytest.mark.parametrize(
         ("status", "error_code", "branch", "code"),
         [
-            (401, "NoAuthenticationInformation", PermanentFailure, "storage.denied"),
-            (403, "AuthenticationFailed", PermanentFailure, "storage.denied"),
+            (401, "NoAuthenticationInformation", TemporaryFailure, "storage.denied"),
+            (403, "AuthenticationFailed", TemporaryFailure, "storage.denied"),
             (403, "AuthorizationPermissionMismatch", PermanentFailure, "storage.denied"),
             (404, "ResourceNotFound", PermanentFailure, "storage.denied"),
             (409, "PublicAccessNotPermitted", PermanentFailure, "storage.denied"),
             (404, "BlobNotFound", Gone, "object.gone"),
             (404, "", TemporaryFailure, "storage.unexplained_404"),
             (404, "PathNotFound", TemporaryFailure, "storage.unexplained_404"),
-            (404, "ContainerNotFound", PermanentFailure, "storage.no_bucket"),
-            (409, "ContainerBeingDeleted", PermanentFailure, "storage.no_bucket"),
+            (404, "ContainerNotFound", TemporaryFailure, "storage.no_bucket"),
+            (409, "ContainerBeingDeleted", TemporaryFailure, "storage.no_bucket"),
             (409, "BlobArchived", PermanentFailure, "object.archived"),
             (409, "BlobBeingRehydrated", TemporaryFailure, "object.not_yet"),
             (412, "ConditionNotMet", Superseded, "object.superseded"),
@@ -410,7 +410,7 @@ class TestCredentials:
         wrong = base64.b64encode(b"another key").decode()
         with (
             closing(make_handler(server, account=ACCOUNT, account_key=wrong)) as handler,
-            pytest.raises(PermanentFailure) as raised,
+            pytest.raises(TemporaryFailure) as raised,
         ):
             handler.open(put("a.zip", b"x"))
         assert raised.value.code == "storage.denied"
@@ -457,7 +457,7 @@ class TestScan:
     def test_a_missing_container_is_an_error(self, server: AzureServer) -> None:
         with (
             closing(make_handler(server, anonymous=True, buckets=["nowhere"])) as handler,
-            pytest.raises(PermanentFailure) as raised,
+            pytest.raises(TemporaryFailure) as raised,
         ):
             list(handler.scan())
         assert raised.value.code == "storage.no_bucket"

@@ -300,7 +300,7 @@ class TestPubSub:
 
     def test_a_missing_subscription_is_an_error(self, gcs_transport: Transport) -> None:
         gcs_transport.server.respond_with(Response(404, b'{"error": {"status": "NOT_FOUND"}}'))
-        with closing(gcs_transport.queue()) as queue, pytest.raises(PermanentFailure) as raised:
+        with closing(gcs_transport.queue()) as queue, pytest.raises(TemporaryFailure) as raised:
             queue.receive(0)
         assert raised.value.code == "storage.no_bucket"
         assert "NOT_FOUND" in (raised.value.answer or "")
@@ -399,6 +399,6 @@ class TestStorageQueue:
         azure_transport.server.respond_with(
             Response(404, b"", {"x-ms-error-code": "QueueNotFound"})
         )
-        with closing(azure_transport.queue()) as queue, pytest.raises(PermanentFailure) as raised:
+        with closing(azure_transport.queue()) as queue, pytest.raises(TemporaryFailure) as raised:
             queue.receive(0)
         assert raised.value.code == "storage.no_bucket"

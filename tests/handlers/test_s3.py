@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from relay.errors import ConfigError, Gone, PermanentFailure, Superseded
+from relay.errors import ConfigError, Gone, PermanentFailure, Superseded, TemporaryFailure
 from relay.handlers.s3 import Handler
 from relay.model import Json, ObjectRef
 from relay.testing.handler_suite import HandlerSuite, Put, pinned, read
@@ -153,7 +153,7 @@ class TestScan:
     def test_a_missing_bucket_is_an_error(self, store: str) -> None:
         with (
             closing(make_handler(endpoint_url=store, buckets=["nowhere"])) as handler,
-            pytest.raises(PermanentFailure) as raised,
+            pytest.raises(TemporaryFailure) as raised,
         ):
             list(handler.scan())
         assert raised.value.code == "storage.no_bucket"
@@ -176,7 +176,7 @@ class TestReady:
             closing(
                 make_handler(endpoint_url=store, region="us-east-1", **{key: wrong})
             ) as handler,
-            pytest.raises(PermanentFailure) as raised,
+            pytest.raises(TemporaryFailure) as raised,
         ):
             handler.ready()
         assert raised.value.code == "storage.no_bucket"

@@ -12,7 +12,7 @@ import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from relay.errors import PermanentFailure
+from relay.errors import PermanentFailure, TemporaryFailure
 from relay.handlers.s3 import Handler
 from relay.model import utc_now
 from relay.sources.s3.listing import list_pages
@@ -205,6 +205,6 @@ def test_a_long_listing_is_not_kept_in_memory() -> None:
 
 
 def test_a_missing_bucket_is_an_error(make: Make) -> None:
-    with closing(make("no-such-bucket")) as handler, pytest.raises(PermanentFailure) as raised:
+    with closing(make("no-such-bucket")) as handler, pytest.raises(TemporaryFailure) as raised:
         list(handler.scan_pages())
     assert raised.value.code == "storage.no_bucket"

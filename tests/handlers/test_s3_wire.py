@@ -109,13 +109,15 @@ def error(status: str, code: str, **headers: str) -> bytes:
         ),
         (response("404 Not Found", b'{"code": 404}'), TemporaryFailure, "storage.unexplained_404"),
         (error("404 Not Found", "NoSuchThing"), TemporaryFailure, "storage.unexplained_404"),
-        (error("404 Not Found", "NoSuchBucket"), PermanentFailure, "storage.no_bucket"),
+        (error("404 Not Found", "NoSuchBucket"), TemporaryFailure, "storage.no_bucket"),
         (error("412 No", "PreconditionFailed"), Superseded, "object.superseded"),
         (response("412 No"), Superseded, "object.superseded"),
         (error("403 Forbidden", "AccessDenied"), PermanentFailure, "storage.denied"),
-        (error("403 Forbidden", "SignatureDoesNotMatch"), PermanentFailure, "storage.denied"),
-        (error("400 Bad", "ExpiredToken"), PermanentFailure, "storage.denied"),
-        (response("401 Unauthorized"), PermanentFailure, "storage.denied"),
+        (error("403 Forbidden", "SignatureDoesNotMatch"), TemporaryFailure, "storage.denied"),
+        (error("403 Forbidden", "RequestTimeTooSkewed"), TemporaryFailure, "storage.denied"),
+        (error("403 Forbidden", "InvalidAccessKeyId"), TemporaryFailure, "storage.denied"),
+        (error("400 Bad", "ExpiredToken"), TemporaryFailure, "storage.denied"),
+        (response("401 Unauthorized"), TemporaryFailure, "storage.denied"),
         (error("403 Forbidden", "InvalidObjectState"), PermanentFailure, "object.archived"),
         (error("400 Bad", "InvalidArgument"), PermanentFailure, "storage.refused"),
         (
@@ -146,7 +148,7 @@ def test_an_error_response_is_translated(
     ("sent", "branch", "code"),
     [
         (error("404 Not Found", "NoSuchKey"), Gone, "object.gone"),
-        (error("404 Not Found", "NoSuchBucket"), PermanentFailure, "storage.no_bucket"),
+        (error("404 Not Found", "NoSuchBucket"), TemporaryFailure, "storage.no_bucket"),
         (error("503 Slow", "SlowDown"), TemporaryFailure, "storage.busy"),
         (response("404 Not Found"), TemporaryFailure, "storage.unexplained_404"),
         (error("416 No", "InvalidRange"), TemporaryFailure, "storage.unexplained_404"),
@@ -309,7 +311,7 @@ def test_missing_credentials_are_named_in_the_error(monkeypatch: pytest.MonkeyPa
     settings = Handler.Settings(kind="s3", endpoint_url="http://127.0.0.1:1")
     with (
         closing(Handler("exports", settings)) as handler,
-        pytest.raises(PermanentFailure) as raised,
+        pytest.raises(TemporaryFailure) as raised,
     ):
         handler.open(REF)
     assert "NoCredentialsError" in raised.value.message.en

@@ -144,7 +144,7 @@ def test_a_missing_queue_is_an_error(store: str) -> None:
     url = f"{store}/123456789012/nowhere"
     with (
         closing(SqsQueue("exports", url, SETTINGS)) as queue,
-        pytest.raises(PermanentFailure) as raised,
+        pytest.raises(TemporaryFailure) as raised,
     ):
         queue.receive(0)
     assert raised.value.code == "storage.no_bucket"

@@ -25,9 +25,12 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     HTTPClientError,
     MetadataRetrievalError,
+    NoCredentialsError,
     ProfileNotFound,
     ProxyConnectionError,
     SSLError,
+    SSOError,
+    TokenRetrievalError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.loaders import create_loader
@@ -49,6 +52,8 @@ from relay.sources.errors import (
     denied,
     gone,
     no_bucket,
+    not_authenticated,
+    refused,
     superseded,
     unexplained_404,
 )
@@ -75,6 +80,7 @@ _TRANSIENT = (
     OSError,
 )
 _PROFILE_ERRORS = (ProfileNotFound, ConfigNotFound, ConfigParseError)
+_NO_CREDENTIALS = (NoCredentialsError, SSOError, TokenRetrievalError)
 _MAX_MESSAGE = 2000
 _BUSY = (
     "SlowDown",
@@ -89,7 +95,11 @@ _OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLo
 _GONE = ("NoSuchKey", "NoSuchVersion", "ObjectNotFound")
 """The codes of a missing object. Another 404, or one without a code, is no proof."""
 
-_DENIED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
+_NOT_AUTHENTICATED = (
+    *("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"),
+    *("RequestTimeTooSkewed", "RequestExpired"),
+    *("InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+)
 _NO_BUCKET = ("NoSuchBucket", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 _DENIED_HINT = Localized(
     "Check the source's keys, their permissions to get and list objects (and kms:Decrypt if the "
@@ -223,6 +233,8 @@ def translate(error: Exception, resource: str) -> RelayError:
                 "Relay 会重试；若持续出现，请检查 endpoint_url 与网络。",
             ),
         )
+    if isinstance(error, _NO_CREDENTIALS):
+        return not_authenticated(resource, type(error).__name__, _DENIED_HINT)
     return PermanentFailure(
         "storage.unusable",
         Localized(
@@ -262,16 +274,11 @@ def _translate_response(error: ClientError, resource: str) -> RelayError:
         return busy(resource, code, _retry_after(error))
     if name in _OTHER_REGION or status in (301, 307):
         return _other_region(resource, code)
-    if name in _DENIED or status in (401, 403):
+    if name in _NOT_AUTHENTICATED or status == 401:
+        return not_authenticated(resource, code, _DENIED_HINT)
+    if status == 403:
         return denied(resource, code, _DENIED_HINT)
-    return PermanentFailure(
-        "storage.refused",
-        Localized(
-            f"The store refused access to {resource} ({name})",
-            f"存储拒绝访问 {resource}（{name}）",
-        ),
-        answer=f"{status} {name}",
-    )
+    return refused(resource, f"{status} {name}".strip())
 
 
 def _translate_missing(error: ClientError, resource: str, code: str) -> RelayError | None:

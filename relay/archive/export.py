@@ -26,7 +26,7 @@ RUNTIMES = re.compile(
     r"|C#\(\.NET Core [2368]\.[01]\)|Custom( Image)?|http|PHP(7\.3|8\.3)|Cangjie(1\.0|0\.52\.3)"
 )
 DOTLESS_HANDLER = re.compile(r"Go1\.x|http|Custom( Image)?|Cangjie.*")
-"""Runtimes whose handler is the name of a file or "-"."""
+"""Runtimes whose handler may be the name of a file."""
 
 MEMORY = frozenset((128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096))
 MAX_TIMEOUT = 259_200
@@ -192,13 +192,14 @@ def _note_unknown_values(properties: Mapping[str, Any], findings: Findings) -> N
 
 
 def is_known_handler(handler: Any, runtime: str) -> bool:
-    """Whether FunctionGraph documents this form of a handler for the runtime."""
+    """Whether FunctionGraph documents this form of a handler, or does not document the runtime."""
     # Documented for ImportFunction: 3 to 128 characters with a dot, or "-" for images.
     if not isinstance(handler, str):
         return False
-    if handler == "-" or DOTLESS_HANDLER.fullmatch(runtime):
+    if DOTLESS_HANDLER.fullmatch(runtime):
         return len(handler) <= 128
-    return 3 <= len(handler) <= 128 and "." in handler
+    is_documented = RUNTIMES.fullmatch(runtime) is not None
+    return handler == "-" or not is_documented or (3 <= len(handler) <= 128 and "." in handler)
 
 
 def is_known_timeout(value: Any) -> bool:

@@ -31,7 +31,14 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on"), True),
     **dict.fromkeys(("false", "no", "off"), False),
 }
-_DIRECTIVE = re.compile("(?:^|[\n\r\x85\u2028\u2029])\ufeff?%")
+_PERCENT_AT_LINE_START = re.compile("(?:^|[\n\r\x85\u2028\u2029])\ufeff*%")
+_DEPTH = {
+    **dict.fromkeys((yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken), 1),
+    **dict.fromkeys((yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken), 1),
+    **dict.fromkeys((yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken), -1),
+}
+"""How a token changes the depth."""
+
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _HINT = Localized(
     "Use plain YAML as in the original export.", "请使用普通写法，与导出的 YAML 保持一致。"
@@ -50,15 +57,13 @@ def load(text: str) -> Any:
     Raises only PermanentFailure `export.yaml_alias`, `_tag`, `_merge`, `_directive`, `_deep`,
     `_long` or `_syntax`.
     """
-    if _DIRECTIVE.search(text):
-        # libyaml compares every %TAG with all others, which takes minutes.
-        raise _error("directive", "uses directives (%)", "使用了指令（%）")
     try:
+        _refuse_directives(text)
         return _Reader(yaml.parse(text, _SafeLoader)).read_document()
     except PermanentFailure:
         raise
     except Exception as error:
-        raise _syntax_error(error) from error
+        raise _parser_error(error) from error
 
 
 def as_integer(value: object) -> int | None:
@@ -69,6 +74,22 @@ def as_integer(value: object) -> int | None:
 def as_boolean(value: object) -> bool | None:
     """Return the value of true, yes, on, false, no or off, quoted or not; else None."""
     return _BOOLEANS.get(value.lower()) if isinstance(value, str) else None
+
+
+def _refuse_directives(text: str) -> None:
+    """Raise PermanentFailure for a directive: libyaml compares every %TAG with all others.
+
+    A quoted text may have lines that start with % as well, which only the scanner can tell.
+    """
+    if not _PERCENT_AT_LINE_START.search(text):
+        return
+    depth = 0
+    for token in yaml.scan(text, _SafeLoader):
+        if type(token) is yaml.DirectiveToken:
+            raise _error("directive", "uses directives (%)", "使用了指令（%）")
+        depth += _DEPTH.get(type(token), 0)
+        if depth > MAX_DEPTH:  # the reader stops here
+            return
 
 
 class _Reader:
@@ -85,7 +106,7 @@ class _Reader:
         document = self._node(self._next(), 1)
         self._next()
         if not isinstance(event := self._next(), yaml.StreamEndEvent):
-            raise _marked("there is a second document", event)
+            raise _syntax("there is a second document", "存在第二个文档", event.start_mark)
         return document
 
     def _next(self) -> yaml.Event:
@@ -118,11 +139,13 @@ class _Reader:
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
             if not isinstance(key, str):
-                raise _marked("a key is not text", event)
+                raise _syntax("a key is not text", "存在非文本的键", event.start_mark)
             if key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
                 raise _error("merge", "uses merge keys (<<)", "使用了合并键（<<）")
             if key in fields:
-                raise _marked(f"the key {key} is duplicated", event)
+                shown = printable(key)
+                en, zh = f"the key {shown} is duplicated", f"键 {shown} 重复"
+                raise _syntax(en, zh, event.start_mark)
             fields[str(key)] = self._node(self._next(), depth + 1)
         return fields
 
@@ -130,21 +153,22 @@ class _Reader:
 def _scalar(event: yaml.ScalarEvent) -> str:
     text: str = event.value
     if _NOT_TEXT.search(text):
-        raise _marked("a value contains a character that is not text", event)
+        raise _syntax(
+            "a value contains a character that is not text", "值中含有非文本字符", event.start_mark
+        )
     is_plain = event.implicit[0]
     return NullText(text) if is_plain and text in _NULL else text
 
 
-def _marked(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
-    mark: Any = event.start_mark
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
-def _syntax_error(error: Exception) -> PermanentFailure:
+def _parser_error(error: Exception) -> PermanentFailure:
     problem = printable(getattr(error, "problem", None) or str(error) or type(error).__name__)
-    en, zh = problem, problem
-    if mark := getattr(error, "problem_mark", None):
-        en, zh = f"line {mark.line + 1}: {problem}", f"第 {mark.line + 1} 行：{problem}"
+    mark = getattr(error, "problem_mark", None)
+    return _syntax(problem, f"语法错误（解析器提示：{problem}）", mark)
+
+
+def _syntax(en: str, zh: str, mark: Any) -> PermanentFailure:
+    if mark:
+        en, zh = f"line {mark.line + 1}: {en}", f"第 {mark.line + 1} 行：{zh}"
     return _error("syntax", f"cannot be read: {en}", f"无法解析：{zh}")
 
 

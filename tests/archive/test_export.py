@@ -8,6 +8,7 @@ import pytest
 
 from relay.archive.inspect import inspect
 from relay.archive.strict_yaml import as_boolean, as_integer, load
+from relay.errors import PermanentFailure
 from tests.archive.conftest import File, StoredObject, Zip
 
 
@@ -80,6 +81,10 @@ BAD = {
     "an impossible character": ("export.yaml_syntax", document(more='      A: "\\UFFFFFFFF"')),
     "a merge key": ("export.yaml_merge", document(more="      <<: {Timeout: 5}")),
     "a directive": ("export.yaml_directive", b"%YAML 1.1\n---\n" + document()),
+    "a directive after the document": (
+        "export.yaml_directive",
+        document(more="...") + b"\n%TAG !a! b\n---\na: 1",
+    ),
     "many directives": (
         "export.yaml_directive",
         b"\xef\xbb\xbf\xef\xbb\xbf" + b"%TAG !a! b\r" * 60_000 + b"---\r" + document(),
@@ -120,6 +125,53 @@ def test_a_syntax_error_names_the_line():
     report = report_of(document(more="\tx: 1"))
     assert "line 11" in report.errors[0].message.en
     assert "第 11 行" in report.errors[0].message.zh
+
+
+OWN_SYNTAX_ERRORS = {
+    "a duplicate key": ("      Timeout: 5", "第 11 行：键 Timeout 重复"),
+    "two documents": ("---\na: 1", "第 11 行：存在第二个文档"),
+    "a list as key": ("      ? [a]\n      : b", "第 11 行：存在非文本的键"),
+    "a NUL": ('      Description: "a\\0b"', "第 11 行：值中含有非文本字符"),
+}
+
+
+@pytest.mark.parametrize(("line", "chinese"), OWN_SYNTAX_ERRORS.values(), ids=OWN_SYNTAX_ERRORS)
+def test_a_syntax_error_is_in_both_languages(line, chinese):
+    message = report_of(document(more=line)).errors[0].message
+    assert message.zh == f"YAML 文件无法解析：{chinese}"
+    assert "line 11: " in message.en
+
+
+def test_an_error_of_the_parser_is_quoted_in_chinese():
+    message = report_of(document(more="\tx: 1")).errors[0].message
+    assert "语法错误（解析器提示：" in message.zh
+    assert message.en.rpartition(": ")[2] in message.zh
+
+
+@pytest.mark.parametrize(
+    "scalar",
+    [
+        '"x\u2028%y"',
+        "'x\u2029%y'",
+        "'x\u2028%TAG !a! b'",
+        pytest.param('"x\n%y"', id="a line that starts with %"),
+    ],
+)
+def test_a_quoted_text_may_have_a_line_that_starts_with_percent(scalar):
+    (value,) = load(f"a: {scalar}\n").values()
+    assert "%" in value
+
+
+def test_a_quoted_text_with_a_next_line_character_may_have_percent_after_it():
+    assert load("a: 'x\u0085%y'\n") == {"a": "x %y"}
+
+
+def test_a_hostile_yaml_with_percent_takes_no_time():
+    began = time.monotonic()
+    for hostile in ("[" * 900_000, "\n " + "- " * 450_000, "[" + "[]," * 300_000 + "]"):
+        with pytest.raises(PermanentFailure):
+            load(f"a: 'x\u2028%'\nb: {hostile}")
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("names", [["a.yaml", "b.yml"], ["a.YAML", "deep/b.yaml"]])
@@ -165,6 +217,12 @@ def test_documented_values_add_no_note(runtime):
 def test_the_handler_of_some_runtimes_is_a_file(runtime):
     yaml = document(runtime=f"      Runtime: {runtime}", handler="      Handler: bootstrap")
     assert report_of(yaml).findings == ()
+
+
+@pytest.mark.parametrize("runtime", ["Rust1.0", "Python3.99"])
+def test_the_handler_of_an_unknown_runtime_is_not_judged(runtime):
+    yaml = document(runtime=f"      Runtime: {runtime}", handler="      Handler: bootstrap2")
+    assert [finding.code for finding in report_of(yaml).findings] == ["export.runtime"]
 
 
 def test_another_template_version_is_a_warning():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from relay.cli.context import load_settings
 from relay.cli.foreground import ForegroundRetry, wait_reason
 from relay.cli.output import json_option, print_json, style, to_json, visible
 from relay.cli.progress import ProgressBar, progress_bar
+from relay.cli.result_lines import join_lines, result_lines
 from relay.cli.retrigger import confirm_overwrite, describe_upload, newer_import
 from relay.delivery.changes import CodeComparison, ImportChanges, call_timing
 from relay.delivery.conflict import import_archive
@@ -115,9 +117,11 @@ def import_file(relay: Relay, path: Path, options: dict[str, str]) -> Json:
     try:
         outcome = _import_file(relay, path, options)
     except NotNeeded as skipped:
-        return {"state": State.SKIPPED, "reason": skipped.reason}
+        words = {"words": skipped.message._asdict()}
+        return {"state": State.SKIPPED, "reason": skipped.reason, "result": words}
     except RelayError as error:
-        return {"state": State.FAILED, "error": error.problem.to_json()}
+        changed = {"effect": list(error.effect)} if error.effect else None
+        return {"state": State.FAILED, "error": error.problem.to_json(), "result": changed}
     state = State.SKIPPED if isinstance(outcome, Skipped) else State.SUCCEEDED
     reason = outcome.reason if isinstance(outcome, Skipped) else None
     return {"state": state, "reason": reason, "result": to_json(outcome.result)}
@@ -138,20 +142,30 @@ def _import_file(relay: Relay, path: Path, options: dict[str, str]) -> Succeeded
     timing = call_timing(relay.settings)
     changes = ImportChanges(request.function.func_name, utc_now, timing)
     with progress_bar(path.name, archive.size) as bar:
-        return ForegroundRetry(bar.say).run(
+        outcome = ForegroundRetry(bar.say).run(
             lambda: import_archive(target, request, archive, changes, bar.update)
         )
+    found = [
+        {"code": finding.code, "message": finding.message._asdict(), "where": finding.where}
+        for finding in archive.report.findings
+        if finding.level == "warning"
+    ]
+    warnings = [*found, *outcome.result.get("warnings", ())]
+    return replace(outcome, result={**outcome.result, "warnings": warnings})
 
 
 def show(result: Json) -> None:
     """Print the outcome, and for a failure what to do next."""
     state, details = result["state"], result.get("result") or {}
     colour = {State.SUCCEEDED: "green", State.FAILED: "red"}.get(State(state), "yellow")
-    words = details.get("func_urn") or result.get("reason") or ""
+    words = ", ".join(filter(None, (result.get("reason"), details.get("func_urn"))))
     click.echo(f"{style(str(state), fg=colour)} {visible(words)}")
     if error := result.get("error"):
         click.echo(f"  {error['code']}: {visible(error['message']['en'])}")
         click.echo(f"  {visible(error['hint']['en'])}")
+    how = [("how", visible(details["how"]))] if details.get("how") else []
+    for line in join_lines([*how, *result_lines(details)]):
+        click.echo(line)
 
 
 def _summary(delivery: Delivery) -> Json:

@@ -22,6 +22,7 @@ from relay.cli.output import (
     to_json,
     visible,
 )
+from relay.cli.result_lines import result_lines
 from relay.ledger import Attempt, Configured, NotFound
 from relay.ledger.batching_rules import summarize_message
 from relay.ledger.history import History
@@ -93,6 +94,7 @@ def _fields(delivery: ExplainedDelivery, now: datetime) -> Iterator[tuple[str, s
     for name, value in (delivery.result or {}).items():
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             yield name, visible(value)
+    yield from result_lines(delivery.result)
     if delivery.error:
         yield "error", _problem_text(delivery.error)
 

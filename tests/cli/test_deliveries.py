@@ -168,6 +168,27 @@ class TestShow:
         assert shown["event"]["object"]["key"] == "prod/hello.zip"
         assert shown["messages"][0]["destination"] == "ops"
 
+    def test_what_was_changed_and_the_warnings_are_shown(self, run: Run, ledger: Ledger) -> None:
+        delivery_id = accept(ledger, "prod/hello.zip")
+        message = {"en": "The function is disabled", "zh": "函数已被禁用"}
+        result = {
+            "how": "updated",
+            "effect": ["code", "configuration"],
+            "differences": [{"field": "Timeout", "current": 3, "wanted": 9}, "odd"],
+            "not_applied": ["Newfangled"],
+            "unknown_fields": 5,
+            "warnings": [{"code": "x.y", "message": message, "where": "status"}],
+        }
+        finish(ledger, Succeeded(result))
+        output = run("show", delivery_id).stdout
+        for line in (
+            "changed      code, configuration",
+            "settings     Timeout 3 → 9",
+            "not applied  Newfangled",
+            "warning      The function is disabled (status)",
+        ):
+            assert line in output
+
     def test_a_success_shows_its_result(self, run: Run, ledger: Ledger) -> None:
         delivery_id = accept(ledger, "x.zip")
         finish(ledger, Succeeded({"func_urn": "urn:fss:x"}))

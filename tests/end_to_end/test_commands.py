@@ -48,6 +48,7 @@ def test_a_file_is_imported_in_the_foreground(world, relay, archive):
     assert result["result"]["func_urn"] == world.sandbox.functions["hello"].urn
     repeated = json.loads(relay("import", str(archive), "--target", "prod", "--json"))
     assert (repeated["state"], repeated["reason"]) == ("skipped", "unchanged")
+    assert repeated["result"]["warnings"] == []
 
 
 def test_an_import_of_a_file_is_retried_in_the_foreground(world, relay, archive):
@@ -56,6 +57,29 @@ def test_an_import_of_a_file_is_retried_in_the_foreground(world, relay, archive)
     result = json.loads(relay("import", str(archive), "--target", "prod", "--json", says=expected))
     assert result["state"] == "succeeded"
     assert world.applied_calls() == 1
+
+
+def test_an_import_of_a_file_says_what_it_changed_and_what_not(world, relay, archive):
+    command = ("import", str(archive), "--target", "prod", "--on-conflict")
+    relay(*command, "fail")
+    archive.write_bytes(make_export("hello", Timeout=9))
+    skipped = relay(*command, "skip")
+    assert "skipped configuration differs" in skipped
+    assert "  differs      Timeout 3 → 9" in skipped
+    archive.write_bytes(make_export("hello", Timeout=9, Newfangled=1))
+    updated = relay(*command, "update")
+    assert "  how          updated" in updated
+    assert "  changed      configuration" in updated
+    assert "  settings     Timeout 3 → 9" in updated
+    assert "  not applied  Newfangled" in updated
+
+
+def test_a_failed_import_of_a_file_says_what_it_has_changed(world, relay, archive):
+    world.sandbox.hold("hello", code=b"other", timeout=3)
+    world.sandbox.fault(operation="update_config", status=400, code="FSS.1017")
+    archive.write_bytes(make_export("hello", Timeout=9))
+    output = relay("import", str(archive), "--target", "prod", "--on-conflict", "update", code=1)
+    assert "  changed      code" in output
 
 
 def test_a_long_wait_ends_the_import_of_a_file(world, relay, archive):

@@ -61,6 +61,7 @@ def command(as_json: bool, faults: tuple[Fault, ...], **options: Any) -> None:
       drop              reset the connection instead of responding
       cut_after=65536   stop reading after this number of bytes
       func_name=other   name another function in the response
+      answer={}         respond with this text
       trickle=100000    read this number of bytes per second
       times=3           how many calls fail (always: every call)
     For example: --fault import:status=500,times=2 --fault import:commit,drop

@@ -10,7 +10,6 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import HTTPResponse
 
-from relay.outbound.final_response import CheckedConnection, EarlyBytes
+from relay.outbound.final_response import CheckedConnection, EarlyBytes, reset_on_close
 
 Guard = Callable[[str, str], None]
 """guard(host, address) raises when connections to the address are not allowed."""
@@ -73,6 +72,7 @@ class EarlyResponseConnection(CheckedConnection):
     options: ConnectionOptions
     _early: EarlyBytes
     _last_used = 0.0
+    _kernel_limit = inf
 
     @property
     def is_connected(self) -> bool:
@@ -88,6 +88,7 @@ class EarlyResponseConnection(CheckedConnection):
             sock.close()
             raise
         self._early = EarlyBytes()
+        self._kernel_limit = inf
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -97,14 +98,16 @@ class EarlyResponseConnection(CheckedConnection):
         except BrokenPipeError:
             raise  # urllib3 then reads the response
         except BaseException:
-            self._reset_on_close()
+            reset_on_close(self.sock)
             raise
 
     def send(self, data: Any) -> None:
         """Send bytes. An attribute `send_within` of them shortens the time-out."""
-        stall = min(self.options.stall, getattr(data, "send_within", inf))
+        send_within = getattr(data, "send_within", inf)
+        stall = min(self.options.stall, send_within)
         with self.noting_cut_offs():
             self.begin_to_send()
+            self._limit_kernel(send_within)
             # Try to send first and poll only if the buffer is full: a poll costs as much as a send.
             self.sock.settimeout(0)
             self._stop_if_answered()
@@ -113,6 +116,18 @@ class EarlyResponseConnection(CheckedConnection):
             while rest:
                 rest = rest[self._send_part(rest[:step], stall) :]
             self.sock.settimeout(self.options.stall)
+
+    def _limit_kernel(self, seconds: float) -> None:
+        """Limit how long the kernel tries to transmit bytes, also while this process is stopped.
+
+        `inf` is the default of the kernel, many minutes.
+        """
+        if seconds == self._kernel_limit or not hasattr(socket, "TCP_USER_TIMEOUT"):
+            return
+        self._kernel_limit = seconds
+        milliseconds = 0 if seconds == inf else max(1, int(seconds * 1000))
+        with suppress(OSError, AttributeError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def _send_part(self, part: memoryview, stall: float) -> int:
         """Return the number of bytes sent, or 0 after waiting for buffer space.
@@ -159,8 +174,3 @@ class EarlyResponseConnection(CheckedConnection):
             # After a partial body, the connection cannot carry another request.
             self.discard(self.sock)
         return response
-
-    def _reset_on_close(self) -> None:
-        # Drop what the kernel still buffers, so that a cancelled body can never become complete.
-        with suppress(OSError, AttributeError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

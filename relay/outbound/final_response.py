@@ -1,8 +1,9 @@
 """Connections that return final responses only, and that are not reused after stray bytes.
 
-They change three behaviours of urllib3 and http.client: an interim response (RFC 9110 §15.2) other
+They change four behaviours of urllib3 and http.client: an interim response (RFC 9110 §15.2) other
 than 100 is taken for the final one; bytes that belong to no response are read as the response to
-the next request; and a response whose headers arrive byte by byte never times out.
+the next request; a response whose headers arrive byte by byte never times out; and after a response
+that timed out or failed, the kernel still sends what it holds of the request.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import http.client
 import io
 import re
 import select
+import socket
 import ssl
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -146,6 +149,7 @@ class CheckedConnection(HTTPConnection):
         try:
             response = super().getresponse()
         except Exception as error:
+            reset_on_close(sock)
             if self.was_cut_off:
                 error.add_note(NOT_SENT)
             raise
@@ -178,6 +182,12 @@ class CheckedConnection(HTTPConnection):
         sock.close()
         if self.sock is sock:
             self.sock = None
+
+
+def reset_on_close(sock: Any) -> None:
+    """Drop what the kernel still holds when the socket is closed: it can never arrive later."""
+    with suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _decrypted_bytes(sock: Any) -> int:
@@ -236,6 +246,15 @@ class _ResponseFile(io.RawIOBase):
             return len(some)
         if self.has_ended:
             return 0
+        count: int | None = 0
+        try:
+            count = self._receive(buffer)
+        finally:
+            if not count:  # an error, or the end of the connection
+                reset_on_close(self._sock)
+        return count
+
+    def _receive(self, buffer: Any) -> int | None:
         seconds = self.read_timeout or self._deadline - monotonic()
         if seconds <= 0:
             raise TimeoutError("the response did not end in time")

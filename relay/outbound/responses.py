@@ -16,9 +16,29 @@ from relay.outbound.final_response import NOT_CONNECTED, NOT_SENT
 LONGEST_WAIT = timedelta(hours=24)
 """The longest wait that a Retry-After header can ask for."""
 
-_NOTHING_CHANGED = Localized(
-    "Nothing was changed. Relay retries.", "未产生任何变更，Relay 会重试。"
-)
+NOTHING_CHANGED = Localized("Nothing was changed.", "未做任何更改。")
+_HINT = Localized(f"{NOTHING_CHANGED.en} Relay retries.", f"{NOTHING_CHANGED.zh}Relay 会重试。")
+
+
+def interrupted(url: str) -> TemporaryFailure:
+    """Return the error for a request that was not sent completely."""
+    host = host_of(url)
+    return TemporaryFailure(
+        "outbound.interrupted",
+        Localized(
+            f"The connection to {host} ended before the request was sent",
+            f"请求尚未发送完毕，与 {host} 的连接已中断",
+        ),
+        _HINT,
+    )
+
+
+def without_nothing_changed(hint: Localized) -> Localized:
+    """Return a hint without the sentence that nothing was changed: an earlier call did."""
+    return Localized(
+        hint.en.replace(NOTHING_CHANGED.en, "").strip(),
+        hint.zh.replace(NOTHING_CHANGED.zh, "").strip(),
+    )
 
 
 def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
@@ -34,16 +54,9 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
     problem = connection_problem(causes, url)
     if problem:
         return problem
-    host = host_of(url)
     if causes.have_note(NOT_CONNECTED, NOT_SENT):
-        return TemporaryFailure(
-            "outbound.interrupted",
-            Localized(
-                f"The connection to {host} ended before the request was sent",
-                f"请求尚未发送完毕，与 {host} 的连接已中断",
-            ),
-            _NOTHING_CHANGED,
-        )
+        return interrupted(url)
+    host = host_of(url)
     if sent:
         return OutcomeUnknown(
             "outbound.answer_lost",
@@ -53,7 +66,7 @@ def translate(error: requests.RequestException, *, sent: bool) -> RelayError:
     return TemporaryFailure(
         "outbound.interrupted",
         Localized(f"The connection to {host} was interrupted", f"与 {host} 的连接中断"),
-        _NOTHING_CHANGED,
+        _HINT,
     )
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 import requests
 from requests.auth import AuthBase
 
-from relay.errors import TemporaryFailure
+from relay.errors import RelayError, TemporaryFailure
 from relay.intents import ChangeCall
 from relay.model import Json
-from relay.outbound.responses import translate
+from relay.outbound.responses import interrupted, translate
 from relay.outbound.session import HttpClientFactory
 from relay.outbound.token_cache import Clock
-from relay.targets.changes import Change
+from relay.targets.changes import Change, FunctionName
 from relay.targets.functiongraph.auth import Credentials
 from relay.targets.functiongraph.errors import (
     ApiResponse,
@@ -24,7 +24,14 @@ from relay.targets.functiongraph.errors import (
     malformed_response,
     read_response,
 )
+from relay.targets.functiongraph.named import (
+    describe_name,
+    named_function,
+    named_package,
+    shows_configuration,
+)
 from relay.targets.functiongraph.settings import FunctionGraphSettings
+from relay.targets.other_function import OtherFunction
 
 _EFFECTS: Mapping[ChangeCall, Effect] = {
     ChangeCall.CREATE: "create",
@@ -34,6 +41,10 @@ _EFFECTS: Mapping[ChangeCall, Effect] = {
 
 MAX_RESPONSE = 4 * 2**20
 """Limit in bytes; a page of 400 functions with their configurations fits."""
+
+PAGE_SIZE = 400
+MAX_PAGES = 50
+"""Limit of a search by name. The default quota of an account is 400 functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,7 @@ class FunctionGraphClient:
         self, settings: FunctionGraphSettings, outbound: HttpClientFactory, clock: Clock
     ) -> None:
         self._base = f"{settings.url}/v2/{settings.project_id}/fgs"
+        self._project_id = settings.project_id
         self._clock = clock
         self._session = outbound.session(guarded=False, max_response=MAX_RESPONSE)
         self.credentials = Credentials(settings, outbound, clock)
@@ -89,9 +101,64 @@ class FunctionGraphClient:
             return None
         return self._parse(request, response)
 
+    def find_configuration(self, function: FunctionName, urn: str) -> Json | None:
+        """Return the configuration of a function, or None if it does not exist.
+
+        Everything that Relay knows about a function comes from here or `list_functions`. Raises
+        TemporaryFailure if the response is not the configuration of this function.
+        """
+        fields = self.find(f"/functions/{quote(urn, safe='')}/config")
+        return fields and self._checked(fields, function)
+
+    def configuration(self, function: FunctionName, urn: str) -> Json:
+        """Return the configuration of a function that exists. Raises as `find_configuration`."""
+        fields = self.call("GET", f"/functions/{quote(urn, safe='')}/config")
+        return self._checked(fields, function)
+
+    def list_functions(self, function: FunctionName) -> Iterator[Json]:
+        """Yield the configurations of the functions of this name, in any package.
+
+        Raises as `find_configuration`.
+        """
+        marker = "0"
+        for _ in range(MAX_PAGES):
+            # The func_name filter is not documented everywhere and may be ignored: read all pages.
+            query = {"func_name": function.func_name, "marker": marker, "maxitems": str(PAGE_SIZE)}
+            page = self.call("GET", "/functions", query=query)
+            functions = page.get("functions", 0) or []
+            if "functions" not in page or not isinstance(functions, list):
+                raise self._unexpected(page, "without a list of functions")
+            for item in functions:
+                if isinstance(item, dict) and item.get("func_name") == function.func_name:
+                    named = replace(function, package=named_package(item) or function.package)
+                    yield self._checked(item | {"request_id": page["request_id"]}, named)
+            marker, previous = str(page.get("next_marker") or ""), marker
+            if not functions or marker in ("", previous):
+                return
+
+    def check_change(self, response: Json, function: FunctionName) -> None:
+        """Raise OutcomeUnknown if the response to a change does not name the function.
+
+        OtherFunction if it names another.
+        """
+        named = named_function(response, function, self._project_id)
+        if named is None:
+            raise self._unexpected(response, describe_name(response), "replace")
+        if named != function:
+            raise OtherFunction(function, named, response.get("code_size"), response.get("digest"))
+
     def close(self) -> None:
         self._session.close()
         self.credentials.close()
+
+    def _checked(self, fields: Json, function: FunctionName) -> Json:
+        if not shows_configuration(fields, function, self._project_id):
+            raise self._unexpected(fields, describe_name(fields))
+        return fields
+
+    def _unexpected(self, fields: Json, named: str, effect: Effect = "none") -> RelayError:
+        response = ApiResponse(200, "", named, str(fields["request_id"]))
+        return malformed_response(response, effect)
 
     def _send_with_fallback(self, request: _Request, auth: AuthBase | None) -> requests.Response:
         auth = auth or self.credentials.choose(len(request.change or b""))
@@ -128,6 +195,10 @@ class FunctionGraphClient:
             if change:
                 change.interrupted()
             raise
+        if change and 200 <= response.status_code < 300 and not change.is_sent:
+            # Whoever responded has not seen the whole request, so the call was not made.
+            change.interrupted()
+            raise interrupted(self._base)
         if change:
             change.answered(response.status_code)
         return response

@@ -7,9 +7,8 @@ UpdateFunctionCode, UpdateFunctionConfig, ShowQuotas).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 from relay.archive.inspect import ArchiveReport
 from relay.errors import PermanentFailure
@@ -35,16 +34,18 @@ from relay.targets.functiongraph.client import FunctionGraphClient
 from relay.targets.functiongraph.configuration import kept_fields
 from relay.targets.functiongraph.error_hints import HINTS
 from relay.targets.functiongraph.errors import ApiResponse, malformed_response
+from relay.targets.functiongraph.named import (
+    code_size,
+    describe_name,
+    named_function,
+    named_package,
+)
 from relay.targets.functiongraph.response import read_import_response
 from relay.targets.functiongraph.settings import FunctionGraphSettings
 from relay.targets.functiongraph.update import FunctionUpdate
 
 FUNC_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
 PACKAGE = re.compile(r"[A-Za-z0-9_]{1,60}")
-PAGE_SIZE = 400
-MAX_PAGES = 50
-"""Limit of a search by name. The default quota of an account is 400 functions."""
-
 _RESULT_FIELDS = (
     "func_urn",
     "runtime",
@@ -98,12 +99,11 @@ class Target(contract.Target):
 
     def held(self, function: FunctionName) -> ExistingFunction | None:
         # Function names are unique per account, so another package may hold the name.
-        urn = self._urn(function.package, function.func_name)
-        config = self._client.find(f"/functions/{quote(urn, safe='')}/config")
+        urn = self._urn(function)
+        config = self._client.find_configuration(function, urn)
         if config is None:
-            listed = self._list_functions(function.func_name)
-            config = next((f for f in listed if f.get("func_name") == function.func_name), None)
-        return _existing_function(config, function, urn) if config is not None else None
+            config = next(self._client.list_functions(function), None)
+        return self._existing_function(config, function) if config is not None else None
 
     def create(
         self, function: FunctionName, archive: Archive, changes: ChangeGuard, progress: Progress
@@ -122,17 +122,14 @@ class Target(contract.Target):
             size=archive.code_size,
         )
         response = self._client.call("POST", "/functions/import", change=change)
-        if not response.get("func_urn"):
+        named = named_function(response, function, self.settings.project_id)
+        if named is None or not response.get("func_urn"):
             # Without a URN the response may come from a proxy, so the import is not confirmed.
-            unconfirmed = ApiResponse(200, "", "without func_urn", str(response["request_id"]))
+            request_id = str(response["request_id"])
+            unconfirmed = ApiResponse(200, "", describe_name(response), request_id)
             raise malformed_response(unconfirmed, "create")
         answer, warnings = read_import_response(response)
-        response = {**response, "answer": answer, "warnings": warnings}
-        return _import_result(
-            response,
-            str(response.get("func_name") or function.func_name),
-            str(response.get("package") or function.package),
-        )
+        return _import_result({**response, "answer": answer, "warnings": warnings}, named)
 
     def replace(
         self,
@@ -144,10 +141,11 @@ class Target(contract.Target):
     ) -> ImportResult:
         update = FunctionUpdate(self._client, existing, archive, options)
         result = update.run(changes, progress)
-        return _import_result(result, existing.func_name, existing.package)
+        return _import_result(result, FunctionName(existing.func_name, existing.package))
 
     def configuration_digest(self, existing: ExistingFunction) -> str | None:
-        current = self._client.call("GET", f"/functions/{quote(existing.urn, safe='')}/config")
+        function = FunctionName(existing.func_name, existing.package)
+        current = self._client.configuration(function, existing.urn)
         return JsonBody({"func_name": existing.func_name, **kept_fields(current)}).digest()
 
     def differences(
@@ -173,21 +171,20 @@ class Target(contract.Target):
     def close(self) -> None:
         self._client.close()
 
-    def _urn(self, package: str, func_name: str) -> str:
+    def _urn(self, function: FunctionName) -> str:
         scope = f"{self.settings.region}:{self.settings.project_id}"
-        return f"urn:fss:{scope}:function:{package}:{func_name}:latest"
+        return f"urn:fss:{scope}:function:{function.package}:{function.func_name}:latest"
 
-    def _list_functions(self, func_name: str) -> Iterator[Json]:
-        marker = "0"
-        for _ in range(MAX_PAGES):
-            # The func_name filter is not documented everywhere and may be ignored: read all pages.
-            query = {"func_name": func_name, "marker": marker, "maxitems": str(PAGE_SIZE)}
-            page = self._client.call("GET", "/functions", query=query)
-            functions = [item for item in page.get("functions") or () if isinstance(item, dict)]
-            yield from functions
-            marker, previous = str(page.get("next_marker") or ""), marker
-            if not functions or marker in ("", previous):
-                return
+    def _existing_function(self, config: Json, function: FunctionName) -> ExistingFunction:
+        found = replace(function, package=named_package(config) or function.package)
+        return ExistingFunction(
+            urn=_unversioned(config.get("func_urn") or self._urn(found)),
+            func_name=found.func_name,
+            package=found.package,
+            digest=str(config["digest"]) if config.get("digest") else None,
+            code_size=code_size(config),
+            modified=str(config["last_modified"]) if config.get("last_modified") else None,
+        )
 
 
 def _invalid_name(field: str, value: str, hint: Localized) -> PermanentFailure:
@@ -201,23 +198,11 @@ def _invalid_name(field: str, value: str, hint: Localized) -> PermanentFailure:
     )
 
 
-def _existing_function(
-    config: Mapping[str, Any], function: FunctionName, urn: str
-) -> ExistingFunction:
-    return ExistingFunction(
-        urn=_unversioned(config.get("func_urn") or urn),
-        func_name=function.func_name,
-        package=str(config.get("package") or function.package),
-        digest=str(config["digest"]) if config.get("digest") else None,
-        code_size=config["code_size"] if isinstance(config.get("code_size"), int) else None,
-        modified=str(config["last_modified"]) if config.get("last_modified") else None,
-    )
-
-
-def _import_result(response: Json, func_name: str, package: str) -> ImportResult:
+def _import_result(response: Json, function: FunctionName) -> ImportResult:
+    response = {**response, "code_size": code_size(response)}
     fields = {key: response[key] for key in _RESULT_FIELDS if response.get(key) not in (None, "")}
     fields["func_urn"] = _unversioned(response["func_urn"])
-    return ImportResult(fields["func_urn"], func_name, package, fields)
+    return ImportResult(fields["func_urn"], function.func_name, function.package, fields)
 
 
 def _unversioned(urn: Any) -> str:

@@ -6,15 +6,16 @@ ShowFunctionConfig, UpdateFunctionCode and UpdateFunctionConfig.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 from urllib.parse import quote
 
 from relay.archive.export import Export
-from relay.errors import PermanentFailure, RelayError, TemporaryFailure
+from relay.errors import OutcomeUnknown, PermanentFailure, RelayError, TemporaryFailure
 from relay.intents import ChangeCall
 from relay.model import Json, Localized
+from relay.outbound.responses import without_nothing_changed
+from relay.targets.changes import Change
 from relay.targets.contract import (
     Archive,
     ChangeGuard,
@@ -26,12 +27,22 @@ from relay.targets.contract import (
 )
 from relay.targets.functiongraph.body import CodeBody, JsonBody
 from relay.targets.functiongraph.client import FunctionGraphClient
+from relay.targets.functiongraph.config_fields import ENCRYPTED
 from relay.targets.functiongraph.configuration import (
     WantedConfiguration,
-    kept_fields,
     unknown_fields,
 )
-from relay.targets.other_function import OtherFunction
+from relay.targets.functiongraph.confirmation import (
+    CODE,
+    CONFIGURATION,
+    digest_of_new_code,
+    not_shown,
+    shows_new_code,
+    shows_new_configuration,
+    state,
+)
+
+_SHOWN = ("runtime", "version", "code_size", "last_modified", "request_id")
 
 MAX_STARTS = 3
 """Times that an update of the configuration starts over because another user changes it."""
@@ -59,7 +70,7 @@ class FunctionUpdate:
         self._export = export
         self._code_size = export.code.size
         self._options = options
-        self._path = f"/functions/{quote(existing.urn, safe='')}"
+        self._is_unconfirmed = False
 
     def compare(self) -> Differences:
         """Return what an update would change in the configuration."""
@@ -88,10 +99,10 @@ class FunctionUpdate:
         except RelayError as error:
             error.effect = tuple(self.effect)
             if self.effect:
-                error.message = Localized(
-                    f"The code was updated, the configuration was not: {error.message.en}",
-                    f"代码已更新，配置未更新：{error.message.zh}",
-                )
+                is_unknown = self._is_unconfirmed or isinstance(error, OutcomeUnknown)
+                error.message = _half_done(error.message, is_unknown=is_unknown)
+            if self.effect or self._is_unconfirmed:
+                error.hint = without_nothing_changed(error.hint)
             raise
 
     def _run(self, changes: ChangeGuard, progress: Progress) -> Json:
@@ -100,27 +111,31 @@ class FunctionUpdate:
         current = self._read_configuration()
         if wanted.differences(current):
             wanted.request(existing.func_name, current)
-        digest = str(current.get("digest") or existing.digest or "")
-        result: Json = {
-            "func_urn": existing.urn,
-            "digest": digest,
-            "code_size": current.get("code_size"),
-            "runtime": current.get("runtime"),
-        }
-        known = {self._archive.code_digest().lower(), (self._options.known_digest or "").lower()}
-        if digest.lower() not in known - {""}:
-            result |= self._send_code(changes, progress)
-            current = self._read_configuration()
-        updated, details = self._send_configuration(wanted, current, changes)
-        result |= {key: value for key, value in updated.items() if value not in (None, "")}
+        details: Json = {}
+        if str(current.get("digest")).lower() not in self._digests():
+            current, details["digest"] = self._send_code(current, changes, progress)
+        current, more = self._send_configuration(wanted, current, changes)
         return {
-            **result,
+            **{name: current.get(name) for name in _SHOWN},
             **details,
+            **more,
+            "func_urn": existing.urn,
             "effect": list(self.effect),
             "not_applied": list(wanted.not_applied),
         }
 
-    def _send_code(self, changes: ChangeGuard, progress: Progress) -> Json:
+    def _digests(self) -> set[str]:
+        """The digests, in lower case, that the target may report for the archive's code."""
+        return {
+            digest.lower()
+            for digest in (self._archive.code_digest(), self._options.known_digest)
+            if digest
+        }
+
+    def _send_code(
+        self, before: Json, changes: ChangeGuard, progress: Progress
+    ) -> tuple[Json, str | None]:
+        """Return the configuration afterwards, and the digest that the target then reports."""
         change = changes.change(
             ChangeCall.UPDATE_CODE,
             self._function,
@@ -128,60 +143,77 @@ class FunctionUpdate:
             digest=self._archive.code_digest,
             size=self._code_size,
         )
-        response = self._client.call("PUT", f"{self._path}/code", change=change)
-        self._require_same_function(response)
-        change.applied()
-        self.effect.append("code")
-        return response
+        answer, after = self._call("code", change)
+        ours = self._digests()
+        if not shows_new_code(before, answer, after, ours):
+            raise not_shown(self._existing.func_name, answer["request_id"], CODE)
+        self._confirm(change, "code")
+        return after, digest_of_new_code(before, answer, after, ours)
 
     def _send_configuration(
         self, wanted: WantedConfiguration, current: Json, changes: ChangeGuard
-    ) -> tuple[Mapping[str, Any], Json]:
-        """Return the response, or {} if nothing differs, and what the result says about it."""
+    ) -> tuple[Json, Json]:
+        """Return the configuration afterwards, and what the result says about the change."""
         for _ in range(MAX_STARTS):
             differences = wanted.differences(current)
             if not differences:
-                return {}, {}
+                return current, {}
             body = JsonBody(wanted.request(self._existing.func_name, current))
             latest = self._read_configuration()
-            if _state(latest) == _state(current):
+            if state(latest) == state(current):
                 unknown = unknown_fields(current)
-                return self._put_configuration(body, changes), {
+                after = self._put_configuration(wanted, current, body, changes)
+                return after, {
                     "differences": [difference.to_json() for difference in differences],
                     "unknown_fields": list(unknown),
-                    "warnings": [_unknown_field(name) for name in unknown],
+                    "warnings": [
+                        *(_unknown_field(name) for name in unknown),
+                        *_read_back_differently(wanted, after),
+                    ],
                 }
             current = latest
         raise _keeps_changing(self._existing.func_name)
 
-    def _put_configuration(self, body: JsonBody, changes: ChangeGuard) -> Json:
+    def _put_configuration(
+        self, wanted: WantedConfiguration, before: Json, body: JsonBody, changes: ChangeGuard
+    ) -> Json:
         change = changes.change(
             ChangeCall.UPDATE_CONFIGURATION, self._function, body, digest=body.digest
         )
-        response = self._client.call("PUT", f"{self._path}/config", change=change)
-        self._require_same_function(response)
-        change.applied()
-        self.effect.append("configuration")
-        return response
+        answer, after = self._call("config", change)
+        if not shows_new_configuration(before, after, wanted):
+            raise not_shown(self._existing.func_name, answer["request_id"], CONFIGURATION)
+        self._confirm(change, "configuration")
+        return after
 
-    def _require_same_function(self, response: Json) -> None:
-        """Raise OtherFunction if the response describes another function."""
-        asked = self._function
-        named = FunctionName(
-            str(response.get("func_name") or asked.func_name),
-            str(response.get("package") or asked.package),
-        )
-        if named != asked:
-            size, digest = response.get("code_size"), response.get("digest")
-            raise OtherFunction(asked, named, size, digest)
+    def _call(self, part: str, change: Change) -> tuple[Json, Json]:
+        """Return the response, which names the function, and the configuration afterwards."""
+        path = f"/functions/{quote(self._existing.urn, safe='')}/{part}"
+        answer = self._client.call("PUT", path, change=change)
+        self._is_unconfirmed = True
+        self._client.check_change(answer, self._function)
+        return answer, {**self._read_configuration(), "request_id": answer["request_id"]}
+
+    def _confirm(self, change: Change, part: str) -> None:
+        change.applied()
+        self._is_unconfirmed = False
+        self.effect.append(part)
 
     def _read_configuration(self) -> Json:
-        return self._client.call("GET", f"{self._path}/config")
+        return self._client.configuration(self._function, self._existing.urn)
 
 
-def _state(configuration: Mapping[str, Any]) -> tuple[Any, Json]:
-    # The time has a resolution of seconds, so the settings are compared as well.
-    return configuration.get("last_modified"), kept_fields(configuration)
+def _half_done(message: Localized, *, is_unknown: bool) -> Localized:
+    """Return the message of an error after the code was updated."""
+    if is_unknown:
+        return Localized(
+            f"The code was updated, the configuration may have been: {message.en}",
+            f"代码已更新，配置可能已更新：{message.zh}",
+        )
+    return Localized(
+        f"The code was updated, the configuration was not: {message.en}",
+        f"代码已更新，配置未更新：{message.zh}",
+    )
 
 
 def _code_fields(export: Export) -> dict[str, str]:
@@ -190,6 +222,19 @@ def _code_fields(export: Export) -> dict[str, str]:
     name = str(export.properties.get("CodeFileName") or "index.zip")
     code_type = {"zip": "zip", "jar": "jar"}.get(name.rpartition(".")[2].lower(), "inline")
     return {"code_type": code_type, "code_filename": name}
+
+
+def _read_back_differently(wanted: WantedConfiguration, after: Json) -> Iterator[Json]:
+    """Yield a warning if the target shows other values than those that were sent."""
+    secret = wanted.name(ENCRYPTED)  # never shown
+    names = {difference.field for difference in wanted.differences(after)} - {secret}
+    if names:
+        yield {
+            "code": "functiongraph.config_differs",
+            "message": "After the update, FunctionGraph shows other values than those of the export"
+            f" for: {', '.join(sorted(names))}",
+            "where": None,
+        }
 
 
 def _unknown_field(name: str) -> Json:

@@ -38,6 +38,7 @@ class Fault:
     status       respond with this status, and with `code`, `message` and Retry-After
     delay        wait this many seconds before the response
     func_name    name this function in the response
+    answer       respond with this text, as 200 unless there is a `status`
     commit       execute the call before the wrong response (or the reset)
     drop         reset the connection instead of responding
     cut_after    stop reading after this many bytes of the body; then `status`, or else a reset
@@ -52,6 +53,7 @@ class Fault:
     delay: float = 0.0
     retry_after: str | int | None = None
     func_name: str | None = None
+    answer: str | None = None
     commit: bool = False
     drop: bool = False
     cut_after: int | None = None
@@ -61,6 +63,8 @@ class Fault:
     @property
     def reply(self) -> SandboxReply | None:
         """The response that replaces the regular one, or None."""
+        if self.answer is not None:
+            return SandboxReply(self.status or 200, stream=[self.answer.encode()])
         if self.status is None:
             return None
         code = self.code or default_code(self.status)
@@ -70,12 +74,12 @@ class Fault:
 
     @property
     def resets(self) -> bool:
-        return self.drop or (self.cut_after is not None and self.status is None)
+        return self.drop or (self.cut_after is not None and self.reply is None)
 
     @property
     def has_effect(self) -> bool:
         """Whether the call is executed."""
-        return self.commit or (self.status is None and not self.resets)
+        return self.commit or (self.reply is None and not self.resets)
 
 
 def make_fault(values: Mapping[str, Any], operations: tuple[str, ...] = OPERATIONS) -> Fault:
@@ -126,7 +130,7 @@ def parse_fault(spec: str) -> Fault:
 
 
 def _parse_value(name: str, text: str) -> Any:
-    if name in ("code", "message", "retry_after", "func_name"):
+    if name in ("code", "message", "retry_after", "func_name", "answer"):
         return text
     if name == "times" and text == "always":
         return None

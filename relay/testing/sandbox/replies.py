@@ -59,7 +59,7 @@ CODES: dict[str, tuple[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SandboxReply:
-    """A response. `stream` replaces `body` for files and needs a Content-Length header."""
+    """A response. `stream` replaces `body`; that of a file needs a Content-Length header."""
 
     status: int
     body: Json | None = None

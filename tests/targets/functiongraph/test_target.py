@@ -245,11 +245,13 @@ def test_a_404_of_a_wrong_endpoint_is_an_error(
 def test_a_name_is_searched_on_every_page(
     monkeypatch: pytest.MonkeyPatch, target: Target, sandbox: SandboxServer
 ) -> None:
-    monkeypatch.setattr("relay.targets.functiongraph.target.PAGE_SIZE", 2)
+    monkeypatch.setattr("relay.targets.functiongraph.client.PAGE_SIZE", 2)
     for name in ("a", "b", "c", "d", "hello"):
         sandbox.hold(name, package="other", code=b"x")
-    listed = [item["func_name"] for item in target._list_functions("hello")]
-    assert listed == ["hello"]
+    found = target.held(HELLO)
+    assert found is not None
+    assert found.package == "other"
+    assert operations(sandbox) == ["config", "list"]
     assert target.held(FunctionName("missing", "default")) is None
 
 

@@ -74,6 +74,15 @@ def test_retry_after_is_sent_as_given(sandbox: SandboxServer, client: Client) ->
     assert client.import_("hello").headers["Retry-After"] == "Fri, 01 Jan 2027 00:00:00 GMT"
 
 
+@pytest.mark.parametrize("commit", [False, True])
+def test_any_text_can_be_the_response(sandbox: SandboxServer, client: Client, commit: bool) -> None:
+    sandbox.fault(answer="{}", commit=commit)
+    response = client.import_("hello")
+    assert (response.status_code, response.text) == (200, "{}")
+    assert ("hello" in sandbox.functions) == commit
+    assert parse_fault("config:answer={},status=204").answer == "{}"
+
+
 def test_faults_are_used_in_order(sandbox: SandboxServer, client: Client) -> None:
     sandbox.fault(status=500, times=2)
     sandbox.fault(status=429)

@@ -196,7 +196,7 @@ class FunctionGraphClient:
                 change.interrupted()
             raise
         if change and 200 <= response.status_code < 300 and not change.is_sent:
-            # Whoever responded has not seen the whole request, so the call was not made.
+            # The server has not received the whole request, so the call was not made.
             change.interrupted()
             raise interrupted(self._base)
         if change:

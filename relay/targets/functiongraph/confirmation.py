@@ -1,4 +1,4 @@
-"""Whether a function shows that an update took effect, and which digest its code then has.
+"""Decides whether a function shows that an update took effect, and what digest its code has.
 
 A success alone proves nothing: a proxy or a replica may have sent it. So the configuration is read
 before and after a call, and compared.

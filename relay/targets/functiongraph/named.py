@@ -1,4 +1,4 @@
-"""Which function a response of the API is about, by func_name, package and func_urn."""
+"""Reads which function a response of the API is about: func_name, package and func_urn."""
 
 from __future__ import annotations
 

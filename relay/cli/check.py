@@ -110,7 +110,7 @@ def _needed_by_deliveries(settings: Settings, *, connect: bool) -> Iterator[Advi
         if not (connect or (file and file.is_file())):  # opening would create the file
             return
         with closing(Ledger.open(settings.database.url)) as ledger:
-            missing = ledger.waits.not_configured(Configured.of(settings))
+            missing = ledger.missing.paths(Configured.of(settings))
     except RelayError:
         return  # The database is reported by --connect.
     for path in missing:

@@ -39,8 +39,8 @@ def pause(target: str, as_json: bool) -> None:
 def resume(target: str, as_json: bool) -> None:
     """Deliver to TARGET again. Ends a pause, an outage and a wait that the target asked for."""
     settings = load_settings()
-    check_target(settings, target)
     with open_ledger(settings) as ledger:
+        check_target(settings, target, ledger.destinations.all())
         ledger.destinations.resume(Kind.IMPORT, target, utc_now())
         _print_states(settings, ledger.destinations, as_json, only=target)
 
@@ -48,11 +48,7 @@ def resume(target: str, as_json: bool) -> None:
 def _print_states(
     settings: Settings, destinations: Destinations, as_json: bool, only: str | None = None
 ) -> None:
-    targets = [
-        target
-        for target in target_states(settings, destinations.all(), utc_now())
-        if only in (None, target["name"])
-    ]
+    targets = target_states(settings, destinations.all(), utc_now(), only=only)
     if as_json:
         print_json(targets)
     elif targets:

@@ -27,6 +27,7 @@ from relay.delivery.corrections import Corrections
 from relay.delivery.deliver import Deliverer
 from relay.delivery.leases import Leases
 from relay.delivery.metrics import ProcessMetrics
+from relay.delivery.missing import report_missing
 from relay.delivery.run import (
     ActiveRun,
     LeaseLost,
@@ -96,7 +97,8 @@ class Worker:
         """Start the threads; return at once."""
         self._renew_once()
         with self._log_errors("read what was missing"):
-            self.ledger.waits.forget_configured(Configured.of(self.settings))
+            self.ledger.missing.forget_found(Configured.of(self.settings), self.clock())
+            report_missing(self.settings, self.ledger, self.clock)
         self._claiming = [self._thread(f"claims {kind}", self._claim_loop, kind) for kind in Kind]
         self._thread("heartbeat", self._renew_loop, self._stopped)
         self._thread("listens", self._listen)
@@ -356,6 +358,7 @@ class Worker:
         while not self._stopping.wait(CORRECT_EVERY):
             with self._log_errors("correct outcomes"):
                 self._corrections.run()
+                report_missing(self.settings, self.ledger, self.clock)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():

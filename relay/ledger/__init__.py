@@ -16,6 +16,7 @@ from relay.ledger.history import History
 from relay.ledger.intake import NotificationIntake
 from relay.ledger.intents import Intents
 from relay.ledger.listener import ChangeListener
+from relay.ledger.missing_tables import MissingTables
 from relay.ledger.outcomes import FinishResult, Outcomes
 from relay.ledger.queue import DeliveryQueue
 from relay.ledger.retention import PruneResult, Retention, RetentionPolicy
@@ -59,6 +60,7 @@ class Ledger:
         self.scans = Scans(database)
         self.statistics = Statistics(database)
         self.waits = Waits(database)
+        self.missing = MissingTables(database)
         self.retention = Retention(database)
         self.listener = ChangeListener(database)
         self.administration = Administration(database)

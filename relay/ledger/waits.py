@@ -15,7 +15,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     exists,
     false,
     func,
@@ -28,16 +27,16 @@ from relay.config.load import Settings, Table
 from relay.config.units import RateLimit
 from relay.ledger.database import LedgerPart
 from relay.ledger.destinations import Destination, burst_time
-from relay.ledger.next_due import pending_destinations
 from relay.ledger.rows import AnyRow
-from relay.ledger.schema import UNDER_WAY, WAITING, deliveries, gates, unconfigured
+from relay.ledger.schema import UNDER_WAY, WAITING, deliveries, gates
 from relay.ledger.types import UtcTimestamp
 from relay.ledger.values import ExplainedDelivery, Waiting, WaitReason
 from relay.model import Delivery, Kind, State
 
 K = TypeVar("K")
 
-_TABLES = {Kind.IMPORT: "targets", Kind.MESSAGE: "channels"}
+TABLES = {Kind.IMPORT: "targets", Kind.MESSAGE: "channels"}
+"""The table of relay.toml that has the destinations of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Configured:
     def paths(self) -> set[str]:
         """The tables of relay.toml: "sources.exports", "targets.prod"."""
         sources = {f"sources.{name}" for name in self.sources}
-        return sources | {f"{_TABLES[kind]}.{name}" for kind, name in self.destinations}
+        return sources | {f"{TABLES[kind]}.{name}" for kind, name in self.destinations}
 
     @classmethod
     def of(cls, settings: Settings) -> Configured:
@@ -181,24 +180,6 @@ class Waits(LedgerPart):
             rules = _Rules.read(connection, configured, now)
         return {row.id: rules.explain(row) for row in rows}
 
-    def not_configured(self, configured: Configured) -> list[str]:
-        """Return the tables of relay.toml that are missing and that deliveries wait for."""
-        with self._database.read() as connection:
-            destinations = set(pending_destinations(connection)) - configured.destinations
-            reported = connection.execute(select(unconfigured.c.path)).scalars().all()
-        paths = {f"{_TABLES[kind]}.{name}" for kind, name in destinations}
-        sources = {path for path in reported if path.startswith("sources.")}
-        return sorted(paths | (sources - configured.paths))
-
-    def forget_configured(self, configured: Configured) -> None:
-        """Forget what was reported as missing and is configured again."""
-        known = unconfigured.c.path.in_(configured.paths)
-        with self._database.read() as connection:
-            if connection.execute(select(unconfigured.c.path).where(known)).first() is None:
-                return
-        with self._database.write() as connection:
-            connection.execute(delete(unconfigured).where(known))
-
     def backlog(self, configured: Configured, now: datetime) -> Backlog:
         """Return all pending deliveries by destination and reason, and the running leases."""
         with self._database.read() as connection:
@@ -264,7 +245,9 @@ class _Rules:
         self, row: AnyRow, gate: AnyRow | None, destination: Destination
     ) -> Iterator[Waiting]:
         if row.due > self.now:
-            yield Waiting(row.wait_reason or WaitReason.BACKOFF, row.due)
+            # The configuration of now decides what is missing, not that of the last attempt.
+            is_found = row.wait_reason in (None, WaitReason.NOT_CONFIGURED)
+            yield Waiting(WaitReason.BACKOFF if is_found else row.wait_reason, row.due)
         if gate is None:
             return
         if gate.until and gate.until > self.now:

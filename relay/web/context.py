@@ -32,7 +32,7 @@ class WebContext:
 
     def missing(self) -> list[str]:
         """Return the tables that the configuration lacks and that deliveries wait for."""
-        return self.ledger.waits.not_configured(self.configured)
+        return self.ledger.missing.paths(self.configured)
 
     def explain(self, found: Iterable[Delivery]) -> tuple[ExplainedDelivery, ...]:
         """Return the deliveries with the reasons why they wait."""

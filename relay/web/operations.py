@@ -15,6 +15,9 @@ from relay.ledger import Gate, Ledger, NotFound
 from relay.model import Delivery, Event, Incoming, Json, Kind, ObjectRef, Origin, Verdict
 from relay.sources.contract import StorageHandler
 
+NOT_CONFIGURED = "not configured"
+"""The kind of a target that is not in the configuration."""
+
 log = logging.getLogger(__name__)
 
 
@@ -140,13 +143,15 @@ class Operations:
 
     def resume(self, target: str) -> Json:
         """Open the target again, whether it is paused, down or waiting. Raises NotFound."""
-        check_target(self.settings, target)
+        check_target(self.settings, target, self.ledger.destinations.all())
         self.ledger.destinations.resume(Kind.IMPORT, target, self.clock())
         self.intake.wake()
         return self._target(target)
 
     def _target(self, name: str) -> Json:
-        return next(target for target in self.targets() if target["name"] == name)
+        gates = self.ledger.destinations.all()
+        states = target_states(self.settings, gates, self.clock(), only=name)
+        return states[0]
 
     def _retrigger_event(self, event_id: str) -> list[Delivery]:
         """Retrigger the finished deliveries of an event; return all that have a destination."""
@@ -167,18 +172,32 @@ class Operations:
         return handlers[source]
 
 
-def target_states(settings: Settings, gates: Iterable[Gate], now: datetime) -> list[Json]:
-    """Return name, kind, `state` (open, paused, down, waiting), `since` and `until` per target."""
+def target_states(
+    settings: Settings, gates: Iterable[Gate], now: datetime, *, only: str | None = None
+) -> list[Json]:
+    """Return name, kind, `state` (open, paused, down, waiting), `since` and `until` per target.
+
+    A target that is paused and not in the configuration has the kind "not configured". `only`:
+    this target alone.
+    """
     gates_by_name = {gate.destination: gate for gate in gates if gate.kind == Kind.IMPORT}
+    kinds = {name: target.kind for name, target in settings.targets.items()}
+    paused = [name for name, gate in gates_by_name.items() if gate.paused and name not in kinds]
+    names = [only] if only else [*kinds, *paused]
     return [
-        {"name": name, "kind": target.kind, **_gate_state(gates_by_name.get(name), now)}
-        for name, target in settings.targets.items()
+        {
+            "name": name,
+            "kind": kinds.get(name, NOT_CONFIGURED),
+            **_gate_state(gates_by_name.get(name), now),
+        }
+        for name in names
     ]
 
 
-def check_target(settings: Settings, name: str) -> None:
-    """Raise NotFound unless the target is configured."""
-    if name not in settings.targets:
+def check_target(settings: Settings, name: str, gates: Iterable[Gate] = ()) -> None:
+    """Raise NotFound unless the target is configured, or one of the `gates` is that of it."""
+    has_gate = any((gate.kind, gate.destination) == (Kind.IMPORT, name) for gate in gates)
+    if name not in settings.targets and not has_gate:
         raise _unknown("target", name, settings.targets)
 
 

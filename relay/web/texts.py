@@ -266,6 +266,7 @@ PHRASES: dict[str, Localized] = {
     "sources.none": Localized("No source configured", "尚未配置来源"),
     "targets.name": Localized("Target", "目标"),
     "targets.state": Localized("State", "状态"),
+    "targets.missing": Localized("not configured", "未配置"),
     "targets.pause": Localized("Pause", "暂停"),
     "targets.resume": Localized("Resume", "恢复"),
     "target.open": Localized("Open", "正常"),

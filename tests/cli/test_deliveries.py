@@ -302,3 +302,16 @@ def test_a_target_is_paused_and_resumed(run: Run, ledger: Ledger) -> None:
     unknown = run("pause", "nowhere")
     assert unknown.exit_code == 1
     assert "There is no target" in unknown.stderr
+
+
+def test_a_paused_target_that_left_the_configuration_is_shown_and_resumed(
+    run: Run, ledger: Ledger, configured: Path
+) -> None:
+    ledger.destinations.pause(Kind.IMPORT, "former", utc_now())
+    shown = json.loads(run("targets", "--json").stdout)
+    assert [(target["name"], target["kind"], target["state"]) for target in shown] == [
+        ("prod", "functiongraph", "open"),
+        ("former", "not configured", "paused"),
+    ]
+    assert "not configured  open" in run("resume", "former").stdout
+    assert [target["name"] for target in json.loads(run("targets", "--json").stdout)] == ["prod"]

@@ -9,7 +9,8 @@ import pytest
 
 from relay.channels.card import build_card
 from relay.config.load import Route
-from relay.ledger import Configured
+from relay.delivery.missing import report_missing
+from relay.ledger import Configured, DeliveryQuery
 from relay.model import Kind, State
 from relay.plugins import Plugins
 from tests.delivery.test_channel_messages import FakeChat, World
@@ -82,7 +83,7 @@ def test_it_is_reported_once(world):
     [report] = world.reports()
     assert report.body["setting"] == REMOVED[world.missing]
     assert report.body["error"]["code"] == f"{REMOVED[world.missing].split('.')[0]}.unknown"
-    assert world.ledger.waits.not_configured(world.configured) == [REMOVED[world.missing]]
+    assert world.ledger.missing.paths(world.configured) == [REMOVED[world.missing]]
     kind = Kind.MESSAGE if world.missing == "channel" else Kind.IMPORT
     [group, *more] = world.ledger.waits.backlog(world.configured, world.now).not_configured()
     assert (group.kind, group.number, more) == (kind, 2, [])
@@ -96,8 +97,8 @@ def test_it_is_reported_again_after_it_was_back(world):
         sources=frozenset({"s"}),
         destinations=frozenset({(Kind.IMPORT, "prod"), (Kind.MESSAGE, "old")}),
     )
-    assert world.ledger.waits.not_configured(back) == []
-    world.ledger.waits.forget_configured(back)
+    assert world.ledger.missing.paths(back) == []
+    world.ledger.missing.forget_found(back, world.now)
     run_for_minutes(world, 2)
     assert len(world.reports()) == 2
 
@@ -123,3 +124,57 @@ def test_the_card_names_the_table(ledger, language):
     assert card.problem
     assert "targets.prod" in card.problem.value
     assert [link.url for link in card.links]
+
+
+class TestPaused:
+    """While a destination is paused, no attempt finds out that it is missing."""
+
+    @pytest.fixture
+    def world(self, ledger):
+        world = SmallerWorld(ledger, "target")
+        ledger.destinations.pause(Kind.IMPORT, "prod", world.now)
+        for key in ("a.zip", "b.zip"):
+            world.upload_for_both(key)
+        run_for_minutes(world, 2)
+        assert world.reports() == []
+        return world
+
+    def report(self, world):
+        settings = world.worker.settings.model_copy(update={"targets": {}})
+        return report_missing(settings, world.ledger, lambda: world.now)
+
+    def test_a_paused_target_that_left_the_configuration_is_reported_once(self, world):
+        assert [self.report(world), self.report(world)] == [1, 0]
+        run_for_minutes(world, 2)
+        [report] = world.reports()
+        assert report.body["setting"] == "targets.prod"
+        assert "resume" in report.body["error"]["hint"]["en"]
+
+    def test_after_a_resume_it_is_not_reported_again(self, world):
+        assert self.report(world) == 1
+        world.ledger.destinations.resume(Kind.IMPORT, "prod", world.now)
+        run_for_minutes(world, 3)
+        assert len(world.reports()) == 1
+
+
+def test_deliveries_are_due_as_soon_as_the_table_is_back(world):
+    world.upload_for_both("a.zip")
+    world.run_due()
+    kind = Kind.MESSAGE if world.missing == "channel" else Kind.IMPORT
+    back = Configured(
+        frozenset({"s"}), frozenset({(Kind.IMPORT, "prod"), (Kind.MESSAGE, "old")}), {}, {}
+    )
+
+    def waiting(configured):
+        query = DeliveryQuery(kind=kind, state=State.PENDING)
+        found = world.ledger.history.deliveries(query).items
+        [delivery] = world.ledger.waits.explain(found, configured, world.now)
+        return delivery
+
+    assert waiting(world.configured).waiting.reason == "not configured"
+    assert waiting(back).waiting.reason == "backoff", "the configuration of now has it"
+    world.ledger.missing.forget_found(world.configured, world.now)
+    assert waiting(back).due > world.now, "it is still missing"
+    world.ledger.missing.forget_found(back, world.now)
+    assert waiting(back).due == world.now
+    assert waiting(back).waiting is None

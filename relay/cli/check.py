@@ -103,16 +103,22 @@ def _database_status(settings: Settings) -> str:
 def _needed_by_deliveries(settings: Settings, *, connect: bool) -> Iterator[Advice]:
     """Yield the tables that the configuration lacks and that deliveries wait for.
 
-    Without `connect`, only a database file is read, and only if it exists.
+    A database file is read only if it exists, because opening it would create it.
     """
     try:
         file = sqlite_file(settings.database.url)
-        if not (connect or (file and file.is_file())):  # opening would create the file
+        if file and not file.is_file() and not connect:
             return
         with closing(Ledger.open(settings.database.url)) as ledger:
             missing = ledger.missing.paths(Configured.of(settings))
     except RelayError:
-        return  # The database is reported by --connect.
+        if not connect:  # otherwise the test of the connection reports it
+            yield Advice(
+                "database",
+                "cannot be read: deliveries may wait for a table that is missing here",
+                "`relay check --connect` tests the connection.",
+            )
+        return
     for path in missing:
         yield Advice(
             path,

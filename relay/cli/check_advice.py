@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from relay.config.doubtful_keys import doubt
 from relay.config.load import Settings, SourceSettings
 from relay.config.unreachable import unreachable_routes
 from relay.plugins import find
@@ -38,8 +39,7 @@ def advise(settings: Settings) -> Iterator[Advice]:
             for words, hint in table.advise():
                 yield Advice(f"{group}.{name}", words, hint)
     yield from _unused(settings)
-    for route in unreachable_routes(settings):
-        yield Advice(f"routes[{route.number}]", route.words, route.hint)
+    yield from _routes(settings)
     if settings.channels and not settings.public_url:
         yield Advice("public_url", "is not set: messages have no links to their deliveries")
 
@@ -78,6 +78,17 @@ def pulls_queue(source: SourceSettings) -> bool:
     if handler.queue_settings:
         return any(getattr(source, key) for key in handler.queue_settings)
     return handler.queue is not StorageHandler.queue
+
+
+def _routes(settings: Settings) -> Iterator[Advice]:
+    unreachable = {route.number: route for route in unreachable_routes(settings)}
+    for number, route in enumerate(settings.routes):
+        if never := unreachable.get(number):
+            yield Advice(f"routes[{number}]", never.words, never.hint)
+            continue
+        source = settings.sources.get(route.source)
+        if found := doubt(route.key, {*(source.buckets if source else ()), route.bucket}):
+            yield Advice(f"routes[{number}].key", *found)
 
 
 def _unused(settings: Settings) -> Iterator[Advice]:

@@ -65,11 +65,11 @@ def _was_uploaded_again(event: Event, row: AnyRow) -> bool:
     """Return whether the same bytes were uploaded once more after the stored event."""
     if event.time is None or (row.type == FOUND and row.time is None):
         return False
-    # Two listings are compared by their times. The delivery of an announcement reads all that was
-    # uploaded before the announcement arrived. Listings give the start time of a multipart upload,
-    # whose etag contains "-".
-    is_exact = event.type == row.type or (row.type == FOUND and "-" not in row.etag)
-    last = row.time if is_exact else max(row.time or row.received, row.received)
+    # The times of the storage are compared with each other: its clock may differ from ours. But a
+    # listing gives the start time of a multipart upload, whose etag contains "-", and the
+    # announcement the end time: only an announcement after the listing was read is another upload.
+    is_start = row.type == FOUND != event.type and "-" in row.etag
+    last = max(row.time, row.received) if is_start else _moment(row)
     return bool(last < event.time - TOLERANCE)
 
 

@@ -30,7 +30,7 @@ _GAVE_UP = and_(
 _ENDED = (
     select(
         *(deliveries.c[name] for name in ("id", "event_id", "state", "finished", "run")),
-        *(events.c[name] for name in ("time", "order", "type")),
+        *(events.c[name] for name in ("time", "order", "type", "received")),
     )
     .join(events, events.c.id == deliveries.c.event_id)
     .where(deliveries.c.kind == Kind.IMPORT, deliveries.c.destination != "")
@@ -90,7 +90,17 @@ def _is_seen_again(row: AnyRow, event: Event | None) -> bool:
     if event is None or row.state == State.FAILED:
         return event is None
     is_copy = (event.time, event.order, event.type) == (row.time, row.order, row.type)
-    return not is_copy and event.time is not None and event.time > row.finished
+    return not is_copy and event.time is not None and event.time > _end_at_storage(row)
+
+
+def _end_at_storage(row: AnyRow) -> datetime:
+    """Return when the delivery ended, by the clock of the storage.
+
+    That clock may differ from ours: only the time that passed since the notification is ours.
+    """
+    if row.time is None:
+        return row.finished  # type: ignore[no-any-return]
+    return row.time + (row.finished - row.received)  # type: ignore[no-any-return]
 
 
 def _wait(run: int) -> timedelta:

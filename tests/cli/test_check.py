@@ -69,6 +69,14 @@ def advice(run: Run, text: str) -> dict[str, str]:
     return {item["path"]: f"{item['words']}. {item['hint']}" for item in warnings}
 
 
+def accept_for_removed_target(ledger: Ledger) -> None:
+    now = utc_now()
+    event = Event(ObjectRef("exports", "a.zip", "v1"), "v1", "created", now)
+    routed = RoutedEvent(event, (NewDelivery("r", "removed", {}),))
+    new = NewNotification(Incoming("exports", b"{}", now), Verdict.ACCEPTED)
+    ledger.intake.accept(new, [routed], now)
+
+
 def outcomes(run: Run, **environ: str) -> dict[str, str]:
     report = json.loads(run("check", "--connect", "--json", **environ).stdout)
     return {result["what"]: result["outcome"] for result in report["connections"]}
@@ -211,16 +219,48 @@ class TestAdvice:
             "The first match wins: put the narrower route first."
         }
 
+    @pytest.mark.parametrize(
+        ("key", "reason"),
+        [
+            ("s3://exports/*.zip", "is an address"),
+            ("exports/*.zip", "begins with the name of the bucket exports"),
+            ("./prod/*.zip", "begins like a path"),
+            ("../prod/*.zip", "begins like a path"),
+            (" prod/*.zip", "begins or ends with a space"),
+            ("{prod,dev}/*.zip", "contains braces"),
+            ("prod\\\\*.zip", "contains a backslash"),
+            ("prod/*.zip", None),
+            ("prod/exports/*.zip", None),
+            (".hidden/*.zip", None),
+            ("exports*.zip", None),
+        ],
+    )
+    def test_a_key_that_hardly_any_object_has_is_reported(
+        self, run: Run, key: str, reason: str | None
+    ) -> None:
+        warnings = advice(run, CONFIGURATION + f'key = "{key}"\n')
+        assert set(warnings) == ({"routes[0].key"} if reason else set())
+        assert reason is None or reason in warnings["routes[0].key"]
+
+    def test_tables_that_deliveries_wait_for_are_reported_on_every_engine(
+        self, run: Run, ledger_url: str
+    ) -> None:
+        with closing(Ledger.open(ledger_url)) as ledger:
+            accept_for_removed_target(ledger)
+        text = f'{CONFIGURATION}[database]\nurl = "{ledger_url}"\n'
+        assert "is missing, and deliveries wait" in advice(run, text)["targets.removed"]
+
+    def test_a_database_that_cannot_be_read_is_reported(self, run: Run) -> None:
+        url = "postgresql://relay@127.0.0.1:9/relay"
+        text = f'{CONFIGURATION}[database]\nurl = "{url}"\n'
+        assert "cannot be read" in advice(run, text)["database"]
+
     def test_tables_that_deliveries_wait_for_are_reported(self, run: Run) -> None:
         assert "is missing" not in run("check").stdout
         assert not Path("var").exists(), "a check creates no database"
         with closing(Ledger.open("sqlite:///var/relay.db")) as ledger:
             ledger.administration.migrate()
-            now = utc_now()
-            event = Event(ObjectRef("exports", "a.zip", "v1"), "v1", "created", now)
-            routed = RoutedEvent(event, (NewDelivery("r", "removed", {}),))
-            new = NewNotification(Incoming("exports", b"{}", now), Verdict.ACCEPTED)
-            ledger.intake.accept(new, [routed], now)
+            accept_for_removed_target(ledger)
         assert "is missing, and deliveries wait" in advice(run, CONFIGURATION)["targets.removed"]
 
     def test_a_missing_public_url_and_plain_http_are_reported(self, run: Run) -> None:

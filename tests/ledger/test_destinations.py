@@ -253,7 +253,7 @@ class TestDown:
         changes = []
         for _ in range(9):
             self.fail(loaded, loaded.claimed(), self.record_changes(changes))
-        final = Retry(loaded.problem, destination_failing=True).last()
+        final = Retry(loaded.problem, destination_failing=True).last(loaded.problem)
         loaded.finish(loaded.claimed(), final, destination_messages=self.record_changes(changes))
         assert changes == ["down"]
         loaded.later(seconds=30)

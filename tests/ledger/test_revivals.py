@@ -65,6 +65,26 @@ class TestNotifications:
         )
         assert driver.claimed().attempt == 1
 
+    @pytest.mark.parametrize("ahead", [timedelta(minutes=-10), timedelta(minutes=10)])
+    def test_the_clock_of_the_storage_may_differ(self, driver, ahead):
+        def notify(**more):
+            event = driver.event(version="v1", time=driver.now + ahead, **more)
+            return driver.accept(event).deliveries
+
+        [delivery] = notify()
+        driver.later(seconds=2)
+        notify(order="s:1")
+        driver.later(minutes=2)
+        driver.finish(driver.claimed(), Skipped("gone"))
+        about_before = driver.event(
+            version="v1", time=driver.now + ahead - timedelta(minutes=1), type="other"
+        )
+        driver.accept(about_before)
+        assert driver.read(delivery).state == State.SKIPPED
+        driver.later(seconds=1)
+        assert notify(type="ObjectRestore:Completed") == (delivery,)
+        assert driver.read(delivery).state == State.PENDING
+
     @pytest.mark.parametrize("outcome", [Skipped("superseded"), Skipped("unchanged"), None])
     def test_other_ends_stay(self, driver, outcome):
         driver.accept(driver.event(version="v1"))
@@ -89,7 +109,7 @@ class TestGivenUp:
 
     def give_up(self, driver, **more):
         driver.later(minutes=1)
-        driver.finish(driver.claimed(), Retry(driver.problem).last(**more))
+        driver.finish(driver.claimed(), Retry(driver.problem).last(driver.problem, **more))
         driver.later(minutes=1)
 
     def scan(self, driver, event):

@@ -76,6 +76,11 @@ def as_boolean(value: object) -> bool | None:
     return _BOOLEANS.get(value.lower()) if isinstance(value, str) else None
 
 
+def is_text(value: object) -> bool:
+    """Whether a value is a text without NUL and half characters."""
+    return isinstance(value, str) and not _NOT_TEXT.search(value)
+
+
 def _refuse_directives(text: str) -> None:
     """Raise PermanentFailure for a directive: libyaml compares every %TAG with all others.
 
@@ -144,15 +149,15 @@ class _Reader:
                 raise _error("merge", "uses merge keys (<<)", "使用了合并键（<<）")
             if key in fields:
                 shown = printable(key)
-                en, zh = f"the key {shown} is duplicated", f"键 {shown} 重复"
-                raise _syntax(en, zh, event.start_mark)
+                mark = event.start_mark
+                raise _syntax(f"the key {shown} is duplicated", f"键 {shown} 重复", mark)
             fields[str(key)] = self._node(self._next(), depth + 1)
         return fields
 
 
 def _scalar(event: yaml.ScalarEvent) -> str:
     text: str = event.value
-    if _NOT_TEXT.search(text):
+    if not is_text(text):
         raise _syntax(
             "a value contains a character that is not text", "值中含有非文本字符", event.start_mark
         )
@@ -163,7 +168,7 @@ def _scalar(event: yaml.ScalarEvent) -> str:
 def _parser_error(error: Exception) -> PermanentFailure:
     problem = printable(getattr(error, "problem", None) or str(error) or type(error).__name__)
     mark = getattr(error, "problem_mark", None)
-    return _syntax(problem, f"语法错误（解析器提示：{problem}）", mark)
+    return _syntax(f"syntax error: {problem}", f"语法错误（解析器提示：{problem}）", mark)
 
 
 def _syntax(en: str, zh: str, mark: Any) -> PermanentFailure:

@@ -29,26 +29,22 @@ def skip_same_code(
     `described`: the fields of the result that describe the function.
     """
     found = target.differences(existing, archive, options)
-    if found.fields:
-        words = Localized(
-            f"The target holds this code with other settings: {_join(found.fields).en}.",
-            f"目标已有相同代码，但配置不同：{_join(found.fields).zh}。",
-        )
-        differences = [difference.to_json() for difference in found.fields]
-        result = {**described, "differences": differences, "words": words._asdict()}
-        return Skipped(CONFIGURATION_DIFFERS, result)
-    if found.refusal:
-        problem = found.refusal.problem
-        warning = {"code": problem.code, "message": problem.message.en, "where": None}
-        described = {**described, "warnings": [warning]}
-    return Skipped(NotNeeded.reason, described)
+    result = {**described, **describe_differences(found), **_not_applied(found)}
+    if warnings := _warnings(found):
+        result["warnings"] = warnings
+    if not found.fields:
+        return Skipped(NotNeeded.reason, result)
+    words = Localized(
+        f"The target holds this code with other settings: {_join(found.fields).en}.",
+        f"目标已有相同代码，但配置不同：{_join(found.fields).zh}。",
+    )
+    return Skipped(CONFIGURATION_DIFFERS, {**result, "words": words._asdict()})
 
 
 def predict_skip(found: Differences) -> Json:
     """Return how a plan describes the skip of a function with the same code."""
-    if not found.fields:
-        return {"reason": NotNeeded.reason}
-    return {"reason": CONFIGURATION_DIFFERS, **describe_differences(found)}
+    reason = CONFIGURATION_DIFFERS if found.fields else NotNeeded.reason
+    return {"reason": reason, **describe_differences(found), **_not_applied(found)}
 
 
 def predict_update(found: Differences) -> Json:
@@ -56,17 +52,33 @@ def predict_update(found: Differences) -> Json:
     if found.refusal:
         problem = found.refusal.problem
         return {"action": "fail", "code": problem.code, "why": problem.message.en}
-    named = {"not_applied": list(found.not_applied), "unknown_fields": list(found.unknown)}
-    return {
-        **describe_differences(found),
-        **{name: value for name, value in named.items() if value},
-    }
+    unknown = {"unknown_fields": list(found.unknown)} if found.unknown else {}
+    return {**describe_differences(found), **_not_applied(found), **unknown}
 
 
 def describe_differences(found: Differences) -> Json:
     """Return the differences as JSON; {} if there are none."""
     differences = [difference.to_json() for difference in found.fields]
     return {"differences": differences} if differences else {}
+
+
+def _not_applied(found: Differences) -> Json:
+    return {"not_applied": list(found.not_applied)} if found.not_applied else {}
+
+
+def _warnings(found: Differences) -> list[Json]:
+    """Return what prevents a comparison: a wrong value, or values that are not shown."""
+    warnings = []
+    if found.refusal and not found.fields:
+        problem = found.refusal.problem
+        warnings.append((problem.code, problem.message))
+    if names := ", ".join(found.not_compared):
+        words = Localized(
+            f"The target does not show the value of {names}, so it was not compared",
+            f"目标不显示 {names} 的值，因此未作比较",
+        )
+        warnings.append(("configuration.not_compared", words))
+    return [{"code": code, "message": words._asdict(), "where": None} for code, words in warnings]
 
 
 def _join(differences: tuple[Difference, ...]) -> Localized:

@@ -85,12 +85,15 @@ class Differences:
 
     `fields`: the settings that an update would change. `not_applied`: the names of settings of the
     archive that an update ignores. `unknown`: the names of settings of the function that an update
-    may reset. `refusal`: why the target would refuse the update.
+    may reset. `not_compared`: the names of settings of the archive whose values the target does not
+    show; an update sends them only together with `fields`. `refusal`: why the target would refuse
+    the update.
     """
 
     fields: tuple[Difference, ...] = ()
     not_applied: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
     refusal: PermanentFailure | None = None
 
 

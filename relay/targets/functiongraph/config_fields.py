@@ -6,12 +6,13 @@ Source: the models UpdateFunctionConfigRequestBody and ShowFunctionConfigRespons
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeAlias
 
 from relay.archive.findings import printable
-from relay.archive.strict_yaml import as_boolean, as_integer
+from relay.archive.strict_yaml import as_boolean, as_integer, is_text
 from relay.errors import PermanentFailure
 from relay.model import Json, Localized
 
@@ -34,14 +35,17 @@ Schema: TypeAlias = "Scalar | Mapping[str, Any] | list[Any]"
 TEXT, INTEGER, BOOLEAN = Scalar.TEXT, Scalar.INTEGER, Scalar.BOOLEAN
 ENVIRONMENT = Scalar.JSON_TEXTS
 
-_OBJECT = Localized("a mapping is expected", "应为映射")
+MAPPING = Localized("a mapping is expected", "应为映射")
 _LIST = Localized("a list is expected", "应为列表")
 _EXPECTED: Mapping[Scalar, Localized] = {
     TEXT: Localized("a text is expected", "应为文本"),
     INTEGER: Localized("a decimal number is expected", "应为十进制整数"),
     BOOLEAN: Localized("true or false is expected", "应为 true 或 false"),
     Scalar.TEXTS: Localized("names with texts are expected", "应为名称与文本的对应关系"),
-    ENVIRONMENT: Localized("names with texts are expected", "应为名称与文本的对应关系"),
+    ENVIRONMENT: Localized(
+        "names with texts are expected, as a mapping or a JSON object",
+        "应为名称与文本的对应关系，可写成映射或 JSON 对象",
+    ),
 }
 
 ENCRYPTED = "encrypted_user_data"
@@ -112,6 +116,17 @@ SETTABLE: Mapping[str, Schema] = {
 WHOLE = frozenset({"func_vpc", "log_config"})
 """Fields whose parts belong together: an id and the name of the same network."""
 
+NOT_SHOWN: Mapping[str, Mapping[str, str]] = {
+    "log_config": {"group_name": "group_id", "stream_name": "stream_id"}
+}
+"""Parts of a field that a response does not have, with the part that identifies the same."""
+
+FREE_TEXT = frozenset({"user_data", "description", "lts_custom_tag", "custom_image"})
+"""Fields in which three asterisks may be part of a value. A mask fills the whole value."""
+
+MASK = "***"
+_MASK = re.compile(r"\s*\*{3,}\s*")
+
 READ_ONLY = frozenset(
     {"func_id", "resource_id", "func_urn", "func_name", "domain_id", "namespace", "project_name"}
     | {"package", "cpu", "code_type", "code_url", "code_filename", "code_size", "digest", "version"}
@@ -122,6 +137,22 @@ READ_ONLY = frozenset(
     | {"code_encrypt_kms_key_id"}
 )
 """The other fields of the response, which UpdateFunctionConfig leaves as they are."""
+
+
+def variables(user_data: Any) -> dict[str, Any] | None:
+    """Return the variables in the JSON text of an environment; None if it has no JSON object."""
+    if not user_data:
+        return {}
+    try:
+        found = json.loads(user_data)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def is_mask(value: Any) -> bool:
+    """Whether a value is a text of asterisks, which stands for a value that is not shown."""
+    return isinstance(value, str) and _MASK.fullmatch(value) is not None
 
 
 def canonical(name: str) -> str:
@@ -167,7 +198,7 @@ def convert(value: Any, schema: Schema, path: str) -> tuple[Any, list[str]]:
         items = [convert(item, schema[0], path) for item in value]
         return [item for item, _ in items], [name for _, names in items for name in names]
     if not isinstance(value, dict):
-        raise invalid_value(path, _OBJECT)
+        raise invalid_value(path, MAPPING)
     return _convert_parts(value, schema, path)
 
 
@@ -199,8 +230,27 @@ def _texts(value: Any) -> dict[str, str] | None:
 
 
 def _json_texts(value: Any) -> str | None:
-    texts = _texts(value)
-    return _text(value) if texts is None else json.dumps(texts, ensure_ascii=False)
+    if is_mask(value):
+        return str(value)
+    texts = _parse_texts(value) if isinstance(value, str) else _texts(value)
+    return None if texts is None else json.dumps(texts, ensure_ascii=False)
+
+
+def _parse_texts(text: str) -> dict[str, str] | None:
+    """Read a JSON object of names and texts; numbers and booleans are their text as written."""
+    try:
+        pairs = json.loads(
+            text, object_pairs_hook=tuple, parse_int=str, parse_float=str, parse_constant=str
+        )
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(pairs, tuple):
+        return None
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else value for name, value in pairs
+    }
+    is_valid = len(texts) == len(pairs) and all(map(is_text, (*texts, *texts.values())))
+    return texts if is_valid else None
 
 
 _SCALARS: Mapping[Scalar, Callable[[Any], Any]] = {

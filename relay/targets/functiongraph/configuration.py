@@ -8,11 +8,8 @@ export is not published: a property belongs to the field of the same name (Memor
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from relay.archive.export import Export, is_known_handler, is_known_timeout
@@ -20,9 +17,10 @@ from relay.archive.findings import printable
 from relay.errors import PermanentFailure
 from relay.model import Difference, Json, Localized
 from relay.targets.contract import UpdateOptions
+from relay.targets.functiongraph.config_comparison import Comparison, brief, is_masked
 from relay.targets.functiongraph.config_fields import (
-    ENCRYPTED,
     ENVIRONMENT,
+    MAPPING,
     READ_ONLY,
     SETTABLE,
     WHOLE,
@@ -30,6 +28,7 @@ from relay.targets.functiongraph.config_fields import (
     convert,
     invalid_value,
     property_name,
+    variables,
 )
 
 MAX_NAMES = 50
@@ -40,8 +39,6 @@ MAX_USER_DATA = 4096
 MAX_DESCRIPTION = 512
 
 _WITH_THE_CODE = frozenset({"codetype", "codefilename"})
-_MASK = re.compile(r"\*{3,}")
-_MASKED = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +66,24 @@ class WantedConfiguration:
         return self.names.get(field_name) or property_name(field_name)
 
     def differences(self, current: Mapping[str, Any]) -> tuple[Difference, ...]:
-        """Return the settings that the current configuration does not have, in limited number."""
-        kept = kept_fields(current)
-        differences = (
-            difference
-            for name, value in self.fields.items()
-            for difference in self._compare(name, kept.get(name), value)
-        )
-        return tuple(islice(differences, MAX_NAMES))
+        """Return the settings that the current configuration does not have, in limited number.
 
-    def _compare(self, name: str, current: Any, wanted: Any) -> Iterator[Difference]:
-        shown = self.name(name)
-        if name == "user_data":
-            yield from _compare_variables(_variables(current), _variables(wanted) or {})
-        elif isinstance(wanted, dict):
-            parts = current if isinstance(current, dict) else {}
-            for key, value in wanted.items():
-                if not _is_same(parts.get(key), value):
-                    yield Difference(f"{shown}.{key}", _brief(parts.get(key)), _brief(value))
-        elif not _is_same(current, wanted):
-            if name == ENCRYPTED:
-                yield Difference(shown, _MASKED if current else None, _MASKED)
-            else:
-                yield Difference(shown, _brief(current), _brief(wanted))
+        Those that cannot be compared are no differences.
+        """
+        return tuple(self._compare(current).differences[:MAX_NAMES])
+
+    def not_compared(self, current: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of settings that cannot be compared: their values are not shown.
+
+        They are sent only together with a difference.
+        """
+        return limited(self._compare(current).not_compared)
+
+    def _compare(self, current: Mapping[str, Any]) -> Comparison:
+        kept, comparison = kept_fields(current), Comparison()
+        for name, value in self.fields.items():
+            comparison.add(name, self.name(name), kept.get(name), value)
+        return comparison
 
     def request(self, func_name: str, current: Mapping[str, Any]) -> Json:
         """Return the body of UpdateFunctionConfig.
@@ -110,7 +102,7 @@ class WantedConfiguration:
             else:
                 body[name] = value
         for name, value in body.items():
-            if _is_masked(name, value):
+            if is_masked(name, value):
                 raise _masked_in_function(func_name, name)
         return body
 
@@ -118,7 +110,7 @@ class WantedConfiguration:
         """Raise PermanentFailure for a mask, and for a value outside the documented limits."""
         fields = self.fields
         for name, value in fields.items():
-            if _is_masked(name, value):
+            if is_masked(name, value):
                 raise _masked_in_export(self.name(name))
         for name, is_valid, expected in (
             ("timeout", is_known_timeout(fields.get("timeout", 3)), _TIMEOUT),
@@ -136,9 +128,9 @@ class WantedConfiguration:
         raise PermanentFailure(
             "functiongraph.runtime",
             Localized(
-                f"{func_name} has the runtime {_brief(runtime)} and the export {_brief(wanted)};"
+                f"{func_name} has the runtime {brief(runtime)} and the export {brief(wanted)};"
                 " FunctionGraph cannot change the runtime of a function",
-                f"函数 {func_name} 的运行时为 {_brief(runtime)}，导出包为 {_brief(wanted)}；"
+                f"函数 {func_name} 的运行时为 {brief(runtime)}，导出包为 {brief(wanted)}；"
                 "FunctionGraph 不支持更改已有函数的运行时",
             ),
             Localized(
@@ -156,8 +148,11 @@ def kept_fields(current: Mapping[str, Any]) -> Json:
     Leaving out an empty field resets it to the same. The log configuration is read in two fields
     and written in one.
     """
-    kept = {name: current[name] for name in SETTABLE if current.get(name) not in _EMPTY}
-    kept |= {name: current[name] for name in SETTABLE if current.get(name) is False}
+    kept = {
+        name: value
+        for name in SETTABLE
+        if (value := current.get(name)) or value is False  # which equals 0
+    }
     if "log_config" not in kept and current.get("log_group_id"):
         kept["log_config"] = {
             "group_id": current["log_group_id"],
@@ -171,7 +166,7 @@ def unknown_fields(current: Mapping[str, Any]) -> tuple[str, ...]:
     return limited(
         name
         for name, value in current.items()
-        if name not in SETTABLE and name not in READ_ONLY and value not in _EMPTY
+        if name not in SETTABLE and name not in READ_ONLY and value is not None and value != ""
     )
 
 
@@ -181,8 +176,6 @@ def limited(names: Iterable[str]) -> tuple[str, ...]:
     more = len(shown) - MAX_NAMES
     return (*shown[:MAX_NAMES], *([f"… (+{more})"] if more > 0 else []))
 
-
-_EMPTY: tuple[Any, ...] = (None, "", 0, [], {})
 
 _TIMEOUT = Localized("3 to 259200", "3 至 259200")
 _HANDLER = Localized(
@@ -206,103 +199,44 @@ class _PropertyReader:
 
     def read(self, name: str, value: Any) -> None:
         key = canonical(name)
-        if value in _EMPTY or key in _WITH_THE_CODE or (key, value) == ("version", "latest"):
+        if not value or key in _WITH_THE_CODE or (key, value) == ("version", "latest"):
             return
-        if key == "environment" and isinstance(value, dict):
-            self._read_environment(value)
+        if key == "environment":
+            self._read_environment(name, value)
         elif (api_name := _FIELDS.get(key)) is None or api_name in self.fields:
             self.not_applied.append(name)
         else:
-            converted, unknown = convert(value, SETTABLE[api_name], name)
-            self.not_applied.extend(unknown)
-            if converted not in ("", [], {}):
-                self.fields[api_name] = converted
-                self.names[api_name] = name
+            self._convert(api_name, name, value)
 
-    def _read_environment(self, environment: Json) -> None:
-        for name, value in environment.items():
-            if value in _EMPTY:
-                continue
-            if name != "Variables":
-                self.not_applied.append(f"Environment.{name}")
-                continue
-            shown = f"Environment.{name}"
-            variables, _ = convert(value, ENVIRONMENT, shown)
-            if "user_data" in self.fields:
-                self.not_applied.append(self.names["user_data"])
-            self.fields["user_data"] = variables
-            self.names["user_data"] = shown
+    def _read_environment(self, name: str, environment: Any) -> None:
+        if not isinstance(environment, dict):
+            raise invalid_value(name, MAPPING)
+        for part, value in environment.items():
+            shown = f"{name}.{part}"
+            if value and part != "Variables":
+                self.not_applied.append(shown)
+            elif value:
+                other = self.names.get("user_data")
+                if self._convert("user_data", shown, value) and other:
+                    self.not_applied.append(other)
+
+    def _convert(self, api_name: str, name: str, value: Any) -> bool:
+        """Set the field, and return whether the value is not empty."""
+        schema = SETTABLE[api_name]
+        converted, unknown = convert(value, schema, name)
+        self.not_applied.extend(unknown)
+        if converted in ("", [], {}) or (schema is ENVIRONMENT and converted == "{}"):
+            return False
+        self.fields[api_name] = converted
+        self.names[api_name] = name
+        return True
 
 
 _FIELDS = {canonical(name): name for name in SETTABLE}
 
 
-def _variables(user_data: Any) -> dict[str, Any] | None:
-    """Return the variables in a JSON text; None if they cannot be read."""
-    if not user_data:
-        return {}
-    try:
-        variables = json.loads(user_data)
-    except (TypeError, ValueError, RecursionError):
-        return None
-    return variables if isinstance(variables, dict) else None
-
-
-def _compare_variables(
-    current: dict[str, Any] | None, wanted: dict[str, Any]
-) -> Iterator[Difference]:
-    """Compare names and values; the values are secret."""
-    if current is None:
-        yield Difference("Environment", _MASKED, _MASKED)
-        return
-    for name in sorted({*current, *wanted}):
-        if current.get(name) != wanted.get(name):
-            shown = f"Environment.{printable(name)}"
-            before, after = (_MASKED if name in side else None for side in (current, wanted))
-            yield Difference(shown, before, after)
-
-
 def _fits(user_data: str) -> bool:
-    return len(user_data) <= MAX_USER_DATA and len(_variables(user_data) or {}) <= MAX_VARIABLES
-
-
-def _is_same(current: Any, wanted: Any) -> bool:
-    """Whether the current value has all parts of the wanted value."""
-    if wanted in _EMPTY and current in _EMPTY:
-        return True
-    if isinstance(wanted, dict):
-        return isinstance(current, dict) and all(
-            _is_same(current.get(key), value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return (
-            isinstance(current, list)
-            and len(current) == len(wanted)
-            and all(map(_is_same, current, wanted))
-        )
-    return bool(current == wanted)
-
-
-def _brief(value: Any) -> Any:
-    """Return a value to show, limited in length."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return printable(text, 60)
-
-
-def _is_masked(name: str, value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_is_masked(name, part) for part in value.values())
-    if isinstance(value, list):
-        return any(_is_masked(name, part) for part in value)
-    if not isinstance(value, str):
-        return False
-    if name == ENCRYPTED:
-        return _MASKED in value
-    if name == "user_data" and (variables := _variables(value)):
-        return any(_is_masked("", part) for part in variables.values())
-    return bool(_MASK.fullmatch(value))
+    return len(user_data) <= MAX_USER_DATA and len(variables(user_data) or {}) <= MAX_VARIABLES
 
 
 def _masked_in_function(func_name: str, name: str) -> PermanentFailure:

@@ -70,6 +70,32 @@ def test_equal_code_with_equal_settings_is_unchanged(make_world: Callable[..., W
     assert (delivery.state, delivery.reason) == (State.SKIPPED, "unchanged")
 
 
+@pytest.mark.parametrize(("timeout", "reason"), [(30, "unchanged"), (3, "configuration differs")])
+def test_a_skip_names_what_it_could_not_apply(
+    make_world: Callable[..., World], timeout: int, reason: str
+) -> None:
+    world = make_world(on_conflict="skip")
+    world.sandbox.hold("hello", code=CODE, timeout=timeout)
+    world.upload("hello", make_export("hello", Timeout=30, Newfangled=5))
+    assert plan(world)["not_applied"] == ["Newfangled"]
+    delivery = world.until_finished()
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, reason)
+    assert delivery.result["not_applied"] == ["Newfangled"]
+    (message,) = world.inbox.messages
+    assert message.json["data"]["not_applied"] == ["Newfangled"]
+
+
+def test_a_skip_is_unchanged_if_only_a_value_that_is_not_shown_could_differ(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(on_conflict="skip")
+    world.sandbox.hold("hello", code=CODE, encrypted_user_data='{"P": "a"}')
+    world.upload("hello", make_export("hello", EncryptedUserData={"P": "b"}))
+    delivery = world.until_finished()
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, "unchanged")
+    assert "differences" not in delivery.result
+
+
 def test_an_update_reports_what_it_changed_and_what_it_could_not_apply(
     make_world: Callable[..., World],
 ) -> None:

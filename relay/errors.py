@@ -124,6 +124,10 @@ class TemporaryFailure(RelayError):
         self.at_source = False
 
 
+class QuestionRefused(TemporaryFailure):
+    """The destination refused to answer what it holds: it responds, and decides nothing."""
+
+
 class PluginMissing(TemporaryFailure):
     """This process lacks the plug-in: nothing was tried, and no attempt is counted.
 

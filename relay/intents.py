@@ -40,7 +40,8 @@ class NewIntent:
     `function`: the name that orders the imports; `func_name` and `package`: those of the call,
     which differ under `rename`. `digest`: SHA-512 (hex) of the code, or SHA-256 of a configuration;
     "" if there is none. `size`: bytes of the code. `name_was_free`: the target was asked before and
-    had no function of that name.
+    had no function of that name. `digest_before`: the digest that it reported before an update;
+    None if it is not known. `is_exact`: the target is known to report the SHA-512 of such code.
     """
 
     call: ChangeCall
@@ -50,6 +51,8 @@ class NewIntent:
     digest: str
     size: int | None
     name_was_free: bool
+    digest_before: str | None = None
+    is_exact: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,11 @@ class Localized(NamedTuple):
         return self.zh if language == "zh" else self.en
 
 
+def warning(code: str, message: Localized, where: str | None = None) -> Json:
+    """Return a warning as it is stored in the result of a delivery."""
+    return {"code": code, "message": message._asdict(), "where": where}
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A setting of a function that an archive changes. None: not set. "***": a secret value."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from relay.archive.inspect import ArchiveReport
 from relay.config.load import Settings
 from relay.delivery.run import LeaseLost
 from relay.intents import MADE, ChangeCall, Intent, IntentState, NewIntent
@@ -18,6 +19,13 @@ from relay.targets.contract import ExistingFunction
 
 _CLOCK_DIFFERENCE = timedelta(minutes=15)
 """How far the target's clock may be behind: signed requests allow the same."""
+
+_WESTERNMOST = timedelta(hours=12)
+"""How far the local time of a zone is behind UTC."""
+
+_ZONES_DIFFER_BY = timedelta(minutes=30)
+_LONGEST_CALL = timedelta(minutes=2)
+_ROUNDING = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,8 @@ class ImportChanges(ChangeGuard):
     """The calls of the import of a file, which no ledger records.
 
     `function`: the name that orders the imports. `intents`: what the calls so far, those of earlier
-    attempts included, may have changed. `name_was_free`: set before `create`, see NewIntent.
+    attempts included, may have changed. `name_was_free`, `digest_before` and `is_exact`: set before
+    a call, see NewIntent.
     """
 
     def __init__(
@@ -77,6 +86,8 @@ class ImportChanges(ChangeGuard):
         self.function = function
         self.intents = list(intents)
         self.name_was_free = False
+        self.digest_before: str | None = None
+        self.is_exact: bool | None = None
         self._clock = clock
         self.send_within = timing.send_within
         self._settles_after = timing.settles_after
@@ -86,6 +97,18 @@ class ImportChanges(ChangeGuard):
     def effect(self) -> list[str]:
         """The parts of the function that this delivery has changed, or may have."""
         return effect_of(self.intents, *MADE, IntentState.OPEN)
+
+    @property
+    def certain_effect(self) -> list[str]:
+        """The parts of the function that this delivery has certainly changed."""
+        return effect_of(self.intents, *MADE)
+
+    def has_applied(self, digest: str) -> bool:
+        """Whether this delivery has certainly written the code with this SHA-512 (hex)."""
+        return any(
+            intent.is_applied and intent.what is not None and intent.what.digest == digest
+            for intent in self.intents
+        )
 
     @property
     def may_have_changed(self) -> bool:
@@ -101,6 +124,8 @@ class ImportChanges(ChangeGuard):
             change.digest(),
             change.size,
             self.name_was_free,
+            self.digest_before,
+            self.is_exact,
         )
         self._current[change] = len(self.intents)
         self.intents.append(self._record(what))
@@ -172,54 +197,110 @@ class Match(StrEnum):
 
     SAME = "same"
     PROBABLY = "probably"
-    """The size is equal, the name was free before, and the function was changed since."""
+    """The digest does not tell, but all else speaks for it; see CodeComparison.match."""
     OTHER = "other"
+    UNKNOWN = "unknown"
 
 
 class CodeComparison:
-    """Compares the code of functions at a target, which may report other digests than SHA-512."""
+    """Compares the code of functions at a target, which may report other digests than SHA-512.
 
-    def __init__(self, digests: TargetDigests, destination: str) -> None:
+    `code_type`: the type of the archive's code, such as "inline"; a target may have a rule for
+    each. `is_exact`: the target is known to report the SHA-512 of such code.
+    """
+
+    def __init__(
+        self, digests: TargetDigests, destination: str, code_type: str | None = None
+    ) -> None:
         self._digests = digests
         self._destination = destination
+        self._code_type = code_type
+        self.is_exact = code_type is not None and digests.reports_sha512(destination, code_type)
 
-    @property
-    def only_sha512(self) -> bool:
-        """Whether the target is known to report the SHA-512 of the code."""
-        return self._digests.reports_sha512(self._destination)
+    def for_archive(self, report: ArchiveReport) -> CodeComparison:
+        """Return the comparison for the code of an archive."""
+        properties = report.export.properties if report.export else {}
+        code_type = str(properties.get("CodeType") or "").lower()
+        return CodeComparison(self._digests, self._destination, code_type)
+
+    def known_digest(self, digest: str) -> str | None:
+        """Return the digest that the target reports for code with this SHA-512 (hex), if known."""
+        if self.is_exact:
+            return digest.lower()
+        return self._digests.find(self._destination, digest) if digest else None
 
     def has_digest(self, existing: ExistingFunction, digest: str) -> bool:
         """Return whether the function has the code with this SHA-512 (hex)."""
         if existing.digest is None or not digest:
             return False
-        reported, ours = existing.digest.lower(), digest.lower()
-        return reported == ours or reported == self._digests.find(self._destination, ours)
+        reported = existing.digest.lower()
+        return reported == digest.lower() or reported == self.known_digest(digest)
+
+    def learn(self, digest: str, reported: str) -> None:
+        """Store which digest the target reports for code with this SHA-512 (hex)."""
+        if digest.lower() == reported.lower():
+            if not self.is_exact and self._code_type is not None:
+                self._digests.confirm_sha512(self._destination, self._code_type)
+        elif self.is_exact and self._code_type is not None:
+            self._digests.refute_sha512(self._destination, self._code_type)
+        else:
+            self._digests.remember(self._destination, digest, reported)
 
     def match(self, existing: ExistingFunction | None, intent: Intent) -> Match:
-        """Compare a function with the code that was about to be written."""
+        """Compare a function with the code that was about to be written.
+
+        Where the digest does not tell: a function that was created under a name which was free,
+        with the same size and changed since, is the same; so is one of the same size whose digest
+        has changed since an update.
+        """
         what = intent.what
         if existing is None or what is None or what.call is ChangeCall.UPDATE_CONFIGURATION:
             return Match.OTHER
         if self.has_digest(existing, what.digest):
             return Match.SAME
-        is_same_size = what.size is not None and existing.code_size == what.size
-        if (
-            what.call is ChangeCall.CREATE
-            and what.name_was_free
-            and (is_same_size or not what.digest)
-            and not (what.digest and self.only_sha512)
-            and _may_be_later(existing.modified, intent.recorded)
-        ):
-            return Match.PROBABLY
-        return Match.OTHER
+        is_comparable = bool(what.digest and existing.digest)
+        if is_comparable and (what.is_exact or self.is_exact):
+            return Match.OTHER
+        is_update = what.call is ChangeCall.UPDATE_CODE
+        if is_update and what.digest_before and existing.digest == what.digest_before:
+            return Match.OTHER
+        if what.digest and None in (what.size, existing.code_size):
+            return Match.UNKNOWN
+        is_same_size = not what.digest or existing.code_size == what.size
+        if is_update:
+            return Match.PROBABLY if what.digest_before and is_same_size else Match.UNKNOWN
+        if not is_same_size:
+            return Match.OTHER
+        is_new = what.name_was_free and _may_be_later(existing.modified, intent.recorded)
+        return Match.PROBABLY if is_new else Match.UNKNOWN
 
 
 def _may_be_later(modified: str | None, recorded: datetime) -> bool:
-    """Return whether a function was changed after a moment, as far as its time can be read."""
-    try:
-        time = datetime.fromisoformat(modified or "")
-    except ValueError:
+    """Return whether a function was changed after a moment, as far as its time can be read.
+
+    A time without a zone may be that of any zone.
+    """
+    time = _time(modified)
+    if time is None:
         return True
     if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)  # or earlier, if it is Beijing time
+        time = time.replace(tzinfo=UTC) + _WESTERNMOST
     return time > recorded - _CLOCK_DIFFERENCE
+
+
+def was_changed_by_call(existing: ExistingFunction, intent: Intent) -> bool:
+    """Return whether a function was changed just when a call was made, in any time zone."""
+    time = _time(existing.modified)
+    if time is None:
+        return False
+    since = time.replace(tzinfo=time.tzinfo or UTC) - intent.recorded + _ROUNDING
+    if time.tzinfo is None:
+        since %= _ZONES_DIFFER_BY
+    return timedelta(0) <= since <= _LONGEST_CALL
+
+
+def _time(modified: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(modified or "")
+    except ValueError:
+        return None

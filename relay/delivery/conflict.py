@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
-from relay.delivery.changes import CodeComparison, ImportChanges, Match
+from relay.delivery.changes import CodeComparison, ImportChanges, Match, was_changed_by_call
 from relay.delivery.settings_differences import predict_skip, predict_update, skip_same_code
-from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
+from relay.errors import (
+    NameTaken,
+    OutcomeUnknown,
+    PermanentFailure,
+    QuestionRefused,
+    TemporaryFailure,
+)
 from relay.intents import Intent
-from relay.model import Json, Localized, Skipped, Succeeded
+from relay.model import Json, Localized, Skipped, Succeeded, warning
 from relay.targets.contract import (
     NO_DIFFERENCES,
     NO_OPTIONS,
@@ -147,16 +153,33 @@ def confirmed(intent: Intent, existing: ExistingFunction, match: Match) -> Succe
     if intent.what is not None and intent.what.digest:
         result["digest"] = intent.what.digest
     warnings = [_BY_SIZE] if match is Match.PROBABLY else []
-    return Succeeded({**result, "warnings": warnings})
+    return Succeeded({**result, "effect": ["code", "configuration"], "warnings": warnings})
 
 
-_BY_SIZE: Json = {
-    "code": "outcome.by_size",
-    "message": "The response was lost, and the target reports another digest than the SHA-512 of "
-    "the code. The name was free, the size is equal, and the function was changed since: Relay "
-    "takes it for this import.",
-    "where": "",
-}
+IS_OURS = (Match.SAME, Match.PROBABLY)
+
+_BY_SIZE = warning(
+    "outcome.by_size",
+    Localized(
+        "The response was lost, and the target reports another digest than the SHA-512 of the code."
+        " The name was free, the size is equal, and the function was changed since: Relay takes it"
+        " for this import.",
+        "响应丢失，且目标报告的摘要不是代码的 SHA-512。调用前该名称可用，代码大小相同，"
+        "且函数在此后有变更，因此 Relay 认定为本次导入的结果。",
+    ),
+)
+
+
+def _other_package(existing: ExistingFunction, wanted: str) -> Json:
+    return warning(
+        "import.other_package",
+        Localized(
+            f"{existing.func_name} was updated in package {existing.package}, where it is; the"
+            f" import is for package {wanted}",
+            f"函数 {existing.func_name} 位于应用 {existing.package}，已在该应用中更新；"
+            f"本次导入指定的应用为 {wanted}",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +192,14 @@ class _Import:
 
     def run(self) -> Succeeded | Skipped:
         function = self.request.function
+        self.changes.is_exact = self.request.comparison.is_exact
         try:
             # While a call may have taken effect, only the target's response decides. Otherwise, a
             # refused lookup is no obstacle: a key may be allowed to import and not to list.
             look_up = self._look_up if self.changes.may_have_changed else self.target.held
             existing = look_up(function)
         except PermanentFailure:
+            # It is not known whether the name is free.
             return self._create(function, "created", name_was_free=False)
         if existing is not None:
             return self._apply_policy(existing)
@@ -209,15 +234,21 @@ class _Import:
         self.changes.name_was_free = name_was_free
         try:
             result = self.target.create(function, self.archive, self.changes, self.progress)
-            self._check_response(function, result)
         except NameTaken:
             return self._resolve_taken_name(function)
         except OutcomeUnknown as lost:
             return self._resolve_lost_response(function, lost)
+        if other := self._other_function(function, result):
+            return self._resolve_other_function(function, how, result, other)
         return self._imported(how, result)
 
     def _resolve_taken_name(self, function: FunctionName) -> Succeeded | Skipped:
-        existing = self.target.held(function)
+        try:
+            existing = self.target.held(function)
+        except PermanentFailure as refusal:
+            if self.request.on_conflict == Action.RENAME and function != self.request.copy:
+                return self._rename()
+            raise _unreadable_conflict(function, self.request.on_conflict, refusal) from refusal
         if existing is not None and function == self.request.function:
             return self._apply_policy(existing)
         if existing is not None:  # the copy of a `rename`, whose name no other import has
@@ -242,53 +273,95 @@ class _Import:
         intent = self.changes.latest()
         if intent is None:
             raise lost
-        names = [function]
-        if isinstance(lost, OtherFunction) and lost.named != function:
-            names.append(lost.named)
-        for name in names:
-            existing = self._look_up(name)
-            match = self.request.comparison.match(existing, intent)
-            if existing is not None and match is not Match.OTHER:
-                outcome = confirmed(intent, existing, match)
-                if isinstance(lost, OtherFunction):
-                    outcome.result["warnings"].append(lost.warning)
-                return outcome
-        raise lost
+        existing = self._look_up(function)
+        match = self.request.comparison.match(existing, intent)
+        if existing is None or match not in IS_OURS:
+            raise lost
+        return confirmed(intent, existing, match)
 
-    def _check_response(self, function: FunctionName, result: ImportResult) -> None:
-        """Raise OutcomeUnknown if the response describes another function than the one sent."""
+    def _resolve_other_function(
+        self, function: FunctionName, how: str, result: ImportResult, other: OtherFunction
+    ) -> Succeeded:
+        """Look up what the target holds after a response that describes another function.
+
+        Under the name that was sent, it is ours if it has our code, or if the response has that
+        name: a taken name would have been refused. Another function is ours if it has our code and
+        was changed just now.
+        """
+        intent = self.changes.latest()
+        if intent is None:
+            raise other
+        existing = self._look_up(function)
+        comparison = self.request.comparison
+        is_ours = existing is not None and (
+            other.named == function or comparison.match(existing, intent) in IS_OURS
+        )
+        if not is_ours and other.named != function:
+            existing = self._look_up(other.named)
+            is_ours = (
+                existing is not None
+                and comparison.match(existing, intent) is Match.SAME
+                and was_changed_by_call(existing, intent)
+            )
+        if existing is None or not is_ours:
+            raise other
+        outcome = self._imported(how, result)
+        outcome.result.update(described(existing))
+        outcome.result["digest"] = self.archive.known_digest or existing.digest
+        if not other.is_expected:
+            warnings = outcome.result.get("warnings", [])
+            outcome.result["warnings"] = [*warnings, other.warning]
+        return outcome
+
+    def _other_function(self, function: FunctionName, result: ImportResult) -> OtherFunction | None:
+        """Return an error if the response describes another function than the one sent.
+
+        Also if its digest is not known for this code.
+        """
         named = FunctionName(result.func_name, result.package)
-        size, digest = result.answer.get("code_size"), result.answer.get("digest")
-        differs = [named != function]
-        if self.archive.code_size is not None and isinstance(size, int):
-            differs.append(size != self.archive.code_size)
-        if digest and self.archive.known_digest and self.request.comparison.only_sha512:
-            differs.append(str(digest).lower() != self.archive.known_digest)
-        if any(differs):
-            raise OtherFunction(function, named, size, digest)
+        size, digest = result.answer.get("code_size"), str(result.answer.get("digest") or "")
+        ours = self.archive.known_digest
+        is_other_size = isinstance(size, int) and self.archive.code_size not in (None, size)
+        is_other_digest = bool(digest and ours) and digest.lower() not in (
+            ours,
+            self.request.comparison.known_digest(ours or ""),
+        )
+        if named == function and not is_other_size and not is_other_digest:
+            return None
+        is_exact = self.request.comparison.is_exact
+        is_expected = named == function and not (is_other_size or is_exact)
+        return OtherFunction(function, named, size, digest, is_expected=is_expected)
 
     def _look_up(self, function: FunctionName) -> ExistingFunction | None:
         return ask(self.target, function)
 
     def _replace(self, existing: ExistingFunction) -> Succeeded:
         self.changes.name_was_free = False
-        lost = None
+        self.changes.digest_before = existing.digest
+        warnings: list[Json] = []
+        if existing.package != self.request.function.package:
+            warnings.append(_other_package(existing, self.request.function.package))
         try:
             result = self._update(existing)
-        except OtherFunction as error:
-            lost = error
+        except OtherFunction as other:
+            warnings.append(other.warning)
             result = self._update(existing)  # sends only what the target does not hold
-        effect = self.changes.effect
-        outcome = self._imported("updated" if effect else "unchanged", result)
-        outcome.result["effect"] = effect
-        if lost is not None:
-            outcome.result["warnings"] = [*result.answer.get("warnings", ()), lost.warning]
+        how = "updated" if self.changes.effect else "unchanged"
+        outcome = self._imported(how, result)
+        if warnings:
+            outcome.result["warnings"] = [*result.answer.get("warnings", ()), *warnings]
         return outcome
 
     def _update(self, existing: ExistingFunction) -> ImportResult:
-        return self.target.replace(
-            existing, self.archive, self.changes, self.progress, self.request.options
-        )
+        options = replace(self.request.options, known_digest=self._known_digest(existing))
+        return self.target.replace(existing, self.archive, self.changes, self.progress, options)
+
+    def _known_digest(self, existing: ExistingFunction) -> str | None:
+        """Return the digest that the target reports for this code, if it is known."""
+        ours = self.archive.code_digest()
+        if self.changes.has_applied(ours):
+            return existing.digest
+        return self.request.comparison.known_digest(ours)
 
     def _has_our_code(self, existing: ExistingFunction) -> bool:
         return self.request.is_same_code(existing, self.archive)
@@ -302,6 +375,7 @@ class _Import:
             "package": result.package,
             "digest": self.archive.known_digest or target_digest or "",
             "target_digest": target_digest,
+            "effect": self.changes.effect,
         }
         return Succeeded({**result.answer, **summary})
 
@@ -314,7 +388,7 @@ def ask(target: Target, function: FunctionName) -> ExistingFunction | None:
     try:
         return target.held(function)
     except PermanentFailure as refusal:
-        raise TemporaryFailure(
+        raise QuestionRefused(
             "conflict.cannot_ask",
             Localized(
                 f"Relay cannot check whether {function.func_name} was imported: "
@@ -371,4 +445,26 @@ def _name_conflict(existing: ExistingFunction, policy: str) -> PermanentFailure:
             'on_conflict is "skip". Retrigger with "update" to replace it, "rename" to keep both.',
             'on_conflict 为 "skip"。可选择 "update" 覆盖或 "rename" 另存后重新触发。',
         ),
+    )
+
+
+def _unreadable_conflict(
+    function: FunctionName, policy: str, refusal: PermanentFailure
+) -> PermanentFailure:
+    return PermanentFailure(
+        "conflict.taken",
+        Localized(
+            f"The target already holds a function {function.func_name}, which Relay may not read:"
+            f" {refusal.message.en}",
+            f"目标已存在函数 {function.func_name}，但 Relay 无权读取：{refusal.message.zh}",
+        ),
+        Localized(
+            f'on_conflict is "{policy}". Allow the credentials of the target to read functions'
+            " (functiongraph:function:getFunctionConfig and :list), and retrigger; or delete the"
+            " function, or choose another name.",
+            f'on_conflict 为 "{policy}"。请为目标的凭证授予读取函数的权限'
+            "（functiongraph:function:getFunctionConfig 与 list）后重新触发；"
+            "或先删除该函数，或换用其他名称。",
+        ),
+        answer=refusal.answer,
     )

@@ -39,6 +39,7 @@ from relay.model import (
     Succeeded,
     Trigger,
     utc_now,
+    warning,
 )
 from relay.plugins import Plugins
 from relay.targets.contract import Progress, Target
@@ -172,35 +173,35 @@ class Deliverer:
             identity=f"{event.id_in(delivery.source)} {delivery.route}",
         )
         warnings = [
-            {"code": finding.code, "message": finding.message.en, "where": finding.where}
+            warning(finding.code, finding.message, finding.where)
             for finding in archive.report.findings
             if finding.level == "warning"
         ]
         details: Json = {"size": archive.size, "warnings": warnings}
         subject = {**asdict(request.function), **details}
         responding = RespondingTarget(target)
+        changes = RecordedChanges(
+            self.ledger.intents,
+            replace(claim, intents=resolved.intents),
+            request.function.func_name,
+            self._clock,
+            self._timing,
+            lease_left,
+        )
         try:
-            lock = self._lock_function(claim, request.function.func_name, target)
-            if isinstance(lock, NoOutcome):
-                return lock
-            changes = RecordedChanges(
-                self.ledger.intents,
-                replace(claim, intents=resolved.intents),
-                request.function.func_name,
-                self._clock,
-                self._timing,
-                lease_left,
-            )
-            may_land_late = self.resolver.resolve_others(responding, comparison, lock.earlier)
-            repeats = _REPEATS if may_land_late else 0
-            outcome = self._import_locked(responding, request, archive, changes, progress, repeats)
+            outcome = self._change(claim, responding, request, archive, changes, progress)
         except RelayError as error:
+            error.effect = tuple(changes.certain_effect)
             return outcome_of_call(error, subject, responded=responding.responded)
-        self._remember_digest(delivery.destination, outcome.result)
+        if isinstance(outcome, NoOutcome):
+            return outcome
+        self._learn_digest(request.comparison, outcome.result)
         if archive.sha256:
             details["sha256"] = archive.sha256
         details["warnings"] = [*warnings, *outcome.result.get("warnings", ())]
         details |= self._overwritten(delivery, event, outcome)
+        if isinstance(outcome, Succeeded):
+            details["effect"] = changes.effect
         return replace(outcome, result={**outcome.result, **details})
 
     def _inspect(self, delivery: Delivery, event: Event) -> CheckedArchive:
@@ -235,30 +236,29 @@ class Deliverer:
                 Localized("A newer version of the object was announced", "该对象已有更新的版本"),
             )
 
-    def _import_locked(
+    def _change(
         self,
-        target: Target,
+        claim: Claim,
+        target: RespondingTarget,
         request: ImportRequest,
         archive: CheckedArchive,
         changes: RecordedChanges,
         progress: Progress,
-        repeats: int,
-    ) -> Succeeded | Skipped:
-        """Import the archive once nothing else changes the function."""
+    ) -> Succeeded | Skipped | NoOutcome:
+        """Import the archive once nothing else changes the function.
+
+        Repeats an update that a late call of an earlier delivery has overwritten.
+        """
+        lock = self._lock_function(claim, request.function.func_name, target)
+        if isinstance(lock, NoOutcome):
+            return lock
+        may_land_late = self.resolver.resolve_others(target, request.comparison, lock.earlier)
         outcome = import_archive(target, request, archive, changes, progress)
-        for _ in range(repeats):
-            if self._is_in_place(target, request, archive):
+        for _ in range(_REPEATS if may_land_late else 0):
+            if _is_in_place(target, request, archive, outcome):
                 break
             outcome = import_archive(target, request, archive, changes, progress)
         return outcome
-
-    def _is_in_place(self, target: Target, request: ImportRequest, archive: CheckedArchive) -> bool:
-        """Ask whether the late call of an earlier delivery has overwritten this update."""
-        comparison = request.comparison
-        if request.on_conflict != Action.UPDATE or not comparison.only_sha512:
-            return True
-        existing = ask(target, request.function)
-        return existing is not None and comparison.has_digest(existing, archive.code_digest())
 
     def _lock_function(
         self, claim: Claim, function: str, target: Target
@@ -292,7 +292,7 @@ class Deliverer:
         newer = self.ledger.functions.overwritten_by(delivery.id)
         return {"overwrites": newer.as_json()} if newer else {}
 
-    def _remember_digest(self, destination: str, result: Json) -> None:
+    def _learn_digest(self, comparison: CodeComparison, result: Json) -> None:
         """Store the digest that the target reports for this code; needed after lost responses.
 
         An error here is only logged: the import has succeeded.
@@ -301,12 +301,9 @@ class Deliverer:
         if not (digest and target_digest):
             return
         try:
-            if digest.lower() == target_digest.lower():
-                self.ledger.digests.confirm_sha512(destination)
-            else:
-                self.ledger.digests.remember(destination, digest, target_digest)
+            comparison.learn(digest, target_digest)
         except Exception:
-            log.warning("digest not learned", exc_info=True, extra={"target": destination})
+            log.warning("digest not learned", exc_info=True)
 
     def _post(self, claim: Claim) -> Outcome:
         delivery = claim.delivery
@@ -321,6 +318,19 @@ class Deliverer:
         except RelayError as error:
             return outcome_of_call(error, {}, responded=is_response(error))
         return Succeeded({"thread": posted.thread} if posted.thread else {}, posted.answer)
+
+
+def _is_in_place(
+    target: Target, request: ImportRequest, archive: CheckedArchive, outcome: Succeeded | Skipped
+) -> bool:
+    """Ask whether the function still has the code of an update, as far as its digest is known."""
+    digest = outcome.result.get("target_digest")
+    if request.on_conflict != Action.UPDATE or not digest:
+        return True
+    existing = ask(target, request.function)
+    return existing is not None and (
+        existing.digest == digest or request.comparison.has_digest(existing, archive.code_digest())
+    )
 
 
 def _newer_text(function: str, newer: UploadPosition, source: str) -> Localized:

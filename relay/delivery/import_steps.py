@@ -75,7 +75,7 @@ def prepare_import(
     policy = options.get("on_conflict", "skip")
     copy = renamed(function, created, identity)
     update = UpdateOptions(replace_environment=bool(options.get("replace_environment")))
-    return ImportRequest(function, policy, copy, comparison, update)
+    return ImportRequest(function, policy, copy, comparison.for_archive(archive.report), update)
 
 
 def refuse_errors(report: ArchiveReport) -> None:

@@ -12,6 +12,7 @@ from relay.errors import (
     NotNeeded,
     PermanentFailure,
     PluginMissing,
+    QuestionRefused,
     RelayError,
     TemporaryFailure,
     Throttled,
@@ -141,7 +142,7 @@ def outcome_of_call(
     """
     unwell = (
         isinstance(error, TemporaryFailure)
-        and not isinstance(error, Throttled | LedgerUnavailable)
+        and not isinstance(error, Throttled | LedgerUnavailable | QuestionRefused)
         and not error.at_source
     )
     return replace(outcome_of(error, details), responded=responded, destination_failing=unwell)

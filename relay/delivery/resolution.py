@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.delivery.changes import CodeComparison, Match, effect_of
-from relay.delivery.conflict import ask, confirmed, described
+from relay.delivery.conflict import IS_OURS, ask, confirmed, described
 from relay.errors import PermanentFailure, RelayError
 from relay.intents import MADE, ChangeCall, Intent, IntentState, NewIntent
 from relay.ledger.intents import Intents
@@ -22,6 +22,8 @@ from relay.model import (
     Succeeded,
 )
 from relay.targets.contract import ExistingFunction, FunctionName, Target
+
+Close = Callable[[Collection[Intent], IntentState, datetime], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,19 @@ class Resolver:
         self._clock = clock
 
     def resolve(
-        self, target: Target, comparison: CodeComparison, intents: Iterable[Intent]
+        self,
+        target: Target,
+        comparison: CodeComparison,
+        intents: Iterable[Intent],
+        close: Close | None = None,
     ) -> Resolved:
         """Ask the target for the functions of all open intents of a delivery.
 
-        An intent stays open if the call may still take effect, and if only the archive shows
-        whether it did: that of a configuration which the function does not have as it was sent, and
-        that of an attempt without a record.
+        An intent stays open if the call may still take effect, if what the target shows decides
+        nothing, and if only the archive shows whether it did: that of a configuration which the
+        function does not have as it was sent, and that of an attempt without a record.
         """
+        close = close or self._intents.close
         held: dict[FunctionName, ExistingFunction | None] = {}
         resolved: list[Intent] = []
         created = updated = None
@@ -69,7 +76,8 @@ class Resolver:
         calls = Counter(intent.what.call for intent in asked if intent.is_open and intent.what)
         for intent in asked:
             what, state = intent.what, intent.state
-            if what is not None and (intent.is_open or what.call is not ChangeCall.UPDATE_CODE):
+            ends_import = what is not None and what.call is not ChangeCall.UPDATE_CODE
+            if what is not None and (intent.is_open or (intent.is_applied and ends_import)):
                 name = FunctionName(what.func_name, what.package)
                 if name not in held:
                     held[name] = ask(target, name)
@@ -77,6 +85,8 @@ class Resolver:
                 state = self._compare(
                     target, comparison, intent, held[name], is_repeated=is_repeated
                 )
+                if intent.is_open and state is not IntentState.OPEN:
+                    close([intent], state, self._clock())
                 if state in MADE:
                     existing = held[name] or _described(what)
                     if what.call is ChangeCall.CREATE:
@@ -102,17 +112,12 @@ class Resolver:
         # One of several equal calls was carried out; the others still may be.
         applied = IntentState.REPEATED if is_repeated else IntentState.APPLIED
         if _writes_configuration(intent):
-            if not _has_configuration(target, existing, intent):
-                return IntentState.OPEN
-            state = applied
-        elif comparison.match(existing, intent) is not Match.OTHER:
-            state = applied
-        elif now >= intent.settled_at or _is_prevented(comparison, intent, existing):
-            state = IntentState.NOT_APPLIED
-        else:
-            return IntentState.OPEN
-        self._intents.close([intent], state, now)
-        return state
+            return applied if _has_configuration(target, existing, intent) else IntentState.OPEN
+        match = comparison.match(existing, intent)
+        if match in IS_OURS:
+            return applied
+        is_over = now >= intent.settled_at or _is_prevented(intent, existing)
+        return IntentState.NOT_APPLIED if is_over and match is Match.OTHER else IntentState.OPEN
 
     def resolve_others(
         self, target: Target, comparison: CodeComparison, intents: Iterable[Intent]
@@ -121,10 +126,10 @@ class Resolver:
 
         Their calls can no longer take effect. Returns whether there were any.
         """
-        earlier = [*intents]
-        unclear = self.resolve(target, comparison, earlier).open
+        earlier, close = [*intents], self._intents.close_of_others
+        unclear = self.resolve(target, comparison, earlier, close).open
         # The next change hides whether these took effect.
-        self._intents.close(unclear, IntentState.OVERWRITTEN, self._clock())
+        close(unclear, IntentState.OVERWRITTEN, self._clock())
         return bool(earlier)
 
 
@@ -142,12 +147,11 @@ def _has_configuration(target: Target, existing: ExistingFunction | None, intent
         return False
 
 
-def _is_prevented(
-    comparison: CodeComparison, intent: Intent, existing: ExistingFunction | None
-) -> bool:
+def _is_prevented(intent: Intent, existing: ExistingFunction | None) -> bool:
     """Return whether a call to create the function must fail: another function has the name."""
-    is_create = intent.what is not None and intent.what.call is ChangeCall.CREATE
-    return is_create and existing is not None and comparison.only_sha512
+    what = intent.what
+    is_create = what is not None and what.call is ChangeCall.CREATE and bool(what.is_exact)
+    return is_create and existing is not None
 
 
 def _described(what: NewIntent) -> ExistingFunction:
@@ -171,8 +175,8 @@ def settle(
         if now < settled_at:
             problem = _pending_problem(resolved.open)
             return Retry(problem, settled_at - now, counts_as_attempt=False)
-        if not _was_compared(outcome):
-            return unknown(outcome, resolved.open)
+        if not _was_compared(outcome, resolved.open):
+            return unknown(outcome, resolved)
     effect = resolved.effect
     if not effect:
         return outcome
@@ -188,7 +192,12 @@ def corrected(resolved: Resolved, result: Json) -> Succeeded | Failed | None:
     if resolved.open:
         return None
     effect = resolved.effect
-    problem = _partial_problem() if effect else _not_applied_problem()
+    if effect:
+        problem = _partial_problem()
+    elif any(intent.state is IntentState.OVERWRITTEN for intent in resolved.intents):
+        problem = _overwritten_problem()
+    else:
+        problem = _not_applied_problem()
     return Failed(problem, result={**result, "effect": effect})
 
 
@@ -201,12 +210,16 @@ def _completed(resolved: Resolved) -> Succeeded | None:
     return Succeeded({**resolved.updated.result, "effect": resolved.effect})
 
 
-def _was_compared(outcome: Skipped | Failed) -> bool:
-    """Return whether the outcome itself shows that the target holds something else."""
-    return isinstance(outcome, Failed) and outcome.problem.code in (
+def _was_compared(outcome: Skipped | Failed, open_intents: Iterable[Intent]) -> bool:
+    """Return whether the outcome itself shows that the target holds something else.
+
+    That is so for attempts without a record, which only the archive can be compared with.
+    """
+    is_conflict = isinstance(outcome, Failed) and outcome.problem.code in (
         "conflict.taken",
         "conflict.other_content",
     )
+    return is_conflict and all(intent.what is None for intent in open_intents)
 
 
 def cannot_ask(
@@ -214,23 +227,26 @@ def cannot_ask(
 ) -> Failed | Retry:
     """Return the outcome to record while the target cannot be asked."""
     if gave_up:
-        return unknown(outcome, [intent for intent in intents if intent.is_open])
+        return unknown(outcome, Resolved(tuple(intents)), was_asked=False)
     wait = getattr(error, "retry_after", None)
     return Retry(error.problem, wait, answer=error.answer, counts_as_attempt=False)
 
 
-def unknown(outcome: Skipped | Failed, intents: Iterable[Intent]) -> Failed:
-    """Return the failure of a delivery whose effect cannot be found out."""
-    names = sorted({intent.what.func_name for intent in intents if intent.what is not None})
+def unknown(outcome: Skipped | Failed, resolved: Resolved, *, was_asked: bool = True) -> Failed:
+    """Return the failure of a delivery whose effect cannot be found out.
+
+    `was_asked`: the target answered, but what it shows decides nothing.
+    """
+    names = sorted({intent.what.func_name for intent in resolved.open if intent.what is not None})
     name_en = ", ".join(names) or "the function"
     name_zh = "、".join(names) or "该函数"
     reason = _reason(outcome)
+    asked = _UNDECIDED if was_asked else _NOT_ASKED
     problem = Problem(
         "outcome.unknown",
         Localized(
-            f"{name_en} may have been changed: the response was lost and the target could not be"
-            f" asked.{reason.en}",
-            f"{name_zh} 可能已被更改：响应丢失，且无法向目标查询。{reason.zh}",
+            f"{name_en} may have been changed: the response was lost, and {asked.en}.{reason.en}",
+            f"{name_zh} 可能已被更改：响应丢失，且{asked.zh}。{reason.zh}",
         ),
         Localized(
             "Compare code and configuration in the console with the archive. Relay asks again"
@@ -239,9 +255,16 @@ def unknown(outcome: Skipped | Failed, intents: Iterable[Intent]) -> Failed:
             "并通知结果；重新触发时也会先查询。",
         ),
     )
-    result: Json = dict(outcome.result)
+    result: Json = {**outcome.result, "effect": resolved.effect}
     gave_up = outcome.gave_up if isinstance(outcome, Failed) else None
     return Failed(problem, None, result, gave_up)
+
+
+_NOT_ASKED = Localized("the target could not be asked", "无法向目标查询")
+_UNDECIDED = Localized(
+    "what the target shows does not tell whether the call took effect",
+    "目标显示的内容不足以判断该调用是否生效",
+)
 
 
 def _reason(outcome: Skipped | Failed) -> Localized:
@@ -279,6 +302,20 @@ def _not_applied_problem() -> Problem:
             "已再次查询目标：本次导入没有更改该函数",
         ),
         Localized("Retrigger the delivery to import it.", "如需导入，请重新触发该投递。"),
+    )
+
+
+def _overwritten_problem() -> Problem:
+    return Problem(
+        "outcome.overwritten",
+        Localized(
+            "Another import changed the function before it was known whether this one took effect",
+            "在确认本次导入是否生效之前，该函数已被另一次导入更改",
+        ),
+        Localized(
+            "Nothing has to be done if the function should have the newer content.",
+            "如果函数应为较新的内容，则无需处理。",
+        ),
     )
 
 

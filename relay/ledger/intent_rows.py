@@ -32,6 +32,8 @@ _AMBIGUOUS_CODES = ("outbound.answer_lost", "functiongraph.", "conflict.")
 UNRECORDED_SETTLES = timedelta(minutes=5)
 """How long a call of an older Relay, which recorded no intent, may still take effect."""
 
+_EARLIER = (*MADE, IntentState.OVERWRITTEN)
+
 WHAT = tuple(field.name for field in fields(NewIntent))
 _OF_DELIVERY = (
     select(intents)
@@ -39,7 +41,7 @@ _OF_DELIVERY = (
     .where(
         or_(
             intents.c.state == IntentState.OPEN,
-            and_(intents.c.state.in_(MADE), intents.c.run == bindparam("this_run")),
+            and_(intents.c.state.in_(_EARLIER), intents.c.run == bindparam("this_run")),
         )
     )
     .order_by(intents.c.id)
@@ -57,7 +59,7 @@ _UNSETTLED_OF_OTHERS = union_all(
 _CLOSE = (
     update(intents)
     .where(OPEN_INTENT)
-    .values(state=bindparam("new_state"), closed=bindparam("now"))
+    .values(state=bindparam("new_state"), closed=bindparam("now"), next_question=None)
     .returning(intents.c.destination, intents.c.function, intents.c.settled_at)
 )
 _CLOSE_OF_DELIVERY = _CLOSE.where(intents.c.delivery_id == bindparam("this_id"))

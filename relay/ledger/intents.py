@@ -8,17 +8,27 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
 
 from relay.intents import Intent, IntentState, NewIntent
 from relay.ledger.database import LedgerPart
 from relay.ledger.ids import new_id
 from relay.ledger.intent_rows import WHAT, close_intents, load_intents
 from relay.ledger.queue import holds_claim
-from relay.ledger.schema import OPEN_INTENT, deliveries, intents
+from relay.ledger.schema import OPEN_INTENT, TO_CORRECT, deliveries, intents
 from relay.model import Claim, State
 
 _INSERT = intents.insert()
+_MARK_TO_CORRECT = (
+    update(intents)
+    .where(
+        intents.c.id.in_(bindparam("ids", expanding=True)),
+        exists().where(
+            deliveries.c.id == intents.c.delivery_id, deliveries.c.state == State.FAILED
+        ),
+    )
+    .values(next_question=bindparam("now"))
+)
 
 
 class Intents(LedgerPart):
@@ -53,21 +63,36 @@ class Intents(LedgerPart):
 
         self._database.write_grouped(write)
 
+    def close_of_others(
+        self, closed: Collection[Intent], state: IntentState, now: datetime
+    ) -> None:
+        """Close intents of other deliveries; failed deliveries among these are to be corrected."""
+        self.close(closed, state, now)
+        ids = [intent.id for intent in closed if intent.id]
+        if ids:
+            with self._database.write() as connection:
+                connection.execute(_MARK_TO_CORRECT, {"ids": ids, "now": now})
+
     def of_delivery(self, delivery_id: str, run: int) -> tuple[Intent, ...]:
-        """Return the open intents of a delivery, and those that were applied in this run."""
+        """Return the open intents of a delivery, and those of this run that were applied or that
+        another import has overwritten."""
         with self._database.read() as connection:
             return load_intents(connection, delivery_id, run)
 
     def take_question(self, now: datetime, every: timedelta) -> str | None:
-        """Return a failed delivery with open intents whose target should be asked again.
+        """Return a failed delivery with an unknown effect, about which the target should be asked.
 
-        It is returned again after `every`, to any process.
+        That is one with open intents, or with intents that were closed since by the import of
+        another delivery. It is returned again after `every`, to any process.
         """
-        is_due = and_(OPEN_INTENT, deliveries.c.state == State.FAILED)
         query = (
             select(intents.c.delivery_id, intents.c.next_question)
             .join(deliveries, deliveries.c.id == intents.c.delivery_id)
-            .where(is_due, func.coalesce(intents.c.next_question, 0) <= now)
+            .where(
+                or_(OPEN_INTENT, and_(TO_CORRECT, intents.c.run == deliveries.c.run)),
+                deliveries.c.state == State.FAILED,
+                func.coalesce(intents.c.next_question, 0) <= now,
+            )
             .order_by(func.coalesce(intents.c.next_question, 0))
             .limit(1)
         )
@@ -80,7 +105,7 @@ class Intents(LedgerPart):
             if row is None:
                 return None
             of_delivery = intents.c.delivery_id == row.delivery_id
-            statement = update(intents).where(of_delivery, OPEN_INTENT)
+            statement = update(intents).where(of_delivery, or_(OPEN_INTENT, TO_CORRECT))
             connection.execute(statement.values(next_question=now + every))
             return str(row.delivery_id)
 

@@ -17,7 +17,7 @@ from relay.ledger.functions import record_imported
 from relay.ledger.intent_rows import close_confirmed
 from relay.ledger.message_order import store_messages
 from relay.ledger.queue import close_attempt, pending_values, update_claimed
-from relay.ledger.schema import deliveries, unconfigured
+from relay.ledger.schema import deliveries, intents, unconfigured
 from relay.ledger.values import WaitReason
 from relay.model import (
     Claim,
@@ -125,6 +125,8 @@ class Outcomes(LedgerPart):
             if not connection.execute(statement).rowcount:
                 return False
             self._record_import(connection, delivery, outcome, now)
+            corrected = intents.c.delivery_id == delivery.id
+            connection.execute(update(intents).where(corrected).values(next_question=None))
             store_messages(self._database, connection, messages, now, delivery)
         return True
 
@@ -175,7 +177,9 @@ def _delivery_values(
         cost = retry_cost(delivery, outcome, now, due)
         missing = {"missing_since": outcome.missing_since}
         waits = {"wait_reason": _wait_reason(outcome), "error": outcome.problem.to_json()}
-        return {**pending_values(due), **cost, **missing, **waits}
+        effect = outcome.result.get("effect")
+        changed = {"result": {"effect": effect}} if effect else {}
+        return {**pending_values(due), **cost, **missing, **waits, **changed}
     finished = {"due": None, "owner": None, "leased_until": None, "finished": now}
     finished |= {"missing_since": None, "gave_up": None}
     match outcome:

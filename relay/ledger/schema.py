@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    and_,
     false,
     literal_column,
     select,
@@ -155,11 +156,15 @@ intents = Table(
     *(_required(name, AnyText()) for name in ("function", "func_name", "package", "digest")),
     Column("size", BigInteger()),
     _required("name_was_free", Boolean()),
+    Column("digest_before", AnyText()),
+    Column("is_exact", Boolean()),
     _required("recorded", UtcTimestamp()),
     _required("settled_at", UtcTimestamp()),  # the call cannot take effect later
     _required("state", EnumText(IntentState)),
     Column("closed", UtcTimestamp()),
-    Column("next_question", UtcTimestamp()),  # of an intent whose delivery has failed
+    # Of an intent whose delivery has failed: when the target is asked, or, if the intent is closed,
+    # since when the outcome has to be corrected.
+    Column("next_question", UtcTimestamp()),
 )
 
 gates = Table(
@@ -248,6 +253,7 @@ scans = Table(
 PENDING = deliveries.c.state == literal_column("'pending'")
 RUNNING = deliveries.c.state == literal_column("'running'")
 OPEN_INTENT = intents.c.state == literal_column("'open'")
+TO_CORRECT = and_(intents.c.closed.is_not(None), intents.c.next_question.is_not(None))
 REPEATED_INTENT = intents.c.state == literal_column("'repeated'")
 MESSAGE_ATTEMPT = attempts.c.kind == literal_column("'message'")
 
@@ -271,6 +277,7 @@ _index("ix_deliveries_key", KeyPrefix(_d.key), _d.id)
 _index("ix_deliveries_state", _d.state, _d.id, _d.kind)
 _index("ix_intents_delivery", _i.delivery_id)
 _index("ix_intents_open", _i.destination, _i.function, _i.settled_at, where=OPEN_INTENT)
+_index("ix_intents_to_correct", _i.next_question, where=TO_CORRECT)
 _index("ix_intents_repeated", _i.destination, _i.function, _i.settled_at, where=REPEATED_INTENT)
 _index("ix_deliveries_subject", _d.subject, _d.id, where=_d.subject.is_not(None))
 _index("ix_attempts_counted", attempts.c.kind, attempts.c.destination, attempts.c.outcome)

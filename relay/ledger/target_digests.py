@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
-from relay.ledger.database import Database, LedgerPart
+from relay.ledger.database import LedgerPart
 from relay.ledger.errors import LedgerUnavailable
 from relay.ledger.schema import digests
 
 _RULE = "*"
-"""Stands for all code: the target was seen to report the SHA-512."""
+"""Begins the row of a type of code: the target was seen to report the SHA-512."""
 
 
 class TargetDigests(LedgerPart):
     """Stores pairs of digests from unambiguous responses of targets."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self._reports_sha512: set[str] = set()
 
     def remember(self, target: str, sha512: str, reported: str) -> None:
         """Store that `target` reports `reported` for code with this SHA-512 (hex)."""
@@ -27,16 +23,19 @@ class TargetDigests(LedgerPart):
         with self._database.write() as connection:
             self._database.upsert(connection, digests, row)
 
-    def confirm_sha512(self, target: str) -> None:
-        """Store that `target` reports the SHA-512 of the code."""
-        if target in self._reports_sha512:
-            return
-        self.remember(target, _RULE, "sha512")
-        self._reports_sha512.add(target)
+    def confirm_sha512(self, target: str, code_type: str) -> None:
+        """Store that `target` reports the SHA-512 of code of this type, such as "inline"."""
+        self.remember(target, _RULE + code_type, "sha512")
 
-    def reports_sha512(self, target: str) -> bool:
-        """Return whether `target` is known to report the SHA-512 of the code."""
-        return target in self._reports_sha512 or self.find(target, _RULE) is not None
+    def refute_sha512(self, target: str, code_type: str) -> None:
+        """Forget confirm_sha512: the target reported another digest."""
+        this = digests.c.target == target, digests.c.ours == _RULE + code_type
+        with self._database.write() as connection:
+            connection.execute(delete(digests).where(*this))
+
+    def reports_sha512(self, target: str, code_type: str) -> bool:
+        """Return whether `target` is known to report the SHA-512 of code of this type."""
+        return self.find(target, _RULE + code_type) is not None
 
     def find(self, target: str, sha512: str) -> str | None:
         """Return the digest that the target last reported for this code, in lower case."""

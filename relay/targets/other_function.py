@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from relay.errors import OutcomeUnknown
-from relay.model import Json, Localized
+from relay.model import Json, Localized, warning
 from relay.targets.changes import FunctionName
 
 
 class OtherFunction(OutcomeUnknown):
     """The response names another function, or has another size or digest: not ours, or not all.
 
-    `named`: the function of the response. `size`, `digest`: those of its code.
+    `named`: the function of the response. `size`, `digest`: those of its code. `is_expected`: a
+    person need not hear of it, because the digest rule of the target is not known.
     """
 
     def __init__(
-        self, asked: FunctionName, named: FunctionName, size: object, digest: object
+        self,
+        asked: FunctionName,
+        named: FunctionName,
+        size: object,
+        digest: object,
+        *,
+        is_expected: bool = False,
     ) -> None:
         code = f"{size} bytes, {str(digest or '')[:12]}"
         described = f"{named.func_name} (package {named.package}, {code})"
@@ -32,7 +39,8 @@ class OtherFunction(OutcomeUnknown):
             ),
         )
         self.named = named
+        self.is_expected = is_expected
 
     @property
     def warning(self) -> Json:
-        return {"code": self.code, "message": self.message.en, "where": ""}
+        return warning(self.code, self.message)

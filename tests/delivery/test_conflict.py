@@ -67,6 +67,7 @@ class FakeTarget(Target):
         self.lose_request = False
         self.hides_functions = False
         self.reports_sizes = False
+        self.modified = None
         self.digests: dict[str, str] = {}
 
     def check(self, function, report):
@@ -79,7 +80,7 @@ class FakeTarget(Target):
         code = self.functions[name]
         digest = self.digests.get(sha512(code), sha512(code))
         size = len(code) if self.reports_sizes else None
-        return ExistingFunction(f"urn:{name}", name, "default", digest, size)
+        return ExistingFunction(f"urn:{name}", name, "default", digest, size, self.modified)
 
     def create(self, function, archive, changes, progress):
         name = function.func_name
@@ -160,12 +161,12 @@ class Digests:
     def find(self, target, sha512):
         return self.known.get(sha512)
 
-    def reports_sha512(self, target):
+    def reports_sha512(self, target, code_type):
         return self.only_sha512
 
 
 def request_of(policy="skip", digests=None, *, only_sha512=False):
-    comparison = CodeComparison(Digests(digests or {}, only_sha512), "prod")
+    comparison = CodeComparison(Digests(digests or {}, only_sha512), "prod", "")
     return ImportRequest(FUNCTION, policy, COPY, comparison)
 
 
@@ -405,21 +406,37 @@ def test_other_code_of_equal_size_is_not_ours(target, policy):
 def test_a_response_that_names_another_function_is_checked_at_the_target(target):
     target.answers_with = "test_v1_2"
     result = run_import(target).result
-    assert (result["how"], result["func_name"]) == ("already there", "hello")
+    assert (result["how"], result["func_name"]) == ("created", "hello")
     (warning,) = result["warnings"]
-    assert "hello" in warning["message"]
-    assert "test_v1_2" in warning["message"]
+    assert "hello" in warning["message"]["en"]
+    assert "test_v1_2" in warning["message"]["en"]
 
 
-def test_a_response_that_names_another_function_which_holds_our_code_is_a_success(target):
+@pytest.mark.parametrize(
+    "modified", ["2026-11-24T03:04:07Z", "2026-11-24T11:04:05", "2026-11-23T23:34:59"]
+)
+def test_a_response_that_names_another_function_which_holds_our_code_is_a_success(target, modified):
+    """A time without a zone may be that of any zone."""
     target.answers_with = target.creates_as = "test_v1_2"
+    target.modified = modified
     result = run_import(target).result
-    assert (result["how"], result["func_name"]) == ("already there", "test_v1_2")
+    assert (result["how"], result["func_name"]) == ("created", "test_v1_2")
     assert result["warnings"]
 
 
 def test_a_response_about_another_function_is_a_lost_response_if_the_target_holds_neither(target):
     target.answers_with, target.creates_as = "other", "third"
+    with pytest.raises(OutcomeUnknown) as lost:
+        run_import(target)
+    assert lost.value.code == "import.other_function"
+
+
+@pytest.mark.parametrize("modified", ["2026-11-24T03:03:59Z", "2026-11-24T11:03:58", None])
+def test_an_older_function_with_equal_code_is_not_ours_because_a_response_names_it(
+    target, modified
+):
+    target.answers_with = target.creates_as = "older"
+    target.modified = modified
     with pytest.raises(OutcomeUnknown) as lost:
         run_import(target)
     assert lost.value.code == "import.other_function"

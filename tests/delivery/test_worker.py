@@ -648,7 +648,7 @@ def test_an_import_succeeds_even_if_its_digest_cannot_be_stored(
     make_worker, ledger, plugin, delivery_id, monkeypatch, caplog
 ):
     worker = make_worker(attempts=1)
-    plugin.digest = "theirs"
+    plugin.digest = "ours"
     monkeypatch.setattr("relay.archive.checked_archive.CheckedArchive.known_digest", "ours")
     monkeypatch.setattr(ledger.digests, "remember", locked)
     assert isinstance(run_next(worker), Succeeded)

@@ -23,6 +23,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "create": (FUNCTION, object(), object(), print),
     "replace": (object(), object(), object(), print, UpdateOptions(replace_environment=True)),
     "differences": (object(), object(), UpdateOptions(replace_environment=True)),
+    "configuration_digest": (object(),),
     "ready": (),
     "close": (),
 }
@@ -49,6 +50,9 @@ class RecordingTarget(Target):
 
     def differences(self, *arguments: Any) -> Any:
         return self._record("differences", arguments)
+
+    def configuration_digest(self, *arguments: Any) -> Any:
+        return self._record("configuration_digest", arguments)
 
     def ready(self) -> Any:
         return self._record("ready", ())

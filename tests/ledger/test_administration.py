@@ -65,6 +65,7 @@ def test_the_partial_indexes_are_partial(ledger):
         "ix_deliveries_subject": "subject IS NOT NULL",
         "ix_intents_open": "state = 'open'",
         "ix_intents_repeated": "state = 'repeated'",
+        "ix_intents_to_correct": "closed IS NOT NULL AND next_question IS NOT NULL",
     }
 
 

@@ -166,8 +166,8 @@ def test_a_response_that_names_another_function_is_checked_and_reported(
     world.until_finished()
     assert (world.delivery.state, world.delivery.attempts) == (State.SUCCEEDED, 1)
     (warning,) = world.delivery.result["warnings"]
-    assert "hello" in warning["message"]
-    assert "test_v1_2" in warning["message"]
+    assert "hello" in warning["message"]["en"]
+    assert "test_v1_2" in warning["message"]["en"]
     assert world.stored("hello") == CODE
     applied = [call.operation for call in world.sandbox.calls if call.applied]
     assert len(applied) == len(set(applied)), "no call is repeated"

@@ -194,7 +194,7 @@ def test_a_409_in_a_repeated_attempt_is_compared_with_the_existing_function(
     world: World, commit: bool
 ) -> None:
     """The second lookup finds nothing yet; the second call meets the effect of the first."""
-    world.relay.ledger.digests.confirm_sha512("prod")
+    world.relay.ledger.digests.confirm_sha512("prod", "zip")
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", drop=True)
     world.attempt()
@@ -225,7 +225,7 @@ def test_before_the_digests_of_a_target_are_known_an_equal_size_counts_with_a_wa
 
 
 def test_a_foreign_function_created_meanwhile_is_not_mistaken_for_ours(world: World) -> None:
-    world.relay.ledger.digests.confirm_sha512("prod")
+    world.relay.ledger.digests.confirm_sha512("prod", "zip")
     world.upload("hello", EXPORT)
     world.sandbox.fault(operation="import", drop=True)
     world.attempt()

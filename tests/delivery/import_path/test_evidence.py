@@ -136,7 +136,11 @@ def test_a_response_with_another_digest_than_before_is_a_success_with_a_warning(
 ) -> None:
     """The target changed its rule; it must not make each import fail."""
     rule = [str]
-    world = make_world(digest_of=lambda sha512: rule[-1](sha512))
+
+    def digest_of(sha512: str) -> str:
+        return rule[-1](sha512)
+
+    world = make_world(digest_of=digest_of)
     world.upload("first", make_export("first"))
     world.until_finished()
     rule.append(md5)

@@ -18,7 +18,7 @@ from relay.cli.progress import ProgressBar, progress_bar
 from relay.cli.result_lines import join_lines, result_lines
 from relay.cli.retrigger import confirm_overwrite, describe_upload, newer_import
 from relay.delivery.changes import CodeComparison, ImportChanges, call_timing
-from relay.delivery.conflict import import_archive
+from relay.delivery.import_archive import import_archive
 from relay.delivery.import_steps import prepare_import
 from relay.errors import NotNeeded, RelayError
 from relay.model import Delivery, Json, Kind, Skipped, State, Succeeded, utc_now

@@ -15,7 +15,8 @@ from typing import TypeVar
 from relay.archive.checked_archive import CheckedArchive
 from relay.channels.contract import Message
 from relay.delivery.changes import DEFAULT_TIMING, CallTiming, CodeComparison, RecordedChanges
-from relay.delivery.conflict import Action, ImportRequest, ask, import_archive
+from relay.delivery.conflict import Action, ImportRequest
+from relay.delivery.import_archive import ask, import_archive
 from relay.delivery.import_steps import prepare_import, read_archive
 from relay.delivery.outcomes import RespondingTarget, is_response, outcome_of, outcome_of_call
 from relay.delivery.pinning import is_current, pin

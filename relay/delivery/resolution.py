@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.delivery.changes import CodeComparison, Match, effect_of
-from relay.delivery.conflict import IS_OURS, ask, confirmed, described
+from relay.delivery.import_archive import IS_OURS, ask, confirmed, described
 from relay.errors import PermanentFailure, RelayError
 from relay.intents import MADE, ChangeCall, Intent, IntentState, NewIntent
 from relay.ledger.intents import Intents

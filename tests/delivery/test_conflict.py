@@ -10,7 +10,8 @@ import pytest
 from relay.archive.inspect import ArchiveReport
 from relay.config.load import TargetSettings
 from relay.delivery.changes import CodeComparison, ImportChanges
-from relay.delivery.conflict import Action, ImportRequest, decide, import_archive, predict, renamed
+from relay.delivery.conflict import Action, ImportRequest, decide, predict, renamed
+from relay.delivery.import_archive import import_archive
 from relay.errors import NameTaken, OutcomeUnknown, PermanentFailure, TemporaryFailure
 from relay.intents import ChangeCall, Intent, IntentState, NewIntent
 from relay.model import Skipped, Succeeded

@@ -39,6 +39,7 @@ COMPUTED = {
     "relay/errors.py _text": "a plain string serves both languages",
     "relay/model.py from_json": "reads a stored pair",
     "relay/model.py words": "names and values, the same in both languages",
+    "relay/outbound/responses.py without_nothing_changed": "shortens a pair",
     "relay/testing/channel_suite.py test_hostile_text_is_harmless": "hostile text of a test",
     "relay/testing/sandbox/faults.py _invalid": "an option of a command: English only",
     "relay/web/filters.py warnings": "reads a stored pair",

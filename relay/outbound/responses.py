@@ -17,7 +17,7 @@ LONGEST_WAIT = timedelta(hours=24)
 """The longest wait that a Retry-After header can ask for."""
 
 NOTHING_CHANGED = Localized("Nothing was changed.", "未做任何更改。")
-_HINT = Localized(f"{NOTHING_CHANGED.en} Relay retries.", f"{NOTHING_CHANGED.zh}Relay 会重试。")
+_HINT = Localized("Nothing was changed. Relay retries.", "未做任何更改。Relay 会重试。")
 
 
 def interrupted(url: str) -> TemporaryFailure:

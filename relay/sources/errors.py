@@ -177,7 +177,7 @@ def denied(name: str, code: str, hint: Localized) -> PermanentFailure:
 
 
 def not_authenticated(name: str, code: str, hint: Localized) -> TemporaryFailure:
-    """Credentials that the store rejects: unknown, expired, or signed by a wrong clock.
+    """Rejected credentials: unknown, expired, or signed by a wrong clock.
 
     The fault is that of the surroundings, not of the object: a new key, a new token or the right
     time repairs it for all deliveries.

@@ -29,7 +29,7 @@ def skip_same_code(
     `described`: the fields of the result that describe the function.
     """
     found = target.differences(existing, archive, options)
-    result = {**described, **describe_differences(found), **_not_applied(found)}
+    result = {**described, **describe_differences(found), **_names(not_applied=found.not_applied)}
     if warnings := _warnings(found):
         result["warnings"] = warnings
     if not found.fields:
@@ -44,7 +44,8 @@ def skip_same_code(
 def predict_skip(found: Differences) -> Json:
     """Return how a plan describes the skip of a function with the same code."""
     reason = CONFIGURATION_DIFFERS if found.fields else NotNeeded.reason
-    return {"reason": reason, **describe_differences(found), **_not_applied(found)}
+    named = _names(not_applied=found.not_applied, not_compared=found.not_compared)
+    return {"reason": reason, **describe_differences(found), **named}
 
 
 def predict_update(found: Differences) -> Json:
@@ -52,8 +53,12 @@ def predict_update(found: Differences) -> Json:
     if found.refusal:
         problem = found.refusal.problem
         return {"action": "fail", "code": problem.code, "why": problem.message.en}
-    unknown = {"unknown_fields": list(found.unknown)} if found.unknown else {}
-    return {**describe_differences(found), **_not_applied(found), **unknown}
+    named = _names(
+        not_applied=found.not_applied,
+        not_compared=found.not_compared,
+        unknown_fields=found.unknown,
+    )
+    return {**describe_differences(found), **named}
 
 
 def describe_differences(found: Differences) -> Json:
@@ -62,8 +67,8 @@ def describe_differences(found: Differences) -> Json:
     return {"differences": differences} if differences else {}
 
 
-def _not_applied(found: Differences) -> Json:
-    return {"not_applied": list(found.not_applied)} if found.not_applied else {}
+def _names(**named: tuple[str, ...]) -> Json:
+    return {kind: list(names) for kind, names in named.items() if names}
 
 
 def _warnings(found: Differences) -> list[Json]:

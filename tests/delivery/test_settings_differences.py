@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from relay.delivery.settings_differences import skip_same_code
+from relay.delivery.settings_differences import predict_skip, predict_update, skip_same_code
 from relay.errors import PermanentFailure
 from relay.model import Difference, Json, Localized, Skipped
 from relay.targets.contract import NO_OPTIONS, Differences
@@ -36,6 +36,17 @@ def test_values_that_are_not_shown_are_a_warning_in_both_languages() -> None:
         assert warning["code"] == "configuration.not_compared"
         assert "Secret, Log" in warning["message"]["en"]
         assert "Secret, Log" in warning["message"]["zh"]
+
+
+def test_a_plan_names_the_values_that_are_not_shown() -> None:
+    found = Differences((TIMEOUT,), ("New",), ("future",), ("Secret",))
+    expected = {
+        "differences": [TIMEOUT.to_json()],
+        "not_applied": ["New"],
+        "not_compared": ["Secret"],
+    }
+    assert predict_skip(found) == {"reason": "configuration differs", **expected}
+    assert predict_update(found) == {**expected, "unknown_fields": ["future"]}
 
 
 def test_a_refusal_is_a_warning_in_both_languages() -> None:

@@ -16,7 +16,6 @@ from relay.outbound.final_response import NOT_CONNECTED, NOT_SENT
 LONGEST_WAIT = timedelta(hours=24)
 """The longest wait that a Retry-After header can ask for."""
 
-NOTHING_CHANGED = Localized("Nothing was changed.", "未做任何更改。")
 _HINT = Localized("Nothing was changed. Relay retries.", "未做任何更改。Relay 会重试。")
 
 
@@ -36,8 +35,8 @@ def interrupted(url: str) -> TemporaryFailure:
 def without_nothing_changed(hint: Localized) -> Localized:
     """Return a hint without the sentence that nothing was changed: an earlier call did."""
     return Localized(
-        hint.en.replace(NOTHING_CHANGED.en, "").strip(),
-        hint.zh.replace(NOTHING_CHANGED.zh, "").strip(),
+        hint.en.replace("Nothing was changed.", "").strip(),
+        hint.zh.replace("未做任何更改。", "").strip(),
     )
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from relay.errors import OutcomeUnknown
 from relay.model import Json, Localized
-from relay.targets.functiongraph.config_fields import ENCRYPTED
-from relay.targets.functiongraph.configuration import WantedConfiguration, kept_fields
+from relay.targets.functiongraph.configuration import kept_fields
 from relay.targets.functiongraph.named import code_size
 
 
@@ -33,14 +32,6 @@ def shows_new_code(before: Json, answer: Json, after: Json, ours: Collection[str
         return not is_dated
     has_changed = _digest(before) != _digest(after) or code_size(before) != code_size(after)
     return has_changed or not is_dated
-
-
-def shows_new_configuration(before: Json, after: Json, wanted: WantedConfiguration) -> bool:
-    """Return whether a function has changed as by UpdateFunctionConfig."""
-    if state(before) != state(after):
-        return True
-    # A secret is shown as *** before and after.
-    return ENCRYPTED in wanted.fields and not _is_time(after)
 
 
 def state(configuration: Mapping[str, Any]) -> tuple[Any, Json]:
@@ -81,9 +72,9 @@ def not_shown(func_name: str, request_id: str, part: Localized) -> OutcomeUnknow
             f"FunctionGraph 确认已更新函数 {func_name}{request}，但查询不到新的{part.zh}",
         ),
         Localized(
-            "Relay asks again and repeats the update if necessary. If this recurs, check the"
-            " endpoint and any proxies.",
-            "Relay 会再次查询，必要时重新更新。若反复出现，请检查 endpoint 以及代理配置。",
+            "If this recurs, check the endpoint and any proxies. Relay checks what the function has"
+            " and retries.",
+            "若反复出现，请检查 endpoint 以及代理配置。Relay 会查询函数的实际内容并重试。",
         ),
     )
 

@@ -27,7 +27,6 @@ from relay.targets.contract import (
 )
 from relay.targets.functiongraph.body import CodeBody, JsonBody
 from relay.targets.functiongraph.client import FunctionGraphClient
-from relay.targets.functiongraph.config_fields import ENCRYPTED
 from relay.targets.functiongraph.configuration import (
     WantedConfiguration,
     unknown_fields,
@@ -38,7 +37,6 @@ from relay.targets.functiongraph.confirmation import (
     digest_of_new_code,
     not_shown,
     shows_new_code,
-    shows_new_configuration,
     state,
 )
 
@@ -162,7 +160,7 @@ class FunctionUpdate:
             latest = self._read_configuration()
             if state(latest) == state(current):
                 unknown = unknown_fields(current)
-                after = self._put_configuration(wanted, current, body, changes)
+                after = self._put_configuration(current, body, changes)
                 return after, {
                     "differences": [difference.to_json() for difference in differences],
                     "unknown_fields": list(unknown),
@@ -174,14 +172,12 @@ class FunctionUpdate:
             current = latest
         raise _keeps_changing(self._existing.func_name)
 
-    def _put_configuration(
-        self, wanted: WantedConfiguration, before: Json, body: JsonBody, changes: ChangeGuard
-    ) -> Json:
+    def _put_configuration(self, before: Json, body: JsonBody, changes: ChangeGuard) -> Json:
         change = changes.change(
             ChangeCall.UPDATE_CONFIGURATION, self._function, body, digest=body.digest
         )
         answer, after = self._call("config", change)
-        if not shows_new_configuration(before, after, wanted):
+        if state(before) == state(after):
             raise not_shown(self._existing.func_name, answer["request_id"], CONFIGURATION)
         self._confirm(change, "configuration")
         return after
@@ -226,8 +222,7 @@ def _code_fields(export: Export) -> dict[str, str]:
 
 def _read_back_differently(wanted: WantedConfiguration, after: Json) -> Iterator[Json]:
     """Yield a warning if the target shows other values than those that were sent."""
-    secret = wanted.name(ENCRYPTED)  # never shown
-    names = {difference.field for difference in wanted.differences(after)} - {secret}
+    names = {difference.field for difference in wanted.differences(after)}
     if names:
         yield {
             "code": "functiongraph.config_differs",

@@ -29,7 +29,7 @@ from servers import TOKEN, Connection
 WITHIN = 120.0
 """Seconds to wait for imports."""
 
-_URN = "urn:fss:cn-north-4:0:function:default:{}:latest"
+_URN = f"urn:fss:cn-north-4:{methods.PROJECT}:function:default:{{}}:latest"
 _NAME = re.compile(rb'"func_name": ?"([^"]+)"')
 _JSON = ["Content-Type: application/json", "X-Request-Id: r"]
 
@@ -63,6 +63,7 @@ class Tenant:
             "func_urn": _URN.format(name),
             "func_name": name,
             "package": "default",
+            "runtime": "Python3.10",
             **self._code,
         }
 

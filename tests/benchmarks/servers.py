@@ -25,7 +25,9 @@ from functools import partial
 from pathlib import Path
 
 BLOCK = 256 * 1024
-IMPORTED = {"func_urn": "urn:fss:cn-north-4:0:function:default:hello", "func_name": "hello"}
+_PROJECT = "0" * 32
+_URN = f"urn:fss:cn-north-4:{_PROJECT}:function:default:hello"
+IMPORTED = {"func_urn": _URN, "func_name": "hello"}
 TOKEN = {"token": {"expires_at": "2099-01-01T00:00:00.000000Z"}}
 
 

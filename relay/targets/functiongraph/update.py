@@ -77,10 +77,10 @@ class FunctionUpdate:
         except PermanentFailure as refusal:
             return Differences(refusal=refusal)
         current = self._read_configuration()
-        fields = wanted.differences(current)
+        fields, hidden = wanted.differences(current), wanted.not_compared(current)
         if not fields:
-            return Differences(not_applied=wanted.not_applied)
-        differences = Differences(fields, wanted.not_applied, unknown_fields(current))
+            return Differences(not_applied=wanted.not_applied, not_compared=hidden)
+        differences = Differences(fields, wanted.not_applied, unknown_fields(current), hidden)
         try:
             wanted.request(self._existing.func_name, current)
         except PermanentFailure as refusal:
@@ -153,9 +153,9 @@ class FunctionUpdate:
     ) -> tuple[Json, Json]:
         """Return the configuration afterwards, and what the result says about the change."""
         for _ in range(MAX_STARTS):
-            differences = wanted.differences(current)
+            differences, hidden = wanted.differences(current), wanted.not_compared(current)
             if not differences:
-                return current, {}
+                return current, {"warnings": [_not_compared(hidden, _NOT_SENT)]} if hidden else {}
             body = JsonBody(wanted.request(self._existing.func_name, current))
             latest = self._read_configuration()
             if state(latest) == state(current):
@@ -166,6 +166,7 @@ class FunctionUpdate:
                     "unknown_fields": list(unknown),
                     "warnings": [
                         *(_unknown_field(name) for name in unknown),
+                        *([_not_compared(hidden, _SENT)] if hidden else []),
                         *_read_back_differently(wanted, after),
                     ],
                 }
@@ -218,6 +219,26 @@ def _code_fields(export: Export) -> dict[str, str]:
     name = str(export.properties.get("CodeFileName") or "index.zip")
     code_type = {"zip": "zip", "jar": "jar"}.get(name.rpartition(".")[2].lower(), "inline")
     return {"code_type": code_type, "code_filename": name}
+
+
+_SENT = Localized("it was sent together with the other changes", "已随其他更改一并发送")
+_NOT_SENT = Localized(
+    "it is sent only together with another change", "仅在有其他更改时才会一并发送"
+)
+
+
+def _not_compared(names: tuple[str, ...], consequence: Localized) -> Json:
+    shown = ", ".join(names)
+    words = Localized(
+        f"FunctionGraph does not show the value of {shown}, so it was not compared;"
+        f" {consequence.en}",
+        f"FunctionGraph 不显示 {shown} 的值，因此未作比较；{consequence.zh}",
+    )
+    return {
+        "code": "functiongraph.config_not_compared",
+        "message": words._asdict(),
+        "where": None,
+    }
 
 
 def _read_back_differently(wanted: WantedConfiguration, after: Json) -> Iterator[Json]:

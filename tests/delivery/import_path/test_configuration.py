@@ -85,15 +85,36 @@ def test_a_skip_names_what_it_could_not_apply(
     assert message.json["data"]["not_applied"] == ["Newfangled"]
 
 
-def test_a_skip_is_unchanged_if_only_a_value_that_is_not_shown_could_differ(
+@pytest.mark.parametrize(
+    ("policy", "timeout", "state", "reason", "word"),
+    [
+        ("skip", 3, State.SKIPPED, "unchanged", "was not compared"),
+        ("skip", 30, State.SKIPPED, "configuration differs", "was not compared"),
+        ("update", 3, State.SUCCEEDED, None, "sent only together with another change"),
+        ("update", 30, State.SUCCEEDED, None, "sent together with the other changes"),
+    ],
+)
+def test_a_value_that_the_target_does_not_show_is_no_difference_and_is_named(
     make_world: Callable[..., World],
+    policy: str,
+    timeout: int,
+    state: State,
+    reason: str | None,
+    word: str,
 ) -> None:
-    world = make_world(on_conflict="skip")
+    world = make_world(on_conflict=policy)
     world.sandbox.hold("hello", code=CODE, encrypted_user_data='{"P": "a"}')
-    world.upload("hello", make_export("hello", EncryptedUserData={"P": "b"}))
+    world.upload("hello", make_export("hello", Timeout=timeout, EncryptedUserData={"P": "b"}))
+    assert plan(world)["not_compared"] == ["EncryptedUserData"]
     delivery = world.until_finished()
-    assert (delivery.state, delivery.reason) == (State.SKIPPED, "unchanged")
-    assert "differences" not in delivery.result
+    assert (delivery.state, delivery.reason) == (state, reason)
+    (warning,) = delivery.result["warnings"]
+    assert "EncryptedUserData" in warning["message"]["zh"]
+    assert word in warning["message"]["en"]
+    is_sent = policy == "update" and timeout == 30
+    assert changes(world) == (["update_config"] if is_sent else [])
+    expected = '{"P": "b"}' if is_sent else '{"P": "a"}'
+    assert world.sandbox.functions["hello"].config["encrypted_user_data"] == expected
 
 
 def test_an_update_reports_what_it_changed_and_what_it_could_not_apply(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import click
@@ -28,6 +29,7 @@ from relay.ledger.batching_rules import summarize_message
 from relay.ledger.history import History
 from relay.ledger.values import ExplainedDelivery
 from relay.model import Delivery, Json, Problem, utc_now
+from relay.web.operations import effect_so_far
 
 
 @click.command("show")
@@ -50,9 +52,12 @@ def command(delivery_id: str, as_json: bool) -> None:
         delivery, *messages = ledger.waits.explain(
             [delivery, *history.messages(delivery_id)], configured, now
         )
+        effect = effect_so_far(ledger, delivery)
         if as_json:
-            print_json(_as_json(history, delivery, attempts, messages))
+            print_json({**_as_json(history, delivery, attempts, messages), "effect": effect})
             return
+    if effect:
+        delivery = replace(delivery, result={**(delivery.result or {}), "effect": effect})
     for name, value in _fields(delivery, now):
         click.echo(f"{style(f'{name:12}', bold=True)} {value}")
     if attempts:

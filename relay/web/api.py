@@ -16,6 +16,7 @@ from relay.model import Delivery, Json, Kind
 from relay.web import responses
 from relay.web.context import WebContext
 from relay.web.openapi import Operation, ViewResult, document, mount
+from relay.web.operations import effect_so_far
 from relay.web.requests import DeliveriesQuery, PageQuery, RetriggerBody, SubmissionBody
 
 PREFIX = "/api/v1"
@@ -72,10 +73,9 @@ class Api:
         event = self.history.event(found.event_id) if found.event_id else None
         delivery, *messages = self.context.explain([found, *self.history.messages(delivery_id)])
         result = delivery.result or {}
-        effect = result.get("effect")
         return {
             **_as_dict(delivery),
-            "effect": effect if isinstance(effect, list) else [],
+            "effect": effect_so_far(self.context.ledger, delivery),
             "answer": result.get("answer"),
             "attempts": self.history.attempts(delivery.id),
             "event": event and responses.EventShape.of(event, str(delivery.event_id)),

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from relay.config.load import Settings
+from relay.delivery.changes import effect_of
 from relay.delivery.plan import Planner
 from relay.intake.intake import Intake
 from relay.intake.scanner import Scanner, silence_problem
+from relay.intents import MADE
 from relay.ledger import Gate, Ledger, NotFound
 from relay.model import Delivery, Event, Incoming, Json, Kind, ObjectRef, Origin, Verdict
 from relay.sources.contract import StorageHandler
@@ -170,6 +172,16 @@ class Operations:
         if source not in handlers:
             raise _unknown("source", source, handlers)
         return handlers[source]
+
+
+def effect_so_far(ledger: Ledger, delivery: Delivery) -> list[str]:
+    """Return what an import has changed at the target, also if it has not ended: code, ..."""
+    stored = (delivery.result or {}).get("effect")
+    if isinstance(stored, list):
+        return list(map(str, stored))
+    if delivery.kind != Kind.IMPORT or delivery.state.finished or not delivery.attempts:
+        return []
+    return effect_of(ledger.intents.of_delivery(delivery.id, delivery.run), *MADE)
 
 
 def target_states(

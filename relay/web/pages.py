@@ -14,6 +14,7 @@ from relay.model import Kind, Localized, State
 from relay.web.api import get_delivery, get_notification
 from relay.web.auth import check_form
 from relay.web.context import WebContext
+from relay.web.operations import effect_so_far
 from relay.web.problems import status_of
 from relay.web.requests import DeliveriesFilter, PageQuery, RetriggerBody
 from relay.web.responses import decode_utf8
@@ -145,6 +146,7 @@ class Pages:
             "attempts": self.history.attempts(delivery.id),
             "messages": messages,
             "newer": self.operations.newer_import(delivery),
+            "effect": effect_so_far(self.context.ledger, delivery),
         }
 
     def _notification_values(self, notification_id: str) -> dict[str, Any]:

@@ -5,7 +5,24 @@ from __future__ import annotations
 from datetime import timedelta
 
 from relay.config.load import ChannelSettings, Route
-from relay.model import Kind
+from relay.intents import ChangeCall, IntentState, NewIntent
+from relay.model import Kind, Localized, Problem, Retry
+from tests.web.page_reader import delivery_page
+
+
+def test_a_waiting_import_says_what_it_has_changed_already(web, driver):
+    delivery_id = driver.announce()
+    claim, now = driver.claim(delivery_id), driver.clock()
+    assert web.get(f"/api/v1/deliveries/{delivery_id}").json["effect"] == []
+    what = NewIntent(ChangeCall.UPDATE_CODE, "hello", "hello", "default", "ab", 1, False)
+    intent = driver.ledger.intents.record(claim, what, now, timedelta(minutes=1))
+    problem = Problem("x.y", Localized("It broke", "坏了"), Localized("Wait", "请等待"))
+    retry = Retry(problem)
+    driver.ledger.outcomes.finish(claim, retry, now, due=now + timedelta(minutes=1))
+    assert web.get(f"/api/v1/deliveries/{delivery_id}").json["effect"] == [], "not known"
+    driver.ledger.intents.close([intent], IntentState.APPLIED, now)
+    assert web.get(f"/api/v1/deliveries/{delivery_id}").json["effect"] == ["code"]
+    assert "The new code is in place." in delivery_page(web, delivery_id).text
 
 
 def test_the_api_says_why_a_delivery_waits_and_until_when(web, driver):

@@ -16,7 +16,7 @@ from typing import Any
 from alembic.operations import Operations
 from urllib3.connection import HTTPConnection
 
-from relay.delivery import conflict
+from relay.delivery import import_archive
 from relay.delivery.changes import RecordedChanges
 from relay.delivery.deliver import Deliverer
 from relay.delivery.leases import Leases
@@ -158,7 +158,7 @@ def _(passed: Passed) -> None:
 
 @point("mid-reconcile")
 def _(passed: Passed) -> None:
-    _mark(conflict._Import, "_resolve_lost_response", "ask")
+    _mark(import_archive._Import, "_resolve_lost_response", "ask")
     _before(HTTPConnection, "getresponse", lambda: passed() if _is_inside("ask") else None)
 
 

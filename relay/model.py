@@ -296,6 +296,7 @@ class Claim:
     `crashed_elsewhere`: workers crashed recently for reasons unrelated to what they were running.
     `is_overdue`: the time of the delivery is over while it cannot be tried: only end it.
     `lease_end`: when the lease ends, by the lease clock of the worker; 0: unknown, as if over.
+    `is_only_event`: no other event of the object was known when the delivery was claimed.
     """
 
     delivery: Delivery
@@ -309,6 +310,7 @@ class Claim:
     crashed_elsewhere: bool = False
     is_overdue: bool = False
     lease_end: float = 0.0
+    is_only_event: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,8 @@ class Deliverer:
         if resolved.created:
             size = event.object.size
             return replace(resolved.created, result={**resolved.created.result, "size": size})
-        self._check_newest(delivery, event)
+        if not claim.is_only_event:
+            self._check_newest(delivery, event)
         archive = self._inspect(delivery, event)
         request = prepare_import(
             target,

@@ -37,17 +37,8 @@ T = TypeVar("T")
 MAX_LIMIT = 200
 """The largest page."""
 
-_this, _other = events.alias("mine"), events.alias("other")
 # Every import runs this query, and the result is nearly always false. It is built once, because
 # building a statement takes longer than running it.
-_HAS_OTHER_EVENTS = select(
-    exists().where(
-        _this.c.id == bindparam("id"),
-        _other.c.id != _this.c.id,
-        *(_other.c[name] == _this.c[name] for name in ("source", "bucket", "key")),
-    )
-)
-
 _RESULT = select(deliveries.c.result).where(deliveries.c.id == bindparam("id"))
 
 
@@ -112,8 +103,6 @@ class History(LedgerPart):
             deliveries.c.destination != "",
         )
         with self._database.read() as connection:
-            if not connection.execute(_HAS_OTHER_EVENTS, {"id": event_id}).scalar():
-                return None
             this = connection.execute(select(events).where(events.c.id == event_id)).first()
             if this is None:
                 return None

@@ -140,9 +140,12 @@ def close_confirmed(
     An update of an earlier attempt may be carried out once more, until it is settled.
     """
     this = {"this_id": delivery.id}
-    if delivery.attempts > 1:
-        earlier = {**this, "this_attempt": delivery.attempts}
-        _close(database, connection, _CLOSE_REPEATED, IntentState.REPEATED, now, **earlier)
+    if delivery.attempts == 1:  # no other import has waited for a call of this one
+        applied = {**this, "new_state": IntentState.APPLIED, "now": now}
+        connection.execute(_CLOSE_OF_DELIVERY, applied)
+        return
+    earlier = {**this, "this_attempt": delivery.attempts}
+    _close(database, connection, _CLOSE_REPEATED, IntentState.REPEATED, now, **earlier)
     _close(database, connection, _CLOSE_OF_DELIVERY, IntentState.APPLIED, now, **this)
 
 

@@ -8,17 +8,39 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from relay.intents import Intent, IntentState, NewIntent
 from relay.ledger.database import LedgerPart
 from relay.ledger.ids import new_id
 from relay.ledger.intent_rows import WHAT, close_intents, load_intents
-from relay.ledger.queue import holds_claim
+from relay.ledger.queue import CLAIMED, claim_params
 from relay.ledger.schema import OPEN_INTENT, TO_CORRECT, deliveries, intents
 from relay.model import Claim, State
 
-_INSERT = intents.insert()
+_COLUMNS = [column for column in intents.c if column.name not in ("closed", "next_question")]
+
+
+def record_statement(condition: ColumnElement[bool]) -> Insert:
+    """Return the statement that inserts an intent under a condition."""
+    values = (bindparam(f"new_{column.name}", type_=column.type) for column in _COLUMNS)
+    row = select(*values).where(condition)
+    insert = intents.insert().from_select([column.name for column in _COLUMNS], row)
+    return insert.execution_options(preserve_rowcount=True)
+
+
+_RECORD = record_statement(exists().where(CLAIMED))
 _MARK_TO_CORRECT = (
     update(intents)
     .where(
@@ -45,10 +67,9 @@ class Intents(LedgerPart):
         intent = Intent(new_id(now), claim.delivery.id, what, now, now + settles_after)
 
         def write(connection: Connection) -> Intent | None:
-            if not holds_claim(connection, claim):
-                return None
-            connection.execute(_INSERT, _row(intent, claim))
-            return intent
+            row = {f"new_{name}": value for name, value in _row(intent, claim).items()}
+            recorded = connection.execute(_RECORD, {**row, **claim_params(claim)})
+            return intent if recorded.rowcount == 1 else None
 
         return self._database.write_grouped(write)
 

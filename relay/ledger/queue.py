@@ -54,7 +54,16 @@ _CLOSE_ATTEMPT = update(attempts).where(
     attempts.c.number == bindparam("this_number"),
     attempts.c.finished.is_(None),
 )
-_SELECT_EVENT = select(events).where(events.c.id == bindparam("this_id"))
+_OTHER = events.alias()
+_SELECT_EVENT = select(
+    events,
+    exists()
+    .where(
+        *(_OTHER.c[name] == events.c[name] for name in ("source", "bucket", "key")),
+        _OTHER.c.id != events.c.id,
+    )
+    .label("has_others"),
+).where(events.c.id == bindparam("this_id"))
 
 
 class DeliveryQueue(LedgerPart):
@@ -277,10 +286,11 @@ def _start_attempt(
     attempt["records_intents"] = True
     connection.execute(_INSERT_ATTEMPT, attempt)
     delivery = replace(to_delivery(row), state=State.RUNNING, attempts=number, fence=fence)
-    event = None
+    event, is_only_event = None, False
     if row.kind == Kind.IMPORT and row.event_id is not None:
-        event = to_event(connection.execute(_SELECT_EVENT, {"this_id": row.event_id}).one())
-    claim = Claim(delivery, event, owner, fence, row.tries + 1)
+        event_row = connection.execute(_SELECT_EVENT, {"this_id": row.event_id}).one()
+        event, is_only_event = to_event(event_row), not event_row.has_others
+    claim = Claim(delivery, event, owner, fence, row.tries + 1, is_only_event=is_only_event)
     if not row.attempts:
         return claim
     crashes, hangs = _count_crashes_and_hangs(connection, row.id, number)

@@ -656,7 +656,7 @@ def test_an_import_succeeds_even_if_its_digest_cannot_be_stored(
     assert "digest not learned" in caplog.text
 
 
-@pytest.mark.parametrize("step", ["history.newer_event", "intake.pin_event", "functions.lock"])
+@pytest.mark.parametrize("step", ["intake.pin_event", "functions.lock"])
 def test_an_unavailable_database_does_not_count_as_an_attempt(
     make_worker, ledger, clock, step, monkeypatch
 ):

@@ -57,7 +57,7 @@ def test_a_key_is_looked_up_in_an_index(ledger, driver):
 
     found = steps(ledger, statements(ledger, act))
     assert full_scans(found) <= {"anon_1"}
-    assert sum("ix_events_object" in step for step in found) == 4
+    assert sum("ix_events_object" in step for step in found) == 3
     assert sum("ix_deliveries_key" in step for step in found) == 1
     if not ledger._database.is_sqlite:
         by_key = [step for step in found if step.startswith("Index Cond") and "key" in step]

@@ -61,5 +61,5 @@ def test_a_key_is_looked_up_in_an_index(ledger, driver):
     assert sum("ix_deliveries_key" in step for step in found) == 1
     if not ledger._database.is_sqlite:
         by_key = [step for step in found if step.startswith("Index Cond") and "key" in step]
-        assert len(by_key) == 5
+        assert len(by_key) == 4
         assert all('"left"(' in step for step in by_key)

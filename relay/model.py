@@ -289,14 +289,13 @@ class Delivery:
 class Claim:
     """The right to work on a delivery until the lease expires.
 
-    `attempt` counts within the current run (a retrigger starts a new run).
-    `intents`: the open ones of the delivery, and those of the current run that were applied.
-    `crashes`: the number of latest attempts in a row that ended with a worker crash;
-    `hangs`: the number of those that were abandoned without progress.
+    `attempt` counts within the current run (a retrigger starts a new run). `intents`: the open ones
+    of the delivery, and those of the current run that were applied. `crashes`: the number of latest
+    attempts in a row that ended with a worker crash; `hangs`: of those without progress.
     `crashed_elsewhere`: workers crashed recently for reasons unrelated to what they were running.
     `is_overdue`: the time of the delivery is over while it cannot be tried: only end it.
-    `lease_end`: when the lease ends, by the lease clock of the worker; 0: unknown, as if over.
-    `is_only_event`: no other event of the object was known when the delivery was claimed.
+    `lease_end`: by the lease clock of the worker; 0: unknown. `is_only_event`: no other event of
+    the object was known then.
     """
 
     delivery: Delivery

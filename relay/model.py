@@ -292,10 +292,9 @@ class Claim:
     `attempt` counts within the current run (a retrigger starts a new run). `intents`: the open ones
     of the delivery, and those of the current run that were applied. `crashes`: the number of latest
     attempts in a row that ended with a worker crash; `hangs`: of those without progress.
-    `crashed_elsewhere`: workers crashed recently for reasons unrelated to what they were running.
-    `is_overdue`: the time of the delivery is over while it cannot be tried: only end it.
-    `lease_end`: by the lease clock of the worker; 0: unknown. `is_only_event`: no other event of
-    the object was known then.
+    `crashed_elsewhere`: workers crashed recently for other reasons. `is_overdue`: the time of the
+    delivery is over while it cannot be tried: only end it. `lease_end`: by the lease clock of the
+    worker; 0: unknown. `is_only_event`: no other event of the object was known then.
     """
 
     delivery: Delivery

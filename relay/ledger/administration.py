@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from time import monotonic
 
 from sqlalchemy import Connection, inspect, text
 
@@ -27,6 +28,18 @@ class Administration(LedgerPart):
         Any number of processes may call it at the same time. Raises ConfigError if a newer Relay
         wrote the database, LedgerUnavailable if another process holds it.
         """
+        deadline = monotonic() + _WAIT
+        while True:
+            try:
+                return self._migrate()
+            except LedgerUnavailable as error:
+                # PostgreSQL ends one of two transactions that wait for each other: here, ours and
+                # that of an older Relay, which is at work.
+                is_deadlock = error.code == "store.locked" and not self._database.is_sqlite
+                if not is_deadlock or monotonic() > deadline:
+                    raise
+
+    def _migrate(self) -> None:
         # A single transaction: waiting processes see the finished tables, and a process that is
         # killed leaves the previous tables.
         with self._database.write(_WAIT) as connection:

@@ -311,7 +311,8 @@ def test_the_policy_decides_about_a_taken_name(policy, same, uncertain, action):
 
 @pytest.mark.parametrize("policy", ["update", "rename"])
 def test_update_and_rename_compare_no_code(policy):
-    decide(EXISTING, policy, lambda: pytest.fail("the archive was read"))
+    action = decide(EXISTING, policy, lambda: pytest.fail("the archive was read"))
+    assert action is Action(policy)
 
 
 @pytest.mark.parametrize(
